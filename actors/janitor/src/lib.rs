@@ -1,0 +1,155 @@
+//! Janitor: removes what is no longer wanted, and looks for damage.
+//!
+//! It holds no data. A round asks each shard for a bounded piece of upkeep: expired links beyond their retention are
+//! removed, and some records have their checksum verified, so that the whole store is read again and again without being
+//! noticed. Every round can be repeated. (Log space is reclaimed by checkpoints, which the groups make by themselves.)
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use waypost_protocol::messages::{Janitor, LinkStore, Sweep, Swept, Upkeep};
+use waypost_protocol::{ServiceError, ShardId, UnixMs};
+use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_telemetry::{Counter, Metrics};
+
+/// Expired links removed from one shard in one round: one log entry.
+const EXPIRED_MAX: u32 = 128;
+
+/// Records of one shard verified in one round. At a round a second this is 4 MB/s at most over 16 shards, and less than
+/// a hundredth of a core.
+const SCRUB_MAX: u32 = 16;
+
+/// How long a shard may take for a round.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the actor is built from, and rebuilt after a panic.
+#[derive(Clone)]
+pub struct Seed {
+    /// Where the links are.
+    pub links: ActorRef<LinkStore>,
+    /// The number of shards.
+    pub shards: u32,
+    /// How long an expired link goes on answering `410` before it is removed, in milliseconds.
+    pub expired_retention_ms: u64,
+    /// The time between two rounds.
+    pub interval: Duration,
+    /// The clock.
+    pub clock: fn() -> UnixMs,
+    /// For the metrics of its work.
+    pub metrics: Metrics,
+}
+
+/// The actor.
+pub struct Keeper {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    seed: Seed,
+    /// Where each shard's scrub goes on.
+    cursors: RefCell<Vec<Vec<u8>>>,
+    running: Cell<bool>,
+    expired: Counter,
+    scrubbed: Counter,
+    damaged: Counter,
+}
+
+impl Keeper {
+    /// A janitor that begins its scrub at the start of each shard.
+    pub fn new(seed: Seed) -> Self {
+        let metrics = seed.metrics.clone();
+        let shared = Shared {
+            cursors: RefCell::new(vec![Vec::new(); seed.shards as usize]),
+            running: Cell::new(false),
+            expired: metrics.counter("waypost_expired_removed_total", "Expired links removed"),
+            scrubbed: metrics.counter("waypost_scrubbed_records_total", "Stored records whose checksum was verified"),
+            damaged: metrics.counter("waypost_scrub_damaged_total", "Stored records found damaged by the scrub"),
+            seed,
+        };
+        Self { shared: Rc::new(shared) }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let shared = self.shared.clone();
+        // A round that takes longer than the interval is not overtaken by the next.
+        if !shared.running.replace(true) {
+            actix::spawn(async move {
+                if let Err(error) = round(&shared).await {
+                    tracing::warn!(%error, "a round of upkeep was not finished");
+                }
+                shared.running.set(false);
+            });
+        }
+        ctx.run_later(self.shared.seed.interval, Self::tick);
+    }
+}
+
+async fn round(shared: &Shared) -> Result<Swept, ServiceError> {
+    let mut swept = Swept::default();
+    for shard in (0..shared.seed.shards).map(ShardId) {
+        let request = Upkeep {
+            shard,
+            expired_before: UnixMs((shared.seed.clock)().0.saturating_sub(shared.seed.expired_retention_ms)),
+            expired_max: EXPIRED_MAX,
+            scrub_from: shared.cursors.borrow()[shard.index()].clone(),
+            scrub_max: SCRUB_MAX,
+        };
+        let done = shared
+            .seed
+            .links
+            .call(request, TIMEOUT)
+            .await
+            .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        for damage in &done.damaged {
+            tracing::error!(shard = shard.0, damage, "the scrub found a damaged record; run `waypost check`");
+        }
+        shared.expired.inc_by(u64::from(done.expired));
+        shared.scrubbed.inc_by(u64::from(done.scrubbed));
+        shared.damaged.inc_by(done.damaged.len() as u64);
+        swept.expired += u64::from(done.expired);
+        swept.scrubbed += u64::from(done.scrubbed);
+        swept.damaged += done.damaged.len() as u64;
+        shared.cursors.borrow_mut()[shard.index()] = done.scrub_next;
+    }
+    Ok(swept)
+}
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_later(self.shared.seed.interval, Self::tick);
+    }
+}
+
+waypost_runtime::rebuilt!(Keeper);
+
+impl Handler<Ask<Sweep>> for Keeper {
+    type Result = ResponseFuture<Answer<Sweep>>;
+
+    fn handle(&mut self, ask: Ask<Sweep>, _: &mut Self::Context) -> Self::Result {
+        let (_, held) = ask.open();
+        let shared = self.shared.clone();
+        held.later(async move { round(&shared).await })
+    }
+}
+
+/// The messages it answers.
+pub fn routes(routes: Routes<Janitor, Keeper>) -> Routes<Janitor, Keeper> {
+    routes.serves::<Sweep>()
+}
+
+/// Bounds and restart policy: every sweep is idempotent, so it is restarted with growing pauses.
+pub fn spec() -> Spec {
+    Spec {
+        name: "janitor",
+        inflight_max: 4,
+        restarts_max: 10,
+        restart_window: Duration::from_secs(600),
+        backoff_first: Duration::from_millis(100),
+        backoff_max: Duration::from_secs(30),
+        when_spent: WhenSpent::Stop,
+    }
+}

@@ -1,0 +1,163 @@
+//! KeyAllocator: codes that nobody else will ever be given.
+//!
+//! Promise: a code that was answered is never answered again, by any node, whatever crashes. Numbers are leased from group
+//! 0 in blocks; a keyed permutation makes a code of each. A crash loses what was leased, which only skips codes.
+
+mod lease;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::Notify;
+use waypost_consensus::Group;
+use waypost_protocol::command::{Command, Outcome};
+use waypost_protocol::messages::{KeyAllocator, NextKeys};
+use waypost_protocol::permutation::Permutation;
+use waypost_protocol::{NodeId, ServiceError};
+use waypost_runtime::{Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_store::machine::ClusterMachine;
+
+pub use lease::{LEASE, Leases};
+
+/// What an allocator is built from, and rebuilt after a panic.
+#[derive(Clone)]
+pub struct Seed {
+    /// Group 0, which leases the numbers.
+    pub cluster: Arc<Group<ClusterMachine>>,
+    /// Who leases.
+    pub node: NodeId,
+}
+
+/// The actor.
+pub struct Allocator {
+    seed: Seed,
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    leases: RefCell<Leases>,
+    leasing: RefCell<Leasing>,
+    changed: Notify,
+}
+
+#[derive(PartialEq)]
+enum Leasing {
+    Idle,
+    Running,
+    Failed(ServiceError),
+}
+
+impl Allocator {
+    /// An allocator without a lease; it fetches one when it starts.
+    pub fn new(seed: Seed) -> Self {
+        let founding = seed.cluster.read(|machine| machine.state().founding.clone());
+        let founding = founding.expect("invariant: actors start after the cluster was founded");
+        let leases = Leases::new(Permutation::new(founding.permutation_key), founding.shards);
+        let shared = Shared {
+            leases: RefCell::new(leases),
+            leasing: RefCell::new(Leasing::Idle),
+            changed: Notify::new(),
+        };
+        Self { seed, shared: Rc::new(shared) }
+    }
+
+    /// Fetches a lease unless one is on its way.
+    fn fetch_lease(&self) {
+        if *self.shared.leasing.borrow() == Leasing::Running {
+            return;
+        }
+        self.shared.leasing.replace(Leasing::Running);
+        let (seed, shared) = (self.seed.clone(), self.shared.clone());
+        // Not tied to the actor's context: a lease that arrives after a restart only fills a structure nobody holds.
+        actix::spawn(async move {
+            let leased = seed.cluster.propose(Command::LeaseKeys { node: seed.node, count: LEASE }).await;
+            let state = match leased.map(|applied| applied.outcome) {
+                Ok(Outcome::Leased { start, count }) => {
+                    shared.leases.borrow_mut().add(start, count);
+                    Leasing::Idle
+                }
+                Ok(_) => Leasing::Failed(ServiceError::Unavailable("all codes have been issued".to_owned())),
+                Err(error) => Leasing::Failed(ServiceError::Unavailable(format!("no lease of codes: {error}"))),
+            };
+            shared.leasing.replace(state);
+            shared.changed.notify_waiters();
+        });
+    }
+}
+
+impl Actor for Allocator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.fetch_lease();
+    }
+}
+
+waypost_runtime::rebuilt!(Allocator);
+
+impl Handler<Ask<NextKeys>> for Allocator {
+    type Result = ResponseFuture<Answer<NextKeys>>;
+
+    fn handle(&mut self, ask: Ask<NextKeys>, ctx: &mut Self::Context) -> Self::Result {
+        let (message, held) = ask.open();
+        let count = message.count.min(waypost_protocol::messages::key_allocator::KEYS_PER_CALL_MAX) as usize;
+        let shared = self.shared.clone();
+        if shared.leases.borrow().low() {
+            self.fetch_lease();
+        }
+        let own = ctx.address();
+        held.later(async move {
+            loop {
+                let changed = shared.changed.notified();
+                if let Some(codes) = shared.leases.borrow_mut().take(message.shard, count) {
+                    return Ok(codes);
+                }
+                if let Leasing::Failed(error) = &*shared.leasing.borrow() {
+                    let error = error.clone();
+                    own.try_send(FetchLease).ok();
+                    return Err(error);
+                }
+                if own.try_send(FetchLease).is_err() {
+                    return Err(ServiceError::Unavailable("the allocator is busy".to_owned()));
+                }
+                changed.await;
+            }
+        })
+    }
+}
+
+/// Sent by a waiting request to its own actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FetchLease;
+
+impl Handler<FetchLease> for Allocator {
+    type Result = ();
+
+    fn handle(&mut self, _: FetchLease, _: &mut Self::Context) {
+        if self.shared.leases.borrow().low() {
+            self.fetch_lease();
+        }
+    }
+}
+
+/// The messages it answers.
+pub fn routes(routes: Routes<KeyAllocator, Allocator>) -> Routes<KeyAllocator, Allocator> {
+    routes.serves::<NextKeys>()
+}
+
+/// Bounds and restart policy: cheap to restart, so it is restarted often before it is given up.
+pub fn spec() -> Spec {
+    Spec {
+        name: "key_allocator",
+        inflight_max: 1024,
+        restarts_max: 10,
+        restart_window: Duration::from_secs(60),
+        backoff_first: Duration::from_millis(10),
+        backoff_max: Duration::from_secs(1),
+        when_spent: WhenSpent::Stop,
+    }
+}

@@ -1,0 +1,44 @@
+//! LinkStore: the links of the shards placed on this node. One actor per shard.
+//!
+//! Promise: a created link is durable on a quorum before the caller hears of it. The actor itself holds nothing that
+//! cannot be rebuilt: the state is in the group, and the group's state is in its log.
+
+mod keys;
+mod shard;
+
+use std::time::Duration;
+
+use waypost_protocol::messages::{CreateLink, DeleteLink, EditLink, GetLink, LinkStore, RecordClicks, Upkeep};
+use waypost_runtime::{Routes, Spec, WhenSpent};
+
+pub use shard::{LinkShard, Seed};
+
+/// The messages it answers.
+pub fn routes(routes: Routes<LinkStore, LinkShard>) -> Routes<LinkStore, LinkShard> {
+    routes
+        .serves::<CreateLink>()
+        .serves::<GetLink>()
+        .serves::<EditLink>()
+        .serves::<DeleteLink>()
+        .serves::<RecordClicks>()
+        .serves::<Upkeep>()
+}
+
+/// Exit code of a process whose link store could not be kept running.
+pub const EXIT_LINK_STORE: i32 = 70;
+
+/// Bounds and restart policy. `inflight_max` is what one shard may hold of requests that wait for the log.
+///
+/// After three panics a minute the process exits: something is wrong with the state or the code, and a process that is
+/// started anew replays the log, which a fourth restart of the actor would not.
+pub fn spec(inflight_max: usize) -> Spec {
+    Spec {
+        name: "link_store",
+        inflight_max,
+        restarts_max: 3,
+        restart_window: Duration::from_secs(60),
+        backoff_first: Duration::from_millis(10),
+        backoff_max: Duration::from_secs(1),
+        when_spent: WhenSpent::ExitProcess(EXIT_LINK_STORE),
+    }
+}

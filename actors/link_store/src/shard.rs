@@ -1,0 +1,220 @@
+//! The actor of one shard: turns requests into commands, and outcomes into replies.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use waypost_consensus::{Group, ProposeError};
+use waypost_protocol::command::{Command, NewLink, Outcome};
+use waypost_protocol::messages::{
+    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, KeyAllocator, LinkView, RecordClicks, Upkeep,
+    UpkeepDone,
+};
+use waypost_protocol::{LinkKey, ServiceError, ShardId, UnixMs};
+use waypost_runtime::{ActorRef, Answer, Ask};
+use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
+
+use crate::keys::Keys;
+
+/// How many generated codes may turn out to be taken by an alias before a create is given up. With a billion aliases the
+/// chance of one is 1 in 3,500, so eight in a row mean that something else is wrong.
+const KEY_TRIES_MAX: usize = 8;
+
+/// What a shard's actor is built from, and rebuilt after a panic.
+#[derive(Clone)]
+pub struct Seed {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Its replicated group.
+    pub group: Arc<Group<ShardMachine>>,
+    /// Where fresh codes come from.
+    pub keys: ActorRef<KeyAllocator>,
+    /// Set while the disk has too little free space for writes.
+    pub read_only: Arc<AtomicBool>,
+    /// The clock.
+    pub clock: fn() -> UnixMs,
+}
+
+/// The actor.
+pub struct LinkShard {
+    seed: Seed,
+    keys: Rc<Keys>,
+}
+
+impl LinkShard {
+    /// The actor of a shard. It holds nothing but a stock of codes.
+    pub fn new(seed: Seed) -> Self {
+        let keys = Rc::new(Keys::new(seed.shard, seed.keys.clone()));
+        Self { seed, keys }
+    }
+
+    fn writable(&self) -> Result<(), ServiceError> {
+        if self.seed.read_only.load(Ordering::Relaxed) {
+            return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Actor for LinkShard {
+    type Context = Context<Self>;
+}
+
+waypost_runtime::rebuilt!(LinkShard);
+
+fn failed(error: ProposeError) -> ServiceError {
+    match error {
+        ProposeError::NotLeader { .. } => ServiceError::NotHere,
+        ProposeError::Overloaded | ProposeError::TooLarge { .. } => ServiceError::Unavailable(error.to_string()),
+        ProposeError::Stopped(_) => ServiceError::OutcomeUnknown(error.to_string()),
+    }
+}
+
+fn unexpected(outcome: &Outcome) -> ServiceError {
+    ServiceError::OutcomeUnknown(format!("an outcome that does not fit the request: {outcome:?}"))
+}
+
+fn unreadable(error: waypost_store::StoreError) -> ServiceError {
+    tracing::error!(%error, "a link cannot be read");
+    ServiceError::Unavailable("the link cannot be read; run `waypost check`".to_owned())
+}
+
+async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Created, ServiceError> {
+    if request.find_existing && request.slug.is_none() {
+        // Most requests of this kind find one: look before writing anything. The command looks again.
+        let now = (seed.clock)();
+        let found = seed
+            .group
+            .read(|machine| machine.existing(Default::default(), &request.target, now))
+            .map_err(unreadable)?;
+        if let Some(link) = found {
+            return Ok(Created::Existing(Box::new((*link).clone())));
+        }
+    }
+    for _ in 0..KEY_TRIES_MAX {
+        let (code, generated) = match &request.slug {
+            Some(slug) => (slug.clone(), false),
+            None => (keys.next().await?, true),
+        };
+        let command = Command::Create(Box::new(NewLink {
+            key: LinkKey::new(code),
+            target: request.target.clone(),
+            valid_until: request.valid_until,
+            created_by: request.created_by,
+            generated,
+            find_existing: request.find_existing && generated,
+            idempotency: request.idempotency,
+        }));
+        match seed.group.propose(command).await.map_err(failed)?.outcome {
+            Outcome::Created(link) => return Ok(Created::New(link)),
+            Outcome::Existing(link) => return Ok(Created::Existing(link)),
+            Outcome::IdempotencyMismatch => return Ok(Created::IdempotencyMismatch),
+            Outcome::KeyTaken if generated => continue,
+            Outcome::KeyTaken => return Ok(Created::SlugTaken),
+            other => return Err(unexpected(&other)),
+        }
+    }
+    Err(ServiceError::Unavailable("no free code was found".to_owned()))
+}
+
+async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Changed, ServiceError> {
+    match group.propose(command).await.map_err(failed)?.outcome {
+        Outcome::Edited(link) => Ok(Changed::Edited(link)),
+        Outcome::Deleted => Ok(Changed::Deleted),
+        Outcome::NotFound => Ok(Changed::NotFound),
+        Outcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn upkeep(group: Arc<Group<ShardMachine>>, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
+    let before = request.expired_before;
+    let keys = group.read(|machine| machine.expired(before, request.expired_max as usize)).map_err(unreadable)?;
+    let mut done = UpkeepDone::default();
+    if !keys.is_empty() {
+        match group.propose(Command::RemoveExpired { keys, before }).await.map_err(failed)?.outcome {
+            Outcome::Removed(removed) => done.expired = removed,
+            other => return Err(unexpected(&other)),
+        }
+    }
+    let (scrubbed, damaged, next) = group
+        .read(|machine| scrub_tree(machine.tree(), &request.scrub_from, request.scrub_max as usize))
+        .map_err(unreadable)?;
+    Ok(UpkeepDone { scrubbed, damaged, scrub_next: next.unwrap_or_default(), ..done })
+}
+
+impl Handler<Ask<CreateLink>> for LinkShard {
+    type Result = ResponseFuture<Answer<CreateLink>>;
+
+    fn handle(&mut self, ask: Ask<CreateLink>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let (writable, seed, keys) = (self.writable(), self.seed.clone(), self.keys.clone());
+        held.later(async move {
+            writable?;
+            create(seed, keys, request).await
+        })
+    }
+}
+
+impl Handler<Ask<GetLink>> for LinkShard {
+    type Result = Answer<GetLink>;
+
+    fn handle(&mut self, ask: Ask<GetLink>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let found = self.seed.group.read(|machine| machine.get(&request.key));
+        held.now(match found {
+            Ok(found) => Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits })),
+            Err(error) => Err(unreadable(error)),
+        })
+    }
+}
+
+impl Handler<Ask<EditLink>> for LinkShard {
+    type Result = ResponseFuture<Answer<EditLink>>;
+
+    fn handle(&mut self, ask: Ask<EditLink>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let (writable, group) = (self.writable(), self.seed.group.clone());
+        held.later(async move {
+            writable?;
+            let EditLink { shard: _, key, if_version, target, valid_until } = request;
+            change(group, Command::Edit { key, if_version, target, valid_until }).await
+        })
+    }
+}
+
+impl Handler<Ask<DeleteLink>> for LinkShard {
+    type Result = ResponseFuture<Answer<DeleteLink>>;
+
+    fn handle(&mut self, ask: Ask<DeleteLink>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let (writable, group) = (self.writable(), self.seed.group.clone());
+        held.later(async move {
+            writable?;
+            change(group, Command::Delete { key: request.key, if_version: request.if_version }).await
+        })
+    }
+}
+
+impl Handler<Ask<RecordClicks>> for LinkShard {
+    type Result = ResponseFuture<Answer<RecordClicks>>;
+
+    fn handle(&mut self, ask: Ask<RecordClicks>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let (writable, group) = (self.writable(), self.seed.group.clone());
+        held.later(async move {
+            writable?;
+            group.propose(Command::RecordClicks(request.batch)).await.map(|_| ()).map_err(failed)
+        })
+    }
+}
+
+impl Handler<Ask<Upkeep>> for LinkShard {
+    type Result = ResponseFuture<Answer<Upkeep>>;
+
+    fn handle(&mut self, ask: Ask<Upkeep>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        held.later(upkeep(self.seed.group.clone(), request))
+    }
+}

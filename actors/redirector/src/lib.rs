@@ -1,0 +1,93 @@
+//! Redirector: where does this code lead, now?
+//!
+//! It owns the link cache and publishes a concurrent view of it ([`ReadView`]). An HTTP worker reads the view itself, on
+//! its own thread; only a code that is not in the view becomes a message. Everything here is derived: a restart loses
+//! nothing but warmth.
+
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use waypost_protocol::messages::{GetLink, LinkStore, Redirector, Resolution, Resolve};
+use waypost_protocol::{CallError, ServiceError};
+use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
+
+pub use view::{Lookup, ReadView, Ready};
+
+/// How long the link store may take to answer a look-up.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a worker's Redirector is built from, and rebuilt after a panic.
+#[derive(Clone)]
+pub struct Seed {
+    /// The shared view that it fills.
+    pub view: Arc<ReadView>,
+    /// Where links are.
+    pub links: ActorRef<LinkStore>,
+    /// The number of shards.
+    pub shards: u32,
+}
+
+/// The actor: one for each HTTP worker, on the worker's own thread.
+pub struct Worker {
+    seed: Seed,
+}
+
+impl Worker {
+    /// A worker's Redirector.
+    pub fn new(seed: Seed) -> Self {
+        Self { seed }
+    }
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+}
+
+waypost_runtime::rebuilt!(Worker);
+
+impl Handler<Ask<Resolve>> for Worker {
+    type Result = ResponseFuture<Answer<Resolve>>;
+
+    fn handle(&mut self, ask: Ask<Resolve>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let seed = self.seed.clone();
+        held.later(async move {
+            let key = request.key;
+            let fill = seed.view.begin_fill(&key);
+            let get = GetLink { shard: key.shard(seed.shards), key: key.clone() };
+            let found = seed.links.call(get, TIMEOUT).await.map_err(|error| match error {
+                CallError::Service(error) => error,
+                other => ServiceError::Unavailable(other.to_string()),
+            })?;
+            Ok(match found {
+                None => Resolution::Unknown,
+                Some(found) => {
+                    let (target, valid_until) = (found.link.target, found.link.valid_until);
+                    seed.view.finish_fill(fill, key, &target, valid_until);
+                    Resolution::Found { target, valid_until }
+                }
+            })
+        })
+    }
+}
+
+/// The messages it answers.
+pub fn routes(routes: Routes<Redirector, Worker>) -> Routes<Redirector, Worker> {
+    routes.serves::<Resolve>()
+}
+
+/// Bounds and restart policy: a cache only, so it is always restarted.
+pub fn spec() -> Spec {
+    Spec {
+        name: "redirector",
+        inflight_max: 1024,
+        restarts_max: 100,
+        restart_window: Duration::from_secs(60),
+        backoff_first: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(500),
+        when_spent: WhenSpent::Stop,
+    }
+}

@@ -1,0 +1,188 @@
+//! The state machine of a group, as openraft asks for it, around a `Machine` of the store.
+//!
+//! A checkpoint is what openraft calls building a snapshot: the state becomes durable at its position, so the log before
+//! it can be purged. The file that another replica would need is written only when somebody asks for its bytes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, TryStreamExt};
+use openraft::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
+use openraft::{EntryPayload, OptionalSend};
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+use waypost_store::CommitHandle;
+use waypost_store::machine::{Machine, snapshot};
+
+use crate::position::Positioned;
+use crate::proposer::size_of;
+use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
+
+/// When a checkpoint is due, and who waits for that.
+pub(crate) struct CheckpointDue {
+    pub(crate) notify: Notify,
+    /// Bytes that the next checkpoint would write at which it is due.
+    pub(crate) bytes: u64,
+    /// Bytes of log to replay after a crash at which it is due.
+    pub(crate) log_bytes: u64,
+    pub(crate) log_bytes_since: AtomicU64,
+}
+
+pub(crate) struct GroupMachine<M> {
+    group: u32,
+    state: Arc<RwLock<Positioned<M>>>,
+    commit: CommitHandle,
+    due: Arc<CheckpointDue>,
+    snapshots: PathBuf,
+}
+
+impl<M: Machine> GroupMachine<M> {
+    pub(crate) fn new(
+        group: u32,
+        state: Arc<RwLock<Positioned<M>>>,
+        commit: CommitHandle,
+        due: Arc<CheckpointDue>,
+        snapshots: PathBuf,
+    ) -> Self {
+        Self { group, state, commit, due, snapshots }
+    }
+
+    fn snapshot(&self) -> AnySnapshot {
+        let state = self.state.read();
+        let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
+        let (group, shared, snapshots) = (self.group, self.state.clone(), self.snapshots.clone());
+        let write = move || {
+            let path = snapshots.join(format!("send-{group}.snap"));
+            let mut state = shared.write();
+            let position = state.checkpoint()?;
+            snapshot::export(state.machine.tree(), group, &position, &path).map_err(io::Error::other)?;
+            Ok(path)
+        };
+        Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
+    }
+}
+
+type AnySnapshot = SnapshotOf<TypeConfig, SnapshotData>;
+
+/// The bytes of a snapshot: written to a file when they are asked for, or received in one.
+pub struct SnapshotData(Content);
+
+enum Content {
+    Later(Box<dyn FnOnce() -> io::Result<PathBuf> + Send + Sync>),
+    #[expect(dead_code, reason = "made by the receiving side of the peer link")]
+    File(PathBuf),
+}
+
+impl SnapshotData {
+    /// The file with the snapshot. It may stand for a later position than the one it was announced with.
+    fn into_file(self) -> io::Result<PathBuf> {
+        match self.0 {
+            Content::Later(write) => write(),
+            Content::File(path) => Ok(path),
+        }
+    }
+}
+
+/// Where a snapshot waits while it is imported. If the process dies meanwhile, the next start imports it again.
+pub(crate) fn install_path(snapshots: &Path, group: u32) -> PathBuf {
+    snapshots.join(format!("install-{group}.snap"))
+}
+
+/// Waits until a checkpoint is durable.
+pub(crate) struct CheckpointBuilder {
+    commit: CommitHandle,
+    snapshot: io::Result<AnySnapshot>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for CheckpointBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<AnySnapshot> {
+        let taken = Err(io::Error::other("the snapshot was taken already"));
+        let snapshot = std::mem::replace(&mut self.snapshot, taken)?;
+        self.commit.wait().await?;
+        Ok(snapshot)
+    }
+}
+
+impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = CheckpointBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let state = self.state.read();
+        Ok((state.applied, state.members.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut log_bytes = 0;
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let outcomes = {
+                let mut state = self.state.write();
+                let outcomes = match &entry.payload {
+                    EntryPayload::Blank => Vec::new(),
+                    EntryPayload::Normal(proposal) => {
+                        log_bytes += proposal.0.commands.iter().map(size_of).sum::<usize>() as u64;
+                        state.machine.apply(entry.log_id.index, &proposal.0).map_err(io::Error::other)?
+                    }
+                    EntryPayload::Membership(members) => {
+                        state.members = StoredMembership::new(Some(entry.log_id), members.clone());
+                        Vec::new()
+                    }
+                };
+                state.applied = Some(entry.log_id);
+                outcomes
+            };
+            if let Some(responder) = responder {
+                responder.send(Outcomes(outcomes));
+            }
+        }
+        let since = self.due.log_bytes_since.fetch_add(log_bytes, Ordering::Relaxed) + log_bytes;
+        if since >= self.due.log_bytes || self.state.read().machine.pending_bytes() >= self.due.bytes {
+            self.due.notify.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> CheckpointBuilder {
+        // Nothing is applied meanwhile: openraft calls this from the task that applies.
+        let started = std::time::Instant::now();
+        let written = tokio::task::block_in_place(|| self.state.write().checkpoint());
+        self.due.log_bytes_since.store(0, Ordering::Relaxed);
+        tracing::debug!(group = self.group, took_ms = started.elapsed().as_millis() as u64, "checkpoint written");
+        CheckpointBuilder { commit: self.commit.clone(), snapshot: written.map(|_| self.snapshot()) }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMetaOf<TypeConfig>,
+        data: SnapshotData,
+    ) -> io::Result<()> {
+        let received = data.into_file()?;
+        let path = install_path(&self.snapshots, self.group);
+        snapshot::verify(&received, self.group).map_err(io::Error::other)?;
+        std::fs::rename(&received, &path)?;
+        std::fs::File::open(&self.snapshots)?.sync_all()?;
+        {
+            let mut state = self.state.write();
+            snapshot::import(state.machine.tree(), self.group, &path).map_err(io::Error::other)?;
+            let position = state.machine.reopen().map_err(io::Error::other)?;
+            let (applied, members) = crate::format::decode_position(&position.unwrap_or_default())?;
+            state.applied = applied;
+            state.members = members;
+            state.checkpointed = true;
+        }
+        self.commit.wait().await?;
+        snapshot::discard(&path).map_err(io::Error::other)
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<AnySnapshot>> {
+        Ok(self.state.read().checkpointed.then(|| self.snapshot()))
+    }
+}

@@ -1,0 +1,189 @@
+//! Codes: the text by which a link is found.
+//!
+//! A generated code has exactly seven base62 characters; a custom alias is what its owner chose within the rules below.
+//! Both live in one space and are compared by their text. Never by a decoded number: base62 decodes "1" and "0000001"
+//! alike, and they are two links.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// The characters of a generated code.
+pub const GENERATED_LENGTH: usize = 7;
+
+/// The longest custom alias, in bytes.
+pub const SLUG_BYTES_MAX: usize = 64;
+
+/// First segments of our own routes, now or later: they cannot be aliases.
+const RESERVED: &[&str] = &[
+    "admin", "analytics", "api", "assets", "docs", "favicon.ico", "generate-key", "health", "healthz", "login", "logout",
+    "metrics", "openapi.json", "qr", "ready", "rest", "robots.txt", "settings", "shorten", "sitemap.xml", "static",
+    "stats", "ui", "well-known",
+];
+
+/// The text of a code, exactly as shown in the URL. Up to 24 bytes lie in the value itself, without an allocation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Code(CompactString);
+
+/// Why a text cannot be a custom alias, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    /// Nothing was given.
+    #[error("the slug is empty; give at least one character, or leave it out to have a code generated")]
+    Empty,
+    /// Too many bytes.
+    #[error("the slug has {length} bytes; at most {max} are possible")]
+    TooLong {
+        /// How many it has.
+        length: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// A character that is not allowed.
+    #[error("the slug has {character:?} at position {position}; use letters, digits, \"-\" and \"_\" only")]
+    BadCharacter {
+        /// Which character.
+        character: char,
+        /// Where, counted from 1.
+        position: usize,
+    },
+    /// It begins or ends with a mark, which is easily lost when a link is copied or printed.
+    #[error("the slug begins or ends with \"-\" or \"_\"; begin and end it with a letter or a digit")]
+    MarkAtEdge,
+    /// A word that the server uses itself.
+    #[error("\"{word}\" is used by the server itself; choose another slug")]
+    Reserved {
+        /// The word.
+        word: String,
+    },
+}
+
+impl Code {
+    /// A custom alias: 1 to 64 letters, digits, `-` and `_`, beginning and ending with a letter or digit, and no word of
+    /// our own routes in any case.
+    ///
+    /// # Errors
+    /// [`CodeError`] says what to change.
+    pub fn parse_slug(slug: &str) -> Result<Self, CodeError> {
+        if slug.is_empty() {
+            return Err(CodeError::Empty);
+        }
+        if slug.len() > SLUG_BYTES_MAX {
+            return Err(CodeError::TooLong { length: slug.len(), max: SLUG_BYTES_MAX });
+        }
+        if let Some((position, character)) = slug.chars().enumerate().find(|(_, c)| !is_code_char(*c)) {
+            return Err(CodeError::BadCharacter { character, position: position + 1 });
+        }
+        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(slug)) {
+            return Err(CodeError::Reserved { word: slug.to_owned() });
+        }
+        if !slug.starts_with(|c: char| c.is_ascii_alphanumeric()) || !slug.ends_with(|c: char| c.is_ascii_alphanumeric())
+        {
+            return Err(CodeError::MarkAtEdge);
+        }
+        Ok(Self(CompactString::new(slug)))
+    }
+
+    /// A text of a request that could be a code, for looking it up; `None` if it cannot be one.
+    pub fn from_path(text: &str) -> Option<Self> {
+        let possible = !text.is_empty() && text.len() <= SLUG_BYTES_MAX && text.bytes().all(|b| is_code_char(b.into()));
+        possible.then(|| Self(CompactString::new(text)))
+    }
+
+    /// A code of a number below 62^7: base62, padded on the left to seven characters.
+    pub(crate) fn generated(number: u64) -> Self {
+        let digits = base62::encode(number);
+        let mut text = CompactString::with_capacity(GENERATED_LENGTH);
+        for _ in digits.len()..GENERATED_LENGTH {
+            text.push('0');
+        }
+        text.push_str(&digits);
+        Self(text)
+    }
+
+    /// The number of a generated code; `None` for a text that cannot be one.
+    pub(crate) fn number(&self) -> Option<u64> {
+        if self.0.len() != GENERATED_LENGTH {
+            return None;
+        }
+        base62::decode(self.0.as_bytes()).ok().and_then(|number| u64::try_from(number).ok())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn is_code_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+impl Borrow<str> for Code {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_slug_is_taken_as_it_is_written() {
+        for slug in ["a", "Spring-Sale_2026", "0000001", "1", &"x".repeat(64)] {
+            assert_eq!(Code::parse_slug(slug).unwrap().as_str(), slug);
+        }
+    }
+
+    #[test]
+    fn bad_slugs_are_refused_for_the_right_reason() {
+        assert_eq!(Code::parse_slug(""), Err(CodeError::Empty));
+        assert_eq!(Code::parse_slug(&"x".repeat(65)), Err(CodeError::TooLong { length: 65, max: 64 }));
+        for (slug, character, position) in
+            [("a/b", '/', 2), ("..", '.', 1), ("ü", 'ü', 1), ("a b", ' ', 2), ("🚀", '🚀', 1), ("a\0", '\0', 2), ("a%2f", '%', 2)]
+        {
+            assert_eq!(Code::parse_slug(slug), Err(CodeError::BadCharacter { character, position }), "{slug}");
+        }
+        for slug in ["shorten", "API", "Health"] {
+            assert!(matches!(Code::parse_slug(slug), Err(CodeError::Reserved { .. })), "{slug}");
+        }
+        assert_eq!(Code::parse_slug("-a"), Err(CodeError::MarkAtEdge));
+        assert_eq!(Code::parse_slug("a_"), Err(CodeError::MarkAtEdge));
+    }
+
+    #[test]
+    fn codes_are_told_apart_by_their_text_and_not_by_their_number() {
+        assert_eq!(base62::decode("1"), base62::decode("0000001"));
+        assert_ne!(Code::parse_slug("1").unwrap(), Code::parse_slug("0000001").unwrap());
+        assert_eq!(Code::generated(1).as_str(), "0000001");
+        assert_eq!(Code::parse_slug("1").unwrap().number(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parsers_panic(text in ".*") {
+            let slug = Code::parse_slug(&text);
+            let path = Code::from_path(&text);
+            if let Ok(slug) = slug {
+                prop_assert_eq!(Some(slug), path);
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Every change that a replicated group can make, and what comes of it.
+//!
+//! A command carries all that its effect depends on (times, random values, ids): applying it reads no clock and draws no
+//! random number, so every replica comes to the same state. What a user can do wrong is an outcome, never an error.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{IdempotencyKey, KeyDigest};
+use crate::{Link, LinkKey, NodeId, Target, UnixMs};
+
+/// One log entry: the commands that were proposed together, in order, with the proposer's time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The proposer's clock. A group's applied time is the largest it has seen, so it never runs backwards.
+    pub at: UnixMs,
+    /// The commands, applied in this order.
+    pub commands: Vec<Command>,
+}
+
+/// A change to one group. The first two belong to group 0, the others to the shards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes the cluster: once, by the node that creates it.
+    Found(Founding),
+    /// Leases the next `count` numbers of the counter to a node.
+    LeaseKeys {
+        /// Who asks.
+        node: NodeId,
+        /// How many numbers.
+        count: u64,
+    },
+    /// Sets the admin key, unless there is one and `replace` is false.
+    SetAdminKey {
+        /// blake3 of the key.
+        digest: KeyDigest,
+        /// Whether an existing key is replaced.
+        replace: bool,
+    },
+    /// Creates a link unless its key is taken.
+    Create(Box<NewLink>),
+    /// Changes a link, if its version is still the expected one.
+    Edit {
+        /// Which link.
+        key: LinkKey,
+        /// The version that the editor saw; `None` = any.
+        if_version: Option<u32>,
+        /// A new target.
+        target: Option<Target>,
+        /// A new end: `Some(None)` removes it.
+        valid_until: Option<Option<UnixMs>>,
+    },
+    /// Deletes a link, if its version is still the expected one.
+    Delete {
+        /// Which link.
+        key: LinkKey,
+        /// The version that the caller saw; `None` = any.
+        if_version: Option<u32>,
+    },
+    /// Removes those of the named links that had expired at `before`.
+    RemoveExpired {
+        /// Candidates, at most `limits::EXPIRED_PER_SWEEP`.
+        keys: Vec<LinkKey>,
+        /// Links that ended before this time go.
+        before: UnixMs,
+    },
+    /// Adds visits. A batch that was applied before counts nothing.
+    RecordClicks(ClickBatch),
+}
+
+/// What is settled when the cluster is created, and never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    /// Random id of the cluster.
+    pub cluster_id: [u8; 16],
+    /// Its name, from `cluster.toml`.
+    pub name: String,
+    /// The number of shards.
+    pub shards: u32,
+    /// The key of the permutation that turns counters into codes. Secret: who has it can guess codes.
+    pub permutation_key: [u8; 32],
+    /// When.
+    pub created_at: UnixMs,
+}
+
+/// A link to create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewLink {
+    /// Domain and code.
+    pub key: LinkKey,
+    /// Where it leads.
+    pub target: Target,
+    /// Its end, if any.
+    pub valid_until: Option<UnixMs>,
+    /// The number of the API key of the caller; 0 = open access.
+    pub created_by: u32,
+    /// Whether the code was generated (and not asked for).
+    pub generated: bool,
+    /// Answer with an existing link to the same URL instead, if there is one.
+    pub find_existing: bool,
+    /// By what a retry is recognised, with a fingerprint of the request.
+    pub idempotency: Option<(IdempotencyKey, u64)>,
+}
+
+/// Visits counted on one node since its last batch for this shard.
+///
+/// (node, incarnation, sequence) names the batch. The shard remembers the last one of each node and incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClickBatch {
+    /// Who counted.
+    pub node: NodeId,
+    /// Which life of that node's journal.
+    pub incarnation: u64,
+    /// Grows by one with each batch to this shard.
+    pub sequence: u64,
+    /// Per link: visits, and the time of the last.
+    pub deltas: Vec<ClickDelta>,
+}
+
+/// Visits of one link within a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClickDelta {
+    /// Which link.
+    pub key: LinkKey,
+    /// How many.
+    pub visits: u64,
+    /// When the last was.
+    pub last: UnixMs,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Nothing to say: founding, recording.
+    Done,
+    /// The cluster exists already.
+    AlreadyFounded,
+    /// The numbers `start .. start + count` are the node's.
+    Leased {
+        /// The first number.
+        start: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The counter space is spent.
+    KeysExhausted,
+    /// There is an admin key already.
+    AdminKeyExists,
+    /// The link was made now, or by the same request earlier.
+    Created(Box<Link>),
+    /// A link to the same URL exists already.
+    Existing(Box<Link>),
+    /// The key names another link.
+    KeyTaken,
+    /// The idempotency key was used for a different request.
+    IdempotencyMismatch,
+    /// The link as it is now.
+    Edited(Box<Link>),
+    /// The link is gone.
+    Deleted,
+    /// There is no such link.
+    NotFound,
+    /// The link is at another version.
+    VersionMismatch {
+        /// The version it is at.
+        current: u32,
+    },
+    /// How many links went.
+    Removed(u32),
+}

@@ -1,0 +1,60 @@
+//! Ids: what names a node, a shard and a link everywhere: in the log, in the store, in the cache and on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Code;
+
+/// A node's id: random, made at its first boot, kept in its data directory, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u64);
+
+/// The number of a shard, from 0 to one less than the number of shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShardId(pub u32);
+
+impl ShardId {
+    /// The shard as an index into a list of all shards.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The number of a domain. Domain 0 is the default one, and the only one so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Domain(pub u32);
+
+/// What names a link: its domain, and its code exactly as shown in the URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LinkKey {
+    /// The domain the link lives in.
+    pub domain: Domain,
+    /// The code or custom alias.
+    pub code: Code,
+}
+
+impl LinkKey {
+    /// A key in the default domain.
+    pub fn new(code: Code) -> Self {
+        Self { domain: Domain::default(), code }
+    }
+
+    /// The 64-bit hash by which the shard and the indexes find the key: the first bytes of blake3(domain, code).
+    ///
+    /// Part of the stored data: it must never change.
+    pub fn hash64(&self) -> u64 {
+        crate::digest::hash64(self.domain, self.code.as_bytes())
+    }
+
+    /// The shard that owns the key, of `shards` shards.
+    pub fn shard(&self, shards: u32) -> ShardId {
+        shard_of_hash(self.hash64(), shards)
+    }
+}
+
+/// The shard that owns a 64-bit hash. Taken from the upper half, so that indexes may use the lower one.
+pub fn shard_of_hash(hash: u64, shards: u32) -> ShardId {
+    ShardId(((hash >> 32) as u32) % shards.max(1))
+}

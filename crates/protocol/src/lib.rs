@@ -1,0 +1,24 @@
+//! The vocabulary of Waypost: ids, codes, links, commands, and the messages of each service.
+//!
+//! This crate does no I/O, reads no clock and knows no actor framework. Everything that two floors have to agree on
+//! (what a link is, how a code is spelled, which shard owns it, what may be asked of whom) is said here, once.
+
+pub mod code;
+pub mod command;
+pub mod digest;
+pub mod envelope;
+pub mod ids;
+pub mod link;
+pub mod message;
+pub mod messages;
+pub mod permutation;
+pub mod target;
+pub mod time;
+
+pub use code::{Code, CodeError};
+pub use envelope::{EnvelopeError, open, seal};
+pub use ids::{Domain, LinkKey, NodeId, ShardId};
+pub use link::Link;
+pub use message::{CallError, Class, Kind, Request, Retry, Service, ServiceError};
+pub use target::{Target, TargetError};
+pub use time::UnixMs;

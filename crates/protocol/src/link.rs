@@ -1,0 +1,47 @@
+//! What a link is, and the bytes it is stored as.
+//!
+//! Fields that may come later go into the optional section at the end, each as (tag, length, bytes): a reader keeps tags
+//! it does not know, so a link written by a newer version survives an edit by an older one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{LinkKey, Target, UnixMs};
+
+/// A link as it is stored and replicated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Domain and code.
+    pub key: LinkKey,
+    /// Where the visitor is sent, byte for byte.
+    pub target: Target,
+    /// When it was created, by the proposer's clock.
+    pub created_at: UnixMs,
+    /// From when on it answers `410`; `None` = never.
+    pub valid_until: Option<UnixMs>,
+    /// Grows by one with each edit; what `ETag` and `If-Match` carry.
+    pub version: u32,
+    /// The log index of the shard's group that last wrote it.
+    pub written_at: u64,
+    /// The number of the API key that created it; 0 = open access.
+    pub created_by: u32,
+    /// Whether the code was generated. Only such links are found by find-existing.
+    pub generated: bool,
+    /// Tags and bytes of fields that this version does not know.
+    pub extra: Vec<(u8, Vec<u8>)>,
+}
+
+impl Link {
+    /// Whether the link has expired at `now`.
+    pub fn expired(&self, now: UnixMs) -> bool {
+        self.valid_until.is_some_and(|until| until <= now)
+    }
+}
+
+/// What is known of a link's visits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Visits {
+    /// Redirects that were sent.
+    pub total: u64,
+    /// When the last of them was; 0 = never.
+    pub last: UnixMs,
+}

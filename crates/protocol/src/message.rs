@@ -1,0 +1,115 @@
+//! What a message between services is: its owner, its reply, its class, and the errors that every call can end in.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A service of a node: the marker by which callers name it without importing its actor.
+pub trait Service: 'static + Send + Sync {
+    /// Stable name, used in logs, metrics and `cluster.toml`.
+    const NAME: &'static str;
+}
+
+/// The number of a message on the wire. Never reused; `messages::KINDS` holds the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind(pub u16);
+
+/// How a message is admitted when the service is busy, and which lane it takes between nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Keeps the node itself going; waits for a place until its deadline.
+    Control,
+    /// Somebody waits for the answer; refused at once with [`CallError::Overloaded`] when there is no place.
+    Interactive,
+    /// Background work; waits for a place until its deadline.
+    Bulk,
+}
+
+/// Whether a caller may send the message again when it did not hear an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// A second delivery would act twice.
+    Never,
+    /// The message changes nothing, or changing it twice is the same as once.
+    Always,
+    /// Safe as long as the same request id is sent again.
+    SameRequestId,
+}
+
+/// A message and the reply that belongs to it.
+pub trait Request: Serialize + DeserializeOwned + Send + 'static {
+    /// The service that owns the message.
+    type Service: Service;
+    /// What the service answers.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+    /// The number on the wire.
+    const KIND: Kind;
+    /// Stable name for logs and metric labels.
+    const NAME: &'static str;
+    /// How it is admitted.
+    const CLASS: Class;
+    /// Whether it may be repeated.
+    const RETRY: Retry;
+
+    /// The shard the message is for, in a service that has one child per shard.
+    fn shard(&self) -> Option<crate::ShardId> {
+        None
+    }
+}
+
+/// What a service itself can answer instead of a reply. Expected outcomes (a slug that is taken) are part of the reply,
+/// not errors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
+pub enum ServiceError {
+    /// The service cannot answer now, and nothing was changed; trying again later may work.
+    #[error("the service is not available now: {0}")]
+    Unavailable(String),
+    /// The node accepts no writes: the free space of its disk is below the watermark.
+    #[error("the node is read-only: {0}")]
+    ReadOnly(String),
+    /// The write was handed to the log and its end is not known.
+    #[error("the outcome of the write is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// Another node must be asked.
+    #[error("not served here")]
+    NotHere,
+}
+
+/// How a call to a service can fail, local or remote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The service has as much work as it may hold. Nothing was done.
+    #[error("{service} is overloaded")]
+    Overloaded {
+        /// The service that refused.
+        service: &'static str,
+    },
+    /// No answer before the deadline. A write may have happened.
+    #[error("no answer from {service} before the deadline")]
+    Deadline {
+        /// The service that was asked.
+        service: &'static str,
+    },
+    /// The service lost the message in a crash, is stopped, or does not run here. A write may have happened.
+    #[error("{service} is not available")]
+    Unavailable {
+        /// The service that was asked.
+        service: &'static str,
+    },
+    /// The service answered with an error.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl CallError {
+    /// Whether a write that ended in this error may nevertheless have happened.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::Deadline { .. } | Self::Unavailable { .. } | Self::Service(ServiceError::OutcomeUnknown(_))
+        )
+    }
+
+    /// Whether the same call may succeed a little later.
+    pub fn retryable(&self) -> bool {
+        !matches!(self, Self::Service(ServiceError::NotHere))
+    }
+}

@@ -1,0 +1,35 @@
+//! ClickCounter: visits on their way from the HTTP workers to the shards.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Class, Kind, Request, Retry, Service};
+
+/// The service that owns the click journal of this node.
+#[derive(Debug)]
+pub struct ClickCounter;
+
+impl Service for ClickCounter {
+    const NAME: &'static str = "click_counter";
+}
+
+/// Sends everything recorded so far to the shards and waits for their answers. Sent before a clean stop.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Flush;
+
+/// What a [`Flush`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Visits that the shards acknowledged.
+    pub delivered: u64,
+    /// Visits that are still waiting because a shard did not answer.
+    pub waiting: u64,
+}
+
+impl Request for Flush {
+    type Service = ClickCounter;
+    type Reply = Flushed;
+    const KIND: Kind = Kind(0x0401);
+    const NAME: &'static str = "flush";
+    const CLASS: Class = Class::Control;
+    const RETRY: Retry = Retry::Always;
+}

@@ -1,0 +1,35 @@
+//! KeyAllocator: codes that nobody else will ever be given.
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::{Class, Kind, Request, Retry, Service};
+use crate::{Code, ShardId};
+
+/// The service that turns leased counters into codes.
+#[derive(Debug)]
+pub struct KeyAllocator;
+
+impl Service for KeyAllocator {
+    const NAME: &'static str = "key_allocator";
+}
+
+/// Asks for fresh codes. A code that was answered is never answered again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NextKeys {
+    /// The shard the codes must fall into; `None` = any.
+    pub shard: Option<ShardId>,
+    /// How many, at most [`crate::messages::key_allocator::KEYS_PER_CALL_MAX`].
+    pub count: u32,
+}
+
+/// The most codes one call may ask for: a quarter of a lease.
+pub const KEYS_PER_CALL_MAX: u32 = 1024;
+
+impl Request for NextKeys {
+    type Service = KeyAllocator;
+    type Reply = Vec<Code>;
+    const KIND: Kind = Kind(0x0101);
+    const NAME: &'static str = "next_keys";
+    const CLASS: Class = Class::Interactive;
+    const RETRY: Retry = Retry::Always;
+}

@@ -1,0 +1,180 @@
+//! LinkStore: the links. One child per shard; a message names the shard it is for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::ClickBatch;
+use crate::digest::{IdempotencyKey, UrlDigest};
+use crate::link::Visits;
+use crate::message::{Class, Kind, Request, Retry, Service};
+use crate::{Code, Link, LinkKey, ShardId, Target, UnixMs};
+
+/// The service that owns the shards placed on this node.
+#[derive(Debug)]
+pub struct LinkStore;
+
+impl Service for LinkStore {
+    const NAME: &'static str = "link_store";
+}
+
+/// Creates a link. Durable on a quorum before the reply.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreateLink {
+    /// The shard: of the slug when there is one, else of the URL's digest.
+    pub shard: ShardId,
+    /// The alias that was asked for; `None` = generate a code.
+    pub slug: Option<Code>,
+    /// Where it leads.
+    pub target: Target,
+    /// Its end, if any.
+    pub valid_until: Option<UnixMs>,
+    /// Answer with an existing link to the same URL, if there is one.
+    pub find_existing: bool,
+    /// The number of the caller's API key; 0 = open access.
+    pub created_by: u32,
+    /// By what a retry is recognised, with a fingerprint of the request.
+    pub idempotency: Option<(IdempotencyKey, u64)>,
+}
+
+impl CreateLink {
+    /// The shard in which a link with this slug, or to this URL, is created.
+    pub fn shard_for(slug: Option<&Code>, target: &Target, shards: u32) -> ShardId {
+        match slug {
+            Some(code) => LinkKey::new(code.clone()).shard(shards),
+            None => UrlDigest::of(crate::Domain::default(), target.as_str()).shard(shards),
+        }
+    }
+}
+
+/// What came of [`CreateLink`], [`EditLink`] or [`DeleteLink`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Created {
+    /// Made by this request (now, or when it was first sent).
+    New(Box<Link>),
+    /// A link to the same URL was there already.
+    Existing(Box<Link>),
+    /// The slug names another link.
+    SlugTaken,
+    /// The idempotency key was used for a different request.
+    IdempotencyMismatch,
+}
+
+/// Reads a link and its visits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetLink {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link.
+    pub key: LinkKey,
+}
+
+/// A link with what is known of its visits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// The link.
+    pub link: Link,
+    /// Its visits.
+    pub visits: Visits,
+}
+
+/// Changes a link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EditLink {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link.
+    pub key: LinkKey,
+    /// The version that the editor saw; `None` = any.
+    pub if_version: Option<u32>,
+    /// A new target.
+    pub target: Option<Target>,
+    /// A new end: `Some(None)` removes it.
+    pub valid_until: Option<Option<UnixMs>>,
+}
+
+/// What came of [`EditLink`] and [`DeleteLink`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Changed {
+    /// The link as it is now.
+    Edited(Box<Link>),
+    /// The link is gone.
+    Deleted,
+    /// There is no such link.
+    NotFound,
+    /// The link is at another version.
+    VersionMismatch {
+        /// The version it is at.
+        current: u32,
+    },
+}
+
+/// Deletes a link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeleteLink {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link.
+    pub key: LinkKey,
+    /// The version that the caller saw; `None` = any.
+    pub if_version: Option<u32>,
+}
+
+/// Adds visits to the links of one shard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordClicks {
+    /// The shard of all the keys in the batch.
+    pub shard: ShardId,
+    /// The visits.
+    pub batch: ClickBatch,
+}
+
+/// One bounded round of upkeep on a shard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upkeep {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Links that ended before this time are removed.
+    pub expired_before: UnixMs,
+    /// At most so many of them.
+    pub expired_max: u32,
+    /// The record at which the last round of checking stopped; empty = from the start.
+    pub scrub_from: Vec<u8>,
+    /// At most so many records are checked.
+    pub scrub_max: u32,
+}
+
+/// What a round of upkeep did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UpkeepDone {
+    /// Links removed.
+    pub expired: u32,
+    /// Records whose checksum was verified.
+    pub scrubbed: u32,
+    /// What is damaged, in words.
+    pub damaged: Vec<String>,
+    /// Where the next round goes on; empty = it begins again.
+    pub scrub_next: Vec<u8>,
+}
+
+macro_rules! request {
+    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident) => {
+        impl Request for $message {
+            type Service = LinkStore;
+            type Reply = $reply;
+            const KIND: Kind = Kind($kind);
+            const NAME: &'static str = $name;
+            const CLASS: Class = Class::$class;
+            const RETRY: Retry = Retry::$retry;
+
+            fn shard(&self) -> Option<ShardId> {
+                Some(self.shard)
+            }
+        }
+    };
+}
+
+request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId);
+request!(GetLink, Option<LinkView>, 0x0202, "get_link", Interactive, Always);
+request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never);
+request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Always);
+request!(RecordClicks, (), 0x0205, "record_clicks", Bulk, Always);
+request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always);

@@ -1,0 +1,263 @@
+//! Targets: where a link leads.
+//!
+//! A target is parsed by the WHATWG rules, which is what the visitor's browser will do, and stored as their normal form.
+//! What is stored is sent to the visitor byte for byte.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use url::{Host, Url};
+
+/// The longest target, in bytes, whatever the configuration says: what the store and every browser can hold.
+pub const TARGET_BYTES_MAX: usize = 8192;
+
+/// The normal form of an accepted URL. Invariant: visible ASCII only, so it is a valid HTTP header value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Target(Box<str>);
+
+/// A host, and perhaps port, under which this server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnHost {
+    host: String,
+    port: Option<u16>,
+}
+
+impl OwnHost {
+    /// The host and port of a URL; `None` if it has no host.
+    pub fn of_url(url: &Url) -> Option<Self> {
+        Some(Self { host: bare(url.host()?), port: url.port_or_known_default() })
+    }
+
+    fn is(&self, url: &Url) -> bool {
+        // The default ports count as the own server on any of its ports: a proxy may listen there for us.
+        let port = url.port_or_known_default();
+        url.host().map(bare).as_deref() == Some(&self.host) && (port == self.port || matches!(port, Some(80 | 443)))
+    }
+}
+
+/// A host without the dot that may end a domain.
+fn bare(host: Host<&str>) -> String {
+    match host {
+        Host::Domain(domain) => domain.trim_end_matches('.').to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Why a text cannot be a target, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// Nothing was given.
+    #[error("the URL is empty; give one that begins with http:// or https://")]
+    Empty,
+    /// Too many bytes.
+    #[error("the URL has {length} bytes; at most {max} are possible")]
+    TooLong {
+        /// How many it has, in its normal form if that is longer.
+        length: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// A control character, which browsers drop or misread.
+    #[error("the URL has a control character (U+{code:04X}) at byte {position}; remove it, or write it as a percent-escape")]
+    ControlCharacter {
+        /// Its code point.
+        code: u32,
+        /// The byte it stands at.
+        position: usize,
+    },
+    /// No scheme.
+    #[error("the URL has no scheme; put https:// before it")]
+    NoScheme,
+    /// A scheme other than http and https.
+    #[error("links to {scheme}: URLs are not made; use http or https")]
+    Scheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// Not a URL by the WHATWG rules.
+    #[error("the URL cannot be parsed: {reason}")]
+    Unparsable {
+        /// Why not.
+        reason: String,
+    },
+    /// It has a user name or a password.
+    #[error("the URL has a user name or password; remove what stands before the @")]
+    Credentials,
+    /// It leads back to this server.
+    #[error("the URL leads to this server itself, which would be a loop; give the final address")]
+    OwnHost,
+}
+
+impl TargetError {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong { .. } => "too-long",
+            Self::ControlCharacter { .. } => "control-character",
+            Self::NoScheme => "no-scheme",
+            Self::Scheme { .. } => "scheme",
+            Self::Unparsable { .. } => "unparsable",
+            Self::Credentials => "credentials",
+            Self::OwnHost => "own-host",
+        }
+    }
+}
+
+impl Target {
+    /// Accepts an `http` or `https` URL that does not lead to one of `own`, of at most `max` bytes (and never more than
+    /// [`TARGET_BYTES_MAX`]). Spaces around it are dropped.
+    ///
+    /// # Errors
+    /// [`TargetError`] says what to change.
+    pub fn parse(input: &str, own: &[OwnHost], max: usize) -> Result<Self, TargetError> {
+        let input = input.trim_matches(' ');
+        let max = max.min(TARGET_BYTES_MAX);
+        if input.is_empty() {
+            return Err(TargetError::Empty);
+        }
+        if input.len() > max {
+            return Err(TargetError::TooLong { length: input.len(), max });
+        }
+        // WHATWG parsers silently drop tabs and line ends, so they have to be found before.
+        if let Some((position, c)) = input.char_indices().find(|(_, c)| c.is_control()) {
+            return Err(TargetError::ControlCharacter { code: c.into(), position });
+        }
+        let url = Url::parse(input).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => TargetError::NoScheme,
+            other => TargetError::Unparsable { reason: other.to_string() },
+        })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            // "example.com:8080/x" parses as the scheme "example.com".
+            return Err(match url.scheme().contains('.') || url.scheme() == "localhost" {
+                true => TargetError::NoScheme,
+                false => TargetError::Scheme { scheme: url.scheme().to_owned() },
+            });
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(TargetError::Credentials);
+        }
+        if own.iter().any(|host| host.is(&url)) {
+            return Err(TargetError::OwnHost);
+        }
+        let text = String::from(url);
+        if text.len() > max {
+            return Err(TargetError::TooLong { length: text.len(), max });
+        }
+        if !visible_ascii(&text) {
+            return Err(TargetError::Unparsable { reason: "its normal form is not ASCII".to_owned() });
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn visible_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        if !visible_ascii(&text) {
+            return Err(serde::de::Error::custom("a target has to be visible ASCII"));
+        }
+        Ok(Self(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(input: &str) -> Result<Target, TargetError> {
+        let own = OwnHost::of_url(&Url::parse("http://s.example:8080/").unwrap()).unwrap();
+        Target::parse(input, &[own], TARGET_BYTES_MAX)
+    }
+
+    #[test]
+    fn urls_are_stored_in_their_normal_form() {
+        for (input, stored) in [
+            ("https://example.com", "https://example.com/"),
+            ("HTTP://EXAMPLE.com:80/a b?q=ü#x", "http://example.com/a%20b?q=%C3%BC#x"),
+            ("  https://example.com/  ", "https://example.com/"),
+            ("https://bücher.example/straße", "https://xn--bcher-kva.example/stra%C3%9Fe"),
+            ("https://例え.テスト/", "https://xn--r8jz45g.xn--zckzah/"),
+            ("https://example.com/a/../b", "https://example.com/b"),
+            ("https://example.com/%zz", "https://example.com/%zz"),
+            ("http://[::1]:3000/x", "http://[::1]:3000/x"),
+        ] {
+            assert_eq!(parse(input).map(|target| target.to_string()), Ok(stored.to_owned()));
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_refused_for_the_right_reason() {
+        for (input, code) in [
+            ("", "empty"),
+            ("   ", "empty"),
+            ("example.com", "no-scheme"),
+            ("example.com:8080/x", "no-scheme"),
+            ("//example.com/", "no-scheme"),
+            ("javascript:alert(1)", "scheme"),
+            ("JaVaScRiPt:alert(1)", "scheme"),
+            ("data:text/html,x", "scheme"),
+            ("file:///etc/passwd", "scheme"),
+            ("ftp://example.com/", "scheme"),
+            ("java\nscript:alert(1)", "control-character"),
+            ("https://example.com/\r\nSet-Cookie: a=b", "control-character"),
+            ("https://example.com/\0", "control-character"),
+            ("https://exa\tmple.com/", "control-character"),
+            ("https://example.com/\u{85}", "control-character"),
+            ("\nhttps://example.com/", "control-character"),
+            ("https://user@example.com/", "credentials"),
+            ("https://user:pw@example.com/", "credentials"),
+            ("https://:pw@example.com/", "credentials"),
+            ("http://", "unparsable"),
+            ("https://exa mple.com/", "unparsable"),
+            ("http://256.256.256.256/", "unparsable"),
+            ("http://example.com:99999/", "unparsable"),
+            ("http://s.example:8080/abc", "own-host"),
+            ("http://S.EXAMPLE:8080/abc", "own-host"),
+            ("http://s.example./abc", "own-host"),
+            ("https://s.example/abc", "own-host"),
+        ] {
+            assert_eq!(parse(input).map_err(|error| error.code()), Err(code), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_counts_before_and_after_normalising() {
+        let long = format!("https://example.com/{}", "a".repeat(TARGET_BYTES_MAX));
+        assert!(matches!(parse(&long), Err(TargetError::TooLong { .. })));
+        let grows = format!("https://example.com/{}", "ü".repeat(TARGET_BYTES_MAX / 3));
+        assert!(matches!(parse(&grows), Err(TargetError::TooLong { .. })));
+        let fits = format!("https://example.com/{}", "a".repeat(TARGET_BYTES_MAX - 20));
+        assert_eq!(parse(&fits).unwrap().as_str().len(), TARGET_BYTES_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_a_header_value_and_its_own_normal_form(
+            input in prop_oneof![".*", "https?://[a-zäß0-9.@:/\\\\?#%\u{0}-\u{20}-]{0,60}"]
+        ) {
+            if let Ok(target) = parse(&input) {
+                prop_assert!(visible_ascii(target.as_str()));
+                prop_assert_eq!(parse(target.as_str()), Ok(target));
+            }
+        }
+    }
+}

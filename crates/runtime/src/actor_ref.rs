@@ -1,0 +1,126 @@
+//! How everybody else sees an actor: by its service, never by its type.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use waypost_protocol::{CallError, Class, Request, Service, ServiceError};
+
+use crate::ask::Ask;
+use crate::metrics::ActorMetrics;
+use crate::routes::{Route, Table};
+
+/// One running actor.
+pub(crate) struct Child {
+    pub(crate) table: Table,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places_total: u32,
+    pub(crate) closed: AtomicBool,
+    pub(crate) stop: Arc<Notify>,
+    pub(crate) metrics: Arc<ActorMetrics>,
+}
+
+/// A service that can be called: one actor, or one for each shard. Cheap to clone.
+pub struct ActorRef<S> {
+    children: Arc<[Arc<Child>]>,
+    service: PhantomData<fn(S)>,
+}
+
+impl<S> Clone for ActorRef<S> {
+    fn clone(&self) -> Self {
+        Self { children: self.children.clone(), service: PhantomData }
+    }
+}
+
+impl<S: Service> ActorRef<S> {
+    pub(crate) fn one(child: Child) -> Self {
+        Self { children: Arc::from([Arc::new(child)]), service: PhantomData }
+    }
+
+    /// One service of many actors: a message goes to the child with the number of its shard.
+    pub fn sharded(children: Vec<Self>) -> Self {
+        let children = children.iter().flat_map(|child| child.children.iter().cloned()).collect();
+        Self { children, service: PhantomData }
+    }
+
+    /// Sends a message and waits for its answer, at most `timeout`.
+    ///
+    /// When the future is dropped, a message that was not yet taken in hand is skipped; one that was is worked to its end.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `outcome_unknown` tells which of them leave a write in doubt.
+    pub async fn call<M: Request<Service = S>>(&self, message: M, timeout: Duration) -> Result<M::Reply, CallError> {
+        let index = match (message.shard(), self.children.len()) {
+            (_, 1) | (None, _) => 0,
+            (Some(shard), _) => shard.index(),
+        };
+        let Some(child) = self.children.get(index) else {
+            return Err(CallError::Service(ServiceError::NotHere));
+        };
+        let unavailable = CallError::Unavailable { service: S::NAME };
+        if child.closed.load(Ordering::Acquire) {
+            child.metrics.gone.inc();
+            return Err(unavailable);
+        }
+        let Some(route) = child.route::<M>() else { return Err(CallError::Service(ServiceError::NotHere)) };
+        let deadline = Instant::now() + timeout;
+        let late = || {
+            child.metrics.late.inc();
+            CallError::Deadline { service: S::NAME }
+        };
+        let permit = match M::CLASS {
+            Class::Interactive => child.places.clone().try_acquire_owned().map_err(|_| {
+                child.metrics.overloaded.inc();
+                CallError::Overloaded { service: S::NAME }
+            })?,
+            Class::Control | Class::Bulk => timeout_at(deadline, child.places.clone().acquire_owned())
+                .await
+                .map_err(|_| late())?
+                .map_err(|_| unavailable.clone())?,
+        };
+        let ask = Ask::new(message, permit, deadline, child.metrics.clone(), route.metrics.clone());
+        #[expect(clippy::disallowed_methods, reason = "admission and deadline are ours, around it")]
+        let answer = route.recipient.send(ask);
+        match timeout_at(deadline, answer).await {
+            Err(_) => Err(late()),
+            Ok(Err(_closed)) => {
+                child.metrics.gone.inc();
+                Err(unavailable)
+            }
+            Ok(Ok(answer)) => answer.map_err(CallError::Service),
+        }
+    }
+
+    /// Takes no more messages and waits until those in hand are done. Answers whether they were, within `timeout`.
+    pub async fn drain(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        for child in &*self.children {
+            child.closed.store(true, Ordering::Release);
+        }
+        for child in &*self.children {
+            match timeout_at(deadline, child.places.acquire_many(child.places_total)).await {
+                Ok(Ok(_all)) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Stops the actor on purpose: it is not started again, and every later call answers `Unavailable`.
+    pub fn stop(&self) {
+        for child in &*self.children {
+            child.closed.store(true, Ordering::Release);
+            child.stop.notify_one();
+        }
+    }
+}
+
+impl Child {
+    fn route<M: Request>(&self) -> Option<&Route<M>> {
+        let (_, route) = self.table.iter().find(|(kind, _)| *kind == M::KIND)?;
+        route.downcast_ref()
+    }
+}

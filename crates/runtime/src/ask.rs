@@ -1,0 +1,109 @@
+//! A message on its way, and a message in hand.
+
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use actix::ResponseFuture;
+use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use waypost_protocol::{Request, ServiceError};
+
+use crate::metrics::{ActorMetrics, MessageMetrics};
+
+/// What a handler answers.
+pub type Answer<M> = Result<<M as Request>::Reply, ServiceError>;
+
+/// A message with its place in the actor, its deadline and its timing. Actors handle `Ask<M>`.
+pub struct Ask<M: Request> {
+    message: M,
+    held: Held<M>,
+}
+
+impl<M: Request> actix::Message for Ask<M> {
+    type Result = Answer<M>;
+}
+
+impl<M: Request> Ask<M> {
+    pub(crate) fn new(
+        message: M,
+        permit: OwnedSemaphorePermit,
+        deadline: Instant,
+        actor: Arc<ActorMetrics>,
+        metrics: Arc<MessageMetrics>,
+    ) -> Self {
+        actor.inflight.inc();
+        let since = Instant::now();
+        let held = Held { _permit: permit, deadline, since, open: false, done: false, actor, metrics, message: PhantomData };
+        Self { message, held }
+    }
+
+    /// Takes the message in hand.
+    pub fn open(self) -> (M, Held<M>) {
+        let Self { message, mut held } = self;
+        let now = Instant::now();
+        held.actor.queue_seconds.observe((now - held.since).as_secs_f64());
+        held.since = now;
+        held.open = true;
+        (message, held)
+    }
+}
+
+/// A message in hand: its place is taken until this is finished or dropped.
+pub struct Held<M> {
+    _permit: OwnedSemaphorePermit,
+    deadline: Instant,
+    since: Instant,
+    open: bool,
+    done: bool,
+    actor: Arc<ActorMetrics>,
+    metrics: Arc<MessageMetrics>,
+    message: PhantomData<fn(M)>,
+}
+
+impl<M: Request> Held<M> {
+    /// When the caller stops waiting.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Answers at once.
+    pub fn now(mut self, answer: Answer<M>) -> Answer<M> {
+        self.finish(&answer);
+        answer
+    }
+
+    /// Answers when the future does. It runs apart from the actor, also when the caller is gone, and a panic in it is
+    /// answered `OutcomeUnknown` and leaves the actor alone.
+    pub fn later(mut self, future: impl Future<Output = Answer<M>> + 'static) -> ResponseFuture<Answer<M>> {
+        Box::pin(async move {
+            let answer = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|panic| {
+                let text = crate::supervisor::panic_text(&*panic);
+                tracing::error!(message = M::NAME, panic = text, "a handler's future panicked");
+                Err(ServiceError::OutcomeUnknown("the handler failed".to_owned()))
+            });
+            self.finish(&answer);
+            answer
+        })
+    }
+
+    fn finish(&mut self, answer: &Answer<M>) {
+        self.done = true;
+        match answer {
+            Ok(_) => self.metrics.ok.inc(),
+            Err(_) => self.metrics.error.inc(),
+        }
+        self.metrics.seconds.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+impl<M> Drop for Held<M> {
+    fn drop(&mut self) {
+        self.actor.inflight.dec();
+        // A message whose caller had gone is never opened; one that was opened and not answered died in a panic.
+        if self.open && !self.done {
+            self.metrics.lost.inc();
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What actix lacks, added once: restart after a panic, true bounds, deadlines, and the same metrics for every actor.
+//!
+//! Actors are plain actix: `Actor`, `Handler`, `Context`. They are started by [`supervise`] and called through an
+//! [`ActorRef`]; a message travels as an [`Ask`], which carries its place, its deadline and its timing.
+//!
+//! ```text
+//!   call ─► admission (a place, or Overloaded at once) ─► mailbox ─► handler ─► answer
+//!                 ▲                                          │ panic
+//!                 └──── place given back on answer, drop, panic; mailbox kept, actor rebuilt
+//! ```
+
+mod actor_ref;
+mod ask;
+mod metrics;
+mod routes;
+mod spec;
+mod supervisor;
+
+pub use actor_ref::ActorRef;
+pub use ask::{Answer, Ask, Held};
+pub use routes::Routes;
+pub use spec::{Spec, WhenSpent};
+pub use supervisor::{Rebuilt, next_generation, supervise};

@@ -1,0 +1,175 @@
+//! The supervisor: an actor is polled inside `catch_unwind`, and after a panic rebuilt behind the same mailbox.
+//!
+//! actix itself neither catches panics nor rebuilds actors: its `Supervisor` reacts only to an actor that stops itself, and
+//! then goes on with the same state. Addresses and queued messages survive a restart here; the message in hand is lost,
+//! and its caller gets `Unavailable`. A panic leaves the state half changed, so the state is thrown away.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::task::Poll;
+use std::time::Duration;
+
+use actix::dev::ContextFut;
+use actix::{Actor, ArbiterHandle, AsyncContext, Context, Supervised};
+use futures_util::future::poll_fn;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::Instant;
+use waypost_protocol::Service;
+use waypost_telemetry::Metrics;
+
+use crate::actor_ref::{ActorRef, Child};
+use crate::metrics::ActorMetrics;
+use crate::routes::Routes;
+use crate::spec::{Spec, WhenSpent};
+
+thread_local! {
+    /// The new actor, between its factory and `restarting`.
+    static NEXT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
+
+/// An actor whose `Supervised::restarting` replaces it by [`next_generation`]. Use [`rebuilt!`](crate::rebuilt) to be one.
+pub trait Rebuilt: Supervised {}
+
+/// Makes an actor replace itself by a new one from its factory when it is restarted.
+#[macro_export]
+macro_rules! rebuilt {
+    ($actor:ty) => {
+        impl ::actix::Supervised for $actor {
+            fn restarting(&mut self, _: &mut Self::Context) {
+                *self = $crate::next_generation();
+            }
+        }
+        impl $crate::Rebuilt for $actor {}
+    };
+}
+
+/// The actor that replaces the one that panicked. For [`rebuilt!`](crate::rebuilt) only.
+pub fn next_generation<A: 'static>() -> A {
+    let next = NEXT.with_borrow_mut(Option::take).and_then(|next| next.downcast::<A>().ok());
+    *next.expect("invariant: the supervisor builds the next actor before it restarts one")
+}
+
+/// Starts an actor on an arbiter, and keeps it running as its spec says.
+///
+/// # Panics
+/// When the arbiter has stopped.
+pub async fn supervise<S, A>(
+    spec: Spec,
+    metrics: &Metrics,
+    arbiter: &ArbiterHandle,
+    factory: impl Fn() -> A + Send + 'static,
+    routes: impl FnOnce(Routes<S, A>) -> Routes<S, A> + Send + 'static,
+) -> ActorRef<S>
+where
+    S: Service,
+    A: Actor<Context = Context<A>> + Rebuilt,
+{
+    let metrics = Arc::new(ActorMetrics::new(metrics, spec.name));
+    let (started, answer) = oneshot::channel();
+    arbiter.spawn_fn(move || {
+        let mut context = Context::<A>::new();
+        // Admission decides how much is queued; the mailbox lies above it and never does.
+        context.set_mailbox_capacity(spec.inflight_max + 16);
+        let table = routes(Routes::new(context.address(), metrics.clone())).into_table();
+        let stop = Arc::new(Notify::new());
+        let child = Child {
+            table,
+            places: Arc::new(Semaphore::new(spec.inflight_max)),
+            places_total: spec.inflight_max as u32,
+            closed: AtomicBool::new(false),
+            stop: stop.clone(),
+            metrics: metrics.clone(),
+        };
+        let future = context.into_future(factory());
+        actix::spawn(run(spec, metrics, future, factory, stop));
+        let _ = started.send(child);
+    });
+    ActorRef::one(answer.await.expect("invariant: the arbiter runs as long as the node"))
+}
+
+async fn run<A>(
+    spec: Spec,
+    metrics: Arc<ActorMetrics>,
+    mut future: ContextFut<A, Context<A>>,
+    factory: impl Fn() -> A,
+    stop: Arc<Notify>,
+) where
+    A: Actor<Context = Context<A>> + Rebuilt,
+{
+    metrics.up.inc();
+    let mut restarts = VecDeque::new();
+    loop {
+        let polled = poll_fn(|cx| {
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+                Ok(poll) => poll.map(|()| None),
+                Err(panic) => Poll::Ready(Some(panic)),
+            }
+        });
+        let panic = tokio::select! {
+            biased;
+            () = stop.notified() => None,
+            ended = polled => ended,
+        };
+        let Some(panic) = panic else { break };
+        let text = panic_text(&*panic).to_owned();
+        if !pause(&spec, &mut restarts).await {
+            tracing::error!(actor = spec.name, panic = text, "the actor panicked too often and is given up");
+            if let WhenSpent::ExitProcess(code) = spec.when_spent {
+                std::process::exit(code);
+            }
+            break;
+        }
+        tracing::error!(actor = spec.name, panic = text, restarts = restarts.len(), "the actor panicked and is restarted");
+        metrics.restarts.inc();
+        let restarted = catch_unwind(AssertUnwindSafe(|| {
+            NEXT.set(Some(Box::new(factory())));
+            future.restart()
+        }));
+        match restarted {
+            Ok(true) => {}
+            Ok(false) => break, // nobody holds an address any more
+            Err(panic) => {
+                let text = panic_text(&*panic);
+                tracing::error!(actor = spec.name, panic = text, "the actor cannot be rebuilt");
+                break;
+            }
+        }
+    }
+    metrics.up.dec();
+    // `stopped` runs here, perhaps on what a panic left behind: what it does wrong must not take the thread with it.
+    if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+        tracing::error!(actor = spec.name, "the actor panicked while it stopped");
+    }
+}
+
+/// Notes a restart and waits before it; `false` when the restarts are spent.
+async fn pause(spec: &Spec, restarts: &mut VecDeque<Instant>) -> bool {
+    let now = Instant::now();
+    while restarts.front().is_some_and(|at| now - *at > spec.restart_window) {
+        restarts.pop_front();
+    }
+    if restarts.len() >= spec.restarts_max as usize {
+        return false;
+    }
+    let pause = backoff(spec, restarts.len() as u32);
+    restarts.push_back(now);
+    tokio::time::sleep(pause).await;
+    true
+}
+
+fn backoff(spec: &Spec, earlier: u32) -> Duration {
+    spec.backoff_first.saturating_mul(2u32.saturating_pow(earlier.min(16))).min(spec.backoff_max)
+}
+
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}

@@ -1,0 +1,130 @@
+//! Group commit: one thread makes durable what everybody has written, with one flush and one sync.
+//!
+//! sled's `flush` hands the data to the operating system (`pwrite`, `sync_file_range`) and never asks the disk to keep it,
+//! which a power cut shows. So the thread syncs the database's file itself, through a descriptor of its own. The first
+//! failure is final: after a failed fsync the kernel may have dropped the pages and call the next one a success, so it is
+//! never repeated.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use waypost_telemetry::{Counter, Histogram, Metrics};
+
+use crate::db::Failure;
+
+type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// A handle to the commit thread.
+///
+/// The queue has no bound of its own: who waits in it holds a place in a bounded queue further up (one append per group,
+/// one call per caller).
+#[derive(Clone)]
+pub struct CommitHandle {
+    queue: Sender<Waiter>,
+}
+
+const SECONDS: &[f64] = &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
+const WAITERS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+pub(crate) struct CommitThread {
+    pub(crate) db: sled::Db,
+    pub(crate) file: File,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) delay: Duration,
+    seconds: Histogram,
+    waiters: Histogram,
+    commits: Counter,
+}
+
+impl CommitThread {
+    pub(crate) fn spawn(
+        db: sled::Db,
+        file: File,
+        failure: Arc<Failure>,
+        delay: Duration,
+        metrics: &Metrics,
+    ) -> io::Result<(CommitHandle, JoinHandle<()>)> {
+        let (queue, waiting) = channel();
+        let thread = Self {
+            db,
+            file,
+            failure,
+            delay,
+            seconds: metrics.histogram("waypost_commit_seconds", "Time of one flush and sync", SECONDS),
+            waiters: metrics.histogram("waypost_commit_waiters", "Who shared one flush and sync", WAITERS),
+            commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
+        };
+        let handle = std::thread::Builder::new().name("group-commit".to_owned()).spawn(move || thread.run(&waiting))?;
+        Ok((CommitHandle { queue }, handle))
+    }
+
+    fn run(&self, waiting: &Receiver<Waiter>) {
+        while let Ok(first) = waiting.recv() {
+            let mut waiters = vec![first];
+            waiters.extend(waiting.try_iter());
+            let started = Instant::now();
+            let result = self.commit();
+            self.seconds.observe(started.elapsed().as_secs_f64());
+            self.waiters.observe(waiters.len() as f64);
+            self.commits.inc();
+            for waiter in waiters {
+                waiter(match &result {
+                    Ok(()) => Ok(()),
+                    Err(text) => Err(io::Error::other(text.clone())),
+                });
+            }
+        }
+    }
+
+    fn commit(&self) -> Result<(), String> {
+        if let Some(why) = self.failure.get() {
+            return Err(why);
+        }
+        let result = self.db.flush().map_err(|error| error.to_string()).and_then(|_| {
+            if !self.delay.is_zero() {
+                std::thread::sleep(self.delay);
+            }
+            self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
+        });
+        result.map_err(|why| self.failure.set(why))
+    }
+}
+
+impl CommitHandle {
+    /// Calls `done` from the commit thread once everything that was written before this call is durable, or has failed.
+    /// `done` must be short.
+    pub fn then(&self, done: Box<dyn FnOnce(io::Result<()>) + Send>) {
+        if let Err(unsent) = self.queue.send(done) {
+            (unsent.0)(Err(io::Error::other("the store is closed")));
+        }
+    }
+
+    /// Waits until everything that was written before this call is durable.
+    ///
+    /// # Errors
+    /// When it may not be: the store has failed.
+    pub async fn wait(&self) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.then(Box::new(move |result| {
+            let _ = done.send(result);
+        }));
+        answer.await.unwrap_or_else(|_| Err(io::Error::other("the store is closed")))
+    }
+
+    /// As [`CommitHandle::wait`], for threads that may block.
+    ///
+    /// # Errors
+    /// When it may not be durable: the store has failed.
+    pub fn wait_blocking(&self) -> io::Result<()> {
+        let (done, answer) = std::sync::mpsc::sync_channel(1);
+        self.then(Box::new(move |result| {
+            let _ = done.send(result);
+        }));
+        answer.recv().unwrap_or_else(|_| Err(io::Error::other("the store is closed")))
+    }
+}

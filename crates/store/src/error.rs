@@ -1,0 +1,60 @@
+//! How storage can fail. None of these is ever retried: a failed write or sync leaves the disk in an unknown state.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("the disk or file system failed: {0}")]
+    Io(#[from] io::Error),
+    /// The database cannot do what was asked.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// Stored bytes are not what was written.
+    #[error("{what} is damaged: {detail}")]
+    Corrupt {
+        /// Which record or file.
+        what: String,
+        /// How it is damaged.
+        detail: String,
+    },
+    /// A record of a version that this program does not know.
+    #[error("{what} has format version {version}, which this version of waypost does not know")]
+    UnknownVersion {
+        /// Which record or file.
+        what: String,
+        /// Its version.
+        version: u8,
+    },
+    /// An earlier write or sync failed. Sticky: only a restart, after the cause was mended, helps.
+    #[error("the store has failed earlier and accepts nothing more: {0}")]
+    Failed(String),
+    /// A value above the limit of the database.
+    #[error("a value of {bytes} bytes cannot be stored; at most {max} are possible")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest possible.
+        max: usize,
+    },
+    /// Another process has the database open.
+    #[error("{} is in use by another process; stop it, or give another --data-dir", path.display())]
+    Locked {
+        /// The directory of the database.
+        path: PathBuf,
+    },
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => Self::Io(error),
+            sled::Error::Corruption { at, .. } => {
+                Self::Corrupt { what: "the database".to_owned(), detail: format!("a page cannot be read ({at:?})") }
+            }
+            other => Self::Database(other.to_string()),
+        }
+    }
+}

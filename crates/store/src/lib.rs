@@ -1,0 +1,18 @@
+//! The store of a node: the only crate that names sled.
+//!
+//! One database holds the logs and the states of all groups. What was written is durable after the commit thread has
+//! flushed and synced it, once for all who wait. Above that, `machine` holds the state machines.
+
+mod commit;
+mod db;
+mod error;
+mod log;
+pub mod machine;
+mod mend;
+mod space;
+
+pub use commit::CommitHandle;
+pub use db::{Batch, Db, DbOptions, Tree, VALUE_BYTES_MAX, Value};
+pub use error::StoreError;
+pub use log::LogStore;
+pub use space::{Space, SpaceState, SpaceWatch};

@@ -1,0 +1,103 @@
+//! The block: many links in one stored record.
+//!
+//! sled costs hundreds of bytes of memory and disk for each record beyond its bytes, so links are packed.
+//!
+//! ```text
+//! payload = { slot u32 LE · length u16 LE · link (postcard) }*
+//! ```
+
+use waypost_protocol::Link;
+
+use super::{decode, encode};
+use crate::StoreError;
+
+/// A block is closed when the next link would bring it above this size. Below the size at which sled would move a page
+/// into a file of its own (see `db.rs`), and large enough that the cost per record hardly counts.
+pub(super) const BLOCK_BYTES: usize = 4096;
+
+/// A block that shrinks below this is dissolved, and its links move to the newest block.
+pub(super) const BLOCK_BYTES_MIN: usize = BLOCK_BYTES / 4;
+
+const HEAD_BYTES: usize = 6;
+
+/// Appends a link.
+pub(super) fn push(block: &mut Vec<u8>, slot: u32, link: &Link) {
+    let bytes = encode(link);
+    push_raw(block, slot, &bytes);
+}
+
+fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) {
+    let length = u16::try_from(bytes.len()).expect("invariant: a link is a URL of at most 8 KiB and little more");
+    block.extend_from_slice(&slot.to_le_bytes());
+    block.extend_from_slice(&length.to_le_bytes());
+    block.extend_from_slice(bytes);
+}
+
+/// The size that a link adds to a block.
+pub(super) fn size_of(link: &Link) -> usize {
+    HEAD_BYTES + link.target.as_str().len() + link.key.code.as_bytes().len() + 24
+}
+
+/// Walks over a block's (slot, encoded link) pairs.
+pub(super) struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn new(payload: &'a [u8]) -> Self {
+        Self { rest: payload }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<(u32, &'a [u8]), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let parsed = (|| {
+            let (slot, rest) = self.rest.split_first_chunk::<4>()?;
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            let length = u16::from_le_bytes(*length) as usize;
+            (rest.len() >= length).then(|| (u32::from_le_bytes(*slot), rest.split_at(length)))
+        })();
+        let Some((slot, (bytes, rest))) = parsed else {
+            self.rest = &[];
+            return Some(Err(StoreError::Corrupt {
+                what: "block of links".to_owned(),
+                detail: "an entry is cut short".to_owned(),
+            }));
+        };
+        self.rest = rest;
+        Some(Ok((slot, bytes)))
+    }
+}
+
+/// Decodes one link of a block.
+pub(super) fn link(bytes: &[u8]) -> Result<Link, StoreError> {
+    decode("link", bytes)
+}
+
+/// The link in a slot, if the block has it.
+pub(super) fn find(payload: &[u8], wanted: u32) -> Result<Option<Link>, StoreError> {
+    for entry in Entries::new(payload) {
+        let (slot, bytes) = entry?;
+        if slot == wanted {
+            return link(bytes).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The block with only the slots that `keep` names.
+pub(super) fn retain(payload: &[u8], mut keep: impl FnMut(u32) -> bool) -> Result<Vec<u8>, StoreError> {
+    let mut block = Vec::with_capacity(payload.len());
+    for entry in Entries::new(payload) {
+        let (slot, bytes) = entry?;
+        if keep(slot) {
+            push_raw(&mut block, slot, bytes);
+        }
+    }
+    Ok(block)
+}

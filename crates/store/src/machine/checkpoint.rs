@@ -1,0 +1,187 @@
+//! Checkpoints of a shard: what has changed in memory becomes records of its tree, as one atomic batch.
+//!
+//! | key | record |
+//! |---|---|
+//! | `m` | position in the log, and the small parts of the state |
+//! | `b` + number | a block of links (`block.rs`) |
+//! | `v` + page | the visits of 256 slots |
+//! | `i` + number | idempotency keys, in the order in which they came (`idempotency.rs`) |
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::link::Visits;
+use waypost_protocol::{Link, UnixMs};
+
+use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
+use super::idempotency::Idempotency;
+use super::index::Index;
+use super::shard::{ShardMachine, ShardMeta, url_hash};
+use super::{META_KEY, decode, encode, open_record, seal_record};
+use crate::{Batch, StoreError, Tree};
+
+const BLOCK_PREFIX: u8 = b'b';
+const VISITS_PREFIX: u8 = b'v';
+
+/// How many slots share a record of visits: 256 of at most 20 bytes stay near the size of a block.
+const VISITS_PER_PAGE: u32 = 256;
+
+/// About what a page of visits takes when it is written.
+pub(super) const VISITS_PAGE_BYTES: u64 = 2048;
+
+pub(super) fn visits_page(slot: u32) -> u32 {
+    slot / VISITS_PER_PAGE
+}
+
+pub(super) fn block_key(number: u32) -> [u8; 5] {
+    numbered(BLOCK_PREFIX, number)
+}
+
+/// The number in a key of the form prefix + `u32` big endian.
+pub(super) fn number_of(key: &[u8]) -> u32 {
+    key.get(1..5).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+fn numbered(prefix: u8, number: u32) -> [u8; 5] {
+    let mut key = [prefix; 5];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+#[derive(Serialize, Deserialize)]
+struct MetaRecord {
+    position: Vec<u8>,
+    next_block: u32,
+    meta: ShardMeta,
+}
+
+impl ShardMachine {
+    pub(super) fn write_checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        let moved = self.write_shrunk_blocks(&mut batch)?;
+        self.write_new_blocks(&mut batch, moved)?;
+        for page in std::mem::take(&mut self.dirty_visits) {
+            let start = (page * VISITS_PER_PAGE) as usize;
+            let end = (start + VISITS_PER_PAGE as usize).min(self.visits.len());
+            let visits: Vec<(u64, UnixMs)> =
+                self.visits[start.min(end)..end].iter().map(|visits| (visits.total, visits.last)).collect();
+            let key = numbered(VISITS_PREFIX, page);
+            batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
+        }
+        self.idempotency.checkpoint(&self.tree, &mut batch);
+        let record =
+            MetaRecord { position: position.to_vec(), next_block: self.next_block, meta: self.meta.clone() };
+        batch.insert(META_KEY, seal_record(&self.tree, META_KEY, &encode(&record)));
+        self.tree.apply(batch)
+    }
+
+    /// Takes dead links out of their blocks; answers the links of blocks that became too small to keep.
+    fn write_shrunk_blocks(&mut self, batch: &mut Batch) -> Result<Vec<(u32, Arc<Link>)>, StoreError> {
+        let mut moved = Vec::new();
+        for (number, dead) in std::mem::take(&mut self.dead) {
+            let key = block_key(number);
+            let value = self.tree.get(&key)?.ok_or_else(|| StoreError::Corrupt {
+                what: format!("{} block {number}", self.tree.name()),
+                detail: "the record is missing".to_owned(),
+            })?;
+            let payload = open_record(&self.tree, &key, &value)?;
+            let left = block::retain(payload, |slot| !dead.contains(&slot))?;
+            if left.len() >= BLOCK_BYTES_MIN {
+                batch.insert(&key, seal_record(&self.tree, &key, &left));
+                continue;
+            }
+            batch.remove(&key);
+            for entry in block::Entries::new(&left) {
+                let (slot, bytes) = entry?;
+                moved.push((slot, Arc::new(block::link(bytes)?)));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Packs new and moved links into blocks. The last block may stay small: it is dissolved when links leave it, and one
+    /// small block a checkpoint is the price of never writing a block twice.
+    fn write_new_blocks(&mut self, batch: &mut Batch, moved: Vec<(u32, Arc<Link>)>) -> Result<(), StoreError> {
+        let mut links: Vec<(u32, Arc<Link>)> = std::mem::take(&mut self.fresh).into_iter().chain(moved).collect();
+        links.sort_unstable_by_key(|(slot, _)| *slot);
+        self.fresh_bytes = 0;
+        let mut payload = Vec::with_capacity(BLOCK_BYTES);
+        let mut slots = Vec::new();
+        for (slot, link) in links {
+            if !payload.is_empty() && payload.len() + block::size_of(&link) > BLOCK_BYTES {
+                self.put_block(batch, &mut payload, &mut slots);
+            }
+            block::push(&mut payload, slot, &link);
+            slots.push(slot);
+        }
+        if !payload.is_empty() {
+            self.put_block(batch, &mut payload, &mut slots);
+        }
+        Ok(())
+    }
+
+    fn put_block(&mut self, batch: &mut Batch, payload: &mut Vec<u8>, slots: &mut Vec<u32>) {
+        let number = self.next_block;
+        self.next_block += 1;
+        let key = block_key(number);
+        batch.insert(&key, seal_record(&self.tree, &key, payload));
+        for slot in slots.drain(..) {
+            self.index.set_block(slot, number);
+        }
+        payload.clear();
+    }
+
+    pub(super) fn load_checkpoint(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
+        let Some(value) = tree.get(META_KEY)? else {
+            return Ok((Self::new(tree, ShardMeta::default()), None));
+        };
+        let record: MetaRecord = decode("checkpoint", open_record(&tree, META_KEY, &value)?)?;
+        let mut machine = Self::new(tree.clone(), record.meta);
+        machine.next_block = record.next_block;
+        machine.index = read_blocks(&tree, &mut machine.expiry)?;
+        machine.visits = vec![Visits::default(); machine.index.slots()];
+        read_visits(&tree, &mut machine.visits)?;
+        machine.idempotency = Idempotency::open(&tree)?;
+        machine.idempotency.forget(machine.meta.applied_at);
+        Ok((machine, Some(record.position)))
+    }
+}
+
+fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Index, StoreError> {
+    let mut index = Index::default();
+    for entry in tree.scan_prefix(&[BLOCK_PREFIX]) {
+        let (key, value) = entry?;
+        let number = number_of(&key);
+        for item in block::Entries::new(open_record(tree, &key, &value)?) {
+            let (slot, bytes) = item?;
+            let link = block::link(bytes)?;
+            if index.key_hash(slot).is_some() {
+                return Err(StoreError::Corrupt {
+                    what: format!("{} block {number}", tree.name()),
+                    detail: format!("slot {slot} is in two blocks"),
+                });
+            }
+            index.insert_at(slot, link.key.hash64(), url_hash(&link), number);
+            if let Some(until) = link.valid_until {
+                expiry.insert((until, slot));
+            }
+        }
+    }
+    index.settle();
+    Ok(index)
+}
+
+fn read_visits(tree: &Tree, visits: &mut [Visits]) -> Result<(), StoreError> {
+    for entry in tree.scan_prefix(&[VISITS_PREFIX]) {
+        let (key, value) = entry?;
+        let page: Vec<(u64, UnixMs)> = decode("visits", open_record(tree, &key, &value)?)?;
+        let start = number_of(&key) as usize * VISITS_PER_PAGE as usize;
+        for (offset, (total, last)) in page.into_iter().enumerate() {
+            if let Some(place) = visits.get_mut(start + offset) {
+                *place = Visits { total, last };
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The state of group 0: what the whole cluster agrees on.
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::UnixMs;
+use waypost_protocol::command::{Batch, Command, Founding, Outcome};
+use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::permutation::CODES;
+
+use super::{META_KEY, Machine, decode, encode, open_record, seal_record};
+use crate::{StoreError, Tree};
+
+/// What the cluster has agreed on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// How the cluster was created; `None` = not yet.
+    pub founding: Option<Founding>,
+    /// The first number of the counter that nobody has leased. Never goes back.
+    pub next_key: u64,
+    /// blake3 of the admin key; `None` = there is none.
+    pub admin_key: Option<KeyDigest>,
+    /// The largest proposer's time seen.
+    pub applied_at: UnixMs,
+}
+
+/// The state machine of group 0.
+pub struct ClusterMachine {
+    tree: Tree,
+    state: ClusterState,
+    dirty: bool,
+}
+
+impl ClusterMachine {
+    /// The state as of the last command applied.
+    pub fn state(&self) -> &ClusterState {
+        &self.state
+    }
+
+    fn apply_one(&mut self, command: &Command) -> Result<Outcome, StoreError> {
+        let state = &mut self.state;
+        Ok(match command {
+            Command::Found(founding) => match &state.founding {
+                Some(_) => Outcome::AlreadyFounded,
+                None => {
+                    state.founding = Some(founding.clone());
+                    Outcome::Done
+                }
+            },
+            Command::LeaseKeys { node: _, count } => {
+                let start = state.next_key;
+                let count = (*count).min(CODES.saturating_sub(start));
+                if count == 0 {
+                    return Ok(Outcome::KeysExhausted);
+                }
+                state.next_key = start + count;
+                Outcome::Leased { start, count }
+            }
+            Command::SetAdminKey { digest, replace } => {
+                if state.admin_key.is_some() && !replace {
+                    return Ok(Outcome::AdminKeyExists);
+                }
+                state.admin_key = Some(*digest);
+                Outcome::Done
+            }
+            Command::Create(_)
+            | Command::Edit { .. }
+            | Command::Delete { .. }
+            | Command::RemoveExpired { .. }
+            | Command::RecordClicks(_) => {
+                return Err(StoreError::Corrupt {
+                    what: format!("log of {}", self.tree.name()),
+                    detail: "a command of a shard stands in the log of group 0".to_owned(),
+                });
+            }
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct MetaRecord {
+    position: Vec<u8>,
+    state: ClusterState,
+}
+
+impl Machine for ClusterMachine {
+    fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
+        let (state, position) = match tree.get(META_KEY)? {
+            None => (ClusterState::default(), None),
+            Some(value) => {
+                let record: MetaRecord = decode("checkpoint", open_record(&tree, META_KEY, &value)?)?;
+                (record.state, Some(record.position))
+            }
+        };
+        Ok((Self { tree, state, dirty: false }, position))
+    }
+
+    fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let (machine, position) = Self::open(self.tree.clone())?;
+        *self = machine;
+        Ok(position)
+    }
+
+    fn apply(&mut self, _index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+        self.state.applied_at = self.state.applied_at.max(batch.at);
+        self.dirty = true;
+        batch.commands.iter().map(|command| self.apply_one(command)).collect()
+    }
+
+    fn pending_bytes(&self) -> u64 {
+        if self.dirty { 1024 } else { 0 }
+    }
+
+    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
+        let record = MetaRecord { position: position.to_vec(), state: self.state.clone() };
+        self.tree.insert(META_KEY, seal_record(&self.tree, META_KEY, &encode(&record)))?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn tree(&self) -> &Tree {
+        &self.tree
+    }
+}

@@ -1,0 +1,129 @@
+//! The idempotency keys of a shard: by which a create that was sent twice is recognised.
+//!
+//! Kept for [`WINDOW_MS`] and at most [`KEYS_MAX`] a shard, oldest out first. Both are constants and not settings, because
+//! every replica has to forget the same key at the same command.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::UnixMs;
+use waypost_protocol::digest::IdempotencyKey;
+
+use super::{decode, encode, open_record, seal_record};
+use crate::{Batch, StoreError, Tree};
+
+/// How long a key is remembered, in milliseconds: a day.
+pub(super) const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How many keys a shard remembers: about 6 MB in the worst case, a million keys on a node of 16 shards.
+pub(super) const KEYS_MAX: usize = 65_536;
+
+const PREFIX: u8 = b'i';
+const KEYS_PER_RECORD: usize = 100;
+
+/// What a key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Remembered {
+    /// The link that was created.
+    pub(super) slot: u32,
+    /// The hash of its key: the slot may hold another link by now.
+    pub(super) key_hash: u64,
+    /// What was asked for.
+    pub(super) fingerprint: u64,
+    /// When.
+    pub(super) at: UnixMs,
+}
+
+/// Invariant: `order` and `keys` hold the same keys; the first of `order` are in `records`, the last `pending` are not.
+#[derive(Debug, Default)]
+pub(super) struct Idempotency {
+    keys: HashMap<IdempotencyKey, Remembered>,
+    order: VecDeque<IdempotencyKey>,
+    records: VecDeque<(u32, usize)>,
+    pending: usize,
+    next_record: u32,
+    emptied: Vec<u32>,
+}
+
+impl Idempotency {
+    /// What a key stands for at `now`. Looks at the age too: a replica that restarted has forgotten old keys already.
+    pub(super) fn get(&self, key: &IdempotencyKey, now: UnixMs) -> Option<Remembered> {
+        self.keys.get(key).copied().filter(|what| what.at.0.saturating_add(WINDOW_MS) > now.0)
+    }
+
+    pub(super) fn remember(&mut self, key: IdempotencyKey, what: Remembered) {
+        if self.keys.insert(key, what).is_none() {
+            self.order.push_back(key);
+            self.pending += 1;
+        }
+        self.forget(what.at);
+    }
+
+    /// Forgets what is too old at `now`, and what is too much.
+    pub(super) fn forget(&mut self, now: UnixMs) {
+        while let Some(oldest) = self.order.front() {
+            let expired = self.keys.get(oldest).is_none_or(|what| what.at.0.saturating_add(WINDOW_MS) <= now.0);
+            if !expired && self.order.len() <= KEYS_MAX {
+                return;
+            }
+            self.keys.remove(oldest);
+            self.order.pop_front();
+            match self.records.front_mut() {
+                Some((record, left)) => {
+                    *left -= 1;
+                    if *left == 0 {
+                        self.emptied.push(*record);
+                        self.records.pop_front();
+                    }
+                }
+                None => self.pending -= 1,
+            }
+        }
+    }
+
+    pub(super) fn pending_bytes(&self) -> u64 {
+        self.pending as u64 * 48
+    }
+
+    /// Writes the keys that are not yet stored, and removes the records of forgotten ones.
+    pub(super) fn checkpoint(&mut self, tree: &Tree, batch: &mut Batch) {
+        for record in self.emptied.drain(..) {
+            batch.remove(&record_key(record));
+        }
+        let start = self.order.len() - self.pending;
+        let fresh: Vec<(IdempotencyKey, Remembered)> =
+            self.order.range(start..).filter_map(|key| Some((*key, *self.keys.get(key)?))).collect();
+        for chunk in fresh.chunks(KEYS_PER_RECORD) {
+            let key = record_key(self.next_record);
+            batch.insert(&key, seal_record(tree, &key, &encode(&chunk.to_vec())));
+            self.records.push_back((self.next_record, chunk.len()));
+            self.next_record = self.next_record.wrapping_add(1);
+        }
+        self.pending = 0;
+    }
+
+    pub(super) fn open(tree: &Tree) -> Result<Self, StoreError> {
+        let mut idempotency = Self::default();
+        for entry in tree.scan_prefix(&[PREFIX]) {
+            let (key, value) = entry?;
+            let chunk: Vec<(IdempotencyKey, Remembered)> =
+                decode("idempotency keys", open_record(tree, &key, &value)?)?;
+            let mut number = [0u8; 4];
+            number.copy_from_slice(key.get(1..5).unwrap_or(&[0; 4]));
+            let record = u32::from_be_bytes(number);
+            idempotency.next_record = record.wrapping_add(1);
+            idempotency.records.push_back((record, chunk.len()));
+            for (key, what) in chunk {
+                idempotency.keys.insert(key, what);
+                idempotency.order.push_back(key);
+            }
+        }
+        Ok(idempotency)
+    }
+}
+
+fn record_key(record: u32) -> [u8; 5] {
+    let mut key = [PREFIX; 5];
+    key[1..].copy_from_slice(&record.to_be_bytes());
+    key
+}

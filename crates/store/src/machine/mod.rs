@@ -1,0 +1,143 @@
+//! State machines: what the commands of a group make of its state.
+//!
+//! The state lives in memory and in one tree. Changes since the last checkpoint are in memory only: the group's log holds
+//! them. A checkpoint writes them, together with the position in the log that they reach, as one atomic batch; the log is
+//! purged behind checkpoints that are durable. After a restart the log is replayed from the last checkpoint on.
+//!
+//! ```text
+//!   command ─► log (durable, acknowledged) ─► apply ─► memory ──checkpoint──► tree
+//!                     ▲                                                        │
+//!                     └──────────── replayed from the checkpoint's position ◄──┘
+//! ```
+
+mod block;
+mod checkpoint;
+pub mod cluster;
+mod idempotency;
+mod index;
+pub mod shard;
+pub mod snapshot;
+
+use waypost_protocol::command::{Batch, Outcome};
+
+use crate::{StoreError, Tree};
+
+pub use cluster::ClusterMachine;
+pub use shard::ShardMachine;
+
+/// The format of every record that the machines store.
+const FORMAT: u8 = 1;
+
+/// The key of the record that holds a machine's position and what is small enough to be written whole.
+const META_KEY: &[u8] = b"m";
+
+/// A deterministic state machine over one tree.
+///
+/// Contract: `apply` is called with growing indexes by one caller; nothing that it does depends on anything but the state
+/// and the batch. An error is not an outcome: after one the machine may be half changed and the process must stop.
+pub trait Machine: Sized + Send + Sync + 'static {
+    /// Reads the state of the last checkpoint, with the position that was stored with it.
+    ///
+    /// # Errors
+    /// When a record is damaged or of an unknown version.
+    fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError>;
+
+    /// Reads the state again after a snapshot was imported into the tree; answers the position stored with it.
+    ///
+    /// # Errors
+    /// As for `open`.
+    fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Applies the entry at `index`; answers one outcome per command.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError>;
+
+    /// About how many bytes the next checkpoint has to write.
+    fn pending_bytes(&self) -> u64;
+
+    /// Writes all changes and the position as one atomic batch. Durable after the next commit.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError>;
+
+    /// The tree that the state is kept in.
+    fn tree(&self) -> &Tree;
+}
+
+/// Seals a record of a tree.
+fn seal_record(tree: &Tree, key: &[u8], payload: &[u8]) -> Vec<u8> {
+    waypost_protocol::seal(&context(tree, key), FORMAT, payload)
+}
+
+/// Checks a record of a tree and returns its payload.
+fn open_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    let what = || format!("{} record {}", tree.name(), readable(key));
+    match waypost_protocol::open(&context(tree, key), bytes) {
+        Ok((FORMAT, payload)) => Ok(payload),
+        Ok((version, _)) => Err(StoreError::UnknownVersion { what: what(), version }),
+        Err(error) => Err(StoreError::Corrupt { what: what(), detail: error.to_string() }),
+    }
+}
+
+/// Checks every record of a tree; answers how many there are and what is wrong with those that are damaged.
+///
+/// # Errors
+/// When the tree cannot be read.
+pub fn verify_tree(tree: &Tree) -> Result<(u64, Vec<String>), StoreError> {
+    let mut records = 0;
+    let mut damaged = Vec::new();
+    for entry in tree.scan_prefix(b"") {
+        let (key, value) = entry?;
+        records += 1;
+        if let Err(error) = open_record(tree, &key, &value) {
+            damaged.push(error.to_string());
+        }
+    }
+    Ok((records, damaged))
+}
+
+/// Checks at most `max` records of a tree, beginning at the key `from`; answers how many were checked, what is wrong with
+/// those that are damaged, and the key to go on from (`None` = the end was reached).
+///
+/// # Errors
+/// When the tree cannot be read.
+pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<(u32, Vec<String>, Option<Vec<u8>>), StoreError> {
+    let mut checked = 0;
+    let mut damaged = Vec::new();
+    for entry in tree.range_from(from) {
+        let (key, value) = entry?;
+        if checked as usize == max {
+            return Ok((checked, damaged, Some(key.to_vec())));
+        }
+        checked += 1;
+        if let Err(error) = open_record(tree, &key, &value) {
+            damaged.push(error.to_string());
+        }
+    }
+    Ok((checked, damaged, None))
+}
+
+fn context(tree: &Tree, key: &[u8]) -> Vec<u8> {
+    let mut context = Vec::with_capacity(tree.name().len() + 1 + key.len());
+    context.extend_from_slice(tree.name().as_bytes());
+    context.push(b'/');
+    context.extend_from_slice(key);
+    context
+}
+
+fn readable(key: &[u8]) -> String {
+    let number: String = key.iter().skip(1).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}{}", char::from(*key.first().unwrap_or(&b'?')), number)
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("invariant: our own structs have no shape that postcard refuses")
+}
+
+fn decode<'a, T: serde::Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes)
+        .map_err(|error| StoreError::Corrupt { what: what.to_owned(), detail: error.to_string() })
+}

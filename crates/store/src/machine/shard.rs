@@ -1,0 +1,391 @@
+//! The state of one shard: its links, their visits, and what makes retries harmless.
+//!
+//! Promise: a key names at most one link; applying the same log gives the same links on every replica.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::command::{Batch, ClickBatch, Command, NewLink, Outcome};
+use waypost_protocol::digest::UrlDigest;
+use waypost_protocol::link::Visits;
+use waypost_protocol::{Domain, Link, LinkKey, NodeId, Target, UnixMs};
+
+use super::idempotency::{Idempotency, Remembered};
+use super::index::{FRESH, Index};
+use super::{Machine, block, open_record};
+use crate::{StoreError, Tree};
+
+/// Called with each key whose link was created, changed or removed, after the state shows it; with `None` when anything
+/// may have changed.
+pub type OnChange = Arc<dyn Fn(Option<&LinkKey>) + Send + Sync>;
+
+/// The state machine of a shard.
+///
+/// Invariants: a slot in `fresh` has block `FRESH` in the index and the other way round; `visits` is as long as the
+/// index has slots; `dead` names entries of stored blocks that are no longer valid.
+pub struct ShardMachine {
+    pub(super) tree: Tree,
+    pub(super) index: Index,
+    /// Links written since the last checkpoint.
+    pub(super) fresh: HashMap<u32, Arc<Link>>,
+    pub(super) fresh_bytes: u64,
+    /// Per stored block, the slots that have left it since the last checkpoint.
+    pub(super) dead: BTreeMap<u32, BTreeSet<u32>>,
+    pub(super) next_block: u32,
+    pub(super) visits: Vec<Visits>,
+    pub(super) dirty_visits: BTreeSet<u32>,
+    pub(super) idempotency: Idempotency,
+    pub(super) expiry: BTreeSet<(UnixMs, u32)>,
+    pub(super) meta: ShardMeta,
+    on_change: Option<OnChange>,
+}
+
+/// What a checkpoint writes whole.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct ShardMeta {
+    /// The largest proposer's time seen. Never runs backwards.
+    pub(super) applied_at: UnixMs,
+    /// The last click batch applied, per node: (incarnation, sequence).
+    pub(super) click_sources: BTreeMap<NodeId, (u64, u64)>,
+}
+
+impl ShardMachine {
+    pub(super) fn new(tree: Tree, meta: ShardMeta) -> Self {
+        Self {
+            tree,
+            index: Index::default(),
+            fresh: HashMap::new(),
+            fresh_bytes: 0,
+            dead: BTreeMap::new(),
+            next_block: 0,
+            visits: Vec::new(),
+            dirty_visits: BTreeSet::new(),
+            idempotency: Idempotency::default(),
+            expiry: BTreeSet::new(),
+            meta,
+            on_change: None,
+        }
+    }
+
+    /// Sets who hears of changed keys.
+    pub fn on_change(&mut self, listener: OnChange) {
+        self.on_change = Some(listener);
+    }
+
+    /// How many links there are.
+    pub fn links(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The link of a key, with its visits.
+    ///
+    /// # Errors
+    /// When its block cannot be read or is damaged.
+    pub fn get(&self, key: &LinkKey) -> Result<Option<(Arc<Link>, Visits)>, StoreError> {
+        Ok(self.find(key)?.map(|(slot, link)| (link, self.visits[slot as usize])))
+    }
+
+    /// Keys of links that had expired at `before`, at most `max`, the longest expired first.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub fn expired(&self, before: UnixMs, max: usize) -> Result<Vec<LinkKey>, StoreError> {
+        self.expiry
+            .iter()
+            .take_while(|(until, _)| *until <= before)
+            .take(max)
+            .map(|(_, slot)| Ok(self.load(*slot)?.key.clone()))
+            .collect()
+    }
+
+    /// A live link with a generated code to this URL, if there is one.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub fn existing(&self, domain: Domain, target: &Target, now: UnixMs) -> Result<Option<Arc<Link>>, StoreError> {
+        self.find_url(domain, target, now)
+    }
+
+    /// All links and their visits, block by block, for checks and exports. Not for hot paths.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub fn all(&self) -> Result<Vec<(Arc<Link>, Visits)>, StoreError> {
+        let mut links = Vec::with_capacity(self.links());
+        for entry in self.tree.scan_prefix(b"b") {
+            let (key, value) = entry?;
+            let number = super::checkpoint::number_of(&key);
+            for item in block::Entries::new(open_record(&self.tree, &key, &value)?) {
+                let (slot, bytes) = item?;
+                if self.index.key_hash(slot).is_some() && self.index.block(slot) == number {
+                    links.push((Arc::new(block::link(bytes)?), self.visits[slot as usize]));
+                }
+            }
+        }
+        links.extend(self.fresh.iter().map(|(slot, link)| (link.clone(), self.visits[*slot as usize])));
+        Ok(links)
+    }
+
+    fn find(&self, key: &LinkKey) -> Result<Option<(u32, Arc<Link>)>, StoreError> {
+        for slot in self.index.by_key(key.hash64()) {
+            let link = self.load(slot)?;
+            if link.key == *key {
+                return Ok(Some((slot, link)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The oldest live link with a generated code to this URL.
+    fn find_url(&self, domain: Domain, target: &Target, now: UnixMs) -> Result<Option<Arc<Link>>, StoreError> {
+        let mut oldest: Option<Arc<Link>> = None;
+        for slot in self.index.by_url(UrlDigest::of(domain, target.as_str()).0) {
+            let link = self.load(slot)?;
+            let matches = link.target == *target && link.key.domain == domain && !link.expired(now);
+            if matches && oldest.as_ref().is_none_or(|other| link.written_at < other.written_at) {
+                oldest = Some(link);
+            }
+        }
+        Ok(oldest)
+    }
+
+    fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
+        let number = self.index.block(slot);
+        if number == FRESH {
+            let link = self.fresh.get(&slot).expect("invariant: a slot marked fresh is in `fresh`");
+            return Ok(link.clone());
+        }
+        let key = super::checkpoint::block_key(number);
+        let missing = |detail: &str| StoreError::Corrupt {
+            what: format!("{} block {number}", self.tree.name()),
+            detail: detail.to_owned(),
+        };
+        let value = self.tree.get(&key)?.ok_or_else(|| missing("the record is missing"))?;
+        let link = block::find(open_record(&self.tree, &key, &value)?, slot)?;
+        link.map(Arc::new).ok_or_else(|| missing("a link that should be in it is not"))
+    }
+
+    fn create(&mut self, index: u64, at: UnixMs, new: &NewLink) -> Result<Outcome, StoreError> {
+        if let Some((key, fingerprint)) = new.idempotency
+            && let Some(known) = self.idempotency.get(&key, at)
+        {
+            if known.fingerprint != fingerprint {
+                return Ok(Outcome::IdempotencyMismatch);
+            }
+            if self.index.key_hash(known.slot) == Some(known.key_hash) {
+                return Ok(Outcome::Created(Box::new((*self.load(known.slot)?).clone())));
+            }
+            // The link that it made was deleted since: the request makes a new one.
+        }
+        if new.find_existing
+            && let Some(link) = self.find_url(new.key.domain, &new.target, at)?
+        {
+            return Ok(Outcome::Existing(Box::new((*link).clone())));
+        }
+        if self.find(&new.key)?.is_some() {
+            return Ok(Outcome::KeyTaken);
+        }
+        let link = Link {
+            key: new.key.clone(),
+            target: new.target.clone(),
+            created_at: at,
+            valid_until: new.valid_until,
+            version: 1,
+            written_at: index,
+            created_by: new.created_by,
+            generated: new.generated,
+            extra: Vec::new(),
+        };
+        let key_hash = link.key.hash64();
+        let slot = self.index.insert(key_hash, url_hash(&link));
+        if self.visits.len() < self.index.slots() {
+            self.visits.resize(self.index.slots(), Visits::default());
+        }
+        if let Some((key, fingerprint)) = new.idempotency {
+            self.idempotency.remember(key, Remembered { slot, key_hash, fingerprint, at });
+        }
+        self.put_fresh(slot, link.clone());
+        self.changed(&link.key);
+        Ok(Outcome::Created(Box::new(link)))
+    }
+
+    fn edit(
+        &mut self,
+        index: u64,
+        key: &LinkKey,
+        if_version: Option<u32>,
+        change: impl FnOnce(&mut Link),
+    ) -> Result<Outcome, StoreError> {
+        let Some((slot, old)) = self.find(key)? else { return Ok(Outcome::NotFound) };
+        if if_version.is_some_and(|version| version != old.version) {
+            return Ok(Outcome::VersionMismatch { current: old.version });
+        }
+        let mut link = (*old).clone();
+        change(&mut link);
+        link.version = old.version.saturating_add(1);
+        link.written_at = index;
+        self.leave_block(slot);
+        if let Some(until) = old.valid_until {
+            self.expiry.remove(&(until, slot));
+        }
+        self.index.set_url(slot, url_hash(&link));
+        self.put_fresh(slot, link.clone());
+        self.changed(key);
+        Ok(Outcome::Edited(Box::new(link)))
+    }
+
+    fn delete(&mut self, key: &LinkKey, if_version: Option<u32>) -> Result<Outcome, StoreError> {
+        let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
+        if if_version.is_some_and(|version| version != link.version) {
+            return Ok(Outcome::VersionMismatch { current: link.version });
+        }
+        self.remove(slot, &link);
+        Ok(Outcome::Deleted)
+    }
+
+    fn remove_expired(&mut self, keys: &[LinkKey], before: UnixMs) -> Result<Outcome, StoreError> {
+        let mut removed = 0;
+        for key in keys {
+            // The link may have been edited since the sweep looked: its own end decides.
+            if let Some((slot, link)) = self.find(key)?
+                && link.expired(before)
+            {
+                self.remove(slot, &link);
+                removed += 1;
+            }
+        }
+        Ok(Outcome::Removed(removed))
+    }
+
+    fn record_clicks(&mut self, clicks: &ClickBatch) -> Result<Outcome, StoreError> {
+        let name = (clicks.incarnation, clicks.sequence);
+        if self.meta.click_sources.get(&clicks.node).is_some_and(|last| name <= *last) {
+            return Ok(Outcome::Done);
+        }
+        self.meta.click_sources.insert(clicks.node, name);
+        for delta in &clicks.deltas {
+            // The hash alone decides unless two live links share it: reading every clicked link would cost a block each.
+            let mut candidates = self.index.by_key(delta.key.hash64());
+            let slot = match (candidates.next(), candidates.next()) {
+                (None, _) => continue,
+                (Some(slot), None) => slot,
+                (Some(_), Some(_)) => {
+                    drop(candidates);
+                    match self.find(&delta.key)? {
+                        Some((slot, _)) => slot,
+                        None => continue,
+                    }
+                }
+            };
+            let visits = &mut self.visits[slot as usize];
+            visits.total = visits.total.saturating_add(delta.visits);
+            visits.last = visits.last.max(delta.last);
+            self.dirty_visits.insert(super::checkpoint::visits_page(slot));
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn put_fresh(&mut self, slot: u32, link: Link) {
+        if let Some(until) = link.valid_until {
+            self.expiry.insert((until, slot));
+        }
+        self.fresh_bytes += block::size_of(&link) as u64;
+        self.fresh.insert(slot, Arc::new(link));
+    }
+
+    fn remove(&mut self, slot: u32, link: &Link) {
+        self.leave_block(slot);
+        self.fresh.remove(&slot);
+        if let Some(until) = link.valid_until {
+            self.expiry.remove(&(until, slot));
+        }
+        self.index.remove(slot);
+        self.visits[slot as usize] = Visits::default();
+        self.dirty_visits.insert(super::checkpoint::visits_page(slot));
+        self.changed(&link.key);
+    }
+
+    /// Notes that the stored copy of a link is no longer valid.
+    fn leave_block(&mut self, slot: u32) {
+        let number = self.index.block(slot);
+        if number != FRESH {
+            self.dead.entry(number).or_default().insert(slot);
+            self.index.set_block(slot, FRESH);
+        }
+    }
+
+    fn changed(&self, key: &LinkKey) {
+        if let Some(listener) = &self.on_change {
+            listener(Some(key));
+        }
+    }
+}
+
+/// The URL hash by which find-existing finds the link: only links with generated codes have one.
+pub(super) fn url_hash(link: &Link) -> Option<u64> {
+    link.generated.then(|| UrlDigest::of(link.key.domain, link.target.as_str()).0)
+}
+
+impl Machine for ShardMachine {
+    fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
+        Self::load_checkpoint(tree)
+    }
+
+    fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        let (machine, position) = Self::load_checkpoint(self.tree.clone())?;
+        let listener = self.on_change.take();
+        *self = machine;
+        self.on_change = listener;
+        if let Some(listener) = &self.on_change {
+            listener(None);
+        }
+        Ok(position)
+    }
+
+    fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+        self.meta.applied_at = self.meta.applied_at.max(batch.at);
+        let at = self.meta.applied_at;
+        batch
+            .commands
+            .iter()
+            .map(|command| match command {
+                Command::Create(new) => self.create(index, at, new),
+                Command::Edit { key, if_version, target, valid_until } => {
+                    self.edit(index, key, *if_version, |link| {
+                        if let Some(target) = target {
+                            link.target = target.clone();
+                        }
+                        if let Some(until) = valid_until {
+                            link.valid_until = *until;
+                        }
+                    })
+                }
+                Command::Delete { key, if_version } => self.delete(key, *if_version),
+                Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
+                Command::RecordClicks(clicks) => self.record_clicks(clicks),
+                Command::Found(_) | Command::LeaseKeys { .. } | Command::SetAdminKey { .. } => {
+                    Err(StoreError::Corrupt {
+                        what: format!("log of {}", self.tree.name()),
+                        detail: "a command of group 0 stands in the log of a shard".to_owned(),
+                    })
+                }
+            })
+            .collect()
+    }
+
+    fn pending_bytes(&self) -> u64 {
+        self.fresh_bytes
+            + self.dead.len() as u64 * block::BLOCK_BYTES as u64
+            + self.dirty_visits.len() as u64 * super::checkpoint::VISITS_PAGE_BYTES
+            + self.idempotency.pending_bytes()
+    }
+
+    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
+        self.write_checkpoint(position)
+    }
+
+    fn tree(&self) -> &Tree {
+        &self.tree
+    }
+}

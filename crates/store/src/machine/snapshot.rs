@@ -1,0 +1,168 @@
+//! Snapshots: the state of a group at one point of its log, as a file that can be sent to another replica.
+//!
+//! ```text
+//! file  = { length u32 LE · sealed chunk }*
+//! chunk = header(group, position) | records (key, value)* | end(number of chunks)
+//! ```
+//!
+//! Each chunk is sealed with its group and number, so a chunk that is damaged, missing, or from another place is noticed.
+//! The records are those of the group's tree right after a checkpoint. sled has no view of a moment, so whoever exports
+//! has to keep the machine from applying until the file is written.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{decode, encode, open_record};
+use crate::{Batch, StoreError, Tree};
+
+const FORMAT: u8 = 1;
+
+/// A chunk is closed above this size: the memory that sending or receiving needs.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// No chunk can be longer: what a reader is ready to allocate.
+const CHUNK_BYTES_MAX: usize = 2 * CHUNK_BYTES;
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Chunk {
+    Header { group: u32, position: Vec<u8> },
+    Records(Vec<(Vec<u8>, Vec<u8>)>),
+    End { chunks: u32 },
+}
+
+/// Writes all records of a tree to a new file, made durable.
+///
+/// # Errors
+/// When a record is damaged, or the file cannot be written.
+pub fn export(tree: &Tree, group: u32, position: &[u8], path: &Path) -> Result<(), StoreError> {
+    let mut writer = Writer { file: BufWriter::new(File::create(path)?), group, chunks: 0 };
+    writer.chunk(&Chunk::Header { group, position: position.to_vec() })?;
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    for entry in tree.scan_prefix(b"") {
+        let (key, value) = entry?;
+        // A damaged record must not spread to another replica.
+        open_record(tree, &key, &value)?;
+        bytes += key.len() + value.len();
+        records.push((key.to_vec(), value.to_vec()));
+        if bytes >= CHUNK_BYTES {
+            writer.chunk(&Chunk::Records(std::mem::take(&mut records)))?;
+            bytes = 0;
+        }
+    }
+    if !records.is_empty() {
+        writer.chunk(&Chunk::Records(records))?;
+    }
+    let chunks = writer.chunks;
+    writer.chunk(&Chunk::End { chunks })?;
+    writer.file.flush()?;
+    writer.file.get_ref().sync_all()?;
+    Ok(())
+}
+
+struct Writer {
+    file: BufWriter<File>,
+    group: u32,
+    chunks: u32,
+}
+
+impl Writer {
+    fn chunk(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
+        let sealed = waypost_protocol::seal(&chunk_context(self.group, self.chunks), FORMAT, &encode(chunk));
+        self.file.write_all(&(sealed.len() as u32).to_le_bytes())?;
+        self.file.write_all(&sealed)?;
+        self.chunks += 1;
+        Ok(())
+    }
+}
+
+fn chunk_context(group: u32, number: u32) -> [u8; 12] {
+    let mut context = *b"snap\0\0\0\0\0\0\0\0";
+    context[4..8].copy_from_slice(&group.to_le_bytes());
+    context[8..].copy_from_slice(&number.to_le_bytes());
+    context
+}
+
+/// Reads a snapshot of `group`, calling `records` with each chunk of records; answers its position.
+fn read(
+    path: &Path,
+    group: u32,
+    mut records: impl FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError>,
+) -> Result<Vec<u8>, StoreError> {
+    let what = || format!("snapshot {}", path.display());
+    let corrupt = |detail: &str| StoreError::Corrupt { what: what(), detail: detail.to_owned() };
+    let mut file = BufReader::new(File::open(path)?);
+    let mut position = None;
+    for number in 0u32.. {
+        let mut length = [0u8; 4];
+        file.read_exact(&mut length).map_err(|_| corrupt("it is cut short"))?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > CHUNK_BYTES_MAX {
+            return Err(corrupt("a chunk is too long"));
+        }
+        let mut sealed = vec![0; length];
+        file.read_exact(&mut sealed).map_err(|_| corrupt("it is cut short"))?;
+        let (version, payload) = waypost_protocol::open(&chunk_context(group, number), &sealed)
+            .map_err(|error| corrupt(&error.to_string()))?;
+        if version != FORMAT {
+            return Err(StoreError::UnknownVersion { what: what(), version });
+        }
+        match (decode("snapshot chunk", payload)?, number) {
+            (Chunk::Header { position: at, .. }, 0) => position = Some(at),
+            (Chunk::Records(chunk), 1..) => records(chunk)?,
+            (Chunk::End { chunks }, 1..) if chunks == number => break,
+            _ => return Err(corrupt("the chunks are out of order")),
+        }
+    }
+    position.ok_or_else(|| corrupt("it has no header"))
+}
+
+/// Checks a whole snapshot without using it; answers the position in the log that it stands for.
+///
+/// # Errors
+/// When it is damaged, cut short, of another group, or of an unknown version.
+pub fn verify(path: &Path, group: u32) -> Result<Vec<u8>, StoreError> {
+    read(path, group, |_| Ok(()))
+}
+
+/// Replaces all records of a tree by those of a snapshot.
+///
+/// Not atomic: whoever calls keeps the file until the import is durable, and repeats it after a crash.
+///
+/// # Errors
+/// When the snapshot is damaged (then nothing was changed), or the store fails.
+pub fn import(tree: &Tree, group: u32, path: &Path) -> Result<Vec<u8>, StoreError> {
+    verify(path, group)?;
+    loop {
+        let mut batch = Batch::default();
+        for entry in tree.scan_prefix(b"").take(1024) {
+            batch.remove(&entry?.0);
+        }
+        if batch.is_empty() {
+            break;
+        }
+        tree.apply(batch)?;
+    }
+    let position = read(path, group, |records| {
+        let mut batch = Batch::default();
+        for (key, value) in records {
+            batch.insert(&key, value);
+        }
+        tree.apply(batch)
+    })?;
+    Ok(position)
+}
+
+/// Removes a snapshot file that is no longer needed. A file that is gone already is fine.
+///
+/// # Errors
+/// When the file cannot be removed.
+pub fn discard(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! Logs: one event a line, on standard error, for people or for programs.
+
+use tracing_subscriber::EnvFilter;
+
+/// How an event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The level is not a filter.
+    #[error("\"{level}\" is no log level; use error, warn, info, debug or trace: {reason}")]
+    Level {
+        /// What was given.
+        level: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// Somebody set up logging before.
+    #[error("logging is set up already")]
+    Twice,
+}
+
+/// Sends all events of at least `level` to standard error. `level` may also be a list like `info,openraft=warn`.
+///
+/// # Errors
+/// When the level is none, or logging was set up before.
+pub fn init_logging(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
+    // openraft tells every step at info, for each of its groups; sled writes of itself at info too.
+    let quiet = if level.contains('=') { level.to_owned() } else { format!("{level},openraft=warn,sled=warn") };
+    let filter = EnvFilter::try_new(quiet)
+        .map_err(|error| TelemetryError::Level { level: level.to_owned(), reason: error.to_string() })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Human => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|_| TelemetryError::Twice)
+}
+
+/// Has panics logged like other events, with their place.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.payload_as_str().unwrap_or("(no text)");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(panic = text, place, "panic");
+    }));
+}

@@ -1,0 +1,130 @@
+//! The registry of metrics, handed to whoever has something to count.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::Collector;
+use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
+
+/// A number that only grows.
+pub type Counter = prometheus::IntCounter;
+/// Counters told apart by labels.
+pub type CounterVec = prometheus::IntCounterVec;
+/// A number that goes up and down.
+pub type Gauge = prometheus::IntGauge;
+/// Gauges told apart by labels.
+pub type GaugeVec = prometheus::IntGaugeVec;
+/// A distribution.
+pub type Histogram = prometheus::Histogram;
+/// Distributions told apart by labels.
+pub type HistogramVec = prometheus::HistogramVec;
+
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// The metrics of a process. Cloning shares them; asking twice for the same name gives the same metric.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    registry: Registry,
+    known: Mutex<HashMap<String, Box<dyn Any + Send>>>,
+    hooks: Mutex<Vec<Hook>>,
+}
+
+impl Metrics {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn get<C: Collector + Clone + Send + 'static>(&self, name: &str, make: impl FnOnce() -> prometheus::Result<C>) -> C {
+        let mut known = self.inner.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metric) = known.get(name) {
+            return metric.downcast_ref::<C>().expect("invariant: a metric's name has one kind").clone();
+        }
+        let metric = make().expect("invariant: metric names and labels are literals of the right form");
+        self.inner.registry.register(Box::new(metric.clone())).expect("invariant: the name was not known");
+        known.insert(name.to_owned(), Box::new(metric.clone()));
+        metric
+    }
+
+    /// A counter.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        self.get(name, || Counter::new(name, help))
+    }
+
+    /// Counters by labels.
+    pub fn counter_vec(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        self.get(name, || CounterVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A gauge.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.get(name, || Gauge::new(name, help))
+    }
+
+    /// Gauges by labels.
+    pub fn gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.get(name, || GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A histogram with the upper bounds of its buckets.
+    pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.get(name, || Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+    }
+
+    /// Histograms by labels.
+    pub fn histogram_vec(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+        self.get(name, || HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+    }
+
+    /// Has `refresh` called before each rendering, for gauges that are read from elsewhere.
+    pub fn on_scrape(&self, refresh: impl Fn() + Send + Sync + 'static) {
+        self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
+    }
+
+    /// All metrics in the text format 0.0.4 of Prometheus.
+    pub fn render(&self) -> String {
+        crate::process::observe(self);
+        for refresh in self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            refresh();
+        }
+        TextEncoder::new().encode_to_string(&self.inner.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "metrics cannot be rendered");
+            String::new()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_gives_the_same_metric() {
+        let metrics = Metrics::new();
+        metrics.counter("test_total", "A test").inc();
+        metrics.clone().counter("test_total", "A test").inc();
+        assert!(metrics.render().contains("test_total 2"), "{}", metrics.render());
+    }
+
+    #[test]
+    fn hooks_run_before_rendering() {
+        let metrics = Metrics::new();
+        let gauge = metrics.gauge("test_level", "A test");
+        metrics.on_scrape(move || gauge.set(7));
+        assert!(metrics.render().contains("test_level 7"));
+    }
+
+    #[test]
+    fn the_process_is_described() {
+        let text = Metrics::new().render();
+        assert!(text.contains("waypost_build_info{version="), "{text}");
+        #[cfg(target_os = "linux")]
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+}

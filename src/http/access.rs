@@ -1,0 +1,79 @@
+//! Who may create and change links.
+//!
+//! Without a key, changes are open only to this machine. With one, or on any other address, a request has to carry it.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use waypost_protocol::digest::KeyDigest;
+
+use super::problem::Problem;
+
+/// What every admin key begins with, so that people and scanners recognise one.
+pub const KEY_PREFIX: &str = "wp_admin_";
+
+/// The rule that holds for this node.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// No key exists and every public listener is on loopback: changes are open.
+    Open,
+    /// A request for a change has to carry the key with this digest.
+    Key(KeyDigest),
+}
+
+/// Headers by which a proxy tells of whom it speaks for: with one of these, a request on a loopback listener does not come
+/// from this machine.
+const FORWARDED: &[&str] = &["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+
+impl Access {
+    /// The number of the key that the request carries (0 = open access), for the record of who created a link.
+    ///
+    /// # Errors
+    /// `401` without the right key, `403` for a page of another site that tries to use an open server.
+    pub(super) fn check(&self, request: &HttpRequest) -> Result<u32, Problem> {
+        match self {
+            Self::Open => Self::check_open(request).map(|()| 0),
+            Self::Key(digest) => {
+                let key = presented(request).ok_or_else(|| {
+                    Problem::unauthorized("send the admin key as `X-Api-Key: …` or `Authorization: Bearer …`")
+                })?;
+                if KeyDigest::of(key).matches(digest) {
+                    Ok(1)
+                } else {
+                    Err(Problem::unauthorized("the API key is not valid"))
+                }
+            }
+        }
+    }
+
+    fn check_open(request: &HttpRequest) -> Result<(), Problem> {
+        if FORWARDED.iter().any(|name| request.headers().contains_key(*name)) {
+            return Err(Problem::unauthorized(
+                "the request came through a proxy and no admin key is set; start the server with WAYPOST_ADMIN_KEY",
+            ));
+        }
+        // A page in a browser on this machine must not be able to create links behind its user's back.
+        if let Some(origin) = request.headers().get(ORIGIN) {
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let same = origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, o)| o == host);
+            if !same {
+                return Err(Problem::forbidden("a page of another origin may not change links on an open server"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn presented(request: &HttpRequest) -> Option<&str> {
+    let headers = request.headers();
+    let key = match headers.get("x-api-key") {
+        Some(key) => key.to_str().ok()?,
+        None => {
+            let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                return None;
+            }
+            key
+        }
+    };
+    Some(key.trim())
+}

@@ -1,0 +1,68 @@
+//! The service in front of the actix-web `App`: answers a plain `GET /{code}` of a cached link, hands on all else.
+//!
+//! This is the path that everything exists for. It crosses no thread, waits for no mailbox and copies no URL: one look-up,
+//! one header value shared with the cache, one record in the worker's own click journal.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use actix_http::body::BoxBody;
+use actix_http::{Method, Request, Response};
+use actix_service::Service;
+use actix_web::web;
+use futures_util::future::{Either, FutureExt, LocalBoxFuture, Ready, TryFutureExt, ready};
+use waypost_protocol::{Code, Domain};
+use waypost_redirector::Lookup;
+
+use super::redirect::found;
+use super::state::WorkerState;
+
+/// The front service of one connection.
+pub(super) struct Front<S> {
+    pub(super) worker: web::Data<WorkerState>,
+    pub(super) app: Rc<S>,
+}
+
+impl<S> Front<S> {
+    /// The answer, if the request is one that can be answered here.
+    fn redirect(&self, request: &Request) -> Option<Response<BoxBody>> {
+        if request.method() != Method::GET {
+            return None;
+        }
+        // A path with a second segment or an escape is no code in the cache, so it goes on to the `App` by itself.
+        let code = request.path().strip_prefix('/')?;
+        let started = Instant::now();
+        let worker = &*self.worker;
+        let now = (worker.node.clock)();
+        let Lookup::Redirect(location) = worker.node.view.lookup(Domain::default(), code, now) else { return None };
+        worker.journal.append(Code::from_path(code)?, now);
+        worker.metrics.front(started);
+        Some(found(location))
+    }
+}
+
+impl<S> Service<Request> for Front<S>
+where
+    S: Service<Request, Error = actix_web::Error> + 'static,
+    S::Response: Into<Response<BoxBody>>,
+    S::Future: 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = actix_web::Error;
+    type Future = Either<
+        Ready<Result<Self::Response, Self::Error>>,
+        LocalBoxFuture<'static, Result<Self::Response, Self::Error>>,
+    >;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.app.poll_ready(cx)
+    }
+
+    fn call(&self, request: Request) -> Self::Future {
+        match self.redirect(&request) {
+            Some(response) => Either::Left(ready(Ok(response))),
+            None => Either::Right(self.app.call(request).map_ok(Into::into).boxed_local()),
+        }
+    }
+}

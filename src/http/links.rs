@@ -1,0 +1,150 @@
+//! `GET`, `PATCH`, `DELETE /api/v1/links/{code}` and `GET /analytics/{code}`.
+
+use actix_web::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Deserializer, Serialize};
+use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkView};
+use waypost_protocol::{CallError, Code, Link, LinkKey, Target};
+
+use super::link_json::{LinkJson, format_time, parse_time};
+use super::problem::Problem;
+use super::state::WorkerState;
+
+fn key_of(path: &str) -> Result<LinkKey, Problem> {
+    Code::from_path(path).map(LinkKey::new).ok_or_else(Problem::unknown_link)
+}
+
+async fn get_link(worker: &WorkerState, path: &str) -> Result<LinkView, Problem> {
+    let key = key_of(path)?;
+    let message = GetLink { shard: key.shard(worker.node.shards), key };
+    worker.node.links.call(message, worker.node.timeout).await?.ok_or_else(Problem::unknown_link)
+}
+
+fn etag(link: &Link) -> String {
+    format!("\"{}\"", link.version)
+}
+
+fn describe(request: &HttpRequest, worker: &WorkerState, link: &Link) -> HttpResponse {
+    let short_url = worker.node.address.short_url(request, link.key.code.as_str());
+    HttpResponse::Ok().insert_header((ETAG, etag(link))).json(LinkJson::new(link, &short_url))
+}
+
+/// Describes a link.
+pub(super) async fn get(
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    worker.node.access.check(&request)?;
+    let found = get_link(&worker, &path).await?;
+    let tag = etag(&found.link);
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag)) {
+        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+    }
+    Ok(describe(&request, &worker, &found.link))
+}
+
+/// The versions that an `If-Match` names; `None` = any.
+fn if_match(request: &HttpRequest) -> Result<Option<u32>, Problem> {
+    let Some(value) = request.headers().get(IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .and_then(|version| version.parse().ok())
+        .map(Some)
+        .ok_or_else(|| Problem::malformed("If-Match has to be the ETag of the link, like \"3\", or *"))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Edit {
+    long_url: Option<String>,
+    /// Absent = as it is; `null` = no end.
+    #[serde(default, deserialize_with = "present")]
+    valid_until: Option<Option<String>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Some)
+}
+
+/// Changes a link's target or end.
+pub(super) async fn patch(
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    node.access.check(&request)?;
+    let if_version = if_match(&request)?;
+    let edit: Edit = serde_json::from_slice(&body)
+        .map_err(|error| Problem::malformed(format!("the JSON body cannot be used: {error}")))?;
+    if edit.long_url.is_none() && edit.valid_until.is_none() {
+        return Err(Problem::malformed("nothing to change: send longUrl, validUntil, or both"));
+    }
+    let own = node.address.own_hosts(&request);
+    let target = edit
+        .long_url
+        .map(|url| Target::parse(&url, &own, node.url_max_bytes))
+        .transpose()
+        .map_err(|error| Problem::bad_url(&error))?;
+    let valid_until =
+        edit.valid_until.map(|until| until.map(|text| parse_time(&text, (node.clock)())).transpose()).transpose()?;
+    node.writable().map_err(CallError::from)?;
+    let key = key_of(&path)?;
+    let message = EditLink { shard: key.shard(node.shards), key, if_version, target, valid_until };
+    match node.links.call(message, node.timeout).await? {
+        Changed::Edited(link) => Ok(describe(&request, &worker, &link)),
+        Changed::VersionMismatch { current } => Err(Problem::precondition_failed(current)),
+        Changed::NotFound | Changed::Deleted => Err(Problem::unknown_link()),
+    }
+}
+
+/// Deletes a link.
+pub(super) async fn delete(
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    node.access.check(&request)?;
+    let if_version = if_match(&request)?;
+    node.writable().map_err(CallError::from)?;
+    let key = key_of(&path)?;
+    let message = DeleteLink { shard: key.shard(node.shards), key, if_version };
+    match node.links.call(message, node.timeout).await? {
+        Changed::Deleted => Ok(HttpResponse::NoContent().finish()),
+        Changed::VersionMismatch { current } => Err(Problem::precondition_failed(current)),
+        Changed::NotFound | Changed::Edited(_) => Err(Problem::unknown_link()),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Analytics {
+    short_code: String,
+    long_url: String,
+    total_clicks: u64,
+    last_accessed: Option<String>,
+    created_at: String,
+}
+
+/// The totals of a link.
+pub(super) async fn analytics(
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    let LinkView { link, visits } = get_link(&worker, &path).await?;
+    Ok(HttpResponse::Ok().json(Analytics {
+        short_code: link.key.code.to_string(),
+        long_url: link.target.as_str().to_owned(),
+        total_clicks: visits.total,
+        last_accessed: (visits.total > 0).then(|| format_time(visits.last)),
+        created_at: format_time(link.created_at),
+    }))
+}

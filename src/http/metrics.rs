@@ -1,0 +1,79 @@
+//! Metrics of the HTTP surface: latency by route and status class, cache hits and misses.
+
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use waypost_telemetry::{Counter, Histogram, HistogramVec, Metrics};
+
+/// Seconds; a cached redirect takes microseconds, a durable create milliseconds.
+const BUCKETS: &[f64] =
+    &[0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// The routes that requests are counted under. A path that is none of them is `other`: labels are bounded.
+const ROUTES: &[(&str, &str)] = &[
+    ("/{code}", "redirect"),
+    ("/shorten", "shorten"),
+    ("/generate-key", "generate_key"),
+    ("/analytics/{code}", "analytics"),
+    ("/api/v1/links/{code}", "link"),
+    ("/health/live", "health"),
+    ("/health/ready", "health"),
+];
+
+/// The handles of a worker. Cloning shares them.
+#[derive(Clone)]
+pub struct WorkerMetrics {
+    seconds: HistogramVec,
+    redirects: Histogram,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl WorkerMetrics {
+    /// Registers, or finds, the metrics.
+    pub fn new(metrics: &Metrics) -> Self {
+        let seconds = metrics.histogram_vec(
+            "waypost_http_request_seconds",
+            "Time from reading a request to having its answer",
+            &["route", "class"],
+            BUCKETS,
+        );
+        Self {
+            redirects: seconds.with_label_values(&["redirect", "3xx"]),
+            seconds,
+            hits: metrics.counter("waypost_cache_hits_total", "Redirects answered from the link cache"),
+            misses: metrics.counter("waypost_cache_misses_total", "Redirects that had to ask the link store"),
+        }
+    }
+
+    /// A redirect was answered from the cache by the front service.
+    pub fn front(&self, started: Instant) {
+        self.hits.inc();
+        self.redirects.observe(started.elapsed().as_secs_f64());
+    }
+
+    /// The cache had the link.
+    pub fn hit(&self) {
+        self.hits.inc();
+    }
+
+    /// The cache did not have the link.
+    pub fn miss(&self) {
+        self.misses.inc();
+    }
+
+    /// A request was answered by the `App`.
+    pub fn request(&self, pattern: Option<&str>, status: StatusCode, started: Instant) {
+        let route = pattern
+            .and_then(|pattern| ROUTES.iter().find(|(known, _)| *known == pattern))
+            .map_or("other", |(_, route)| route);
+        let class = match status.as_u16() {
+            100..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            _ => "5xx",
+        };
+        self.seconds.with_label_values(&[route, class]).observe(started.elapsed().as_secs_f64());
+    }
+}

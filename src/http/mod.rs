@@ -1,0 +1,30 @@
+//! The HTTP surface: routes, and the servers that listen.
+//!
+//! ```text
+//!   socket ─► HttpService ─► Front ──cached GET /{code}──► 302
+//!                              └──all else──► App ─► access · problem+json · handlers ─► actors
+//! ```
+
+mod access;
+mod admin;
+mod front;
+mod health;
+mod keys;
+mod link_json;
+mod links;
+mod metrics;
+mod origin;
+mod pages;
+mod problem;
+mod redirect;
+mod server;
+mod shorten;
+mod state;
+
+pub use access::{Access, KEY_PREFIX};
+pub use admin::admin_server;
+pub use metrics::WorkerMetrics;
+pub use origin::PublicAddress;
+pub use problem::Problem;
+pub use server::{PublicServer, public_server};
+pub use state::{NodeState, WorkerState};

@@ -1,0 +1,242 @@
+//! Errors as they leave the server: `application/problem+json` (RFC 9457) with stable types.
+//!
+//! This is the one place where an error becomes an HTTP status.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use waypost_protocol::{CallError, CodeError, ServiceError, TargetError};
+
+/// A problem: what went wrong, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    field: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), field: None }
+    }
+
+    /// The request cannot be read at all.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
+    }
+
+    /// A field has a value that cannot be accepted.
+    pub fn invalid(field: &'static str, detail: impl Into<String>) -> Self {
+        let mut problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-value", "A value cannot be accepted", detail);
+        problem.field = Some(field);
+        problem
+    }
+
+    /// The URL cannot be a target.
+    pub fn bad_url(error: &TargetError) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-url",
+            "The URL cannot be shortened",
+            format!("{error} ({})", error.code()),
+        );
+        problem.field = Some("longUrl");
+        problem
+    }
+
+    /// The slug cannot be used.
+    pub fn bad_slug(error: &CodeError) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-slug",
+            "The slug cannot be used",
+            error.to_string(),
+        );
+        problem.field = Some("customSlug");
+        problem
+    }
+
+    /// The slug names another link.
+    pub fn slug_taken(slug: &str) -> Self {
+        let mut problem = Self::new(
+            StatusCode::CONFLICT,
+            "slug-taken",
+            "The slug is taken",
+            format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
+        );
+        problem.field = Some("customSlug");
+        problem
+    }
+
+    /// The idempotency key was used for something else.
+    pub fn idempotency_mismatch() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "The idempotency key was used before",
+            "this Idempotency-Key came with a different request; send a new key with a new request",
+        )
+    }
+
+    /// No link has this code.
+    pub fn unknown_link() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "link-not-found", "There is no such link", "no link has this code")
+    }
+
+    /// The link has expired.
+    pub fn expired_link() -> Self {
+        Self::new(StatusCode::GONE, "link-expired", "The link has expired", "this link was valid until an earlier time")
+    }
+
+    /// No route has this path.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "no route has this path")
+    }
+
+    /// The path exists, but not for this method.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "The method is not allowed",
+            "this path does not answer this method",
+        )
+    }
+
+    /// The content type is not one that the route reads.
+    pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "The content type is not supported",
+            detail,
+        )
+    }
+
+    /// The body is longer than the server reads.
+    pub fn too_large(max: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is too large",
+            format!("at most {max} bytes are read; the limit is [http] body_max_bytes"),
+        )
+    }
+
+    /// An API key is needed, or the one that came is wrong.
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
+    }
+
+    /// The request is refused whatever key it carries.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "The request is refused", detail)
+    }
+
+    /// The link was changed since the caller read it.
+    pub fn precondition_failed(current: u32) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "version-mismatch",
+            "The link was changed meanwhile",
+            format!("the link is at version \"{current}\"; read it again and repeat the change"),
+        )
+    }
+
+    /// The node is not ready to answer.
+    pub fn not_ready(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready", detail)
+    }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The title, for pages.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// The document as a response.
+    pub fn response(&self) -> HttpResponse {
+        let document = Document {
+            r#type: format!("urn:waypost:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field,
+        };
+        let mut response = HttpResponse::build(self.status).content_type("application/problem+json").json(document);
+        let headers = response.headers_mut();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.title, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let unavailable =
+            |kind, title, detail: String| Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail);
+        match error {
+            CallError::Overloaded { .. } => {
+                unavailable("overloaded", "The server has too much to do", "nothing was changed; try again".to_owned())
+            }
+            CallError::Deadline { .. } => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "timeout",
+                "There was no answer in time",
+                "whether the request took effect is not known; repeat it with the same Idempotency-Key",
+            ),
+            CallError::Unavailable { .. } | CallError::Service(ServiceError::OutcomeUnknown(_)) => unavailable(
+                "outcome-unknown",
+                "The answer was lost",
+                "whether the request took effect is not known; repeat it with the same Idempotency-Key".to_owned(),
+            ),
+            CallError::Service(ServiceError::ReadOnly(why)) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "read-only",
+                "The server accepts no changes",
+                format!("{why}; redirects go on, and changes are accepted again when there is space"),
+            ),
+            CallError::Service(error @ (ServiceError::Unavailable(_) | ServiceError::NotHere)) => {
+                unavailable("unavailable", "The server cannot answer now", error.to_string())
+            }
+        }
+    }
+}

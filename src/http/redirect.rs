@@ -1,0 +1,83 @@
+//! `GET /{code}`: one answer, whichever way the request came.
+//!
+//! Plain requests for a cached link are answered by the front service (`front.rs`) without the actix-web `App`; all others
+//! come here through the `App`. Both build their response with [`found`], so a visitor cannot tell the ways apart.
+
+use actix_http::body::BoxBody;
+use actix_http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use actix_http::{Response, StatusCode};
+use actix_web::http::Method;
+use actix_web::http::header::ACCEPT;
+use actix_web::{HttpRequest, HttpResponse, web};
+use waypost_protocol::messages::{Resolution, Resolve};
+use waypost_protocol::{Code, Domain, LinkKey};
+use waypost_redirector::Lookup;
+
+use super::pages;
+use super::problem::Problem;
+use super::state::WorkerState;
+
+/// A link may be edited: nobody but the visitor's own browser may keep the answer, and not even that.
+const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
+
+/// The redirect to a ready-made location.
+pub(super) fn found(location: HeaderValue) -> Response<BoxBody> {
+    let mut response = Response::with_body(StatusCode::FOUND, BoxBody::new(()));
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// The `App`'s way: codes that are not cached, `HEAD`, encoded paths, unknown and expired codes.
+pub(super) async fn visit(
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> HttpResponse {
+    match resolve(&path, &worker).await {
+        Ok((code, location)) => {
+            if request.method() == Method::GET {
+                worker.journal.append(code, (worker.node.clock)());
+            }
+            found(location).into()
+        }
+        Err(problem) => failed(&request, &problem),
+    }
+}
+
+async fn resolve(path: &str, worker: &WorkerState) -> Result<(Code, HeaderValue), Problem> {
+    let Some(code) = Code::from_path(path) else { return Err(Problem::unknown_link()) };
+    let now = (worker.node.clock)();
+    match worker.node.view.lookup(Domain::default(), code.as_str(), now) {
+        Lookup::Redirect(location) => {
+            worker.metrics.hit();
+            return Ok((code, location));
+        }
+        Lookup::Expired => return Err(Problem::expired_link()),
+        Lookup::Miss => worker.metrics.miss(),
+    }
+    let key = LinkKey::new(code.clone());
+    match worker.redirector.call(Resolve { key }, worker.node.timeout).await? {
+        Resolution::Unknown => Err(Problem::unknown_link()),
+        Resolution::Found { valid_until: Some(until), .. } if until <= now => Err(Problem::expired_link()),
+        Resolution::Found { target, .. } => {
+            let location = HeaderValue::from_str(target.as_str())
+                .expect("invariant: a target is visible ASCII, which is what a header value may be");
+            Ok((code, location))
+        }
+    }
+}
+
+/// A page for a browser, a problem document for a program.
+fn failed(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut response = if accepts.contains("text/html") {
+        pages::problem(problem)
+    } else {
+        problem.response()
+    };
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(actix_web::http::header::VARY, HeaderValue::from_static("accept"));
+    response
+}

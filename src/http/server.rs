@@ -1,0 +1,161 @@
+//! The public listener: the front service, and behind it the actix-web `App`.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::{HttpService, KeepAlive};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::error::{InternalError, PathError};
+use actix_web::{App, guard, web};
+use waypost_click_counter::Journals;
+use waypost_redirector::{Seed, Worker};
+use waypost_runtime::supervise;
+use waypost_telemetry::Metrics;
+
+use super::front::Front;
+use super::metrics::WorkerMetrics;
+use super::problem::Problem;
+use super::state::{NodeState, WorkerState};
+use super::{health, keys, links, redirect, shorten};
+
+/// What the public listener is made of.
+#[derive(Clone)]
+pub struct PublicServer {
+    /// The node.
+    pub node: Arc<NodeState>,
+    /// Where workers leave visits.
+    pub journals: Journals,
+    /// For the metrics of workers.
+    pub metrics: Metrics,
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// Connections that may be open on one worker.
+    pub connections_max: usize,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take to send its request's head.
+    pub client_timeout: Duration,
+    /// How long open requests may take to end when the server stops.
+    pub shutdown_grace: Duration,
+}
+
+/// Starts the public listener. It runs until its handle stops it.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Result<Server> {
+    let workers = parts.workers;
+    let (connections_max, grace) = (parts.connections_max, parts.shutdown_grace);
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections_max)
+        .shutdown_timeout(grace.as_secs().max(1))
+        .disable_signals()
+        .listen("http", listener, move || {
+            let parts = parts.clone();
+            HttpService::build()
+                .keep_alive(KeepAlive::Timeout(parts.keep_alive))
+                .client_request_timeout(parts.client_timeout)
+                .h1(fn_factory(move || {
+                    let parts = parts.clone();
+                    async move {
+                        let worker = web::Data::new(worker(&parts).await);
+                        let app = map_config(app(worker.clone()), |_: ()| AppConfig::default());
+                        let app = app.into_factory().new_service(()).await?;
+                        Ok::<_, ()>(Front { worker, app: Rc::new(app) })
+                    }
+                }))
+                .tcp()
+        })?;
+    Ok(server.run())
+}
+
+/// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
+async fn worker(parts: &PublicServer) -> WorkerState {
+    let node = parts.node.clone();
+    let seed = Seed { view: node.view.clone(), links: node.links.clone(), shards: node.shards };
+    let arbiter = actix::Arbiter::current();
+    let redirector = supervise(
+        waypost_redirector::spec(),
+        &parts.metrics,
+        &arbiter,
+        move || Worker::new(seed.clone()),
+        waypost_redirector::routes,
+    )
+    .await;
+    WorkerState { node, redirector, journal: parts.journals.open(), metrics: WorkerMetrics::new(&parts.metrics) }
+}
+
+fn app(
+    worker: web::Data<WorkerState>,
+) -> App<
+    impl ServiceFactory<
+        actix_web::dev::ServiceRequest,
+        Config = (),
+        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let node = worker.node.clone();
+    let body_max = node.body_max_bytes;
+    let metrics = worker.metrics.clone();
+    let head_or_get = || guard::Any(guard::Get()).or(guard::Head());
+    App::new()
+        .app_data(web::Data::from(node))
+        .app_data(worker)
+        .app_data(web::PayloadConfig::new(body_max))
+        .app_data(web::PathConfig::default().error_handler(|error: PathError, _| {
+            InternalError::from_response(error, Problem::unknown_link().response()).into()
+        }))
+        .wrap_fn(move |request, service| {
+            let started = Instant::now();
+            let metrics = metrics.clone();
+            let answer = service.call(request);
+            async move {
+                let response = match answer.await {
+                    Ok(response) => response,
+                    Err(error) => return Err(problem_of(error, body_max)),
+                };
+                metrics.request(response.request().match_pattern().as_deref(), response.status(), started);
+                Ok(response)
+            }
+        })
+        .service(route("/shorten").route(web::post().to(shorten::shorten)))
+        .service(route("/generate-key").route(web::get().to(keys::generate)))
+        .service(route("/analytics/{code}").route(web::get().to(links::analytics)))
+        .service(
+            route("/api/v1/links/{code}")
+                .route(web::get().to(links::get))
+                .route(web::patch().to(links::patch))
+                .route(web::delete().to(links::delete)),
+        )
+        .service(route("/health/live").route(web::route().guard(head_or_get()).to(health::live)))
+        .service(route("/health/ready").route(web::route().guard(head_or_get()).to(health::ready)))
+        .service(route("/{code}").route(web::route().guard(head_or_get()).to(redirect::visit)))
+        .default_service(web::to(|| async { Problem::not_found().response() }))
+}
+
+/// A path that answers other methods than its own with a problem document.
+fn route(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(|| async { Problem::method_not_allowed().response() }))
+}
+
+/// Errors that actix-web makes itself (a body that is too long, a broken upload) as problem documents.
+fn problem_of(error: actix_web::Error, body_max: usize) -> actix_web::Error {
+    if error.as_error::<Problem>().is_some() {
+        return error;
+    }
+    let status = error.as_response_error().status_code();
+    let problem = match status.as_u16() {
+        413 => Problem::too_large(body_max),
+        400..=499 => Problem::malformed(error.to_string()),
+        _ => return error,
+    };
+    InternalError::from_response(error, problem.response()).into()
+}
+

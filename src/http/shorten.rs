@@ -1,0 +1,120 @@
+//! `POST /shorten`: create a link.
+
+use actix_web::http::header::{CONTENT_TYPE, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use waypost_protocol::digest::{IdempotencyKey, fingerprint};
+use waypost_protocol::messages::{CreateLink, Created};
+use waypost_protocol::{Code, Target};
+
+use super::link_json::{LinkJson, parse_time};
+use super::problem::Problem;
+use super::state::{NodeState, WorkerState};
+
+/// The longest `Idempotency-Key`, in bytes. Only a hash of it is kept.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Body {
+    #[serde(alias = "url")]
+    long_url: String,
+    custom_slug: Option<String>,
+    valid_until: Option<String>,
+    #[serde(default)]
+    find_if_exists: bool,
+}
+
+/// Creates a link from a JSON object, or from a body that is just the URL.
+pub(super) async fn shorten(
+    request: HttpRequest,
+    body: web::Bytes,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    let created_by = node.access.check(&request)?;
+    let message = build(&request, &body, node, created_by)?;
+    let slug = message.slug.clone();
+    node.writable().map_err(waypost_protocol::CallError::from)?;
+    let (link, mut response) = match node.links.call(message, node.timeout).await? {
+        Created::New(link) => (link, HttpResponse::Created()),
+        Created::Existing(link) => (link, HttpResponse::Ok()),
+        Created::SlugTaken => return Err(Problem::slug_taken(slug.as_ref().map_or("", |slug| slug.as_str()))),
+        Created::IdempotencyMismatch => return Err(Problem::idempotency_mismatch()),
+    };
+    let json = LinkJson::new(&link, &node.address.short_url(&request, link.key.code.as_str()));
+    Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
+}
+
+fn build(
+    request: &HttpRequest,
+    body: &[u8],
+    node: &NodeState,
+    created_by: u32,
+) -> Result<CreateLink, Problem> {
+    let body = parse_body(request, body)?;
+    let own = node.address.own_hosts(request);
+    let target = Target::parse(&body.long_url, &own, node.url_max_bytes).map_err(|error| Problem::bad_url(&error))?;
+    let slug = body.custom_slug.as_deref().map(Code::parse_slug).transpose().map_err(|e| Problem::bad_slug(&e))?;
+    let valid_until = body.valid_until.as_deref().map(|text| parse_time(text, (node.clock)())).transpose()?;
+    if slug.is_some() && body.find_if_exists {
+        return Err(Problem::invalid(
+            "findIfExists",
+            "findIfExists finds links with generated codes; leave it out when you ask for a customSlug",
+        ));
+    }
+    let print = fingerprint(&[
+        target.as_str().as_bytes(),
+        slug.as_ref().map_or(b"", |slug| slug.as_bytes()),
+        &valid_until.map_or(0, |until| until.0).to_le_bytes(),
+        &[u8::from(body.find_if_exists)],
+    ]);
+    let idempotency = idempotency_key(request, created_by)?.map(|key| (key, print));
+    Ok(CreateLink {
+        shard: CreateLink::shard_for(slug.as_ref(), &target, node.shards),
+        slug,
+        target,
+        valid_until,
+        find_existing: body.find_if_exists,
+        created_by,
+        idempotency,
+    })
+}
+
+fn idempotency_key(request: &HttpRequest, owner: u32) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if !text.is_empty() && text.len() <= IDEMPOTENCY_KEY_MAX => Ok(Some(IdempotencyKey::of(owner, text))),
+        _ => Err(Problem::malformed(format!(
+            "Idempotency-Key has to be 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters"
+        ))),
+    }
+}
+
+fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
+    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    let looks_like_json = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    match essence.as_deref() {
+        Some("application/json") => parse_json(body),
+        Some("text/plain") => parse_text(body),
+        None if looks_like_json() => parse_json(body),
+        None => parse_text(body),
+        Some(other) if other.ends_with("+json") => parse_json(body),
+        Some(other) => Err(Problem::unsupported_media_type(format!(
+            "\"{other}\" is not read here; send application/json, or text/plain with just the URL"
+        ))),
+    }
+}
+
+fn parse_json(body: &[u8]) -> Result<Body, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the JSON body cannot be used: {error}")))
+}
+
+fn parse_text(body: &[u8]) -> Result<Body, Problem> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Problem::malformed("the body is not UTF-8; send the URL as plain text"))?;
+    // One line end after the URL is what `curl -d @file` and editors leave.
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(Body { long_url: text.to_owned(), custom_slug: None, valid_until: None, find_if_exists: false })
+}

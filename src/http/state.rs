@@ -1,0 +1,68 @@
+//! What the HTTP handlers work with: of the node, and of one worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use waypost_click_counter::Journal;
+use waypost_consensus::Groups;
+use waypost_protocol::messages::{KeyAllocator, LinkStore, Redirector};
+use waypost_protocol::{ServiceError, UnixMs};
+use waypost_redirector::ReadView;
+use waypost_runtime::ActorRef;
+
+use super::access::Access;
+use super::metrics::WorkerMetrics;
+use super::origin::PublicAddress;
+
+/// What all workers of a node share.
+pub struct NodeState {
+    /// Where links are.
+    pub links: ActorRef<LinkStore>,
+    /// Where fresh codes come from.
+    pub keys: ActorRef<KeyAllocator>,
+    /// The link cache.
+    pub view: Arc<ReadView>,
+    /// The replicated groups, for status.
+    pub groups: Arc<Groups>,
+    /// The number of shards.
+    pub shards: u32,
+    /// Who may create and change links.
+    pub access: Access,
+    /// Under which address visitors reach the server.
+    pub address: PublicAddress,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// The longest URL accepted, in bytes.
+    pub url_max_bytes: usize,
+    /// The longest body read, in bytes.
+    pub body_max_bytes: usize,
+    /// Set while the disk has too little free space.
+    pub read_only: Arc<AtomicBool>,
+    /// Set when the node begins to stop.
+    pub draining: Arc<AtomicBool>,
+    /// The clock.
+    pub clock: fn() -> UnixMs,
+}
+
+impl NodeState {
+    /// Refuses a change while the node is read-only, before anything is done for it.
+    pub(super) fn writable(&self) -> Result<(), ServiceError> {
+        if self.read_only.load(Ordering::Relaxed) {
+            return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// What one HTTP worker has of its own.
+pub struct WorkerState {
+    /// The node.
+    pub node: Arc<NodeState>,
+    /// The Redirector on this worker's thread.
+    pub redirector: ActorRef<Redirector>,
+    /// The click journal of this worker.
+    pub journal: Journal,
+    /// Its metrics.
+    pub metrics: WorkerMetrics,
+}
