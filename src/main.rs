@@ -1,2 +1,10 @@
-//! Entry point.
-fn main() {}
+//! The `waypost` binary: reads the command line and hands over.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    waypost::cli::main()
+}

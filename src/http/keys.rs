@@ -25,10 +25,7 @@ struct Keys {
 }
 
 /// Answers fresh keys, each usable once as `customSlug`.
-pub(super) async fn generate(
-    request: HttpRequest,
-    worker: web::Data<WorkerState>,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn generate(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
     node.access.check(&request)?;
     let query = web::Query::<Query>::from_query(request.query_string())
@@ -46,7 +43,9 @@ pub(super) async fn generate(
     while keys.len() < count as usize {
         let request = NextKeys { shard: None, count: count - keys.len() as u32 };
         let codes = node.keys.call(request, node.timeout).await?;
-        keys.extend(try_join_all(codes.into_iter().map(|code| unless_taken(&worker, code))).await?.into_iter().flatten());
+        keys.extend(
+            try_join_all(codes.into_iter().map(|code| unless_taken(&worker, code))).await?.into_iter().flatten(),
+        );
     }
     Ok(HttpResponse::Ok().json(Keys { key: keys.first().cloned().unwrap_or_default(), keys }))
 }

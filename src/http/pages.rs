@@ -28,8 +28,7 @@ pub(super) fn problem(problem: &Problem) -> HttpResponse {
 <title>{title}</title><style>{STYLE}</style></head>\
 <body><main><h1>{title}</h1><p>{text}</p></main></body></html>"
     );
-    let mut response =
-        HttpResponse::build(problem.status()).content_type("text/html; charset=utf-8").body(body);
+    let mut response = HttpResponse::build(problem.status()).content_type("text/html; charset=utf-8").body(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     if problem.status() == StatusCode::SERVICE_UNAVAILABLE {

@@ -60,12 +60,8 @@ impl Problem {
 
     /// The slug cannot be used.
     pub fn bad_slug(error: &CodeError) -> Self {
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-slug",
-            "The slug cannot be used",
-            error.to_string(),
-        );
+        let mut problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-slug", "The slug cannot be used", error.to_string());
         problem.field = Some("customSlug");
         problem
     }
@@ -211,8 +207,7 @@ impl ResponseError for Problem {
 
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
-        let unavailable =
-            |kind, title, detail: String| Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail);
+        let unavailable = |kind, title, detail: String| Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail);
         match error {
             CallError::Overloaded { .. } => {
                 unavailable("overloaded", "The server has too much to do", "nothing was changed; try again".to_owned())

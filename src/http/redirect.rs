@@ -72,11 +72,7 @@ async fn resolve(path: &str, worker: &WorkerState) -> Result<(Code, HeaderValue)
 /// A page for a browser, a problem document for a program.
 fn failed(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut response = if accepts.contains("text/html") {
-        pages::problem(problem)
-    } else {
-        problem.response()
-    };
+    let mut response = if accepts.contains("text/html") { pages::problem(problem) } else { problem.response() };
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response.headers_mut().insert(actix_web::http::header::VARY, HeaderValue::from_static("accept"));
     response

@@ -96,7 +96,7 @@ fn app(
     impl ServiceFactory<
         actix_web::dev::ServiceRequest,
         Config = (),
-        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Response = actix_web::dev::ServiceResponse,
         Error = actix_web::Error,
         InitError = (),
     >,
@@ -158,4 +158,3 @@ fn problem_of(error: actix_web::Error, body_max: usize) -> actix_web::Error {
     };
     InternalError::from_response(error, problem.response()).into()
 }
-

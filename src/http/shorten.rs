@@ -46,12 +46,7 @@ pub(super) async fn shorten(
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 
-fn build(
-    request: &HttpRequest,
-    body: &[u8],
-    node: &NodeState,
-    created_by: u32,
-) -> Result<CreateLink, Problem> {
+fn build(request: &HttpRequest, body: &[u8], node: &NodeState, created_by: u32) -> Result<CreateLink, Problem> {
     let body = parse_body(request, body)?;
     let own = node.address.own_hosts(request);
     let target = Target::parse(&body.long_url, &own, node.url_max_bytes).map_err(|error| Problem::bad_url(&error))?;

@@ -67,9 +67,7 @@ thread_local! {
 impl ClickCollector {
     /// The collector of this thread.
     pub fn new(seed: Seed) -> Self {
-        let shared = SHARED.with_borrow_mut(|shared| {
-            shared.get_or_insert_with(|| Rc::new(Shared::new(&seed))).clone()
-        });
+        let shared = SHARED.with_borrow_mut(|shared| shared.get_or_insert_with(|| Rc::new(Shared::new(&seed))).clone());
         Self { seed, shared }
     }
 

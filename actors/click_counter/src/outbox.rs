@@ -63,8 +63,7 @@ impl Outbox {
             return None;
         }
         waiting.sequence += 1;
-        let batch =
-            ClickBatch { node: self.node, incarnation: self.incarnation, sequence: waiting.sequence, deltas };
+        let batch = ClickBatch { node: self.node, incarnation: self.incarnation, sequence: waiting.sequence, deltas };
         waiting.under_way = Some(batch.clone());
         Some(batch)
     }

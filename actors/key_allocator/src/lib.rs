@@ -56,11 +56,8 @@ impl Allocator {
         let founding = seed.cluster.read(|machine| machine.state().founding.clone());
         let founding = founding.expect("invariant: actors start after the cluster was founded");
         let leases = Leases::new(Permutation::new(founding.permutation_key), founding.shards);
-        let shared = Shared {
-            leases: RefCell::new(leases),
-            leasing: RefCell::new(Leasing::Idle),
-            changed: Notify::new(),
-        };
+        let shared =
+            Shared { leases: RefCell::new(leases), leasing: RefCell::new(Leasing::Idle), changed: Notify::new() };
         Self { seed, shared: Rc::new(shared) }
     }
 

@@ -181,11 +181,9 @@ mod tests {
             (1..=4).map(|id| (id, BasicNode::new(format!("127.0.0.1:740{id}")))).collect::<BTreeMap<_, _>>(),
         )
         .unwrap();
-        for payload in [
-            EntryPayload::Blank,
-            EntryPayload::Normal(Proposal(Arc::new(batch))),
-            EntryPayload::Membership(members),
-        ] {
+        for payload in
+            [EntryPayload::Blank, EntryPayload::Normal(Proposal(Arc::new(batch))), EntryPayload::Membership(members)]
+        {
             let entry = Entry { log_id: id(3, 9, 41), payload };
             let back = decode_entry(41, &encode_entry(&entry)).unwrap();
             assert_eq!(back, entry);
@@ -199,10 +197,9 @@ mod tests {
         assert_eq!(hex(&encode_vote(&vote)), "050601");
         let entry = Entry { log_id: id(1, 2, 3), payload: EntryPayload::Blank };
         assert_eq!(hex(&encode_entry(&entry)), "010200");
-        let members =
-            Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, BasicNode::new("a:1"))])).unwrap();
+        let members = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, BasicNode::new("a:1"))])).unwrap();
         let entry = Entry { log_id: id(1, 2, 3), payload: EntryPayload::Membership(members) };
-        assert_eq!(hex(&encode_entry(&entry)), "0102020101010101" .to_owned() + "03613a31");
+        assert_eq!(hex(&encode_entry(&entry)), "0102020101010101".to_owned() + "03613a31");
     }
 
     #[test]

@@ -173,11 +173,10 @@ impl<M: Machine> Group<M> {
     ///
     /// # Errors
     /// When the checkpoint could not be written; the log still has everything.
-    pub(crate) async fn close(mut self) -> Result<(), OpenError> {
-        drop(self.queue);
+    pub(crate) async fn close(&self) -> Result<(), OpenError> {
         let failed = |detail: String| OpenError::Group { group: self.id, detail };
         self.raft.shutdown().await.map_err(|error| failed(error.to_string()))?;
-        for task in self.tasks.drain(..) {
+        for task in &self.tasks {
             task.abort();
         }
         tokio::task::block_in_place(|| {

@@ -58,7 +58,8 @@ impl NodeIdentity {
             let bytes = payload.try_into().map_err(|_| corrupt("it is not a number".to_owned()))?;
             Ok(Some(u64::from_be_bytes(bytes)))
         };
-        let write = |name: &[u8], number: u64| tree.insert(name, waypost_protocol::seal(name, 1, &number.to_be_bytes()));
+        let write =
+            |name: &[u8], number: u64| tree.insert(name, waypost_protocol::seal(name, 1, &number.to_be_bytes()));
         let id = match read(b"id")? {
             Some(id) => id,
             None => {
@@ -142,23 +143,15 @@ impl Groups {
         std::iter::once(self.cluster.status()).chain(self.shards.iter().map(|group| group.status())).collect()
     }
 
-    /// Stops all groups, each with a checkpoint. Nobody else may hold a group any more; one that is still held is left to
-    /// its log.
+    /// Stops all groups, each with a checkpoint. A command that is proposed afterwards is refused.
     ///
     /// # Errors
     /// The first that occurred; the others are stopped all the same.
-    pub async fn close(self) -> Result<(), OpenError> {
+    pub async fn close(&self) -> Result<(), OpenError> {
         let mut result = Ok(());
-        for group in self.shards {
-            match Arc::try_unwrap(group) {
-                Ok(group) => result = result.and(group.close().await),
-                Err(_) => tracing::warn!("a shard is still in use; its next start replays the log"),
-            }
+        for group in &self.shards {
+            result = result.and(group.close().await);
         }
-        match Arc::try_unwrap(self.cluster) {
-            Ok(group) => result = result.and(group.close().await),
-            Err(_) => tracing::warn!("group 0 is still in use; its next start replays the log"),
-        }
-        result
+        result.and(self.cluster.close().await)
     }
 }

@@ -159,11 +159,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         CheckpointBuilder { commit: self.commit.clone(), snapshot: written.map(|_| self.snapshot()) }
     }
 
-    async fn install_snapshot(
-        &mut self,
-        _meta: &SnapshotMetaOf<TypeConfig>,
-        data: SnapshotData,
-    ) -> io::Result<()> {
+    async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, data: SnapshotData) -> io::Result<()> {
         let received = data.into_file()?;
         let path = install_path(&self.snapshots, self.group);
         snapshot::verify(&received, self.group).map_err(io::Error::other)?;

@@ -18,9 +18,30 @@ pub const SLUG_BYTES_MAX: usize = 64;
 
 /// First segments of our own routes, now or later: they cannot be aliases.
 const RESERVED: &[&str] = &[
-    "admin", "analytics", "api", "assets", "docs", "favicon.ico", "generate-key", "health", "healthz", "login", "logout",
-    "metrics", "openapi.json", "qr", "ready", "rest", "robots.txt", "settings", "shorten", "sitemap.xml", "static",
-    "stats", "ui", "well-known",
+    "admin",
+    "analytics",
+    "api",
+    "assets",
+    "docs",
+    "favicon.ico",
+    "generate-key",
+    "health",
+    "healthz",
+    "login",
+    "logout",
+    "metrics",
+    "openapi.json",
+    "qr",
+    "ready",
+    "rest",
+    "robots.txt",
+    "settings",
+    "shorten",
+    "sitemap.xml",
+    "static",
+    "stats",
+    "ui",
+    "well-known",
 ];
 
 /// The text of a code, exactly as shown in the URL. Up to 24 bytes lie in the value itself, without an allocation.
@@ -80,7 +101,8 @@ impl Code {
         if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(slug)) {
             return Err(CodeError::Reserved { word: slug.to_owned() });
         }
-        if !slug.starts_with(|c: char| c.is_ascii_alphanumeric()) || !slug.ends_with(|c: char| c.is_ascii_alphanumeric())
+        if !slug.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !slug.ends_with(|c: char| c.is_ascii_alphanumeric())
         {
             return Err(CodeError::MarkAtEdge);
         }
@@ -156,9 +178,15 @@ mod tests {
     fn bad_slugs_are_refused_for_the_right_reason() {
         assert_eq!(Code::parse_slug(""), Err(CodeError::Empty));
         assert_eq!(Code::parse_slug(&"x".repeat(65)), Err(CodeError::TooLong { length: 65, max: 64 }));
-        for (slug, character, position) in
-            [("a/b", '/', 2), ("..", '.', 1), ("ü", 'ü', 1), ("a b", ' ', 2), ("🚀", '🚀', 1), ("a\0", '\0', 2), ("a%2f", '%', 2)]
-        {
+        for (slug, character, position) in [
+            ("a/b", '/', 2),
+            ("..", '.', 1),
+            ("ü", 'ü', 1),
+            ("a b", ' ', 2),
+            ("🚀", '🚀', 1),
+            ("a\0", '\0', 2),
+            ("a%2f", '%', 2),
+        ] {
             assert_eq!(Code::parse_slug(slug), Err(CodeError::BadCharacter { character, position }), "{slug}");
         }
         for slug in ["shorten", "API", "Health"] {

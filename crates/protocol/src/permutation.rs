@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn codes_keep_their_golden_values() {
         let permutation = Permutation::new([42; 32]);
-        let codes: Vec<String> = (0..4).filter_map(|counter| permutation.code(counter)).map(|c| c.to_string()).collect();
+        let codes: Vec<String> =
+            (0..4).filter_map(|counter| permutation.code(counter)).map(|c| c.to_string()).collect();
         assert_eq!(codes, GOLDEN);
     }
 

@@ -59,7 +59,9 @@ pub enum TargetError {
         max: usize,
     },
     /// A control character, which browsers drop or misread.
-    #[error("the URL has a control character (U+{code:04X}) at byte {position}; remove it, or write it as a percent-escape")]
+    #[error(
+        "the URL has a control character (U+{code:04X}) at byte {position}; remove it, or write it as a percent-escape"
+    )]
     ControlCharacter {
         /// Its code point.
         code: u32,

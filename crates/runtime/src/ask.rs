@@ -35,7 +35,8 @@ impl<M: Request> Ask<M> {
     ) -> Self {
         actor.inflight.inc();
         let since = Instant::now();
-        let held = Held { _permit: permit, deadline, since, open: false, done: false, actor, metrics, message: PhantomData };
+        let held =
+            Held { _permit: permit, deadline, since, open: false, done: false, actor, metrics, message: PhantomData };
         Self { message, held }
     }
 

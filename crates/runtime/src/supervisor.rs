@@ -104,11 +104,9 @@ async fn run<A>(
     metrics.up.inc();
     let mut restarts = VecDeque::new();
     loop {
-        let polled = poll_fn(|cx| {
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
-                Ok(poll) => poll.map(|()| None),
-                Err(panic) => Poll::Ready(Some(panic)),
-            }
+        let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+            Ok(poll) => poll.map(|()| None),
+            Err(panic) => Poll::Ready(Some(panic)),
         });
         let panic = tokio::select! {
             biased;
@@ -124,7 +122,12 @@ async fn run<A>(
             }
             break;
         }
-        tracing::error!(actor = spec.name, panic = text, restarts = restarts.len(), "the actor panicked and is restarted");
+        tracing::error!(
+            actor = spec.name,
+            panic = text,
+            restarts = restarts.len(),
+            "the actor panicked and is restarted"
+        );
         metrics.restarts.inc();
         let restarted = catch_unwind(AssertUnwindSafe(|| {
             NEXT.set(Some(Box::new(factory())));

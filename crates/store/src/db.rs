@@ -114,8 +114,7 @@ impl Db {
         let failure = Arc::new(Failure::default());
         let failed = metrics.gauge("waypost_store_failed", "1 after a write or sync has failed");
         let _ = failure.gauge.set(failed);
-        let (commit, thread) =
-            CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, metrics)?;
+        let (commit, thread) = CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
         Ok(Self { db, dir, commit, thread: Arc::new(Mutex::new(Some(thread))), failure, bytes })
     }

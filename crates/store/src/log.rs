@@ -70,7 +70,8 @@ impl LogStore {
     /// # Errors
     /// When the store has failed.
     pub fn truncate_from(&self, index: u64) -> Result<(), StoreError> {
-        let keys: Vec<_> = self.entries(index).rev().map(|record| record.map(|(key, _)| key)).collect::<Result<_, _>>()?;
+        let keys: Vec<_> =
+            self.entries(index).rev().map(|record| record.map(|(key, _)| key)).collect::<Result<_, _>>()?;
         keys.iter().try_for_each(|key| self.tree.remove(key))
     }
 

@@ -52,10 +52,7 @@ impl SpaceWatch {
     pub fn check(&self) -> io::Result<Space> {
         let stat = nix::sys::statvfs::statvfs(&self.path).map_err(io::Error::from)?;
         let unit = stat.fragment_size() as u64;
-        Ok(Space {
-            free_bytes: stat.blocks_available() as u64 * unit,
-            total_bytes: stat.blocks() as u64 * unit,
-        })
+        Ok(Space { free_bytes: stat.blocks_available() as u64 * unit, total_bytes: stat.blocks() as u64 * unit })
     }
 }
 

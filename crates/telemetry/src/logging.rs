@@ -1,5 +1,7 @@
 //! Logs: one event a line, on standard error, for people or for programs.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How an event is written.
@@ -32,11 +34,19 @@ pub enum TelemetryError {
 /// # Errors
 /// When the level is none, or logging was set up before.
 pub fn init_logging(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
-    // openraft tells every step at info, for each of its groups; sled writes of itself at info too.
-    let quiet = if level.contains('=') { level.to_owned() } else { format!("{level},openraft=warn,sled=warn") };
+    // openraft warns of harmless races at every first start, for each of its groups; the others tell of every step at info.
+    let quiet = if level.contains('=') {
+        level.to_owned()
+    } else {
+        format!("{level},openraft=error,sled=warn,actix_server=warn,actix_http=warn")
+    };
     let filter = EnvFilter::try_new(quiet)
         .map_err(|error| TelemetryError::Level { level: level.to_owned(), reason: error.to_string() })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     match format {
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

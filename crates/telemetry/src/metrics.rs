@@ -41,7 +41,11 @@ impl Metrics {
         Self::default()
     }
 
-    fn get<C: Collector + Clone + Send + 'static>(&self, name: &str, make: impl FnOnce() -> prometheus::Result<C>) -> C {
+    fn get<C: Collector + Clone + Send + 'static>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> prometheus::Result<C>,
+    ) -> C {
         let mut known = self.inner.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(metric) = known.get(name) {
             return metric.downcast_ref::<C>().expect("invariant: a metric's name has one kind").clone();

@@ -9,8 +9,10 @@ pub mod redirector;
 pub use click_counter::{ClickCounter, Flush, Flushed};
 pub use janitor::{Janitor, Sweep, Swept};
 pub use key_allocator::{KeyAllocator, NextKeys};
-pub use link_store::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView, RecordClicks, Upkeep, UpkeepDone};
-pub use redirector::{Redirector, Resolve, Resolution};
+pub use link_store::{
+    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView, RecordClicks, Upkeep, UpkeepDone,
+};
+pub use redirector::{Redirector, Resolution, Resolve};
 
 use crate::message::{Kind, Request};
 

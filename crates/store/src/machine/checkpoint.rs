@@ -70,8 +70,7 @@ impl ShardMachine {
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
         self.idempotency.checkpoint(&self.tree, &mut batch);
-        let record =
-            MetaRecord { position: position.to_vec(), next_block: self.next_block, meta: self.meta.clone() };
+        let record = MetaRecord { position: position.to_vec(), next_block: self.next_block, meta: self.meta.clone() };
         batch.insert(META_KEY, seal_record(&self.tree, META_KEY, &encode(&record)));
         self.tree.apply(batch)
     }

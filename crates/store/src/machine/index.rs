@@ -117,6 +117,7 @@ impl Index {
     /// Finds the free slots after loading, low ones to be used first. Slots are private to a replica: two replicas may
     /// keep the same link in different slots.
     pub(super) fn settle(&mut self) {
-        self.free = (0..self.slots.len() as u32).rev().filter(|slot| self.slots[*slot as usize].block == FREE).collect();
+        self.free =
+            (0..self.slots.len() as u32).rev().filter(|slot| self.slots[*slot as usize].block == FREE).collect();
     }
 }

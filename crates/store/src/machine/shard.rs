@@ -351,16 +351,14 @@ impl Machine for ShardMachine {
             .iter()
             .map(|command| match command {
                 Command::Create(new) => self.create(index, at, new),
-                Command::Edit { key, if_version, target, valid_until } => {
-                    self.edit(index, key, *if_version, |link| {
-                        if let Some(target) = target {
-                            link.target = target.clone();
-                        }
-                        if let Some(until) = valid_until {
-                            link.valid_until = *until;
-                        }
-                    })
-                }
+                Command::Edit { key, if_version, target, valid_until } => self.edit(index, key, *if_version, |link| {
+                    if let Some(target) = target {
+                        link.target = target.clone();
+                    }
+                    if let Some(until) = valid_until {
+                        link.valid_until = *until;
+                    }
+                }),
                 Command::Delete { key, if_version } => self.delete(key, *if_version),
                 Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
                 Command::RecordClicks(clicks) => self.record_clicks(clicks),

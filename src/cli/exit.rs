@@ -1,0 +1,36 @@
+//! The exit codes of the binary, in one place. `waypost --help` lists them.
+
+/// Everything went well.
+pub const OK: u8 = 0;
+/// It failed, for a reason that the message tells.
+pub const FAILURE: u8 = 1;
+/// The command line or the configuration is wrong.
+pub const USAGE: u8 = 2;
+/// A part of it failed: rows of an import, damaged records of a check.
+pub const PARTLY: u8 = 3;
+/// The server cannot be reached.
+pub const UNREACHABLE: u8 = 4;
+/// There is no such link.
+pub const NOT_FOUND: u8 = 5;
+/// A service of the node could not be kept running (`EX_SOFTWARE`). Start the node again.
+pub const SOFTWARE: u8 = 70;
+/// The disk failed or the store is damaged (`EX_IOERR`). Mend the disk, run `waypost check`, start again.
+pub const STORAGE: u8 = 74;
+
+/// The list for `--help`.
+pub const HELP: &str = "Exit codes:
+   0  all went well
+   1  it failed, as the message tells
+   2  the command line or the configuration is wrong
+   3  a part failed: rows of an import, records of a check
+   4  the server cannot be reached
+   5  there is no such link
+  70  a service of the node could not be kept running: start it again
+  74  the disk failed or the store is damaged: mend it, run `waypost check`, start again
+
+Examples:
+  waypost serve                                        a node on 127.0.0.1:8080, its data in ./waypost-data
+  waypost serve --listen 0.0.0.0:80 --data-dir /srv/waypost
+  waypost shorten https://example.com/a/long/address --slug spring
+  waypost import urls.txt --find-existing --report report.csv
+  waypost check --data-dir /srv/waypost";

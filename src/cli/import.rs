@@ -1,0 +1,217 @@
+//! `waypost import`: many URLs, with a report for each.
+//!
+//! Each row carries an idempotency key made of its place and content, so an import that was interrupted and is started again
+//! makes no duplicates while the server remembers the keys (a day); `--find-existing` makes none at any time.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::stream::{self, StreamExt};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::client::{Answer, Failed, Server, ServerArgs};
+use super::rows::{self, Row, RowResult};
+use super::{exit, links};
+use crate::say;
+
+/// How often a row is sent again when the server is busy or cannot be reached.
+const TRIES: u32 = 8;
+
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The file; - for standard input
+    file: PathBuf,
+    /// Write what became of each row to this file, as CSV
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Use the existing link of a URL instead of making a second one
+    #[arg(long)]
+    find_existing: bool,
+    /// Rows that are sent at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What became of a row.
+struct Done {
+    row: Row,
+    status: &'static str,
+    code: String,
+    short_url: String,
+    error: String,
+}
+
+#[derive(Default)]
+struct Summary {
+    created: u64,
+    existing: u64,
+    failed: u64,
+}
+
+pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
+    let server = Server::new(&args.server)?;
+    // Says at once when there is no server, instead of after eight tries of each row.
+    links::require(&server).await?;
+    let rows = open(&args.file)?;
+    let mut report = args.report.as_deref().map(Report::create).transpose()?;
+    let bar = progress(&args.file)?;
+    let mut summary = Summary::default();
+    let mut done =
+        stream::iter(rows).map(|row| import(&server, row, args.find_existing)).buffered(args.concurrency.into());
+    while let Some(done) = done.next().await {
+        bar.inc(1);
+        match done.status {
+            "created" => summary.created += 1,
+            "existing" => summary.existing += 1,
+            _ => {
+                summary.failed += 1;
+                if report.is_none() {
+                    bar.suspend(|| crate::complain!("line {}: {}: {}", done.row.line, done.row.url, done.error));
+                }
+            }
+        }
+        if let Some(report) = &mut report {
+            report.write(&done)?;
+        }
+    }
+    bar.finish_and_clear();
+    if let Some(report) = report {
+        report.finish()?;
+    }
+    let Summary { created, existing, failed } = summary;
+    if args.json {
+        say!("{}", json!({ "created": created, "existing": existing, "failed": failed }));
+    } else {
+        say!("{created} created, {existing} existing, {failed} failed");
+    }
+    Ok(if failed == 0 { exit::OK } else { exit::PARTLY })
+}
+
+fn open(path: &Path) -> Result<Box<dyn Iterator<Item = RowResult>>, Failed> {
+    let failed = |error: String| Failed::new(exit::USAGE, format!("{}: {error}", path.display()));
+    let input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(|error| failed(error.to_string()))?))
+    };
+    rows::read(input).map_err(failed)
+}
+
+fn progress(path: &Path) -> Result<ProgressBar, Failed> {
+    let style = |template: &str| {
+        ProgressStyle::with_template(template).map_err(|error| Failed::new(exit::FAILURE, error.to_string()))
+    };
+    // Lines are counted first, which is quick beside sending them; what cannot be read twice gets a spinner.
+    let lines = if path == Path::new("-") { None } else { count_lines(path) };
+    Ok(match lines {
+        Some(lines) => ProgressBar::new(lines).with_style(style("{wide_bar} {pos}/{len} rows, {per_sec}, {eta} left")?),
+        None => ProgressBar::new_spinner().with_style(style("{spinner} {pos} rows, {per_sec}")?),
+    })
+}
+
+fn count_lines(path: &Path) -> Option<u64> {
+    let mut reader = BufReader::new(File::open(path).ok()?);
+    let mut lines = 0;
+    loop {
+        let buffer = reader.fill_buf().ok()?;
+        if buffer.is_empty() {
+            return Some(lines);
+        }
+        lines += buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = buffer.len();
+        reader.consume(length);
+    }
+}
+
+async fn import(server: &Server, row: RowResult, find_existing: bool) -> Done {
+    let row = match row {
+        Ok(row) => row,
+        Err(error) => {
+            let row = Row { line: 0, url: String::new(), slug: None, valid_until: None };
+            return Done { row, status: "failed", code: String::new(), short_url: String::new(), error };
+        }
+    };
+    let body = json!({
+        "longUrl": row.url, "customSlug": row.slug, "validUntil": row.valid_until,
+        "findIfExists": find_existing && row.slug.is_none(),
+    });
+    let key = format!(
+        "import-{:016x}",
+        waypost_protocol::digest::fingerprint(&[&row.line.to_le_bytes(), body.to_string().as_bytes(),])
+    );
+    let answer = send(server, &body, &key).await;
+    let (status, code, short_url, error) = match answer {
+        Ok(answer) => match answer.status {
+            StatusCode::CREATED => ("created", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
+            StatusCode::OK => ("existing", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
+            StatusCode::CONFLICT => ("conflict", String::new(), String::new(), answer.problem()),
+            _ => ("failed", String::new(), String::new(), answer.problem()),
+        },
+        Err(failed) => ("failed", String::new(), String::new(), failed.message),
+    };
+    Done { row, status, code, short_url, error }
+}
+
+/// Sends a row until the server has decided about it, or the tries are spent.
+async fn send(server: &Server, body: &serde_json::Value, key: &str) -> Result<Answer, Failed> {
+    let mut tries = 0;
+    loop {
+        let answer = server.send(Method::POST, "/shorten", Some(body), Some(key)).await;
+        tries += 1;
+        let wait = match &answer {
+            Ok(answer) if matches!(answer.status.as_u16(), 429 | 502..=504) => answer.retry_after.unwrap_or(0),
+            Err(failed) if failed.code == exit::UNREACHABLE => 0,
+            _ => return answer,
+        };
+        if tries == TRIES {
+            return answer;
+        }
+        let pause = Duration::from_millis(50 << tries).max(Duration::from_secs(wait)).min(PAUSE_MAX);
+        // Jitter, or all rows come back at the same moment.
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+    }
+}
+
+struct Report {
+    writer: csv::Writer<File>,
+    path: PathBuf,
+}
+
+impl Report {
+    fn failed(path: &Path, error: impl ToString) -> Failed {
+        Failed::new(exit::FAILURE, format!("{}: {}", path.display(), error.to_string()))
+    }
+
+    fn create(path: &Path) -> Result<Self, Failed> {
+        let mut writer = csv::Writer::from_path(path).map_err(|error| Self::failed(path, error))?;
+        writer
+            .write_record(["row", "url", "slug", "status", "shortCode", "shortUrl", "error"])
+            .map_err(|error| Self::failed(path, error))?;
+        Ok(Self { writer, path: path.to_owned() })
+    }
+
+    fn write(&mut self, done: &Done) -> Result<(), Failed> {
+        let (line, slug) = (done.row.line.to_string(), done.row.slug.as_deref().unwrap_or_default());
+        self.writer
+            .write_record([&line, &done.row.url, slug, done.status, &done.code, &done.short_url, &done.error])
+            .map_err(|error| Self::failed(&self.path, error))
+    }
+
+    fn finish(self) -> Result<(), Failed> {
+        let mut file = self.writer.into_inner().map_err(|error| Self::failed(&self.path, error))?;
+        file.flush().map_err(|error| Self::failed(&self.path, error))
+    }
+}

@@ -1,0 +1,103 @@
+//! `waypost shorten`, `resolve` and `health`.
+
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::client::{Answer, Failed, Server, ServerArgs};
+use super::exit;
+use crate::say;
+
+#[derive(Debug, Args)]
+pub(super) struct ShortenArgs {
+    /// The URL
+    url: String,
+    /// The short code to use, instead of a generated one
+    #[arg(long)]
+    slug: Option<String>,
+    /// When the link ends, such as 2030-12-31T23:59:59Z
+    #[arg(long, value_name = "TIME")]
+    valid_until: Option<String>,
+    /// If a link to this URL exists already, show that one
+    #[arg(long, conflicts_with = "slug")]
+    find_existing: bool,
+    /// Sent again with the same key, the request makes no second link
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResolveArgs {
+    /// The code, or the whole short URL
+    code: String,
+    /// Print the link and its visits as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HealthArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+fn refused(answer: &Answer) -> Failed {
+    let code = if answer.status == StatusCode::NOT_FOUND { exit::NOT_FOUND } else { exit::FAILURE };
+    Failed::new(code, answer.problem())
+}
+
+pub(super) async fn shorten(args: ShortenArgs) -> Result<u8, Failed> {
+    let body = json!({
+        "longUrl": args.url, "customSlug": args.slug, "validUntil": args.valid_until,
+        "findIfExists": args.find_existing,
+    });
+    let server = Server::new(&args.server)?;
+    let answer = server.send(Method::POST, "/shorten", Some(&body), args.idempotency_key.as_deref()).await?;
+    if !answer.status.is_success() {
+        return Err(refused(&answer));
+    }
+    if args.json {
+        say!("{}", answer.body)
+    } else {
+        say!("{}", answer.text("shortUrl"))
+    }
+    Ok(exit::OK)
+}
+
+pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
+    let code = args.code.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    if waypost_protocol::Code::from_path(code).is_none() {
+        return Err(Failed::new(exit::NOT_FOUND, format!("\"{code}\" cannot be a code")));
+    }
+    let answer = Server::new(&args.server)?.send(Method::GET, &format!("/analytics/{code}"), None, None).await?;
+    if !answer.status.is_success() {
+        return Err(refused(&answer));
+    }
+    if args.json {
+        say!("{}", answer.body)
+    } else {
+        say!("{}", answer.text("longUrl"))
+    }
+    Ok(exit::OK)
+}
+
+pub(super) async fn health(args: HealthArgs) -> Result<u8, Failed> {
+    let answer = Server::new(&args.server)?.send(Method::GET, "/health/ready", None, None).await?;
+    if !answer.status.is_success() {
+        return Err(Failed::new(exit::FAILURE, answer.problem()));
+    }
+    say!("{}", answer.text("status"));
+    Ok(exit::OK)
+}
+
+/// Says clearly when there is no server.
+pub(super) async fn require(server: &Server) -> Result<(), Failed> {
+    server.send(Method::GET, "/health/live", None, None).await.map(|_| ())
+}

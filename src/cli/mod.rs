@@ -1,0 +1,242 @@
+//! The command line.
+
+mod client;
+pub mod exit;
+mod import;
+mod links;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError, Overrides};
+use crate::node::{self, NodeError};
+
+/// A URL shortener that is one binary: links that survive, redirects that are fast.
+#[derive(Debug, Parser)]
+#[command(name = "waypost", version, about, after_help = exit::HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until it is told to stop (SIGTERM, Ctrl-C)
+    Serve(ServeArgs),
+    /// Shorten a URL
+    Shorten(links::ShortenArgs),
+    /// Show where a code leads, without following it
+    Resolve(links::ResolveArgs),
+    /// Shorten many URLs: a file with a URL a line, or CSV with the columns url, slug, validUntil
+    Import(import::ImportArgs),
+    /// Read everything that a stopped node has stored, and say what is damaged
+    Check(CheckArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Ask whether a node is ready (for container health checks)
+    Health(links::HealthArgs),
+}
+
+#[derive(Debug, Args)]
+struct FileArgs {
+    /// The configuration file; without it the shipped defaults hold
+    #[arg(long, value_name = "FILE", env = "WAYPOST_CONFIG")]
+    config: Option<PathBuf>,
+    /// Which [[node]] of the file this is; not needed if there is one
+    #[arg(long, value_name = "NAME", env = "WAYPOST_NODE")]
+    node: Option<String>,
+    /// Where the node keeps everything
+    #[arg(long, value_name = "DIR", env = "WAYPOST_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Address for redirects and the API
+    #[arg(long, value_name = "ADDRESS", env = "WAYPOST_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Address for metrics and health
+    #[arg(long, value_name = "ADDRESS", env = "WAYPOST_ADMIN_LISTEN")]
+    admin_listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration is right, and what a node would run
+    Check(CheckArgs),
+    /// Print the shipped cluster.toml, to begin a file of your own with
+    Show,
+}
+
+/// Variables that only choose defaults of the command line.
+const COMMAND_LINE_VARIABLES: &[&str] =
+    &["WAYPOST_CONFIG", "WAYPOST_NODE", "WAYPOST_DATA_DIR", "WAYPOST_LISTEN", "WAYPOST_ADMIN_LISTEN"];
+
+fn load(file: &FileArgs, listen: Option<SocketAddr>, admin_listen: Option<SocketAddr>) -> Result<Config, ConfigError> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| !COMMAND_LINE_VARIABLES.contains(&name.as_str()))
+        .collect();
+    let overrides = Overrides {
+        file: file.config.clone(),
+        node: file.node.clone(),
+        data_dir: file.data_dir.clone(),
+        listen,
+        admin_listen,
+    };
+    config::load(&overrides, &environment)
+}
+
+/// Prints a line to standard output; a reader that went away is no error.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// Prints a line to standard error.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
+/// Runs the command that the command line names.
+pub fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::Check(args) => check(&args),
+        Command::Config(ConfigCommand::Check(args)) => config_check(&args),
+        Command::Config(ConfigCommand::Show) => {
+            say!("{}", config::SHIPPED.trim_end());
+            exit::OK
+        }
+        Command::Shorten(args) => client::block_on(links::shorten(args)),
+        Command::Resolve(args) => client::block_on(links::resolve(args)),
+        Command::Health(args) => client::block_on(links::health(args)),
+        Command::Import(args) => client::block_on(import::run(args)),
+    };
+    ExitCode::from(code)
+}
+
+fn serve(args: &ServeArgs) -> u8 {
+    let config = match load(&args.file, args.listen, args.admin_listen) {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    if let Err(error) = waypost_telemetry::init_logging(config.log_format, &config.log_level) {
+        complain!("waypost: [log] level: {error}");
+        return exit::USAGE;
+    }
+    waypost_telemetry::install_panic_hook();
+    // Consensus and the store run on threads of their own; HTTP workers and actors on actix's.
+    let engine = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("engine")
+        .enable_all()
+        .build()
+    {
+        Ok(engine) => engine,
+        Err(error) => {
+            complain!("waypost: cannot start threads: {error}");
+            return exit::FAILURE;
+        }
+    };
+    let handle = engine.handle().clone();
+    let result = actix::System::new().block_on(node::run(config, handle, |_why| {
+        // The failure is in the log already. Nothing may be acknowledged from here on, so nothing goes on.
+        complain!("waypost: the store has failed; the node stops (exit code {})", exit::STORAGE);
+        std::process::exit(exit::STORAGE.into());
+    }));
+    engine.shutdown_background();
+    match result {
+        Ok(()) => exit::OK,
+        Err(error) => failed(&error),
+    }
+}
+
+fn check(args: &CheckArgs) -> u8 {
+    let config = match load(&args.file, None, None) {
+        Ok(config) => config,
+        Err(error) => return usage(&error),
+    };
+    match crate::check::check(&config) {
+        Ok(report) => {
+            if args.json {
+                say!("{}", serde_json::json!(report));
+            } else {
+                say!("groups       {}", report.groups);
+                say!("links        {}", report.links);
+                say!("records      {} verified", report.records);
+                say!("log          {} records verified", report.log_records);
+                say!("damaged      {}", report.damaged.len());
+                for damage in &report.damaged {
+                    say!("  {damage}");
+                }
+            }
+            if report.is_sound() { exit::OK } else { exit::PARTLY }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn config_check(args: &CheckArgs) -> u8 {
+    match load(&args.file, None, None) {
+        Ok(config) if args.json => {
+            say!(
+                "{}",
+                serde_json::json!({
+                    "source": config.source, "cluster": config.cluster_name, "nodes": config.nodes.len(),
+                    "node": config.node.name, "http": config.node.http, "admin": config.node.admin,
+                    "dataDir": config.node.data_dir, "services": config.node.services,
+                })
+            );
+            exit::OK
+        }
+        Ok(config) => {
+            say!("{} is right.", config.source);
+            say!("cluster   {} ({} shards, {} node(s))", config.cluster_name, config.shards, config.nodes.len());
+            say!("node      {} (http {}, admin {})", config.node.name, config.node.http, config.node.admin);
+            say!("data      {}", config.node.data_dir.display());
+            exit::OK
+        }
+        Err(error) => usage(&error),
+    }
+}
+
+fn usage(error: &ConfigError) -> u8 {
+    complain!("waypost: {error}");
+    exit::USAGE
+}
+
+fn failed(error: &NodeError) -> u8 {
+    complain!("waypost: {error}");
+    match error {
+        NodeError::Unsupported(_) => exit::USAGE,
+        error if error.is_storage() => exit::STORAGE,
+        _ => exit::FAILURE,
+    }
+}

@@ -1,0 +1,66 @@
+//! Overrides by environment variables: `WAYPOST_<TABLE>_<KEY>`.
+//!
+//! Which there are follows from the shipped file, so each key that is documented there can be overridden, and no other.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::explain::{explain, suggest};
+use super::{ConfigError, Raw};
+
+const PREFIX: &str = "WAYPOST_";
+
+/// Variables that are not keys of the file.
+pub(super) const OTHERS: &[&str] =
+    &["WAYPOST_ADMIN_KEY", "WAYPOST_ADMIN_KEY_FILE", "WAYPOST_API_KEY", "WAYPOST_API_KEY_FILE", "WAYPOST_SERVER"];
+
+/// The file with the overrides of the environment.
+pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Result<Raw, ConfigError> {
+    let known = variables();
+    let mut table = as_table(&raw);
+    for (variable, text) in environment.iter().filter(|(variable, _)| variable.starts_with(PREFIX)) {
+        if OTHERS.contains(&variable.as_str()) {
+            continue;
+        }
+        let invalid = |message: String| ConfigError::Invalid { place: variable.clone(), message };
+        let Some((section, key)) = known.get(variable) else {
+            let names: Vec<&str> = known.keys().map(String::as_str).chain(OTHERS.iter().copied()).collect();
+            return Err(invalid(format!("unknown variable; {}", suggest(variable, &names))));
+        };
+        let old = table.get_mut(section).and_then(|section| section.as_table_mut());
+        let Some(section) = old else { continue };
+        let value = match section.get(key) {
+            Some(Value::Integer(_)) => text
+                .trim()
+                .parse()
+                .map(Value::Integer)
+                .map_err(|_| invalid(format!("\"{text}\" is not a whole number")))?,
+            _ => Value::String(text.clone()),
+        };
+        section.insert(key.clone(), value);
+        // One at a time, so that an error names the variable that it comes from.
+        let checked: Result<Raw, _> = Value::Table(table.clone()).try_into();
+        checked.map_err(|error| invalid(explain(error.message(), None)))?;
+    }
+    Value::Table(table).try_into().map_err(|error: toml::de::Error| ConfigError::Invalid {
+        place: "the environment".to_owned(),
+        message: error.message().to_owned(),
+    })
+}
+
+fn as_table(raw: &Raw) -> Table {
+    Table::try_from(raw).expect("invariant: what was read from TOML can be written as TOML")
+}
+
+/// The variable of each key, with the key's table and name. Nodes are lists and have none.
+fn variables() -> BTreeMap<String, (String, String)> {
+    let mut variables = BTreeMap::new();
+    for (section, value) in as_table(&Raw::default()) {
+        for key in value.as_table().into_iter().flat_map(Table::keys) {
+            let name = format!("{PREFIX}{}_{}", section.to_uppercase(), key.to_uppercase());
+            variables.insert(name, (section.clone(), key.clone()));
+        }
+    }
+    variables
+}

@@ -1,0 +1,100 @@
+//! The file as it is written. Every key has a default; a key that is not known is an error.
+
+use serde::{Deserialize, Serialize};
+
+use super::bytes::ByteSize;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Raw {
+    pub cluster: Cluster,
+    pub node: Vec<Node>,
+    pub http: Http,
+    pub links: Links,
+    pub cache: Cache,
+    pub clicks: Clicks,
+    pub storage: Storage,
+    pub limits: Limits,
+    pub janitor: Janitor,
+    pub log: Log,
+}
+
+macro_rules! table {
+    ($(#[$attribute:meta])* $name:ident { $($key:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $(pub $key: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
+}
+
+table! {
+    /// `[cluster]`
+    Cluster { name: String = "waypost".to_owned(), shards: u32 = 16, replicas: u32 = 3, }
+}
+table! {
+    /// `[[node]]`
+    Node {
+        name: String = "a".to_owned(),
+        http: String = "127.0.0.1:8080".to_owned(),
+        admin: String = "127.0.0.1:9090".to_owned(),
+        peer: String = "127.0.0.1:7400".to_owned(),
+        data_dir: String = "waypost-data".to_owned(),
+        zone: String = "default".to_owned(),
+        services: Vec<String> = super::valid::ServiceName::ALL.iter().map(|name| name.as_str().to_owned()).collect(),
+    }
+}
+table! {
+    /// `[http]`
+    Http {
+        public_url: String = String::new(),
+        workers: u32 = 0,
+        body_max_bytes: ByteSize = ByteSize(64 << 10),
+        connections_max: u32 = 20_000,
+        keep_alive_s: u32 = 75,
+        client_timeout_ms: u32 = 5000,
+        request_timeout_ms: u32 = 5000,
+        shutdown_grace_s: u32 = 10,
+    }
+}
+table! {
+    /// `[links]`
+    Links { url_max_bytes: ByteSize = ByteSize(8192), expired_retention_days: u32 = 30, }
+}
+table! {
+    /// `[cache]`
+    Cache { bytes: ByteSize = ByteSize(256 << 20), }
+}
+table! {
+    /// `[clicks]`
+    Clicks { interval_ms: u32 = 500, journal_records: u32 = 1_000_000, }
+}
+table! {
+    /// `[storage]`
+    Storage {
+        cache_bytes: ByteSize = ByteSize(64 << 20),
+        checkpoint_bytes: ByteSize = ByteSize(1 << 20),
+        free_space_low: ByteSize = ByteSize(256 << 20),
+        free_space_high: ByteSize = ByteSize(384 << 20),
+        commit_delay_us: u32 = 0,
+    }
+}
+table! {
+    /// `[limits]`
+    Limits { shard_inflight_max: u32 = 1024, }
+}
+table! {
+    /// `[janitor]`
+    Janitor { interval_ms: u32 = 1000, }
+}
+table! {
+    /// `[log]`
+    Log { format: String = "human".to_owned(), level: String = "info".to_owned(), }
+}

@@ -1,0 +1,131 @@
+//! What people get wrong in the file, and what they are told.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    with(text, &[], Overrides::default())
+}
+
+fn with(text: &str, environment: &[(&str, &str)], overrides: Overrides) -> Result<Config, ConfigError> {
+    let environment: BTreeMap<String, String> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let raw = environment::overlay(explain::parse(text, "cluster.toml")?, &environment)?;
+    Config::build(raw, &overrides, &environment, "cluster.toml")
+}
+
+fn mistake(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_shipped_file_says_exactly_what_the_defaults_are() {
+    let shipped = explain::parse(SHIPPED, "cluster.toml").unwrap();
+    let mut defaults = Raw::default();
+    defaults.node.push(raw::Node::default());
+    assert_eq!(shipped, defaults);
+    assert!(parse("").is_ok());
+}
+
+#[test]
+fn the_shipped_file_names_every_key() {
+    let shipped: toml::Table = SHIPPED.parse().unwrap();
+    for (section, keys) in toml::Table::try_from(Raw::default()).unwrap() {
+        for key in keys.as_table().into_iter().flat_map(toml::Table::keys) {
+            assert!(shipped[&section].get(key).is_some(), "[{section}] {key} is not in cluster.toml");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_valid_one() {
+    assert_eq!(
+        mistake("# comment\n[cluster]\nshard = 4\n"),
+        "cluster.toml:3: unknown key \"shard\" in [cluster]; did you mean \"shards\"?"
+    );
+    assert_eq!(mistake("[htp]\n"), "cluster.toml:1: unknown key \"htp\"; did you mean \"http\"?");
+}
+
+#[test]
+fn wrong_values_say_what_is_possible() {
+    for (text, part) in [
+        ("[cluster]\nshards = 0", "1 to 256 is possible"),
+        ("[cluster]\nshards = \"many\"", "cluster.toml:2: invalid type"),
+        ("[cache]\nbytes = \"lots\"", "write one like \"256MiB\""),
+        ("[http]\npublic_url = \"go.example\"", "https://go.example"),
+        ("[http]\npublic_url = \"https://go.example/x\"", "without a path"),
+        ("[[node]]\nhttp = \"here\"", "127.0.0.1:8080"),
+        ("[[node]]\nadmin = \"127.0.0.1:8080\"", "is used twice"),
+        ("[[node]]\nname = \"a\"\n[[node]]\nname = \"a\"", "is used twice"),
+        ("[[node]]\nservices = [\"janitr\"]", "did you mean \"janitor\"?"),
+        ("[[node]]\nservices = []", "at least one"),
+        ("[storage]\nfree_space_high = 1", "at least free_space_low"),
+        ("[log]\nformat = \"xml\"", "\"human\" or \"json\""),
+        ("[cluster", "cluster.toml:1"),
+    ] {
+        let message = mistake(text);
+        assert!(message.contains(part), "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn of_several_nodes_one_has_to_be_chosen() {
+    let file = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"127.0.0.1:8081\"\n";
+    assert!(mistake(file).contains("say which: a, b"));
+    let chosen = with(file, &[], Overrides { node: Some("b".to_owned()), ..Overrides::default() }).unwrap();
+    assert_eq!((chosen.node.name.as_str(), chosen.node.http.port(), chosen.nodes.len()), ("b", 8081, 2));
+    let unknown = with(file, &[], Overrides { node: Some("c".to_owned()), ..Overrides::default() }).unwrap_err();
+    assert!(unknown.to_string().contains("there is no node \"c\""));
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_the_command_line_both() {
+    let file = "[http]\nworkers = 3\n[cache]\nbytes = \"1GiB\"\n";
+    let environment = [("WAYPOST_HTTP_WORKERS", "5"), ("WAYPOST_CACHE_BYTES", "2MiB"), ("HOME", "/root")];
+    let config = with(
+        file,
+        &environment,
+        Overrides {
+            listen: Some(([127, 0, 0, 1], 1234).into()),
+            data_dir: Some("elsewhere".into()),
+            ..Overrides::default()
+        },
+    )
+    .unwrap();
+    assert_eq!((config.workers, config.cache_bytes), (5, 2 << 20));
+    assert_eq!((config.node.http.port(), config.node.data_dir), (1234, PathBuf::from("elsewhere")));
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (name, value, part) in [
+        ("WAYPOST_HTTP_WORKER", "5", "did you mean \"WAYPOST_HTTP_WORKERS\"?"),
+        ("WAYPOST_HTTP_WORKERS", "five", "WAYPOST_HTTP_WORKERS: \"five\" is not a whole number"),
+        ("WAYPOST_CACHE_BYTES", "x", "WAYPOST_CACHE_BYTES:"),
+        ("WAYPOST_ADMIN_KEY", "short", "at least 22"),
+        ("WAYPOST_ADMIN_KEY_FILE", "/does/not/exist", "/does/not/exist"),
+    ] {
+        let message = with("", &[(name, value)], Overrides::default()).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn sizes_are_read_as_people_write_them() {
+    for (text, bytes) in [("0", 0), ("12", 12), ("64KiB", 65_536), ("1 MB", 1_000_000), (" 2gib ", 2 << 30)] {
+        assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)));
+    }
+    for text in ["", "MiB", "-1", "1.5GiB", "1 XB", "99999999999999999999", "99999999TiB"] {
+        assert_eq!(ByteSize::parse(text), None, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(\\[\\[?[a-z]{1,8}\\]?\\]?\n|[a-z_]{1,9} = [\"0-9a-zA-Zü/.-]{0,9}\n|.*\n){0,8}") {
+        let _ = parse(&text);
+    }
+}

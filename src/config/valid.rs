@@ -1,0 +1,370 @@
+//! The configuration as the program works with it: every value checked, in its own type.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use url::Url;
+use waypost_protocol::target::TARGET_BYTES_MAX;
+use waypost_telemetry::LogFormat;
+
+use super::explain::suggest;
+use super::{ConfigError, Overrides, Raw, raw};
+
+/// A service that a node can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the services are described in ARCHITECTURE.md")]
+pub enum ServiceName {
+    KeyAllocator,
+    LinkStore,
+    Redirector,
+    ClickCounter,
+    Janitor,
+}
+
+impl ServiceName {
+    /// All five.
+    pub const ALL: [Self; 5] =
+        [Self::KeyAllocator, Self::LinkStore, Self::Redirector, Self::ClickCounter, Self::Janitor];
+
+    /// As it is written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyAllocator => "key_allocator",
+            Self::LinkStore => "link_store",
+            Self::Redirector => "redirector",
+            Self::ClickCounter => "click_counter",
+            Self::Janitor => "janitor",
+        }
+    }
+}
+
+/// One node of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Its name, unique in the file.
+    pub name: String,
+    /// Redirects and the API.
+    pub http: SocketAddr,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+    /// For other nodes.
+    pub peer: SocketAddr,
+    /// Where it keeps everything.
+    pub data_dir: PathBuf,
+    /// Nodes of one zone may fail together.
+    pub zone: String,
+    /// What it runs.
+    pub services: BTreeSet<ServiceName>,
+}
+
+/// The checked configuration, as one node sees it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it came from, for messages.
+    pub source: String,
+    /// The name of the cluster.
+    pub cluster_name: String,
+    /// The number of shards of a cluster that is created with this file.
+    pub shards: u32,
+    /// Wished copies of each shard.
+    pub replicas: u32,
+    /// This node.
+    pub node: NodeConfig,
+    /// All nodes of the file.
+    pub nodes: Vec<NodeConfig>,
+    /// What short URLs begin with; `None` = the host of the request.
+    pub public_url: Option<Url>,
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// The longest request body.
+    pub body_max_bytes: usize,
+    /// Open connections on one worker.
+    pub connections_max: usize,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
+    /// How long a client may take to send the head of a request.
+    pub client_timeout: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long open requests may take to end when the server stops.
+    pub shutdown_grace: Duration,
+    /// The longest URL.
+    pub url_max_bytes: usize,
+    /// How long an expired link goes on answering `410`.
+    pub expired_retention: Duration,
+    /// The bytes of the link cache.
+    pub cache_bytes: u64,
+    /// How often clicks are brought to the shards.
+    pub clicks_interval: Duration,
+    /// Clicks that a worker keeps until then.
+    pub journal_records: usize,
+    /// Memory for pages of the database.
+    pub store_cache_bytes: u64,
+    /// Changed bytes at which a shard writes a checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Free space below which the node is read-only.
+    pub free_space_low: u64,
+    /// Free space above which it accepts changes again.
+    pub free_space_high: u64,
+    /// The wait before each sync.
+    pub commit_delay: Duration,
+    /// Requests that one shard holds.
+    pub shard_inflight_max: usize,
+    /// The time between two rounds of upkeep.
+    pub janitor_interval: Duration,
+    /// How log events are written.
+    pub log_format: LogFormat,
+    /// Which events are written.
+    pub log_level: String,
+    /// The admin key that was given, if one was.
+    pub admin_key: Option<String>,
+}
+
+/// The shortest admin key that is accepted when somebody brings one: 128 bits of base62.
+const ADMIN_KEY_CHARS_MIN: usize = 22;
+
+struct Checker<'a> {
+    source: &'a str,
+}
+
+impl Checker<'_> {
+    fn invalid(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid { place: self.source.to_owned(), message: format!("{key}: {}", message.into()) }
+    }
+
+    fn range(&self, key: &str, value: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
+        if (min..=max).contains(&value) {
+            return Ok(value);
+        }
+        Err(self.invalid(key, format!("{value} is out of range; {min} to {max} is possible")))
+    }
+
+    fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+        text.parse().map_err(|_| {
+            self.invalid(key, format!("\"{text}\" is no address; write one like 127.0.0.1:8080 or [::1]:8080"))
+        })
+    }
+
+    fn node(&self, raw: &raw::Node) -> Result<NodeConfig, ConfigError> {
+        let key = |name: &str| format!("[[node]] {name} of \"{}\"", raw.name);
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text.len() <= 63
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        for (name, text) in [("name", &raw.name), ("zone", &raw.zone)] {
+            if !plain(text) {
+                return Err(self.invalid(&key(name), "use 1 to 63 letters, digits, \"-\", \"_\" and \".\""));
+            }
+        }
+        if raw.data_dir.is_empty() {
+            return Err(self.invalid(&key("data_dir"), "give a directory"));
+        }
+        let names: Vec<&str> = ServiceName::ALL.iter().map(|name| name.as_str()).collect();
+        let services = raw
+            .services
+            .iter()
+            .map(|service| {
+                ServiceName::ALL.into_iter().find(|name| name.as_str() == service).ok_or_else(|| {
+                    self.invalid(
+                        &key("services"),
+                        format!("unknown service \"{service}\"; {}", suggest(service, &names)),
+                    )
+                })
+            })
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        if services.is_empty() {
+            return Err(self.invalid(&key("services"), format!("name at least one of {}", names.join(", "))));
+        }
+        let node = NodeConfig {
+            name: raw.name.clone(),
+            http: self.address(&key("http"), &raw.http)?,
+            admin: self.address(&key("admin"), &raw.admin)?,
+            peer: self.address(&key("peer"), &raw.peer)?,
+            data_dir: PathBuf::from(&raw.data_dir),
+            zone: raw.zone.clone(),
+            services,
+        };
+        let addresses = [node.http, node.admin, node.peer];
+        for (i, one) in addresses.iter().enumerate() {
+            // Port 0 asks the system for any free port.
+            if one.port() != 0 && addresses[i + 1..].contains(one) {
+                return Err(self.invalid(&key("http, admin, peer"), format!("{one} is used twice")));
+            }
+        }
+        Ok(node)
+    }
+}
+
+impl Config {
+    /// Checks a file for the node that the command line selects.
+    pub(super) fn build(
+        raw: Raw,
+        overrides: &Overrides,
+        environment: &BTreeMap<String, String>,
+        source: &str,
+    ) -> Result<Self, ConfigError> {
+        let check = Checker { source };
+        let entries = if raw.node.is_empty() { vec![raw::Node::default()] } else { raw.node.clone() };
+        let nodes = entries.iter().map(|node| check.node(node)).collect::<Result<Vec<_>, _>>()?;
+        for (i, node) in nodes.iter().enumerate() {
+            if nodes[i + 1..].iter().any(|other| other.name == node.name) {
+                return Err(check.invalid("[[node]] name", format!("\"{}\" is used twice", node.name)));
+            }
+        }
+        let mut node = select(&nodes, overrides.node.as_deref(), &check)?;
+        if let Some(dir) = &overrides.data_dir {
+            node.data_dir.clone_from(dir);
+        }
+        node.http = overrides.listen.unwrap_or(node.http);
+        node.admin = overrides.admin_listen.unwrap_or(node.admin);
+
+        let workers = check.range("[http] workers", raw.http.workers.into(), 0, 256)? as usize;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let millis =
+            |key: &str, value: u32, min: u64| check.range(key, value.into(), min, 3_600_000).map(Duration::from_millis);
+        let low = check.range("[storage] free_space_low", raw.storage.free_space_low.0, 1 << 20, 1 << 50)?;
+        let high = raw.storage.free_space_high.0;
+        if high < low {
+            return Err(check.invalid("[storage] free_space_high", "it has to be at least free_space_low"));
+        }
+        let log_format = match raw.log.format.as_str() {
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            other => {
+                return Err(check.invalid("[log] format", format!("\"{other}\" is none; use \"human\" or \"json\"")));
+            }
+        };
+        Ok(Self {
+            source: source.to_owned(),
+            cluster_name: raw.cluster.name.clone(),
+            shards: check.range("[cluster] shards", raw.cluster.shards.into(), 1, 256)? as u32,
+            replicas: check.range("[cluster] replicas", raw.cluster.replicas.into(), 1, 7)? as u32,
+            node,
+            nodes,
+            public_url: public_url(&raw.http.public_url, &check)?,
+            workers: if workers == 0 { cores() } else { workers },
+            body_max_bytes: check.range("[http] body_max_bytes", raw.http.body_max_bytes.0, 1024, 16 << 20)? as usize,
+            connections_max: check.range("[http] connections_max", raw.http.connections_max.into(), 1, 1_000_000)?
+                as usize,
+            keep_alive: Duration::from_secs(check.range(
+                "[http] keep_alive_s",
+                raw.http.keep_alive_s.into(),
+                1,
+                3600,
+            )?),
+            client_timeout: millis("[http] client_timeout_ms", raw.http.client_timeout_ms, 100)?,
+            request_timeout: millis("[http] request_timeout_ms", raw.http.request_timeout_ms, 100)?,
+            shutdown_grace: Duration::from_secs(check.range(
+                "[http] shutdown_grace_s",
+                raw.http.shutdown_grace_s.into(),
+                1,
+                3600,
+            )?),
+            url_max_bytes: check.range(
+                "[links] url_max_bytes",
+                raw.links.url_max_bytes.0,
+                64,
+                TARGET_BYTES_MAX as u64,
+            )? as usize,
+            expired_retention: Duration::from_secs(24 * 3600 * u64::from(raw.links.expired_retention_days)),
+            cache_bytes: check.range("[cache] bytes", raw.cache.bytes.0, 1 << 20, 1 << 45)?,
+            clicks_interval: millis("[clicks] interval_ms", raw.clicks.interval_ms, 10)?,
+            journal_records: check.range(
+                "[clicks] journal_records",
+                raw.clicks.journal_records.into(),
+                1000,
+                1 << 30,
+            )? as usize,
+            store_cache_bytes: check.range("[storage] cache_bytes", raw.storage.cache_bytes.0, 8 << 20, 1 << 45)?,
+            checkpoint_bytes: check.range(
+                "[storage] checkpoint_bytes",
+                raw.storage.checkpoint_bytes.0,
+                64 << 10,
+                64 << 20,
+            )?,
+            free_space_low: low,
+            free_space_high: high,
+            commit_delay: Duration::from_micros(check.range(
+                "[storage] commit_delay_us",
+                raw.storage.commit_delay_us.into(),
+                0,
+                1_000_000,
+            )?),
+            shard_inflight_max: check.range(
+                "[limits] shard_inflight_max",
+                raw.limits.shard_inflight_max.into(),
+                1,
+                4096,
+            )? as usize,
+            janitor_interval: millis("[janitor] interval_ms", raw.janitor.interval_ms, 10)?,
+            log_format,
+            log_level: raw.log.level.clone(),
+            admin_key: admin_key(environment)?,
+        })
+    }
+}
+
+fn select(nodes: &[NodeConfig], wanted: Option<&str>, check: &Checker<'_>) -> Result<NodeConfig, ConfigError> {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    match (wanted, nodes) {
+        (Some(name), _) => {
+            nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
+                check.invalid("--node", format!("there is no node \"{name}\"; {}", suggest(name, &names)))
+            })
+        }
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => {
+            Err(check.invalid("--node", format!("the file lists several nodes; say which: {}", names.join(", "))))
+        }
+    }
+}
+
+fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let invalid = || {
+        check.invalid(
+            "[http] public_url",
+            format!("\"{text}\" is none; write one like \"https://go.example\", without a path"),
+        )
+    };
+    let url = Url::parse(text).map_err(|_| invalid())?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.has_host();
+    if plain { Ok(Some(url)) } else { Err(invalid()) }
+}
+
+/// The key in `WAYPOST_ADMIN_KEY`, or in the file that `WAYPOST_ADMIN_KEY_FILE` names.
+fn admin_key(environment: &BTreeMap<String, String>) -> Result<Option<String>, ConfigError> {
+    let invalid = |place: &str, message: String| ConfigError::Invalid { place: place.to_owned(), message };
+    let (place, key) = match (environment.get("WAYPOST_ADMIN_KEY"), environment.get("WAYPOST_ADMIN_KEY_FILE")) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("WAYPOST_ADMIN_KEY", "give it or WAYPOST_ADMIN_KEY_FILE, not both".to_owned()));
+        }
+        (Some(key), None) => ("WAYPOST_ADMIN_KEY", key.trim().to_owned()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| invalid("WAYPOST_ADMIN_KEY_FILE", format!("{path}: {error}")))?;
+            ("WAYPOST_ADMIN_KEY_FILE", text.trim().to_owned())
+        }
+        (None, None) => return Ok(None),
+    };
+    let strong = key.len() >= ADMIN_KEY_CHARS_MIN && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !strong {
+        return Err(invalid(
+            place,
+            format!("the key has to be at least {ADMIN_KEY_CHARS_MIN} visible ASCII characters, made at random"),
+        ));
+    }
+    Ok(Some(key))
+}
