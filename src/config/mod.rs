@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use bytes::ByteSize;
-pub use raw::Raw;
+use raw::Raw;
 pub use valid::{Config, NodeConfig, ServiceName};
 
 /// The file that is shipped, and what it says is the default.

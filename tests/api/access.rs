@@ -1,0 +1,77 @@
+//! Who may create and change links.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{fresh_node, node_in_temp};
+
+const KEY: &str = "a-long-enough-key-for-the-tests";
+
+#[tokio::test]
+async fn a_key_that_is_configured_is_required_for_changes_and_for_nothing_else() {
+    let (_dir, builder) = node_in_temp();
+    let node = builder.env("WAYPOST_ADMIN_KEY", KEY).start().unwrap();
+    let client = node.client();
+    let create = || client.request(Method::POST, "/shorten").json(&json!({ "longUrl": "https://example.com/" }));
+    let refused = client.send(create()).await.unwrap();
+    assert_eq!((refused.status, refused.problem()), (401, "unauthorized".to_owned()));
+    for (name, value) in [
+        ("x-api-key", "wrong".to_owned()),
+        ("authorization", "Bearer wrong".to_owned()),
+        ("authorization", format!("Basic {KEY}")),
+        ("authorization", KEY.to_owned()),
+    ] {
+        assert_eq!(client.send(create().header(name, value)).await.unwrap().status, 401);
+    }
+    let made = client.send(create().header("x-api-key", KEY)).await.unwrap();
+    assert_eq!(made.status, 201);
+    let bearer = client.send(create().header("authorization", format!("bearer {KEY}"))).await.unwrap();
+    assert_eq!(bearer.status, 201);
+    let code = made.text("shortCode");
+    for (method, path) in [
+        (Method::GET, "/generate-key".to_owned()),
+        (Method::GET, format!("/api/v1/links/{code}")),
+        (Method::PATCH, format!("/api/v1/links/{code}")),
+        (Method::DELETE, format!("/api/v1/links/{code}")),
+    ] {
+        assert_eq!(client.send(client.request(method, &path)).await.unwrap().status, 401, "{path}");
+    }
+    assert!(client.follow(&code).await.unwrap().is_some());
+    assert_eq!(client.get(&format!("/analytics/{code}")).await.unwrap().status, 200);
+    assert_eq!(client.get("/health/ready").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn on_a_public_address_the_first_start_makes_a_key_and_shows_it_once() {
+    let (_dir, builder) = node_in_temp();
+    let builder = builder.listen("0.0.0.0:0");
+    let mut node = builder.start().unwrap();
+    let key = node.printed().iter().find_map(|line| line.trim().strip_prefix("wp_admin_")).map(str::to_owned);
+    let key = format!("wp_admin_{}", key.expect("no key was shown"));
+    assert!(!node.errors().contains(&key), "the key is in the log");
+    let port = node.address().port();
+    let client = waypost_testkit::Client::new(([127, 0, 0, 1], port).into());
+    let create = || client.request(Method::POST, "/shorten").json(&json!({ "longUrl": "https://example.com/" }));
+    assert_eq!(client.send(create()).await.unwrap().status, 401);
+    assert_eq!(client.send(create().header("x-api-key", &key)).await.unwrap().status, 201);
+    node.terminate().unwrap();
+    let mut node = builder.start().unwrap();
+    assert!(!node.printed().iter().any(|line| line.contains("wp_admin_")), "the key is shown again");
+    let client = waypost_testkit::Client::new(([127, 0, 0, 1], node.address().port()).into());
+    let create = client.request(Method::POST, "/shorten").json(&json!({ "longUrl": "https://example.com/" }));
+    assert_eq!(client.send(create.header("x-api-key", &key)).await.unwrap().status, 201);
+    node.terminate().unwrap();
+    let found = std::process::Command::new("grep").args(["-rl", &key]).arg(node.data_dir()).output().unwrap();
+    assert!(found.stdout.is_empty(), "the key is stored in clear");
+}
+
+#[tokio::test]
+async fn an_open_server_refuses_pages_of_other_origins_and_requests_by_way_of_a_proxy() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let create = || client.request(Method::POST, "/shorten").body("https://example.com/");
+    assert_eq!(client.send(create().header("origin", "https://evil.example")).await.unwrap().status, 403);
+    assert_eq!(client.send(create().header("x-forwarded-for", "203.0.113.9")).await.unwrap().status, 401);
+    let own = format!("http://{}", node.address());
+    assert_eq!(client.send(create().header("origin", own)).await.unwrap().status, 201);
+}

@@ -1,0 +1,67 @@
+//! Health, metrics and the public address.
+
+use serde_json::json;
+use waypost_testkit::Client;
+
+use crate::{fresh_node, node_in_temp};
+
+#[tokio::test]
+async fn the_node_tells_of_its_health_and_its_metrics() {
+    let (_dir, node) = fresh_node();
+    let (client, admin) = (node.client(), Client::new(node.admin()));
+    let code = client.create("https://example.com/").await.unwrap();
+    for _ in 0..10 {
+        client.follow(&code).await.unwrap();
+    }
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(client.get(path).await.unwrap().status, 200);
+        assert_eq!(admin.get(path).await.unwrap().status, 200);
+    }
+    assert_eq!(client.get("/metrics").await.unwrap().status, 404);
+    let metrics = String::from_utf8(admin.get("/metrics").await.unwrap().body).unwrap();
+    for line in [
+        "waypost_links 1",
+        "waypost_cache_entries 1",
+        "waypost_cache_hits_total 9",
+        "waypost_cache_misses_total 1",
+        "waypost_http_request_seconds_count{class=\"3xx\",route=\"redirect\"} 10",
+        "waypost_http_request_seconds_count{class=\"2xx\",route=\"shorten\"} 1",
+        "waypost_actor_up{actor=\"link_store\"} 16",
+        "waypost_actor_inflight{actor=\"link_store\"} 0",
+        "waypost_actor_handled_total{actor=\"link_store\",message=\"create_link\",outcome=\"ok\"} 1",
+        "waypost_store_failed 0",
+        "waypost_read_only 0",
+    ] {
+        assert!(metrics.lines().any(|have| have == line), "{line} is missing in\n{metrics}");
+    }
+    for name in
+        ["waypost_store_bytes", "waypost_commit_seconds_bucket", "waypost_commit_waiters_sum", "waypost_cache_bytes"]
+    {
+        assert!(metrics.contains(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn short_urls_begin_with_the_public_url_if_there_is_one_and_with_the_host_of_the_request_else() {
+    let (_dir, builder) = node_in_temp();
+    let node = builder.env("WAYPOST_HTTP_PUBLIC_URL", "https://go.example").start().unwrap();
+    let client = node.client();
+    let answer = client.shorten(json!({ "longUrl": "https://example.com/" })).await.unwrap();
+    assert!(answer.text("shortUrl").starts_with("https://go.example/"), "{}", answer.text("shortUrl"));
+    let own = client.shorten(json!({ "longUrl": "https://go.example/x" })).await.unwrap();
+    assert_eq!((own.status, own.problem()), (422, "invalid-url".to_owned()));
+
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    for (host, base) in
+        [("short.example", "http://short.example/".to_owned()), ("a b<x>", format!("http://{}/", node.address()))]
+    {
+        let body = "https://example.com/";
+        let raw = format!(
+            "POST /shorten HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = client.raw(raw.as_bytes()).unwrap();
+        assert!(answer.contains(&format!("\"shortUrl\":\"{base}")) || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+}

@@ -1,0 +1,121 @@
+//! The command line, run as a user runs it.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+
+use crate::{PROGRAM, fresh_node};
+
+/// Real-looking URLs of every shape that homepages and articles have.
+const SAMPLE: &str = include_str!("data/urls.txt");
+
+fn waypost(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).env_remove("WAYPOST_SERVER").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn an_import_survives_a_restart_and_is_not_repeated() {
+    let (dir, mut node) = fresh_node();
+    let (file, report) = (dir.path().join("urls.txt"), dir.path().join("report.csv"));
+    std::fs::write(&file, SAMPLE).unwrap();
+    let rows = SAMPLE.lines().count();
+    let server = format!("http://{}", node.address());
+    let (file, report) = (file.to_str().unwrap(), report.to_str().unwrap());
+    let import = waypost(&["import", file, "--server", &server, "--report", report, "--json"]);
+    assert_eq!(import.status.code(), Some(0), "{}", text(&import.stderr));
+    assert_eq!(text(&import.stdout).trim(), format!("{{\"created\":{rows},\"existing\":0,\"failed\":0}}"));
+
+    let mut codes = BTreeMap::new();
+    let mut reader = csv::Reader::from_path(report).unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        codes.insert(record[4].to_owned(), record[1].to_owned());
+    }
+    assert_eq!(codes.len(), rows);
+    node.terminate().unwrap();
+    node.restart().unwrap();
+    let client = node.client();
+    for (code, url) in &codes {
+        let normal = url::Url::parse(url).unwrap().to_string();
+        assert_eq!(client.follow(code).await.unwrap(), Some(normal), "{url}");
+    }
+
+    let server = format!("http://{}", node.address());
+    let again = waypost(&["import", file, "--server", &server, "--report", report]);
+    assert!(text(&again.stdout).contains(&format!("{rows} created")), "the same rows answer the same links");
+    let again: Vec<String> =
+        csv::Reader::from_path(report).unwrap().records().map(|record| record.unwrap()[4].to_owned()).collect();
+    assert!(again.iter().all(|code| codes.contains_key(code)), "an import that is repeated made new links");
+    let found = waypost(&["import", file, "--server", &server, "--find-existing"]);
+    assert_eq!(text(&found.stdout).trim(), format!("0 created, {rows} existing, 0 failed"));
+}
+
+#[tokio::test]
+async fn rows_that_fail_are_reported_and_the_exit_code_says_so() {
+    let (dir, node) = fresh_node();
+    let (file, report) = (dir.path().join("rows.csv"), dir.path().join("report.csv"));
+    std::fs::write(&file, "url,slug\nhttps://example.com/1,one\nhttps://example.com/2,one\nexample.com,\n").unwrap();
+    let server = format!("http://{}", node.address());
+    let import = waypost(&[
+        "import",
+        file.to_str().unwrap(),
+        "--server",
+        &server,
+        "--report",
+        report.to_str().unwrap(),
+        "--concurrency",
+        "1",
+    ]);
+    assert_eq!(import.status.code(), Some(3));
+    let report = std::fs::read_to_string(report).unwrap();
+    let rows: Vec<&str> = report.lines().collect();
+    assert!(rows[1].starts_with("2,https://example.com/1,one,created,one,"), "{report}");
+    assert!(rows[2].starts_with("3,https://example.com/2,one,conflict,,,"), "{report}");
+    assert!(rows[3].starts_with("4,example.com,,failed,,,") && rows[3].contains("https://"), "{report}");
+}
+
+#[tokio::test]
+async fn links_are_made_and_shown_from_the_shell() {
+    let (_dir, mut node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let made = waypost(&["shorten", "https://example.com/x", "--slug", "abc", "--server", &server]);
+    assert_eq!((made.status.code(), text(&made.stdout)), (Some(0), format!("{server}/abc\n")));
+    let taken = waypost(&["shorten", "https://example.com/y", "--slug", "abc", "--server", &server]);
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(text(&taken.stderr).contains("already names another link"));
+    for code in ["abc", &format!("{server}/abc")] {
+        let shown = waypost(&["resolve", code, "--server", &server]);
+        assert_eq!(text(&shown.stdout), "https://example.com/x\n");
+    }
+    let json = waypost(&["resolve", "abc", "--json", "--server", &server]);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&json.stdout).unwrap()["totalClicks"], 0);
+    assert_eq!(waypost(&["resolve", "nothing", "--server", &server]).status.code(), Some(5));
+    assert_eq!(waypost(&["health", "--server", &server]).status.code(), Some(0));
+    node.kill().unwrap();
+    let gone = waypost(&["shorten", "https://example.com/", "--server", &server]);
+    assert_eq!(gone.status.code(), Some(4));
+    assert!(text(&gone.stderr).contains("waypost serve"));
+}
+
+#[test]
+fn mistakes_in_the_configuration_are_named_with_their_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cluster.toml");
+    std::fs::write(&file, "[cluster]\nshard = 3\n").unwrap();
+    let path = file.to_str().unwrap();
+    for arguments in [vec!["config", "check", "--config", path], vec!["serve", "--config", path]] {
+        let wrong = waypost(&arguments);
+        assert_eq!(wrong.status.code(), Some(2));
+        assert_eq!(
+            text(&wrong.stderr).trim(),
+            format!("waypost: {path}:2: unknown key \"shard\" in [cluster]; did you mean \"shards\"?")
+        );
+    }
+    assert_eq!(waypost(&["config", "check"]).status.code(), Some(0));
+    std::fs::write(&file, waypost(&["config", "show"]).stdout).unwrap();
+    assert_eq!(waypost(&["config", "check", "--config", path]).status.code(), Some(0));
+    assert_eq!(waypost(&["check", "--data-dir", "/nothing/here"]).status.code(), Some(2));
+}

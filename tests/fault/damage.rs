@@ -1,0 +1,92 @@
+//! Files that are damaged while the node is down: refused or mended, never served wrongly.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use waypost_testkit::Node;
+
+use crate::{PROGRAM, fresh_node};
+
+async fn filled() -> (tempfile::TempDir, Node, HashMap<String, String>) {
+    let (dir, mut node) = fresh_node();
+    let client = node.client();
+    let mut links = HashMap::new();
+    for i in 0..300 {
+        let url = format!("https://example.com/some/longer/path/{i}");
+        links.insert(client.create(&url).await.unwrap(), url);
+    }
+    node.terminate().unwrap();
+    (dir, node, links)
+}
+
+fn check(node: &Node) -> (i32, String) {
+    let output = Command::new(PROGRAM).args(["check", "--data-dir"]).arg(node.data_dir()).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn file(node: &Node, name: &str) -> PathBuf {
+    node.data_dir().join("store").join(name)
+}
+
+#[tokio::test]
+async fn a_check_of_sound_data_counts_everything() {
+    let (_dir, node, links) = filled().await;
+    let (code, report) = check(&node);
+    assert_eq!(code, 0, "{report}");
+    assert!(report.contains("groups       17"), "{report}");
+    assert!(report.contains(&format!("links        {}", links.len())), "{report}");
+    assert!(report.contains("damaged      0"), "{report}");
+}
+
+#[tokio::test]
+async fn a_torn_table_snapshot_is_mended_at_the_start() {
+    let (_dir, mut node, links) = filled().await;
+    std::fs::write(file(&node, "snap.FFFFFFFFFFFFFFF.generating"), b"torn").unwrap();
+    node.restart().unwrap();
+    let client = node.client();
+    for (code, url) in &links {
+        assert_eq!(client.follow(code).await.unwrap().as_ref(), Some(url));
+    }
+}
+
+#[tokio::test]
+async fn flipped_bytes_are_reported_or_refused_and_never_served() {
+    let (dir, node, links) = filled().await;
+    let path = file(&node, "db");
+    let sound = std::fs::read(&path).unwrap();
+    // Where the URLs of links lie in the file: what a flipped byte there would change is a target.
+    let needle = b"example.com/some/longer/path/";
+    let places: Vec<usize> =
+        sound.windows(needle.len()).enumerate().filter(|(_, window)| window == needle).map(|(at, _)| at).collect();
+    assert!(places.len() >= links.len(), "{}", places.len());
+    let mut refused = 0;
+    for place in places.iter().step_by(places.len() / 6) {
+        let mut damaged = sound.clone();
+        damaged[place + 3] ^= 0x20;
+        let copy = dir.path().join(format!("copy-{place}"));
+        std::fs::create_dir_all(copy.join("store")).unwrap();
+        for entry in std::fs::read_dir(node.data_dir().join("store")).unwrap().flatten() {
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), copy.join("store").join(entry.file_name())).unwrap();
+            }
+        }
+        std::fs::write(copy.join("store/db"), damaged).unwrap();
+        let builder = waypost_testkit::NodeBuilder::new(PROGRAM, &copy);
+        match builder.start() {
+            Ok(node) => {
+                let client = node.client();
+                for (code, url) in &links {
+                    if let Some(target) = client.follow(code).await.unwrap() {
+                        assert_eq!(&target, url, "a damaged target was served");
+                    }
+                }
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains("74"), "{error}");
+            }
+        }
+    }
+    println!("{refused} damaged copies were refused; the others served only right targets");
+}

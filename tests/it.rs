@@ -1,0 +1,26 @@
+//! The product as its users see it: real processes of the binary, over HTTP and the command line.
+
+mod api;
+mod command_line;
+mod fault;
+mod tidy;
+
+use tempfile::TempDir;
+use waypost_testkit::{Node, NodeBuilder};
+
+/// The binary that is tested.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_waypost");
+
+/// A directory that is gone when the test ends, and how to start a node in it.
+fn node_in_temp() -> (TempDir, NodeBuilder) {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = NodeBuilder::new(PROGRAM, dir.path().join("data"));
+    (dir, builder)
+}
+
+/// A running node with fresh data.
+fn fresh_node() -> (TempDir, Node) {
+    let (dir, builder) = node_in_temp();
+    let node = builder.start().unwrap();
+    (dir, node)
+}

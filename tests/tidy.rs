@@ -1,0 +1,61 @@
+//! What a machine can check of the project itself.
+
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> =
+        ["src", "actors", "crates", "tests", "benches"].iter().map(|dir| Path::new(ROOT).join(dir)).collect();
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 50);
+    found
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not open with its purpose", path.display());
+    }
+}
+
+#[test]
+fn each_engine_is_named_by_one_crate_only() {
+    for (engine, gate) in [("sled", "store"), ("openraft", "consensus"), ("prometheus", "telemetry")] {
+        for manifest in ["src", "actors", "crates"].iter().flat_map(|dir| manifests(dir)) {
+            let text = std::fs::read_to_string(&manifest).unwrap();
+            let names = text
+                .lines()
+                .any(|line| line.starts_with(&format!("{engine}.")) || line.starts_with(&format!("{engine} ")));
+            let is_gate = manifest.parent().is_some_and(|dir| dir.ends_with(gate));
+            assert_eq!(names, is_gate, "{} and {engine}", manifest.display());
+        }
+    }
+}
+
+#[test]
+fn no_actor_knows_another_actor() {
+    for manifest in manifests("actors") {
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        for other in ["key-allocator", "link-store", "redirector", "click-counter", "janitor", "transport"] {
+            let own = text.contains(&format!("name = \"waypost-{other}\""));
+            assert!(own || !text.contains(&format!("waypost-{other}")), "{} names {other}", manifest.display());
+        }
+    }
+}
+
+fn manifests(dir: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(Path::new(ROOT).join(dir)) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path().join("Cargo.toml")).filter(|path| path.exists()).collect()
+}
