@@ -1,4 +1,5 @@
-//! `waypost check`: reads everything that is stored and says what is damaged. Changes nothing.
+//! `waypost check`: reads everything that is stored and says what is damaged. Changes nothing but what every
+//! start mends (torn table snapshots).
 
 use serde::Serialize;
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, verify_tree};

@@ -217,7 +217,7 @@ fn config_check(args: &CheckArgs) -> u8 {
             exit::OK
         }
         Ok(config) => {
-            say!("{} is right.", config.source);
+            say!("the configuration is right ({})", config.source);
             say!("cluster   {} ({} shards, {} node(s))", config.cluster_name, config.shards, config.nodes.len());
             say!("node      {} (http {}, admin {})", config.node.name, config.node.http, config.node.admin);
             say!("data      {}", config.node.data_dir.display());
@@ -236,6 +236,7 @@ fn failed(error: &NodeError) -> u8 {
     complain!("waypost: {error}");
     match error {
         NodeError::Unsupported(_) => exit::USAGE,
+        NodeError::Store(waypost_store::StoreError::Locked { .. }) => exit::FAILURE,
         error if error.is_storage() => exit::STORAGE,
         _ => exit::FAILURE,
     }

@@ -39,7 +39,7 @@ pub struct Seed {
     pub incarnation: u64,
     /// The number of shards.
     pub shards: u32,
-    /// How often the journals are drained.
+    /// How often each shard is sent what waits for it.
     pub interval: Duration,
     /// For the metrics of the way.
     pub metrics: Metrics,
@@ -49,6 +49,8 @@ pub struct Seed {
 pub struct ClickCollector {
     seed: Seed,
     shared: Rc<Shared>,
+    /// Whose turn it is.
+    turn: ShardId,
 }
 
 struct Shared {
@@ -68,7 +70,7 @@ impl ClickCollector {
     /// The collector of this thread.
     pub fn new(seed: Seed) -> Self {
         let shared = SHARED.with_borrow_mut(|shared| shared.get_or_insert_with(|| Rc::new(Shared::new(&seed))).clone());
-        Self { seed, shared }
+        Self { seed, shared, turn: ShardId(0) }
     }
 
     fn drain(&self) {
@@ -77,13 +79,21 @@ impl ClickCollector {
         self.shared.waiting.set(outbox.waiting() as i64);
     }
 
+    /// Drains the journals, and sends one shard what waits for it. The shards take turns, so that the work of an interval
+    /// is spread over it instead of holding up redirects in one burst.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.drain();
-        for shard in self.shared.outbox.borrow().busy() {
+        let shard = self.turn;
+        self.turn = ShardId((shard.0 + 1) % self.seed.shards.max(1));
+        if self.shared.outbox.borrow().is_busy(shard) {
             let (seed, shared) = (self.seed.clone(), self.shared.clone());
             actix::spawn(async move { send(&seed, &shared, shard).await });
         }
-        ctx.run_later(self.seed.interval, Self::tick);
+        ctx.run_later(self.pause(), Self::tick);
+    }
+
+    fn pause(&self) -> Duration {
+        self.seed.interval / self.seed.shards.max(1)
     }
 }
 
@@ -121,7 +131,7 @@ impl Actor for ClickCollector {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(self.seed.interval, Self::tick);
+        ctx.run_later(self.pause(), Self::tick);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each shard has at most one batch under way. It keeps its name and content until the shard has answered, however often
 //! it is sent, so the shard can tell a repetition from a new batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use waypost_protocol::command::{ClickBatch, ClickDelta};
 use waypost_protocol::{LinkKey, NodeId, ShardId, UnixMs};
@@ -18,7 +18,10 @@ const DELTA_BYTES: usize = 24;
 
 #[derive(Default)]
 struct Shard {
+    /// Visits since the last batches were packed, added up by link.
     gathered: HashMap<LinkKey, (u64, UnixMs)>,
+    /// What was gathered, waiting to be packed into the next batches.
+    queue: VecDeque<ClickDelta>,
     under_way: Option<ClickBatch>,
     sequence: u64,
 }
@@ -28,12 +31,13 @@ pub struct Outbox {
     node: NodeId,
     incarnation: u64,
     shards: Vec<Shard>,
+    waiting: u64,
 }
 
 impl Outbox {
     /// Nothing waiting. `incarnation` tells this life of the journal from earlier ones.
     pub fn new(node: NodeId, incarnation: u64, shards: u32) -> Self {
-        Self { node, incarnation, shards: (0..shards.max(1)).map(|_| Shard::default()).collect() }
+        Self { node, incarnation, shards: (0..shards.max(1)).map(|_| Shard::default()).collect(), waiting: 0 }
     }
 
     /// Adds a visit.
@@ -41,6 +45,7 @@ impl Outbox {
         let shard = visit.key.shard(self.shards.len() as u32).index();
         let (visits, last) = self.shards[shard].gathered.entry(visit.key).or_insert((0, visit.at));
         *visits += 1;
+        self.waiting += 1;
         *last = (*last).max(visit.at);
     }
 
@@ -50,14 +55,16 @@ impl Outbox {
         if let Some(batch) = &waiting.under_way {
             return Some(batch.clone());
         }
+        if waiting.queue.is_empty() {
+            let gathered = std::mem::take(&mut waiting.gathered);
+            waiting.queue.extend(gathered.into_iter().map(|(key, (visits, last))| ClickDelta { key, visits, last }));
+        }
         let mut bytes = 0;
         let mut deltas = Vec::new();
         while bytes < BATCH_BYTES {
-            // Any order will do; taking the first of the map is cheap because the map shrinks from its front.
-            let Some(key) = waiting.gathered.keys().next().cloned() else { break };
-            let (visits, last) = waiting.gathered.remove(&key).unwrap_or_default();
-            bytes += DELTA_BYTES + key.code.as_bytes().len();
-            deltas.push(ClickDelta { key, visits, last });
+            let Some(delta) = waiting.queue.pop_front() else { break };
+            bytes += DELTA_BYTES + delta.key.code.as_bytes().len();
+            deltas.push(delta);
         }
         if deltas.is_empty() {
             return None;
@@ -71,30 +78,28 @@ impl Outbox {
     /// The shard has answered the batch: it is in the log for good. Answers how many visits it carried.
     pub fn delivered(&mut self, shard: ShardId, sequence: u64) -> u64 {
         let waiting = &mut self.shards[shard.index()];
-        match waiting.under_way.take() {
-            Some(batch) if batch.sequence == sequence => batch.deltas.iter().map(|delta| delta.visits).sum(),
-            other => {
-                waiting.under_way = other;
-                0
-            }
+        if waiting.under_way.as_ref().is_none_or(|batch| batch.sequence != sequence) {
+            return 0;
         }
+        let delivered = waiting.under_way.take().map_or(0, |batch| batch.deltas.iter().map(|delta| delta.visits).sum());
+        self.waiting -= delivered;
+        delivered
     }
 
     /// Visits that no shard has answered yet.
     pub fn waiting(&self) -> u64 {
-        self.shards
-            .iter()
-            .map(|shard| {
-                let under_way = shard.under_way.iter().flat_map(|batch| &batch.deltas).map(|delta| delta.visits);
-                under_way.sum::<u64>() + shard.gathered.values().map(|(visits, _)| visits).sum::<u64>()
-            })
-            .sum()
+        self.waiting
     }
 
     /// The shards that have something waiting.
     pub fn busy(&self) -> Vec<ShardId> {
-        let busy = |shard: &Shard| shard.under_way.is_some() || !shard.gathered.is_empty();
-        (0..self.shards.len()).filter(|index| busy(&self.shards[*index])).map(|index| ShardId(index as u32)).collect()
+        (0..self.shards.len() as u32).map(ShardId).filter(|shard| self.is_busy(*shard)).collect()
+    }
+
+    /// Whether a shard has something waiting.
+    pub fn is_busy(&self, shard: ShardId) -> bool {
+        let shard = &self.shards[shard.index()];
+        shard.under_way.is_some() || !shard.queue.is_empty() || !shard.gathered.is_empty()
     }
 }
 

@@ -1,0 +1,37 @@
+# The tasks of the project. `make verify` only reads and is the whole gate; `make fix` writes.
+
+CARGO ?= cargo
+
+.PHONY: run test verify fix deny bench bench-redirect bench-create soak-kill
+
+run:
+	$(CARGO) run --release -- serve
+
+test:
+	$(CARGO) test --workspace --locked
+
+verify:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+fix:
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+# Needs cargo-deny (cargo install cargo-deny --locked) and, for advisories, a copy of the advisory database.
+deny:
+	$(CARGO) deny check bans licenses sources
+
+bench:
+	$(CARGO) bench --workspace
+
+bench-redirect:
+	python3 benches/redirect.py $(BENCH_ARGS)
+
+bench-create:
+	python3 benches/create.py $(BENCH_ARGS)
+
+# Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
+soak-kill:
+	WAYPOST_TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --release --test it every_acknowledged_link_survives_sigkill -- --nocapture
