@@ -206,8 +206,9 @@ fn config() -> Arc<Config> {
         install_snapshot_timeout: 30_000,
         // Checkpoints are due by bytes (`CheckpointDue`), not by a number of entries.
         snapshot_policy: SnapshotPolicy::Never,
+        // All that a checkpoint covers goes at once; checkpoints are far apart, and the store removes in batches.
         max_in_snapshot_log_to_keep: 0,
-        purge_batch_size: 256,
+        purge_batch_size: 1,
         ..Config::default()
     };
     Arc::new(config.validate().expect("invariant: the timeouts above are in order"))

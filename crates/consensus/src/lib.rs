@@ -21,6 +21,9 @@ mod proposer;
 mod state_machine;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use group::{Group, GroupOptions, GroupStatus};
 pub use groups::{Groups, NodeIdentity, OpenError};
 pub use proposer::{Applied, ProposeError};
