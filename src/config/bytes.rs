@@ -37,7 +37,7 @@ impl ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        match unit.iter().find(|(_, bits)| self.0 != 0 && self.0 % (1 << bits) == 0) {
+        match unit.iter().find(|(_, bits)| self.0 != 0 && self.0.is_multiple_of(1 << bits)) {
             Some((name, bits)) => write!(f, "{}{name}", self.0 >> bits),
             None => write!(f, "{}", self.0),
         }

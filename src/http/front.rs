@@ -12,7 +12,7 @@ use actix_http::{Method, Request, Response};
 use actix_service::Service;
 use actix_web::web;
 use futures_util::future::{Either, FutureExt, LocalBoxFuture, Ready, TryFutureExt, ready};
-use waypost_protocol::{Code, Domain};
+use waypost_protocol::Domain;
 use waypost_redirector::Lookup;
 
 use super::redirect::found;
@@ -35,8 +35,10 @@ impl<S> Front<S> {
         let started = Instant::now();
         let worker = &*self.worker;
         let now = (worker.node.clock)();
-        let Lookup::Redirect(location) = worker.node.view.lookup(Domain::default(), code, now) else { return None };
-        worker.journal.append(Code::from_path(code)?, now);
+        let Lookup::Redirect(location, link) = worker.node.view.lookup(Domain::default(), code, now) else {
+            return None;
+        };
+        worker.journal.append(link, now);
         worker.metrics.front(started);
         Some(found(location))
     }

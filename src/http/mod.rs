@@ -26,5 +26,6 @@ pub use admin::admin_server;
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;
 pub use problem::Problem;
+pub use redirect::found;
 pub use server::{PublicServer, public_server};
 pub use state::{NodeState, WorkerState};

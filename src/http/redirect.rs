@@ -10,7 +10,7 @@ use actix_web::http::Method;
 use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_protocol::messages::{Resolution, Resolve};
-use waypost_protocol::{Code, Domain, LinkKey};
+use waypost_protocol::{Code, Domain, KeyHash, LinkKey};
 use waypost_redirector::Lookup;
 
 use super::pages;
@@ -21,7 +21,7 @@ use super::state::WorkerState;
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
 
 /// The redirect to a ready-made location.
-pub(super) fn found(location: HeaderValue) -> Response<BoxBody> {
+pub fn found(location: HeaderValue) -> Response<BoxBody> {
     let mut response = Response::with_body(StatusCode::FOUND, BoxBody::new(()));
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);
@@ -36,9 +36,9 @@ pub(super) async fn visit(
     worker: web::Data<WorkerState>,
 ) -> HttpResponse {
     match resolve(&path, &worker).await {
-        Ok((code, location)) => {
+        Ok((link, location)) => {
             if request.method() == Method::GET {
-                worker.journal.append(code, (worker.node.clock)());
+                worker.journal.append(link, (worker.node.clock)());
             }
             found(location).into()
         }
@@ -46,25 +46,26 @@ pub(super) async fn visit(
     }
 }
 
-async fn resolve(path: &str, worker: &WorkerState) -> Result<(Code, HeaderValue), Problem> {
+async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderValue), Problem> {
     let Some(code) = Code::from_path(path) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
     match worker.node.view.lookup(Domain::default(), code.as_str(), now) {
-        Lookup::Redirect(location) => {
+        Lookup::Redirect(location, link) => {
             worker.metrics.hit();
-            return Ok((code, location));
+            return Ok((link, location));
         }
         Lookup::Expired => return Err(Problem::expired_link()),
         Lookup::Miss => worker.metrics.miss(),
     }
-    let key = LinkKey::new(code.clone());
+    let key = LinkKey::new(code);
+    let link = key.hash();
     match worker.redirector.call(Resolve { key }, worker.node.timeout).await? {
         Resolution::Unknown => Err(Problem::unknown_link()),
         Resolution::Found { valid_until: Some(until), .. } if until <= now => Err(Problem::expired_link()),
         Resolution::Found { target, .. } => {
             let location = HeaderValue::from_str(target.as_str())
                 .expect("invariant: a target is visible ASCII, which is what a header value may be");
-            Ok((code, location))
+            Ok((link, location))
         }
     }
 }

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use waypost_protocol::{Code, LinkKey, UnixMs};
+use waypost_protocol::{KeyHash, UnixMs};
 use waypost_telemetry::{Counter, Metrics};
 
 /// One redirect that was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Visit {
     /// Of which link.
-    pub key: LinkKey,
+    pub link: KeyHash,
     /// When.
     pub at: UnixMs,
 }
@@ -73,10 +73,10 @@ impl Journals {
 
 impl Journal {
     /// Records a visit.
-    pub fn append(&self, code: Code, at: UnixMs) {
+    pub fn append(&self, link: KeyHash, at: UnixMs) {
         let mut visits = self.buffer.visits.lock();
         if visits.len() < self.capacity {
-            visits.push(Visit { key: LinkKey::new(code), at });
+            visits.push(Visit { link, at });
         } else {
             drop(visits);
             self.lost.inc();

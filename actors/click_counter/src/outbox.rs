@@ -4,22 +4,42 @@
 //! it is sent, so the shard can tell a repetition from a new batch.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use waypost_protocol::command::{ClickBatch, ClickDelta};
-use waypost_protocol::{LinkKey, NodeId, ShardId, UnixMs};
+use waypost_protocol::{KeyHash, NodeId, ShardId, UnixMs};
 
 use crate::journal::Visit;
 
-/// About how many bytes of deltas a batch carries: fits one log entry.
-const BATCH_BYTES: usize = 10 * 1024;
+/// Deltas of a batch: at most 24 bytes each, so a batch fits one log entry.
+const BATCH_DELTAS: usize = 448;
 
-/// What a delta takes beside its code.
-const DELTA_BYTES: usize = 24;
+/// The keys are hashes already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+type Gathered = HashMap<KeyHash, (u64, UnixMs), BuildHasherDefault<AsItIs>>;
 
 #[derive(Default)]
 struct Shard {
     /// Visits since the last batches were packed, added up by link.
-    gathered: HashMap<LinkKey, (u64, UnixMs)>,
+    gathered: Gathered,
     /// What was gathered, waiting to be packed into the next batches.
     queue: VecDeque<ClickDelta>,
     under_way: Option<ClickBatch>,
@@ -42,8 +62,8 @@ impl Outbox {
 
     /// Adds a visit.
     pub fn add(&mut self, visit: Visit) {
-        let shard = visit.key.shard(self.shards.len() as u32).index();
-        let (visits, last) = self.shards[shard].gathered.entry(visit.key).or_insert((0, visit.at));
+        let shard = visit.link.shard(self.shards.len() as u32).index();
+        let (visits, last) = self.shards[shard].gathered.entry(visit.link).or_insert((0, visit.at));
         *visits += 1;
         self.waiting += 1;
         *last = (*last).max(visit.at);
@@ -57,15 +77,10 @@ impl Outbox {
         }
         if waiting.queue.is_empty() {
             let gathered = std::mem::take(&mut waiting.gathered);
-            waiting.queue.extend(gathered.into_iter().map(|(key, (visits, last))| ClickDelta { key, visits, last }));
+            waiting.queue.extend(gathered.into_iter().map(|(link, (visits, last))| ClickDelta { link, visits, last }));
         }
-        let mut bytes = 0;
-        let mut deltas = Vec::new();
-        while bytes < BATCH_BYTES {
-            let Some(delta) = waiting.queue.pop_front() else { break };
-            bytes += DELTA_BYTES + delta.key.code.as_bytes().len();
-            deltas.push(delta);
-        }
+        let count = waiting.queue.len().min(BATCH_DELTAS);
+        let deltas: Vec<ClickDelta> = waiting.queue.drain(..count).collect();
         if deltas.is_empty() {
             return None;
         }
@@ -105,12 +120,10 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use waypost_protocol::Code;
-
     use super::*;
 
-    fn visit(code: &str, at: u64) -> Visit {
-        Visit { key: LinkKey::new(Code::parse_slug(code).unwrap()), at: UnixMs(at) }
+    fn visit(link: u64, at: u64) -> Visit {
+        Visit { link: KeyHash(link), at: UnixMs(at) }
     }
 
     fn outbox() -> Outbox {
@@ -121,19 +134,19 @@ mod tests {
     fn visits_of_a_link_are_added_up_with_the_time_of_the_last() {
         let mut outbox = outbox();
         for at in [5, 9, 7] {
-            outbox.add(visit("abc", at));
+            outbox.add(visit(7, at));
         }
         let batch = outbox.next(ShardId(0)).unwrap();
         assert_eq!((batch.incarnation, batch.sequence), (3, 1));
-        assert_eq!(batch.deltas, [ClickDelta { key: visit("abc", 0).key, visits: 3, last: UnixMs(9) }]);
+        assert_eq!(batch.deltas, [ClickDelta { link: KeyHash(7), visits: 3, last: UnixMs(9) }]);
     }
 
     #[test]
     fn a_batch_keeps_its_name_and_content_until_it_is_delivered() {
         let mut outbox = outbox();
-        outbox.add(visit("a", 1));
+        outbox.add(visit(1, 1));
         let first = outbox.next(ShardId(0)).unwrap();
-        outbox.add(visit("b", 2));
+        outbox.add(visit(2, 2));
         assert_eq!(outbox.next(ShardId(0)).unwrap(), first);
         assert_eq!(outbox.delivered(ShardId(0), first.sequence), 1);
         let second = outbox.next(ShardId(0)).unwrap();
@@ -144,13 +157,12 @@ mod tests {
     fn everything_comes_out_in_batches_that_fit_a_log_entry() {
         let mut outbox = outbox();
         for i in 0..5000 {
-            outbox.add(visit(&format!("code{i}"), i));
+            outbox.add(visit(i, i));
         }
         assert_eq!(outbox.waiting(), 5000);
         let mut delivered = 0;
         while let Some(batch) = outbox.next(ShardId(0)) {
-            let bytes: usize = batch.deltas.iter().map(|d| DELTA_BYTES + d.key.code.as_bytes().len()).sum();
-            assert!(bytes < BATCH_BYTES + 128);
+            assert!(batch.deltas.len() <= BATCH_DELTAS);
             delivered += outbox.delivered(ShardId(0), batch.sequence);
         }
         assert_eq!((delivered, outbox.waiting()), (5000, 0));

@@ -138,10 +138,13 @@ async fn upkeep(group: Arc<Group<ShardMachine>>, request: Upkeep) -> Result<Upke
             other => return Err(unexpected(&other)),
         }
     }
-    let (scrubbed, damaged, next) = group
+    let scrubbed = group
         .read(|machine| scrub_tree(machine.tree(), &request.scrub_from, request.scrub_max as usize))
         .map_err(unreadable)?;
-    Ok(UpkeepDone { scrubbed, damaged, scrub_next: next.unwrap_or_default(), ..done })
+    done.scrubbed = scrubbed.checked;
+    done.damaged = scrubbed.damaged;
+    done.scrub_next = scrubbed.next.unwrap_or_default();
+    Ok(done)
 }
 
 impl Handler<Ask<CreateLink>> for LinkShard {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix_http::header::HeaderValue;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
-use waypost_protocol::{Domain, LinkKey, Target, UnixMs};
+use waypost_protocol::{Domain, KeyHash, LinkKey, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 /// A redirect that is ready to be sent.
@@ -18,6 +18,8 @@ use waypost_telemetry::{Counter, Gauge, Metrics};
 pub struct Ready {
     /// The `Location`, shared with the cache.
     pub location: HeaderValue,
+    /// By what its visits are counted.
+    pub link: KeyHash,
     /// From when on it answers `410`; `UnixMs(u64::MAX)` = never.
     until: UnixMs,
 }
@@ -25,8 +27,8 @@ pub struct Ready {
 /// What the view knows of a code.
 #[derive(Debug, Clone)]
 pub enum Lookup {
-    /// Send the visitor there.
-    Redirect(HeaderValue),
+    /// Send the visitor there, and count a visit of this link.
+    Redirect(HeaderValue, KeyHash),
     /// The link has expired.
     Expired,
     /// Ask the Redirector.
@@ -38,7 +40,7 @@ pub enum Lookup {
 const EPOCHS: usize = 1024;
 
 /// What an entry costs beside its key and target: the cache's own bookkeeping, the header value, two allocations.
-const ENTRY_BYTES: u64 = 120;
+const ENTRY_BYTES: u64 = 200;
 
 /// The cache, shared by all workers and by whoever changes links.
 pub struct ReadView {
@@ -104,7 +106,7 @@ impl ReadView {
         match self.cache.get(&KeyRef { domain, code }) {
             None => Lookup::Miss,
             Some(ready) if ready.until <= now => Lookup::Expired,
-            Some(ready) => Lookup::Redirect(ready.location),
+            Some(ready) => Lookup::Redirect(ready.location, ready.link),
         }
     }
 
@@ -121,7 +123,8 @@ impl ReadView {
         if !unchanged() {
             return;
         }
-        self.cache.insert(key.clone(), Ready { location, until: until.unwrap_or(UnixMs(u64::MAX)) });
+        let ready = Ready { location, link: key.hash(), until: until.unwrap_or(UnixMs(u64::MAX)) };
+        self.cache.insert(key.clone(), ready);
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
             self.cache.remove(&key);
@@ -164,7 +167,7 @@ impl ReadView {
 }
 
 fn stripe(key: &LinkKey) -> usize {
-    (key.hash64() as usize) % EPOCHS
+    (key.hash().0 as usize) % EPOCHS
 }
 
 #[cfg(test)]
@@ -195,7 +198,7 @@ mod tests {
         let view = ReadView::new(1 << 20, &Metrics::new());
         fill(&view, "abc", "https://example.com/a", None);
         fill(&view, "old", "https://example.com/b", Some(UnixMs(1000)));
-        assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(to) if to == "https://example.com/a"));
+        assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(to, _) if to == "https://example.com/a"));
         assert!(matches!(lookup(&view, "old"), Lookup::Expired));
         assert!(matches!(lookup(&view, "ab"), Lookup::Miss));
         assert!(matches!(lookup(&view, "ABC"), Lookup::Miss));
@@ -217,7 +220,7 @@ mod tests {
         fill(&view, "b", "https://example.com/b", None);
         view.invalidate(Some(&key("a")));
         assert!(matches!(lookup(&view, "a"), Lookup::Miss));
-        assert!(matches!(lookup(&view, "b"), Lookup::Redirect(_)));
+        assert!(matches!(lookup(&view, "b"), Lookup::Redirect(..)));
         view.invalidate(None);
         assert!(view.is_empty());
     }

@@ -83,9 +83,7 @@ pub(crate) fn size_of(command: &Command) -> usize {
         Command::Edit { target, key, .. } => {
             64 + target.as_ref().map_or(0, |target| target.as_str().len()) + key.code.as_bytes().len()
         }
-        Command::RecordClicks(batch) => {
-            48 + batch.deltas.iter().map(|delta| 24 + delta.key.code.as_bytes().len()).sum::<usize>()
-        }
+        Command::RecordClicks(batch) => 48 + 24 * batch.deltas.len(),
         Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
         Command::Delete { key, .. } => 24 + key.code.as_bytes().len(),
         Command::Found(founding) => 128 + founding.name.len(),

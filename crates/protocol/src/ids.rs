@@ -41,16 +41,30 @@ impl LinkKey {
         Self { domain: Domain::default(), code }
     }
 
-    /// The 64-bit hash by which the shard and the indexes find the key: the first bytes of blake3(domain, code).
-    ///
-    /// Part of the stored data: it must never change.
-    pub fn hash64(&self) -> u64 {
-        crate::digest::hash64(self.domain, self.code.as_bytes())
+    /// The hash by which the shard, the indexes and the clicks find the key.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash(crate::digest::hash64(self.domain, self.code.as_bytes()))
     }
 
     /// The shard that owns the key, of `shards` shards.
     pub fn shard(&self, shards: u32) -> ShardId {
-        shard_of_hash(self.hash64(), shards)
+        self.hash().shard(shards)
+    }
+}
+
+/// The first 64 bits of blake3(domain, code).
+///
+/// Part of the stored data: it must never change. Who chooses aliases freely can make two of their own that share a hash
+/// (some billions of tries), but none that shares the hash of somebody else's link; where certainty is needed the key is
+/// compared as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyHash(pub u64);
+
+impl KeyHash {
+    /// The shard that owns the key, of `shards` shards.
+    pub fn shard(self, shards: u32) -> ShardId {
+        shard_of_hash(self.0, shards)
     }
 }
 

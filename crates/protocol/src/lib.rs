@@ -17,7 +17,7 @@ pub mod time;
 
 pub use code::{Code, CodeError};
 pub use envelope::{EnvelopeError, open, seal};
-pub use ids::{Domain, LinkKey, NodeId, ShardId};
+pub use ids::{Domain, KeyHash, LinkKey, NodeId, ShardId};
 pub use link::Link;
 pub use message::{CallError, Class, Kind, Request, Retry, Service, ServiceError};
 pub use target::{Target, TargetError};

@@ -82,7 +82,6 @@ impl<S: Service> ActorRef<S> {
                 .map_err(|_| unavailable.clone())?,
         };
         let ask = Ask::new(message, permit, deadline, child.metrics.clone(), route.metrics.clone());
-        #[expect(clippy::disallowed_methods, reason = "admission and deadline are ours, around it")]
         let answer = route.recipient.send(ask);
         match timeout_at(deadline, answer).await {
             Err(_) => Err(late()),

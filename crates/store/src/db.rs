@@ -106,10 +106,11 @@ impl Db {
         };
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
-        for path in [Some(dir.as_path()), Some(data_dir), data_dir.parent().filter(|p| !p.as_os_str().is_empty())] {
-            if let Some(path) = path {
-                File::open(path)?.sync_all()?;
-            }
+        // A relative directory of one part has the empty path as its parent, which stands for the current directory.
+        let parent =
+            data_dir.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        for path in [dir.as_path(), data_dir].into_iter().chain(parent) {
+            File::open(path)?.sync_all()?;
         }
         let failure = Arc::new(Failure::default());
         let failed = metrics.gauge("waypost_store_failed", "1 after a write or sync has failed");

@@ -161,7 +161,7 @@ fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Inde
                     detail: format!("slot {slot} is in two blocks"),
                 });
             }
-            index.insert_at(slot, link.key.hash64(), url_hash(&link), number);
+            index.insert_at(slot, link.key.hash().0, url_hash(&link), number);
             if let Some(until) = link.valid_until {
                 expiry.insert((until, slot));
             }

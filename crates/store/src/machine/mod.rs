@@ -99,25 +99,35 @@ pub fn verify_tree(tree: &Tree) -> Result<(u64, Vec<String>), StoreError> {
     Ok((records, damaged))
 }
 
-/// Checks at most `max` records of a tree, beginning at the key `from`; answers how many were checked, what is wrong with
-/// those that are damaged, and the key to go on from (`None` = the end was reached).
+/// What a piece of a scrub found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Records whose checksum was verified.
+    pub checked: u32,
+    /// What is wrong with those that are damaged.
+    pub damaged: Vec<String>,
+    /// The key to go on from; `None` = the end was reached.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Checks at most `max` records of a tree, beginning at the key `from`.
 ///
 /// # Errors
 /// When the tree cannot be read.
-pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<(u32, Vec<String>, Option<Vec<u8>>), StoreError> {
-    let mut checked = 0;
-    let mut damaged = Vec::new();
+pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<Scrubbed, StoreError> {
+    let mut scrubbed = Scrubbed::default();
     for entry in tree.range_from(from) {
         let (key, value) = entry?;
-        if checked as usize == max {
-            return Ok((checked, damaged, Some(key.to_vec())));
+        if scrubbed.checked as usize == max {
+            scrubbed.next = Some(key.to_vec());
+            break;
         }
-        checked += 1;
+        scrubbed.checked += 1;
         if let Err(error) = open_record(tree, &key, &value) {
-            damaged.push(error.to_string());
+            scrubbed.damaged.push(error.to_string());
         }
     }
-    Ok((checked, damaged, None))
+    Ok(scrubbed)
 }
 
 fn context(tree: &Tree, key: &[u8]) -> Vec<u8> {

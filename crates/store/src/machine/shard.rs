@@ -128,7 +128,7 @@ impl ShardMachine {
     }
 
     fn find(&self, key: &LinkKey) -> Result<Option<(u32, Arc<Link>)>, StoreError> {
-        for slot in self.index.by_key(key.hash64()) {
+        for slot in self.index.by_key(key.hash().0) {
             let link = self.load(slot)?;
             if link.key == *key {
                 return Ok(Some((slot, link)));
@@ -197,7 +197,7 @@ impl ShardMachine {
             generated: new.generated,
             extra: Vec::new(),
         };
-        let key_hash = link.key.hash64();
+        let key_hash = link.key.hash().0;
         let slot = self.index.insert(key_hash, url_hash(&link));
         if self.visits.len() < self.index.slots() {
             self.visits.resize(self.index.slots(), Visits::default());
@@ -265,19 +265,7 @@ impl ShardMachine {
         }
         self.meta.click_sources.insert(clicks.node, name);
         for delta in &clicks.deltas {
-            // The hash alone decides unless two live links share it: reading every clicked link would cost a block each.
-            let mut candidates = self.index.by_key(delta.key.hash64());
-            let slot = match (candidates.next(), candidates.next()) {
-                (None, _) => continue,
-                (Some(slot), None) => slot,
-                (Some(_), Some(_)) => {
-                    drop(candidates);
-                    match self.find(&delta.key)? {
-                        Some((slot, _)) => slot,
-                        None => continue,
-                    }
-                }
-            };
+            let Some(slot) = self.index.by_key(delta.link.0).next() else { continue };
             let visits = &mut self.visits[slot as usize];
             visits.total = visits.total.saturating_add(delta.visits);
             visits.last = visits.last.max(delta.last);

@@ -1,0 +1,195 @@
+//! Criterion benchmarks of what a redirect and a create are made of. `make bench` runs them.
+
+#![expect(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark that cannot be set up has nothing else to do than to panic"
+)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use waypost_click_counter::Journals;
+use waypost_protocol::command::{Batch, Command, NewLink};
+use waypost_protocol::messages::{GetLink, LinkStore};
+use waypost_protocol::permutation::Permutation;
+use waypost_protocol::{Code, Domain, Link, LinkKey, ShardId, Target, UnixMs};
+use waypost_redirector::{Lookup, ReadView};
+use waypost_runtime::{Answer, Ask, Spec, WhenSpent, supervise};
+use waypost_store::machine::{Machine, ShardMachine};
+use waypost_store::{Db, DbOptions, LogStore};
+use waypost_telemetry::Metrics;
+
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+fn target(number: u64) -> Target {
+    Target::parse(&format!("https://www.example.com/articles/2026/{number:010}/index.html"), &[], 8192).unwrap()
+}
+
+fn link(code: Code, number: u64) -> Link {
+    Link {
+        key: LinkKey::new(code),
+        target: target(number),
+        created_at: NOW,
+        valid_until: None,
+        version: 1,
+        written_at: number,
+        created_by: 0,
+        generated: true,
+        extra: Vec::new(),
+    }
+}
+
+fn codes(c: &mut Criterion) {
+    let permutation = Permutation::new([7; 32]);
+    let mut counter = 0;
+    c.bench_function("code/permutation", |b| {
+        b.iter(|| {
+            counter += 1;
+            permutation.code(black_box(counter))
+        });
+    });
+    let key = LinkKey::new(permutation.code(1).unwrap());
+    c.bench_function("code/shard", |b| b.iter(|| black_box(&key).shard(16)));
+    c.bench_function("target/parse", |b| {
+        b.iter(|| Target::parse(black_box("https://www.example.com/articles/2026/index.html?q=1"), &[], 8192));
+    });
+}
+
+fn records(c: &mut Criterion) {
+    let link = link(Permutation::new([7; 32]).code(1).unwrap(), 1);
+    let bytes = postcard::to_stdvec(&link).unwrap();
+    c.bench_function("record/encode and seal", |b| {
+        b.iter(|| waypost_protocol::seal(b"sm/1/b0", 1, &postcard::to_stdvec(black_box(&link)).unwrap()));
+    });
+    c.bench_function("record/decode", |b| b.iter(|| postcard::from_bytes::<Link>(black_box(&bytes)).unwrap()));
+}
+
+fn redirects(c: &mut Criterion) {
+    let metrics = Metrics::new();
+    let view = ReadView::new(256 << 20, &metrics);
+    let permutation = Permutation::new([7; 32]);
+    let codes: Vec<Code> = (0..100_000).filter_map(|counter| permutation.code(counter)).collect();
+    for (number, code) in codes.iter().enumerate() {
+        let key = LinkKey::new(code.clone());
+        let fill = view.begin_fill(&key);
+        view.finish_fill(fill, key, &target(number as u64), None);
+    }
+    let mut next = 0;
+    let mut code = || {
+        next = (next + 7919) % codes.len();
+        codes[next].as_str()
+    };
+    c.bench_function("redirect/cache look-up of 100,000", |b| {
+        b.iter(|| view.lookup(Domain::default(), black_box(code()), NOW));
+    });
+    let journals = Journals::new(1 << 20, &metrics);
+    let journal = journals.open();
+    c.bench_function("redirect/look-up, response, click", |b| {
+        let mut since = 0;
+        b.iter(|| {
+            let code = black_box(code());
+            let Lookup::Redirect(location, link) = view.lookup(Domain::default(), code, NOW) else { unreachable!() };
+            journal.append(link, NOW);
+            since += 1;
+            if since == 1 << 16 {
+                since = 0;
+                journals.drain(|visit| drop(black_box(visit)));
+            }
+            waypost::http::found(location)
+        });
+    });
+}
+
+fn store(c: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path(), &DbOptions::default(), &Metrics::new()).unwrap();
+    let (mut machine, _) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
+    let permutation = Permutation::new([7; 32]);
+    let mut number = 0;
+    let mut create = || {
+        number += 1;
+        let key = LinkKey::new(permutation.code(number).unwrap());
+        let new = NewLink {
+            key,
+            target: target(number),
+            valid_until: None,
+            created_by: 0,
+            generated: true,
+            find_existing: false,
+            idempotency: None,
+        };
+        (number, Batch { at: NOW, commands: vec![Command::Create(Box::new(new))] })
+    };
+    c.bench_function("store/apply a create", |b| {
+        b.iter_batched(&mut create, |(index, batch)| machine.apply(index, &batch).unwrap(), BatchSize::SmallInput);
+    });
+    machine.checkpoint(b"").unwrap();
+    let known = LinkKey::new(permutation.code(1).unwrap());
+    c.bench_function("store/get from a block", |b| b.iter(|| machine.get(black_box(&known)).unwrap()));
+    let log = LogStore::open(&db, 1).unwrap();
+    let mut index = 0;
+    c.bench_function("store/append a log entry of 1 KiB", |b| {
+        b.iter(|| {
+            index += 1;
+            log.append([(index, vec![7; 1024])]).unwrap();
+        });
+    });
+    c.bench_function("store/append and commit", |b| {
+        b.iter(|| {
+            index += 1;
+            log.append([(index, vec![7; 1024])]).unwrap();
+            db.commit().wait_blocking().unwrap();
+        });
+    });
+}
+
+struct Echo;
+
+impl actix::Actor for Echo {
+    type Context = actix::Context<Self>;
+}
+
+waypost_runtime::rebuilt!(Echo);
+
+impl actix::Handler<Ask<GetLink>> for Echo {
+    type Result = Answer<GetLink>;
+
+    fn handle(&mut self, ask: Ask<GetLink>, _: &mut Self::Context) -> Answer<GetLink> {
+        ask.open().1.now(Ok(None))
+    }
+}
+
+fn calls(c: &mut Criterion) {
+    let system = actix::System::new();
+    let spec = Spec {
+        name: "echo",
+        inflight_max: 64,
+        restarts_max: 1,
+        restart_window: Duration::from_secs(1),
+        backoff_first: Duration::ZERO,
+        backoff_max: Duration::ZERO,
+        when_spent: WhenSpent::Stop,
+    };
+    let metrics = Metrics::new();
+    let key = LinkKey::new(Code::from_path("abc").unwrap());
+    for (name, arbiter) in
+        [("actor/call, same thread", None), ("actor/call, other thread", Some(actix::Arbiter::new()))]
+    {
+        let echo = system.block_on(async {
+            let handle = arbiter.as_ref().map_or_else(actix::Arbiter::current, actix::Arbiter::handle);
+            supervise::<LinkStore, _>(spec.clone(), &metrics, &handle, || Echo, |routes| routes.serves::<GetLink>())
+                .await
+        });
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let message = GetLink { shard: ShardId(0), key: key.clone() };
+                system.block_on(echo.call(message, Duration::from_secs(5))).unwrap()
+            });
+        });
+    }
+}
+
+criterion_group!(benches, codes, records, redirects, store, calls);
+criterion_main!(benches);
