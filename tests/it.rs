@@ -1,5 +1,7 @@
 //! The product as its users see it: real processes of the binary, over HTTP and the command line.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod api;
 mod command_line;
 mod fault;
