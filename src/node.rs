@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::Arbiter;
@@ -23,6 +23,9 @@ use crate::http::{Access, KEY_PREFIX, NodeState, PublicAddress, PublicServer, ad
 
 /// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a stopping node looks whether requests are still open.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// How long the last clicks may take to reach the shards when the node stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -128,7 +131,6 @@ pub async fn run(
     let access = access(&config, public_address.ip().is_loopback(), &groups).await?;
     let journals = Journals::new(config.journal_records, &metrics);
     let actors = start_actors(&config, &groups, identity, read_only.clone(), &journals, &metrics).await;
-    let draining = Arc::new(AtomicBool::new(false));
     let node = Arc::new(NodeState {
         links: actors.links.clone(),
         keys: actors.keys.clone(),
@@ -141,7 +143,8 @@ pub async fn run(
         url_max_bytes: config.url_max_bytes,
         body_max_bytes: config.body_max_bytes,
         read_only,
-        draining: draining.clone(),
+        draining: AtomicBool::new(false),
+        open_requests: AtomicUsize::new(0),
         clock,
     });
     observe(&metrics, &db, view, &groups);
@@ -157,7 +160,6 @@ pub async fn run(
             connections_max: config.connections_max,
             keep_alive: config.keep_alive,
             client_timeout: config.client_timeout,
-            shutdown_grace: config.shutdown_grace,
         },
     )?;
     let (admin_handle, handle) = (admin_server.handle(), server.handle());
@@ -171,13 +173,15 @@ pub async fn run(
         ended = &mut server => tracing::error!(?ended, "the public server has ended by itself"),
         ended = &mut admin_server => tracing::error!(?ended, "the admin server has ended by itself"),
     }
-    draining.store(true, Ordering::Relaxed);
+    node.draining.store(true, Ordering::Relaxed);
     tokio::task::spawn_local(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::warn!("told to stop again: leaving at once; what was acknowledged is on disk");
         std::process::exit(1);
     });
-    handle.stop(true).await;
+    handle.pause().await;
+    end_requests(&node, config.shutdown_grace).await;
+    handle.stop(false).await;
     actors.stop().await;
     admin_handle.stop(false).await;
     let closing = groups.clone();
@@ -185,6 +189,21 @@ pub async fn run(
     tokio::task::spawn_blocking(move || db.close()).await.map_err(|error| NodeError::Start(error.to_string()))??;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one
+/// would keep a node from stopping for as long as it likes.
+async fn end_requests(node: &NodeState, grace: Duration) {
+    let deadline = tokio::time::Instant::now() + grace;
+    let mut quiet = 0;
+    while quiet < 2 {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::warn!(open = node.open_requests.load(Ordering::Relaxed), "requests did not end in time");
+            return;
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+        quiet = if node.open_requests.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+    }
 }
 
 fn supported(config: &Config) -> Result<(), NodeError> {

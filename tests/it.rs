@@ -1,6 +1,7 @@
 //! The product as its users see it: real processes of the binary, over HTTP and the command line.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a test says what it skipped, and what it counted")]
 
 mod api;
 mod command_line;

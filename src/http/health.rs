@@ -16,7 +16,7 @@ pub(super) async fn live() -> HttpResponse {
 /// The node answers requests: its state is what had been acknowledged before the last stop. A node that is read-only for
 /// want of space is ready, since redirects go on, and says so.
 pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
-    if node.draining.load(Ordering::Relaxed) {
+    if node.draining() {
         return Err(Problem::not_ready("the server is stopping"));
     }
     let status = node.groups.status();

@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix_http::{HttpService, KeepAlive};
+use actix_http::{ConnectionType, HttpService, KeepAlive};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, map_config};
 use actix_web::dev::AppConfig;
@@ -39,8 +40,6 @@ pub struct PublicServer {
     pub keep_alive: Duration,
     /// How long a client may take to send its request's head.
     pub client_timeout: Duration,
-    /// How long open requests may take to end when the server stops.
-    pub shutdown_grace: Duration,
 }
 
 /// Starts the public listener. It runs until its handle stops it.
@@ -49,11 +48,10 @@ pub struct PublicServer {
 /// When the listener cannot be used.
 pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Result<Server> {
     let workers = parts.workers;
-    let (connections_max, grace) = (parts.connections_max, parts.shutdown_grace);
+    let connections_max = parts.connections_max;
     let server = Server::build()
         .workers(workers)
         .max_concurrent_connections(connections_max)
-        .shutdown_timeout(grace.as_secs().max(1))
         .disable_signals()
         .listen("http", listener, move || {
             let parts = parts.clone();
@@ -102,6 +100,7 @@ fn app(
     >,
 > {
     let node = worker.node.clone();
+    let counted = node.clone();
     let body_max = node.body_max_bytes;
     let metrics = worker.metrics.clone();
     let head_or_get = || guard::Any(guard::Get()).or(guard::Head());
@@ -114,14 +113,17 @@ fn app(
         }))
         .wrap_fn(move |request, service| {
             let started = Instant::now();
-            let metrics = metrics.clone();
+            let (metrics, open) = (metrics.clone(), OpenRequest::begin(counted.clone()));
             let answer = service.call(request);
             async move {
-                let response = match answer.await {
+                let mut response = match answer.await {
                     Ok(response) => response,
                     Err(error) => return Err(problem_of(error, body_max)),
                 };
                 metrics.request(response.request().match_pattern().as_deref(), response.status(), started);
+                if open.node.draining() {
+                    response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                }
                 Ok(response)
             }
         })
@@ -138,6 +140,24 @@ fn app(
         .service(route("/health/ready").route(web::route().guard(head_or_get()).to(health::ready)))
         .service(route("/{code}").route(web::route().guard(head_or_get()).to(redirect::visit)))
         .default_service(web::to(|| async { Problem::not_found().response() }))
+}
+
+/// Counts a request while it is being answered, however that ends.
+struct OpenRequest {
+    node: Arc<NodeState>,
+}
+
+impl OpenRequest {
+    fn begin(node: Arc<NodeState>) -> Self {
+        node.open_requests.fetch_add(1, Ordering::Relaxed);
+        Self { node }
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.node.open_requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A path that answers other methods than its own with a problem document.

@@ -1,7 +1,7 @@
 //! What the HTTP handlers work with: of the node, and of one worker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use waypost_click_counter::Journal;
@@ -39,13 +39,20 @@ pub struct NodeState {
     pub body_max_bytes: usize,
     /// Set while the disk has too little free space.
     pub read_only: Arc<AtomicBool>,
-    /// Set when the node begins to stop.
-    pub draining: Arc<AtomicBool>,
+    /// Set when the node begins to stop: every further answer closes its connection.
+    pub draining: AtomicBool,
+    /// Requests that the `App` is answering. The front service answers at once, so it has none.
+    pub open_requests: AtomicUsize,
     /// The clock.
     pub clock: fn() -> UnixMs,
 }
 
 impl NodeState {
+    /// Whether the node is stopping.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Refuses a change while the node is read-only, before anything is done for it.
     pub(super) fn writable(&self) -> Result<(), ServiceError> {
         if self.read_only.load(Ordering::Relaxed) {

@@ -55,7 +55,7 @@ async fn create_until_killed(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_link_survives_sigkill() {
     // More for a long run: see `make soak-kill`.
-    let lives: usize = std::env::var("WAYPOST_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+    let lives: usize = std::env::var("TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let (_dir, mut node) = fresh_node();
     let acked = Arc::new(Mutex::new(HashMap::new()));
     // The moment of the kill is what is random here; a run cannot be replayed to the microsecond anyway.
@@ -105,4 +105,17 @@ async fn a_clean_stop_loses_no_click() {
         let analytics = client.get(&format!("/analytics/{code}")).await.unwrap().json();
         assert_eq!(analytics["totalClicks"], i + 1);
     }
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_a_stop() {
+    let (_dir, mut node) = fresh_node();
+    let mut idle = std::net::TcpStream::connect(node.address()).unwrap();
+    std::io::Write::write_all(&mut idle, b"GET /health/live HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    let mut head = [0; 15];
+    std::io::Read::read_exact(&mut idle, &mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    // The grace for open requests is ten seconds by default; an idle connection must not use it up.
+    assert_eq!(node.terminate().unwrap().code(), Some(0));
+    assert!(!node.errors().contains("requests did not end in time"), "{}", node.errors());
 }

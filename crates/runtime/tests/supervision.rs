@@ -1,7 +1,5 @@
 //! What an actor may rely on: restart after a panic, true bounds, deadlines, metrics.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

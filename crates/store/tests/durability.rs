@@ -1,6 +1,7 @@
 //! What the store promises of the disk: what was committed is there after SIGKILL; the first failure is the last word.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a child tells what is durable, a test what it skipped")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -83,6 +83,10 @@ impl NodeBuilder {
         let mut words = self.wrapper.clone();
         words.push(self.program.clone().into());
         let mut command = Command::new(&words[0]);
+        // What the tester's own shell has set for a server must not leak into the one that is tested.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WAYPOST_")) {
+            command.env_remove(name);
+        }
         command
             .args(&words[1..])
             .arg("serve")
