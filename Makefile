@@ -34,4 +34,4 @@ bench-create:
 
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:
-	TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --release --test it every_acknowledged_link_survives_sigkill -- --nocapture
+	TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --test it every_acknowledged_link_survives_sigkill -- --nocapture

@@ -1,20 +1,19 @@
 //! A node: from its configuration to its servers, and back when it stops.
 
+mod actors;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix::Arbiter;
 use tokio::signal::unix::{SignalKind, signal};
 use waypost_click_counter::Journals;
 use waypost_consensus::{GroupOptions, Groups, NodeIdentity, OpenError};
 use waypost_protocol::command::{Command, Founding, Outcome};
 use waypost_protocol::digest::KeyDigest;
-use waypost_protocol::messages::{ClickCounter, Flush, Janitor, LinkStore};
-use waypost_protocol::{NodeId, ShardId, UnixMs};
+use waypost_protocol::{NodeId, UnixMs};
 use waypost_redirector::ReadView;
-use waypost_runtime::{ActorRef, supervise};
 use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
 use waypost_telemetry::Metrics;
 
@@ -26,9 +25,6 @@ const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a stopping node looks whether requests are still open.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
-
-/// How long the last clicks may take to reach the shards when the node stops.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why a node could not be started, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +126,7 @@ pub async fn run(
     }
     let access = access(&config, public_address.ip().is_loopback(), &groups).await?;
     let journals = Journals::new(config.journal_records, &metrics);
-    let actors = start_actors(&config, &groups, identity, read_only.clone(), &journals, &metrics).await;
+    let actors = actors::start(&config, &groups, identity, read_only.clone(), &journals, &metrics).await;
     let node = Arc::new(NodeState {
         links: actors.links.clone(),
         keys: actors.keys.clone(),
@@ -343,109 +339,4 @@ fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &Arc<Groups>
         links.set(groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum::<usize>() as i64);
         pending.set(groups.status().iter().map(|status| status.pending_bytes).sum::<u64>() as i64);
     });
-}
-
-struct Actors {
-    links: ActorRef<LinkStore>,
-    keys: ActorRef<waypost_protocol::messages::KeyAllocator>,
-    clicks: ActorRef<ClickCounter>,
-    janitor: ActorRef<Janitor>,
-}
-
-async fn start_actors(
-    config: &Config,
-    groups: &Groups,
-    identity: NodeIdentity,
-    read_only: Arc<AtomicBool>,
-    journals: &Journals,
-    metrics: &Metrics,
-) -> Actors {
-    let shards = groups.founding().shards;
-    // Two threads of their own: what waits for the log or reads the disk must not hold up an HTTP worker.
-    let store_arbiter = Arbiter::new().handle();
-    let background = Arbiter::new().handle();
-
-    let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: identity.id };
-    let keys = supervise(
-        waypost_key_allocator::spec(),
-        metrics,
-        &background,
-        move || waypost_key_allocator::Allocator::new(seed.clone()),
-        waypost_key_allocator::routes,
-    )
-    .await;
-
-    let mut children = Vec::with_capacity(shards as usize);
-    for (index, group) in groups.shards().iter().enumerate() {
-        let seed = waypost_link_store::Seed {
-            shard: ShardId(index as u32),
-            group: group.clone(),
-            keys: keys.clone(),
-            read_only: read_only.clone(),
-            clock,
-        };
-        let child = supervise(
-            waypost_link_store::spec(config.shard_inflight_max),
-            metrics,
-            &store_arbiter,
-            move || waypost_link_store::LinkShard::new(seed.clone()),
-            waypost_link_store::routes,
-        );
-        children.push(child.await);
-    }
-    let links = ActorRef::sharded(children);
-
-    let seed = waypost_click_counter::Seed {
-        journals: journals.clone(),
-        links: links.clone(),
-        node: identity.id,
-        incarnation: identity.incarnation,
-        shards,
-        interval: config.clicks_interval,
-        metrics: metrics.clone(),
-    };
-    let clicks = supervise(
-        waypost_click_counter::spec(),
-        metrics,
-        &background,
-        move || waypost_click_counter::ClickCollector::new(seed.clone()),
-        waypost_click_counter::routes,
-    )
-    .await;
-
-    let seed = waypost_janitor::Seed {
-        links: links.clone(),
-        shards,
-        expired_retention_ms: config.expired_retention.as_millis() as u64,
-        interval: config.janitor_interval,
-        clock,
-        metrics: metrics.clone(),
-    };
-    let janitor = supervise(
-        waypost_janitor::spec(),
-        metrics,
-        &background,
-        move || waypost_janitor::Keeper::new(seed.clone()),
-        waypost_janitor::routes,
-    )
-    .await;
-    Actors { links, keys, clicks, janitor }
-}
-
-impl Actors {
-    /// Stops in the order in which they need each other; the last clicks are delivered first.
-    async fn stop(&self) {
-        self.janitor.stop();
-        match self.clicks.call(Flush, FLUSH_TIMEOUT).await {
-            Ok(flushed) if flushed.waiting == 0 => {}
-            Ok(flushed) => tracing::error!(lost = flushed.waiting, "clicks could not be delivered before the stop"),
-            Err(error) => tracing::error!(%error, "the last clicks could not be delivered"),
-        }
-        self.clicks.stop();
-        if !self.links.drain(FLUSH_TIMEOUT).await {
-            tracing::warn!("some requests were still under way");
-        }
-        self.links.stop();
-        self.keys.stop();
-    }
 }

@@ -1,0 +1,126 @@
+//! The actors of a node: which threads they run on, what each is given, and the order in which they stop.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use actix::Arbiter;
+use waypost_click_counter::Journals;
+use waypost_consensus::{Groups, NodeIdentity};
+use waypost_protocol::ShardId;
+use waypost_protocol::messages::{ClickCounter, Flush, Janitor, KeyAllocator, LinkStore};
+use waypost_runtime::{ActorRef, supervise};
+use waypost_telemetry::Metrics;
+
+use super::clock;
+use crate::config::Config;
+
+/// How long the last clicks may take to reach the shards when the node stops.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How the node reaches its actors.
+pub(super) struct Actors {
+    pub(super) links: ActorRef<LinkStore>,
+    pub(super) keys: ActorRef<KeyAllocator>,
+    clicks: ActorRef<ClickCounter>,
+    janitor: ActorRef<Janitor>,
+}
+
+/// Starts the five services, each after those that it calls.
+pub(super) async fn start(
+    config: &Config,
+    groups: &Groups,
+    identity: NodeIdentity,
+    read_only: Arc<AtomicBool>,
+    journals: &Journals,
+    metrics: &Metrics,
+) -> Actors {
+    let shards = groups.founding().shards;
+    // Two threads of their own: what waits for the log or reads the disk must not hold up an HTTP worker.
+    let store_arbiter = Arbiter::new().handle();
+    let background = Arbiter::new().handle();
+
+    let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: identity.id };
+    let keys = supervise(
+        waypost_key_allocator::spec(),
+        metrics,
+        &background,
+        move || waypost_key_allocator::Allocator::new(seed.clone()),
+        waypost_key_allocator::routes,
+    )
+    .await;
+
+    let mut children = Vec::with_capacity(shards as usize);
+    for (index, group) in groups.shards().iter().enumerate() {
+        let seed = waypost_link_store::Seed {
+            shard: ShardId(index as u32),
+            group: group.clone(),
+            keys: keys.clone(),
+            read_only: read_only.clone(),
+            clock,
+        };
+        let child = supervise(
+            waypost_link_store::spec(config.shard_inflight_max),
+            metrics,
+            &store_arbiter,
+            move || waypost_link_store::LinkShard::new(seed.clone()),
+            waypost_link_store::routes,
+        );
+        children.push(child.await);
+    }
+    let links = ActorRef::sharded(children);
+
+    let seed = waypost_click_counter::Seed {
+        journals: journals.clone(),
+        links: links.clone(),
+        node: identity.id,
+        incarnation: identity.incarnation,
+        shards,
+        interval: config.clicks_interval,
+        metrics: metrics.clone(),
+    };
+    let clicks = supervise(
+        waypost_click_counter::spec(),
+        metrics,
+        &background,
+        move || waypost_click_counter::ClickCollector::new(seed.clone()),
+        waypost_click_counter::routes,
+    )
+    .await;
+
+    let seed = waypost_janitor::Seed {
+        links: links.clone(),
+        shards,
+        expired_retention_ms: config.expired_retention.as_millis() as u64,
+        interval: config.janitor_interval,
+        clock,
+        metrics: metrics.clone(),
+    };
+    let janitor = supervise(
+        waypost_janitor::spec(),
+        metrics,
+        &background,
+        move || waypost_janitor::Keeper::new(seed.clone()),
+        waypost_janitor::routes,
+    )
+    .await;
+    Actors { links, keys, clicks, janitor }
+}
+
+impl Actors {
+    /// Stops in the order in which they need each other; the last clicks are delivered first.
+    pub(super) async fn stop(&self) {
+        self.janitor.stop();
+        match self.clicks.call(Flush, FLUSH_TIMEOUT).await {
+            Ok(flushed) if flushed.waiting == 0 => {}
+            Ok(flushed) => tracing::error!(lost = flushed.waiting, "clicks could not be delivered before the stop"),
+            Err(error) => tracing::error!(%error, "the last clicks could not be delivered"),
+        }
+        self.clicks.stop();
+        if !self.links.drain(FLUSH_TIMEOUT).await {
+            tracing::warn!("some requests were still under way");
+        }
+        self.links.stop();
+        self.keys.stop();
+    }
+}
