@@ -218,7 +218,7 @@ fn assert_equal(machine: &ShardMachine, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_shard_is_what_its_commands_make_of_it_whatever_happens_in_between(steps in steps()) {

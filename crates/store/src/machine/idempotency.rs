@@ -15,7 +15,7 @@ use crate::{Batch, StoreError, Tree};
 /// How long a key is remembered, in milliseconds: a day.
 pub(super) const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// How many keys a shard remembers: about 6 MB in the worst case, a million keys on a node of 16 shards.
+/// How many keys a shard remembers: about 10 MB in the worst case, a million keys on a node of 16 shards.
 pub(super) const KEYS_MAX: usize = 65_536;
 
 const PREFIX: u8 = b'i';
@@ -34,11 +34,12 @@ pub(super) struct Remembered {
     pub(super) at: UnixMs,
 }
 
-/// Invariant: `order` and `keys` hold the same keys; the first of `order` are in `records`, the last `pending` are not.
+/// Invariant: `keys` holds the last of each key in `order`; the first of `order` are in `records`, the last `pending` are not.
+/// A key can be in `order` twice: its link was deleted, and the request that came again made another.
 #[derive(Debug, Default)]
 pub(super) struct Idempotency {
     keys: HashMap<IdempotencyKey, Remembered>,
-    order: VecDeque<IdempotencyKey>,
+    order: VecDeque<(IdempotencyKey, Remembered)>,
     records: VecDeque<(u32, usize)>,
     pending: usize,
     next_record: u32,
@@ -52,21 +53,22 @@ impl Idempotency {
     }
 
     pub(super) fn remember(&mut self, key: IdempotencyKey, what: Remembered) {
-        if self.keys.insert(key, what).is_none() {
-            self.order.push_back(key);
-            self.pending += 1;
-        }
+        self.keys.insert(key, what);
+        self.order.push_back((key, what));
+        self.pending += 1;
         self.forget(what.at);
     }
 
     /// Forgets what is too old at `now`, and what is too much.
     pub(super) fn forget(&mut self, now: UnixMs) {
-        while let Some(oldest) = self.order.front() {
-            let expired = self.keys.get(oldest).is_none_or(|what| what.at.0.saturating_add(WINDOW_MS) <= now.0);
+        while let Some((oldest, what)) = self.order.front() {
+            let expired = what.at.0.saturating_add(WINDOW_MS) <= now.0;
             if !expired && self.order.len() <= KEYS_MAX {
                 return;
             }
-            self.keys.remove(oldest);
+            if self.keys.get(oldest) == Some(what) {
+                self.keys.remove(oldest);
+            }
             self.order.pop_front();
             match self.records.front_mut() {
                 Some((record, left)) => {
@@ -91,8 +93,7 @@ impl Idempotency {
             batch.remove(&record_key(record));
         }
         let start = self.order.len() - self.pending;
-        let fresh: Vec<(IdempotencyKey, Remembered)> =
-            self.order.range(start..).filter_map(|key| Some((*key, *self.keys.get(key)?))).collect();
+        let fresh: Vec<(IdempotencyKey, Remembered)> = self.order.range(start..).copied().collect();
         for chunk in fresh.chunks(KEYS_PER_RECORD) {
             let key = record_key(self.next_record);
             batch.insert(&key, seal_record(tree, &key, &encode(&chunk.to_vec())));
@@ -115,7 +116,7 @@ impl Idempotency {
             idempotency.records.push_back((record, chunk.len()));
             for (key, what) in chunk {
                 idempotency.keys.insert(key, what);
-                idempotency.order.push_back(key);
+                idempotency.order.push_back((key, what));
             }
         }
         Ok(idempotency)

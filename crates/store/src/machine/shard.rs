@@ -174,7 +174,11 @@ impl ShardMachine {
                 return Ok(Outcome::IdempotencyMismatch);
             }
             if self.index.key_hash(known.slot) == Some(known.key_hash) {
-                return Ok(Outcome::Created(Box::new((*self.load(known.slot)?).clone())));
+                let link = self.load(known.slot)?;
+                // Another request may have made a link of the same alias since.
+                if link.created_at == known.at {
+                    return Ok(Outcome::Created(Box::new((*link).clone())));
+                }
             }
             // The link that it made was deleted since: the request makes a new one.
         }
