@@ -4,6 +4,7 @@
 //! its own thread; only a code that is not in the view becomes a message. Everything here is derived: a restart loses
 //! nothing but warmth.
 
+mod entry;
 mod view;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use waypost_protocol::messages::{GetLink, LinkStore, Redirector, Resolution, Res
 use waypost_protocol::{CallError, ServiceError};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
 
-pub use view::{Lookup, ReadView, Ready};
+pub use view::{Lookup, ReadView};
 
 /// How long the link store may take to answer a look-up.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -66,7 +67,7 @@ impl Handler<Ask<Resolve>> for Worker {
                 None => Resolution::Unknown,
                 Some(found) => {
                     let (target, valid_until) = (found.link.target, found.link.valid_until);
-                    seed.view.finish_fill(fill, key, &target, valid_until);
+                    seed.view.finish_fill(fill, &key, &target, valid_until);
                     Resolution::Found { target, valid_until }
                 }
             })

@@ -1,28 +1,18 @@
 //! The link cache and its concurrent read view.
 //!
 //! A hit takes one shared lock of one of many parts of the cache, which nobody holds for longer than an insertion, and
-//! copies a reference to a header value that was made when the link was cached. Bounded in bytes; what is seldom asked
-//! for goes first.
+//! copies a reference to the entry, whose text becomes the `Location` as it lies there. Bounded in bytes; what is seldom
+//! asked for goes first.
 
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_http::header::HeaderValue;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, Weighter};
 use waypost_protocol::{Domain, KeyHash, LinkKey, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
-/// A redirect that is ready to be sent.
-#[derive(Debug, Clone)]
-pub struct Ready {
-    /// The `Location`, shared with the cache.
-    pub location: HeaderValue,
-    /// By what its visits are counted.
-    pub link: KeyHash,
-    /// From when on it answers `410`; `UnixMs(u64::MAX)` = never.
-    until: UnixMs,
-}
+use crate::entry::{ENTRY_BYTES, Entry, KeyRef};
 
 /// What the view knows of a code.
 #[derive(Debug, Clone)]
@@ -39,12 +29,10 @@ pub enum Lookup {
 /// look-up now and then, never a wrong answer.
 const EPOCHS: usize = 1024;
 
-/// What an entry costs beside its key and target: the cache's own bookkeeping, the header value, two allocations.
-const ENTRY_BYTES: u64 = 200;
-
 /// The cache, shared by all workers and by whoever changes links.
 pub struct ReadView {
-    cache: Cache<LinkKey, Ready, Bytes>,
+    /// Key and value are the same entry.
+    cache: Cache<Entry, Entry, Bytes>,
     epochs: Box<[AtomicU64]>,
     bytes: Gauge,
     entries: Gauge,
@@ -61,30 +49,9 @@ pub struct Fill {
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<LinkKey, Ready> for Bytes {
-    fn weight(&self, key: &LinkKey, value: &Ready) -> u64 {
-        // A code of up to 24 bytes lies inside the key.
-        let code = key.code.as_bytes().len();
-        ENTRY_BYTES + if code > 24 { code as u64 } else { 0 } + value.location.len() as u64
-    }
-}
-
-/// A key that borrows its code from the request.
-struct KeyRef<'a> {
-    domain: Domain,
-    code: &'a str,
-}
-
-impl Hash for KeyRef<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.domain.hash(state);
-        self.code.hash(state);
-    }
-}
-
-impl Equivalent<LinkKey> for KeyRef<'_> {
-    fn equivalent(&self, key: &LinkKey) -> bool {
-        self.domain == key.domain && self.code == key.code.as_str()
+impl Weighter<Entry, Entry> for Bytes {
+    fn weight(&self, _: &Entry, entry: &Entry) -> u64 {
+        entry.bytes()
     }
 }
 
@@ -103,11 +70,12 @@ impl ReadView {
 
     /// What is known of a code, at `now`.
     pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs) -> Lookup {
-        match self.cache.get(&KeyRef { domain, code }) {
-            None => Lookup::Miss,
-            Some(ready) if ready.until <= now => Lookup::Expired,
-            Some(ready) => Lookup::Redirect(ready.location, ready.link),
+        let Some(entry) = self.cache.get(&KeyRef { domain, code: code.as_bytes() }) else { return Lookup::Miss };
+        if entry.until() <= now {
+            return Lookup::Expired;
         }
+        let link = entry.link();
+        entry.location().map_or(Lookup::Miss, |location| Lookup::Redirect(location, link))
     }
 
     /// Begins a look-up of a key whose answer is to be cached.
@@ -117,17 +85,16 @@ impl ReadView {
     }
 
     /// Caches the answer, unless the key may have been changed since the look-up began.
-    pub fn finish_fill(&self, fill: Fill, key: LinkKey, target: &Target, until: Option<UnixMs>) {
+    pub fn finish_fill(&self, fill: Fill, key: &LinkKey, target: &Target, until: Option<UnixMs>) {
         let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
-        let Ok(location) = HeaderValue::from_str(target.as_str()) else { return };
         if !unchanged() {
             return;
         }
-        let ready = Ready { location, link: key.hash(), until: until.unwrap_or(UnixMs(u64::MAX)) };
-        self.cache.insert(key.clone(), ready);
+        let entry = Entry::new(key, target, until);
+        self.cache.insert(entry.clone(), entry);
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
-            self.cache.remove(&key);
+            self.cache.remove(&KeyRef::from(key));
         }
     }
 
@@ -136,7 +103,7 @@ impl ReadView {
         match key {
             Some(key) => {
                 self.epochs[stripe(key)].fetch_add(1, Ordering::AcqRel);
-                if self.cache.remove(key).is_some() {
+                if self.cache.remove(&KeyRef::from(key)).is_some() {
                     self.evicted.inc();
                 }
             }
@@ -186,7 +153,7 @@ mod tests {
 
     fn fill(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>) {
         let fill = view.begin_fill(&key(code));
-        view.finish_fill(fill, key(code), &target(url), until);
+        view.finish_fill(fill, &key(code), &target(url), until);
     }
 
     fn lookup(view: &ReadView, code: &str) -> Lookup {
@@ -209,7 +176,7 @@ mod tests {
         let view = ReadView::new(1 << 20, &Metrics::new());
         let begun = view.begin_fill(&key("abc"));
         view.invalidate(Some(&key("abc")));
-        view.finish_fill(begun, key("abc"), &target("https://example.com/old"), None);
+        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None);
         assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
     }
 

@@ -1,0 +1,116 @@
+//! A link in the cache: one allocation that holds all that the answer needs.
+//!
+//! Millions of these are resident, so bytes count: an entry is one counted pointer to its head, its target and its code.
+
+use std::hash::{Hash, Hasher};
+
+use actix_http::header::HeaderValue;
+use bytes::Bytes;
+use quick_cache::Equivalent;
+use triomphe::ThinArc;
+use waypost_protocol::{Domain, KeyHash, LinkKey, Target, UnixMs};
+
+/// What an entry takes beside its text: the counted head (48 bytes), the cache's slot (32) and table (about 10), and what
+/// the allocator rounds up.
+pub(crate) const ENTRY_BYTES: u64 = 96;
+
+struct Head {
+    link: KeyHash,
+    /// `u64::MAX` = never.
+    until: UnixMs,
+    domain: Domain,
+    target_bytes: u32,
+}
+
+/// A cached link: the target's text, then the code's. Equal and hashed as its key is.
+#[derive(Clone)]
+pub(crate) struct Entry(ThinArc<Head, u8>);
+
+impl Entry {
+    pub(crate) fn new(key: &LinkKey, target: &Target, until: Option<UnixMs>) -> Self {
+        let (target, code) = (target.as_str().as_bytes(), key.code.as_bytes());
+        let head = Head {
+            link: key.hash(),
+            until: until.unwrap_or(UnixMs(u64::MAX)),
+            domain: key.domain,
+            target_bytes: target.len() as u32,
+        };
+        let text: Vec<u8> = [target, code].concat();
+        Self(ThinArc::from_header_and_slice(head, &text))
+    }
+
+    /// By what its visits are counted.
+    pub(crate) fn link(&self) -> KeyHash {
+        self.0.header.header.link
+    }
+
+    /// From this moment on it has expired.
+    pub(crate) fn until(&self) -> UnixMs {
+        self.0.header.header.until
+    }
+
+    /// What it takes, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        ENTRY_BYTES + self.0.slice.len() as u64
+    }
+
+    /// The `Location`: shares the entry's text, and keeps it alive, also after the cache dropped it.
+    pub(crate) fn location(self) -> Option<HeaderValue> {
+        // The only way into a header value without unsafe code looks at each byte once more: some nanoseconds.
+        HeaderValue::from_maybe_shared(Bytes::from_owner(Location(self))).ok()
+    }
+
+    fn text(&self) -> (&[u8], &[u8]) {
+        self.0.slice.split_at(self.0.header.header.target_bytes as usize)
+    }
+
+    fn code(&self) -> &[u8] {
+        self.text().1
+    }
+
+    fn domain(&self) -> Domain {
+        self.0.header.header.domain
+    }
+}
+
+/// An entry, seen as its target.
+struct Location(Entry);
+
+impl AsRef<[u8]> for Location {
+    fn as_ref(&self) -> &[u8] {
+        self.0.text().0
+    }
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        KeyRef { domain: self.domain(), code: self.code() }.hash(state);
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.domain() == other.domain() && self.code() == other.code()
+    }
+}
+
+impl Eq for Entry {}
+
+/// A key that borrows its code from the request.
+#[derive(Hash)]
+pub(crate) struct KeyRef<'a> {
+    pub(crate) domain: Domain,
+    pub(crate) code: &'a [u8],
+}
+
+impl<'a> From<&'a LinkKey> for KeyRef<'a> {
+    fn from(key: &'a LinkKey) -> Self {
+        Self { domain: key.domain, code: key.code.as_bytes() }
+    }
+}
+
+impl Equivalent<Entry> for KeyRef<'_> {
+    fn equivalent(&self, entry: &Entry) -> bool {
+        self.code == entry.code() && self.domain == entry.domain()
+    }
+}
