@@ -51,7 +51,7 @@ async fn a_torn_table_snapshot_is_mended_at_the_start() {
 }
 
 #[tokio::test]
-async fn flipped_bytes_are_reported_or_refused_and_never_served() {
+async fn after_a_flipped_byte_a_node_is_refused_or_has_every_link() {
     let (dir, node, links) = filled().await;
     let path = file(&node, "db");
     let sound = std::fs::read(&path).unwrap();
@@ -66,6 +66,7 @@ async fn flipped_bytes_are_reported_or_refused_and_never_served() {
         damaged[place + 3] ^= 0x20;
         let copy = dir.path().join(format!("copy-{place}"));
         std::fs::create_dir_all(copy.join("store")).unwrap();
+        std::fs::copy(node.data_dir().join("committed"), copy.join("committed")).unwrap();
         for entry in std::fs::read_dir(node.data_dir().join("store")).unwrap().flatten() {
             if entry.file_type().unwrap().is_file() {
                 std::fs::copy(entry.path(), copy.join("store").join(entry.file_name())).unwrap();
@@ -77,9 +78,8 @@ async fn flipped_bytes_are_reported_or_refused_and_never_served() {
             Ok(node) => {
                 let client = node.client();
                 for (code, url) in &links {
-                    if let Some(target) = client.follow(code).await.unwrap() {
-                        assert_eq!(&target, url, "a damaged target was served");
-                    }
+                    // The byte may lie in a page that is not read any more.
+                    assert_eq!(client.follow(code).await.unwrap().as_ref(), Some(url), "place {place}");
                 }
             }
             Err(error) => {
@@ -88,5 +88,5 @@ async fn flipped_bytes_are_reported_or_refused_and_never_served() {
             }
         }
     }
-    println!("{refused} damaged copies were refused; the others served only right targets");
+    assert!(refused > 0, "at least the places in the log that is read at the start are noticed");
 }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 use waypost_telemetry::{Counter, Histogram, Metrics};
 
 use crate::db::Failure;
+use crate::witness::Witness;
 
 type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
 
@@ -36,6 +38,7 @@ pub(crate) struct CommitThread {
     pub(crate) file: File,
     pub(crate) failure: Arc<Failure>,
     pub(crate) delay: Duration,
+    witness: Witness,
     seconds: Histogram,
     waiters: Histogram,
     commits: Counter,
@@ -47,14 +50,16 @@ impl CommitThread {
         file: File,
         failure: Arc<Failure>,
         delay: Duration,
+        witness: Witness,
         metrics: &Metrics,
     ) -> io::Result<(CommitHandle, JoinHandle<()>)> {
         let (queue, waiting) = channel();
-        let thread = Self {
+        let mut thread = Self {
             db,
             file,
             failure,
             delay,
+            witness,
             seconds: metrics.histogram("waypost_commit_seconds", "Time of one flush and sync", SECONDS),
             waiters: metrics.histogram("waypost_commit_waiters", "Who shared one flush and sync", WAITERS),
             commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
@@ -63,7 +68,7 @@ impl CommitThread {
         Ok((CommitHandle { queue }, handle))
     }
 
-    fn run(&self, waiting: &Receiver<Waiter>) {
+    fn run(&mut self, waiting: &Receiver<Waiter>) {
         while let Ok(first) = waiting.recv() {
             let mut waiters = vec![first];
             waiters.extend(waiting.try_iter());
@@ -81,16 +86,22 @@ impl CommitThread {
         }
     }
 
-    fn commit(&self) -> Result<(), String> {
+    fn commit(&mut self) -> Result<(), String> {
         if let Some(why) = self.failure.get() {
             return Err(why);
         }
-        let result = self.db.flush().map_err(|error| error.to_string()).and_then(|_| {
-            if !self.delay.is_zero() {
-                std::thread::sleep(self.delay);
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.witness.count().and_then(|()| self.db.flush())));
+        let result = match flushed {
+            Err(_panic) => Err("the database panicked while flushing".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(_)) => {
+                if !self.delay.is_zero() {
+                    std::thread::sleep(self.delay);
+                }
+                self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
             }
-            self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
-        });
+        };
+        let result = result.and_then(|()| self.witness.note().map_err(|error| format!("noting the commit: {error}")));
         result.map_err(|why| self.failure.set(why))
     }
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
+use crate::witness::Witness;
 use crate::{StoreError, mend};
 
 /// The largest value. sled moves a page above a quarter of a segment into a file of its own, which it never syncs; a page
@@ -104,6 +105,7 @@ impl Db {
             }
             other => other?,
         };
+        let witness = Witness::open(data_dir, &db)?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
         // A relative directory of one part has the empty path as its parent, which stands for the current directory.
@@ -115,7 +117,8 @@ impl Db {
         let failure = Arc::new(Failure::default());
         let failed = metrics.gauge("waypost_store_failed", "1 after a write or sync has failed");
         let _ = failure.gauge.set(failed);
-        let (commit, thread) = CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, metrics)?;
+        let (commit, thread) =
+            CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, witness, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
         Ok(Self { db, dir, commit, thread: Arc::new(Mutex::new(Some(thread))), failure, bytes })
     }

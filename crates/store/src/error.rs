@@ -20,6 +20,20 @@ pub enum StoreError {
         /// How it is damaged.
         detail: String,
     },
+    /// The database is not all that had been committed.
+    #[error(
+        "the database has lost writes: it had {noted} commits and has {found}. A damaged disk or a half-restored copy does \
+         this. Restore the whole data directory from a backup, or, to go on with what is left, remove {}",
+        path.display()
+    )]
+    Lost {
+        /// The note of commits.
+        path: PathBuf,
+        /// How many were noted.
+        noted: u64,
+        /// How many the database has.
+        found: u64,
+    },
     /// A record of a version that this program does not know.
     #[error("{what} has format version {version}, which this version of waypost does not know")]
     UnknownVersion {

@@ -10,6 +10,7 @@ mod log;
 pub mod machine;
 mod mend;
 mod space;
+mod witness;
 
 pub use commit::CommitHandle;
 pub use db::{Batch, Db, DbOptions, Tree, VALUE_BYTES_MAX, Value};

@@ -1,0 +1,83 @@
+//! The witness: how many commits the database has had, noted outside it.
+//!
+//! sled takes a damaged message for the torn end of its log and goes on without what came after it, so a flipped byte
+//! would silently undo acknowledged writes. The commit thread therefore counts commits in a record of the database itself,
+//! and after each sync notes the count here, in a file of its own. A database that opens with a lower count than was noted
+//! has lost something, and is refused.
+//!
+//! The note is not synced with each commit: it may lag behind the database (after a power cut), and never leads it.
+//!
+//! ```text
+//! file `<data_dir>/committed` = count u64 LE · count u64 LE, all bits inverted
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::StoreError;
+
+const NAME: &str = "committed";
+const TREE: &str = "commits";
+const KEY: &[u8] = b"n";
+
+pub(crate) struct Witness {
+    tree: sled::Tree,
+    file: File,
+    count: u64,
+}
+
+impl Witness {
+    /// Compares what was noted with what the database has.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when the database has had more commits than it knows of.
+    pub(crate) fn open(data_dir: &Path, db: &sled::Db) -> Result<Self, StoreError> {
+        let path = data_dir.join(NAME);
+        let tree = db.open_tree(TREE)?;
+        let count = tree.get(KEY)?.and_then(|value| value.as_ref().try_into().ok()).map_or(0, u64::from_le_bytes);
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        match read(&mut file)? {
+            Some(noted) if noted > count => return Err(StoreError::Lost { path, noted, found: count }),
+            Some(_) => {}
+            None => {
+                if count > 0 {
+                    tracing::warn!(path = %path.display(), "the note of commits is missing or torn; made anew");
+                }
+                note(&file, count)?;
+                file.sync_all()?;
+            }
+        }
+        Ok(Self { tree, file, count })
+    }
+
+    /// To be called before the flush of a commit.
+    pub(crate) fn count(&mut self) -> sled::Result<()> {
+        self.count += 1;
+        self.tree.insert(KEY, &self.count.to_le_bytes()).map(|_| ())
+    }
+
+    /// To be called after its sync.
+    pub(crate) fn note(&self) -> io::Result<()> {
+        note(&self.file, self.count)
+    }
+}
+
+fn note(file: &File, count: u64) -> io::Result<()> {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&count.to_le_bytes());
+    bytes[8..].copy_from_slice(&(!count).to_le_bytes());
+    file.write_all_at(&bytes, 0)
+}
+
+fn read(file: &mut File) -> io::Result<Option<u64>> {
+    let mut bytes = [0; 16];
+    match file.read_exact(&mut bytes) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let number = |from: usize| bytes[from..from + 8].try_into().map_or(0, u64::from_le_bytes);
+    let (count, inverted) = (number(0), number(8));
+    Ok((count == !inverted).then_some(count))
+}
