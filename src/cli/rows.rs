@@ -49,13 +49,36 @@ fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
                 Err(error) => return Some(Err(error.to_string())),
             }
             line += 1;
-            let text = String::from_utf8_lossy(&bytes);
+            if bytes.len() as u64 == LINE_BYTES_MAX && !bytes.ends_with(b"\n") {
+                return Some(match skip_line(&mut input) {
+                    Ok(()) => Err(format!("line {line} is longer than {LINE_BYTES_MAX} bytes, which no URL is")),
+                    Err(error) => Err(error.to_string()),
+                });
+            }
+            let Ok(text) = std::str::from_utf8(&bytes) else {
+                return Some(Err(format!("line {line} is not UTF-8; save the file as UTF-8, or escape the URL")));
+            };
             let url = text.trim_end_matches(['\n', '\r']).trim_matches(' ');
             if !url.is_empty() && !url.starts_with('#') {
                 return Some(Ok(Row { line, url: url.to_owned(), slug: None, valid_until: None }));
             }
         }
     })
+}
+
+/// Reads to the end of a line, in pieces.
+fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let (length, ended) = match buffer.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (at + 1, true),
+            None => (buffer.len(), buffer.is_empty()),
+        };
+        input.consume(length);
+        if ended {
+            return Ok(());
+        }
+    }
 }
 
 fn csv_rows<R: BufRead + 'static>(input: R, delimiter: u8) -> Result<Box<dyn Iterator<Item = RowResult>>, String> {
@@ -113,6 +136,19 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn bad_bytes_and_endless_lines_are_refused_one_by_one() {
+        let mut text = b"https://a.example/caf\xe9\nhttps://b.example/\n".to_vec();
+        text.extend(vec![b'x'; 3 * LINE_BYTES_MAX as usize]);
+        text.extend(b"\nhttps://c.example/\n");
+        let rows: Vec<RowResult> = read(std::io::Cursor::new(text)).unwrap().collect();
+        assert!(rows[0].as_ref().unwrap_err().contains("line 1 is not UTF-8"));
+        assert_eq!(rows[1].as_ref().unwrap(), &row(2, "https://b.example/", None));
+        assert!(rows[2].as_ref().unwrap_err().contains("line 3 is longer"));
+        assert_eq!(rows[3].as_ref().unwrap(), &row(4, "https://c.example/", None));
+        assert_eq!(rows.len(), 4);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Resul
     let known = variables();
     let mut table = as_table(&raw);
     for (variable, text) in environment.iter().filter(|(variable, _)| variable.starts_with(PREFIX)) {
-        if OTHERS.contains(&variable.as_str()) {
+        if OTHERS.contains(&variable.as_str()) || is_service_link(variable, text) {
             continue;
         }
         let invalid = |message: String| ConfigError::Invalid { place: variable.clone(), message };
@@ -47,6 +47,18 @@ pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Resul
         place: "the environment".to_owned(),
         message: error.message().to_owned(),
     })
+}
+
+/// Kubernetes gives each container variables like `WAYPOST_PORT=tcp://10.0.0.7:80` for a Service that is named waypost.
+fn is_service_link(variable: &str, text: &str) -> bool {
+    let Some((_, end)) = variable.split_once("_SERVICE_").or_else(|| variable.split_once("_PORT")) else {
+        return false;
+    };
+    let link = end.is_empty()
+        || end.starts_with("HOST")
+        || end.starts_with("PORT")
+        || end.starts_with('_') && (end.contains("_TCP") || end.contains("_UDP"));
+    link && (variable.contains("_SERVICE_") || end.starts_with('_') || text.contains("://"))
 }
 
 fn as_table(raw: &Raw) -> Table {

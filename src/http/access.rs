@@ -3,7 +3,8 @@
 //! Without a key, changes are open only to this machine. With one, or on any other address, a request has to carry it.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use url::{Host, Url};
 use waypost_protocol::digest::KeyDigest;
 
 use super::problem::Problem;
@@ -51,15 +52,39 @@ impl Access {
                 "the request came through a proxy and no admin key is set; start the server with WAYPOST_ADMIN_KEY",
             ));
         }
-        // A page in a browser on this machine must not be able to create links behind its user's back.
-        if let Some(origin) = request.headers().get(ORIGIN) {
-            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-            let same = origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, o)| o == host);
-            if !same {
-                return Err(Problem::forbidden("a page of another origin may not change links on an open server"));
-            }
+        // A page in a browser on this machine must not be able to create links behind its user's back: not across origins,
+        // and not under a name of its own that it has pointed at this machine.
+        let text = |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+        if text(HOST).is_some_and(|host| !is_this_machine(host)) {
+            return Err(Problem::forbidden(
+                "an open server changes links only for requests to localhost or 127.0.0.1; use that address, or start the \
+                 server with WAYPOST_ADMIN_KEY",
+            ));
+        }
+        let foreign = text(ORIGIN).is_some_and(|origin| {
+            origin.split_once("://").is_none_or(|(_, host)| !is_this_machine(host) || Some(host) != text(HOST))
+        });
+        let site = text(HeaderName::from_static("sec-fetch-site"));
+        if foreign || site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
+            return Err(Problem::forbidden("a page of another origin may not change links on an open server"));
         }
         Ok(())
+    }
+}
+
+/// Whether a `Host` names this machine from its own point of view.
+fn is_this_machine(host: &str) -> bool {
+    let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
+    is_loopback(&url)
+}
+
+/// Whether a URL's host is a loopback address or `localhost`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.trim_end_matches('.') == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
     }
 }
 

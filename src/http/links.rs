@@ -4,10 +4,11 @@ use actix_web::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Deserializer, Serialize};
 use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkView};
-use waypost_protocol::{CallError, Code, Link, LinkKey, Target};
+use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Target};
 
 use super::link_json::{LinkJson, format_time, parse_time};
 use super::problem::Problem;
+use super::shorten;
 use super::state::WorkerState;
 
 fn key_of(path: &str) -> Result<LinkKey, Problem> {
@@ -21,7 +22,7 @@ async fn get_link(worker: &WorkerState, path: &str) -> Result<LinkView, Problem>
 }
 
 fn etag(link: &Link) -> String {
-    format!("\"{}\"", link.version)
+    format!("\"{}\"", link.link_version())
 }
 
 fn describe(request: &HttpRequest, worker: &WorkerState, link: &Link) -> HttpResponse {
@@ -46,18 +47,38 @@ pub(super) async fn get(
     Ok(describe(&request, &worker, &found.link))
 }
 
-/// The versions that an `If-Match` names; `None` = any.
-fn if_match(request: &HttpRequest) -> Result<Option<u32>, Problem> {
-    let Some(value) = request.headers().get(IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
+/// What a change is guarded by.
+enum Guard {
+    /// Nothing: any state will do.
+    None,
+    /// One of these states. Tags that were never ours are left out: they match nothing.
+    Any(Vec<LinkVersion>),
+}
+
+fn guard(request: &HttpRequest) -> Guard {
+    let values: Vec<&str> =
+        request.headers().get_all(IF_MATCH).map(|value| value.to_str().unwrap_or_default()).collect();
+    let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim).peekable();
+    if tags.peek().is_none() || tags.clone().any(|tag| tag == "*") {
+        return Guard::None;
     }
-    text.strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'))
-        .and_then(|version| version.parse().ok())
-        .map(Some)
-        .ok_or_else(|| Problem::malformed("If-Match has to be the ETag of the link, like \"3\", or *"))
+    Guard::Any(tags.filter_map(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()).collect())
+}
+
+/// The state that the change has to find; `None` = any.
+async fn guarded(request: &HttpRequest, worker: &WorkerState, path: &str) -> Result<Option<LinkVersion>, Problem> {
+    match guard(request) {
+        Guard::None => Ok(None),
+        Guard::Any(versions) => match versions[..] {
+            [version] => Ok(Some(version)),
+            // None or several: the state now decides which is meant, and the change then guards that.
+            _ => {
+                let current = get_link(worker, path).await?.link.link_version();
+                let named = versions.contains(&current).then_some(current);
+                named.map(Some).ok_or_else(|| Problem::precondition_failed(current))
+            }
+        },
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,9 +103,7 @@ pub(super) async fn patch(
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
     node.access.check(&request)?;
-    let if_version = if_match(&request)?;
-    let edit: Edit = serde_json::from_slice(&body)
-        .map_err(|error| Problem::malformed(format!("the JSON body cannot be used: {error}")))?;
+    let edit: Edit = shorten::parse_json_only(&request, &body)?;
     if edit.long_url.is_none() && edit.valid_until.is_none() {
         return Err(Problem::malformed("nothing to change: send longUrl, validUntil, or both"));
     }
@@ -97,6 +116,7 @@ pub(super) async fn patch(
     let valid_until =
         edit.valid_until.map(|until| until.map(|text| parse_time(&text, (node.clock)())).transpose()).transpose()?;
     node.writable().map_err(CallError::from)?;
+    let if_version = guarded(&request, &worker, &path).await?;
     let key = key_of(&path)?;
     let message = EditLink { shard: key.shard(node.shards), key, if_version, target, valid_until };
     match node.links.call(message, node.timeout).await? {
@@ -114,7 +134,7 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
     node.access.check(&request)?;
-    let if_version = if_match(&request)?;
+    let if_version = guarded(&request, &worker, &path).await?;
     node.writable().map_err(CallError::from)?;
     let key = key_of(&path)?;
     let message = DeleteLink { shard: key.shard(node.shards), key, if_version };

@@ -21,7 +21,7 @@ mod server;
 mod shorten;
 mod state;
 
-pub use access::{Access, KEY_PREFIX};
+pub use access::{Access, KEY_PREFIX, is_loopback};
 pub use admin::admin_server;
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;

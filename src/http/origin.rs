@@ -38,11 +38,13 @@ impl PublicAddress {
     /// The hosts that are this server: a link that leads there would be a loop.
     pub(super) fn own_hosts(&self, request: &HttpRequest) -> Vec<OwnHost> {
         let listener = Url::parse(&format!("http://{}/", self.listener)).ok();
-        [self.configured.clone(), requested(request), listener]
-            .into_iter()
-            .flatten()
-            .filter_map(|url| OwnHost::of_url(&url))
-            .collect()
+        let named = [self.configured.clone(), requested(request), listener];
+        let mut own: Vec<OwnHost> = named.into_iter().flatten().filter_map(|url| OwnHost::of_url(&url)).collect();
+        let address = self.listener.ip();
+        if address.is_loopback() || address.is_unspecified() {
+            own.push(OwnHost::Loopback { port: self.listener.port() });
+        }
+        own
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
-use waypost_protocol::{CallError, CodeError, ServiceError, TargetError};
+use waypost_protocol::{CallError, CodeError, LinkVersion, ServiceError, TargetError};
 
 /// A problem: what went wrong, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,13 +103,23 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "no route has this path")
     }
 
-    /// The path exists, but not for this method.
-    pub fn method_not_allowed() -> Self {
+    /// The path exists, but only for the methods in `allow`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
             "The method is not allowed",
-            "this path does not answer this method",
+            format!("this path answers {allow}"),
+        )
+    }
+
+    /// The body did not arrive in time.
+    pub fn body_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            "the rest of the body did not come; nothing was changed",
         )
     }
 
@@ -144,7 +154,7 @@ impl Problem {
     }
 
     /// The link was changed since the caller read it.
-    pub fn precondition_failed(current: u32) -> Self {
+    pub fn precondition_failed(current: LinkVersion) -> Self {
         Self::new(
             StatusCode::PRECONDITION_FAILED,
             "version-mismatch",

@@ -3,6 +3,8 @@
 //! Plain requests for a cached link are answered by the front service (`front.rs`) without the actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor cannot tell the ways apart.
 
+use std::sync::atomic::Ordering;
+
 use actix_http::body::BoxBody;
 use actix_http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use actix_http::{Response, StatusCode};
@@ -47,6 +49,9 @@ pub(super) async fn visit(
 }
 
 async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderValue), Problem> {
+    if worker.node.closed.load(Ordering::SeqCst) {
+        return Err(Problem::not_ready("the server is stopping"));
+    }
     let Some(code) = Code::from_path(path) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
     match worker.node.view.lookup(Domain::default(), code.as_str(), now) {

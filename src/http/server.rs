@@ -11,6 +11,7 @@ use actix_server::Server;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::error::{InternalError, PathError};
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{App, guard, web};
 use waypost_click_counter::Journals;
 use waypost_redirector::{Seed, Worker};
@@ -38,7 +39,7 @@ pub struct PublicServer {
     pub connections_max: usize,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
-    /// How long a client may take to send its request's head.
+    /// How long a client may take to send its request's head, and then its body.
     pub client_timeout: Duration,
 }
 
@@ -62,7 +63,7 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
                     let parts = parts.clone();
                     async move {
                         let worker = web::Data::new(worker(&parts).await);
-                        let app = map_config(app(worker.clone()), |_: ()| AppConfig::default());
+                        let app = map_config(app(worker.clone(), parts.client_timeout), |_: ()| AppConfig::default());
                         let app = app.into_factory().new_service(()).await?;
                         Ok::<_, ()>(Front { worker, app: Rc::new(app) })
                     }
@@ -88,8 +89,10 @@ async fn worker(parts: &PublicServer) -> WorkerState {
     WorkerState { node, redirector, journal: parts.journals.open(), metrics: WorkerMetrics::new(&parts.metrics) }
 }
 
+/// `body_time` is how long the body of a request may take to arrive.
 fn app(
     worker: web::Data<WorkerState>,
+    body_time: Duration,
 ) -> App<
     impl ServiceFactory<
         actix_web::dev::ServiceRequest,
@@ -102,6 +105,7 @@ fn app(
     let node = worker.node.clone();
     let counted = node.clone();
     let body_max = node.body_max_bytes;
+    let whole = body_time + node.timeout;
     let metrics = worker.metrics.clone();
     let head_or_get = || guard::Any(guard::Get()).or(guard::Head());
     App::new()
@@ -116,9 +120,15 @@ fn app(
             let (metrics, open) = (metrics.clone(), OpenRequest::begin(counted.clone()));
             let answer = service.call(request);
             async move {
-                let mut response = match answer.await {
-                    Ok(response) => response,
-                    Err(error) => return Err(problem_of(error, body_max)),
+                let mut response = match tokio::time::timeout(whole, answer).await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(error)) => return Err(problem_of(error, body_max)),
+                    // The handlers end by themselves within their share: it was the body that did not come.
+                    Err(_) => {
+                        let mut response = Problem::body_timeout().response();
+                        response.head_mut().set_connection_type(ConnectionType::Close);
+                        return Err(InternalError::from_response("the body did not come", response).into());
+                    }
                 };
                 metrics.request(response.request().match_pattern().as_deref(), response.status(), started);
                 if open.node.draining() {
@@ -127,18 +137,18 @@ fn app(
                 Ok(response)
             }
         })
-        .service(route("/shorten").route(web::post().to(shorten::shorten)))
-        .service(route("/generate-key").route(web::get().to(keys::generate)))
-        .service(route("/analytics/{code}").route(web::get().to(links::analytics)))
+        .service(route("/shorten", "POST").route(web::post().to(shorten::shorten)))
+        .service(route("/generate-key", "GET").route(web::get().to(keys::generate)))
+        .service(route("/analytics/{code}", "GET").route(web::get().to(links::analytics)))
         .service(
-            route("/api/v1/links/{code}")
+            route("/api/v1/links/{code}", "GET, PATCH, DELETE")
                 .route(web::get().to(links::get))
                 .route(web::patch().to(links::patch))
                 .route(web::delete().to(links::delete)),
         )
-        .service(route("/health/live").route(web::route().guard(head_or_get()).to(health::live)))
-        .service(route("/health/ready").route(web::route().guard(head_or_get()).to(health::ready)))
-        .service(route("/{code}").route(web::route().guard(head_or_get()).to(redirect::visit)))
+        .service(route("/health/live", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::live)))
+        .service(route("/health/ready", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::ready)))
+        .service(route("/{code}", "GET, HEAD").route(web::route().guard(head_or_get()).to(redirect::visit)))
         .default_service(web::to(|| async { Problem::not_found().response() }))
 }
 
@@ -149,7 +159,7 @@ struct OpenRequest {
 
 impl OpenRequest {
     fn begin(node: Arc<NodeState>) -> Self {
-        node.open_requests.fetch_add(1, Ordering::Relaxed);
+        node.open_requests.fetch_add(1, Ordering::SeqCst);
         Self { node }
     }
 }
@@ -161,8 +171,12 @@ impl Drop for OpenRequest {
 }
 
 /// A path that answers other methods than its own with a problem document.
-fn route(path: &str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(|| async { Problem::method_not_allowed().response() }))
+fn route(path: &str, allow: &'static str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        let mut response = Problem::method_not_allowed(allow).response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        response
+    }))
 }
 
 /// Errors that actix-web makes itself (a body that is too long, a broken upload) as problem documents.

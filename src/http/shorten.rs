@@ -3,6 +3,7 @@
 use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use waypost_protocol::digest::{IdempotencyKey, fingerprint};
 use waypost_protocol::messages::{CreateLink, Created};
 use waypost_protocol::{Code, Target};
@@ -86,23 +87,41 @@ fn idempotency_key(request: &HttpRequest, owner: u32) -> Result<Option<Idempoten
     }
 }
 
+/// The content type without its parameters, in lower case.
+fn essence(request: &HttpRequest) -> Option<String> {
+    let content_type = request.headers().get(CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence.ends_with("+json")
+}
+
 fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
-    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let essence = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     let looks_like_json = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    match essence.as_deref() {
-        Some("application/json") => parse_json(body),
+    match essence(request).as_deref() {
+        Some(json) if is_json(json) => parse_json(body),
         Some("text/plain") => parse_text(body),
         None if looks_like_json() => parse_json(body),
         None => parse_text(body),
-        Some(other) if other.ends_with("+json") => parse_json(body),
         Some(other) => Err(Problem::unsupported_media_type(format!(
             "\"{other}\" is not read here; send application/json, or text/plain with just the URL"
         ))),
     }
 }
 
-fn parse_json(body: &[u8]) -> Result<Body, Problem> {
+/// The JSON body of a route that reads nothing else.
+pub(super) fn parse_json_only<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, Problem> {
+    match essence(request).as_deref() {
+        None => parse_json(body),
+        Some(json) if is_json(json) => parse_json(body),
+        Some(other) => {
+            Err(Problem::unsupported_media_type(format!("\"{other}\" is not read here; send application/json")))
+        }
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the JSON body cannot be used: {error}")))
 }
 

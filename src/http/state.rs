@@ -41,6 +41,8 @@ pub struct NodeState {
     pub read_only: Arc<AtomicBool>,
     /// Set when the node begins to stop: every further answer closes its connection.
     pub draining: AtomicBool,
+    /// Set when the last visits have been counted: no redirect is answered any more.
+    pub closed: AtomicBool,
     /// Requests that the `App` is answering. The front service answers at once, so it has none.
     pub open_requests: AtomicUsize,
     /// The clock.

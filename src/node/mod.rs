@@ -74,7 +74,6 @@ pub fn clock() -> UnixMs {
 /// # Errors
 /// When it is damaged, in use, or the disk fails.
 pub fn open_store(config: &Config, metrics: &Metrics) -> Result<Db, NodeError> {
-    std::fs::create_dir_all(&config.node.data_dir)?;
     let options = DbOptions { cache_bytes: config.store_cache_bytes, commit_delay: config.commit_delay };
     Ok(Db::open(&config.node.data_dir, &options, metrics)?)
 }
@@ -124,7 +123,9 @@ pub async fn run(
         let view = view.clone();
         group.configure(|machine| machine.on_change(Arc::new(move |key| view.invalidate(key))));
     }
-    let access = access(&config, public_address.ip().is_loopback(), &groups).await?;
+    // A public URL elsewhere says that something passes requests on to a listener on loopback.
+    let local = public_address.ip().is_loopback() && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
+    let access = access(&config, local, &groups).await?;
     let journals = Journals::new(config.journal_records, &metrics);
     let actors = actors::start(&config, &groups, identity, read_only.clone(), &journals, &metrics).await;
     let node = Arc::new(NodeState {
@@ -140,6 +141,7 @@ pub async fn run(
         body_max_bytes: config.body_max_bytes,
         read_only,
         draining: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
         open_requests: AtomicUsize::new(0),
         clock,
     });
@@ -177,7 +179,10 @@ pub async fn run(
     });
     handle.pause().await;
     end_requests(&node, config.shutdown_grace).await;
+    // Whoever still sends on a kept connection is turned away from here on, so that no visit comes after the last count.
+    node.closed.store(true, Ordering::SeqCst);
     handle.stop(false).await;
+    end_requests(&node, DRAIN_LOOK * 4).await;
     actors.stop().await;
     admin_handle.stop(false).await;
     let closing = groups.clone();
@@ -243,7 +248,7 @@ async fn open_groups(
 }
 
 /// Decides who may change links, making an admin key where one is needed and there is none.
-async fn access(config: &Config, loopback: bool, groups: &Groups) -> Result<Access, NodeError> {
+async fn access(config: &Config, local: bool, groups: &Groups) -> Result<Access, NodeError> {
     let set = async |digest: KeyDigest, replace: bool| {
         let applied = groups.cluster().propose(Command::SetAdminKey { digest, replace }).await;
         applied.map(|applied| applied.outcome).map_err(|error| NodeError::Start(error.to_string()))
@@ -259,7 +264,7 @@ async fn access(config: &Config, loopback: bool, groups: &Groups) -> Result<Acce
     if let Some(digest) = stored {
         return Ok(Access::Key(digest));
     }
-    if loopback {
+    if local {
         return Ok(Access::Open);
     }
     let key = format!("{KEY_PREFIX}{}", random_base62());

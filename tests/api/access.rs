@@ -66,12 +66,28 @@ async fn on_a_public_address_the_first_start_makes_a_key_and_shows_it_once() {
 }
 
 #[tokio::test]
+async fn a_public_url_elsewhere_makes_a_key_needed_also_on_loopback() {
+    let (_dir, builder) = node_in_temp();
+    let node = builder.env("WAYPOST_HTTP_PUBLIC_URL", "https://go.example").start().unwrap();
+    assert!(node.printed().iter().any(|line| line.contains("wp_admin_")), "no key was shown");
+    let client = node.client();
+    assert_eq!(client.shorten(json!({ "longUrl": "https://example.com/" })).await.unwrap().status, 401);
+}
+
+#[tokio::test]
 async fn an_open_server_refuses_pages_of_other_origins_and_requests_by_way_of_a_proxy() {
     let (_dir, node) = fresh_node();
     let client = node.client();
     let create = || client.request(Method::POST, "/shorten").body("https://example.com/");
     assert_eq!(client.send(create().header("origin", "https://evil.example")).await.unwrap().status, 403);
     assert_eq!(client.send(create().header("x-forwarded-for", "203.0.113.9")).await.unwrap().status, 401);
+    // A name of somebody else's that leads to this machine, as after DNS rebinding.
+    let port = node.address().port();
+    let rebound = create().header("host", format!("evil.example:{port}"));
+    let rebound = rebound.header("origin", format!("http://evil.example:{port}"));
+    assert_eq!(client.send(rebound).await.unwrap().status, 403);
+    let image = client.request(Method::GET, "/generate-key").header("sec-fetch-site", "cross-site");
+    assert_eq!(client.send(image).await.unwrap().status, 403);
     let own = format!("http://{}", node.address());
     assert_eq!(client.send(create().header("origin", own)).await.unwrap().status, 201);
 }

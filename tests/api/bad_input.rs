@@ -52,6 +52,12 @@ async fn bad_values_are_named_and_change_nothing() {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         assert!(answer.text("detail").len() > 10, "{body}");
     }
+    let port = node.address().port();
+    for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "a.localhost"] {
+        let body = json!({ "longUrl": format!("http://{host}:{port}/loop"), "customSlug": "loop" });
+        let answer = client.shorten(body).await.unwrap();
+        assert_eq!((answer.status, answer.problem()), (422, "invalid-url".to_owned()), "{host}");
+    }
     assert_eq!(links(&node).await, "waypost_links 0");
 }
 

@@ -36,7 +36,11 @@ async fn edits_are_guarded_by_the_version() {
     let late = edit(&tag, "https://example.com/2").await.unwrap();
     assert_eq!((late.status, late.problem()), (412, "version-mismatch".to_owned()));
     assert_eq!(client.follow(&code).await.unwrap().as_deref(), Some("https://example.com/1"));
-    assert_eq!(edit("nonsense", "https://example.com/3").await.unwrap().status, 400);
+    for foreign in ["nonsense", "\"3\"", "W/\"1\"", "\"a\", \"b\""] {
+        assert_eq!(edit(foreign, "https://example.com/3").await.unwrap().status, 412, "{foreign}");
+    }
+    let now = client.get(&path).await.unwrap().header("etag").unwrap().to_owned();
+    assert_eq!(edit(&format!("\"x\", {now}"), "https://example.com/3").await.unwrap().status, 200);
     assert_eq!(edit("*", "https://example.com/4").await.unwrap().status, 200);
     let delete = client.request(Method::DELETE, &path).header("if-match", &tag);
     assert_eq!(client.send(delete).await.unwrap().status, 412);
@@ -76,4 +80,30 @@ async fn a_deleted_link_is_gone_at_once_and_its_alias_can_be_claimed_again() {
     assert_eq!(client.shorten(body).await.unwrap().status, 201);
     assert_eq!(client.follow("again").await.unwrap().as_deref(), Some("https://example.com/2"));
     assert_eq!(client.get("/analytics/again").await.unwrap().json()["totalClicks"], 0);
+}
+
+#[tokio::test]
+async fn the_tag_of_a_deleted_link_does_not_fit_another_link_of_the_same_alias() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let path = "/api/v1/links/reused";
+    let create = |url: &str| client.shorten(json!({ "longUrl": url, "customSlug": "reused" }));
+    create("https://example.com/1").await.unwrap();
+    let tag = client.get(path).await.unwrap().header("etag").unwrap().to_owned();
+    client.send(client.request(Method::DELETE, path)).await.unwrap();
+    create("https://example.com/2").await.unwrap();
+    let read = client.request(Method::GET, path).header("if-none-match", &tag);
+    assert_eq!(client.send(read).await.unwrap().text("longUrl"), "https://example.com/2");
+    let delete = client.request(Method::DELETE, path).header("if-match", &tag);
+    assert_eq!(client.send(delete).await.unwrap().status, 412);
+}
+
+#[tokio::test]
+async fn an_edit_has_to_be_json() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let code = client.create("https://example.com/").await.unwrap();
+    let edit = client.request(Method::PATCH, &format!("/api/v1/links/{code}")).header("content-type", "text/csv");
+    let answer = client.send(edit.body(r#"{"longUrl":"https://example.com/2"}"#)).await.unwrap();
+    assert_eq!((answer.status, answer.problem()), (415, "unsupported-media-type".to_owned()));
 }

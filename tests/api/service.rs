@@ -49,24 +49,51 @@ async fn metrics_are_not_on_the_public_listener() {
 #[tokio::test]
 async fn short_urls_begin_with_the_public_url_if_there_is_one_and_with_the_host_of_the_request_else() {
     let (_dir, builder) = node_in_temp();
-    let node = builder.env("WAYPOST_HTTP_PUBLIC_URL", "https://go.example").start().unwrap();
+    let key = "a-long-enough-key-for-the-tests";
+    let node =
+        builder.env("WAYPOST_HTTP_PUBLIC_URL", "https://go.example").env("WAYPOST_ADMIN_KEY", key).start().unwrap();
     let client = node.client();
-    let answer = client.shorten(json!({ "longUrl": "https://example.com/" })).await.unwrap();
+    let shorten = |url: &str| {
+        let request = client.request(reqwest::Method::POST, "/shorten").header("x-api-key", key);
+        client.send(request.json(&json!({ "longUrl": url })))
+    };
+    let answer = shorten("https://example.com/").await.unwrap();
     assert!(answer.text("shortUrl").starts_with("https://go.example/"), "{}", answer.text("shortUrl"));
-    let own = client.shorten(json!({ "longUrl": "https://go.example/x" })).await.unwrap();
+    let own = shorten("https://go.example/x").await.unwrap();
     assert_eq!((own.status, own.problem()), (422, "invalid-url".to_owned()));
 
-    let (_dir, node) = fresh_node();
+    let (_dir, builder) = node_in_temp();
+    let node = builder.env("WAYPOST_ADMIN_KEY", key).start().unwrap();
     let client = node.client();
     for (host, base) in
         [("short.example", "http://short.example/".to_owned()), ("a b<x>", format!("http://{}/", node.address()))]
     {
         let body = "https://example.com/";
         let raw = format!(
-            "POST /shorten HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "POST /shorten HTTP/1.1\r\nHost: {host}\r\nX-Api-Key: {key}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
         let answer = client.raw(raw.as_bytes()).unwrap();
         assert!(answer.contains(&format!("\"shortUrl\":\"{base}")) || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_answer_is_told_which_it_does() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    for (path, allow) in [("/shorten", "POST"), ("/api/v1/links/x", "GET, PATCH, DELETE"), ("/x", "GET, HEAD")] {
+        let answer = client.send(client.request(reqwest::Method::PUT, path)).await.unwrap();
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let (_dir, builder) = node_in_temp();
+    let builder = builder.env("WAYPOST_HTTP_CLIENT_TIMEOUT_MS", "200").env("WAYPOST_HTTP_REQUEST_TIMEOUT_MS", "300");
+    let node = builder.start().unwrap();
+    let head = "POST /shorten HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n";
+    let answer = node.client().raw(head.as_bytes()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request-timeout"), "{answer}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use waypost_protocol::messages::{Janitor, LinkStore, Sweep, Swept, Upkeep};
-use waypost_protocol::{ServiceError, ShardId, UnixMs};
+use waypost_protocol::{ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
 use waypost_telemetry::{Counter, Metrics};
 
@@ -76,9 +76,7 @@ impl Keeper {
         // A round that takes longer than the interval is not overtaken by the next.
         if !shared.running.replace(true) {
             actix::spawn(async move {
-                if let Err(error) = round(&shared).await {
-                    tracing::warn!(%error, "a round of upkeep was not finished");
-                }
+                round(&shared).await;
                 shared.running.set(false);
             });
         }
@@ -86,7 +84,7 @@ impl Keeper {
     }
 }
 
-async fn round(shared: &Shared) -> Result<Swept, ServiceError> {
+async fn round(shared: &Shared) -> Swept {
     let mut swept = Swept::default();
     for shard in (0..shared.seed.shards).map(ShardId) {
         let request = Upkeep {
@@ -96,12 +94,15 @@ async fn round(shared: &Shared) -> Result<Swept, ServiceError> {
             scrub_from: shared.cursors.borrow()[shard.index()].clone(),
             scrub_max: SCRUB_MAX,
         };
-        let done = shared
-            .seed
-            .links
-            .call(request, TIMEOUT)
-            .await
-            .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        let done = match shared.seed.links.call(request, TIMEOUT).await {
+            Ok(done) => done,
+            // One shard in trouble must not keep the others from their upkeep.
+            Err(error) => {
+                tracing::warn!(shard = shard.0, %error, "a shard's upkeep was not done");
+                swept.failed += 1;
+                continue;
+            }
+        };
         for damage in &done.damaged {
             tracing::error!(shard = shard.0, damage, "the scrub found a damaged record; run `waypost check`");
         }
@@ -113,7 +114,7 @@ async fn round(shared: &Shared) -> Result<Swept, ServiceError> {
         swept.damaged += done.damaged.len() as u64;
         shared.cursors.borrow_mut()[shard.index()] = done.scrub_next;
     }
-    Ok(swept)
+    swept
 }
 
 impl Actor for Keeper {
@@ -132,7 +133,7 @@ impl Handler<Ask<Sweep>> for Keeper {
     fn handle(&mut self, ask: Ask<Sweep>, _: &mut Self::Context) -> Self::Result {
         let (_, held) = ask.open();
         let shared = self.shared.clone();
-        held.later(async move { round(&shared).await })
+        held.later(async move { Ok(round(&shared).await) })
     }
 }
 

@@ -72,7 +72,10 @@ impl Leases {
         loop {
             let range = self.ranges.front_mut()?;
             match range.next() {
-                Some(counter) => return self.permutation.code(counter),
+                Some(counter) => match self.permutation.code(counter) {
+                    Some(code) if code.is_reserved() => {}
+                    code => return code,
+                },
                 None => {
                     self.ranges.pop_front();
                 }

@@ -86,7 +86,7 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
         let now = (seed.clock)();
         let found = seed
             .group
-            .read(|machine| machine.existing(Default::default(), &request.target, now))
+            .read(|machine| machine.existing(Default::default(), &request.target, request.valid_until, now))
             .map_err(unreadable)?;
         if let Some(link) = found {
             return Ok(Created::Existing(Box::new((*link).clone())));
@@ -129,22 +129,31 @@ async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Cha
 }
 
 async fn upkeep(group: Arc<Group<ShardMachine>>, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
-    let before = request.expired_before;
-    let keys = group.read(|machine| machine.expired(before, request.expired_max as usize)).map_err(unreadable)?;
     let mut done = UpkeepDone::default();
-    if !keys.is_empty() {
-        match group.propose(Command::RemoveExpired { keys, before }).await.map_err(failed)?.outcome {
-            Outcome::Removed(removed) => done.expired = removed,
-            other => return Err(unexpected(&other)),
-        }
-    }
+    // What cannot be swept must still be scrubbed: damage would stop the one, and be found by the other.
+    let swept = sweep(&group, request.expired_before, request.expired_max as usize).await;
     let scrubbed = group
         .read(|machine| scrub_tree(machine.tree(), &request.scrub_from, request.scrub_max as usize))
         .map_err(unreadable)?;
     done.scrubbed = scrubbed.checked;
     done.damaged = scrubbed.damaged;
     done.scrub_next = scrubbed.next.unwrap_or_default();
+    match swept {
+        Ok(expired) => done.expired = expired,
+        Err(error) => tracing::warn!(%error, "expired links were not removed"),
+    }
     Ok(done)
+}
+
+async fn sweep(group: &Group<ShardMachine>, before: UnixMs, max: usize) -> Result<u32, ServiceError> {
+    let keys = group.read(|machine| machine.expired(before, max)).map_err(unreadable)?;
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    match group.propose(Command::RemoveExpired { keys, before }).await.map_err(failed)?.outcome {
+        Outcome::Removed(removed) => Ok(removed),
+        other => Err(unexpected(&other)),
+    }
 }
 
 impl Handler<Ask<CreateLink>> for LinkShard {

@@ -14,8 +14,8 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
-use waypost_store::CommitHandle;
 use waypost_store::machine::{Machine, snapshot};
+use waypost_store::{CommitHandle, StoreError};
 
 use crate::position::Positioned;
 use crate::proposer::size_of;
@@ -63,6 +63,11 @@ impl<M: Machine> GroupMachine<M> {
         };
         Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
     }
+}
+
+fn failed<M: Machine>(machine: &M, error: StoreError) -> io::Error {
+    machine.tree().fail(&error);
+    io::Error::other(error)
 }
 
 type AnySnapshot = SnapshotOf<TypeConfig, SnapshotData>;
@@ -129,7 +134,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
                     EntryPayload::Blank => Vec::new(),
                     EntryPayload::Normal(proposal) => {
                         log_bytes += proposal.0.commands.iter().map(size_of).sum::<usize>() as u64;
-                        state.machine.apply(entry.log_id.index, &proposal.0).map_err(io::Error::other)?
+                        let applied = state.machine.apply(entry.log_id.index, &proposal.0);
+                        // Half applied: nothing of this machine may be written any more.
+                        applied.map_err(|error| failed(&state.machine, error))?
                     }
                     EntryPayload::Membership(members) => {
                         state.members = StoredMembership::new(Some(entry.log_id), members.clone());
@@ -153,7 +160,10 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
     async fn get_snapshot_builder(&mut self) -> CheckpointBuilder {
         // Nothing is applied meanwhile: openraft calls this from the task that applies.
         let started = std::time::Instant::now();
-        let written = tokio::task::block_in_place(|| self.state.write().checkpoint());
+        let written = tokio::task::block_in_place(|| {
+            let mut state = self.state.write();
+            state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))
+        });
         self.due.log_bytes_since.store(0, Ordering::Relaxed);
         tracing::debug!(group = self.group, took_ms = started.elapsed().as_millis() as u64, "checkpoint written");
         CheckpointBuilder { commit: self.commit.clone(), snapshot: written.map(|_| self.snapshot()) }

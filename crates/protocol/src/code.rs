@@ -109,6 +109,11 @@ impl Code {
         Ok(Self(CompactString::new(slug)))
     }
 
+    /// Whether a generated code happens to be a word of our own routes, so that it could never be reached.
+    pub fn is_reserved(&self) -> bool {
+        RESERVED.iter().any(|word| word.eq_ignore_ascii_case(&self.0))
+    }
+
     /// A text of a request that could be a code, for looking it up; `None` if it cannot be one.
     pub fn from_path(text: &str) -> Option<Self> {
         let possible = !text.is_empty() && text.len() <= SLUG_BYTES_MAX && text.bytes().all(|b| is_code_char(b.into()));

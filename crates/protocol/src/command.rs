@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{IdempotencyKey, KeyDigest};
-use crate::{KeyHash, Link, LinkKey, NodeId, Target, UnixMs};
+use crate::{KeyHash, Link, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 
 /// One log entry: the commands that were proposed together, in order, with the proposer's time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub enum Command {
         /// Which link.
         key: LinkKey,
         /// The version that the editor saw; `None` = any.
-        if_version: Option<u32>,
+        if_version: Option<LinkVersion>,
         /// A new target.
         target: Option<Target>,
         /// A new end: `Some(None)` removes it.
@@ -54,7 +54,7 @@ pub enum Command {
         /// Which link.
         key: LinkKey,
         /// The version that the caller saw; `None` = any.
-        if_version: Option<u32>,
+        if_version: Option<LinkVersion>,
     },
     /// Removes those of the named links that had expired at `before`.
     RemoveExpired {
@@ -162,7 +162,7 @@ pub enum Outcome {
     /// The link is at another version.
     VersionMismatch {
         /// The version it is at.
-        current: u32,
+        current: LinkVersion,
     },
     /// How many links went.
     Removed(u32),

@@ -18,7 +18,7 @@ pub mod time;
 pub use code::{Code, CodeError};
 pub use envelope::{EnvelopeError, open, seal};
 pub use ids::{Domain, KeyHash, LinkKey, NodeId, ShardId};
-pub use link::Link;
+pub use link::{Link, LinkVersion};
 pub use message::{CallError, Class, Kind, Request, Retry, Service, ServiceError};
 pub use target::{Target, TargetError};
 pub use time::UnixMs;

@@ -3,6 +3,9 @@
 //! Fields that may come later go into the optional section at the end, each as (tag, length, bytes): a reader keeps tags
 //! it does not know, so a link written by a newer version survives an edit by an older one.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{LinkKey, Target, UnixMs};
@@ -18,7 +21,7 @@ pub struct Link {
     pub created_at: UnixMs,
     /// From when on it answers `410`; `None` = never.
     pub valid_until: Option<UnixMs>,
-    /// Grows by one with each edit; what `ETag` and `If-Match` carry.
+    /// Grows by one with each edit.
     pub version: u32,
     /// The log index of the shard's group that last wrote it.
     pub written_at: u64,
@@ -30,7 +33,40 @@ pub struct Link {
     pub extra: Vec<(u8, Vec<u8>)>,
 }
 
+/// Names one state of one link: what `ETag` and `If-Match` carry.
+///
+/// The index is in it because a code may be deleted and claimed again: another link then begins at version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkVersion {
+    /// The link's version.
+    pub version: u32,
+    /// The log index that wrote it.
+    pub written_at: u64,
+}
+
+impl fmt::Display for LinkVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:x}", self.version, self.written_at)
+    }
+}
+
+impl FromStr for LinkVersion {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (version, written_at) = text.split_once('-').ok_or(())?;
+        let version = version.parse().map_err(|_| ())?;
+        let written_at = u64::from_str_radix(written_at, 16).map_err(|_| ())?;
+        Ok(Self { version, written_at })
+    }
+}
+
 impl Link {
+    /// The name of this state of the link.
+    pub fn link_version(&self) -> LinkVersion {
+        LinkVersion { version: self.version, written_at: self.written_at }
+    }
+
     /// Whether the link has expired at `now`.
     pub fn expired(&self, now: UnixMs) -> bool {
         self.valid_until.is_some_and(|until| until <= now)

@@ -19,6 +19,8 @@ pub enum Class {
     Control,
     /// Somebody waits for the answer; refused at once with [`CallError::Overloaded`] when there is no place.
     Interactive,
+    /// As `Interactive`, with places of its own: what only reads is not refused because writes wait for the disk.
+    Read,
     /// Background work; waits for a place until its deadline.
     Bulk,
 }

@@ -16,23 +16,52 @@ pub const TARGET_BYTES_MAX: usize = 8192;
 #[serde(transparent)]
 pub struct Target(Box<str>);
 
-/// A host, and perhaps port, under which this server is reached.
+/// A host and port under which this server is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnHost {
-    host: String,
-    port: Option<u16>,
+pub enum OwnHost {
+    /// A name or an address.
+    Named {
+        /// The host, in its normal form.
+        host: String,
+        /// The port.
+        port: Option<u16>,
+    },
+    /// All names and addresses by which a machine reaches itself.
+    Loopback {
+        /// The port.
+        port: u16,
+    },
 }
 
 impl OwnHost {
     /// The host and port of a URL; `None` if it has no host.
     pub fn of_url(url: &Url) -> Option<Self> {
-        Some(Self { host: bare(url.host()?), port: url.port_or_known_default() })
+        Some(Self::Named { host: bare(url.host()?), port: url.port_or_known_default() })
     }
 
     fn is(&self, url: &Url) -> bool {
-        // The default ports count as the own server on any of its ports: a proxy may listen there for us.
         let port = url.port_or_known_default();
-        url.host().map(bare).as_deref() == Some(&self.host) && (port == self.port || matches!(port, Some(80 | 443)))
+        match self {
+            // The default ports count as the own server on any of its ports: a proxy may listen there for us.
+            Self::Named { host, port: own } => {
+                url.host().map(bare).as_deref() == Some(host) && (port == *own || matches!(port, Some(80 | 443)))
+            }
+            Self::Loopback { port: own } => {
+                let here = match url.host() {
+                    Some(Host::Domain(name)) => {
+                        let name = name.trim_end_matches('.');
+                        name == "localhost" || name.ends_with(".localhost")
+                    }
+                    Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+                    Some(Host::Ipv6(address)) => {
+                        let address = address.to_canonical();
+                        address.is_loopback() || address.is_unspecified()
+                    }
+                    None => false,
+                };
+                here && port == Some(*own)
+            }
+        }
     }
 }
 

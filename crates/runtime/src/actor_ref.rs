@@ -17,6 +17,8 @@ use crate::routes::{Route, Table};
 pub(crate) struct Child {
     pub(crate) table: Table,
     pub(crate) places: Arc<Semaphore>,
+    /// For messages that only read; as many.
+    pub(crate) read_places: Arc<Semaphore>,
     pub(crate) places_total: u32,
     pub(crate) closed: AtomicBool,
     pub(crate) stop: Arc<Notify>,
@@ -71,11 +73,15 @@ impl<S: Service> ActorRef<S> {
             child.metrics.late.inc();
             CallError::Deadline { service: S::NAME }
         };
-        let permit = match M::CLASS {
-            Class::Interactive => child.places.clone().try_acquire_owned().map_err(|_| {
+        let at_once = |places: &Arc<Semaphore>| {
+            places.clone().try_acquire_owned().map_err(|_| {
                 child.metrics.overloaded.inc();
                 CallError::Overloaded { service: S::NAME }
-            })?,
+            })
+        };
+        let permit = match M::CLASS {
+            Class::Interactive => at_once(&child.places)?,
+            Class::Read => at_once(&child.read_places)?,
             Class::Control | Class::Bulk => timeout_at(deadline, child.places.clone().acquire_owned())
                 .await
                 .map_err(|_| late())?
@@ -100,9 +106,11 @@ impl<S: Service> ActorRef<S> {
             child.closed.store(true, Ordering::Release);
         }
         for child in &*self.children {
-            match timeout_at(deadline, child.places.acquire_many(child.places_total)).await {
-                Ok(Ok(_all)) => {}
-                Ok(Err(_)) | Err(_) => return false,
+            for places in [&child.places, &child.read_places] {
+                match timeout_at(deadline, places.acquire_many(child.places_total)).await {
+                    Ok(Ok(_all)) => {}
+                    Ok(Err(_)) | Err(_) => return false,
+                }
             }
         }
         true

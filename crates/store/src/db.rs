@@ -92,7 +92,7 @@ impl Db {
     /// When another process has it open, it is damaged beyond what can be mended, or the disk fails.
     pub fn open(data_dir: &Path, options: &DbOptions, metrics: &Metrics) -> Result<Self, StoreError> {
         let dir = data_dir.join("store");
-        fs::create_dir_all(&dir)?;
+        create_durably(&dir)?;
         let torn = mend::remove_torn_snapshots(&dir)?;
         if torn > 0 {
             tracing::warn!(torn, "removed table snapshots whose writing was interrupted");
@@ -108,10 +108,7 @@ impl Db {
         let witness = Witness::open(data_dir, &db)?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
-        // A relative directory of one part has the empty path as its parent, which stands for the current directory.
-        let parent =
-            data_dir.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-        for path in [dir.as_path(), data_dir].into_iter().chain(parent) {
+        for path in [dir.as_path(), data_dir] {
             File::open(path)?.sync_all()?;
         }
         let failure = Arc::new(Failure::default());
@@ -176,6 +173,24 @@ impl Db {
     fn guard<T>(&self, work: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
         guard(&self.failure, work)
     }
+}
+
+/// Makes a directory and those above it, and makes durable that each of the new ones exists.
+fn create_durably(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    // A relative directory of one part has the empty path as its parent, which stands for the current directory.
+    let parent = match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_durably(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    Ok(File::open(parent)?.sync_all()?)
 }
 
 /// sled panics on some failures of the disk: those are failures like others.
@@ -273,6 +288,12 @@ impl Tree {
     /// The name that it was opened by.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Declares the store failed: what was found wrong leaves the state in doubt, so nothing more may be written. The
+    /// process then stops.
+    pub fn fail(&self, why: &dyn std::fmt::Display) {
+        self.failure.set(format!("{}: {why}", self.name));
     }
 
     /// The value of a key.

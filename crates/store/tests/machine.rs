@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use waypost_protocol::command::{Batch, ClickBatch, ClickDelta, Command, NewLink, Outcome};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
-use waypost_protocol::{Code, LinkKey, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
 use waypost_store::{Db, DbOptions, StoreError};
 use waypost_telemetry::Metrics;
@@ -61,6 +61,7 @@ struct Known {
     until: Option<u64>,
     version: u32,
     index: u64,
+    written: u64,
     visits: u64,
 }
 
@@ -91,7 +92,10 @@ impl Model {
         }
         let now = START + index;
         if *find {
-            let live = |link: &&Known| link.generated && link.target == *target && link.until.is_none_or(|u| u > now);
+            let wanted = until.map(|until| START + u64::from(until));
+            let live = |link: &Known| {
+                link.generated && link.target == *target && link.until == wanted && wanted.is_none_or(|u| u > now)
+            };
             let oldest = self.links.iter().filter(|(_, link)| live(link)).map(|(key, link)| (link.index, *key)).min();
             if oldest.is_some() {
                 return ("existing", None);
@@ -101,7 +105,8 @@ impl Model {
             return ("taken", None);
         }
         let until = until.map(|until| START + u64::from(until));
-        let known = Known { target: *target, generated: *generated, until, version: 1, index, visits: 0 };
+        let known =
+            Known { target: *target, generated: *generated, until, version: 1, index, written: index, visits: 0 };
         self.links.insert(*key, known);
         if let Some((name, print)) = idempotency {
             self.idempotency.insert(*name, (*print, *key, index));
@@ -118,6 +123,7 @@ impl Model {
                 Some(link) => {
                     link.target = *target;
                     link.version += 1;
+                    link.written = index;
                     ("edited", Some(*key))
                 }
             },
@@ -152,7 +158,12 @@ impl Model {
     }
 }
 
-fn command(step: &Step) -> Option<Command> {
+fn command(step: &Step, model: &Model) -> Option<Command> {
+    // The state that a guarded change names: right but for its version, which may be wrong.
+    let guard = |key: &u8, version: Option<u32>| {
+        let written_at = model.links.get(key).map_or(0, |link| link.written);
+        version.map(|version| LinkVersion { version, written_at })
+    };
     Some(match step.clone() {
         Step::Create { key: k, target: t, generated, find, until, idempotency } => Command::Create(Box::new(NewLink {
             key: key(k),
@@ -164,9 +175,9 @@ fn command(step: &Step) -> Option<Command> {
             idempotency: idempotency.map(|(name, print)| (IdempotencyKey([name; 16]), u64::from(print))),
         })),
         Step::Edit { key: k, version, target: t } => {
-            Command::Edit { key: key(k), if_version: version, target: Some(target(t)), valid_until: None }
+            Command::Edit { key: key(k), if_version: guard(&k, version), target: Some(target(t)), valid_until: None }
         }
-        Step::Delete { key: k, version } => Command::Delete { key: key(k), if_version: version },
+        Step::Delete { key: k, version } => Command::Delete { key: key(k), if_version: guard(&k, version) },
         Step::Clicks { sequence, key: k, visits } => Command::RecordClicks(ClickBatch {
             node: NodeId(1),
             incarnation: 1,
@@ -208,6 +219,7 @@ fn assert_equal(machine: &ShardMachine, model: &Model) {
             until: link.valid_until.map(|until| until.0),
             version: link.version,
             index: model.links[&number].index,
+            written: link.written_at,
             visits: visits.total,
         });
         assert_eq!(found.as_ref(), model.links.get(&number), "key {number}");
@@ -243,7 +255,7 @@ proptest! {
                     }
                 }
                 _ => {
-                    let commands = command(step).into_iter().collect();
+                    let commands = command(step, &model).into_iter().collect();
                     let batch = Batch { at: UnixMs(START + index), commands };
                     let outcomes = machine.apply(index, &batch).unwrap();
                     let (expected, about) = model.apply(step, index);

@@ -25,6 +25,8 @@ pub struct Swept {
     pub scrubbed: u64,
     /// Blocks that were found damaged.
     pub damaged: u64,
+    /// Shards that could not be reached, or did not finish in time.
+    pub failed: u64,
 }
 
 impl Request for Sweep {

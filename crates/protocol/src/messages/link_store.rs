@@ -6,7 +6,7 @@ use crate::command::ClickBatch;
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{Class, Kind, Request, Retry, Service};
-use crate::{Code, Link, LinkKey, ShardId, Target, UnixMs};
+use crate::{Code, Link, LinkKey, LinkVersion, ShardId, Target, UnixMs};
 
 /// The service that owns the shards placed on this node.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub struct EditLink {
     /// Which link.
     pub key: LinkKey,
     /// The version that the editor saw; `None` = any.
-    pub if_version: Option<u32>,
+    pub if_version: Option<LinkVersion>,
     /// A new target.
     pub target: Option<Target>,
     /// A new end: `Some(None)` removes it.
@@ -103,7 +103,7 @@ pub enum Changed {
     /// The link is at another version.
     VersionMismatch {
         /// The version it is at.
-        current: u32,
+        current: LinkVersion,
     },
 }
 
@@ -115,7 +115,7 @@ pub struct DeleteLink {
     /// Which link.
     pub key: LinkKey,
     /// The version that the caller saw; `None` = any.
-    pub if_version: Option<u32>,
+    pub if_version: Option<LinkVersion>,
 }
 
 /// Adds visits to the links of one shard.
@@ -173,7 +173,7 @@ macro_rules! request {
 }
 
 request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId);
-request!(GetLink, Option<LinkView>, 0x0202, "get_link", Interactive, Always);
+request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always);
 request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never);
 request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Always);
 request!(RecordClicks, (), 0x0205, "record_clicks", Bulk, Always);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use waypost_protocol::command::{Batch, ClickBatch, Command, NewLink, Outcome};
 use waypost_protocol::digest::UrlDigest;
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::{LinkVersion, Visits};
 use waypost_protocol::{Domain, Link, LinkKey, NodeId, Target, UnixMs};
 
 use super::idempotency::{Idempotency, Remembered};
@@ -99,12 +99,27 @@ impl ShardMachine {
             .collect()
     }
 
-    /// A live link with a generated code to this URL, if there is one.
+    /// The oldest live link with a generated code to this URL and with this end, if there is one.
     ///
     /// # Errors
     /// When a block cannot be read or is damaged.
-    pub fn existing(&self, domain: Domain, target: &Target, now: UnixMs) -> Result<Option<Arc<Link>>, StoreError> {
-        self.find_url(domain, target, now)
+    pub fn existing(
+        &self,
+        domain: Domain,
+        target: &Target,
+        until: Option<UnixMs>,
+        now: UnixMs,
+    ) -> Result<Option<Arc<Link>>, StoreError> {
+        let mut oldest: Option<Arc<Link>> = None;
+        for slot in self.index.by_url(UrlDigest::of(domain, target.as_str()).0) {
+            let link = self.load(slot)?;
+            let wanted = link.target == *target && link.key.domain == domain && link.valid_until == until;
+            let older = oldest.as_ref().is_none_or(|other| link.written_at < other.written_at);
+            if wanted && older && !link.expired(now) {
+                oldest = Some(link);
+            }
+        }
+        Ok(oldest)
     }
 
     /// All links and their visits, block by block, for checks and exports. Not for hot paths.
@@ -135,19 +150,6 @@ impl ShardMachine {
             }
         }
         Ok(None)
-    }
-
-    /// The oldest live link with a generated code to this URL.
-    fn find_url(&self, domain: Domain, target: &Target, now: UnixMs) -> Result<Option<Arc<Link>>, StoreError> {
-        let mut oldest: Option<Arc<Link>> = None;
-        for slot in self.index.by_url(UrlDigest::of(domain, target.as_str()).0) {
-            let link = self.load(slot)?;
-            let matches = link.target == *target && link.key.domain == domain && !link.expired(now);
-            if matches && oldest.as_ref().is_none_or(|other| link.written_at < other.written_at) {
-                oldest = Some(link);
-            }
-        }
-        Ok(oldest)
     }
 
     fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
@@ -183,7 +185,7 @@ impl ShardMachine {
             // The link that it made was deleted since: the request makes a new one.
         }
         if new.find_existing
-            && let Some(link) = self.find_url(new.key.domain, &new.target, at)?
+            && let Some(link) = self.existing(new.key.domain, &new.target, new.valid_until, at)?
         {
             return Ok(Outcome::Existing(Box::new((*link).clone())));
         }
@@ -218,12 +220,12 @@ impl ShardMachine {
         &mut self,
         index: u64,
         key: &LinkKey,
-        if_version: Option<u32>,
+        if_version: Option<LinkVersion>,
         change: impl FnOnce(&mut Link),
     ) -> Result<Outcome, StoreError> {
         let Some((slot, old)) = self.find(key)? else { return Ok(Outcome::NotFound) };
-        if if_version.is_some_and(|version| version != old.version) {
-            return Ok(Outcome::VersionMismatch { current: old.version });
+        if if_version.is_some_and(|version| version != old.link_version()) {
+            return Ok(Outcome::VersionMismatch { current: old.link_version() });
         }
         let mut link = (*old).clone();
         change(&mut link);
@@ -239,10 +241,10 @@ impl ShardMachine {
         Ok(Outcome::Edited(Box::new(link)))
     }
 
-    fn delete(&mut self, key: &LinkKey, if_version: Option<u32>) -> Result<Outcome, StoreError> {
+    fn delete(&mut self, key: &LinkKey, if_version: Option<LinkVersion>) -> Result<Outcome, StoreError> {
         let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
-        if if_version.is_some_and(|version| version != link.version) {
-            return Ok(Outcome::VersionMismatch { current: link.version });
+        if if_version.is_some_and(|version| version != link.link_version()) {
+            return Ok(Outcome::VersionMismatch { current: link.link_version() });
         }
         self.remove(slot, &link);
         Ok(Outcome::Deleted)
