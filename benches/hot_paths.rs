@@ -70,7 +70,7 @@ fn redirects(c: &mut Criterion) {
     for (number, code) in codes.iter().enumerate() {
         let key = LinkKey::new(code.clone());
         let fill = view.begin_fill(&key);
-        view.finish_fill(fill, &key, &target(number as u64), None);
+        view.finish_fill(fill, &key, &target(number as u64), None, None);
     }
     let mut next = 0;
     let mut code = || {
@@ -182,7 +182,7 @@ fn calls(c: &mut Criterion) {
         });
         c.bench_function(name, |b| {
             b.iter(|| {
-                let message = GetLink { shard: ShardId(0), key: key.clone() };
+                let message = GetLink { shard: ShardId(0), key: key.clone(), strong: false };
                 system.block_on(echo.call(message, Duration::from_secs(5))).unwrap()
             });
         });

@@ -12,8 +12,15 @@ use super::{ConfigError, Raw};
 const PREFIX: &str = "WAYPOST_";
 
 /// Variables that are not keys of the file.
-pub(super) const OTHERS: &[&str] =
-    &["WAYPOST_ADMIN_KEY", "WAYPOST_ADMIN_KEY_FILE", "WAYPOST_API_KEY", "WAYPOST_API_KEY_FILE", "WAYPOST_SERVER"];
+pub(super) const OTHERS: &[&str] = &[
+    "WAYPOST_ADMIN_KEY",
+    "WAYPOST_ADMIN_KEY_FILE",
+    "WAYPOST_API_KEY",
+    "WAYPOST_API_KEY_FILE",
+    "WAYPOST_CLUSTER_SECRET",
+    "WAYPOST_CLUSTER_SECRET_FILE",
+    "WAYPOST_SERVER",
+];
 
 /// The file with the overrides of the environment.
 pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Result<Raw, ConfigError> {
@@ -31,6 +38,11 @@ pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Resul
         let old = table.get_mut(section).and_then(|section| section.as_table_mut());
         let Some(section) = old else { continue };
         let value = match section.get(key) {
+            Some(Value::Boolean(_)) => match text.trim() {
+                "true" => Value::Boolean(true),
+                "false" => Value::Boolean(false),
+                _ => return Err(invalid(format!("\"{text}\" is neither true nor false"))),
+            },
             Some(Value::Integer(_)) => text
                 .trim()
                 .parse()

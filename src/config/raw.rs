@@ -10,6 +10,7 @@ use super::bytes::ByteSize;
 pub struct Raw {
     pub cluster: Cluster,
     pub node: Vec<Node>,
+    pub peer: Peer,
     pub http: Http,
     pub links: Links,
     pub cache: Cache,
@@ -37,7 +38,13 @@ macro_rules! table {
 
 table! {
     /// `[cluster]`
-    Cluster { name: String = "waypost".to_owned(), shards: u32 = 16, replicas: u32 = 3, }
+    Cluster {
+        name: String = "waypost".to_owned(),
+        shards: u32 = 16,
+        replicas: u32 = 3,
+        moves_max: u32 = 2,
+        stale_after_ms: u32 = 1000,
+    }
 }
 table! {
     /// `[[node]]`
@@ -49,6 +56,15 @@ table! {
         data_dir: String = "waypost-data".to_owned(),
         zone: String = "default".to_owned(),
         services: Vec<String> = super::valid::ServiceName::ALL.iter().map(|name| name.as_str().to_owned()).collect(),
+    }
+}
+table! {
+    /// `[peer]`
+    Peer {
+        tls_ca: String = String::new(),
+        tls_cert: String = String::new(),
+        tls_key: String = String::new(),
+        allow_plaintext: bool = false,
     }
 }
 table! {

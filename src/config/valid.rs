@@ -9,6 +9,7 @@ use serde::Serialize;
 use url::Url;
 use waypost_protocol::target::TARGET_BYTES_MAX;
 use waypost_telemetry::LogFormat;
+use waypost_transport::TlsFiles;
 
 use super::explain::suggest;
 use super::{ConfigError, Overrides, Raw, raw};
@@ -122,10 +123,34 @@ pub struct Config {
     pub log_level: String,
     /// The admin key that was given, if one was.
     pub admin_key: Option<String>,
+    /// How many groups may have their members changed at a time.
+    pub moves_max: usize,
+    /// How long a node without a replica answers for a link without asking again.
+    pub stale_after: Duration,
+    /// The secret that the nodes share; empty = none.
+    pub cluster_secret: String,
+    /// The certificates for the peer port, if it has TLS.
+    pub tls: Option<TlsFiles>,
 }
 
-/// The shortest admin key that is accepted when somebody brings one: 128 bits of base62.
-const ADMIN_KEY_CHARS_MIN: usize = 22;
+impl Config {
+    /// A digest of what has to be the same in the file of every node.
+    pub fn digest(&self) -> u64 {
+        let nodes: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| {
+                let services: Vec<&str> = node.services.iter().map(|service| service.as_str()).collect();
+                format!("{}|{}|{}|{}", node.name, node.peer, node.zone, services.join(","))
+            })
+            .collect();
+        let text = format!("{}|{}|{}|{}", self.cluster_name, self.shards, self.replicas, nodes.join("\n"));
+        waypost_protocol::digest::fingerprint(&[text.as_bytes()])
+    }
+}
+
+/// The shortest secret that is accepted when somebody brings one: 128 bits of base62.
+const SECRET_CHARS_MIN: usize = 22;
 
 struct Checker<'a> {
     source: &'a str,
@@ -239,6 +264,24 @@ impl Config {
                 return Err(check.invalid("[log] format", format!("\"{other}\" is none; use \"human\" or \"json\"")));
             }
         };
+        let cluster_secret = secret(environment, "WAYPOST_CLUSTER_SECRET")?.unwrap_or_default();
+        let tls = tls(&raw.peer, &check)?;
+        if nodes.len() > 1 && !node.peer.ip().is_loopback() {
+            if cluster_secret.is_empty() {
+                return Err(check.invalid(
+                    &format!("[[node]] peer of \"{}\"", node.name),
+                    "the nodes reach each other over a network, so they need a secret: set WAYPOST_CLUSTER_SECRET, or its \
+                     file as WAYPOST_CLUSTER_SECRET_FILE, to the same random text on all",
+                ));
+            }
+            if tls.is_none() && !raw.peer.allow_plaintext {
+                return Err(check.invalid(
+                    "[peer]",
+                    "links would travel unencrypted; name certificates in tls_ca, tls_cert and tls_key, or, in a network of \
+                     your own, set allow_plaintext = true",
+                ));
+            }
+        }
         Ok(Self {
             source: source.to_owned(),
             cluster_name: raw.cluster.name.clone(),
@@ -304,7 +347,11 @@ impl Config {
             janitor_interval: millis("[janitor] interval_ms", raw.janitor.interval_ms, 10)?,
             log_format,
             log_level: raw.log.level.clone(),
-            admin_key: admin_key(environment)?,
+            admin_key: secret(environment, "WAYPOST_ADMIN_KEY")?,
+            moves_max: check.range("[cluster] moves_max", raw.cluster.moves_max.into(), 1, 64)? as usize,
+            stale_after: millis("[cluster] stale_after_ms", raw.cluster.stale_after_ms, 1)?,
+            cluster_secret,
+            tls,
         })
     }
 }
@@ -344,26 +391,39 @@ fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>, ConfigErro
     if plain { Ok(Some(url)) } else { Err(invalid()) }
 }
 
-/// The key in `WAYPOST_ADMIN_KEY`, or in the file that `WAYPOST_ADMIN_KEY_FILE` names.
-fn admin_key(environment: &BTreeMap<String, String>) -> Result<Option<String>, ConfigError> {
+/// The certificates of the peer port: all three files, or none.
+fn tls(raw: &raw::Peer, check: &Checker<'_>) -> Result<Option<TlsFiles>, ConfigError> {
+    match [&raw.tls_ca, &raw.tls_cert, &raw.tls_key].map(|file| !file.is_empty()) {
+        [false, false, false] => Ok(None),
+        [true, true, true] => Ok(Some(TlsFiles {
+            ca: PathBuf::from(&raw.tls_ca),
+            cert: PathBuf::from(&raw.tls_cert),
+            key: PathBuf::from(&raw.tls_key),
+        })),
+        _ => Err(check.invalid("[peer] tls_ca, tls_cert, tls_key", "name all three files, or none")),
+    }
+}
+
+/// A secret in the variable `name`, or in the file that `name` + `_FILE` names.
+fn secret(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
     let invalid = |place: &str, message: String| ConfigError::Invalid { place: place.to_owned(), message };
-    let (place, key) = match (environment.get("WAYPOST_ADMIN_KEY"), environment.get("WAYPOST_ADMIN_KEY_FILE")) {
+    let by_file = format!("{name}_FILE");
+    let (place, key) = match (environment.get(name), environment.get(&by_file)) {
         (Some(_), Some(_)) => {
-            return Err(invalid("WAYPOST_ADMIN_KEY", "give it or WAYPOST_ADMIN_KEY_FILE, not both".to_owned()));
+            return Err(invalid(name, format!("give it or {by_file}, not both")));
         }
-        (Some(key), None) => ("WAYPOST_ADMIN_KEY", key.trim().to_owned()),
+        (Some(key), None) => (name, key.trim().to_owned()),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| invalid("WAYPOST_ADMIN_KEY_FILE", format!("{path}: {error}")))?;
-            ("WAYPOST_ADMIN_KEY_FILE", text.trim().to_owned())
+            let text = std::fs::read_to_string(path).map_err(|error| invalid(&by_file, format!("{path}: {error}")))?;
+            (by_file.as_str(), text.trim().to_owned())
         }
         (None, None) => return Ok(None),
     };
-    let strong = key.len() >= ADMIN_KEY_CHARS_MIN && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let strong = key.len() >= SECRET_CHARS_MIN && key.bytes().all(|byte| byte.is_ascii_graphic());
     if !strong {
         return Err(invalid(
             place,
-            format!("the key has to be at least {ADMIN_KEY_CHARS_MIN} visible ASCII characters, made at random"),
+            format!("it has to be at least {SECRET_CHARS_MIN} visible ASCII characters, made at random"),
         ));
     }
     Ok(Some(key))

@@ -3,18 +3,102 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, web};
+use serde::Deserialize;
+use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_telemetry::Metrics;
 
 use super::health;
 use super::problem::Problem;
 use super::state::NodeState;
+use crate::cluster::NodeView;
 
 async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 
-/// Serves `/metrics` and the health routes.
+/// The cluster as this node sees it.
+async fn cluster(node: web::Data<NodeState>) -> HttpResponse {
+    HttpResponse::Ok().json(node.control.view().await)
+}
+
+fn node_named(node: &NodeState, name: &str) -> Result<NodeRecord, Problem> {
+    let fits = |record: &NodeRecord| record.name == name || record.id.0.to_string() == name;
+    node.control.nodes().into_iter().find(fits).ok_or_else(|| Problem::unknown_node(name))
+}
+
+fn changed(outcome: Result<Outcome, String>, name: &str) -> Result<HttpResponse, Problem> {
+    match outcome {
+        Ok(Outcome::Done) => Ok(HttpResponse::NoContent().finish()),
+        Ok(_) => Err(Problem::unknown_node(name)),
+        Err(why) => Err(Problem::not_ready(why)),
+    }
+}
+
+/// `drain` or `undrain`.
+async fn drain(
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    node.access.check(&request)?;
+    let (name, action) = path.into_inner();
+    let drain = match action.as_str() {
+        "drain" => true,
+        "undrain" => false,
+        _ => return Err(Problem::not_found()),
+    };
+    let id = node_named(&node, &name)?.id;
+    changed(node.control.change(Command::DrainNode { node: id, drain }).await, &name)
+}
+
+async fn remove(
+    request: HttpRequest,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    node.access.check(&request)?;
+    let record = node_named(&node, &path)?;
+    let nodes = node.control.nodes();
+    if record.stores() && nodes.iter().filter(|node| node.stores() && node.id != record.id).count() == 0 {
+        return Err(Problem::conflict("it is the only node that stores links; add another one first"));
+    }
+    changed(node.control.change(Command::RemoveNode { node: record.id }).await, &path)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MoveLeader {
+    /// 0 = the cluster's own group; `n` = shard `n - 1`.
+    group: u32,
+    /// The name of the node that is to lead it.
+    to: String,
+}
+
+async fn move_leader(
+    request: HttpRequest,
+    body: web::Json<MoveLeader>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    node.access.check(&request)?;
+    let to = node_named(&node, &body.to)?.id;
+    let view = node.control.view().await;
+    let leads = |view: &NodeView| {
+        view.status.as_ref().is_some_and(|status| status.groups.iter().any(|g| g.group == body.group && g.leader))
+    };
+    let Some(from) = view.nodes.iter().find(|view| leads(view)).map(|view| view.record.id) else {
+        return Err(Problem::not_ready(format!("group {} has no leader now", body.group)));
+    };
+    if from == to {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    match node.control.move_leader(from, body.group, to).await {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(why) => Err(Problem::not_ready(why)),
+    }
+}
+
+/// Serves `/metrics`, the health routes and the administration of the cluster.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -26,6 +110,10 @@ pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metric
             .route("/metrics", web::get().to(render))
             .route("/health/live", web::get().to(health::live))
             .route("/health/ready", web::get().to(health::ready))
+            .route("/cluster", web::get().to(cluster))
+            .route("/cluster/nodes/{name}/{action}", web::post().to(drain))
+            .route("/cluster/nodes/{name}", web::delete().to(remove))
+            .route("/cluster/move-leader", web::post().to(move_leader))
             .default_service(web::to(|| async { Problem::not_found().response() }))
     });
     // One worker: scrapes are rare, and the cores belong to the redirects.

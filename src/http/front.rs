@@ -28,7 +28,7 @@ impl<S> Front<S> {
     /// The answer, if the request is one that can be answered here.
     fn redirect(&self, request: &Request) -> Option<Response<BoxBody>> {
         // While the node stops, the `App` answers, and closes the connection.
-        if request.method() != Method::GET || self.worker.node.draining() {
+        if request.method() != Method::GET || self.worker.node.draining() || !self.worker.redirects {
             return None;
         }
         // A path with a second segment or an escape is no code in the cache, so it goes on to the `App` by itself.

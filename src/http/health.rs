@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use waypost_consensus::GroupStatus;
 
 use super::problem::Problem;
 use super::state::NodeState;
@@ -19,13 +20,25 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     if node.draining() {
         return Err(Problem::not_ready("the server is stopping"));
     }
-    let status = node.groups.status();
-    if let Some(group) = status.iter().find(|group| !group.leader) {
+    // Redirects need no leader: a replica answers them. So a group without one does not make a node of several unready.
+    let alone = |group: &GroupStatus| group.voters.len() == 1 && group.voters.contains(&node.groups.node());
+    let leaderless: Vec<u32> = node
+        .groups
+        .status()
+        .iter()
+        .filter(|group| group.led_by.is_none() && !group.voters.is_empty())
+        .map(|g| g.group)
+        .collect();
+    if let Some(group) = node.groups.status().iter().find(|group| alone(group) && !group.leader) {
         return Err(Problem::not_ready(format!("group {} has no leader", group.group)));
+    }
+    if node.groups.cluster().read(|machine| !machine.state().nodes.contains_key(&node.groups.node())) {
+        return Err(Problem::not_ready("the cluster does not know this node yet"));
     }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",
         "writable": !node.read_only.load(Ordering::Relaxed),
         "shards": node.shards,
+        "leaderless": leaderless,
     })))
 }

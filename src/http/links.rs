@@ -15,9 +15,27 @@ fn key_of(path: &str) -> Result<LinkKey, Problem> {
     Code::from_path(path).map(LinkKey::new).ok_or_else(Problem::unknown_link)
 }
 
-async fn get_link(worker: &WorkerState, path: &str) -> Result<LinkView, Problem> {
+/// How a link is read: `?consistency=strong` sees every change that was acknowledged before, on whichever node.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ReadQuery {
+    #[serde(default)]
+    consistency: Consistency,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Consistency {
+    /// What this node's replica has.
+    #[default]
+    Local,
+    /// What a quorum has.
+    Strong,
+}
+
+async fn get_link(worker: &WorkerState, path: &str, strong: bool) -> Result<LinkView, Problem> {
     let key = key_of(path)?;
-    let message = GetLink { shard: key.shard(worker.node.shards), key };
+    let message = GetLink { shard: key.shard(worker.node.shards), key, strong };
     worker.node.links.call(message, worker.node.timeout).await?.ok_or_else(Problem::unknown_link)
 }
 
@@ -34,10 +52,11 @@ fn describe(request: &HttpRequest, worker: &WorkerState, link: &Link) -> HttpRes
 pub(super) async fn get(
     request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<ReadQuery>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     worker.node.access.check(&request)?;
-    let found = get_link(&worker, &path).await?;
+    let found = get_link(&worker, &path, query.consistency == Consistency::Strong).await?;
     let tag = etag(&found.link);
     let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     if known.is_some_and(|known| known == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
@@ -73,7 +92,7 @@ async fn guarded(request: &HttpRequest, worker: &WorkerState, path: &str) -> Res
             [version] => Ok(Some(version)),
             // None or several: the state now decides which is meant, and the change then guards that.
             _ => {
-                let current = get_link(worker, path).await?.link.link_version();
+                let current = get_link(worker, path, true).await?.link.link_version();
                 let named = versions.contains(&current).then_some(current);
                 named.map(Some).ok_or_else(|| Problem::precondition_failed(current))
             }
@@ -160,7 +179,7 @@ pub(super) async fn analytics(
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
-    let LinkView { link, visits } = get_link(&worker, &path).await?;
+    let LinkView { link, visits } = get_link(&worker, &path, false).await?;
     Ok(HttpResponse::Ok().json(Analytics {
         short_code: link.key.code.to_string(),
         long_url: link.target.as_str().to_owned(),

@@ -98,6 +98,21 @@ impl Problem {
         Self::new(StatusCode::GONE, "link-expired", "The link has expired", "this link was valid until an earlier time")
     }
 
+    /// The cluster has no such node.
+    pub fn unknown_node(name: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "node-not-found",
+            "There is no such node",
+            format!("the cluster has no node \"{name}\"; `waypost cluster status` lists them"),
+        )
+    }
+
+    /// The request does not fit what there is.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "The request does not fit", detail)
+    }
+
     /// No route has this path.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "no route has this path")
@@ -239,7 +254,13 @@ impl From<CallError> for Problem {
                 "The server accepts no changes",
                 format!("{why}; redirects go on, and changes are accepted again when there is space"),
             ),
-            CallError::Service(error @ (ServiceError::Unavailable(_) | ServiceError::NotHere)) => {
+            CallError::Unreachable { .. } | CallError::Service(ServiceError::NotHere { .. }) => unavailable(
+                "unavailable",
+                "The server cannot answer now",
+                "no node that holds this link can be reached, or none of them leads; nothing was changed, try again"
+                    .to_owned(),
+            ),
+            CallError::Service(error @ ServiceError::Unavailable(_)) => {
                 unavailable("unavailable", "The server cannot answer now", error.to_string())
             }
         }

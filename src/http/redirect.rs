@@ -52,6 +52,9 @@ async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderVal
     if worker.node.closed.load(Ordering::SeqCst) {
         return Err(Problem::not_ready("the server is stopping"));
     }
+    if !worker.redirects {
+        return Err(Problem::not_found());
+    }
     let Some(code) = Code::from_path(path) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
     match worker.node.view.lookup(Domain::default(), code.as_str(), now) {

@@ -33,6 +33,10 @@ pub struct PublicServer {
     pub journals: Journals,
     /// For the metrics of workers.
     pub metrics: Metrics,
+    /// Whether this node answers redirects.
+    pub redirects: bool,
+    /// How long a link of a shard without a replica here is answered without asking again.
+    pub stale_after: Duration,
     /// Threads that answer requests.
     pub workers: usize,
     /// Connections that may be open on one worker.
@@ -76,7 +80,15 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
 /// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
 async fn worker(parts: &PublicServer) -> WorkerState {
     let node = parts.node.clone();
-    let seed = Seed { view: node.view.clone(), links: node.links.clone(), shards: node.shards };
+    let groups = node.groups.clone();
+    let seed = Seed {
+        view: node.view.clone(),
+        links: node.links.clone(),
+        shards: node.shards,
+        holds: Arc::new(move |shard| groups.shard(shard).is_some_and(|group| group.is_member())),
+        stale_after: parts.stale_after,
+        clock: node.clock,
+    };
     let arbiter = actix::Arbiter::current();
     let redirector = supervise(
         waypost_redirector::spec(),
@@ -86,7 +98,13 @@ async fn worker(parts: &PublicServer) -> WorkerState {
         waypost_redirector::routes,
     )
     .await;
-    WorkerState { node, redirector, journal: parts.journals.open(), metrics: WorkerMetrics::new(&parts.metrics) }
+    WorkerState {
+        redirects: parts.redirects,
+        node,
+        redirector,
+        journal: parts.journals.open(),
+        metrics: WorkerMetrics::new(&parts.metrics),
+    }
 }
 
 /// `body_time` is how long the body of a request may take to arrive.

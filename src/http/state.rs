@@ -14,6 +14,7 @@ use waypost_runtime::ActorRef;
 use super::access::Access;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
+use crate::cluster::Control;
 
 /// What all workers of a node share.
 pub struct NodeState {
@@ -25,6 +26,8 @@ pub struct NodeState {
     pub view: Arc<ReadView>,
     /// The replicated groups, for status.
     pub groups: Arc<Groups>,
+    /// What is known of the other nodes.
+    pub control: Arc<Control>,
     /// The number of shards.
     pub shards: u32,
     /// Who may create and change links.
@@ -70,6 +73,8 @@ pub struct WorkerState {
     pub node: Arc<NodeState>,
     /// The Redirector on this worker's thread.
     pub redirector: ActorRef<Redirector>,
+    /// Whether this node answers redirects.
+    pub redirects: bool,
     /// The click journal of this worker.
     pub journal: Journal,
     /// Its metrics.

@@ -8,12 +8,15 @@ use actix::Arbiter;
 use waypost_click_counter::Journals;
 use waypost_consensus::{Groups, NodeIdentity};
 use waypost_protocol::ShardId;
-use waypost_protocol::messages::{ClickCounter, Flush, Janitor, KeyAllocator, LinkStore};
-use waypost_runtime::{ActorRef, supervise};
+use waypost_protocol::messages::{
+    ClickCounter, CreateLink, DeleteLink, EditLink, Flush, GetLink, Janitor, KeyAllocator, LinkStore, NextKeys,
+    RecordClicks,
+};
+use waypost_runtime::{ActorRef, Far, Served, supervise};
 use waypost_telemetry::Metrics;
 
 use super::clock;
-use crate::config::Config;
+use crate::config::{Config, ServiceName};
 
 /// How long the last clicks may take to reach the shards when the node stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -23,7 +26,7 @@ pub(super) struct Actors {
     pub(super) links: ActorRef<LinkStore>,
     pub(super) keys: ActorRef<KeyAllocator>,
     clicks: ActorRef<ClickCounter>,
-    janitor: ActorRef<Janitor>,
+    janitor: Option<ActorRef<Janitor>>,
 }
 
 /// Starts the five services, each after those that it calls.
@@ -31,6 +34,7 @@ pub(super) async fn start(
     config: &Config,
     groups: &Groups,
     identity: NodeIdentity,
+    far: &Far,
     read_only: Arc<AtomicBool>,
     journals: &Journals,
     metrics: &Metrics,
@@ -40,15 +44,21 @@ pub(super) async fn start(
     let store_arbiter = Arbiter::new().handle();
     let background = Arbiter::new().handle();
 
-    let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: identity.id };
-    let keys = supervise(
-        waypost_key_allocator::spec(),
-        metrics,
-        &background,
-        move || waypost_key_allocator::Allocator::new(seed.clone()),
-        waypost_key_allocator::routes,
-    )
-    .await;
+    let runs = |service| config.node.services.contains(&service);
+    let keys = if runs(ServiceName::KeyAllocator) {
+        let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: identity.id };
+        supervise(
+            waypost_key_allocator::spec(),
+            metrics,
+            &background,
+            move || waypost_key_allocator::Allocator::new(seed.clone()),
+            waypost_key_allocator::routes,
+        )
+        .await
+        .with_far(far.clone())
+    } else {
+        ActorRef::elsewhere(far.clone())
+    };
 
     let mut children = Vec::with_capacity(shards as usize);
     for (index, group) in groups.shards().iter().enumerate() {
@@ -68,7 +78,7 @@ pub(super) async fn start(
         );
         children.push(child.await);
     }
-    let links = ActorRef::sharded(children);
+    let links = ActorRef::sharded(children).with_far(far.clone());
 
     let seed = waypost_click_counter::Seed {
         journals: journals.clone(),
@@ -96,21 +106,39 @@ pub(super) async fn start(
         clock,
         metrics: metrics.clone(),
     };
-    let janitor = supervise(
-        waypost_janitor::spec(),
-        metrics,
-        &background,
-        move || waypost_janitor::Keeper::new(seed.clone()),
-        waypost_janitor::routes,
-    )
-    .await;
+    let janitor = match runs(ServiceName::Janitor) && runs(ServiceName::LinkStore) {
+        true => Some(
+            supervise(
+                waypost_janitor::spec(),
+                metrics,
+                &background,
+                move || waypost_janitor::Keeper::new(seed.clone()),
+                waypost_janitor::routes,
+            )
+            .await,
+        ),
+        false => None,
+    };
     Actors { links, keys, clicks, janitor }
 }
 
 impl Actors {
+    /// What other nodes may ask of them.
+    pub(super) fn served(&self) -> Served {
+        Served::default()
+            .message::<NextKeys>(&self.keys)
+            .message::<CreateLink>(&self.links)
+            .message::<GetLink>(&self.links)
+            .message::<EditLink>(&self.links)
+            .message::<DeleteLink>(&self.links)
+            .message::<RecordClicks>(&self.links)
+    }
+
     /// Stops in the order in which they need each other; the last clicks are delivered first.
     pub(super) async fn stop(&self) {
-        self.janitor.stop();
+        if let Some(janitor) = &self.janitor {
+            janitor.stop();
+        }
         match self.clicks.call(Flush, FLUSH_TIMEOUT).await {
             Ok(flushed) if flushed.waiting == 0 => {}
             Ok(flushed) => tracing::error!(lost = flushed.waiting, "clicks could not be delivered before the stop"),

@@ -1,27 +1,37 @@
 //! A node: from its configuration to its servers, and back when it stops.
 
 mod actors;
+mod peers;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use tokio::signal::unix::{SignalKind, signal};
 use waypost_click_counter::Journals;
-use waypost_consensus::{GroupOptions, Groups, NodeIdentity, OpenError};
-use waypost_protocol::command::{Command, Founding, Outcome};
+use waypost_consensus::{Groups, OpenError};
+use waypost_protocol::UnixMs;
+use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::digest::KeyDigest;
-use waypost_protocol::{NodeId, UnixMs};
 use waypost_redirector::ReadView;
+use waypost_runtime::Far;
 use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
 use waypost_telemetry::Metrics;
 
+use crate::cluster::{ClusterRouter, Control, Ready, Steward};
 use crate::config::{Config, ServiceName};
 use crate::http::{Access, KEY_PREFIX, NodeState, PublicAddress, PublicServer, admin_server, public_server};
 
 /// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the groups that a stopping node leads may take to find another leader.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
+/// How long the cluster may take to note the admin key.
+const NOTE_MAX: Duration = Duration::from_secs(60);
 
 /// How often a stopping node looks whether requests are still open.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
@@ -32,6 +42,9 @@ pub enum NodeError {
     /// The file asks for something that this version does not do.
     #[error("{0}")]
     Unsupported(String),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] waypost_transport::TlsError),
     /// A port cannot be listened on.
     #[error("cannot listen on {address} ({key}): {reason}")]
     Listen {
@@ -88,9 +101,9 @@ pub async fn run(
     engine: tokio::runtime::Handle,
     on_storage_failure: fn(&str),
 ) -> Result<(), NodeError> {
-    supported(&config)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let serves = |service| config.node.services.contains(&service);
     let public = listen(config.node.http, "[[node]] http")?;
     let admin = listen(config.node.admin, "[[node]] admin")?;
     let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
@@ -99,8 +112,16 @@ pub async fn run(
     let started = std::time::Instant::now();
     let db = open_store(&config, &metrics)?;
     db.on_failure(on_storage_failure);
-    let identity = NodeIdentity::load(&db, rand::random())?;
-    let groups = Arc::new(open_groups(&config, &db, identity.id, &engine).await?);
+    let joining = async {
+        tokio::select! {
+            joined = peers::join(&config, &db, &engine, &metrics) => Some(joined),
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+        }
+    };
+    // A node that waits for others can be stopped like any other.
+    let Some(joined) = joining.await else { return Ok(()) };
+    let peers::Joined { identity, groups, transport, service, record } = joined?;
     tracing::info!(
         node = config.node.name,
         shards = groups.founding().shards,
@@ -127,12 +148,33 @@ pub async fn run(
     let local = public_address.ip().is_loopback() && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
     let access = access(&config, local, &groups).await?;
     let journals = Journals::new(config.journal_records, &metrics);
-    let actors = actors::start(&config, &groups, identity, read_only.clone(), &journals, &metrics).await;
+    let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
+    let far =
+        Far { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
+    let actors = actors::start(&config, &groups, identity, &far, read_only.clone(), &journals, &metrics).await;
+    let stopping = Arc::new(AtomicBool::new(false));
+    service.set_ready(Ready {
+        groups: groups.clone(),
+        served: actors.served(),
+        read_only: read_only.clone(),
+        stopping: stopping.clone(),
+        config: config.digest(),
+    });
+    let control = Arc::new(Control::new(
+        groups.clone(),
+        Arc::new(transport.clone()),
+        service.clone(),
+        config.replicas as usize,
+        config.moves_max,
+    ));
+    engine.spawn(control.clone().run());
+    engine.spawn(Arc::new(Steward::new(groups.clone(), transport.clone(), record, view.clone())).run());
     let node = Arc::new(NodeState {
         links: actors.links.clone(),
         keys: actors.keys.clone(),
         view: view.clone(),
         groups: groups.clone(),
+        control,
         shards: groups.founding().shards,
         access,
         address: PublicAddress::new(config.public_url.clone(), public_address),
@@ -151,6 +193,8 @@ pub async fn run(
     let server = public_server(
         public,
         PublicServer {
+            redirects: serves(ServiceName::Redirector),
+            stale_after: config.stale_after,
             node: node.clone(),
             journals,
             metrics: metrics.clone(),
@@ -163,6 +207,7 @@ pub async fn run(
     let (admin_handle, handle) = (admin_server.handle(), server.handle());
     let mut admin_server = tokio::task::spawn_local(admin_server);
     let mut server = tokio::task::spawn_local(server);
+    known_to_cluster(&groups).await;
     announce(public_address, admin_address);
 
     tokio::select! {
@@ -171,6 +216,8 @@ pub async fn run(
         ended = &mut server => tracing::error!(?ended, "the public server has ended by itself"),
         ended = &mut admin_server => tracing::error!(?ended, "the admin server has ended by itself"),
     }
+    stopping.store(true, Ordering::Relaxed);
+    hand_over(&groups, &engine).await;
     node.draining.store(true, Ordering::Relaxed);
     tokio::task::spawn_local(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -207,61 +254,53 @@ async fn end_requests(node: &NodeState, grace: Duration) {
     }
 }
 
-fn supported(config: &Config) -> Result<(), NodeError> {
-    if config.nodes.len() > 1 {
-        return Err(NodeError::Unsupported(format!(
-            "{} lists {} nodes; this version runs one node. Leave one [[node]] entry in the file",
-            config.source,
-            config.nodes.len()
-        )));
+/// Waits until group 0 knows this node: only then is it part of the cluster. Without a majority that may take long, and
+/// redirects go on meanwhile, so it is not waited for without end.
+async fn known_to_cluster(groups: &Groups) {
+    let deadline = tokio::time::Instant::now() + HAND_OVER_MAX;
+    let known = || groups.cluster().read(|machine| machine.state().nodes.contains_key(&groups.node()));
+    while !known() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    if let Some(missing) = ServiceName::ALL.into_iter().find(|service| !config.node.services.contains(service)) {
-        return Err(NodeError::Unsupported(format!(
-            "a node that is alone has to run all services, and {} is not in its list",
-            missing.as_str()
-        )));
+}
+
+/// Gives the groups that this node leads to other nodes, so that nobody has to wait for an election.
+async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Handle) {
+    let groups = groups.clone();
+    let handing = engine.spawn(async move {
+        let shards = groups.shards().iter().filter(|group| group.is_leader() && group.voters().len() > 1);
+        let shards = join_all(shards.map(|group| group.hand_over(None, HAND_OVER_MAX))).await;
+        let cluster = groups.cluster();
+        let cluster = match cluster.is_leader() && cluster.voters().len() > 1 {
+            true => cluster.hand_over(None, HAND_OVER_MAX).await,
+            false => true,
+        };
+        shards.into_iter().all(|moved| moved) && cluster
+    });
+    if !matches!(handing.await, Ok(true)) {
+        tracing::warn!("not all groups found another leader before the stop; they will elect one");
     }
-    Ok(())
 }
 
 fn listen(address: std::net::SocketAddr, key: &'static str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).map_err(|error| NodeError::Listen { address, key, reason: error.to_string() })
 }
 
-async fn open_groups(
-    config: &Config,
-    db: &Db,
-    node: NodeId,
-    engine: &tokio::runtime::Handle,
-) -> Result<Groups, NodeError> {
-    let founding = Founding {
-        cluster_id: rand::random(),
-        name: config.cluster_name.clone(),
-        shards: config.shards,
-        permutation_key: rand::random(),
-        created_at: clock(),
-    };
-    let options = GroupOptions { checkpoint_bytes: config.checkpoint_bytes, clock };
-    let (db, data_dir) = (db.clone(), config.node.data_dir.clone());
-    let opening = engine.spawn(async move { Groups::open(&db, node, &data_dir, founding, options).await });
-    Ok(opening.await.map_err(|error| NodeError::Start(error.to_string()))??)
-}
-
 /// Decides who may change links, making an admin key where one is needed and there is none.
 async fn access(config: &Config, local: bool, groups: &Groups) -> Result<Access, NodeError> {
     let set = async |digest: KeyDigest, replace: bool| {
-        let applied = groups.cluster().propose(Command::SetAdminKey { digest, replace }).await;
+        let applied = groups.cluster().propose_anywhere(Command::SetAdminKey { digest, replace }, NOTE_MAX).await;
         applied.map(|applied| applied.outcome).map_err(|error| NodeError::Start(error.to_string()))
     };
-    let stored = groups.cluster().read(|machine| machine.state().admin_key);
+    let stored = || groups.cluster().read(|machine| machine.state().admin_key);
     if let Some(key) = &config.admin_key {
         let digest = KeyDigest::of(key);
-        if stored.is_none_or(|stored| !stored.matches(&digest)) {
+        if stored().is_none_or(|stored| !stored.matches(&digest)) {
             set(digest, true).await?;
         }
         return Ok(Access::Key(digest));
     }
-    if let Some(digest) = stored {
+    if let Some(digest) = stored() {
         return Ok(Access::Key(digest));
     }
     if local {
@@ -274,6 +313,13 @@ async fn access(config: &Config, local: bool, groups: &Groups) -> Result<Access,
             show_key(&key);
             Ok(Access::Key(digest))
         }
+        // Another node was quicker: its key is the cluster's.
+        Outcome::AdminKeyExists => loop {
+            if let Some(digest) = stored() {
+                return Ok(Access::Key(digest));
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        },
         other => Err(NodeError::Start(format!("the admin key was not accepted: {other:?}"))),
     }
 }

@@ -22,6 +22,9 @@ use waypost_store::machine::ClusterMachine;
 
 pub use lease::{LEASE, Leases};
 
+/// How long the leader of group 0 may take to grant a lease. A lease whose answer is lost is wasted, not granted twice.
+const LEASE_MAX: Duration = Duration::from_secs(4);
+
 /// What an allocator is built from, and rebuilt after a panic.
 #[derive(Clone)]
 pub struct Seed {
@@ -70,7 +73,8 @@ impl Allocator {
         let (seed, shared) = (self.seed.clone(), self.shared.clone());
         // Not tied to the actor's context: a lease that arrives after a restart only fills a structure nobody holds.
         actix::spawn(async move {
-            let leased = seed.cluster.propose(Command::LeaseKeys { node: seed.node, count: LEASE }).await;
+            let leased =
+                seed.cluster.propose_anywhere(Command::LeaseKeys { node: seed.node, count: LEASE }, LEASE_MAX).await;
             let state = match leased.map(|applied| applied.outcome) {
                 Ok(Outcome::Leased { start, count }) => {
                     shared.leases.borrow_mut().add(start, count);

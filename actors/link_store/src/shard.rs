@@ -11,7 +11,7 @@ use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, KeyAllocator, LinkView, RecordClicks, Upkeep,
     UpkeepDone,
 };
-use waypost_protocol::{LinkKey, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
@@ -65,7 +65,7 @@ waypost_runtime::rebuilt!(LinkShard);
 
 fn failed(error: ProposeError) -> ServiceError {
     match error {
-        ProposeError::NotLeader { .. } => ServiceError::NotHere,
+        ProposeError::NotLeader { leader } => ServiceError::NotHere { leader: leader.map(NodeId) },
         ProposeError::Overloaded | ProposeError::TooLarge { .. } => ServiceError::Unavailable(error.to_string()),
         ProposeError::Stopped(_) => ServiceError::OutcomeUnknown(error.to_string()),
     }
@@ -130,6 +130,9 @@ async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Cha
 
 async fn upkeep(group: Arc<Group<ShardMachine>>, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
     let mut done = UpkeepDone::default();
+    if !group.is_member() {
+        return Ok(done);
+    }
     // What cannot be swept must still be scrubbed: damage would stop the one, and be found by the other.
     let swept = sweep(&group, request.expired_before, request.expired_max as usize).await;
     let scrubbed = group
@@ -146,6 +149,10 @@ async fn upkeep(group: Arc<Group<ShardMachine>>, request: Upkeep) -> Result<Upke
 }
 
 async fn sweep(group: &Group<ShardMachine>, before: UnixMs, max: usize) -> Result<u32, ServiceError> {
+    // Every replica scrubs its own records; one of them sweeps.
+    if !group.is_leader() {
+        return Ok(0);
+    }
     let keys = group.read(|machine| machine.expired(before, max)).map_err(unreadable)?;
     if keys.is_empty() {
         return Ok(0);
@@ -169,16 +176,31 @@ impl Handler<Ask<CreateLink>> for LinkShard {
     }
 }
 
+/// Reads a link from this node's replica. That there is none, only a leader that is sure of itself may say: a follower may
+/// not have heard of the link yet.
+async fn get(group: &Group<ShardMachine>, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
+    let read = || {
+        let found = group.read(|machine| machine.get(&request.key)).map_err(unreadable)?;
+        Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits }))
+    };
+    if request.strong {
+        group.linearize(true).await.map_err(failed)?;
+        return read();
+    }
+    if let Some(found) = read()? {
+        return Ok(Some(found));
+    }
+    group.linearize(false).await.map_err(failed)?;
+    read()
+}
+
 impl Handler<Ask<GetLink>> for LinkShard {
-    type Result = Answer<GetLink>;
+    type Result = ResponseFuture<Answer<GetLink>>;
 
     fn handle(&mut self, ask: Ask<GetLink>, _: &mut Self::Context) -> Self::Result {
         let (request, held) = ask.open();
-        let found = self.seed.group.read(|machine| machine.get(&request.key));
-        held.now(match found {
-            Ok(found) => Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits })),
-            Err(error) => Err(unreadable(error)),
-        })
+        let group = self.seed.group.clone();
+        held.later(async move { get(&group, request).await })
     }
 }
 

@@ -10,14 +10,16 @@ use quick_cache::Equivalent;
 use triomphe::ThinArc;
 use waypost_protocol::{Domain, KeyHash, LinkKey, Target, UnixMs};
 
-/// What an entry takes beside its text: the counted head (48 bytes), the cache's slot (32) and table (about 10), and what
+/// What an entry takes beside its text: the counted head (56 bytes), the cache's slot (32) and table (about 10), and what
 /// the allocator rounds up.
-pub(crate) const ENTRY_BYTES: u64 = 96;
+pub(crate) const ENTRY_BYTES: u64 = 104;
 
 struct Head {
     link: KeyHash,
     /// `u64::MAX` = never.
     until: UnixMs,
+    /// From this moment on the link has to be asked for again; `u64::MAX` = never.
+    stale: UnixMs,
     domain: Domain,
     target_bytes: u32,
 }
@@ -27,11 +29,12 @@ struct Head {
 pub(crate) struct Entry(ThinArc<Head, u8>);
 
 impl Entry {
-    pub(crate) fn new(key: &LinkKey, target: &Target, until: Option<UnixMs>) -> Self {
+    pub(crate) fn new(key: &LinkKey, target: &Target, until: Option<UnixMs>, stale: Option<UnixMs>) -> Self {
         let (target, code) = (target.as_str().as_bytes(), key.code.as_bytes());
         let head = Head {
             link: key.hash(),
             until: until.unwrap_or(UnixMs(u64::MAX)),
+            stale: stale.unwrap_or(UnixMs(u64::MAX)),
             domain: key.domain,
             target_bytes: target.len() as u32,
         };
@@ -47,6 +50,11 @@ impl Entry {
     /// From this moment on it has expired.
     pub(crate) fn until(&self) -> UnixMs {
         self.0.header.header.until
+    }
+
+    /// From this moment on it has to be asked for again.
+    pub(crate) fn stale(&self) -> UnixMs {
+        self.0.header.header.stale
     }
 
     /// What it takes, about.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use waypost_protocol::messages::{GetLink, LinkStore, Redirector, Resolution, Resolve};
-use waypost_protocol::{CallError, ServiceError};
+use waypost_protocol::{CallError, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
 
 pub use view::{Lookup, ReadView};
@@ -29,6 +29,12 @@ pub struct Seed {
     pub links: ActorRef<LinkStore>,
     /// The number of shards.
     pub shards: u32,
+    /// Whether this node holds a replica of a shard, which tells of every change.
+    pub holds: Arc<dyn Fn(ShardId) -> bool + Send + Sync>,
+    /// How long a link of another node's shard is answered without asking again.
+    pub stale_after: Duration,
+    /// The clock.
+    pub clock: fn() -> UnixMs,
 }
 
 /// The actor: one for each HTTP worker, on the worker's own thread.
@@ -58,7 +64,10 @@ impl Handler<Ask<Resolve>> for Worker {
         held.later(async move {
             let key = request.key;
             let fill = seed.view.begin_fill(&key);
-            let get = GetLink { shard: key.shard(seed.shards), key: key.clone() };
+            let shard = key.shard(seed.shards);
+            let stale = || UnixMs((seed.clock)().0 + seed.stale_after.as_millis() as u64);
+            let stale = (!(seed.holds)(shard)).then(stale);
+            let get = GetLink { shard, key: key.clone(), strong: false };
             let found = seed.links.call(get, TIMEOUT).await.map_err(|error| match error {
                 CallError::Service(error) => error,
                 other => ServiceError::Unavailable(other.to_string()),
@@ -67,7 +76,7 @@ impl Handler<Ask<Resolve>> for Worker {
                 None => Resolution::Unknown,
                 Some(found) => {
                     let (target, valid_until) = (found.link.target, found.link.valid_until);
-                    seed.view.finish_fill(fill, &key, &target, valid_until);
+                    seed.view.finish_fill(fill, &key, &target, valid_until, stale);
                     Resolution::Found { target, valid_until }
                 }
             })

@@ -71,6 +71,9 @@ impl ReadView {
     /// What is known of a code, at `now`.
     pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs) -> Lookup {
         let Some(entry) = self.cache.get(&KeyRef { domain, code: code.as_bytes() }) else { return Lookup::Miss };
+        if entry.stale() <= now {
+            return Lookup::Miss;
+        }
         if entry.until() <= now {
             return Lookup::Expired;
         }
@@ -84,13 +87,21 @@ impl ReadView {
         Fill { stripe, epoch: self.epochs[stripe].load(Ordering::Acquire) }
     }
 
-    /// Caches the answer, unless the key may have been changed since the look-up began.
-    pub fn finish_fill(&self, fill: Fill, key: &LinkKey, target: &Target, until: Option<UnixMs>) {
+    /// Caches the answer, unless the key may have been changed since the look-up began. `stale` is set where no replica
+    /// on this node tells of changes: from then on it is asked for again.
+    pub fn finish_fill(
+        &self,
+        fill: Fill,
+        key: &LinkKey,
+        target: &Target,
+        until: Option<UnixMs>,
+        stale: Option<UnixMs>,
+    ) {
         let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
         if !unchanged() {
             return;
         }
-        let entry = Entry::new(key, target, until);
+        let entry = Entry::new(key, target, until, stale);
         self.cache.insert(entry.clone(), entry);
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
@@ -153,7 +164,7 @@ mod tests {
 
     fn fill(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>) {
         let fill = view.begin_fill(&key(code));
-        view.finish_fill(fill, &key(code), &target(url), until);
+        view.finish_fill(fill, &key(code), &target(url), until, None);
     }
 
     fn lookup(view: &ReadView, code: &str) -> Lookup {
@@ -172,11 +183,20 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_tells_the_changes_of_is_asked_for_again() {
+        let view = ReadView::new(1 << 20, &Metrics::new());
+        let fill = view.begin_fill(&key("abc"));
+        view.finish_fill(fill, &key("abc"), &target("https://example.com/a"), None, Some(UnixMs(1001)));
+        assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(..)));
+        assert!(matches!(view.lookup(Domain::default(), "abc", UnixMs(1001)), Lookup::Miss));
+    }
+
+    #[test]
     fn an_answer_that_was_overtaken_by_a_change_is_not_cached() {
         let view = ReadView::new(1 << 20, &Metrics::new());
         let begun = view.begin_fill(&key("abc"));
         view.invalidate(Some(&key("abc")));
-        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None);
+        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, None);
         assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
     }
 

@@ -12,8 +12,8 @@ use waypost_protocol::command::Batch;
 
 use crate::types::{Entry, LeaderId, LogId, Proposal, StoredMembership, Vote};
 
-#[derive(Serialize, Deserialize)]
-struct StoredLogId {
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct StoredLogId {
     term: u64,
     node: u64,
     index: u64,
@@ -26,7 +26,7 @@ struct MembershipRecord {
 }
 
 #[derive(Serialize, Deserialize)]
-struct VoteRecord {
+pub(crate) struct VoteRecord {
     term: u64,
     node: u64,
     committed: bool,
@@ -69,20 +69,20 @@ pub(crate) struct PositionRecord {
     membership: MembershipRecord,
 }
 
-fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("invariant: our own structs have no shape that postcard refuses")
 }
 
-fn parse<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> io::Result<T> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> io::Result<T> {
     postcard::from_bytes(bytes)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{what} cannot be decoded: {error}")))
 }
 
-fn log_id(stored: StoredLogId) -> LogId {
+pub(crate) fn log_id(stored: StoredLogId) -> LogId {
     LogId { leader_id: LeaderId { term: stored.term, node_id: stored.node }, index: stored.index }
 }
 
-fn stored_log_id(id: &LogId) -> StoredLogId {
+pub(crate) fn stored_log_id(id: &LogId) -> StoredLogId {
     StoredLogId { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
 }
 
@@ -132,13 +132,20 @@ pub(crate) fn decode_log_id(stored: &[u8]) -> io::Result<LogId> {
     parse("log id", stored).map(log_id)
 }
 
+pub(crate) fn vote_record(vote: &Vote) -> VoteRecord {
+    VoteRecord { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
+}
+
+pub(crate) fn vote(record: VoteRecord) -> Vote {
+    Vote { leader_id: LeaderId { term: record.term, node_id: record.node }, committed: record.committed }
+}
+
 pub(crate) fn encode_vote(vote: &Vote) -> Vec<u8> {
-    bytes(&VoteRecord { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed })
+    bytes(&vote_record(vote))
 }
 
 pub(crate) fn decode_vote(stored: &[u8]) -> io::Result<Vote> {
-    let record: VoteRecord = parse("vote", stored)?;
-    Ok(Vote { leader_id: LeaderId { term: record.term, node_id: record.node }, committed: record.committed })
+    parse("vote", stored).map(vote)
 }
 
 pub(crate) fn encode_position(applied: Option<&LogId>, members: &StoredMembership) -> Vec<u8> {

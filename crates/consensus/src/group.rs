@@ -1,24 +1,27 @@
 //! One replicated group: propose commands, read the state.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{BasicNode, Config, Raft, ServerState, SnapshotPolicy};
-use parking_lot::RwLock;
+use openraft::raft::ReadPolicy;
+use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use waypost_protocol::command::Command;
+use waypost_protocol::peer::Peers;
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::machine::{Machine, snapshot};
-use waypost_store::{Db, LogStore};
+use waypost_store::{Db, LogStore, Tree};
 
 use crate::groups::OpenError;
 use crate::log_store::RaftLog;
-use crate::network::NoPeers;
+use crate::member::Receiving;
+use crate::network::Network;
 use crate::position::Positioned;
 use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
 use crate::state_machine::{CheckpointDue, GroupMachine, install_path};
@@ -47,6 +50,36 @@ pub struct Group<M: Machine> {
     state: Arc<RwLock<Positioned<M>>>,
     queue: mpsc::Sender<Waiting>,
     tasks: Vec<JoinHandle<()>>,
+    node: NodeId,
+    peers: Arc<dyn Peers>,
+    snapshots: PathBuf,
+    receiving: Arc<Mutex<Receiving>>,
+}
+
+/// What a group is opened with.
+#[derive(Clone)]
+pub struct GroupPlace {
+    /// The database.
+    pub db: Db,
+    /// This node.
+    pub node: NodeId,
+    /// Where other members find it.
+    pub address: String,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// What holds for all groups.
+    pub options: GroupOptions,
+    /// The way to other nodes.
+    pub peers: Arc<dyn Peers>,
+}
+
+/// How a group that is not in the database yet comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfNew {
+    /// This node is its first and only member.
+    Create,
+    /// Its leader will make this node a member, if at all.
+    Wait,
 }
 
 /// What can be told of a group.
@@ -56,6 +89,12 @@ pub struct GroupStatus {
     pub group: u32,
     /// Whether this node leads it.
     pub leader: bool,
+    /// The node that leads it, as far as this node knows.
+    pub led_by: Option<NodeId>,
+    /// Its voters.
+    pub voters: BTreeSet<NodeId>,
+    /// Members that only learn.
+    pub learners: BTreeSet<NodeId>,
     /// The last index applied.
     pub applied: u64,
     /// The last index in the log.
@@ -65,30 +104,18 @@ pub struct GroupStatus {
 }
 
 impl<M: Machine> Group<M> {
-    /// Opens the group from its tree and log, making it with this node as its only member if `create` and it is new, and
-    /// returns when its state is what had been acknowledged.
+    /// Opens the group from its tree and log, and returns when its state is what this node had acknowledged alone. A group
+    /// with other members goes on to catch up by itself.
     ///
     /// Runs on the tokio runtime that it is called on, for as long as it lives.
     ///
     /// # Errors
     /// When the store is damaged or fails, or the group does not come back in time.
-    pub(crate) async fn open(
-        db: &Db,
-        id: u32,
-        node: NodeId,
-        create: bool,
-        data_dir: &Path,
-        options: GroupOptions,
-    ) -> Result<Self, OpenError> {
+    pub(crate) async fn open(place: &GroupPlace, id: u32, if_new: IfNew) -> Result<Self, OpenError> {
+        let GroupPlace { db, node, address, data_dir, options, peers } = place.clone();
         let snapshots = data_dir.join("snapshots");
         let tree = db.tree(&format!("sm/{id}"))?;
-        let unfinished = install_path(&snapshots, id);
-        if unfinished.exists() {
-            tracing::warn!(group = id, "importing again a snapshot whose import was interrupted");
-            snapshot::import(&tree, id, &unfinished)?;
-            db.commit().wait().await?;
-            snapshot::discard(&unfinished)?;
-        }
+        finish_install(&db, &tree, id, &snapshots).await?;
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
         let due = Arc::new(CheckpointDue {
@@ -97,31 +124,123 @@ impl<M: Machine> Group<M> {
             log_bytes: options.checkpoint_bytes * LOG_PER_CHECKPOINT,
             log_bytes_since: AtomicU64::new(0),
         });
-        let log = RaftLog::new(LogStore::open(db, id)?, db.commit().clone());
-        let machine = GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), snapshots);
+        let log = RaftLog::new(LogStore::open(&db, id)?, db.commit().clone());
+        let machine = GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), snapshots.clone());
         let failed = |detail: String| OpenError::Group { group: id, detail };
-        let raft = Raft::new(node.0, config(), NoPeers, log, machine).await.map_err(|e| failed(e.to_string()))?;
-        if !raft.is_initialized().await.map_err(|e| failed(e.to_string()))? {
-            if !create {
-                return Err(failed("it was never created".to_owned()));
-            }
-            let members = BTreeMap::from([(node.0, BasicNode::new(""))]);
+        let network = Network { group: id, node: node.0, peers: peers.clone() };
+        let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
+        let mut initialized = raft.is_initialized().await.map_err(|e| failed(e.to_string()))?;
+        if !initialized && if_new == IfNew::Create {
+            let members = BTreeMap::from([(node.0, BasicNode::new(address))]);
             raft.initialize(members).await.map_err(|e| failed(e.to_string()))?;
+            initialized = true;
         }
-        raft.wait(Some(RECOVERY_MAX))
-            .state(ServerState::Leader, "the only member leads")
-            .await
-            .map_err(|e| failed(e.to_string()))?;
-        raft.wait_for_recovery(Some(RECOVERY_MAX)).await.map_err(|e| failed(e.to_string()))?;
-        // A group of one needs no heartbeats and no elections; without ticks it costs nothing while idle.
-        raft.runtime_config().tick(false);
-
+        if initialized {
+            // What openraft shows follows what it knows.
+            let known = |metrics: &RaftMetrics<TypeConfig>| metrics.membership_config.voter_ids().next().is_some();
+            let waiting = raft.wait(Some(RECOVERY_MAX));
+            waiting.metrics(known, "the members are known").await.map_err(|e| failed(e.to_string()))?;
+        }
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let tasks = vec![
             tokio::spawn(proposer::run(raft.clone(), options.clock, waiting)),
             tokio::spawn(checkpoint_when_due(raft.clone(), due)),
         ];
-        Ok(Self { id, raft, state, queue, tasks })
+        let receiving = Arc::default();
+        let group = Self { id, raft, state, queue, tasks, node, peers, snapshots, receiving };
+        if group.voters() == BTreeSet::from([node]) {
+            group.lead_alone().await.map_err(failed)?;
+        }
+        group.tick_if_needed();
+        Ok(group)
+    }
+
+    /// A group of one elects itself and has its state back before it is used.
+    async fn lead_alone(&self) -> Result<(), String> {
+        if !self.raft.is_leader() {
+            self.raft.trigger().elect(false).await.map_err(|error| error.to_string())?;
+        }
+        self.raft
+            .wait(Some(RECOVERY_MAX))
+            .state(ServerState::Leader, "the only member leads")
+            .await
+            .map_err(|error| error.to_string())?;
+        self.raft.wait_for_recovery(Some(RECOVERY_MAX)).await.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// A group of one needs no heartbeats and no elections; without ticks it costs nothing while idle.
+    pub(crate) fn tick_if_needed(&self) {
+        let alone = BTreeSet::from([self.node]);
+        self.raft.runtime_config().tick(self.voters() != alone || !self.learners().is_empty());
+    }
+
+    pub(crate) fn raft(&self) -> &Raft<TypeConfig, GroupMachine<M>> {
+        &self.raft
+    }
+
+    pub(crate) fn snapshots(&self) -> &Path {
+        &self.snapshots
+    }
+
+    pub(crate) fn receiving(&self) -> &Arc<Mutex<Receiving>> {
+        &self.receiving
+    }
+
+    pub(crate) fn peers(&self) -> &Arc<dyn Peers> {
+        &self.peers
+    }
+
+    /// Group 0 holds the cluster; group `n` is shard `n - 1`.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The group's voters, as of the last membership in this node's log.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.raft.server_metrics().borrow_watched().membership_config.voter_ids().map(NodeId).collect()
+    }
+
+    /// The members that only learn.
+    pub fn learners(&self) -> BTreeSet<NodeId> {
+        self.raft.server_metrics().borrow_watched().membership_config.membership().learner_ids().map(NodeId).collect()
+    }
+
+    /// The members' addresses.
+    pub fn addresses(&self) -> Vec<(NodeId, String)> {
+        let metrics = self.raft.server_metrics();
+        let members = metrics.borrow_watched().membership_config.clone();
+        members.membership().nodes().map(|(id, node)| (NodeId(*id), node.addr.clone())).collect()
+    }
+
+    /// Whether this node holds a replica that takes part.
+    pub fn is_member(&self) -> bool {
+        self.voters().contains(&self.node) || self.learners().contains(&self.node)
+    }
+
+    /// Whether this node leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// The leader, as far as this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.server_metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// Waits until the state shows every write that was acknowledged anywhere before this call; only a leader that is sure
+    /// of itself can say so. `strict` asks a quorum; without it a lease, which trusts the rate of clocks, is enough.
+    ///
+    /// # Errors
+    /// `NotLeader`, with the leader if it is known.
+    pub async fn linearize(&self, strict: bool) -> Result<(), ProposeError> {
+        let not_leader =
+            || ProposeError::NotLeader { leader: self.leader().filter(|leader| *leader != self.node).map(|id| id.0) };
+        if !self.raft.is_leader() {
+            return Err(not_leader());
+        }
+        let policy = if strict { ReadPolicy::ReadIndex } else { ReadPolicy::LeaseRead };
+        self.raft.ensure_linearizable(policy).await.map(|_| ()).map_err(|_| not_leader())
     }
 
     /// Proposes a command and waits until it is durable on a quorum and applied here.
@@ -163,6 +282,9 @@ impl<M: Machine> Group<M> {
         GroupStatus {
             group: self.id,
             leader: self.raft.is_leader(),
+            led_by: self.leader(),
+            voters: self.voters(),
+            learners: self.learners(),
             applied,
             last: self.raft.data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index),
             pending_bytes: self.state.read().machine.pending_bytes(),
@@ -187,6 +309,18 @@ impl<M: Machine> Group<M> {
     }
 }
 
+/// Goes on with the import of a snapshot that the last life of the process did not finish.
+async fn finish_install(db: &Db, tree: &Tree, id: u32, snapshots: &Path) -> Result<(), OpenError> {
+    let unfinished = install_path(snapshots, id);
+    if unfinished.exists() {
+        tracing::warn!(group = id, "importing again a snapshot whose import was interrupted");
+        snapshot::import(tree, id, &unfinished)?;
+        db.commit().wait().await?;
+        snapshot::discard(&unfinished)?;
+    }
+    Ok(())
+}
+
 async fn checkpoint_when_due<M: Machine>(raft: Raft<TypeConfig, GroupMachine<M>>, due: Arc<CheckpointDue>) {
     loop {
         due.notify.notified().await;
@@ -199,16 +333,23 @@ async fn checkpoint_when_due<M: Machine>(raft: Raft<TypeConfig, GroupMachine<M>>
 fn config() -> Arc<Config> {
     let config = Config {
         cluster_name: "waypost".to_owned(),
-        // Well above the time of an fsync on a small machine, or a slow disk would cost elections.
-        heartbeat_interval: 500,
-        election_timeout_min: 1500,
-        election_timeout_max: 3000,
-        install_snapshot_timeout: 30_000,
+        // A follower waits for the leader's lease to end and then for its own time, so writes stop for at most about twice the
+        // longest of these. Heartbeats do not wait for the disk, so a slow one costs no election.
+        heartbeat_interval: 200,
+        election_timeout_min: 700,
+        election_timeout_max: 1300,
+        // For a whole snapshot; each of its pieces has a limit of its own.
+        install_snapshot_timeout: 600_000,
         // Checkpoints are due by bytes (`CheckpointDue`), not by a number of entries.
         snapshot_policy: SnapshotPolicy::Never,
         // All that a checkpoint covers goes at once; checkpoints are far apart, and the store removes in batches.
         max_in_snapshot_log_to_keep: 0,
         purge_batch_size: 1,
+        // A follower is sent so much at a time, of entries of up to 24 KiB.
+        max_payload_entries: 32,
+        enable_pre_vote: Some(true),
+        // A leader that comes back asks for votes like others: its committed entries may have gone on without it.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     Arc::new(config.validate().expect("invariant: the timeouts above are in order"))

@@ -1,15 +1,18 @@
 //! All groups of a node, and who the node is.
 
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use parking_lot::RwLock;
 use waypost_protocol::command::{Command, Founding, Outcome};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_store::machine::{ClusterMachine, ShardMachine};
 use waypost_store::{Db, StoreError};
 
-use crate::group::{Group, GroupOptions, GroupStatus};
+use crate::group::{Group, GroupPlace, GroupStatus, IfNew};
+use crate::member::Member;
 use crate::proposer::ProposeError;
 
 /// Why the groups of a node could not be opened.
@@ -41,6 +44,17 @@ pub struct NodeIdentity {
     pub id: NodeId,
     /// Grows by one with each start: tells apart what the node said in different lives.
     pub incarnation: u64,
+    /// The cluster that it belongs to, and whether it created it; `None` for a new node.
+    pub cluster: Option<ClusterTie>,
+}
+
+/// That a node belongs to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClusterTie {
+    /// The cluster's id.
+    pub id: [u8; 16],
+    /// Whether this node created it (and is to do so again, if it died halfway).
+    pub created: bool,
 }
 
 impl NodeIdentity {
@@ -69,53 +83,141 @@ impl NodeIdentity {
         };
         let incarnation = read(b"incarnation")?.unwrap_or(0) + 1;
         write(b"incarnation", incarnation)?;
+        let cluster = match tree.get(b"cluster")? {
+            None => None,
+            Some(value) => {
+                let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };
+                let (_, payload) = waypost_protocol::open(b"cluster", &value).map_err(|e| corrupt(e.to_string()))?;
+                let (created, cluster) = payload.split_first().ok_or_else(|| corrupt("it is empty".to_owned()))?;
+                let cluster = cluster.try_into().map_err(|_| corrupt("it is no id of a cluster".to_owned()))?;
+                Some(ClusterTie { id: cluster, created: *created == 1 })
+            }
+        };
         db.commit().wait_blocking()?;
-        Ok(Self { id: NodeId(id), incarnation })
+        Ok(Self { id: NodeId(id), incarnation, cluster })
+    }
+
+    /// Ties the node to a cluster, for ever. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn tie(&mut self, db: &Db, tie: ClusterTie) -> Result<(), StoreError> {
+        let mut payload = vec![u8::from(tie.created)];
+        payload.extend_from_slice(&tie.id);
+        db.tree("node")?.insert(b"cluster", waypost_protocol::seal(b"cluster", 1, &payload))?;
+        db.commit().wait_blocking()?;
+        self.cluster = Some(tie);
+        Ok(())
     }
 }
 
-/// The groups that this node holds: group 0, and one for each shard.
+/// The groups by number, for requests of other nodes: filled while they are opened.
+#[derive(Default)]
+pub struct Members {
+    groups: RwLock<HashMap<u32, Arc<dyn Member>>>,
+}
+
+impl Members {
+    fn add(&self, id: u32, group: Arc<dyn Member>) {
+        self.groups.write().insert(id, group);
+    }
+
+    /// The group with a number, once it is open.
+    pub fn get(&self, id: u32) -> Option<Arc<dyn Member>> {
+        self.groups.read().get(&id).cloned()
+    }
+}
+
+/// The groups that this node holds: group 0, and one for each shard if it stores links.
 pub struct Groups {
+    node: NodeId,
     founding: Founding,
     cluster: Arc<Group<ClusterMachine>>,
     shards: Vec<Arc<Group<ShardMachine>>>,
 }
 
-impl Groups {
-    /// Opens all groups, creating the cluster by `founding` if the data directory is new. When it returns, every group
-    /// shows what had been acknowledged.
+/// How long a member may take to hear from the leader of group 0 what cluster it belongs to.
+const JOIN_MAX: Duration = Duration::from_secs(300);
+
+/// Group 0, opened before the others.
+pub struct OpenedCluster {
+    place: GroupPlace,
+    cluster: Arc<Group<ClusterMachine>>,
+    members: Arc<Members>,
+}
+
+impl OpenedCluster {
+    /// Opens group 0. With `found`, and if the data directory is new, this node creates the cluster; without it, it waits to
+    /// be made a member.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open(
-        db: &Db,
-        node: NodeId,
-        data_dir: &Path,
-        founding: Founding,
-        options: GroupOptions,
-    ) -> Result<Self, OpenError> {
-        let snapshots = data_dir.join("snapshots");
-        std::fs::create_dir_all(&snapshots)?;
-        let cluster = Group::<ClusterMachine>::open(db, 0, node, true, data_dir, options).await?;
-        if cluster.read(|machine| machine.state().founding.is_none()) {
+    pub async fn open(place: GroupPlace, found: Option<Founding>, members: Arc<Members>) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(place.data_dir.join("snapshots"))?;
+        let if_new = if found.is_some() { IfNew::Create } else { IfNew::Wait };
+        let cluster = Arc::new(Group::<ClusterMachine>::open(&place, 0, if_new).await?);
+        members.add(0, cluster.clone());
+        if let Some(founding) = found
+            && cluster.is_leader()
+            && cluster.read(|machine| machine.state().founding.is_none())
+        {
             let applied = cluster.propose(Command::Found(founding)).await?;
             debug_assert!(matches!(applied.outcome, Outcome::Done | Outcome::AlreadyFounded));
         }
-        let founding = cluster
-            .read(|machine| machine.state().founding.clone())
-            .ok_or(OpenError::Group { group: 0, detail: "it does not know its cluster".to_owned() })?;
-        let shards = try_join_all((1..=founding.shards).map(|id| {
-            let (db, data_dir) = (db.clone(), data_dir.to_owned());
+        Ok(Self { place, cluster, members })
+    }
+
+    /// Group 0.
+    pub fn cluster(&self) -> &Arc<Group<ClusterMachine>> {
+        &self.cluster
+    }
+
+    /// Waits until it is known which cluster this is, and opens the groups of all shards if this node is to `store` links.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_shards(self, store: bool) -> Result<Groups, OpenError> {
+        let Self { place, cluster, members } = self;
+        let founding = tokio::time::timeout(JOIN_MAX, async {
+            loop {
+                if let Some(founding) = cluster.read(|machine| machine.state().founding.clone()) {
+                    return founding;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let founding = founding.await.map_err(|_| OpenError::Group {
+            group: 0,
+            detail: "no leader has told this node about its cluster; look whether a majority of the nodes runs"
+                .to_owned(),
+        })?;
+        // A cluster of one has all its shards on the node that made it; otherwise members are added one by one.
+        let alone = cluster.voters() == BTreeSet::from([place.node])
+            && cluster.read(|machine| machine.state().placement.is_empty());
+        let if_new = if alone { IfNew::Create } else { IfNew::Wait };
+        let wanted = 1..=if store { founding.shards } else { 0 };
+        let shards = try_join_all(wanted.map(|id| {
+            let place = place.clone();
+            let members = members.clone();
             async move {
-                tokio::spawn(async move {
-                    Group::<ShardMachine>::open(&db, id, node, true, &data_dir, options).await.map(Arc::new)
-                })
-                .await
-                .unwrap_or_else(|error| Err(OpenError::Group { group: id, detail: error.to_string() }))
+                let opening = tokio::spawn(async move {
+                    let group = Group::<ShardMachine>::open(&place, id, if_new).await.map(Arc::new)?;
+                    members.add(id, group.clone());
+                    Ok::<_, OpenError>(group)
+                });
+                let failed = |error: tokio::task::JoinError| OpenError::Group { group: id, detail: error.to_string() };
+                opening.await.map_err(failed)?
             }
         }))
         .await?;
-        Ok(Self { founding, cluster: Arc::new(cluster), shards })
+        Ok(Groups { node: place.node, founding, cluster, shards })
+    }
+}
+
+impl Groups {
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// How the cluster was created.
@@ -138,7 +240,7 @@ impl Groups {
         &self.shards
     }
 
-    /// What can be told of all groups.
+    /// What can be told of all groups, also of those in which this node has no part.
     pub fn status(&self) -> Vec<GroupStatus> {
         std::iter::once(self.cluster.status()).chain(self.shards.iter().map(|group| group.status())).collect()
     }

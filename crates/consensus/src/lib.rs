@@ -12,18 +12,27 @@
 //! ```
 
 mod format;
+mod forward;
 mod group;
 mod groups;
 mod log_store;
+mod member;
+mod membership;
 mod network;
+mod placement;
 mod position;
 mod proposer;
 mod state_machine;
 mod types;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use group::{Group, GroupOptions, GroupStatus};
-pub use groups::{Groups, NodeIdentity, OpenError};
+pub use group::{Group, GroupOptions, GroupPlace, GroupStatus};
+pub use groups::{ClusterTie, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
+pub use member::Member;
+pub use membership::MembershipError;
+pub use network::NoPeers;
+pub use placement::{place, voters_of};
 pub use proposer::{Applied, ProposeError};

@@ -1,59 +1,205 @@
-//! The way to other members of a group. A cluster of one has none: every peer is unreachable.
+//! The way to other members of a group, as openraft asks for it, over the requests of `waypost_protocol::peer`.
 
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::alias::{SnapshotOf, VoteOf};
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{BasicNode, OptionalSend};
+use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
+use waypost_protocol::{Kind, NodeId};
 
+use crate::format::{parse, vote, vote_record};
 use crate::state_machine::SnapshotData;
 use crate::types::TypeConfig;
+use crate::wire::{self, SnapshotPiece, SnapshotTaken};
 
-/// Reaches nobody.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NoPeers;
+/// A piece of a snapshot: small enough that other calls on the lane hardly wait, large enough to be quick.
+const PIECE_BYTES: usize = 512 * 1024;
 
-fn unreachable() -> Unreachable<TypeConfig> {
-    Unreachable::new(&io::Error::new(io::ErrorKind::NotConnected, "this node has no peers"))
+/// How long a peer may take to store a piece.
+const PIECE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a peer may take to install a whole snapshot.
+const INSTALL_MAX: Duration = Duration::from_secs(60);
+
+/// How often a piece is sent again before the transfer is given up until openraft begins anew (and goes on where it was).
+const PIECE_TRIES: u32 = 20;
+
+/// Makes the ways of one group.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) group: u32,
+    pub(crate) node: u64,
+    pub(crate) peers: Arc<dyn Peers>,
 }
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = Self;
+/// The way to one other member.
+pub(crate) struct Client {
+    network: Network,
+    target: u64,
+}
 
-    async fn new_client(&mut self, _target: u64, _node: &BasicNode) -> Self {
-        *self
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: u64, _node: &BasicNode) -> Client {
+        Client { network: self.clone(), target }
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for NoPeers {
+type Failed = RPCError<TypeConfig>;
+
+impl Client {
+    async fn call(
+        &self,
+        kind: Kind,
+        action: RPCTypes,
+        lane: Lane,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<Vec<u8>, Failed> {
+        let Network { group, node, peers } = &self.network;
+        peers.call(NodeId(self.target), lane, kind, *group, body, within).await.map_err(|error| match error {
+            PeerError::Timeout => {
+                RPCError::Timeout(Timeout { action, id: *node, target: self.target, timeout: within })
+            }
+            PeerError::Lost | PeerError::Overloaded => RPCError::Network(NetworkError::new(&error)),
+            PeerError::Unreachable(_) | PeerError::Refused(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        })
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote_of_leader: &VoteOf<TypeConfig>,
+        data: SnapshotData,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let broken = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
+        let path = tokio::task::block_in_place(|| data.into_file()).map_err(broken)?;
+        let mut file = File::open(&path).map_err(broken)?;
+        let total = file.metadata().map_err(broken)?.len();
+        let id = snapshot_id(&mut file).map_err(broken)?;
+        let mut offset = 0;
+        let mut tries = 0;
+        loop {
+            let mut piece = vec![0; PIECE_BYTES.min((total - offset) as usize)];
+            file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut piece)).map_err(broken)?;
+            let last = offset + piece.len() as u64 == total;
+            let message = SnapshotPiece { vote: vote_record(vote_of_leader), id, total, offset, bytes: piece };
+            let within = if last { INSTALL_MAX } else { PIECE_MAX };
+            let body = crate::format::bytes(&message);
+            let answer = self.call(kinds::SNAPSHOT, RPCTypes::InstallSnapshot, Lane::Calls, body, within).await;
+            match answer {
+                Ok(answer) => match parse("an answer to a snapshot", &answer).map_err(broken)? {
+                    SnapshotTaken::Have(have) => {
+                        tries = 0;
+                        offset = have.min(total);
+                    }
+                    SnapshotTaken::Installed(record) => return Ok(SnapshotResponse::new(vote(record))),
+                },
+                Err(error) if tries >= PIECE_TRIES => return Err(error.into()),
+                Err(_) => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Names a file by its first bytes, which hold the group, the position and a checksum of both.
+fn snapshot_id(file: &mut File) -> io::Result<u64> {
+    let mut head = [0; 256];
+    let length = file.read(&mut head)?;
+    Ok(waypost_protocol::digest::fingerprint(&[&head[..length]]))
+}
+
+fn unreadable(error: io::Error) -> Failed {
+    RPCError::Network(NetworkError::new(&error))
+}
+
+impl RaftNetworkV2<TypeConfig> for Client {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(unreachable()))
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failed> {
+        let body = wire::encode_append(&rpc);
+        let answer =
+            self.call(kinds::APPEND, RPCTypes::AppendEntries, Lane::Consensus, body, option.hard_ttl()).await?;
+        wire::decode_appended(&answer).map_err(unreadable)
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(unreachable()))
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failed> {
+        let body = wire::encode_vote_request(&rpc);
+        let answer = self.call(kinds::VOTE, RPCTypes::Vote, Lane::Consensus, body, option.hard_ttl()).await?;
+        wire::decode_vote_response(&answer).map_err(unreadable)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failed> {
+        let body = wire::encode_vote_request(&rpc);
+        let answer = self.call(kinds::PRE_VOTE, RPCTypes::Vote, Lane::Consensus, body, option.hard_ttl()).await?;
+        wire::decode_vote_response(&answer).map_err(unreadable)
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: VoteOf<TypeConfig>,
-        _snapshot: SnapshotOf<TypeConfig, SnapshotData>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(unreachable()))
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(&vote, snapshot.snapshot) => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Failed> {
+        let body = wire::encode_transfer(&request);
+        self.call(kinds::TRANSFER_LEADER, RPCTypes::TransferLeader, Lane::Consensus, body, option.hard_ttl()).await?;
+        Ok(Ok(()))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        // The link has pauses of its own, so asking often costs nothing while a node is away.
+        Some(Backoff::new(std::iter::repeat(Duration::from_millis(200))))
+    }
+}
+
+/// Reaches nobody: for tests of a group that is alone.
+pub struct NoPeers;
+
+impl Peers for NoPeers {
+    fn call(
+        &self,
+        _: NodeId,
+        _: Lane,
+        _: Kind,
+        _: u32,
+        _: Vec<u8>,
+        _: Duration,
+    ) -> waypost_protocol::peer::BoxFuture<'_, Result<Vec<u8>, PeerError>> {
+        Box::pin(async { Err(PeerError::Unreachable("this node has no peers".to_owned())) })
     }
 }

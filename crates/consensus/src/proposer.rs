@@ -87,7 +87,12 @@ pub(crate) fn size_of(command: &Command) -> usize {
         Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
         Command::Delete { key, .. } => 24 + key.code.as_bytes().len(),
         Command::Found(founding) => 128 + founding.name.len(),
-        Command::LeaseKeys { .. } | Command::SetAdminKey { .. } => 64,
+        Command::PutNode(record) => 128 + record.name.len() + record.zone.len() + 16 * record.services.len(),
+        Command::Place { voters, .. } => 16 + 10 * voters.len(),
+        Command::LeaseKeys { .. }
+        | Command::SetAdminKey { .. }
+        | Command::RemoveNode { .. }
+        | Command::DrainNode { .. } => 64,
     }
 }
 

@@ -57,7 +57,7 @@ impl<M: Machine> GroupMachine<M> {
         let write = move || {
             let path = snapshots.join(format!("send-{group}.snap"));
             let mut state = shared.write();
-            let position = state.checkpoint()?;
+            let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
             snapshot::export(state.machine.tree(), group, &position, &path).map_err(io::Error::other)?;
             Ok(path)
         };
@@ -77,13 +77,17 @@ pub struct SnapshotData(Content);
 
 enum Content {
     Later(Box<dyn FnOnce() -> io::Result<PathBuf> + Send + Sync>),
-    #[expect(dead_code, reason = "made by the receiving side of the peer link")]
     File(PathBuf),
 }
 
 impl SnapshotData {
+    /// A snapshot that was received whole.
+    pub(crate) fn file(path: PathBuf) -> Self {
+        Self(Content::File(path))
+    }
+
     /// The file with the snapshot. It may stand for a later position than the one it was announced with.
-    fn into_file(self) -> io::Result<PathBuf> {
+    pub(crate) fn into_file(self) -> io::Result<PathBuf> {
         match self.0 {
             Content::Later(write) => write(),
             Content::File(path) => Ok(path),

@@ -21,7 +21,7 @@ use crate::log_store::RaftLog;
 use crate::position::Positioned;
 use crate::state_machine::{CheckpointDue, GroupMachine};
 use crate::types::TypeConfig;
-use crate::{GroupOptions, Groups};
+use crate::{GroupOptions, GroupPlace, Groups, NoPeers, OpenedCluster};
 
 fn clock() -> UnixMs {
     UnixMs(1_800_000_000_000)
@@ -67,7 +67,15 @@ fn founding() -> Founding {
 }
 
 async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
-    Groups::open(db, NodeId(7), dir, founding(), GroupOptions { checkpoint_bytes, clock }).await.unwrap()
+    let place = GroupPlace {
+        db: db.clone(),
+        node: NodeId(7),
+        address: "127.0.0.1:7400".to_owned(),
+        data_dir: dir.to_owned(),
+        options: GroupOptions { checkpoint_bytes, clock },
+        peers: Arc::new(NoPeers),
+    };
+    OpenedCluster::open(place, Some(founding()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
 }
 
 fn create(number: usize) -> (LinkKey, Command) {

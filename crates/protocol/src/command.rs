@@ -17,7 +17,7 @@ pub struct Batch {
     pub commands: Vec<Command>,
 }
 
-/// A change to one group. The first two belong to group 0, the others to the shards.
+/// A change to one group. Those up to `Place` belong to group 0, the others to the shards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes the cluster: once, by the node that creates it.
@@ -35,6 +35,28 @@ pub enum Command {
         digest: KeyDigest,
         /// Whether an existing key is replaced.
         replace: bool,
+    },
+    /// Makes a node a member of the cluster, or changes what is known of it. A node of the same name with another id is
+    /// replaced by it: its data directory was emptied.
+    PutNode(Box<NodeRecord>),
+    /// Takes a node out of the cluster. Its id is never used again.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Says whether a node is to be emptied of its replicas.
+    DrainNode {
+        /// Which.
+        node: NodeId,
+        /// Whether it is.
+        drain: bool,
+    },
+    /// Settles which nodes are to hold a group.
+    Place {
+        /// Which group.
+        group: u32,
+        /// Its voters to be.
+        voters: Vec<NodeId>,
     },
     /// Creates a link unless its key is taken.
     Create(Box<NewLink>),
@@ -65,6 +87,32 @@ pub enum Command {
     },
     /// Adds visits. A batch that was applied before counts nothing.
     RecordClicks(ClickBatch),
+}
+
+/// A node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name in `cluster.toml`.
+    pub name: String,
+    /// Where other nodes reach it.
+    pub peer: String,
+    /// Where it serves redirects and the API.
+    pub http: String,
+    /// Where it fails together with others.
+    pub zone: String,
+    /// The services that it runs, by name.
+    pub services: Vec<String>,
+    /// Whether it is being emptied of its replicas.
+    pub drain: bool,
+}
+
+impl NodeRecord {
+    /// Whether it can hold replicas.
+    pub fn stores(&self) -> bool {
+        self.services.iter().any(|service| service == "link_store")
+    }
 }
 
 /// What is settled when the cluster is created, and never changes.

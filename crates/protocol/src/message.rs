@@ -25,6 +25,19 @@ pub enum Class {
     Bulk,
 }
 
+/// Which node has to answer a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The node that asks.
+    Own,
+    /// Any that runs the service, the own one first.
+    Any,
+    /// Any that holds a replica of the shard, the own one first.
+    Replica,
+    /// The node that leads the shard.
+    Leader,
+}
+
 /// Whether a caller may send the message again when it did not hear an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -37,7 +50,7 @@ pub enum Retry {
 }
 
 /// A message and the reply that belongs to it.
-pub trait Request: Serialize + DeserializeOwned + Send + 'static {
+pub trait Request: Serialize + DeserializeOwned + Clone + Send + 'static {
     /// The service that owns the message.
     type Service: Service;
     /// What the service answers.
@@ -55,6 +68,11 @@ pub trait Request: Serialize + DeserializeOwned + Send + 'static {
     fn shard(&self) -> Option<crate::ShardId> {
         None
     }
+
+    /// Which node has to answer.
+    fn want(&self) -> Want {
+        Want::Own
+    }
 }
 
 /// What a service itself can answer instead of a reply. Expected outcomes (a slug that is taken) are part of the reply,
@@ -70,9 +88,12 @@ pub enum ServiceError {
     /// The write was handed to the log and its end is not known.
     #[error("the outcome of the write is unknown: {0}")]
     OutcomeUnknown(String),
-    /// Another node must be asked.
-    #[error("not served here")]
-    NotHere,
+    /// Another node must be asked. Nothing was done.
+    #[error("another node has to answer this")]
+    NotHere {
+        /// Which, as far as this one knows.
+        leader: Option<crate::NodeId>,
+    },
 }
 
 /// How a call to a service can fail, local or remote.
@@ -96,6 +117,12 @@ pub enum CallError {
         /// The service that was asked.
         service: &'static str,
     },
+    /// The node that has to answer cannot be reached. Nothing was done.
+    #[error("{service} is on a node that cannot be reached")]
+    Unreachable {
+        /// The service that was asked.
+        service: &'static str,
+    },
     /// The service answered with an error.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -112,6 +139,6 @@ impl CallError {
 
     /// Whether the same call may succeed a little later.
     pub fn retryable(&self) -> bool {
-        !matches!(self, Self::Service(ServiceError::NotHere))
+        !matches!(self, Self::Service(ServiceError::NotHere { .. }))
     }
 }

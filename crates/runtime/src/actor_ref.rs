@@ -7,11 +7,18 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use waypost_protocol::{CallError, Class, Request, Service, ServiceError};
+use waypost_protocol::{CallError, Class, Request, Retry, Service, ServiceError, Want};
 
 use crate::ask::Ask;
+use crate::far::{Far, Place};
 use crate::metrics::ActorMetrics;
 use crate::routes::{Route, Table};
+
+/// The pause before a call looks again for who can answer it.
+const HOP_PAUSE: Duration = Duration::from_millis(30);
+
+/// Hops without a pause: own node, the leader that it names, the one that this one names.
+const HOPS_AT_ONCE: u32 = 3;
 
 /// One running actor.
 pub(crate) struct Child {
@@ -28,46 +35,121 @@ pub(crate) struct Child {
 /// A service that can be called: one actor, or one for each shard. Cheap to clone.
 pub struct ActorRef<S> {
     children: Arc<[Arc<Child>]>,
+    far: Option<Far>,
     service: PhantomData<fn(S)>,
 }
 
 impl<S> Clone for ActorRef<S> {
     fn clone(&self) -> Self {
-        Self { children: self.children.clone(), service: PhantomData }
+        Self { children: self.children.clone(), far: self.far.clone(), service: PhantomData }
     }
 }
 
 impl<S: Service> ActorRef<S> {
     pub(crate) fn one(child: Child) -> Self {
-        Self { children: Arc::from([Arc::new(child)]), service: PhantomData }
+        Self { children: Arc::from([Arc::new(child)]), far: None, service: PhantomData }
     }
 
     /// One service of many actors: a message goes to the child with the number of its shard.
     pub fn sharded(children: Vec<Self>) -> Self {
         let children = children.iter().flat_map(|child| child.children.iter().cloned()).collect();
-        Self { children, service: PhantomData }
+        Self { children, far: None, service: PhantomData }
     }
 
-    /// Sends a message and waits for its answer, at most `timeout`.
+    /// A service that does not run on this node.
+    pub fn elsewhere(far: Far) -> Self {
+        Self { children: Arc::from([]), far: Some(far), service: PhantomData }
+    }
+
+    /// The same service, with messages that another node has to answer sent there.
+    #[must_use]
+    pub fn with_far(self, far: Far) -> Self {
+        Self { far: Some(far), ..self }
+    }
+
+    /// Sends a message and waits for its answer, at most `timeout`, wherever it is answered.
     ///
     /// When the future is dropped, a message that was not yet taken in hand is skipped; one that was is worked to its end.
     ///
     /// # Errors
     /// See [`CallError`]; `outcome_unknown` tells which of them leave a write in doubt.
     pub async fn call<M: Request<Service = S>>(&self, message: M, timeout: Duration) -> Result<M::Reply, CallError> {
+        let want = message.want();
+        match &self.far {
+            Some(far) if want != Want::Own => self.call_anywhere(far, message, want, timeout).await,
+            _ => self.call_here(message, timeout).await,
+        }
+    }
+
+    async fn call_anywhere<M: Request<Service = S>>(
+        &self,
+        far: &Far,
+        message: M,
+        want: Want,
+        timeout: Duration,
+    ) -> Result<M::Reply, CallError> {
+        let deadline = Instant::now() + timeout;
+        let (mut named, mut avoid) = (None, Vec::new());
+        let mut want = want;
+        for hop in 1u32.. {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let place = far.router.place(S::NAME, message.shard(), want, named.take(), &avoid);
+            let answer = match place {
+                Place::Here => self.call_here(message.clone(), left).await,
+                Place::At(node) => far.call(node, S::NAME, &message, left).await,
+                Place::Nowhere => Err(CallError::Service(ServiceError::NotHere { leader: None })),
+            };
+            let error = match answer {
+                Err(error) => error,
+                answer => return answer,
+            };
+            // Whatever else it was: has it been done, or may it be done again?
+            match (&error, place) {
+                (CallError::Service(ServiceError::NotHere { leader }), _) => {
+                    named = *leader;
+                    // A replica that does not know leaves the answer to the leader.
+                    want = if want == Want::Replica { Want::Leader } else { want };
+                }
+                (CallError::Unreachable { .. }, Place::At(node)) => avoid.push(node),
+                (CallError::Unavailable { .. }, Place::At(node)) if M::RETRY == Retry::Always => avoid.push(node),
+                _ => return Err(error),
+            }
+            if Instant::now() + HOP_PAUSE >= deadline {
+                return Err(error);
+            }
+            // The first hints are followed at once. After that an election may be under way.
+            if hop >= HOPS_AT_ONCE || named.is_none() {
+                tokio::time::sleep(HOP_PAUSE).await;
+                avoid.clear();
+            }
+        }
+        unreachable!("the loop ends by its deadline")
+    }
+
+    /// As [`ActorRef::call`], answered by this node or not at all.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call_here<M: Request<Service = S>>(
+        &self,
+        message: M,
+        timeout: Duration,
+    ) -> Result<M::Reply, CallError> {
         let index = match (message.shard(), self.children.len()) {
             (_, 1) | (None, _) => 0,
             (Some(shard), _) => shard.index(),
         };
         let Some(child) = self.children.get(index) else {
-            return Err(CallError::Service(ServiceError::NotHere));
+            return Err(CallError::Service(ServiceError::NotHere { leader: None }));
         };
         let unavailable = CallError::Unavailable { service: S::NAME };
         if child.closed.load(Ordering::Acquire) {
             child.metrics.gone.inc();
             return Err(unavailable);
         }
-        let Some(route) = child.route::<M>() else { return Err(CallError::Service(ServiceError::NotHere)) };
+        let Some(route) = child.route::<M>() else {
+            return Err(CallError::Service(ServiceError::NotHere { leader: None }));
+        };
         let deadline = Instant::now() + timeout;
         let late = || {
             child.metrics.late.inc();

@@ -11,6 +11,7 @@
 
 mod actor_ref;
 mod ask;
+mod far;
 mod metrics;
 mod routes;
 mod spec;
@@ -18,6 +19,7 @@ mod supervisor;
 
 pub use actor_ref::ActorRef;
 pub use ask::{Answer, Ask, Held};
+pub use far::{Far, Place, Router, Served};
 pub use routes::Routes;
 pub use spec::{Spec, WhenSpent};
 pub use supervisor::{Rebuilt, next_generation, supervise};

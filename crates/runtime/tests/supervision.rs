@@ -23,7 +23,7 @@ impl Service for Probe {
 
 macro_rules! message {
     ($name:ident, $reply:ty, $kind:literal, $class:ident) => {
-        #[derive(Serialize, Deserialize)]
+        #[derive(Clone, Serialize, Deserialize)]
         struct $name {
             shard: Option<u32>,
         }
@@ -368,5 +368,5 @@ async fn a_message_goes_to_the_child_of_its_shard() {
     let probe = ActorRef::sharded(children);
     let ask = async |shard| probe.call(Count { shard: Some(shard) }, SECOND).await;
     assert_eq!((ask(0).await, ask(1).await), (Ok((1, 1)), Ok((11, 1))));
-    assert_eq!(ask(2).await, Err(CallError::Service(ServiceError::NotHere)));
+    assert_eq!(ask(2).await, Err(CallError::Service(ServiceError::NotHere { leader: None })));
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Class, Kind, Request, Retry, Service};
+use crate::message::{Class, Kind, Request, Retry, Service, Want};
 use crate::{Code, ShardId};
 
 /// The service that turns leased counters into codes.
@@ -32,4 +32,8 @@ impl Request for NextKeys {
     const NAME: &'static str = "next_keys";
     const CLASS: Class = Class::Interactive;
     const RETRY: Retry = Retry::Always;
+
+    fn want(&self) -> Want {
+        Want::Any
+    }
 }

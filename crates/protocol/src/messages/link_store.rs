@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::ClickBatch;
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
-use crate::message::{Class, Kind, Request, Retry, Service};
+use crate::message::{Class, Kind, Request, Retry, Service, Want};
 use crate::{Code, Link, LinkKey, LinkVersion, ShardId, Target, UnixMs};
 
 /// The service that owns the shards placed on this node.
@@ -65,6 +65,8 @@ pub struct GetLink {
     pub shard: ShardId,
     /// Which link.
     pub key: LinkKey,
+    /// Whether the answer has to show everything that was acknowledged before the question.
+    pub strong: bool,
 }
 
 /// A link with what is known of its visits.
@@ -156,7 +158,7 @@ pub struct UpkeepDone {
 }
 
 macro_rules! request {
-    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident) => {
+    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident, $want:expr) => {
         impl Request for $message {
             type Service = LinkStore;
             type Reply = $reply;
@@ -168,13 +170,21 @@ macro_rules! request {
             fn shard(&self) -> Option<ShardId> {
                 Some(self.shard)
             }
+
+            fn want(&self) -> Want {
+                let want: fn(&Self) -> Want = $want;
+                want(self)
+            }
         }
     };
 }
 
-request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId);
-request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always);
-request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never);
-request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Always);
-request!(RecordClicks, (), 0x0205, "record_clicks", Bulk, Always);
-request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always);
+request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, |_| Want::Leader);
+request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, |get| match get.strong {
+    true => Want::Leader,
+    false => Want::Replica,
+});
+request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| Want::Leader);
+request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| Want::Leader);
+request!(RecordClicks, (), 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);
+request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| Want::Own);

@@ -1,10 +1,12 @@
 //! The state of group 0: what the whole cluster agrees on.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
-use waypost_protocol::UnixMs;
-use waypost_protocol::command::{Batch, Command, Founding, Outcome};
+use waypost_protocol::command::{Batch, Command, Founding, NodeRecord, Outcome};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::permutation::CODES;
+use waypost_protocol::{NodeId, UnixMs};
 
 use super::{META_KEY, Machine, decode, encode, open_record, seal_record};
 use crate::{StoreError, Tree};
@@ -20,6 +22,12 @@ pub struct ClusterState {
     pub admin_key: Option<KeyDigest>,
     /// The largest proposer's time seen.
     pub applied_at: UnixMs,
+    /// The members of the cluster.
+    pub nodes: BTreeMap<NodeId, NodeRecord>,
+    /// Which nodes are to hold each group. A group that is not in it belongs to the node that created the cluster.
+    pub placement: BTreeMap<u32, Vec<NodeId>>,
+    /// Ids of nodes that were taken out or replaced.
+    pub gone: BTreeSet<NodeId>,
 }
 
 /// The state machine of group 0.
@@ -59,6 +67,40 @@ impl ClusterMachine {
                     return Ok(Outcome::AdminKeyExists);
                 }
                 state.admin_key = Some(*digest);
+                Outcome::Done
+            }
+            Command::PutNode(record) => {
+                if state.gone.contains(&record.id) {
+                    return Ok(Outcome::NotFound);
+                }
+                // A node that was emptied has a new id: the old one will not come back.
+                let same_name = |other: &NodeRecord| other.name == record.name && other.id != record.id;
+                let replaced: Vec<NodeId> =
+                    state.nodes.values().filter(|other| same_name(other)).map(|n| n.id).collect();
+                for old in replaced {
+                    state.nodes.remove(&old);
+                    state.gone.insert(old);
+                }
+                let drain = state.nodes.get(&record.id).is_some_and(|known| known.drain);
+                state.nodes.insert(record.id, NodeRecord { drain, ..(**record).clone() });
+                Outcome::Done
+            }
+            Command::RemoveNode { node } => match state.nodes.remove(node) {
+                Some(_) => {
+                    state.gone.insert(*node);
+                    Outcome::Done
+                }
+                None => Outcome::NotFound,
+            },
+            Command::DrainNode { node, drain } => match state.nodes.get_mut(node) {
+                Some(record) => {
+                    record.drain = *drain;
+                    Outcome::Done
+                }
+                None => Outcome::NotFound,
+            },
+            Command::Place { group, voters } => {
+                state.placement.insert(*group, voters.clone());
                 Outcome::Done
             }
             Command::Create(_)

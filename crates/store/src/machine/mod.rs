@@ -22,7 +22,7 @@ use waypost_protocol::command::{Batch, Outcome};
 
 use crate::{StoreError, Tree};
 
-pub use cluster::ClusterMachine;
+pub use cluster::{ClusterMachine, ClusterState};
 pub use shard::ShardMachine;
 
 /// The format of every record that the machines store.

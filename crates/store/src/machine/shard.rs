@@ -356,12 +356,16 @@ impl Machine for ShardMachine {
                 Command::Delete { key, if_version } => self.delete(key, *if_version),
                 Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
                 Command::RecordClicks(clicks) => self.record_clicks(clicks),
-                Command::Found(_) | Command::LeaseKeys { .. } | Command::SetAdminKey { .. } => {
-                    Err(StoreError::Corrupt {
-                        what: format!("log of {}", self.tree.name()),
-                        detail: "a command of group 0 stands in the log of a shard".to_owned(),
-                    })
-                }
+                Command::Found(_)
+                | Command::LeaseKeys { .. }
+                | Command::SetAdminKey { .. }
+                | Command::PutNode(_)
+                | Command::RemoveNode { .. }
+                | Command::DrainNode { .. }
+                | Command::Place { .. } => Err(StoreError::Corrupt {
+                    what: format!("log of {}", self.tree.name()),
+                    detail: "a command of group 0 stands in the log of a shard".to_owned(),
+                }),
             })
             .collect()
     }

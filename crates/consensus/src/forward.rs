@@ -1,0 +1,54 @@
+//! Commands for a group that another node leads.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use waypost_protocol::NodeId;
+use waypost_protocol::command::Command;
+use waypost_protocol::peer::{Lane, kinds};
+use waypost_store::machine::Machine;
+
+use crate::format::{bytes, parse};
+use crate::group::Group;
+use crate::proposer::{Applied, ProposeError};
+use crate::wire::Proposed;
+
+/// The pause before the leader is looked for again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl<M: Machine> Group<M> {
+    /// Proposes a command here, or sends it to the leader, until it was applied or `within` is over. For commands that may
+    /// be applied twice without harm: one whose answer was lost is sent again.
+    ///
+    /// # Errors
+    /// The last error, when the time is over; `TooLarge` at once.
+    pub async fn propose_anywhere(&self, command: Command, within: Duration) -> Result<Applied, ProposeError> {
+        let deadline = Instant::now() + within;
+        let encoded = bytes(&command);
+        loop {
+            let error = match self.propose(command.clone()).await {
+                Ok(applied) => return Ok(applied),
+                Err(ProposeError::NotLeader { leader: Some(leader) }) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let to = NodeId(leader);
+                    let answer = self.peers().call(to, Lane::Calls, kinds::PROPOSE, self.id(), encoded.clone(), left);
+                    match answer.await {
+                        Err(error) => ProposeError::Stopped(error.to_string()),
+                        Ok(answer) => match parse("an answer to a command", &answer) {
+                            Ok(Proposed::Applied(index, outcome)) => return Ok(Applied { index, outcome }),
+                            Ok(Proposed::NotLeader(leader)) => ProposeError::NotLeader { leader },
+                            Ok(Proposed::Overloaded) => ProposeError::Overloaded,
+                            Err(error) => ProposeError::Stopped(error.to_string()),
+                        },
+                    }
+                }
+                Err(error @ ProposeError::TooLarge { .. }) => return Err(error),
+                Err(error) => error,
+            };
+            if Instant::now() + PAUSE >= deadline {
+                return Err(error);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a group answers to the other members.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::storage::{Snapshot, SnapshotMeta};
+use parking_lot::Mutex;
+use waypost_protocol::Kind;
+use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
+use waypost_store::machine::{Machine, snapshot};
+
+use crate::format::{bytes, parse, vote, vote_record};
+use crate::group::Group;
+use crate::proposer::ProposeError;
+use crate::state_machine::SnapshotData;
+use crate::wire::{self, Proposed, SnapshotPiece, SnapshotTaken};
+
+/// No snapshot of one shard is longer: what a peer can make this node store before it looks at it.
+const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
+
+/// A snapshot on its way in.
+#[derive(Default)]
+pub(crate) struct Receiving {
+    id: u64,
+    have: u64,
+}
+
+/// A group, as other nodes see it.
+pub trait Member: Send + Sync {
+    /// Answers a request of another member.
+    fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;
+}
+
+fn refused(error: impl ToString) -> PeerError {
+    PeerError::Refused(error.to_string())
+}
+
+impl<M: Machine> Member for Group<M> {
+    fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
+        Box::pin(async move {
+            match kind {
+                kinds::APPEND => {
+                    let request = wire::decode_append(&body).map_err(refused)?;
+                    let response = self.raft().append_entries(request).await.map_err(refused)?;
+                    Ok(wire::encode_appended(&response))
+                }
+                kinds::VOTE => {
+                    let request = wire::decode_vote_request(&body).map_err(refused)?;
+                    let response = self.raft().vote(request).await.map_err(refused)?;
+                    Ok(wire::encode_vote_response(&response))
+                }
+                kinds::PRE_VOTE => {
+                    let request = wire::decode_vote_request(&body).map_err(refused)?;
+                    let response = self.raft().pre_vote(request).await.map_err(refused)?;
+                    Ok(wire::encode_vote_response(&response))
+                }
+                kinds::TRANSFER_LEADER => {
+                    let request = wire::decode_transfer(&body).map_err(refused)?;
+                    self.raft().handle_transfer_leader(request).await.map_err(refused)?.map_err(refused)?;
+                    Ok(Vec::new())
+                }
+                kinds::SNAPSHOT => {
+                    let piece: SnapshotPiece = parse("a piece of a snapshot", &body).map_err(refused)?;
+                    Ok(bytes(&self.take_piece(piece).await.map_err(refused)?))
+                }
+                kinds::PROPOSE => {
+                    let command = parse("a command", &body).map_err(refused)?;
+                    let proposed = tokio::time::timeout(within, self.propose(command)).await;
+                    let proposed = match proposed.map_err(|_| PeerError::Timeout)? {
+                        Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
+                        Err(ProposeError::NotLeader { leader }) => Proposed::NotLeader(leader),
+                        Err(ProposeError::Overloaded) => Proposed::Overloaded,
+                        Err(error @ ProposeError::TooLarge { .. }) => return Err(refused(error)),
+                        // Whether it was applied is not known: no answer says so.
+                        Err(ProposeError::Stopped(_)) => return Err(PeerError::Lost),
+                    };
+                    Ok(bytes(&proposed))
+                }
+                other => Err(refused(format!("a group does not answer requests of kind {:#06x}", other.0))),
+            }
+        })
+    }
+}
+
+impl<M: Machine> Group<M> {
+    async fn take_piece(&self, piece: SnapshotPiece) -> io::Result<SnapshotTaken> {
+        let path = self.snapshots().join(format!("receive-{}.snap", self.id()));
+        let receiving: Arc<Mutex<Receiving>> = self.receiving().clone();
+        if piece.total > SNAPSHOT_BYTES_MAX {
+            return Err(io::Error::other("the snapshot is too long"));
+        }
+        let complete = {
+            let mut state = receiving.lock();
+            if state.id != piece.id || piece.offset == 0 && state.have == 0 {
+                *state = Receiving { id: piece.id, have: 0 };
+                let _ = fs::remove_file(&path);
+            }
+            if piece.offset != state.have {
+                return Ok(SnapshotTaken::Have(state.have));
+            }
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+            file.write_all_at(&piece.bytes, piece.offset)?;
+            state.have += piece.bytes.len() as u64;
+            if state.have >= piece.total {
+                file.sync_all()?;
+                // Whatever comes of it, the next snapshot begins anew.
+                *state = Receiving::default();
+                true
+            } else {
+                false
+            }
+        };
+        if !complete {
+            return Ok(SnapshotTaken::Have(receiving.lock().have));
+        }
+        let id = self.id();
+        let verified = path.clone();
+        let position = tokio::task::block_in_place(|| snapshot::verify(&verified, id)).map_err(io::Error::other)?;
+        let (last_log_id, last_membership) = crate::format::decode_position(&position)?;
+        // What the file stands for, which may be later than what the leader announced.
+        let meta = SnapshotMeta { last_log_id, last_membership };
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::file(path) };
+        let installed = self.raft().install_full_snapshot(vote(piece.vote), snapshot).await;
+        Ok(SnapshotTaken::Installed(vote_record(&installed.map_err(io::Error::other)?.vote)))
+    }
+}

@@ -1,0 +1,134 @@
+//! Who belongs to a group: changes by its leader, and handing over leadership.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{BasicNode, ChangeMembers};
+use tokio::time::{Instant, sleep, timeout};
+use waypost_protocol::NodeId;
+use waypost_store::machine::Machine;
+
+use crate::group::Group;
+
+/// How long a new member may take to receive the state.
+const CATCH_UP_MAX: Duration = Duration::from_secs(600);
+
+/// How long a change of the voters may take.
+const CHANGE_MAX: Duration = Duration::from_secs(30);
+
+/// Why a group's members were not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// It took too long: perhaps a node is down.
+    #[error("{0} took too long")]
+    Late(&'static str),
+    /// openraft refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn refused(error: impl ToString) -> MembershipError {
+    MembershipError::Refused(error.to_string())
+}
+
+impl<M: Machine> Group<M> {
+    /// Makes `voters` the group's voters and `learners` those who only learn: new ones learn first, and those who are in
+    /// neither leave. Only the leader can do this; repeating it is harmless.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]; what was done so far stays, and every state in between is a working group.
+    pub async fn set_members(
+        &self,
+        voters: &BTreeMap<NodeId, String>,
+        learners: &BTreeMap<NodeId, String>,
+    ) -> Result<(), MembershipError> {
+        let raft = self.raft();
+        // Whoever may become a member has to hear the heartbeats.
+        raft.runtime_config().tick(true);
+        let known = || -> BTreeSet<NodeId> { self.voters().union(&self.learners()).copied().collect() };
+        for (node, address) in voters.iter().chain(learners) {
+            if !known().contains(node) {
+                let waits = voters.contains_key(node);
+                let adding = raft.add_learner(node.0, BasicNode::new(address.clone()), waits);
+                timeout(CATCH_UP_MAX, adding)
+                    .await
+                    .map_err(|_| MembershipError::Late("bringing a node up"))?
+                    .map_err(refused)?;
+            }
+        }
+        let wanted: BTreeSet<u64> = voters.keys().map(|node| node.0).collect();
+        if self.voters() != voters.keys().copied().collect() {
+            for node in voters.keys().filter(|node| !self.voters().contains(node)) {
+                self.caught_up(*node).await?;
+            }
+            let changing = raft.change_membership(wanted, false);
+            timeout(CHANGE_MAX, changing)
+                .await
+                .map_err(|_| MembershipError::Late("changing the voters"))?
+                .map_err(refused)?;
+        }
+        let leaving: BTreeSet<u64> = self
+            .learners()
+            .iter()
+            .filter(|node| !learners.contains_key(node) && !voters.contains_key(node))
+            .map(|node| node.0)
+            .collect();
+        if !leaving.is_empty() {
+            let changing = raft.change_membership(ChangeMembers::RemoveNodes(leaving), false);
+            timeout(CHANGE_MAX, changing)
+                .await
+                .map_err(|_| MembershipError::Late("removing a node"))?
+                .map_err(refused)?;
+        }
+        self.tick_if_needed();
+        Ok(())
+    }
+
+    /// Waits until a learner has nearly all of the log.
+    async fn caught_up(&self, node: NodeId) -> Result<(), MembershipError> {
+        let metrics = self.raft().metrics();
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        loop {
+            let near = {
+                let metrics = metrics.borrow_watched();
+                let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.0).cloned().flatten());
+                let last = metrics.last_log_index.unwrap_or(0);
+                matched.is_some_and(|id| id.index + 64 >= last)
+            };
+            if near {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(MembershipError::Late("bringing a node up"));
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Asks `to`, or the voter that has most of the log, to lead. Returns when somebody else leads; `false` if nobody does
+    /// within `patience`.
+    pub async fn hand_over(&self, to: Option<NodeId>, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while self.is_leader() && Instant::now() < deadline {
+            let target = to.or_else(|| {
+                let metrics = self.raft().metrics();
+                let metrics = metrics.borrow_watched();
+                let own = metrics.id;
+                let replication = metrics.replication.as_ref()?;
+                let voters = self.voters();
+                let others = replication.iter().filter(|(node, _)| **node != own && voters.contains(&NodeId(**node)));
+                others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| NodeId(*node))
+            });
+            let Some(target) = target else { return false };
+            if self.raft().trigger().transfer_leader(target.0).await.is_err() {
+                return false;
+            }
+            let asked = Instant::now();
+            while self.is_leader() && asked.elapsed() < Duration::from_millis(500) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        !self.is_leader()
+    }
+}

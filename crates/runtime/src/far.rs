@@ -1,0 +1,130 @@
+//! Calls that another node answers, and answers to calls of other nodes.
+//!
+//! A call looks the same to its caller wherever it is answered. Which node that is, a [`Router`] says; a node that is asked
+//! answers itself or names another, so a call makes a few hops at most and never runs in circles.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
+use waypost_protocol::{CallError, Kind, NodeId, Request, ServiceError, ShardId, Want};
+
+use crate::actor_ref::ActorRef;
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// This node answers.
+    Here,
+    /// That node.
+    At(NodeId),
+    /// Nobody is known who could; perhaps soon.
+    Nowhere,
+}
+
+/// Knows which node answers what.
+pub trait Router: Send + Sync {
+    /// Where a message goes. `named` is what the last node that was asked said; the nodes in `avoid` did not answer.
+    fn place(
+        &self,
+        service: &'static str,
+        shard: Option<ShardId>,
+        want: Want,
+        named: Option<NodeId>,
+        avoid: &[NodeId],
+    ) -> Place;
+}
+
+/// How an [`ActorRef`] reaches other nodes.
+#[derive(Clone)]
+pub struct Far {
+    /// Which node answers what.
+    pub router: Arc<dyn Router>,
+    /// The way there.
+    pub peers: Arc<dyn Peers>,
+}
+
+/// An error of a call, on the wire.
+#[derive(Serialize, Deserialize)]
+enum FarError {
+    Overloaded,
+    Deadline,
+    Unavailable,
+    Service(ServiceError),
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("invariant: messages have no shape that postcard refuses")
+}
+
+impl Far {
+    /// Asks one node.
+    pub(crate) async fn call<M: Request>(
+        &self,
+        node: NodeId,
+        service: &'static str,
+        message: &M,
+        within: Duration,
+    ) -> Result<M::Reply, CallError> {
+        let place = message.shard().map_or(0, |shard| shard.0);
+        let answer = self.peers.call(node, Lane::Calls, M::KIND, place, encode(message), within).await;
+        let answer = answer.map_err(|error| match error {
+            PeerError::Overloaded => CallError::Overloaded { service },
+            PeerError::Timeout => CallError::Deadline { service },
+            PeerError::Lost => CallError::Unavailable { service },
+            PeerError::Unreachable(_) | PeerError::Refused(_) => CallError::Unreachable { service },
+        })?;
+        let answer: Result<M::Reply, FarError> = postcard::from_bytes(&answer)
+            .map_err(|error| ServiceError::OutcomeUnknown(format!("the node's answer cannot be read: {error}")))?;
+        answer.map_err(|error| match error {
+            FarError::Overloaded => CallError::Overloaded { service },
+            FarError::Deadline => CallError::Deadline { service },
+            FarError::Unavailable => CallError::Unavailable { service },
+            FarError::Service(error) => CallError::Service(error),
+        })
+    }
+}
+
+type Serve = Box<dyn Fn(Vec<u8>, Duration) -> BoxFuture<'static, Result<Vec<u8>, PeerError>> + Send + Sync>;
+
+/// The messages of this node's actors that other nodes may send.
+#[derive(Default)]
+pub struct Served {
+    table: HashMap<Kind, Serve>,
+}
+
+impl Served {
+    /// Other nodes may send this message; it is answered here, and never handed on.
+    #[must_use]
+    pub fn message<M: Request>(mut self, actor: &ActorRef<M::Service>) -> Self {
+        let actor = actor.clone();
+        let serve: Serve = Box::new(move |body, within| {
+            let actor = actor.clone();
+            Box::pin(async move {
+                let message: M = postcard::from_bytes(&body)
+                    .map_err(|error| PeerError::Refused(format!("the message {} cannot be read: {error}", M::NAME)))?;
+                let answer = actor.call_here(message, within).await.map_err(|error| match error {
+                    CallError::Overloaded { .. } => FarError::Overloaded,
+                    CallError::Deadline { .. } => FarError::Deadline,
+                    CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
+                    CallError::Service(error) => FarError::Service(error),
+                });
+                Ok(encode(&answer))
+            })
+        });
+        self.table.insert(M::KIND, serve);
+        self
+    }
+
+    /// Answers a message of another node; `None` if there is no such message.
+    pub fn serve(
+        &self,
+        kind: Kind,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Option<BoxFuture<'static, Result<Vec<u8>, PeerError>>> {
+        self.table.get(&kind).map(|serve| serve(body, within))
+    }
+}

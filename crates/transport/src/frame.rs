@@ -1,0 +1,179 @@
+//! The wire format: one frame for each request and each answer.
+//!
+//! ```text
+//! frame = length u32 BE (tokio-util) · version u8 · head length u8 · head (postcard) · body · checksum
+//! checksum = the first 8 bytes of blake3(everything before it)
+//! ```
+//!
+//! The checksum finds damage that TCP's own does not; it is no protection against an attacker, which is TLS's task.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use tokio_util::codec::LengthDelimitedCodec;
+
+/// The version of frames and of the handshake. Nodes of different versions refuse each other by name.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// No frame is longer: what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
+pub const FRAME_BYTES_MAX: usize = 8 << 20;
+
+const CHECKSUM_BYTES: usize = 8;
+
+/// What a frame says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame {
+    /// Asks; the body is the request.
+    Request {
+        /// By what the answer is known.
+        id: u64,
+        /// What is asked.
+        kind: u16,
+        /// The group or shard that it is about.
+        place: u32,
+        /// How long the sender goes on waiting, in milliseconds.
+        within_ms: u32,
+    },
+    /// Answers; the body is the answer.
+    Answer {
+        /// The request's number.
+        id: u64,
+    },
+    /// Nothing was done; the body is the reason, as text.
+    Refusal {
+        /// The request's number.
+        id: u64,
+        /// Whether that was for want of room.
+        overloaded: bool,
+    },
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
+}
+
+/// Why a frame cannot be read. The connection is given up: what follows cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Not even a head fits.
+    #[error("the frame is cut short")]
+    Short,
+    /// From another release.
+    #[error("the frame has version {0}; this node speaks version {PROTOCOL_VERSION}")]
+    Version(u8),
+    /// The bytes are not what was sent.
+    #[error("the frame's checksum does not fit")]
+    Checksum,
+    /// The head is none.
+    #[error("the frame's head cannot be read")]
+    Head,
+}
+
+/// The codec that cuts a stream into frames.
+pub(crate) fn codec(max: usize) -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(max).new_codec()
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let hash = blake3::hash(bytes);
+    let mut short = [0; CHECKSUM_BYTES];
+    short.copy_from_slice(&hash.as_bytes()[..CHECKSUM_BYTES]);
+    short
+}
+
+impl Frame {
+    /// The frame's bytes, without their length.
+    pub fn encode(&self, body: &[u8]) -> Bytes {
+        let mut head = [0u8; 64];
+        let head = postcard::to_slice(self, &mut head).expect("invariant: a head has at most 30 bytes");
+        let mut bytes = BytesMut::with_capacity(2 + head.len() + body.len() + CHECKSUM_BYTES);
+        bytes.put_u8(PROTOCOL_VERSION);
+        bytes.put_u8(head.len() as u8);
+        bytes.put_slice(head);
+        bytes.put_slice(body);
+        let sum = checksum(&bytes);
+        bytes.put_slice(&sum);
+        bytes.freeze()
+    }
+
+    /// Reads a frame; answers what it says, and its body.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub fn decode(mut bytes: BytesMut) -> Result<(Self, BytesMut), FrameError> {
+        if bytes.len() < 2 + CHECKSUM_BYTES {
+            return Err(FrameError::Short);
+        }
+        if bytes[0] != PROTOCOL_VERSION {
+            return Err(FrameError::Version(bytes[0]));
+        }
+        let sum = bytes.split_off(bytes.len() - CHECKSUM_BYTES);
+        if checksum(&bytes) != *sum {
+            return Err(FrameError::Checksum);
+        }
+        let length = usize::from(bytes[1]);
+        let mut head = bytes.split_off(2);
+        if head.len() < length {
+            return Err(FrameError::Short);
+        }
+        let body = head.split_off(length);
+        match postcard::take_from_bytes(&head) {
+            Ok((frame, [])) => Ok((frame, body)),
+            _ => Err(FrameError::Head),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_wire_format_keeps_its_golden_bytes() {
+        let head = |frame: Frame, body: &[u8]| {
+            let bytes = frame.encode(body);
+            hex(&bytes[..bytes.len() - CHECKSUM_BYTES])
+        };
+        let request = Frame::Request { id: 300, kind: 0x0201, place: 5, within_ms: 1000 };
+        assert_eq!(head(request, b"ab"), "010800ac02810405e8076162");
+        assert_eq!(head(Frame::Answer { id: 1 }, b""), "01020101");
+        assert_eq!(head(Frame::Refusal { id: 1, overloaded: true }, b"x"), "010302010178");
+        assert_eq!(head(Frame::Ping, b""), "010103");
+        assert_eq!(hex(&Frame::Pong.encode(b"")), "010104".to_owned() + &hex(&checksum(&[1, 1, 4])));
+    }
+
+    #[test]
+    fn a_frame_of_another_version_is_refused_by_name() {
+        let mut bytes = BytesMut::from(&Frame::Ping.encode(b"")[..]);
+        bytes[0] = 9;
+        assert_eq!(Frame::decode(bytes), Err(FrameError::Version(9)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(id: u64, kind: u16, place: u32, within_ms: u32, body: Vec<u8>) {
+            let frame = Frame::Request { id, kind, place, within_ms };
+            let bytes = BytesMut::from(&frame.encode(&body)[..]);
+            prop_assert_eq!(Frame::decode(bytes), Ok((frame, BytesMut::from(&body[..]))));
+        }
+
+        #[test]
+        fn a_changed_bit_is_noticed(body: Vec<u8>, at: prop::sample::Index, bit in 0..8u32) {
+            let frame = Frame::Request { id: 7, kind: 1, place: 2, within_ms: 3 };
+            let mut bytes = BytesMut::from(&frame.encode(&body)[..]);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Frame::decode(bytes).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_an_error_and_not_a_panic(bytes: Vec<u8>) {
+            let _ = Frame::decode(BytesMut::from(&bytes[..]));
+        }
+    }
+}

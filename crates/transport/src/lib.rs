@@ -1,0 +1,128 @@
+//! Requests between nodes over TCP.
+//!
+//! ```text
+//! caller ─► Transport ─► Link (one for each peer and lane) ─► writer ─► TCP ─► session ─► PeerService
+//!                          └ reconnects, with growing pauses       ◄─ reader ◄─┘
+//! ```
+//!
+//! A link has one task that writes all that is queued and then flushes once, and one that reads answers. Answers find
+//! their request by number. Queues are bounded, and say so at once when they are full.
+
+mod dial;
+mod frame;
+mod handshake;
+mod link;
+mod metrics;
+mod session;
+mod tls;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
+use waypost_protocol::{Kind, NodeId};
+use waypost_telemetry::Metrics;
+
+pub use dial::{Dial, MemoryNet, Stream, TcpDial};
+pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, PROTOCOL_VERSION};
+pub use handshake::{Identity, Secret};
+pub use session::{SessionLimits, listen, serve_stream};
+pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer};
+
+use link::Link;
+use metrics::TransportMetrics;
+
+/// The ways from this node to all others. Cheap to clone.
+#[derive(Clone)]
+pub struct Transport {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    identity: Identity,
+    dial: Arc<dyn Dial>,
+    addresses: RwLock<HashMap<NodeId, SocketAddr>>,
+    links: Mutex<HashMap<(NodeId, Lane), Link>>,
+    metrics: TransportMetrics,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Transport {
+    /// Knows nobody yet. Links run on `runtime`.
+    pub fn new(identity: Identity, dial: Arc<dyn Dial>, metrics: &Metrics, runtime: tokio::runtime::Handle) -> Self {
+        let inner = Inner {
+            identity,
+            dial,
+            addresses: RwLock::default(),
+            links: Mutex::default(),
+            metrics: TransportMetrics::new(metrics),
+            runtime,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Who this node is.
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// Sets where a node is. A link to another address is given up.
+    pub fn set_address(&self, node: NodeId, address: SocketAddr) {
+        let old = self.inner.addresses.write().insert(node, address);
+        if old.is_some_and(|old| old != address) {
+            self.inner.links.lock().retain(|(to, _), _| *to != node);
+        }
+    }
+
+    /// Forgets a node that has left.
+    pub fn forget(&self, node: NodeId) {
+        self.inner.addresses.write().remove(&node);
+        self.inner.links.lock().retain(|(to, _), _| *to != node);
+    }
+
+    /// Asks whoever listens at an address, whatever its id: for finding a cluster. One request on a connection of its own.
+    ///
+    /// # Errors
+    /// [`PeerError`]; a handshake that was refused is `Refused` with the reason.
+    pub async fn ask(
+        &self,
+        address: SocketAddr,
+        kind: Kind,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<(NodeId, Vec<u8>), PeerError> {
+        let asking = link::ask_once(&self.inner.identity, &*self.inner.dial, address, kind, body, within);
+        tokio::time::timeout(within, asking).await.unwrap_or(Err(PeerError::Timeout))
+    }
+
+    fn link(&self, to: NodeId, lane: Lane) -> Result<Link, PeerError> {
+        let mut links = self.inner.links.lock();
+        if let Some(link) = links.get(&(to, lane)) {
+            return Ok(link.clone());
+        }
+        let address = self.inner.addresses.read().get(&to).copied();
+        let address = address.ok_or_else(|| PeerError::Unreachable("its address is not known".to_owned()))?;
+        let inner = &self.inner;
+        let link =
+            Link::start(inner.identity.clone(), inner.dial.clone(), to, address, lane, &inner.metrics, &inner.runtime);
+        links.insert((to, lane), link.clone());
+        Ok(link)
+    }
+}
+
+impl Peers for Transport {
+    fn call(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        kind: Kind,
+        place: u32,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
+        Box::pin(async move { self.link(to, lane)?.call(kind, place, body, within).await })
+    }
+}

@@ -1,0 +1,291 @@
+//! A link: this node's connection to one peer on one lane, kept up for as long as it is wanted.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_util::codec::Framed;
+use waypost_protocol::peer::{Lane, PeerError};
+use waypost_protocol::{Kind, NodeId};
+
+use crate::dial::{Dial, Stream};
+use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
+use crate::handshake::{self, Identity};
+use crate::metrics::TransportMetrics;
+
+/// Requests that may wait for a link to write them.
+const QUEUE_MAX: usize = 1024;
+
+/// How long a connection, with its handshake, may take to come up.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// The pause after the first failure; it doubles with each further one.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest pause: a node that comes back is found within this time.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A peer that has said nothing for so long is asked whether it is there.
+const PING_AFTER: Duration = Duration::from_secs(1);
+
+/// A peer that has said nothing for so long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+type Answer = oneshot::Sender<Result<Vec<u8>, PeerError>>;
+
+struct Outgoing {
+    kind: Kind,
+    place: u32,
+    body: Vec<u8>,
+    deadline: Instant,
+    answer: Answer,
+}
+
+/// Ends when the last handle is dropped.
+#[derive(Clone)]
+pub(crate) struct Link {
+    queue: mpsc::Sender<Outgoing>,
+    /// Set while the link waits before it tries again: requests then fail at once.
+    down: Arc<AtomicBool>,
+    metrics: TransportMetrics,
+}
+
+impl Link {
+    pub(crate) fn start(
+        identity: Identity,
+        dial: Arc<dyn Dial>,
+        to: NodeId,
+        address: SocketAddr,
+        lane: Lane,
+        metrics: &TransportMetrics,
+        runtime: &tokio::runtime::Handle,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let down = Arc::new(AtomicBool::new(false));
+        let link = Self { queue, down: down.clone(), metrics: metrics.clone() };
+        let task = Task { identity, dial, to, address, lane, down, metrics: metrics.clone() };
+        runtime.spawn(task.run(waiting));
+        link
+    }
+
+    pub(crate) async fn call(
+        &self,
+        kind: Kind,
+        place: u32,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<Vec<u8>, PeerError> {
+        if self.down.load(Ordering::Acquire) {
+            return Err(PeerError::Unreachable("the connection is down".to_owned()));
+        }
+        let (answer, answered) = oneshot::channel();
+        let deadline = Instant::now() + within;
+        self.queue.try_send(Outgoing { kind, place, body, deadline, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                self.metrics.overloaded.inc();
+                PeerError::Overloaded
+            }
+            mpsc::error::TrySendError::Closed(_) => PeerError::Unreachable("the link has ended".to_owned()),
+        })?;
+        self.metrics.sent.inc();
+        match tokio::time::timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(PeerError::Lost),
+            Err(_) => Err(PeerError::Timeout),
+        }
+    }
+}
+
+struct Task {
+    identity: Identity,
+    dial: Arc<dyn Dial>,
+    to: NodeId,
+    address: SocketAddr,
+    lane: Lane,
+    down: Arc<AtomicBool>,
+    metrics: TransportMetrics,
+}
+
+impl Task {
+    async fn run(self, mut queue: mpsc::Receiver<Outgoing>) {
+        let mut failures = 0u32;
+        loop {
+            match self.connect().await {
+                Ok(stream) => {
+                    failures = 0;
+                    self.down.store(false, Ordering::Release);
+                    self.metrics.links_up.inc();
+                    let ended = session(stream, &mut queue, &self.metrics).await;
+                    self.metrics.links_up.dec();
+                    match ended {
+                        Ended::NotWanted => return,
+                        Ended::Broken(why) => {
+                            tracing::info!(peer = self.to.0, lane = ?self.lane, why, "the connection to a node has ended");
+                        }
+                    }
+                }
+                Err(why) => {
+                    failures += 1;
+                    self.metrics.connect_failures.inc();
+                    // The first failure is news; that it goes on is not.
+                    if failures == 1 || failures.is_multiple_of(60) {
+                        tracing::warn!(peer = self.to.0, address = %self.address, lane = ?self.lane, why, "a node cannot be reached");
+                    }
+                    self.down.store(true, Ordering::Release);
+                    loop {
+                        match queue.try_recv() {
+                            Ok(waiting) => {
+                                let _ = waiting.answer.send(Err(PeerError::Unreachable(why.clone())));
+                            }
+                            Err(mpsc::error::TryRecvError::Empty) => break,
+                            Err(mpsc::error::TryRecvError::Disconnected) => return,
+                        }
+                    }
+                }
+            }
+            let pause = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
+            // Jitter, or all nodes come at once to one that has returned.
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            if queue.is_closed() && queue.is_empty() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let connecting = async {
+            let stream = self.dial.dial(self.address).await.map_err(|error| error.to_string())?;
+            let (_, stream) =
+                handshake::dial(&self.identity, Some(self.to), stream).await.map_err(|error| error.to_string())?;
+            Ok(stream)
+        };
+        timeout(CONNECT_MAX, connecting).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
+}
+
+enum Ended {
+    NotWanted,
+    Broken(String),
+}
+
+/// Requests that were sent and not answered yet.
+type Pending = Arc<Mutex<HashMap<u64, (Answer, Instant)>>>;
+
+async fn session(stream: Box<dyn Stream>, queue: &mut mpsc::Receiver<Outgoing>, metrics: &TransportMetrics) -> Ended {
+    let (mut sink, mut frames) = Framed::new(stream, codec(FRAME_BYTES_MAX)).split();
+    let pending: Pending = Arc::default();
+    let answers = pending.clone();
+    let read = async move {
+        loop {
+            let frame = match timeout(SILENCE_MAX, frames.next()).await {
+                Err(_) => return "the node is silent".to_owned(),
+                Ok(None) => return "the node has closed it".to_owned(),
+                Ok(Some(Err(error))) => return error.to_string(),
+                Ok(Some(Ok(bytes))) => Frame::decode(bytes),
+            };
+            let (id, answer) = match frame {
+                Err(error) => return error.to_string(),
+                Ok((Frame::Pong, _)) => continue,
+                Ok((Frame::Answer { id }, body)) => (id, Ok(body.to_vec())),
+                Ok((Frame::Refusal { id, overloaded: true }, _)) => (id, Err(PeerError::Overloaded)),
+                Ok((Frame::Refusal { id, .. }, why)) => {
+                    (id, Err(PeerError::Refused(String::from_utf8_lossy(&why).into_owned())))
+                }
+                Ok(_) => return "the node sends requests where answers belong".to_owned(),
+            };
+            // One that nobody waits for any more was answered too late.
+            if let Some((waiting, _)) = answers.lock().remove(&id) {
+                let _ = waiting.send(answer);
+            }
+        }
+    };
+    let write = async {
+        let mut next_id = 0u64;
+        loop {
+            let first = match timeout(PING_AFTER, queue.recv()).await {
+                Ok(Some(first)) => Some(first),
+                Ok(None) => return Ended::NotWanted,
+                Err(_) => None,
+            };
+            let now = Instant::now();
+            pending.lock().retain(|_, (_, deadline)| *deadline > now);
+            let fed = match first {
+                None => sink.feed(Frame::Ping.encode(b"")).await,
+                Some(first) => {
+                    let mut result = Ok(());
+                    let mut next = Some(first);
+                    while let Some(outgoing) = next {
+                        let Some(left) = outgoing.deadline.checked_duration_since(now).filter(|left| !left.is_zero())
+                        else {
+                            next = queue.try_recv().ok();
+                            continue;
+                        };
+                        next_id += 1;
+                        let within_ms = left.as_millis().min(u32::MAX.into()) as u32;
+                        let Outgoing { kind, place, body, answer, deadline } = outgoing;
+                        let request = Frame::Request { id: next_id, kind: kind.0, place, within_ms };
+                        let frame = request.encode(&body);
+                        pending.lock().insert(next_id, (answer, deadline));
+                        result = sink.feed(frame).await;
+                        if result.is_err() {
+                            break;
+                        }
+                        next = queue.try_recv().ok();
+                    }
+                    result
+                }
+            };
+            let flushed = match fed {
+                Ok(()) => timeout(SILENCE_MAX, sink.flush())
+                    .await
+                    .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = flushed {
+                return Ended::Broken(error.to_string());
+            }
+        }
+    };
+    let ended = tokio::select! {
+        why = read => Ended::Broken(why),
+        ended = write => ended,
+    };
+    for (_, (waiting, _)) in pending.lock().drain() {
+        metrics.lost.inc();
+        let _ = waiting.send(Err(PeerError::Lost));
+    }
+    ended
+}
+
+/// One request on a connection of its own, to whoever listens at `address`.
+pub(crate) async fn ask_once(
+    identity: &Identity,
+    dial: &dyn Dial,
+    address: SocketAddr,
+    kind: Kind,
+    body: Vec<u8>,
+    within: Duration,
+) -> Result<(NodeId, Vec<u8>), PeerError> {
+    let unreachable = |error: String| PeerError::Unreachable(error);
+    let stream = dial.dial(address).await.map_err(|error| unreachable(error.to_string()))?;
+    let (peer, stream) = handshake::dial(identity, None, stream).await.map_err(|error| match error {
+        handshake::HandshakeError::Refused(why) => PeerError::Refused(why),
+        other => unreachable(other.to_string()),
+    })?;
+    let mut wire = Framed::new(stream, codec(FRAME_BYTES_MAX));
+    let request = Frame::Request { id: 1, kind: kind.0, place: 0, within_ms: within.as_millis() as u32 };
+    wire.send(request.encode(&body)).await.map_err(|_| PeerError::Lost)?;
+    let bytes = wire.next().await.ok_or(PeerError::Lost)?.map_err(|_| PeerError::Lost)?;
+    match Frame::decode(bytes) {
+        Ok((Frame::Answer { .. }, body)) => Ok((peer.node, body.to_vec())),
+        Ok((Frame::Refusal { overloaded: true, .. }, _)) => Err(PeerError::Overloaded),
+        Ok((Frame::Refusal { .. }, why)) => Err(PeerError::Refused(String::from_utf8_lossy(&why).into_owned())),
+        _ => Err(PeerError::Lost),
+    }
+}

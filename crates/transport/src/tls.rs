@@ -1,0 +1,120 @@
+//! TLS between nodes: both sides show a certificate of the cluster's own authority.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+/// The name that the certificate of every node has to carry: nodes are told apart by the handshake, not by it.
+const SERVER_NAME: &str = "waypost-peer";
+
+/// The files, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate of the authority that signs all nodes' certificates.
+    pub ca: PathBuf,
+    /// This node's certificate, with the name `waypost-peer`.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Why the files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is no PEM of the right kind.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The files do not fit together.
+    #[error("the certificates of [cluster] tls_* do not fit together: {0}")]
+    Unusable(String),
+}
+
+/// The dialing side.
+#[derive(Clone)]
+pub struct TlsClient {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+/// The listening side.
+#[derive(Clone)]
+pub struct TlsServer {
+    acceptor: TlsAcceptor,
+}
+
+fn unusable(error: impl ToString) -> TlsError {
+    TlsError::Unusable(error.to_string())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |reason: String| TlsError::File { path: path.to_owned(), reason };
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(|error| failed(error.to_string()))?
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(failed("it holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
+
+impl TlsFiles {
+    /// Both sides, from the files.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn load(&self) -> Result<(TlsClient, TlsServer), TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&self.ca)? {
+            roots.add(certificate).map_err(unusable)?;
+        }
+        let roots = Arc::new(roots);
+        let chain = certificates(&self.cert)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| TlsError::File { path: self.key.clone(), reason: error.to_string() })?;
+        let client = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(unusable)?
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(unusable)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().map_err(unusable)?;
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(unusable)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(unusable)?;
+        let name = ServerName::try_from(SERVER_NAME).map_err(unusable)?;
+        Ok((
+            TlsClient { connector: TlsConnector::from(Arc::new(client)), name },
+            TlsServer { acceptor: TlsAcceptor::from(Arc::new(server)) },
+        ))
+    }
+}
+
+impl TlsClient {
+    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<client::TlsStream<TcpStream>> {
+        self.connector.connect(self.name.clone(), stream).await
+    }
+}
+
+impl TlsServer {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<server::TlsStream<TcpStream>> {
+        self.acceptor.accept(stream).await
+    }
+}

@@ -1,0 +1,246 @@
+//! On the leader of group 0: settles who is to hold what, a few groups at a time, and evens out leaders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use waypost_consensus::{Groups, place};
+use waypost_protocol::NodeId;
+use waypost_protocol::command::{Command, NodeRecord};
+use waypost_protocol::peer::{Lane, Peers, kinds};
+use waypost_store::machine::ClusterState;
+
+use super::service::NodeService;
+use super::status::{ClusterView, NodeStatus, NodeView};
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a node may take to tell of itself before it counts as down.
+const STATUS_MAX: Duration = Duration::from_millis(1000);
+
+/// How often leaders are evened out, one at a time.
+const EVEN_OUT: Duration = Duration::from_millis(500);
+
+/// How long a leader may take to hand over.
+const HAND_OVER_MAX: Duration = Duration::from_secs(4);
+
+/// Group 0 has so many voters at most: each of them is asked for every lease of codes.
+const CLUSTER_VOTERS_MAX: usize = 5;
+
+/// The task, and what it can tell.
+pub struct Control {
+    groups: Arc<Groups>,
+    peers: Arc<dyn Peers>,
+    service: Arc<NodeService>,
+    replicas: usize,
+    moves_max: usize,
+}
+
+impl Control {
+    /// With `replicas` wished copies of each shard, and at most `moves_max` groups changed at a time.
+    pub fn new(
+        groups: Arc<Groups>,
+        peers: Arc<dyn Peers>,
+        service: Arc<NodeService>,
+        replicas: usize,
+        moves_max: usize,
+    ) -> Self {
+        Self { groups, peers, service, replicas, moves_max }
+    }
+
+    /// Works until the node stops.
+    pub async fn run(self: Arc<Self>) {
+        let mut evened = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if !self.groups.cluster().is_leader() {
+                continue;
+            }
+            let state = self.groups.cluster().read(|machine| machine.state().clone());
+            let told = self.ask_all(&state).await;
+            let moving = moving(&state, &told, self.groups.founding().shards);
+            self.settle(&state, &told, &moving).await;
+            if moving.is_empty() && evened.elapsed() >= EVEN_OUT {
+                evened = Instant::now();
+                self.even_out(&state, &told).await;
+            }
+        }
+    }
+
+    /// Asks every node how it is.
+    async fn ask_all(&self, state: &ClusterState) -> BTreeMap<NodeId, NodeStatus> {
+        let own = self.groups.node();
+        let asking = state.nodes.keys().map(|node| async move {
+            let status = if *node == own {
+                self.service.status()
+            } else {
+                let answer = self.peers.call(*node, Lane::Calls, kinds::STATUS, 0, Vec::new(), STATUS_MAX).await.ok();
+                answer.and_then(|answer| postcard::from_bytes(&answer).ok())
+            };
+            status.map(|status| (*node, status))
+        });
+        join_all(asking).await.into_iter().flatten().collect()
+    }
+
+    /// Decides on the next moves.
+    async fn settle(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, moving: &BTreeSet<u32>) {
+        let storing: Vec<&NodeRecord> = state.nodes.values().filter(|node| node.stores() && !node.drain).collect();
+        let mut moves = moving.len();
+        for group in 0..=self.groups.founding().shards {
+            let replicas = if group == 0 { CLUSTER_VOTERS_MAX } else { self.replicas };
+            let wanted = place(group, &storing, replicas);
+            let Some(placed) = state.placement.get(&group).cloned() else {
+                // A new cluster: as long as nothing was settled, all is on the node that created it.
+                let voters = vec![self.groups.node()];
+                if self.groups.cluster().propose(Command::Place { group, voters }).await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            if wanted.is_empty() || wanted == placed {
+                continue;
+            }
+            // The same wish again, after a node of it has gone, costs nothing; a new one is a move.
+            let known = placed.iter().all(|node| state.nodes.contains_key(node));
+            let newcomers_up = wanted.iter().filter(|node| !placed.contains(node)).all(|node| told.contains_key(node));
+            if !newcomers_up || known && (moves >= self.moves_max || moving.contains(&group)) {
+                continue;
+            }
+            let command = Command::Place { group, voters: wanted };
+            match self.groups.cluster().propose(command).await {
+                Ok(_) => moves += 1,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Moves one leader from the node that leads most to the one that leads least.
+    async fn even_out(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
+        let mut leads: BTreeMap<NodeId, Vec<u32>> = told
+            .values()
+            .filter(|node| !node.stopping && !drained(state, node.node))
+            .map(|node| (node.node, Vec::new()))
+            .collect();
+        let mut voters: BTreeMap<u32, &[NodeId]> = BTreeMap::new();
+        for node in told.values() {
+            for report in node.groups.iter().filter(|report| report.leader && report.group != 0) {
+                voters.insert(report.group, &report.voters);
+                leads.entry(node.node).or_default().push(report.group);
+            }
+        }
+        let Some((busiest, groups)) = leads.iter().max_by_key(|(node, groups)| (groups.len(), **node)) else { return };
+        for group in groups {
+            let possible = leads.iter().filter(|(node, _)| *node != busiest && voters[group].contains(node));
+            let Some((idlest, fewest)) = possible.min_by_key(|(node, groups)| (groups.len(), **node)) else { continue };
+            let unwilling = drained(state, *busiest) || told.get(busiest).is_some_and(|node| node.stopping);
+            if groups.len() > fewest.len() + 1 || unwilling && !drained(state, *idlest) {
+                let _ = self.move_leader(*busiest, *group, *idlest).await;
+                return;
+            }
+        }
+    }
+
+    /// Asks the leader of a group to hand over.
+    ///
+    /// # Errors
+    /// Why it did not, in words.
+    pub async fn move_leader(&self, from: NodeId, group: u32, to: NodeId) -> Result<(), String> {
+        let body = postcard::to_stdvec(&to).map_err(|error| error.to_string())?;
+        if from == self.groups.node() {
+            let moved = match group.checked_sub(1).and_then(|shard| self.groups.shards().get(shard as usize)) {
+                Some(shard) => shard.hand_over(Some(to), HAND_OVER_MAX).await,
+                None => self.groups.cluster().hand_over(Some(to), HAND_OVER_MAX).await,
+            };
+            return if moved { Ok(()) } else { Err("leadership did not move in time".to_owned()) };
+        }
+        let asked = self.peers.call(from, Lane::Calls, kinds::MOVE_LEADER, group, body, HAND_OVER_MAX).await;
+        asked.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// The cluster as this node sees it.
+    pub async fn view(&self) -> ClusterView {
+        let state = self.groups.cluster().read(|machine| machine.state().clone());
+        let founding = self.groups.founding();
+        let mut told = self.ask_all(&state).await;
+        let moving = moving(&state, &told, founding.shards);
+        let led: BTreeSet<u32> = told
+            .values()
+            .flat_map(|node| &node.groups)
+            .filter(|report| report.leader)
+            .map(|report| report.group)
+            .collect();
+        let mut warnings = Vec::new();
+        let configs: BTreeSet<u64> = told.values().map(|node| node.config).collect();
+        if configs.len() > 1 {
+            let own = told.get(&self.groups.node()).map(|node| node.config);
+            let other: Vec<&str> = told
+                .values()
+                .filter(|node| Some(node.config) != own)
+                .filter_map(|node| state.nodes.get(&node.node))
+                .map(|node| node.name.as_str())
+                .collect();
+            warnings.push(format!(
+                "cluster.toml differs between nodes: {} not what this node has; bring the same file to all and restart",
+                if other.len() == 1 {
+                    format!("that of {} is", other[0])
+                } else {
+                    format!("those of {} are", other.join(", "))
+                }
+            ));
+        }
+        let storing = state.nodes.values().filter(|node| node.stores() && !node.drain).count();
+        if storing == 2 {
+            warnings.push("two nodes hold no more than one: add a third to survive the loss of one".to_owned());
+        }
+        ClusterView {
+            name: founding.name.clone(),
+            cluster: founding.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            shards: founding.shards,
+            asked: self.groups.node(),
+            leaderless: (0..=founding.shards).filter(|group| !led.contains(group)).collect(),
+            moving: moving.into_iter().collect(),
+            nodes: state
+                .nodes
+                .values()
+                .map(|record| NodeView { record: record.clone(), status: told.remove(&record.id) })
+                .collect(),
+            warnings,
+        }
+    }
+
+    /// Changes what group 0 knows of a node.
+    ///
+    /// # Errors
+    /// Why it could not, in words.
+    pub async fn change(&self, command: Command) -> Result<waypost_protocol::command::Outcome, String> {
+        let applied = self.groups.cluster().propose_anywhere(command, HAND_OVER_MAX).await;
+        applied.map(|applied| applied.outcome).map_err(|error| error.to_string())
+    }
+
+    /// The nodes that group 0 knows.
+    pub fn nodes(&self) -> Vec<NodeRecord> {
+        self.groups.cluster().read(|machine| machine.state().nodes.values().cloned().collect())
+    }
+}
+
+fn drained(state: &ClusterState, node: NodeId) -> bool {
+    state.nodes.get(&node).is_some_and(|record| record.drain)
+}
+
+/// The groups whose members are not what group 0 wants, as their leaders tell; also those of which no leader tells.
+fn moving(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, shards: u32) -> BTreeSet<u32> {
+    let mut actual: BTreeMap<u32, &[NodeId]> = BTreeMap::new();
+    for report in told.values().flat_map(|node| &node.groups).filter(|report| report.leader) {
+        actual.insert(report.group, &report.voters);
+    }
+    (0..=shards)
+        .filter(|group| {
+            let Some(placed) = state.placement.get(group) else { return false };
+            let mut wanted = placed.clone();
+            wanted.sort_unstable();
+            actual.get(group).is_none_or(|actual| *actual != wanted)
+        })
+        .collect()
+}

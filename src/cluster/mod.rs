@@ -1,0 +1,24 @@
+//! The node among others: how it finds or founds its cluster, and what it does to keep it in shape.
+//!
+//! ```text
+//! start.rs     a new node: found a cluster, or find one and join
+//! service.rs   what this node answers to others
+//! router.rs    which node answers what
+//! steward.rs   makes the groups that this node leads have the members that group 0 wants
+//! control.rs   on the leader of group 0: settles who is to hold what, and evens out leaders
+//! status.rs    how a node tells of itself
+//! ```
+
+mod control;
+mod router;
+mod service;
+mod start;
+mod status;
+mod steward;
+
+pub use control::Control;
+pub use router::ClusterRouter;
+pub use service::{NodeService, Ready};
+pub use start::{Found, find_or_found};
+pub use status::{ClusterView, GroupReport, NodeStatus, NodeView};
+pub use steward::Steward;

@@ -1,0 +1,169 @@
+//! What this node answers to others.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use waypost_consensus::{Group, Groups, Members};
+use waypost_protocol::command::{Command, NodeRecord, Outcome};
+use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
+use waypost_protocol::{Kind, NodeId};
+use waypost_runtime::Served;
+use waypost_store::machine::ClusterMachine;
+
+use super::start::Probed;
+use super::status::{NodeStatus, reports};
+
+/// How long a leader may take to hand over on request.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
+/// What there is once the node has started.
+pub struct Ready {
+    /// Its groups.
+    pub groups: Arc<Groups>,
+    /// The messages of its actors.
+    pub served: Served,
+    /// Whether it refuses changes for want of space.
+    pub read_only: Arc<AtomicBool>,
+    /// Set when the node begins to stop.
+    pub stopping: Arc<AtomicBool>,
+    /// The digest of its configuration.
+    pub config: u64,
+}
+
+/// Answers other nodes from the moment the peer port is open; what is not there yet is refused.
+pub struct NodeService {
+    name: String,
+    tie: Arc<RwLock<Option<[u8; 16]>>>,
+    members: Arc<Members>,
+    cluster: OnceLock<Arc<Group<ClusterMachine>>>,
+    ready: OnceLock<Ready>,
+}
+
+fn refused(error: impl ToString) -> PeerError {
+    PeerError::Refused(error.to_string())
+}
+
+impl NodeService {
+    /// A node that has only its name. `tie` is its cluster, once it has one.
+    pub fn new(name: &str, tie: Arc<RwLock<Option<[u8; 16]>>>, members: Arc<Members>) -> Self {
+        Self { name: name.to_owned(), tie, members, cluster: OnceLock::new(), ready: OnceLock::new() }
+    }
+
+    /// Group 0 is open: new nodes can be taken in.
+    pub fn set_cluster(&self, cluster: Arc<Group<ClusterMachine>>) {
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// The node has started.
+    pub fn set_ready(&self, ready: Ready) {
+        let _ = self.ready.set(ready);
+    }
+
+    /// What the node says of itself, once it has started.
+    pub fn status(&self) -> Option<NodeStatus> {
+        let ready = self.ready.get()?;
+        Some(NodeStatus {
+            node: ready.groups.node(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            stopping: ready.stopping.load(Ordering::Relaxed),
+            read_only: ready.read_only.load(Ordering::Relaxed),
+            links: ready.groups.shards().iter().map(|group| group.read(|machine| machine.links() as u64)).sum(),
+            config: ready.config,
+            groups: reports(&ready.groups),
+        })
+    }
+
+    async fn join(&self, body: &[u8], within: Duration) -> Result<Vec<u8>, PeerError> {
+        let record: NodeRecord = postcard::from_bytes(body).map_err(refused)?;
+        let (Some(cluster), Some(tie)) = (self.cluster.get(), *self.tie.read()) else {
+            return Err(refused("this node belongs to no cluster yet"));
+        };
+        let name = record.name.clone();
+        match cluster.propose_anywhere(Command::PutNode(Box::new(record)), within).await {
+            Ok(applied) if applied.outcome == Outcome::Done => {
+                tracing::info!(name, "a node has joined the cluster");
+                Ok(tie.to_vec())
+            }
+            Ok(_) => {
+                Err(refused("this id was taken out of the cluster; empty the data directory to join as a new node"))
+            }
+            Err(error) => Err(refused(format!("the cluster cannot decide now: {error}"))),
+        }
+    }
+
+    async fn move_leader(&self, group: u32, body: &[u8]) -> Result<Vec<u8>, PeerError> {
+        let to: NodeId = postcard::from_bytes(body).map_err(refused)?;
+        let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;
+        let moved = match group.checked_sub(1) {
+            None => ready.groups.cluster().hand_over(Some(to), HAND_OVER_MAX).await,
+            Some(shard) => {
+                let shard =
+                    ready.groups.shards().get(shard as usize).ok_or_else(|| refused("there is no such group"))?;
+                shard.hand_over(Some(to), HAND_OVER_MAX).await
+            }
+        };
+        if moved { Ok(Vec::new()) } else { Err(refused("leadership did not move in time")) }
+    }
+
+    async fn answer(
+        &self,
+        from: Sender,
+        kind: Kind,
+        place: u32,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<Vec<u8>, PeerError> {
+        match kind {
+            kinds::PROBE => {
+                let probed = Probed { name: self.name.clone(), cluster: *self.tie.read() };
+                return postcard::to_stdvec(&probed).map_err(refused);
+            }
+            kinds::JOIN => return self.join(&body, within).await,
+            _ => {}
+        }
+        if !from.member {
+            return Err(refused("only members of the cluster may ask this"));
+        }
+        if self.cluster.get().is_some_and(|cluster| cluster.read(|machine| machine.state().gone.contains(&from.node))) {
+            return Err(refused(
+                "this node was taken out of the cluster; empty its data directory to join as a new one",
+            ));
+        }
+        match kind {
+            kinds::APPEND
+            | kinds::VOTE
+            | kinds::PRE_VOTE
+            | kinds::TRANSFER_LEADER
+            | kinds::SNAPSHOT
+            | kinds::PROPOSE => {
+                let group = self.members.get(place).ok_or_else(|| refused("the group is not open on this node"))?;
+                group.answer(kind, body, within).await
+            }
+            kinds::STATUS => {
+                let status = self.status().ok_or_else(|| refused("the node is starting"))?;
+                postcard::to_stdvec(&status).map_err(refused)
+            }
+            kinds::MOVE_LEADER => self.move_leader(place, &body).await,
+            message => {
+                let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;
+                let serving = ready.served.serve(message, body, within);
+                serving.ok_or_else(|| refused("there is no such request"))?.await
+            }
+        }
+    }
+}
+
+impl PeerService for NodeService {
+    fn serve(
+        &self,
+        from: Sender,
+        kind: Kind,
+        place: u32,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
+        Box::pin(self.answer(from, kind, place, body, within))
+    }
+}

@@ -1,0 +1,133 @@
+//! The part of a node's start that needs others: the peer port, the cluster that it belongs to, and its groups.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use waypost_consensus::{ClusterTie, GroupOptions, GroupPlace, Groups, Members, NodeIdentity, OpenedCluster};
+use waypost_protocol::command::{Founding, NodeRecord};
+use waypost_store::Db;
+use waypost_telemetry::Metrics;
+use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, Transport};
+
+use super::{NodeError, clock, listen};
+use crate::cluster::{Found, NodeService, find_or_found};
+use crate::config::{Config, ServiceName};
+
+/// A node that belongs to a cluster and has its groups open.
+pub(super) struct Joined {
+    pub(super) identity: NodeIdentity,
+    pub(super) groups: Arc<Groups>,
+    pub(super) transport: Transport,
+    pub(super) service: Arc<NodeService>,
+    pub(super) record: NodeRecord,
+}
+
+/// Opens the peer port and the groups; a new node founds its cluster or joins one first.
+pub(super) async fn join(
+    config: &Config,
+    db: &Db,
+    engine: &tokio::runtime::Handle,
+    metrics: &Metrics,
+) -> Result<Joined, NodeError> {
+    let mut identity = NodeIdentity::load(db, rand::random())?;
+    let tie = Arc::new(RwLock::new(identity.cluster.map(|tie| tie.id)));
+    let own = Identity {
+        node: identity.id,
+        name: config.node.name.clone(),
+        secret: Secret::new(&config.cluster_secret),
+        cluster: tie.clone(),
+    };
+    let (client, server) = match &config.tls {
+        Some(files) => {
+            let (client, server) = files.load()?;
+            (Some(client), Some(server))
+        }
+        None => (None, None),
+    };
+    let members = Arc::new(Members::default());
+    let service = Arc::new(NodeService::new(&config.node.name, tie.clone(), members.clone()));
+    let transport = Transport::new(own.clone(), Arc::new(TcpDial::new(client)), metrics, engine.clone());
+    let mut peer_address = config.node.peer;
+    if let Some(listener) = peer_port(config)? {
+        peer_address = listener.local_addr()?;
+        let (service, metrics) = (service.clone(), metrics.clone());
+        engine.spawn(async move {
+            let limits = SessionLimits::default();
+            if let Err(error) = waypost_transport::listen(listener, server, own, service, limits, &metrics).await {
+                tracing::error!(%error, "the peer port has failed");
+            }
+        });
+    }
+    let record = NodeRecord {
+        id: identity.id,
+        name: config.node.name.clone(),
+        peer: peer_address.to_string(),
+        http: config.node.http.to_string(),
+        zone: config.node.zone.clone(),
+        services: config.node.services.iter().map(|service| service.as_str().to_owned()).collect(),
+        drain: false,
+    };
+    if identity.cluster.is_none() {
+        let found = tie_of(find_or_found(config, &transport, &record).await);
+        identity.tie(db, found)?;
+        *tie.write() = Some(found.id);
+    }
+    let founding = identity.cluster.filter(|tie| tie.created).map(|tie| Founding {
+        cluster_id: tie.id,
+        name: config.cluster_name.clone(),
+        shards: config.shards,
+        permutation_key: rand::random(),
+        created_at: clock(),
+    });
+    let place = GroupPlace {
+        db: db.clone(),
+        node: identity.id,
+        address: record.peer.clone(),
+        data_dir: config.node.data_dir.clone(),
+        options: GroupOptions { checkpoint_bytes: config.checkpoint_bytes, clock },
+        peers: Arc::new(transport.clone()),
+    };
+    let store = config.node.services.contains(&ServiceName::LinkStore);
+    let (opened_service, opened_transport) = (service.clone(), transport.clone());
+    let opening = engine.spawn(async move {
+        let opened = OpenedCluster::open(place, founding, members).await?;
+        // Until group 0 tells of the nodes, the members of its log are where they can be found.
+        for (node, address) in opened.cluster().addresses() {
+            if let Ok(address) = address.parse() {
+                opened_transport.set_address(node, address);
+            }
+        }
+        opened_service.set_cluster(opened.cluster().clone());
+        opened.open_shards(store).await
+    });
+    let groups = Arc::new(opening.await.map_err(|error| NodeError::Start(error.to_string()))??);
+    Ok(Joined { identity, groups, transport, service, record })
+}
+
+fn tie_of(found: Found) -> ClusterTie {
+    match found {
+        Found::Create => ClusterTie { id: rand::random(), created: true },
+        Found::Joined(id) => ClusterTie { id, created: false },
+    }
+}
+
+/// Listens for other nodes. A node that is alone in its file can be joined by others if that is safe, and does without it
+/// if the port is taken.
+fn peer_port(config: &Config) -> Result<Option<TcpListener>, NodeError> {
+    let address = config.node.peer;
+    if config.nodes.len() > 1 {
+        return listen(address, "[[node]] peer").map(Some);
+    }
+    let safe = address.ip().is_loopback() || config.tls.is_some() && !config.cluster_secret.is_empty();
+    if !safe {
+        return Ok(None);
+    }
+    match TcpListener::bind(address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => {
+            tracing::info!(%address, %error, "no other node can join: the peer port cannot be listened on");
+            Ok(None)
+        }
+    }
+}
