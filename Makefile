@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test verify fix deny bench bench-redirect bench-create soak-kill
+.PHONY: run test verify fix deny bench bench-redirect bench-create soak-kill soak-cluster cluster
 
 run:
 	$(CARGO) run --release -- serve
@@ -31,6 +31,15 @@ bench-redirect:
 
 bench-create:
 	python3 benches/create.py $(BENCH_ARGS)
+
+# Three nodes on this machine, with what to try. Ctrl-C stops them; their data stays in waypost-cluster/.
+cluster:
+	$(CARGO) build --release
+	bash deploy/local/cluster.sh target/release/waypost
+
+# Kills nodes of a cluster a hundred times (or KILLS) under load, and checks what was acknowledged.
+soak-cluster:
+	TEST_KILLS=$(or $(KILLS),100) $(CARGO) test --test it a_killed_node_costs_no_link -- --nocapture
 
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod cluster;
 pub mod exit;
 mod import;
 mod links;
@@ -39,6 +40,9 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look after several nodes
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Ask whether a node is ready (for container health checks)
     Health(links::HealthArgs),
 }
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Shorten(args) => client::block_on(links::shorten(args)),
         Command::Resolve(args) => client::block_on(links::resolve(args)),
         Command::Health(args) => client::block_on(links::health(args)),
+        Command::Cluster(command) => client::block_on(cluster::run(command)),
         Command::Import(args) => client::block_on(import::run(args)),
     };
     ExitCode::from(code)

@@ -64,7 +64,7 @@ impl Router for ClusterRouter {
             self.heard.write().insert(shard, named);
             return if named == own { Place::Here } else { Place::At(named) };
         }
-        let group = self.groups.shard(shard).filter(|group| group.is_member());
+        let group = self.groups.shard(shard).filter(|_| self.groups.holds(shard));
         match (group, want) {
             (Some(_), Want::Replica) => Place::Here,
             (Some(group), _) if group.is_leader() => Place::Here,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use waypost_consensus::{GroupStatus, Groups};
-use waypost_protocol::NodeId;
 use waypost_protocol::command::NodeRecord;
+use waypost_protocol::{NodeId, ShardId};
 
 /// What a node says of one group of which it is a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,10 @@ impl From<GroupStatus> for GroupReport {
 
 /// The groups in which a node has a part.
 pub(super) fn reports(groups: &Groups) -> Vec<GroupReport> {
-    let node = groups.node();
-    let has_part = |status: &GroupStatus| status.voters.contains(&node) || status.learners.contains(&node);
+    let has_part = |status: &GroupStatus| match status.group.checked_sub(1) {
+        None => true,
+        Some(shard) => groups.holds(ShardId(shard)),
+    };
     groups.status().into_iter().filter(has_part).map(GroupReport::from).collect()
 }
 

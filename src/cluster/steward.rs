@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use waypost_consensus::{Group, Groups};
-use waypost_protocol::NodeId;
 use waypost_protocol::command::{Command, NodeRecord};
+use waypost_protocol::{NodeId, ShardId};
 use waypost_redirector::ReadView;
 use waypost_store::machine::{ClusterState, Machine};
 use waypost_transport::Transport;
@@ -82,23 +82,32 @@ impl Steward {
     }
 
     fn keep_members(self: &Arc<Self>, state: &ClusterState) {
-        let address = |node: &NodeId| state.nodes.get(node).map(|record| (*node, record.peer.clone()));
-        let voters = |group: u32| -> Option<Members> {
-            let placed = state.placement.get(&group)?;
-            let known: Members = placed.iter().filter_map(address).collect();
-            // A node that has left since is replaced by the next decision of group 0's leader.
-            (known.len() == placed.len() && !known.is_empty()).then_some(known)
-        };
-        if let Some(wanted) = voters(0) {
-            // All nodes learn what the cluster agrees on.
-            let learners = state.nodes.keys().filter(|node| !wanted.contains_key(node)).filter_map(address).collect();
-            self.steer(self.groups.cluster(), wanted, learners);
+        if let Some((voters, learners)) = self.wanted(state, 0) {
+            self.steer(self.groups.cluster(), voters, learners);
         }
         for group in self.groups.shards() {
-            if let Some(wanted) = voters(group.id()) {
-                self.steer(group, wanted, Members::new());
+            if let Some((voters, learners)) = self.wanted(state, group.id()) {
+                self.steer(group, voters, learners);
             }
         }
+    }
+
+    /// The voters and learners that a group should have; `None` while that is not settled.
+    fn wanted(&self, state: &ClusterState, group: u32) -> Option<(Members, Members)> {
+        let address = |node: &NodeId| state.nodes.get(node).map(|record| (*node, record.peer.clone()));
+        let placed: Option<Members> = state.placement.get(&group)?.iter().map(address).collect();
+        if group != 0 {
+            return placed.map(|voters| (voters, Members::new()));
+        }
+        // All nodes learn what the cluster agrees on; also while a voter has gone and nobody was chosen for its place yet, since
+        // a new node has to learn before it can be.
+        let as_it_is = || {
+            let voters = self.groups.cluster().voters();
+            self.groups.cluster().addresses().into_iter().filter(|(node, _)| voters.contains(node)).collect()
+        };
+        let voters = placed.unwrap_or_else(as_it_is);
+        let learners = state.nodes.keys().filter(|node| !voters.contains_key(node)).filter_map(address).collect();
+        Some((voters, learners))
     }
 
     /// Brings a group that this node leads nearer to what is wanted, unless that is under way.
@@ -127,16 +136,8 @@ impl Steward {
     async fn wanted_else(&self, group: u32, voters: &Members, learners: &Members) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let same = self.groups.cluster().read(|machine| {
-                let state = machine.state();
-                let placed = state
-                    .placement
-                    .get(&group)
-                    .is_some_and(|placed| placed.iter().all(|node| voters.contains_key(node)));
-                let known = voters.keys().chain(learners.keys()).all(|node| state.nodes.contains_key(node));
-                let all = group != 0 || state.nodes.len() == voters.len() + learners.len();
-                placed && known && all
-            });
+            let state = self.groups.cluster().read(|machine| machine.state().clone());
+            let same = self.wanted(&state, group).is_some_and(|now| now == (voters.clone(), learners.clone()));
             if !same {
                 return;
             }
@@ -146,7 +147,7 @@ impl Steward {
     /// Links of a shard that has left this node would not be told of changes: they are forgotten, with all others.
     fn forget_lost_shards(&self, held: &mut BTreeSet<u32>) {
         let now: BTreeSet<u32> =
-            self.groups.shards().iter().filter(|group| group.is_member()).map(|group| group.id()).collect();
+            (0..self.groups.founding().shards).filter(|shard| self.groups.holds(ShardId(*shard))).collect();
         if !held.is_subset(&now) {
             self.view.invalidate(None);
         }

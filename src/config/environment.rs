@@ -13,6 +13,7 @@ const PREFIX: &str = "WAYPOST_";
 
 /// Variables that are not keys of the file.
 pub(super) const OTHERS: &[&str] = &[
+    "WAYPOST_ADMIN",
     "WAYPOST_ADMIN_KEY",
     "WAYPOST_ADMIN_KEY_FILE",
     "WAYPOST_API_KEY",

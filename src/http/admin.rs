@@ -63,6 +63,14 @@ async fn remove(
     if record.stores() && nodes.iter().filter(|node| node.stores() && node.id != record.id).count() == 0 {
         return Err(Problem::conflict("it is the only node that stores links; add another one first"));
     }
+    let view = node.control.view().await;
+    let holds = |seen: &NodeView| {
+        let groups = seen.status.iter().flat_map(|status| &status.groups);
+        seen.record.id == record.id && groups.into_iter().any(|group| group.group != 0)
+    };
+    if view.nodes.iter().any(holds) {
+        return Err(Problem::conflict("it is up and holds links; drain it first, and wait until it is empty"));
+    }
     changed(node.control.change(Command::RemoveNode { node: record.id }).await, &path)
 }
 

@@ -85,7 +85,7 @@ async fn worker(parts: &PublicServer) -> WorkerState {
         view: node.view.clone(),
         links: node.links.clone(),
         shards: node.shards,
-        holds: Arc::new(move |shard| groups.shard(shard).is_some_and(|group| group.is_member())),
+        holds: Arc::new(move |shard| groups.holds(shard)),
         stale_after: parts.stale_after,
         clock: node.clock,
     };

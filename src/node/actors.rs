@@ -32,7 +32,7 @@ pub(super) struct Actors {
 /// Starts the five services, each after those that it calls.
 pub(super) async fn start(
     config: &Config,
-    groups: &Groups,
+    groups: &Arc<Groups>,
     identity: NodeIdentity,
     far: &Far,
     read_only: Arc<AtomicBool>,
@@ -65,6 +65,10 @@ pub(super) async fn start(
         let seed = waypost_link_store::Seed {
             shard: ShardId(index as u32),
             group: group.clone(),
+            holds: {
+                let groups = groups.clone();
+                Arc::new(move |shard| groups.holds(shard))
+            },
             keys: keys.clone(),
             read_only: read_only.clone(),
             clock,

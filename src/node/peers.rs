@@ -47,7 +47,8 @@ pub(super) async fn join(
     };
     let members = Arc::new(Members::default());
     let service = Arc::new(NodeService::new(&config.node.name, tie.clone(), members.clone()));
-    let transport = Transport::new(own.clone(), Arc::new(TcpDial::new(client)), metrics, engine.clone());
+    let from = Some(config.node.peer.ip()).filter(|ip| !ip.is_unspecified());
+    let transport = Transport::new(own.clone(), Arc::new(TcpDial::new(from, client)), metrics, engine.clone());
     let mut peer_address = config.node.peer;
     if let Some(listener) = peer_port(config)? {
         peer_address = listener.local_addr()?;

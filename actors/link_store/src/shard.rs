@@ -28,6 +28,8 @@ pub struct Seed {
     pub shard: ShardId,
     /// Its replicated group.
     pub group: Arc<Group<ShardMachine>>,
+    /// Whether this node's replica may answer for the shard.
+    pub holds: Arc<dyn Fn(ShardId) -> bool + Send + Sync>,
     /// Where fresh codes come from.
     pub keys: ActorRef<KeyAllocator>,
     /// Set while the disk has too little free space for writes.
@@ -128,9 +130,10 @@ async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Cha
     }
 }
 
-async fn upkeep(group: Arc<Group<ShardMachine>>, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
+async fn upkeep(seed: Seed, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
     let mut done = UpkeepDone::default();
-    if !group.is_member() {
+    let group = seed.group;
+    if !(seed.holds)(seed.shard) {
         return Ok(done);
     }
     // What cannot be swept must still be scrubbed: damage would stop the one, and be found by the other.
@@ -178,7 +181,11 @@ impl Handler<Ask<CreateLink>> for LinkShard {
 
 /// Reads a link from this node's replica. That there is none, only a leader that is sure of itself may say: a follower may
 /// not have heard of the link yet.
-async fn get(group: &Group<ShardMachine>, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
+async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
+    let group = &seed.group;
+    if !(seed.holds)(seed.shard) {
+        return Err(ServiceError::NotHere { leader: group.leader().filter(|leader| *leader != group.node()) });
+    }
     let read = || {
         let found = group.read(|machine| machine.get(&request.key)).map_err(unreadable)?;
         Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits }))
@@ -199,8 +206,8 @@ impl Handler<Ask<GetLink>> for LinkShard {
 
     fn handle(&mut self, ask: Ask<GetLink>, _: &mut Self::Context) -> Self::Result {
         let (request, held) = ask.open();
-        let group = self.seed.group.clone();
-        held.later(async move { get(&group, request).await })
+        let seed = self.seed.clone();
+        held.later(async move { get(&seed, request).await })
     }
 }
 
@@ -247,6 +254,6 @@ impl Handler<Ask<Upkeep>> for LinkShard {
 
     fn handle(&mut self, ask: Ask<Upkeep>, _: &mut Self::Context) -> Self::Result {
         let (request, held) = ask.open();
-        held.later(upkeep(self.seed.group.clone(), request))
+        held.later(upkeep(self.seed.clone(), request))
     }
 }

@@ -179,6 +179,11 @@ impl<M: Machine> Group<M> {
         &self.raft
     }
 
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     pub(crate) fn snapshots(&self) -> &Path {
         &self.snapshots
     }

@@ -235,12 +235,22 @@ impl Groups {
         self.shards.get(shard.index())
     }
 
+    /// Whether this node's replica of a shard may answer for it: it is a voter, and group 0 still wants it to be. A replica
+    /// that was taken out never hears of that from its own group.
+    pub fn holds(&self, shard: ShardId) -> bool {
+        let Some(group) = self.shard(shard) else { return false };
+        let placed = self.cluster.read(|machine| {
+            machine.state().placement.get(&group.id()).is_none_or(|placed| placed.contains(&self.node))
+        });
+        group.is_leader() || placed && group.voters().contains(&self.node)
+    }
+
     /// The groups of all shards, by number.
     pub fn shards(&self) -> &[Arc<Group<ShardMachine>>] {
         &self.shards
     }
 
-    /// What can be told of all groups, also of those in which this node has no part.
+    /// What can be told of all groups that this node has opened.
     pub fn status(&self) -> Vec<GroupStatus> {
         std::iter::once(self.cluster.status()).chain(self.shards.iter().map(|group| group.status())).collect()
     }

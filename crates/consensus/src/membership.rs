@@ -17,6 +17,9 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(600);
 /// How long a change of the voters may take.
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 
+/// How long another voter may take to lead in the place of one that leaves.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
 /// Why a group's members were not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
@@ -46,6 +49,15 @@ impl<M: Machine> Group<M> {
         let raft = self.raft();
         // Whoever may become a member has to hear the heartbeats.
         raft.runtime_config().tick(true);
+        if !voters.contains_key(&self.node()) {
+            // A leader that is to leave lets one that stays do the rest.
+            let stays = self.voters().into_iter().find(|node| voters.contains_key(node));
+            if let Some(stays) = stays
+                && self.hand_over(Some(stays), HAND_OVER_MAX).await
+            {
+                return Ok(());
+            }
+        }
         let known = || -> BTreeSet<NodeId> { self.voters().union(&self.learners()).copied().collect() };
         for (node, address) in voters.iter().chain(learners) {
             if !known().contains(node) {
@@ -62,7 +74,8 @@ impl<M: Machine> Group<M> {
             for node in voters.keys().filter(|node| !self.voters().contains(node)) {
                 self.caught_up(*node).await?;
             }
-            let changing = raft.change_membership(wanted, false);
+            // Who is no voter any more goes on learning until it is taken out below.
+            let changing = raft.change_membership(wanted, true);
             timeout(CHANGE_MAX, changing)
                 .await
                 .map_err(|_| MembershipError::Late("changing the voters"))?

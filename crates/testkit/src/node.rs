@@ -49,6 +49,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Listens where its entry in the configuration file says, as the node `name` of `file`.
+    #[must_use]
+    pub fn of_file(mut self, file: &Path, name: &str) -> Self {
+        self.listen = String::new();
+        self.arguments = ["--config", &file.display().to_string(), "--node", name].map(OsString::from).to_vec();
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -87,12 +95,16 @@ impl NodeBuilder {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WAYPOST_")) {
             command.env_remove(name);
         }
+        let listen: &[&str] = match self.listen.as_str() {
+            "" => &[],
+            address => &["--listen", address, "--admin-listen", "127.0.0.1:0"],
+        };
         command
             .args(&words[1..])
             .arg("serve")
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(["--listen", &self.listen, "--admin-listen", "127.0.0.1:0"])
+            .args(listen)
             .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -143,6 +155,30 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Waits until a node that was spawned is ready.
+    ///
+    /// # Errors
+    /// When it ends before that, or takes too long.
+    pub fn ready(&mut self) -> Result<()> {
+        self.wait_ready()
+    }
+
+    /// Stops it from running, without ending it.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn pause(&self) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id() as i32), Signal::SIGSTOP)?)
+    }
+
+    /// Lets it run again.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn resume(&self) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id() as i32), Signal::SIGCONT)?)
     }
 
     /// The public address.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use waypost_protocol::peer::BoxFuture;
 
@@ -26,20 +26,26 @@ pub trait Dial: Send + Sync {
 
 /// TCP, inside TLS if there are certificates.
 pub struct TcpDial {
+    from: Option<IpAddr>,
     tls: Option<TlsClient>,
 }
 
 impl TcpDial {
-    /// With TLS, both sides show a certificate.
-    pub fn new(tls: Option<TlsClient>) -> Self {
-        Self { tls }
+    /// Connections come `from` the node's own peer address, if it has one, so that firewalls can tell nodes apart. With TLS,
+    /// both sides show a certificate.
+    pub fn new(from: Option<IpAddr>, tls: Option<TlsClient>) -> Self {
+        Self { from, tls }
     }
 }
 
 impl Dial for TcpDial {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            if let Some(from) = self.from.filter(|from| from.is_ipv4() == address.is_ipv4()) {
+                socket.bind((from, 0).into())?;
+            }
+            let stream = socket.connect(address).await?;
             // A frame is written whole; waiting for more would only add latency.
             stream.set_nodelay(true)?;
             Ok(match &self.tls {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -60,6 +61,8 @@ pub async fn listen(
     let listener = TcpListener::from_std(listener)?;
     let metrics = SessionMetrics::new(metrics);
     let places = Arc::new(Semaphore::new(limits.sessions_max));
+    // A node that is refused comes again and again: the same reason is told once.
+    let told = Arc::new(Mutex::new(String::new()));
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -75,6 +78,7 @@ pub async fn listen(
             continue;
         };
         let (identity, service, metrics, tls) = (identity.clone(), service.clone(), metrics.clone(), tls.clone());
+        let told = told.clone();
         tokio::spawn(async move {
             let _place = place;
             let greeted = timeout(limits.handshake_max, async {
@@ -89,7 +93,11 @@ pub async fn listen(
                 Ok((from, stream)) => run(stream, from, service, limits, &metrics).await,
                 Err(why) => {
                     metrics.refused.inc();
-                    tracing::warn!(%address, why, "a connection to the peer port was refused");
+                    let mut told = told.lock();
+                    if *told != why {
+                        tracing::warn!(%address, why, "a connection to the peer port was refused");
+                        *told = why;
+                    }
                 }
             }
         });

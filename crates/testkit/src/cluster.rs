@@ -1,0 +1,203 @@
+//! Several nodes with one configuration file, each on a loopback address of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rand::RngExt;
+use serde_json::Value;
+
+use crate::{Client, Node, NodeBuilder};
+
+/// How long a cluster may take to settle.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A cluster of processes. Killed when it is dropped.
+pub struct Cluster {
+    program: PathBuf,
+    dir: PathBuf,
+    net: [u8; 2],
+    environment: Vec<(String, String)>,
+    names: Vec<String>,
+    services: Vec<Option<String>>,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Cluster {
+    /// No nodes yet; everything they keep lies in `dir`. Each cluster takes a part of 127.0.0.0/8 at random, so that many can
+    /// run at once on fixed ports.
+    pub fn new(program: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
+        let mut rng = rand::rng();
+        let net = [rng.random_range(1..255), rng.random_range(1..255)];
+        Self {
+            program: program.into(),
+            dir: dir.into(),
+            net,
+            environment: Vec::new(),
+            names: Vec::new(),
+            services: Vec::new(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Sets an environment variable for all nodes.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a node to the file, without starting it. Answers its number.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(&mut self, services: Option<&str>) -> Result<usize> {
+        let index = self.names.len();
+        self.names.push(format!("n{}", index + 1));
+        self.services.push(services.map(str::to_owned));
+        self.nodes.push(None);
+        std::fs::write(self.file(), self.text())?;
+        Ok(index)
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.dir.join("cluster.toml")
+    }
+
+    fn text(&self) -> String {
+        let [a, b] = self.net;
+        let node = |(index, name): (usize, &String)| {
+            let ip = format!("127.{a}.{b}.{}", index + 1);
+            let services = self.services[index].as_deref().map_or(String::new(), |list| format!("services = {list}\n"));
+            format!(
+                "[[node]]\nname = \"{name}\"\nhttp = \"{ip}:8080\"\nadmin = \"{ip}:9090\"\npeer = \"{ip}:7400\"\n{services}"
+            )
+        };
+        "[cluster]\nname = \"test\"\n\n".to_owned() + &self.names.iter().enumerate().map(node).collect::<String>()
+    }
+
+    /// How node `index` is started.
+    pub fn builder(&self, index: usize) -> NodeBuilder {
+        let name = &self.names[index];
+        let builder = NodeBuilder::new(&self.program, self.data_dir(index)).of_file(&self.file(), name);
+        self.environment.iter().fold(builder, |builder, (name, value)| builder.env(name, value))
+    }
+
+    /// Where node `index` keeps its data.
+    pub fn data_dir(&self, index: usize) -> PathBuf {
+        self.dir.join(&self.names[index])
+    }
+
+    /// Starts nodes, all at once, and waits until they are ready.
+    ///
+    /// # Errors
+    /// When one ends before it is ready.
+    pub fn start(&mut self, indexes: &[usize]) -> Result<()> {
+        for index in indexes {
+            self.nodes[*index] = Some(self.builder(*index).spawn()?);
+        }
+        for index in indexes {
+            self.node_mut(*index).ready()?;
+        }
+        Ok(())
+    }
+
+    /// A running node.
+    pub fn node(&self, index: usize) -> &Node {
+        self.nodes[index].as_ref().expect("invariant: the node was started")
+    }
+
+    /// A running node, to do something to it.
+    pub fn node_mut(&mut self, index: usize) -> &mut Node {
+        self.nodes[index].as_mut().expect("invariant: the node was started")
+    }
+
+    /// A client of a node.
+    pub fn client(&self, index: usize) -> Client {
+        self.node(index).client()
+    }
+
+    /// Ends a node by SIGKILL.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self, index: usize) -> Result<()> {
+        if let Some(mut node) = self.nodes[index].take() {
+            node.kill()?;
+        }
+        Ok(())
+    }
+
+    /// What `GET /cluster` of a node says.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn view(&self, index: usize) -> Result<Value> {
+        let answer = Client::new(self.node(index).admin()).get("/cluster").await?;
+        anyhow::ensure!(answer.status == 200, "{}", answer.status);
+        Ok(answer.json())
+    }
+
+    /// Waits until the cluster, as node `seen_by` sees it, fits `condition`.
+    ///
+    /// # Errors
+    /// When it takes too long, with what was seen last.
+    pub async fn wait(&self, seen_by: usize, what: &str, condition: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.view(seen_by).await;
+            if let Ok(view) = &seen
+                && condition(view)
+            {
+                return seen;
+            }
+            if Instant::now() > deadline {
+                bail!("{what}: not in time; last seen: {seen:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until all groups have a leader and the members that they should have.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub async fn settled(&self, seen_by: usize, voters: usize) -> Result<Value> {
+        self.wait(seen_by, "the cluster settles", |view| {
+            let empty = |list: &str| view[list].as_array().is_some_and(Vec::is_empty);
+            empty("leaderless") && empty("moving") && leaders(view).iter().all(|(_, _, members)| *members == voters)
+        })
+        .await
+    }
+
+    /// The number of the node that leads a group, as `seen_by` sees it.
+    ///
+    /// # Errors
+    /// When nobody does.
+    pub async fn leader(&self, seen_by: usize, group: u64) -> Result<usize> {
+        let view = self.view(seen_by).await?;
+        let (name, _, _) = leaders(&view).into_iter().find(|(_, led, _)| *led == group).context("no leader")?;
+        self.names.iter().position(|known| *known == name).context("an unknown node leads")
+    }
+
+    /// The directory of the whole cluster.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Of each shard: the name of the node that leads it, its group, and how many voters it has.
+pub fn leaders(view: &Value) -> Vec<(String, u64, usize)> {
+    let mut found = Vec::new();
+    for node in view["nodes"].as_array().into_iter().flatten() {
+        for group in node["status"]["groups"].as_array().into_iter().flatten() {
+            if group["leader"] == true && group["group"] != 0 {
+                let voters = group["voters"].as_array().map_or(0, Vec::len);
+                let name = node["name"].as_str().unwrap_or_default().to_owned();
+                found.push((name, group["group"].as_u64().unwrap_or_default(), voters));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Runs the three nodes of cluster.toml beside this file, with their logs prefixed and coloured, until it is interrupted.
+set -uo pipefail
+program=${1:?give the waypost binary}
+file="$(dirname "$0")/cluster.toml"
+pids=()
+colours=(36 33 35)
+number=0
+for node in a b c; do
+  prefix=$(printf '\033[%sm%s |\033[0m ' "${colours[number]}" "$node")
+  "$program" serve --config "$file" --node "$node" > >(sed -u "s/^/$prefix/") 2>&1 &
+  pids+=($!)
+  number=$((number + 1))
+done
+trap 'trap - INT TERM; kill -TERM "${pids[@]}" 2>/dev/null' INT TERM
+for _ in $(seq 300); do
+  ready=0
+  for port in 8081 8082 8083; do
+    "$program" health --server "http://127.0.0.1:$port" >/dev/null 2>&1 && ready=$((ready + 1))
+  done
+  [ "$ready" = 3 ] && break
+  sleep 0.1
+done
+cat <<TRY
+
+Three nodes run. Try, in another terminal:
+
+  $program shorten https://example.com/ --server http://127.0.0.1:8081     # create on node a
+  curl -i http://127.0.0.1:8083/CODE                                       # follow it on node c, at once
+  $program cluster status --admin http://127.0.0.1:9091
+  kill -9 ${pids[0]}                                                          # node a dies; shorten on 8082, follow on 8083
+  $program cluster status --admin http://127.0.0.1:9092
+  $program serve --config $file --node a                                   # and comes back
+
+Ctrl-C stops all. Their data stays in waypost-cluster/.
+
+TRY
+wait

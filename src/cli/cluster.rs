@@ -1,0 +1,179 @@
+//! `waypost cluster`: what the nodes are doing, and what an operator can ask of them. Talks to the admin listener of any node.
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::{Answer, Failed, Server, ServerArgs};
+use super::exit;
+use crate::say;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterCommand {
+    /// Show the nodes, what they hold and lead, and what somebody should look at
+    Status(StatusArgs),
+    /// Move all replicas and leaders away from a node, so that it can be removed
+    Drain(NodeArgs),
+    /// Let a drained node hold replicas again
+    Undrain(NodeArgs),
+    /// Take a node out for good: a drained one, or one that will not come back
+    Remove(NodeArgs),
+    /// Let another node lead a group
+    MoveLeader(MoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdminArgs {
+    /// Address of the admin listener of any node
+    #[arg(long, value_name = "URL", env = "WAYPOST_ADMIN", default_value = "http://127.0.0.1:9090")]
+    admin: String,
+    /// Admin key, if the cluster has one
+    #[arg(long, value_name = "KEY", env = "WAYPOST_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// A file with the admin key
+    #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
+    api_key_file: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Print what the node answers as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NodeArgs {
+    /// The node's name, or its id
+    node: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MoveArgs {
+    /// The group: 0 is the cluster's own, n is shard n - 1
+    group: u32,
+    /// The node that is to lead it
+    to: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+fn server(args: AdminArgs) -> Result<Server, Failed> {
+    Server::new(&ServerArgs { server: args.admin, api_key: args.api_key, api_key_file: args.api_key_file })
+}
+
+fn accepted(answer: &Answer, done: &str) -> Result<u8, Failed> {
+    if answer.status.is_success() {
+        say!("{done}");
+        return Ok(exit::OK);
+    }
+    let code = if answer.status.as_u16() == 404 { exit::NOT_FOUND } else { exit::FAILURE };
+    Err(Failed::new(code, answer.problem()))
+}
+
+pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
+    match command {
+        ClusterCommand::Status(args) => status(args).await,
+        ClusterCommand::Drain(args) => {
+            let path = format!("/cluster/nodes/{}/drain", args.node);
+            let answer = server(args.admin)?.send(Method::POST, &path, None, None).await?;
+            accepted(
+                &answer,
+                "the node is being emptied; `waypost cluster status` shows when it holds nothing any more",
+            )
+        }
+        ClusterCommand::Undrain(args) => {
+            let path = format!("/cluster/nodes/{}/undrain", args.node);
+            let answer = server(args.admin)?.send(Method::POST, &path, None, None).await?;
+            accepted(&answer, "the node may hold replicas again")
+        }
+        ClusterCommand::Remove(args) => {
+            let path = format!("/cluster/nodes/{}", args.node);
+            let answer = server(args.admin)?.send(Method::DELETE, &path, None, None).await?;
+            accepted(&answer, "the node is no longer a member; take it out of cluster.toml, and stop it")
+        }
+        ClusterCommand::MoveLeader(args) => {
+            let body = json!({ "group": args.group, "to": args.to });
+            let answer = server(args.admin)?.send(Method::POST, "/cluster/move-leader", Some(&body), None).await?;
+            accepted(&answer, "done; leaders that are unevenly spread are moved again after a while")
+        }
+    }
+}
+
+async fn status(args: StatusArgs) -> Result<u8, Failed> {
+    let answer = server(args.admin)?.send(Method::GET, "/cluster", None, None).await?;
+    if !answer.status.is_success() {
+        return Err(Failed::new(exit::FAILURE, answer.problem()));
+    }
+    let view = &answer.body;
+    if args.json {
+        say!("{view}");
+    } else {
+        print(view);
+    }
+    let empty = |list: &str| view[list].as_array().is_none_or(Vec::is_empty);
+    let all_up = view["nodes"].as_array().is_some_and(|nodes| nodes.iter().all(|node| !node["status"].is_null()));
+    Ok(if empty("leaderless") && all_up { exit::OK } else { exit::PARTLY })
+}
+
+fn print(view: &Value) {
+    say!("cluster {} ({}), {} shards", text(&view["name"]), text(&view["cluster"]), view["shards"]);
+    say!("");
+    say!(
+        "{:<14} {:<10} {:<10} {:<22} {:>5} {:>5} {:>10}  services",
+        "NODE",
+        "STATE",
+        "ZONE",
+        "HTTP",
+        "HOLDS",
+        "LEADS",
+        "LINKS"
+    );
+    for node in view["nodes"].as_array().into_iter().flatten() {
+        let status = &node["status"];
+        let groups = status["groups"].as_array().map_or(&[][..], Vec::as_slice);
+        let holds = groups.iter().filter(|group| group["group"] != 0).count();
+        let leads = groups.iter().filter(|group| group["leader"] == true).count();
+        let state = match status {
+            Value::Null => "down",
+            _ if status["stopping"] == true => "stopping",
+            _ if node["drain"] == true => "draining",
+            _ if status["readOnly"] == true => "read-only",
+            _ => "up",
+        };
+        let services: Vec<&str> = node["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let services = if services.len() == 5 { "all".to_owned() } else { services.join(", ") };
+        let links = status["links"].as_u64().map_or("-".to_owned(), |links| links.to_string());
+        say!(
+            "{:<14} {:<10} {:<10} {:<22} {:>5} {:>5} {:>10}  {}",
+            text(&node["name"]),
+            state,
+            text(&node["zone"]),
+            text(&node["http"]),
+            holds,
+            leads,
+            links,
+            services
+        );
+    }
+    say!("");
+    for (list, what) in
+        [("leaderless", "groups without a leader"), ("moving", "groups whose members are being changed")]
+    {
+        let groups: Vec<String> = view[list].as_array().into_iter().flatten().map(Value::to_string).collect();
+        if !groups.is_empty() {
+            say!("{what}: {}", groups.join(", "));
+        }
+    }
+    for warning in view["warnings"].as_array().into_iter().flatten() {
+        say!("look: {}", text(warning));
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}

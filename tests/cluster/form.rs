@@ -1,0 +1,125 @@
+//! How a cluster comes about, grows and shrinks.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::json;
+use waypost_testkit::{Client, Cluster, Load, leaders};
+
+use super::{addresses, cluster_of};
+use crate::PROGRAM;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_answers_for_every_link_at_once() {
+    let (_dir, cluster) = cluster_of(3).await;
+    let clients = [cluster.client(0), cluster.client(1), cluster.client(2)];
+    for i in 0..60 {
+        let url = format!("https://example.com/{i}");
+        let code = clients[i % 3].create(&url).await.unwrap();
+        // Also on the nodes that may not have heard of it when the answer came.
+        assert_eq!(clients[(i + 1) % 3].follow(&code).await.unwrap().as_ref(), Some(&url));
+        assert_eq!(clients[(i + 2) % 3].follow(&code).await.unwrap().as_ref(), Some(&url));
+        let path = format!("/api/v1/links/{code}");
+        let edited = format!("https://example.com/edited/{i}");
+        let edit = clients[(i + 1) % 3].request(Method::PATCH, &path).json(&json!({ "longUrl": edited }));
+        assert_eq!(clients[0].send(edit).await.unwrap().status, 200);
+        let strong = clients[(i + 2) % 3].get(&format!("{path}?consistency=strong")).await.unwrap();
+        assert_eq!(strong.text("longUrl"), edited, "a strong read has to show the edit");
+    }
+    assert_eq!(clients[2].get("/neverwas").await.unwrap().status, 404);
+    let led: BTreeSet<String> = leaders(&cluster.view(1).await.unwrap()).into_iter().map(|(name, _, _)| name).collect();
+    assert_eq!(led.len(), 3, "leaders are evened out: {led:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_is_seen_on_every_node_within_the_staleness_bound() {
+    let (_dir, cluster) = cluster_of(3).await;
+    let clients = [cluster.client(0), cluster.client(1), cluster.client(2)];
+    let code = clients[0].create("https://example.com/0").await.unwrap();
+    for i in 1..20 {
+        let url = format!("https://example.com/{i}");
+        let edit = clients[i % 3].request(Method::PATCH, &format!("/api/v1/links/{code}"));
+        assert_eq!(clients[0].send(edit.json(&json!({ "longUrl": url }))).await.unwrap().status, 200);
+        let answered = std::time::Instant::now();
+        for client in &clients {
+            while client.follow(&code).await.unwrap().as_ref() != Some(&url) {
+                assert!(answered.elapsed().as_secs() < 10, "an old target is still served");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    let delete = clients[1].request(Method::DELETE, &format!("/api/v1/links/{code}"));
+    assert_eq!(clients[1].send(delete).await.unwrap().status, 204);
+    for client in &clients {
+        while client.follow(&code).await.unwrap().is_some() {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_grows_to_three_and_shrinks_again_while_it_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    cluster.add(None).unwrap();
+    cluster.start(&[0]).unwrap();
+    let load = Load::start(4, &addresses(&cluster, &[0]));
+    let own = cluster.client(0).create("https://example.com/first").await.unwrap();
+    for _ in 0..2 {
+        let index = cluster.add(None).unwrap();
+        cluster.start(&[index]).unwrap();
+    }
+    cluster.settled(0, 3).await.unwrap();
+    load.aim(&addresses(&cluster, &[0, 1, 2]));
+    assert!(cluster.client(2).follow(&own).await.unwrap().is_some());
+    let admin = Client::new(cluster.node(1).admin());
+    let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n1/drain")).await.unwrap();
+    assert_eq!(drained.status, 204, "{}", String::from_utf8_lossy(&drained.body));
+    cluster
+        .wait(1, "n1 is emptied", |view| {
+            let node = view["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n1").unwrap();
+            let groups = node["status"]["groups"].as_array().cloned().unwrap_or_default();
+            let moving = view["moving"].as_array().is_some_and(|moving| !moving.is_empty());
+            !moving && groups.iter().all(|group| group["group"] == 0 && group["leader"] == false)
+        })
+        .await
+        .unwrap();
+    load.aim(&addresses(&cluster, &[1, 2]));
+    let removed = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n1")).await.unwrap();
+    assert_eq!(removed.status, 204, "{}", String::from_utf8_lossy(&removed.body));
+    cluster.kill(0).unwrap();
+    let tally = load.finish(&addresses(&cluster, &[1, 2])).await.unwrap();
+    assert!(tally.acknowledged > 50, "{tally:?}");
+    assert!(cluster.client(2).follow(&own).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_links_serves_all_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    cluster.start(&[0, 1, 2, edge]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    let (client, store) = (cluster.client(edge), cluster.client(0));
+    for i in 0..20 {
+        let url = format!("https://example.com/{i}");
+        let code = if i % 2 == 0 { &client } else { &store }.create(&url).await.unwrap();
+        assert_eq!(client.follow(&code).await.unwrap().as_ref(), Some(&url));
+        let path = format!("/api/v1/links/{code}");
+        let edit = store.request(Method::PATCH, &path).json(&json!({ "longUrl": "https://example.com/new" }));
+        assert_eq!(store.send(edit).await.unwrap().status, 200);
+        let edited = std::time::Instant::now();
+        while client.follow(&code).await.unwrap().as_deref() != Some("https://example.com/new") {
+            assert!(edited.elapsed().as_secs() < 10, "an edge node has to ask again after its bound");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let visits = async || store.get(&format!("/analytics/{code}")).await.unwrap().json()["totalClicks"].as_u64();
+        while visits().await == Some(0) {
+            assert!(edited.elapsed().as_secs() < 30, "clicks of an edge node have to arrive");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!(client.get("/neverwas").await.unwrap().status, 404);
+    assert_eq!(client.get("/generate-key").await.unwrap().status, 200);
+}
