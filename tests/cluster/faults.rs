@@ -143,3 +143,37 @@ async fn a_node_whose_directory_was_emptied_comes_back_as_a_new_one() {
     writes_go_on(&load).await;
     load.finish(&addresses(&cluster, &[0, 1, 2])).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_missed_more_than_the_log_keeps_gets_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    // Checkpoints so often that the log behind them is purged while the node is away.
+    let mut cluster = Cluster::new(crate::PROGRAM, dir.path())
+        .env("WAYPOST_STORAGE_CHECKPOINT_BYTES", "64KiB")
+        .env("WAYPOST_CLUSTER_SHARDS", "2");
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    cluster.start(&[0, 1, 2]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    let load = Load::start(16, &addresses(&cluster, &[0, 1]));
+    cluster.kill(2).unwrap();
+    while load.tally().acknowledged < 4000 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bring_back(&mut cluster, 2).await;
+    let caught_up = |view: &serde_json::Value| {
+        let links: Vec<u64> =
+            view["nodes"].as_array().unwrap().iter().filter_map(|node| node["status"]["links"].as_u64()).collect();
+        links.len() == 3 && links.iter().min() > Some(&4000)
+    };
+    cluster.wait(0, "the node has caught up", caught_up).await.unwrap();
+    load.aim(&addresses(&cluster, &[0, 1, 2]));
+    writes_go_on(&load).await;
+    // Its own replica answers, and what it was given survives its next restart.
+    cluster.node_mut(2).terminate().unwrap();
+    bring_back(&mut cluster, 2).await;
+    load.finish(&addresses(&cluster, &[0, 1, 2])).await.unwrap();
+    let received = cluster.node(2).errors();
+    assert!(received.contains("a snapshot was installed"), "the node caught up in another way");
+}

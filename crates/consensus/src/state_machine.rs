@@ -189,6 +189,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
             state.checkpointed = true;
         }
         self.commit.wait().await?;
+        tracing::info!(group = self.group, "a snapshot was installed");
         snapshot::discard(&path).map_err(io::Error::other)
     }
 
