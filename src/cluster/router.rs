@@ -36,8 +36,12 @@ impl ClusterRouter {
 
     /// A node that holds a shard, the one that was last heard to lead it first.
     fn holder(&self, shard: ShardId, avoid: &[NodeId]) -> Place {
-        if let Some(leader) = self.heard.read().get(&shard).filter(|leader| !avoid.contains(leader)) {
-            return Place::At(*leader);
+        let heard = self.heard.read().get(&shard).copied();
+        match heard {
+            Some(leader) if !avoid.contains(&leader) => return Place::At(leader),
+            // Who does not answer leads no longer, or not for long.
+            Some(_) => drop(self.heard.write().remove(&shard)),
+            None => {}
         }
         let own = self.groups.node();
         let holders = self.groups.cluster().read(|machine| machine.state().placement.get(&(shard.0 + 1)).cloned());

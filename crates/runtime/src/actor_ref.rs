@@ -94,9 +94,11 @@ impl<S: Service> ActorRef<S> {
         for hop in 1u32.. {
             let left = deadline.saturating_duration_since(Instant::now());
             let place = far.router.place(S::NAME, message.shard(), want, named.take(), &avoid);
+            // What may be asked of another node as well does not wait for one that hangs until nothing is left.
+            let patience = if M::RETRY == Retry::Always { left / 2 } else { left };
             let answer = match place {
                 Place::Here => self.call_here(message.clone(), left).await,
-                Place::At(node) => far.call(node, S::NAME, &message, left).await,
+                Place::At(node) => far.call(node, S::NAME, &message, patience).await,
                 Place::Nowhere => Err(CallError::Service(ServiceError::NotHere { leader: None })),
             };
             let error = match answer {
@@ -104,23 +106,35 @@ impl<S: Service> ActorRef<S> {
                 answer => return answer,
             };
             // Whatever else it was: has it been done, or may it be done again?
-            match (&error, place) {
+            let another = match (&error, place) {
                 (CallError::Service(ServiceError::NotHere { leader }), _) => {
                     named = *leader;
                     // A replica that does not know leaves the answer to the leader.
                     want = if want == Want::Replica { Want::Leader } else { want };
+                    named.is_some()
                 }
-                (CallError::Unreachable { .. }, Place::At(node)) => avoid.push(node),
-                (CallError::Unavailable { .. }, Place::At(node)) if M::RETRY == Retry::Always => avoid.push(node),
+                (CallError::Unreachable { .. }, Place::At(node)) => {
+                    avoid.push(node);
+                    true
+                }
+                (CallError::Unavailable { .. } | CallError::Deadline { .. }, Place::At(node))
+                    if M::RETRY == Retry::Always =>
+                {
+                    avoid.push(node);
+                    true
+                }
                 _ => return Err(error),
-            }
+            };
             if Instant::now() + HOP_PAUSE >= deadline {
                 return Err(error);
             }
-            // The first hints are followed at once. After that an election may be under way.
-            if hop >= HOPS_AT_ONCE || named.is_none() {
-                tokio::time::sleep(HOP_PAUSE).await;
+            if place == Place::Nowhere {
+                // All who could answer were asked: perhaps one of them can be reached again.
                 avoid.clear();
+            }
+            // The first hints are followed at once. After that an election may be under way.
+            if hop >= HOPS_AT_ONCE || !another {
+                tokio::time::sleep(HOP_PAUSE).await;
             }
         }
         unreachable!("the loop ends by its deadline")

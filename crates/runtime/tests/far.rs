@@ -1,0 +1,160 @@
+//! Where a call goes that another node has to answer.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::message::{Class, Kind, Retry};
+use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
+use waypost_protocol::{CallError, NodeId, Request, Service, ServiceError, ShardId, Want};
+use waypost_runtime::{ActorRef, Far, Place, Router};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+struct Store;
+
+impl Service for Store {
+    const NAME: &'static str = "store";
+}
+
+macro_rules! message {
+    ($name:ident, $kind:literal, $retry:ident, $want:ident) => {
+        #[derive(Clone, Serialize, Deserialize)]
+        struct $name;
+
+        impl Request for $name {
+            type Service = Store;
+            type Reply = u64;
+            const KIND: Kind = Kind($kind);
+            const NAME: &'static str = stringify!($name);
+            const CLASS: Class = Class::Read;
+            const RETRY: Retry = Retry::$retry;
+
+            fn shard(&self) -> Option<ShardId> {
+                Some(ShardId(3))
+            }
+
+            fn want(&self) -> Want {
+                Want::$want
+            }
+        }
+    };
+}
+
+message!(Look, 1, Always, Replica);
+message!(Put, 2, Never, Leader);
+
+/// What a node does with a message.
+#[derive(Clone, Copy)]
+enum Does {
+    Answers,
+    Names(u64),
+    Down,
+    Hangs,
+    Loses,
+}
+
+/// Nodes 1.., in the order in which the router would ask them; each with what it does.
+struct World {
+    nodes: Vec<Does>,
+    asked: Mutex<Vec<u64>>,
+}
+
+#[derive(Serialize)]
+enum Wire {
+    #[expect(dead_code, reason = "the order of the variants is the wire format")]
+    Overloaded,
+    #[expect(dead_code, reason = "the order of the variants is the wire format")]
+    Deadline,
+    #[expect(dead_code, reason = "the order of the variants is the wire format")]
+    Unavailable,
+    Service(ServiceError),
+}
+
+impl Peers for World {
+    fn call(
+        &self,
+        to: NodeId,
+        _: Lane,
+        _: Kind,
+        _: u32,
+        _: Vec<u8>,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
+        Box::pin(async move {
+            self.asked.lock().unwrap().push(to.0);
+            let encode = |answer: Result<u64, Wire>| Ok(postcard::to_stdvec(&answer).unwrap());
+            match self.nodes[to.0 as usize - 1] {
+                Does::Answers => encode(Ok(to.0)),
+                Does::Names(leader) => {
+                    encode(Err(Wire::Service(ServiceError::NotHere { leader: Some(NodeId(leader)) })))
+                }
+                Does::Down => Err(PeerError::Unreachable("it is down".to_owned())),
+                Does::Loses => Err(PeerError::Lost),
+                Does::Hangs => {
+                    tokio::time::sleep(within).await;
+                    Err(PeerError::Timeout)
+                }
+            }
+        })
+    }
+}
+
+impl Router for World {
+    fn place(&self, _: &str, _: Option<ShardId>, _: Want, named: Option<NodeId>, avoid: &[NodeId]) -> Place {
+        let order = (1..=self.nodes.len() as u64).map(NodeId);
+        named.or_else(|| order.into_iter().find(|node| !avoid.contains(node))).map_or(Place::Nowhere, Place::At)
+    }
+}
+
+async fn ask<M: Request<Service = Store, Reply = u64>>(
+    message: M,
+    nodes: &[Does],
+) -> (Result<u64, CallError>, Vec<u64>) {
+    let world = Arc::new(World { nodes: nodes.to_vec(), asked: Mutex::default() });
+    let store = ActorRef::<Store>::elsewhere(Far { router: world.clone(), peers: world.clone() });
+    let answer = store.call(message, PATIENCE).await;
+    let asked = world.asked.lock().unwrap().clone();
+    (answer, asked)
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_reached_is_passed_over() {
+    let (answer, asked) = ask(Put, &[Does::Down, Does::Down, Does::Answers]).await;
+    assert_eq!((answer, asked), (Ok(3), vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_leader_that_is_named_is_asked_and_passed_over_if_it_is_down() {
+    let (answer, asked) = ask(Put, &[Does::Names(3), Does::Answers, Does::Down]).await;
+    assert_eq!(asked[..2], [1, 3]);
+    assert!(answer.is_err(), "who names a dead leader is asked again, until time is up: {answer:?}");
+    let (answer, asked) = ask(Put, &[Does::Names(2), Does::Answers]).await;
+    assert_eq!((answer, asked), (Ok(2), vec![1, 2]));
+}
+
+#[tokio::test]
+async fn nodes_are_asked_again_when_all_were_down_until_time_is_up() {
+    let (answer, asked) = ask(Put, &[Does::Down, Does::Down]).await;
+    let error = answer.unwrap_err();
+    assert!(!error.outcome_unknown(), "nobody has seen it: {error}");
+    assert!(asked.len() > 4, "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_may_be_repeated_is_asked_of_another_node_when_one_hangs_or_breaks_off() {
+    let (answer, asked) = ask(Look, &[Does::Hangs, Does::Loses, Does::Answers]).await;
+    assert_eq!((answer, asked), (Ok(3), vec![1, 2, 3]));
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_asked_of_another_node() {
+    for (does, error) in [
+        (Does::Loses, CallError::Unavailable { service: "store" }),
+        (Does::Hangs, CallError::Deadline { service: "store" }),
+    ] {
+        let (answer, asked) = ask(Put, &[does, Does::Answers]).await;
+        assert_eq!((answer, asked), (Err(error.clone()), vec![1]));
+        assert!(error.outcome_unknown());
+    }
+}
