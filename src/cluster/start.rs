@@ -46,7 +46,7 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
         let mut new = 0;
         let mut silent = Vec::new();
         for node in &others {
-            match transport.ask(node.peer, kinds::PROBE, Vec::new(), ASK_MAX).await {
+            match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), ASK_MAX).await {
                 Ok((_, answer)) => match postcard::from_bytes::<Probed>(&answer) {
                     Ok(Probed { cluster: Some(_), .. }) => {
                         if let Some(cluster) = join(transport, node, record).await {
@@ -77,7 +77,7 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
 
 async fn join(transport: &Transport, node: &NodeConfig, record: &NodeRecord) -> Option<[u8; 16]> {
     let body = postcard::to_stdvec(record).ok()?;
-    match transport.ask(node.peer, kinds::JOIN, body, ASK_MAX * 3).await {
+    match transport.ask(&node.peer.to_string(), kinds::JOIN, body, ASK_MAX * 3).await {
         Ok((_, answer)) => {
             let cluster = answer.try_into().ok()?;
             tracing::info!(through = node.name, "this node is now a member of the cluster");

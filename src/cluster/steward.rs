@@ -72,9 +72,7 @@ impl Steward {
     fn keep_addresses(&self, state: &ClusterState) {
         let own = self.groups.node();
         for node in state.nodes.values().filter(|node| node.id != own) {
-            if let Ok(address) = node.peer.parse() {
-                self.transport.set_address(node.id, address);
-            }
+            self.transport.set_address(node.id, &node.peer);
         }
         for gone in &state.gone {
             self.transport.forget(*gone);

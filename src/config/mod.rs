@@ -3,6 +3,7 @@
 //! `raw` is the file as it is written, `valid` what the rest of the program works with. A mistake is answered with its
 //! place and what would be right.
 
+mod address;
 mod bytes;
 mod environment;
 mod explain;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use address::PeerAddress;
 pub use bytes::ByteSize;
 use raw::Raw;
 pub use valid::{Config, NodeConfig, ServiceName};

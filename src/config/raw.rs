@@ -53,6 +53,7 @@ table! {
         http: String = "127.0.0.1:8080".to_owned(),
         admin: String = "127.0.0.1:9090".to_owned(),
         peer: String = "127.0.0.1:7400".to_owned(),
+        peer_listen: String = String::new(),
         data_dir: String = "waypost-data".to_owned(),
         zone: String = "default".to_owned(),
         services: Vec<String> = super::valid::ServiceName::ALL.iter().map(|name| name.as_str().to_owned()).collect(),

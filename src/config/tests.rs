@@ -60,6 +60,9 @@ fn wrong_values_say_what_is_possible() {
         ("[[node]]\nhttp = \"here\"", "127.0.0.1:8080"),
         ("[[node]]\nadmin = \"127.0.0.1:8080\"", "is used twice"),
         ("[[node]]\nname = \"a\"\n[[node]]\nname = \"a\"", "is used twice"),
+        ("[[node]]\npeer = \"one node:7400\"", "links-1.example:7400"),
+        ("[[node]]\npeer = \"links-1.example\"", "links-1.example:7400"),
+        ("[[node]]\npeer_listen = \"links-1.example:7400\"", "127.0.0.1:8080"),
         ("[[node]]\nservices = [\"janitr\"]", "did you mean \"janitor\"?"),
         ("[[node]]\nservices = []", "at least one"),
         ("[storage]\nfree_space_high = 1", "at least free_space_low"),
@@ -79,6 +82,24 @@ fn of_several_nodes_one_has_to_be_chosen() {
     assert_eq!((chosen.node.name.as_str(), chosen.node.http.port(), chosen.nodes.len()), ("b", 8081, 2));
     let unknown = with(file, &[], Overrides { node: Some("c".to_owned()), ..Overrides::default() }).unwrap_err();
     assert!(unknown.to_string().contains("there is no node \"c\""));
+}
+
+#[test]
+fn a_node_can_be_reached_by_name() {
+    let nodes = |peer: &str| format!("[[node]]\nname = \"a\"\npeer = \"{peer}\"\n[[node]]\nname = \"b\"\n");
+    let node = |peer: &str, environment: &[(&str, &str)]| {
+        with(&nodes(peer), environment, Overrides { node: Some("a".to_owned()), ..Overrides::default() })
+    };
+    let near = node("localhost:7401", &[]).unwrap().node;
+    assert_eq!(
+        (near.peer.to_string().as_str(), near.peer_listen.to_string().as_str()),
+        ("localhost:7401", "127.0.0.1:7401")
+    );
+    let secret = [("WAYPOST_CLUSTER_SECRET", "0123456789012345678901"), ("WAYPOST_PEER_ALLOW_PLAINTEXT", "true")];
+    let far = node("links-1.example:7400", &secret).unwrap().node;
+    assert_eq!((far.peer.is_loopback(), far.peer_listen.to_string().as_str()), (false, "0.0.0.0:7400"));
+    assert!(node("links-1.example:7400", &[]).unwrap_err().to_string().contains("WAYPOST_CLUSTER_SECRET"));
+    assert_eq!(node("[::1]:7400", &[]).unwrap().node.peer.to_string(), "[::1]:7400");
 }
 
 #[test]

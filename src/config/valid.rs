@@ -11,6 +11,7 @@ use waypost_protocol::target::TARGET_BYTES_MAX;
 use waypost_telemetry::LogFormat;
 use waypost_transport::TlsFiles;
 
+use super::address::PeerAddress;
 use super::explain::suggest;
 use super::{ConfigError, Overrides, Raw, raw};
 
@@ -52,8 +53,10 @@ pub struct NodeConfig {
     pub http: SocketAddr,
     /// Metrics and health.
     pub admin: SocketAddr,
-    /// For other nodes.
-    pub peer: SocketAddr,
+    /// Where other nodes reach it.
+    pub peer: PeerAddress,
+    /// Where it listens for them.
+    pub peer_listen: SocketAddr,
     /// Where it keeps everything.
     pub data_dir: PathBuf,
     /// Nodes of one zone may fail together.
@@ -205,16 +208,25 @@ impl Checker<'_> {
         if services.is_empty() {
             return Err(self.invalid(&key("services"), format!("name at least one of {}", names.join(", "))));
         }
+        let peer = PeerAddress::parse(&raw.peer).ok_or_else(|| {
+            let text = &raw.peer;
+            let right = "127.0.0.1:7400, [::1]:7400 or links-1.example:7400";
+            self.invalid(&key("peer"), format!("\"{text}\" is no address; write one like {right}"))
+        })?;
         let node = NodeConfig {
             name: raw.name.clone(),
             http: self.address(&key("http"), &raw.http)?,
             admin: self.address(&key("admin"), &raw.admin)?,
-            peer: self.address(&key("peer"), &raw.peer)?,
+            peer_listen: match raw.peer_listen.as_str() {
+                "" => peer.listen(),
+                address => self.address(&key("peer_listen"), address)?,
+            },
+            peer,
             data_dir: PathBuf::from(&raw.data_dir),
             zone: raw.zone.clone(),
             services,
         };
-        let addresses = [node.http, node.admin, node.peer];
+        let addresses = [node.http, node.admin, node.peer_listen];
         for (i, one) in addresses.iter().enumerate() {
             // Port 0 asks the system for any free port.
             if one.port() != 0 && addresses[i + 1..].contains(one) {
@@ -266,7 +278,7 @@ impl Config {
         };
         let cluster_secret = secret(environment, "WAYPOST_CLUSTER_SECRET")?.unwrap_or_default();
         let tls = tls(&raw.peer, &check)?;
-        if nodes.len() > 1 && !node.peer.ip().is_loopback() {
+        if nodes.len() > 1 && !(node.peer.is_loopback() && node.peer_listen.ip().is_loopback()) {
             if cluster_secret.is_empty() {
                 return Err(check.invalid(
                     &format!("[[node]] peer of \"{}\"", node.name),

@@ -47,11 +47,13 @@ pub(super) async fn join(
     };
     let members = Arc::new(Members::default());
     let service = Arc::new(NodeService::new(&config.node.name, tie.clone(), members.clone()));
-    let from = Some(config.node.peer.ip()).filter(|ip| !ip.is_unspecified());
+    let from = Some(config.node.peer_listen.ip()).filter(|ip| !ip.is_unspecified());
     let transport = Transport::new(own.clone(), Arc::new(TcpDial::new(from, client)), metrics, engine.clone());
-    let mut peer_address = config.node.peer;
+    let mut peer = config.node.peer.clone();
     if let Some(listener) = peer_port(config)? {
-        peer_address = listener.local_addr()?;
+        if peer.port == 0 {
+            peer.port = listener.local_addr()?.port();
+        }
         let (service, metrics) = (service.clone(), metrics.clone());
         engine.spawn(async move {
             let limits = SessionLimits::default();
@@ -63,7 +65,7 @@ pub(super) async fn join(
     let record = NodeRecord {
         id: identity.id,
         name: config.node.name.clone(),
-        peer: peer_address.to_string(),
+        peer: peer.to_string(),
         http: config.node.http.to_string(),
         zone: config.node.zone.clone(),
         services: config.node.services.iter().map(|service| service.as_str().to_owned()).collect(),
@@ -95,9 +97,7 @@ pub(super) async fn join(
         let opened = OpenedCluster::open(place, founding, members).await?;
         // Until group 0 tells of the nodes, the members of its log are where they can be found.
         for (node, address) in opened.cluster().addresses() {
-            if let Ok(address) = address.parse() {
-                opened_transport.set_address(node, address);
-            }
+            opened_transport.set_address(node, &address);
         }
         opened_service.set_cluster(opened.cluster().clone());
         opened.open_shards(store).await
@@ -116,9 +116,9 @@ fn tie_of(found: Found) -> ClusterTie {
 /// Listens for other nodes. A node that is alone in its file can be joined by others if that is safe, and does without it
 /// if the port is taken.
 fn peer_port(config: &Config) -> Result<Option<TcpListener>, NodeError> {
-    let address = config.node.peer;
+    let address = config.node.peer_listen;
     if config.nodes.len() > 1 {
-        return listen(address, "[[node]] peer").map(Some);
+        return listen(address, "[[node]] peer_listen").map(Some);
     }
     let safe = address.ip().is_loopback() || config.tls.is_some() && !config.cluster_secret.is_empty();
     if !safe {

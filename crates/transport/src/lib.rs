@@ -17,7 +17,6 @@ mod session;
 mod tls;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ pub struct Transport {
 struct Inner {
     identity: Identity,
     dial: Arc<dyn Dial>,
-    addresses: RwLock<HashMap<NodeId, SocketAddr>>,
+    addresses: RwLock<HashMap<NodeId, String>>,
     links: Mutex<HashMap<(NodeId, Lane), Link>>,
     metrics: TransportMetrics,
     runtime: tokio::runtime::Handle,
@@ -69,10 +68,13 @@ impl Transport {
         &self.inner.identity
     }
 
-    /// Sets where a node is. A link to another address is given up.
-    pub fn set_address(&self, node: NodeId, address: SocketAddr) {
-        let old = self.inner.addresses.write().insert(node, address);
-        if old.is_some_and(|old| old != address) {
+    /// Sets where a node is, as `host:port`. A link to another address is given up.
+    pub fn set_address(&self, node: NodeId, address: &str) {
+        if self.inner.addresses.read().get(&node).is_some_and(|known| known == address) {
+            return;
+        }
+        let old = self.inner.addresses.write().insert(node, address.to_owned());
+        if old.is_some() {
             self.inner.links.lock().retain(|(to, _), _| *to != node);
         }
     }
@@ -89,7 +91,7 @@ impl Transport {
     /// [`PeerError`]; a handshake that was refused is `Refused` with the reason.
     pub async fn ask(
         &self,
-        address: SocketAddr,
+        address: &str,
         kind: Kind,
         body: Vec<u8>,
         within: Duration,
@@ -103,7 +105,7 @@ impl Transport {
         if let Some(link) = links.get(&(to, lane)) {
             return Ok(link.clone());
         }
-        let address = self.inner.addresses.read().get(&to).copied();
+        let address = self.inner.addresses.read().get(&to).cloned();
         let address = address.ok_or_else(|| PeerError::Unreachable("its address is not known".to_owned()))?;
         let inner = &self.inner;
         let link =

@@ -1,7 +1,6 @@
 //! A link: this node's connection to one peer on one lane, kept up for as long as it is wanted.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -61,7 +60,7 @@ impl Link {
         identity: Identity,
         dial: Arc<dyn Dial>,
         to: NodeId,
-        address: SocketAddr,
+        address: String,
         lane: Lane,
         metrics: &TransportMetrics,
         runtime: &tokio::runtime::Handle,
@@ -106,7 +105,7 @@ struct Task {
     identity: Identity,
     dial: Arc<dyn Dial>,
     to: NodeId,
-    address: SocketAddr,
+    address: String,
     lane: Lane,
     down: Arc<AtomicBool>,
     metrics: TransportMetrics,
@@ -160,7 +159,7 @@ impl Task {
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
         let connecting = async {
-            let stream = self.dial.dial(self.address).await.map_err(|error| error.to_string())?;
+            let stream = self.dial.dial(&self.address).await.map_err(|error| error.to_string())?;
             let (_, stream) =
                 handshake::dial(&self.identity, Some(self.to), stream).await.map_err(|error| error.to_string())?;
             Ok(stream)
@@ -267,7 +266,7 @@ async fn session(stream: Box<dyn Stream>, queue: &mut mpsc::Receiver<Outgoing>, 
 pub(crate) async fn ask_once(
     identity: &Identity,
     dial: &dyn Dial,
-    address: SocketAddr,
+    address: &str,
     kind: Kind,
     body: Vec<u8>,
     within: Duration,

@@ -37,7 +37,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The files do not fit together.
-    #[error("the certificates of [cluster] tls_* do not fit together: {0}")]
+    #[error("the certificates of [peer] tls_* do not fit together: {0}")]
     Unusable(String),
 }
 
