@@ -84,13 +84,20 @@ impl Control {
         join_all(asking).await.into_iter().flatten().collect()
     }
 
+    /// The nodes that should hold a group.
+    fn wanted(&self, state: &ClusterState, group: u32) -> Vec<NodeId> {
+        let storing: Vec<&NodeRecord> = state.nodes.values().filter(|node| node.stores() && !node.drain).collect();
+        // Every node learns all of group 0, so more voters than can decide are of no use there.
+        let deciding = |count: usize| if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
+        let replicas = if group == 0 { deciding(storing.len()).min(CLUSTER_VOTERS_MAX) } else { self.replicas };
+        place(group, &storing, replicas)
+    }
+
     /// Decides on the next moves.
     async fn settle(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, moving: &BTreeSet<u32>) {
-        let storing: Vec<&NodeRecord> = state.nodes.values().filter(|node| node.stores() && !node.drain).collect();
         let mut moves = moving.len();
         for group in 0..=self.groups.founding().shards {
-            let replicas = if group == 0 { CLUSTER_VOTERS_MAX } else { self.replicas };
-            let wanted = place(group, &storing, replicas);
+            let wanted = self.wanted(state, group);
             let Some(placed) = state.placement.get(&group).cloned() else {
                 // A new cluster: as long as nothing was settled, all is on the node that created it.
                 let voters = vec![self.groups.node()];
@@ -164,7 +171,12 @@ impl Control {
         let state = self.groups.cluster().read(|machine| machine.state().clone());
         let founding = self.groups.founding();
         let mut told = self.ask_all(&state).await;
-        let moving = moving(&state, &told, founding.shards);
+        let mut moving = moving(&state, &told, founding.shards);
+        // What is still to be moved, though nobody has begun.
+        moving.extend((0..=founding.shards).filter(|group| {
+            let wanted = self.wanted(&state, *group);
+            !wanted.is_empty() && state.placement.get(group) != Some(&wanted)
+        }));
         let led: BTreeSet<u32> = told
             .values()
             .flat_map(|node| &node.groups)
@@ -192,7 +204,7 @@ impl Control {
         }
         let storing = state.nodes.values().filter(|node| node.stores() && !node.drain).count();
         if storing == 2 {
-            warnings.push("two nodes hold no more than one: add a third to survive the loss of one".to_owned());
+            warnings.push("of two nodes both are needed for changes: add a third, and one may be away".to_owned());
         }
         ClusterView {
             name: founding.name.clone(),
@@ -231,16 +243,16 @@ fn drained(state: &ClusterState, node: NodeId) -> bool {
 
 /// The groups whose members are not what group 0 wants, as their leaders tell; also those of which no leader tells.
 fn moving(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, shards: u32) -> BTreeSet<u32> {
-    let mut actual: BTreeMap<u32, &[NodeId]> = BTreeMap::new();
+    let mut actual: BTreeMap<u32, (&[NodeId], bool)> = BTreeMap::new();
     for report in told.values().flat_map(|node| &node.groups).filter(|report| report.leader) {
-        actual.insert(report.group, &report.voters);
+        actual.insert(report.group, (&report.voters, report.changing));
     }
     (0..=shards)
         .filter(|group| {
             let Some(placed) = state.placement.get(group) else { return false };
             let mut wanted = placed.clone();
             wanted.sort_unstable();
-            actual.get(group).is_none_or(|actual| *actual != wanted)
+            actual.get(group).is_none_or(|(actual, changing)| *changing || *actual != wanted)
         })
         .collect()
 }

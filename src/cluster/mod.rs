@@ -19,6 +19,6 @@ mod steward;
 pub use control::Control;
 pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};
-pub use start::{Found, find_or_found};
+pub use start::{Found, find_or_found, is_gone};
 pub use status::{ClusterView, GroupReport, NodeStatus, NodeView};
 pub use steward::Steward;

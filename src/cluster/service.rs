@@ -18,6 +18,9 @@ use super::status::{NodeStatus, reports};
 /// How long a leader may take to hand over on request.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
 
+/// The longest text in what a node tells of itself: a host name has at most 253 characters.
+const TEXT_MAX: usize = 300;
+
 /// What there is once the node has started.
 pub struct Ready {
     /// Its groups.
@@ -28,13 +31,12 @@ pub struct Ready {
     pub read_only: Arc<AtomicBool>,
     /// Set when the node begins to stop.
     pub stopping: Arc<AtomicBool>,
-    /// The digest of its configuration.
-    pub config: u64,
 }
 
 /// Answers other nodes from the moment the peer port is open; what is not there yet is refused.
 pub struct NodeService {
     name: String,
+    config: u64,
     tie: Arc<RwLock<Option<[u8; 16]>>>,
     members: Arc<Members>,
     cluster: OnceLock<Arc<Group<ClusterMachine>>>,
@@ -46,9 +48,9 @@ fn refused(error: impl ToString) -> PeerError {
 }
 
 impl NodeService {
-    /// A node that has only its name. `tie` is its cluster, once it has one.
-    pub fn new(name: &str, tie: Arc<RwLock<Option<[u8; 16]>>>, members: Arc<Members>) -> Self {
-        Self { name: name.to_owned(), tie, members, cluster: OnceLock::new(), ready: OnceLock::new() }
+    /// A node that has only its name and the digest of its configuration. `tie` is its cluster, once it has one.
+    pub fn new(name: &str, config: u64, tie: Arc<RwLock<Option<[u8; 16]>>>, members: Arc<Members>) -> Self {
+        Self { name: name.to_owned(), config, tie, members, cluster: OnceLock::new(), ready: OnceLock::new() }
     }
 
     /// Group 0 is open: new nodes can be taken in.
@@ -70,13 +72,22 @@ impl NodeService {
             stopping: ready.stopping.load(Ordering::Relaxed),
             read_only: ready.read_only.load(Ordering::Relaxed),
             links: ready.groups.shards().iter().map(|group| group.read(|machine| machine.links() as u64)).sum(),
-            config: ready.config,
+            config: self.config,
             groups: reports(&ready.groups),
         })
     }
 
-    async fn join(&self, body: &[u8], within: Duration) -> Result<Vec<u8>, PeerError> {
+    fn has_left(&self, node: NodeId) -> bool {
+        self.cluster.get().is_some_and(|cluster| cluster.read(|machine| machine.state().gone.contains(&node)))
+    }
+
+    async fn join(&self, from: &Sender, body: &[u8], within: Duration) -> Result<Vec<u8>, PeerError> {
         let record: NodeRecord = postcard::from_bytes(body).map_err(refused)?;
+        let texts = [&record.name, &record.peer, &record.http, &record.zone];
+        let short = texts.iter().all(|text| text.len() <= TEXT_MAX) && record.services.len() <= TEXT_MAX;
+        if record.id != from.node || record.name != from.name || !short {
+            return Err(refused("a node may only tell of itself, in short"));
+        }
         let (Some(cluster), Some(tie)) = (self.cluster.get(), *self.tie.read()) else {
             return Err(refused("this node belongs to no cluster yet"));
         };
@@ -86,6 +97,10 @@ impl NodeService {
                 tracing::info!(name, "a node has joined the cluster");
                 Ok(tie.to_vec())
             }
+            Ok(applied) if matches!(applied.outcome, Outcome::NodeNeeded { .. }) => Err(refused(format!(
+                "\"{name}\" comes with an empty data directory, but the cluster needs what it held: no majority of the copies \
+                 is elsewhere. Is its disk mounted, and data_dir right?"
+            ))),
             Ok(_) => {
                 Err(refused("this id was taken out of the cluster; empty the data directory to join as a new node"))
             }
@@ -117,16 +132,17 @@ impl NodeService {
     ) -> Result<Vec<u8>, PeerError> {
         match kind {
             kinds::PROBE => {
-                let probed = Probed { name: self.name.clone(), cluster: *self.tie.read() };
+                let gone = self.has_left(from.node);
+                let probed = Probed { name: self.name.clone(), cluster: *self.tie.read(), gone, config: self.config };
                 return postcard::to_stdvec(&probed).map_err(refused);
             }
-            kinds::JOIN => return self.join(&body, within).await,
+            kinds::JOIN => return self.join(&from, &body, within).await,
             _ => {}
         }
         if !from.member {
             return Err(refused("only members of the cluster may ask this"));
         }
-        if self.cluster.get().is_some_and(|cluster| cluster.read(|machine| machine.state().gone.contains(&from.node))) {
+        if self.has_left(from.node) {
             return Err(refused(
                 "this node was taken out of the cluster; empty its data directory to join as a new one",
             ));

@@ -1,16 +1,18 @@
 //! A node without a cluster: it founds one, or finds one and joins.
 //!
-//! A cluster is founded only by a node that is alone in its file, or by the first node of the file once every other one has
-//! answered that it is new too. So a node whose directory was emptied can never found a second cluster beside the first.
+//! A cluster is founded only by a node that is alone in its file, or by the one of the file that stores links and has the
+//! first name, once every other one has answered that it is new too and has the same file. So a node whose directory was emptied can never found a second cluster beside the first.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use waypost_protocol::NodeId;
 use waypost_protocol::command::NodeRecord;
-use waypost_protocol::peer::kinds;
+use waypost_protocol::peer::{Lane, Peers, kinds};
 use waypost_transport::Transport;
 
-use crate::config::{Config, NodeConfig};
+use crate::config::{Config, NodeConfig, ServiceName};
 
 /// How long one node may take to answer.
 const ASK_MAX: Duration = Duration::from_secs(2);
@@ -23,6 +25,19 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(super) struct Probed {
     pub(super) name: String,
     pub(super) cluster: Option<[u8; 16]>,
+    /// Whether the node that asks was taken out of the cluster.
+    pub(super) gone: bool,
+    /// The digest of its `cluster.toml`.
+    pub(super) config: u64,
+}
+
+/// Whether one of the other nodes says that this one was taken out of the cluster.
+pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) -> bool {
+    let asking = others.map(|node| async move {
+        let answer = peers.call(node, Lane::Calls, kinds::PROBE, 0, Vec::new(), ASK_MAX).await.ok()?;
+        postcard::from_bytes::<Probed>(&answer).ok()
+    });
+    join_all(asking).await.into_iter().flatten().any(|probed| probed.gone)
 }
 
 /// How a node came by its cluster.
@@ -40,11 +55,15 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
     if others.is_empty() {
         return Found::Create;
     }
-    let first = config.nodes.first().is_some_and(|node| node.name == config.node.name);
+    // It has to hold the first replicas, so it has to be one that can. By its name, since the order of the file is no part of
+    // what all nodes have to agree on before.
+    let possible = config.nodes.iter().filter(|node| node.services.contains(&ServiceName::LinkStore));
+    let first = possible.map(|node| &node.name).min() == Some(&config.node.name);
     let mut told = String::new();
     loop {
         let mut new = 0;
         let mut silent = Vec::new();
+        let mut differing = Vec::new();
         for node in &others {
             match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), ASK_MAX).await {
                 Ok((_, answer)) => match postcard::from_bytes::<Probed>(&answer) {
@@ -52,6 +71,9 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                         if let Some(cluster) = join(transport, node, record).await {
                             return Found::Joined(cluster);
                         }
+                    }
+                    Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
+                        differing.push(node.name.as_str());
                     }
                     Ok(Probed { cluster: None, .. }) => new += 1,
                     Err(error) => silent.push(format!("{} ({error})", node.name)),
@@ -62,8 +84,13 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
         if first && new == others.len() {
             return Found::Create;
         }
-        let waiting = if silent.is_empty() {
-            "all nodes are new; the first of the file creates the cluster".to_owned()
+        let waiting = if !differing.is_empty() {
+            format!(
+                "the cluster.toml of {} is not the same as this node's; no cluster is created before it is",
+                differing.join(", ")
+            )
+        } else if silent.is_empty() {
+            "all nodes are new; the first by name that stores links creates the cluster".to_owned()
         } else {
             format!("waiting for {}", silent.join(", "))
         };

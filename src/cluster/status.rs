@@ -15,6 +15,10 @@ pub struct GroupReport {
     pub leader: bool,
     /// Its voters, as the node knows them.
     pub voters: Vec<NodeId>,
+    /// Whether a change of voters has begun and is not finished.
+    pub changing: bool,
+    /// Grows with each election that the node has heard of.
+    pub term: u64,
     /// The last index that the node has applied.
     pub applied: u64,
     /// The last index in its log.
@@ -47,6 +51,8 @@ impl From<GroupStatus> for GroupReport {
             group: status.group,
             leader: status.leader,
             voters: status.voters.into_iter().collect(),
+            changing: status.changing,
+            term: status.term,
             applied: status.applied,
             last: status.last,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use waypost_consensus::{Group, Groups};
 use waypost_protocol::command::{Command, NodeRecord};
 use waypost_protocol::{NodeId, ShardId};
@@ -12,8 +13,13 @@ use waypost_redirector::ReadView;
 use waypost_store::machine::{ClusterState, Machine};
 use waypost_transport::Transport;
 
+use super::start::is_gone;
+
 /// How often it looks. A change of members is then noticed before anybody waits for it.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How often one of the others is asked whether this node was removed.
+const ASK: Duration = Duration::from_secs(1);
 
 /// How long the cluster may take to note what changed of this node.
 const NOTE_MAX: Duration = Duration::from_secs(5);
@@ -27,12 +33,19 @@ pub struct Steward {
     record: NodeRecord,
     view: Arc<ReadView>,
     changing: Mutex<BTreeSet<u32>>,
+    taken_out: Arc<Notify>,
 }
 
 impl Steward {
-    /// A steward for a node that is described by `record`.
-    pub fn new(groups: Arc<Groups>, transport: Transport, record: NodeRecord, view: Arc<ReadView>) -> Self {
-        Self { groups, transport, record, view, changing: Mutex::default() }
+    /// A steward for a node that is described by `record`. `taken_out` is told when the cluster has removed it.
+    pub fn new(
+        groups: Arc<Groups>,
+        transport: Transport,
+        record: NodeRecord,
+        view: Arc<ReadView>,
+        taken_out: Arc<Notify>,
+    ) -> Self {
+        Self { groups, transport, record, view, changing: Mutex::default(), taken_out }
     }
 
     /// Works until the node stops.
@@ -40,15 +53,33 @@ impl Steward {
         let mut noted = std::pin::pin!(self.note_self());
         let mut noting = true;
         let mut held = BTreeSet::new();
+        let mut leaving = std::pin::pin!(self.notice_removal());
         loop {
             tokio::select! {
                 () = &mut noted, if noting => noting = false,
+                () = &mut leaving => return self.taken_out.notify_one(),
                 () = tokio::time::sleep(LOOK) => {}
             }
             let state = self.groups.cluster().read(|machine| machine.state().clone());
             self.keep_addresses(&state);
             self.keep_members(&state);
             self.forget_lost_shards(&mut held);
+        }
+    }
+
+    /// Returns when the cluster has removed this node. It may never hear of that from group 0, of which it is no member then.
+    async fn notice_removal(&self) {
+        let own = self.groups.node();
+        for turn in 0usize.. {
+            tokio::time::sleep(ASK).await;
+            let (gone, others) = self.groups.cluster().read(|machine| {
+                let others: Vec<NodeId> = machine.state().nodes.keys().filter(|node| **node != own).copied().collect();
+                (machine.state().gone.contains(&own), others)
+            });
+            let asked = others.get(turn % others.len().max(1)).copied();
+            if gone || is_gone(&self.transport, asked.into_iter()).await {
+                return;
+            }
         }
     }
 
@@ -110,7 +141,8 @@ impl Steward {
 
     /// Brings a group that this node leads nearer to what is wanted, unless that is under way.
     fn steer<M: Machine>(self: &Arc<Self>, group: &Arc<Group<M>>, voters: Members, learners: Members) {
-        let fits = group.voters() == voters.keys().copied().collect()
+        let fits = !group.is_changing()
+            && group.voters() == voters.keys().copied().collect()
             && group.learners() == learners.keys().copied().collect();
         if fits || !group.is_leader() || !self.changing.lock().insert(group.id()) {
             return;

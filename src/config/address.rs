@@ -26,6 +26,11 @@ impl PeerAddress {
         self.host.parse().ok()
     }
 
+    /// Whether it says where a node is.
+    pub(super) fn can_be_reached(&self) -> bool {
+        self.port != 0 && self.ip().is_none_or(|ip| !ip.is_unspecified())
+    }
+
     /// Whether it cannot be reached from another machine.
     pub fn is_loopback(&self) -> bool {
         self.ip().map_or(self.host == "localhost", |ip| ip.is_loopback())

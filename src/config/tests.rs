@@ -64,7 +64,11 @@ fn wrong_values_say_what_is_possible() {
         ("[[node]]\npeer = \"links-1.example\"", "links-1.example:7400"),
         ("[[node]]\npeer_listen = \"links-1.example:7400\"", "127.0.0.1:8080"),
         ("[[node]]\nservices = [\"janitr\"]", "did you mean \"janitor\"?"),
+        ("[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"", "each node needs one of its own"),
+        ("[[node]]\npeer = \"0.0.0.0:7400\"\n[[node]]\nname = \"b\"", "other nodes cannot reach that"),
         ("[[node]]\nservices = []", "at least one"),
+        ("[[node]]\nservices = [\"redirector\", \"key_allocator\"]", "no node runs \"link_store\""),
+        ("[[node]]\nservices = [\"link_store\"]", "no node runs \"key_allocator\""),
         ("[storage]\nfree_space_high = 1", "at least free_space_low"),
         ("[log]\nformat = \"xml\"", "\"human\" or \"json\""),
         ("[cluster", "cluster.toml:1"),
@@ -76,7 +80,7 @@ fn wrong_values_say_what_is_possible() {
 
 #[test]
 fn of_several_nodes_one_has_to_be_chosen() {
-    let file = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"127.0.0.1:8081\"\n";
+    let file = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"127.0.0.1:8081\"\npeer = \"127.0.0.1:7401\"\n";
     assert!(mistake(file).contains("say which: a, b"));
     let chosen = with(file, &[], Overrides { node: Some("b".to_owned()), ..Overrides::default() }).unwrap();
     assert_eq!((chosen.node.name.as_str(), chosen.node.http.port(), chosen.nodes.len()), ("b", 8081, 2));
@@ -86,7 +90,9 @@ fn of_several_nodes_one_has_to_be_chosen() {
 
 #[test]
 fn a_node_can_be_reached_by_name() {
-    let nodes = |peer: &str| format!("[[node]]\nname = \"a\"\npeer = \"{peer}\"\n[[node]]\nname = \"b\"\n");
+    let nodes = |peer: &str| {
+        format!("[[node]]\nname = \"a\"\npeer = \"{peer}\"\n[[node]]\nname = \"b\"\npeer = \"127.0.0.1:7499\"\n")
+    };
     let node = |peer: &str, environment: &[(&str, &str)]| {
         with(&nodes(peer), environment, Overrides { node: Some("a".to_owned()), ..Overrides::default() })
     };

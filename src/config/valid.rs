@@ -139,7 +139,7 @@ pub struct Config {
 impl Config {
     /// A digest of what has to be the same in the file of every node.
     pub fn digest(&self) -> u64 {
-        let nodes: Vec<String> = self
+        let mut nodes: Vec<String> = self
             .nodes
             .iter()
             .map(|node| {
@@ -147,6 +147,7 @@ impl Config {
                 format!("{}|{}|{}|{}", node.name, node.peer, node.zone, services.join(","))
             })
             .collect();
+        nodes.sort_unstable();
         let text = format!("{}|{}|{}|{}", self.cluster_name, self.shards, self.replicas, nodes.join("\n"));
         waypost_protocol::digest::fingerprint(&[text.as_bytes()])
     }
@@ -251,6 +252,26 @@ impl Config {
         for (i, node) in nodes.iter().enumerate() {
             if nodes[i + 1..].iter().any(|other| other.name == node.name) {
                 return Err(check.invalid("[[node]] name", format!("\"{}\" is used twice", node.name)));
+            }
+            let key = format!("[[node]] peer of \"{}\"", node.name);
+            if nodes.len() > 1 && !node.peer.can_be_reached() {
+                return Err(
+                    check.invalid(&key, "other nodes cannot reach that; give an address and a port of this node")
+                );
+            }
+            if let Some(other) = nodes[i + 1..].iter().find(|other| nodes.len() > 1 && other.peer == node.peer) {
+                return Err(
+                    check.invalid(&key, format!("\"{}\" has the same; each node needs one of its own", other.name))
+                );
+            }
+        }
+        for (needed, why) in [
+            (ServiceName::LinkStore, "links could not be kept"),
+            (ServiceName::KeyAllocator, "there would be no codes"),
+        ] {
+            if !nodes.iter().any(|node| node.services.contains(&needed)) {
+                let name = needed.as_str();
+                return Err(check.invalid("[[node]] services", format!("no node runs \"{name}\", so {why}")));
             }
         }
         let mut node = select(&nodes, overrides.node.as_deref(), &check)?;

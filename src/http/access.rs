@@ -13,12 +13,9 @@ use super::problem::Problem;
 pub const KEY_PREFIX: &str = "wp_admin_";
 
 /// The rule that holds for this node.
-#[derive(Debug, Clone)]
-pub enum Access {
-    /// No key exists and every public listener is on loopback: changes are open.
-    Open,
-    /// A request for a change has to carry the key with this digest.
-    Key(KeyDigest),
+pub struct Access {
+    open: bool,
+    stored: Box<dyn Fn() -> Option<KeyDigest> + Send + Sync>,
 }
 
 /// Headers by which a proxy tells of whom it speaks for: with one of these, a request on a loopback listener does not come
@@ -26,18 +23,25 @@ pub enum Access {
 const FORWARDED: &[&str] = &["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
 
 impl Access {
+    /// A request for a change has to carry the key whose digest is `stored` in the cluster, at that moment. As long as there
+    /// is none, changes are `open`, or nobody can make any.
+    pub fn new(open: bool, stored: impl Fn() -> Option<KeyDigest> + Send + Sync + 'static) -> Self {
+        Self { open, stored: Box::new(stored) }
+    }
+
     /// The number of the key that the request carries (0 = open access), for the record of who created a link.
     ///
     /// # Errors
     /// `401` without the right key, `403` for a page of another site that tries to use an open server.
     pub(super) fn check(&self, request: &HttpRequest) -> Result<u32, Problem> {
-        match self {
-            Self::Open => Self::check_open(request).map(|()| 0),
-            Self::Key(digest) => {
+        match (self.stored)() {
+            None if self.open => Self::check_open(request).map(|()| 0),
+            None => Err(Problem::unauthorized("the cluster has no admin key yet")),
+            Some(digest) => {
                 let key = presented(request).ok_or_else(|| {
                     Problem::unauthorized("send the admin key as `X-Api-Key: …` or `Authorization: Bearer …`")
                 })?;
-                if KeyDigest::of(key).matches(digest) {
+                if KeyDigest::of(key).matches(&digest) {
                     Ok(1)
                 } else {
                     Err(Problem::unauthorized("the API key is not valid"))

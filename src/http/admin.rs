@@ -30,6 +30,9 @@ fn node_named(node: &NodeState, name: &str) -> Result<NodeRecord, Problem> {
 fn changed(outcome: Result<Outcome, String>, name: &str) -> Result<HttpResponse, Problem> {
     match outcome {
         Ok(Outcome::Done) => Ok(HttpResponse::NoContent().finish()),
+        Ok(Outcome::NodeNeeded { groups }) => Err(Problem::conflict(format!(
+            "{groups} groups could not go on without it; drain it first, and wait until it is empty"
+        ))),
         Ok(_) => Err(Problem::unknown_node(name)),
         Err(why) => Err(Problem::not_ready(why)),
     }
@@ -71,6 +74,23 @@ async fn remove(
     if view.nodes.iter().any(holds) {
         return Err(Problem::conflict("it is up and holds links; drain it first, and wait until it is empty"));
     }
+    let left: Vec<_> = view.nodes.iter().filter(|seen| seen.record.id != record.id && seen.status.is_some()).collect();
+    let up = |id| left.iter().any(|seen| seen.record.id == id);
+    let reports = || left.iter().flat_map(|seen| seen.status.iter().flat_map(|status| &status.groups));
+    // What the groups are now, which may not be what they are wished to be yet.
+    let goes_on = |group: &u32| {
+        reports().filter(|report| report.group == *group && report.leader).any(|report| {
+            report.voters.iter().filter(|id| up(**id)).count() > report.voters.len() / 2 && !report.changing
+        })
+    };
+    let stuck: Vec<String> = (0..=view.shards).filter(|group| !goes_on(group)).map(|g| g.to_string()).collect();
+    if !stuck.is_empty() {
+        return Err(Problem::conflict(format!(
+            "without it, groups {} have no leader, or not enough members that are up; it may hold what nobody else has. Start it \
+             again, or wait until the others have caught up",
+            stuck.join(", ")
+        )));
+    }
     changed(node.control.change(Command::RemoveNode { node: record.id }).await, &path)
 }
 
@@ -99,6 +119,10 @@ async fn move_leader(
     };
     if from == to {
         return Ok(HttpResponse::NoContent().finish());
+    }
+    let voters = view.nodes.iter().flat_map(|seen| seen.status.iter().flat_map(|status| &status.groups));
+    if !voters.into_iter().any(|report| report.group == body.group && report.leader && report.voters.contains(&to)) {
+        return Err(Problem::conflict(format!("{} is no voter of group {}", body.to, body.group)));
     }
     match node.control.move_leader(from, body.group, to).await {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),

@@ -42,6 +42,18 @@ pub enum NodeError {
     /// The file asks for something that this version does not do.
     #[error("{0}")]
     Unsupported(String),
+    /// The node was removed: what it has may be out of date.
+    #[error(
+        "\"{name}\" was taken out of the cluster, so it serves none of what it has. To let it join as a new node, empty {}; \
+         else take it out of cluster.toml",
+        data_dir.display()
+    )]
+    TakenOut {
+        /// Its name.
+        name: String,
+        /// Where its data is.
+        data_dir: std::path::PathBuf,
+    },
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] waypost_transport::TlsError),
@@ -145,7 +157,9 @@ pub async fn run(
         group.configure(|machine| machine.on_change(Arc::new(move |key| view.invalidate(key))));
     }
     // A public URL elsewhere says that something passes requests on to a listener on loopback.
-    let local = public_address.ip().is_loopback() && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
+    let local = public_address.ip().is_loopback()
+        && admin_address.ip().is_loopback()
+        && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
     let access = access(&config, local, &groups).await?;
     let journals = Journals::new(config.journal_records, &metrics);
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
@@ -158,7 +172,6 @@ pub async fn run(
         served: actors.served(),
         read_only: read_only.clone(),
         stopping: stopping.clone(),
-        config: config.digest(),
     });
     let control = Arc::new(Control::new(
         groups.clone(),
@@ -168,7 +181,9 @@ pub async fn run(
         config.moves_max,
     ));
     engine.spawn(control.clone().run());
-    engine.spawn(Arc::new(Steward::new(groups.clone(), transport.clone(), record, view.clone())).run());
+    let taken_out = Arc::new(tokio::sync::Notify::new());
+    let steward = Steward::new(groups.clone(), transport.clone(), record, view.clone(), taken_out.clone());
+    engine.spawn(Arc::new(steward).run());
     let node = Arc::new(NodeState {
         links: actors.links.clone(),
         keys: actors.keys.clone(),
@@ -210,7 +225,9 @@ pub async fn run(
     known_to_cluster(&groups).await;
     announce(public_address, admin_address);
 
+    let mut why = Ok(());
     tokio::select! {
+        () = taken_out.notified() => why = Err(peers::taken_out(&config)),
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
         ended = &mut server => tracing::error!(?ended, "the public server has ended by itself"),
@@ -236,7 +253,7 @@ pub async fn run(
     engine.spawn(async move { closing.close().await }).await.map_err(|error| NodeError::Start(error.to_string()))??;
     tokio::task::spawn_blocking(move || db.close()).await.map_err(|error| NodeError::Start(error.to_string()))??;
     tracing::info!("stopped");
-    Ok(())
+    why
 }
 
 /// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one
@@ -287,41 +304,28 @@ fn listen(address: std::net::SocketAddr, key: &'static str) -> Result<TcpListene
 }
 
 /// Decides who may change links, making an admin key where one is needed and there is none.
-async fn access(config: &Config, local: bool, groups: &Groups) -> Result<Access, NodeError> {
+async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -> Result<Access, NodeError> {
     let set = async |digest: KeyDigest, replace: bool| {
         let applied = groups.cluster().propose_anywhere(Command::SetAdminKey { digest, replace }, NOTE_MAX).await;
         applied.map(|applied| applied.outcome).map_err(|error| NodeError::Start(error.to_string()))
     };
-    let stored = || groups.cluster().read(|machine| machine.state().admin_key);
+    let of_cluster = groups.clone();
+    let stored = move || of_cluster.cluster().read(|machine| machine.state().admin_key);
     if let Some(key) = &config.admin_key {
         let digest = KeyDigest::of(key);
         if stored().is_none_or(|stored| !stored.matches(&digest)) {
             set(digest, true).await?;
         }
-        return Ok(Access::Key(digest));
-    }
-    if let Some(digest) = stored() {
-        return Ok(Access::Key(digest));
-    }
-    if local {
-        return Ok(Access::Open);
-    }
-    let key = format!("{KEY_PREFIX}{}", random_base62());
-    let digest = KeyDigest::of(&key);
-    match set(digest, false).await? {
-        Outcome::Done => {
-            show_key(&key);
-            Ok(Access::Key(digest))
+    } else if stored().is_none() && !local {
+        let key = format!("{KEY_PREFIX}{}", random_base62());
+        match set(KeyDigest::of(&key), false).await? {
+            Outcome::Done => show_key(&key),
+            // Another node was quicker: its key is the cluster's.
+            Outcome::AdminKeyExists => {}
+            other => return Err(NodeError::Start(format!("the admin key was not accepted: {other:?}"))),
         }
-        // Another node was quicker: its key is the cluster's.
-        Outcome::AdminKeyExists => loop {
-            if let Some(digest) = stored() {
-                return Ok(Access::Key(digest));
-            }
-            tokio::time::sleep(DRAIN_LOOK).await;
-        },
-        other => Err(NodeError::Start(format!("the admin key was not accepted: {other:?}"))),
     }
+    Ok(Access::new(local, stored))
 }
 
 /// 43 characters of base62: 256 random bits.

@@ -11,7 +11,7 @@ use waypost_telemetry::Metrics;
 use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, Transport};
 
 use super::{NodeError, clock, listen};
-use crate::cluster::{Found, NodeService, find_or_found};
+use crate::cluster::{Found, NodeService, find_or_found, is_gone};
 use crate::config::{Config, ServiceName};
 
 /// A node that belongs to a cluster and has its groups open.
@@ -46,7 +46,7 @@ pub(super) async fn join(
         None => (None, None),
     };
     let members = Arc::new(Members::default());
-    let service = Arc::new(NodeService::new(&config.node.name, tie.clone(), members.clone()));
+    let service = Arc::new(NodeService::new(&config.node.name, config.digest(), tie.clone(), members.clone()));
     let from = Some(config.node.peer_listen.ip()).filter(|ip| !ip.is_unspecified());
     let transport = Transport::new(own.clone(), Arc::new(TcpDial::new(from, client)), metrics, engine.clone());
     let mut peer = config.node.peer.clone();
@@ -103,7 +103,15 @@ pub(super) async fn join(
         opened.open_shards(store).await
     });
     let groups = Arc::new(opening.await.map_err(|error| NodeError::Start(error.to_string()))??);
+    let others = groups.cluster().addresses().into_iter().map(|(node, _)| node).filter(|node| *node != identity.id);
+    if is_gone(&transport, others).await {
+        return Err(taken_out(config));
+    }
     Ok(Joined { identity, groups, transport, service, record })
+}
+
+pub(super) fn taken_out(config: &Config) -> NodeError {
+    NodeError::TakenOut { name: config.node.name.clone(), data_dir: config.node.data_dir.clone() }
 }
 
 fn tie_of(found: Found) -> ClusterTie {

@@ -5,29 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use waypost_testkit::{Cluster, Load};
 
-use super::{addresses, cluster_of};
-
-/// How long the load runs before and after each fault.
-const BREATH: Duration = Duration::from_millis(700);
-
-/// Waits until creates are acknowledged again.
-async fn writes_go_on(load: &Load) {
-    let before = load.tally().acknowledged;
-    let since = std::time::Instant::now();
-    while load.tally().acknowledged < before + 10 {
-        assert!(since.elapsed() < Duration::from_secs(60), "no create is acknowledged any more: {:?}", load.tally());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn others(of: usize) -> Vec<usize> {
-    (0..3).filter(|node| *node != of).collect()
-}
-
-async fn bring_back(cluster: &mut Cluster, node: usize) {
-    cluster.start(&[node]).unwrap();
-    cluster.settled(node, 3).await.unwrap();
-}
+use super::{BREATH, addresses, bring_back, cluster_of, others, writes_go_on};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_costs_no_link_and_no_redirect() {

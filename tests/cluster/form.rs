@@ -123,3 +123,175 @@ async fn a_node_without_links_serves_all_of_them() {
     assert_eq!(client.get("/neverwas").await.unwrap().status, 404);
     assert_eq!(client.get("/generate-key").await.unwrap().status, 200);
 }
+
+/// Removes a node, as soon as the others can do without it.
+async fn remove(admin: &Client, name: &str) {
+    let since = std::time::Instant::now();
+    loop {
+        let removed = admin.send(admin.request(Method::DELETE, &format!("/cluster/nodes/{name}"))).await.unwrap();
+        match removed.status {
+            204 => return,
+            409 | 503 => assert!(since.elapsed().as_secs() < 60, "{}", String::from_utf8_lossy(&removed.body)),
+            other => panic!("{other}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_serves_nothing_when_it_comes_back() {
+    let (_dir, mut cluster) = cluster_of(3).await;
+    let code = cluster.client(0).create("https://example.com/old").await.unwrap();
+    cluster.kill(2).unwrap();
+    let admin = Client::new(cluster.node(0).admin());
+    remove(&admin, "n3").await;
+    let client = cluster.client(0);
+    assert_eq!(
+        client.send(client.request(Method::DELETE, &format!("/api/v1/links/{code}"))).await.unwrap().status,
+        204
+    );
+    // What it has would lead to a target that was deleted meanwhile.
+    let refused = cluster.start(&[2]).unwrap_err().to_string();
+    assert!(refused.contains("was taken out of the cluster"), "{refused}");
+    // With an empty directory it is welcome, as a new node.
+    std::fs::remove_dir_all(cluster.data_dir(2)).unwrap();
+    cluster.start(&[2]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    assert_eq!(cluster.client(2).get(&format!("/{code}")).await.unwrap().status, 404);
+    // One that runs when it is removed ends by itself.
+    let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n3/drain")).await.unwrap();
+    assert_eq!(drained.status, 204);
+    remove(&admin, "n3").await;
+    assert_eq!(cluster.node_mut(2).wait_exit().unwrap().code(), Some(1));
+    assert_eq!(client.get("/neverwas").await.unwrap().status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_begins_with_a_node_without_links_founds_a_whole_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    cluster.start(&[edge, 1, 2, 3]).unwrap();
+    cluster.settled(edge, 3).await.unwrap();
+    let code = cluster.client(edge).create("https://example.com/").await.unwrap();
+    assert!(cluster.client(3).follow(&code).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_holds_the_only_copy_is_neither_removed_nor_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path()).env("WAYPOST_CLUSTER_REPLICAS", "1");
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    cluster.start(&[0, 1, 2]).unwrap();
+    cluster.settled(1, 1).await.unwrap();
+    let mut links = Vec::new();
+    for i in 0..30 {
+        let url = format!("https://example.com/{i}");
+        links.push((cluster.client(1).create(&url).await.unwrap(), url));
+    }
+    cluster.kill(0).unwrap();
+    let admin = Client::new(cluster.node(1).admin());
+    let removed = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n1")).await.unwrap();
+    assert_eq!(removed.status, 409, "{}", String::from_utf8_lossy(&removed.body));
+    // Its disk is not mounted: an empty directory must not take the place of what it held.
+    let (data, away) = (cluster.data_dir(0), cluster.dir().join("unmounted"));
+    std::fs::rename(&data, &away).unwrap();
+    let mut empty = cluster.builder(0).spawn().unwrap();
+    let since = std::time::Instant::now();
+    while !empty.errors().contains("Is its disk mounted") {
+        assert!(since.elapsed().as_secs() < 60, "{}", empty.errors());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    empty.kill().unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&away, &data).unwrap();
+    cluster.start(&[0]).unwrap();
+    cluster.settled(1, 1).await.unwrap();
+    for (code, url) in &links {
+        assert_eq!(cluster.client(2).follow(code).await.unwrap().as_ref(), Some(url));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_hold_two_copies_and_one_of_them_goes_on_with_redirects() {
+    let (_dir, mut cluster) = cluster_of(2).await;
+    let mut links = Vec::new();
+    for i in 0..30 {
+        let url = format!("https://example.com/{i}");
+        links.push((cluster.client(0).create(&url).await.unwrap(), url));
+    }
+    for (code, url) in &links {
+        assert_eq!(cluster.client(1).follow(code).await.unwrap().as_ref(), Some(url));
+    }
+    cluster.kill(0).unwrap();
+    for (code, url) in &links {
+        assert_eq!(cluster.client(1).follow(code).await.unwrap().as_ref(), Some(url));
+    }
+    let refused = cluster.client(1).shorten(json!({ "longUrl": "https://example.com/x" })).await.unwrap();
+    assert!(matches!(refused.status, 503 | 504), "{}", refused.status);
+    cluster.start(&[0]).unwrap();
+    cluster.settled(0, 2).await.unwrap();
+    cluster.client(1).create("https://example.com/x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_moves_only_to_a_voter() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    cluster.start(&[0, 1, 2, edge]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    let admin = Client::new(cluster.node(0).admin());
+    for group in [0, 1] {
+        let moved = admin.request(Method::POST, "/cluster/move-leader").json(&json!({ "group": group, "to": "n4" }));
+        assert_eq!(admin.send(moved).await.unwrap().status, 409);
+    }
+    let led_by = cluster.leader(0, 1).await.unwrap();
+    let next = (led_by + 1) % 3;
+    let moved = admin
+        .request(Method::POST, "/cluster/move-leader")
+        .json(&json!({ "group": 1, "to": format!("n{}", next + 1) }));
+    assert_eq!(admin.send(moved).await.unwrap().status, 204);
+    assert_ne!(cluster.leader(0, 1).await.unwrap(), led_by);
+    for i in 0..40 {
+        cluster.client(i % 4).create(&format!("https://example.com/{i}")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_with_different_files_found_no_cluster_and_say_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    for _ in 0..2 {
+        cluster.add(None).unwrap();
+    }
+    let right = std::fs::read_to_string(cluster.file()).unwrap();
+    let other = dir.path().join("other.toml");
+    let start_second = |file: &std::path::Path| {
+        waypost_testkit::NodeBuilder::new(PROGRAM, cluster.data_dir(1)).of_file(file, "n2").spawn().unwrap()
+    };
+    std::fs::write(&other, right.replace("[cluster]\n", "[cluster]\nshards = 8\n")).unwrap();
+    let (one, two) = (cluster.builder(0).spawn().unwrap(), start_second(&other));
+    let since = std::time::Instant::now();
+    while !one.errors().contains("cluster.toml of n2 is not the same") {
+        assert!(since.elapsed().as_secs() < 60, "{}", one.errors());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    drop((one, two));
+    // The order of the nodes is no difference: which of them creates the cluster does not hang on it.
+    let (head, nodes) = right.split_once("[[node]]").unwrap();
+    let (first, second) = nodes.split_once("[[node]]").unwrap();
+    std::fs::write(&other, format!("{head}[[node]]{second}\n[[node]]{first}")).unwrap();
+    let mut two = start_second(&other);
+    cluster.start(&[0]).unwrap();
+    two.ready().unwrap();
+    cluster.settled(0, 2).await.unwrap();
+}

@@ -2,22 +2,53 @@
 
 mod faults;
 mod form;
+mod machines;
+mod partitions;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tempfile::TempDir;
-use waypost_testkit::Cluster;
+use waypost_testkit::{Cluster, Load};
 
 use crate::PROGRAM;
 
 /// A running cluster of `count` nodes with all services, settled.
 async fn cluster_of(count: usize) -> (TempDir, Cluster) {
+    started(count, |cluster| cluster).await
+}
+
+/// The same, of a kind of its own.
+async fn started(count: usize, kind: impl FnOnce(Cluster) -> Cluster) -> (TempDir, Cluster) {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    let mut cluster = kind(Cluster::new(PROGRAM, dir.path()));
     let all: Vec<usize> = (0..count).map(|_| cluster.add(None).unwrap()).collect();
     cluster.start(&all).unwrap();
     cluster.settled(0, count.min(3)).await.unwrap();
     (dir, cluster)
+}
+
+/// How long the load runs before and after each fault.
+const BREATH: Duration = Duration::from_millis(700);
+
+/// Waits until creates are acknowledged again.
+async fn writes_go_on(load: &Load) {
+    let before = load.tally().acknowledged;
+    let since = std::time::Instant::now();
+    while load.tally().acknowledged < before + 10 {
+        assert!(since.elapsed() < Duration::from_secs(60), "no create is acknowledged any more: {:?}", load.tally());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The nodes of three other than this one.
+fn others(of: usize) -> Vec<usize> {
+    (0..3).filter(|node| *node != of).collect()
+}
+
+async fn bring_back(cluster: &mut Cluster, node: usize) {
+    cluster.start(&[node]).unwrap();
+    cluster.settled(node, 3).await.unwrap();
 }
 
 fn addresses(cluster: &Cluster, nodes: &[usize]) -> Vec<SocketAddr> {

@@ -85,6 +85,7 @@ fn unreadable(error: waypost_store::StoreError) -> ServiceError {
 async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Created, ServiceError> {
     if request.find_existing && request.slug.is_none() {
         // Most requests of this kind find one: look before writing anything. The command looks again.
+        seed.group.linearize(false).await.map_err(failed)?;
         let now = (seed.clock)();
         let found = seed
             .group

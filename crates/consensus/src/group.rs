@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -54,6 +54,8 @@ pub struct Group<M: Machine> {
     peers: Arc<dyn Peers>,
     snapshots: PathBuf,
     receiving: Arc<Mutex<Receiving>>,
+    closing: Arc<AtomicBool>,
+    installing: Arc<AtomicBool>,
 }
 
 /// What a group is opened with.
@@ -95,6 +97,10 @@ pub struct GroupStatus {
     pub voters: BTreeSet<NodeId>,
     /// Members that only learn.
     pub learners: BTreeSet<NodeId>,
+    /// Whether a change of voters has begun and is not finished.
+    pub changing: bool,
+    /// The term of the last election that this node has heard of.
+    pub term: u64,
     /// The last index applied.
     pub applied: u64,
     /// The last index in the log.
@@ -125,7 +131,15 @@ impl<M: Machine> Group<M> {
             log_bytes_since: AtomicU64::new(0),
         });
         let log = RaftLog::new(LogStore::open(&db, id)?, db.commit().clone());
-        let machine = GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), snapshots.clone());
+        let installing = Arc::new(AtomicBool::new(false));
+        let machine = GroupMachine::new(
+            id,
+            state.clone(),
+            db.commit().clone(),
+            due.clone(),
+            snapshots.clone(),
+            installing.clone(),
+        );
         let failed = |detail: String| OpenError::Group { group: id, detail };
         let network = Network { group: id, node: node.0, peers: peers.clone() };
         let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
@@ -142,12 +156,14 @@ impl<M: Machine> Group<M> {
             waiting.metrics(known, "the members are known").await.map_err(|e| failed(e.to_string()))?;
         }
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let closing = Arc::new(AtomicBool::new(false));
         let tasks = vec![
             tokio::spawn(proposer::run(raft.clone(), options.clock, waiting)),
             tokio::spawn(checkpoint_when_due(raft.clone(), due)),
+            tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
         let receiving = Arc::default();
-        let group = Self { id, raft, state, queue, tasks, node, peers, snapshots, receiving };
+        let group = Self { id, raft, state, queue, tasks, node, peers, snapshots, receiving, closing, installing };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
         }
@@ -206,6 +222,11 @@ impl<M: Machine> Group<M> {
         self.raft.server_metrics().borrow_watched().membership_config.voter_ids().map(NodeId).collect()
     }
 
+    /// Whether a change of voters has begun and is not finished.
+    pub fn is_changing(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().membership_config.membership().get_joint_config().len() > 1
+    }
+
     /// The members that only learn.
     pub fn learners(&self) -> BTreeSet<NodeId> {
         self.raft.server_metrics().borrow_watched().membership_config.membership().learner_ids().map(NodeId).collect()
@@ -221,6 +242,11 @@ impl<M: Machine> Group<M> {
     /// Whether this node holds a replica that takes part.
     pub fn is_member(&self) -> bool {
         self.voters().contains(&self.node) || self.learners().contains(&self.node)
+    }
+
+    /// Whether a snapshot is about to replace the state: reading it would have to wait.
+    pub fn is_installing(&self) -> bool {
+        self.installing.load(Ordering::Acquire)
     }
 
     /// Whether this node leads.
@@ -290,6 +316,8 @@ impl<M: Machine> Group<M> {
             led_by: self.leader(),
             voters: self.voters(),
             learners: self.learners(),
+            changing: self.is_changing(),
+            term: self.raft.server_metrics().borrow_watched().vote.leader_id.term,
             applied,
             last: self.raft.data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index),
             pending_bytes: self.state.read().machine.pending_bytes(),
@@ -302,6 +330,7 @@ impl<M: Machine> Group<M> {
     /// When the checkpoint could not be written; the log still has everything.
     pub(crate) async fn close(&self) -> Result<(), OpenError> {
         let failed = |detail: String| OpenError::Group { group: self.id, detail };
+        self.closing.store(true, Ordering::Release);
         self.raft.shutdown().await.map_err(|error| failed(error.to_string()))?;
         for task in &self.tasks {
             task.abort();
@@ -324,6 +353,28 @@ async fn finish_install(db: &Db, tree: &Tree, id: u32, snapshots: &Path) -> Resu
         snapshot::discard(&unfinished)?;
     }
     Ok(())
+}
+
+/// A group whose engine has ended by itself can keep no promise any more: the store is made to fail, which stops the node.
+async fn fail_with_the_engine<M: Machine>(
+    raft: Raft<TypeConfig, GroupMachine<M>>,
+    state: Arc<RwLock<Positioned<M>>>,
+    closing: Arc<AtomicBool>,
+) {
+    let mut metrics = raft.metrics();
+    loop {
+        let running = metrics.borrow_watched().running_state.clone();
+        let changed = match running {
+            Ok(()) => metrics.changed().await.map_err(|_| "it has ended".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = changed {
+            if !closing.load(Ordering::Acquire) {
+                state.read().machine.tree().fail(&format!("replication has stopped: {why}"));
+            }
+            return;
+        }
+    }
 }
 
 async fn checkpoint_when_due<M: Machine>(raft: Raft<TypeConfig, GroupMachine<M>>, due: Arc<CheckpointDue>) {

@@ -153,7 +153,15 @@ impl OpenedCluster {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(place: GroupPlace, found: Option<Founding>, members: Arc<Members>) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(place.data_dir.join("snapshots"))?;
+        let snapshots = place.data_dir.join("snapshots");
+        std::fs::create_dir_all(&snapshots)?;
+        for entry in std::fs::read_dir(&snapshots)? {
+            let entry = entry?;
+            // What was on its way when the last life ended; one that was being installed is finished below.
+            if !entry.file_name().to_string_lossy().starts_with("install-") {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
         let if_new = if found.is_some() { IfNew::Create } else { IfNew::Wait };
         let cluster = Arc::new(Group::<ClusterMachine>::open(&place, 0, if_new).await?);
         members.add(0, cluster.clone());
@@ -238,7 +246,7 @@ impl Groups {
     /// Whether this node's replica of a shard may answer for it: it is a voter, and group 0 still wants it to be. A replica
     /// that was taken out never hears of that from its own group.
     pub fn holds(&self, shard: ShardId) -> bool {
-        let Some(group) = self.shard(shard) else { return false };
+        let Some(group) = self.shard(shard).filter(|group| !group.is_installing()) else { return false };
         let placed = self.cluster.read(|machine| {
             machine.state().placement.get(&group.id()).is_none_or(|placed| placed.contains(&self.node))
         });

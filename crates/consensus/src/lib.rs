@@ -34,5 +34,5 @@ pub use groups::{ClusterTie, Groups, Members, NodeIdentity, OpenError, OpenedClu
 pub use member::Member;
 pub use membership::MembershipError;
 pub use network::NoPeers;
-pub use placement::{place, voters_of};
+pub use placement::place;
 pub use proposer::{Applied, ProposeError};

@@ -3,19 +3,22 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use openraft::Raft;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::{Snapshot, SnapshotMeta};
-use parking_lot::Mutex;
 use waypost_protocol::Kind;
+use waypost_protocol::command::Command;
 use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
 use waypost_store::machine::{Machine, snapshot};
 
-use crate::format::{bytes, parse, vote, vote_record};
+use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
 use crate::group::Group;
 use crate::proposer::ProposeError;
-use crate::state_machine::SnapshotData;
+use crate::state_machine::{GroupMachine, SnapshotData};
+use crate::types::TypeConfig;
 use crate::wire::{self, Proposed, SnapshotPiece, SnapshotTaken};
 
 /// No snapshot of one shard is longer: what a peer can make this node store before it looks at it.
@@ -26,6 +29,9 @@ const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
 pub(crate) struct Receiving {
     id: u64,
     have: u64,
+    installing: bool,
+    /// The last that was installed in this life: it may be sent again, if the answer was lost.
+    installed: Option<u64>,
 }
 
 /// A group, as other nodes see it.
@@ -67,7 +73,10 @@ impl<M: Machine> Member for Group<M> {
                     Ok(bytes(&self.take_piece(piece).await.map_err(refused)?))
                 }
                 kinds::PROPOSE => {
-                    let command = parse("a command", &body).map_err(refused)?;
+                    let command: Command = parse("a command", &body).map_err(refused)?;
+                    if command.is_for_cluster() != (self.id() == 0) {
+                        return Err(refused("the command is for another group"));
+                    }
                     let proposed = tokio::time::timeout(within, self.propose(command)).await;
                     let proposed = match proposed.map_err(|_| PeerError::Timeout)? {
                         Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
@@ -88,14 +97,22 @@ impl<M: Machine> Member for Group<M> {
 impl<M: Machine> Group<M> {
     async fn take_piece(&self, piece: SnapshotPiece) -> io::Result<SnapshotTaken> {
         let path = self.snapshots().join(format!("receive-{}.snap", self.id()));
-        let receiving: Arc<Mutex<Receiving>> = self.receiving().clone();
+        let whole = self.snapshots().join(format!("received-{}.snap", self.id()));
         if piece.total > SNAPSHOT_BYTES_MAX {
             return Err(io::Error::other("the snapshot is too long"));
         }
-        let complete = {
-            let mut state = receiving.lock();
+        {
+            let mut state = self.receiving().lock();
+            if state.installed == Some(piece.id) {
+                let vote = self.raft().server_metrics().borrow_watched().vote;
+                return Ok(SnapshotTaken::Installed(vote_record(&vote)));
+            }
+            // One after the other: what is being installed must not be touched.
+            if state.installing {
+                return Ok(SnapshotTaken::Installing);
+            }
             if state.id != piece.id || piece.offset == 0 && state.have == 0 {
-                *state = Receiving { id: piece.id, have: 0 };
+                *state = Receiving { id: piece.id, ..Receiving::default() };
                 let _ = fs::remove_file(&path);
             }
             if piece.offset != state.have {
@@ -104,26 +121,37 @@ impl<M: Machine> Group<M> {
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
             file.write_all_at(&piece.bytes, piece.offset)?;
             state.have += piece.bytes.len() as u64;
-            if state.have >= piece.total {
-                file.sync_all()?;
-                // Whatever comes of it, the next snapshot begins anew.
-                *state = Receiving::default();
-                true
-            } else {
-                false
+            if state.have < piece.total {
+                return Ok(SnapshotTaken::Have(state.have));
             }
-        };
-        if !complete {
-            return Ok(SnapshotTaken::Have(receiving.lock().have));
+            file.sync_all()?;
+            fs::rename(&path, &whole)?;
+            *state = Receiving { installing: true, ..Receiving::default() };
         }
-        let id = self.id();
-        let verified = path.clone();
-        let position = tokio::task::block_in_place(|| snapshot::verify(&verified, id)).map_err(io::Error::other)?;
-        let (last_log_id, last_membership) = crate::format::decode_position(&position)?;
-        // What the file stands for, which may be later than what the leader announced.
-        let meta = SnapshotMeta { last_log_id, last_membership };
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::file(path) };
-        let installed = self.raft().install_full_snapshot(vote(piece.vote), snapshot).await;
-        Ok(SnapshotTaken::Installed(vote_record(&installed.map_err(io::Error::other)?.vote)))
+        let receiving = self.receiving().clone();
+        let (raft, group) = (self.raft().clone(), self.id());
+        // In a task of its own: the leader may give up waiting, and then it has to be finished all the same.
+        let installing = tokio::spawn(async move {
+            let installed = install(&raft, group, whole, piece.vote).await;
+            *receiving.lock() =
+                Receiving { installed: installed.as_ref().ok().map(|_| piece.id), ..Receiving::default() };
+            installed
+        });
+        installing.await.map_err(io::Error::other)?
     }
+}
+
+async fn install<M: Machine>(
+    raft: &Raft<TypeConfig, GroupMachine<M>>,
+    group: u32,
+    path: PathBuf,
+    leader: VoteRecord,
+) -> io::Result<SnapshotTaken> {
+    let position = tokio::task::block_in_place(|| snapshot::verify(&path, group)).map_err(io::Error::other)?;
+    let (last_log_id, last_membership) = crate::format::decode_position(&position)?;
+    // What the file stands for, which may be later than what the leader announced.
+    let meta = SnapshotMeta { last_log_id, last_membership };
+    let snapshot = Snapshot { meta, snapshot: SnapshotData::file(path) };
+    let installed = raft.install_full_snapshot(vote(leader), snapshot).await.map_err(io::Error::other)?;
+    Ok(SnapshotTaken::Installed(vote_record(&installed.vote)))
 }

@@ -51,7 +51,7 @@ impl<M: Machine> Group<M> {
         raft.runtime_config().tick(true);
         if !voters.contains_key(&self.node()) {
             // A leader that is to leave lets one that stays do the rest.
-            let stays = self.voters().into_iter().find(|node| voters.contains_key(node));
+            let stays = self.most_advanced(|node| voters.contains_key(&node));
             if let Some(stays) = stays
                 && self.hand_over(Some(stays), HAND_OVER_MAX).await
             {
@@ -70,7 +70,7 @@ impl<M: Machine> Group<M> {
             }
         }
         let wanted: BTreeSet<u64> = voters.keys().map(|node| node.0).collect();
-        if self.voters() != voters.keys().copied().collect() {
+        if self.is_changing() || self.voters() != voters.keys().copied().collect() {
             for node in voters.keys().filter(|node| !self.voters().contains(node)) {
                 self.caught_up(*node).await?;
             }
@@ -119,21 +119,25 @@ impl<M: Machine> Group<M> {
         }
     }
 
+    /// The other voter that has most of the log, of those that fit.
+    fn most_advanced(&self, fits: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref()?;
+        let voters = self.voters();
+        let possible = |id: NodeId| id != self.node() && voters.contains(&id) && fits(id);
+        let others = replication.iter().filter(|(node, _)| possible(NodeId(**node)));
+        others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| NodeId(*node))
+    }
+
     /// Asks `to`, or the voter that has most of the log, to lead. Returns when somebody else leads; `false` if nobody does
-    /// within `patience`.
+    /// within `patience`, or `to` is no voter.
     pub async fn hand_over(&self, to: Option<NodeId>, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.is_leader() && Instant::now() < deadline {
-            let target = to.or_else(|| {
-                let metrics = self.raft().metrics();
-                let metrics = metrics.borrow_watched();
-                let own = metrics.id;
-                let replication = metrics.replication.as_ref()?;
-                let voters = self.voters();
-                let others = replication.iter().filter(|(node, _)| **node != own && voters.contains(&NodeId(**node)));
-                others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| NodeId(*node))
-            });
-            let Some(target) = target else { return false };
+            let target = to.or_else(|| self.most_advanced(|_| true));
+            // openraft does not look whether the target could lead, and would wait for it for ever.
+            let Some(target) = target.filter(|target| self.voters().contains(target)) else { return false };
             if self.raft().trigger().transfer_leader(target.0).await.is_err() {
                 return false;
             }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
@@ -27,10 +27,10 @@ const PIECE_BYTES: usize = 512 * 1024;
 const PIECE_MAX: Duration = Duration::from_secs(10);
 
 /// How long a peer may take to install a whole snapshot.
-const INSTALL_MAX: Duration = Duration::from_secs(60);
+const INSTALL_MAX: Duration = Duration::from_secs(300);
 
 /// How often a piece is sent again before the transfer is given up until openraft begins anew (and goes on where it was).
-const PIECE_TRIES: u32 = 20;
+const PIECE_TRIES: u32 = 120;
 
 /// Makes the ways of one group.
 #[derive(Clone)]
@@ -81,12 +81,19 @@ impl Client {
         data: SnapshotData,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let broken = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
-        let path = tokio::task::block_in_place(|| data.into_file()).map_err(broken)?;
+        let (path, reaches) = tokio::task::block_in_place(|| data.into_file()).map_err(broken)?;
+        // It was written after it was asked for. If another node leads by now, this one may not speak for what came since.
+        if reaches.is_some_and(|id| id.leader_id.term > vote_of_leader.leader_id.term) {
+            return Err(broken(io::Error::other("another node leads by now")));
+        }
         let mut file = File::open(&path).map_err(broken)?;
+        // Nobody else has use for it; its bytes go when it is closed.
+        let _ = std::fs::remove_file(&path);
         let total = file.metadata().map_err(broken)?.len();
         let id = snapshot_id(&mut file).map_err(broken)?;
         let mut offset = 0;
         let mut tries = 0;
+        let mut waiting = Instant::now();
         loop {
             let mut piece = vec![0; PIECE_BYTES.min((total - offset) as usize)];
             file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut piece)).map_err(broken)?;
@@ -94,12 +101,26 @@ impl Client {
             let message = SnapshotPiece { vote: vote_record(vote_of_leader), id, total, offset, bytes: piece };
             let within = if last { INSTALL_MAX } else { PIECE_MAX };
             let body = crate::format::bytes(&message);
+            if !last {
+                waiting = Instant::now();
+            }
             let answer = self.call(kinds::SNAPSHOT, RPCTypes::InstallSnapshot, Lane::Calls, body, within).await;
             match answer {
                 Ok(answer) => match parse("an answer to a snapshot", &answer).map_err(broken)? {
-                    SnapshotTaken::Have(have) => {
+                    SnapshotTaken::Have(have) if have > offset => {
                         tries = 0;
                         offset = have.min(total);
+                    }
+                    // Another transfer came between, or the other side has begun anew.
+                    SnapshotTaken::Have(have) if tries < PIECE_TRIES => {
+                        tries += 1;
+                        offset = have.min(total);
+                    }
+                    SnapshotTaken::Installing if waiting.elapsed() < INSTALL_MAX => {
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                    }
+                    SnapshotTaken::Have(_) | SnapshotTaken::Installing => {
+                        return Err(broken(io::Error::other("the other side does not take the snapshot")));
                     }
                     SnapshotTaken::Installed(record) => return Ok(SnapshotResponse::new(vote(record))),
                 },

@@ -8,14 +8,8 @@ use std::collections::BTreeMap;
 use waypost_protocol::NodeId;
 use waypost_protocol::command::NodeRecord;
 
-/// How many voters a group has, of `nodes` possible ones. Always odd: a second or fourth voter only adds a machine whose
-/// loss stops the group.
-pub fn voters_of(nodes: usize, replicas: usize) -> usize {
-    let count = nodes.min(replicas);
-    count - usize::from(count > 0 && count.is_multiple_of(2))
-}
-
-/// The voters that a group should have, in no particular order.
+/// The voters that a group should have, in no particular order: as many copies as are wished and there are nodes for. An even
+/// number of them lets no more nodes be away than one less would, but a copy is never given up for that.
 pub fn place(group: u32, nodes: &[&NodeRecord], replicas: usize) -> Vec<NodeId> {
     let score = |node: &NodeRecord| {
         let drawn = blake3::hash(&[group.to_le_bytes().as_slice(), &node.id.0.to_le_bytes()].concat());
@@ -26,7 +20,7 @@ pub fn place(group: u32, nodes: &[&NodeRecord], replicas: usize) -> Vec<NodeId> 
     let mut left: Vec<(&NodeRecord, u64)> = nodes.iter().map(|node| (*node, score(node))).collect();
     let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
     let mut chosen = Vec::new();
-    while chosen.len() < voters_of(nodes.len(), replicas) {
+    while chosen.len() < nodes.len().min(replicas) {
         let best = left
             .iter()
             .enumerate()
@@ -58,10 +52,11 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_an_odd_number_of_voters() {
-        let counts: Vec<usize> = (0..=6).map(|nodes| voters_of(nodes, 3)).collect();
-        assert_eq!(counts, [0, 1, 1, 3, 3, 3, 3]);
-        assert_eq!(voters_of(4, 5), 3);
+    fn there_are_as_many_copies_as_are_wished_and_possible() {
+        let nodes: Vec<NodeRecord> = (0..6).map(|id| node(id, "a")).collect();
+        let nodes: Vec<&NodeRecord> = nodes.iter().collect();
+        let copies: Vec<usize> = (0..=6).map(|count| place(1, &nodes[..count], 3).len()).collect();
+        assert_eq!(copies, [0, 1, 2, 3, 3, 3, 3]);
     }
 
     #[test]

@@ -6,13 +6,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::{EntryPayload, OptionalSend};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::Notify;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{CommitHandle, StoreError};
@@ -37,6 +37,8 @@ pub(crate) struct GroupMachine<M> {
     commit: CommitHandle,
     due: Arc<CheckpointDue>,
     snapshots: PathBuf,
+    /// Set while a snapshot replaces the state.
+    installing: Arc<AtomicBool>,
 }
 
 impl<M: Machine> GroupMachine<M> {
@@ -46,8 +48,9 @@ impl<M: Machine> GroupMachine<M> {
         commit: CommitHandle,
         due: Arc<CheckpointDue>,
         snapshots: PathBuf,
+        installing: Arc<AtomicBool>,
     ) -> Self {
-        Self { group, state, commit, due, snapshots }
+        Self { group, state, commit, due, snapshots, installing }
     }
 
     fn snapshot(&self) -> AnySnapshot {
@@ -55,11 +58,16 @@ impl<M: Machine> GroupMachine<M> {
         let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
         let (group, shared, snapshots) = (self.group, self.state.clone(), self.snapshots.clone());
         let write = move || {
-            let path = snapshots.join(format!("send-{group}.snap"));
+            // One for each transfer: several members may be behind.
+            static SENT: AtomicU64 = AtomicU64::new(0);
+            let number = SENT.fetch_add(1, Ordering::Relaxed);
+            let path = snapshots.join(format!("send-{group}-{number}.snap"));
             let mut state = shared.write();
             let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
+            // Nothing is applied until it is written, but reading goes on.
+            let state = RwLockWriteGuard::downgrade(state);
             snapshot::export(state.machine.tree(), group, &position, &path).map_err(io::Error::other)?;
-            Ok(path)
+            Ok((path, crate::format::decode_position(&position)?.0))
         };
         Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
     }
@@ -76,7 +84,7 @@ type AnySnapshot = SnapshotOf<TypeConfig, SnapshotData>;
 pub struct SnapshotData(Content);
 
 enum Content {
-    Later(Box<dyn FnOnce() -> io::Result<PathBuf> + Send + Sync>),
+    Later(Box<dyn FnOnce() -> io::Result<(PathBuf, Option<LogId>)> + Send + Sync>),
     File(PathBuf),
 }
 
@@ -86,11 +94,11 @@ impl SnapshotData {
         Self(Content::File(path))
     }
 
-    /// The file with the snapshot. It may stand for a later position than the one it was announced with.
-    pub(crate) fn into_file(self) -> io::Result<PathBuf> {
+    /// The file with the snapshot, and where it reaches, if it was written just now: that may be later than announced.
+    pub(crate) fn into_file(self) -> io::Result<(PathBuf, Option<LogId>)> {
         match self.0 {
             Content::Later(write) => write(),
-            Content::File(path) => Ok(path),
+            Content::File(path) => Ok((path, None)),
         }
     }
 }
@@ -174,21 +182,25 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, data: SnapshotData) -> io::Result<()> {
-        let received = data.into_file()?;
+        let (received, _) = data.into_file()?;
         let path = install_path(&self.snapshots, self.group);
         snapshot::verify(&received, self.group).map_err(io::Error::other)?;
         std::fs::rename(&received, &path)?;
         std::fs::File::open(&self.snapshots)?.sync_all()?;
-        {
+        // Whoever asks meanwhile asks another replica, and does not wait for this one.
+        self.installing.store(true, Ordering::Release);
+        tokio::task::block_in_place(|| {
             let mut state = self.state.write();
-            snapshot::import(state.machine.tree(), self.group, &path).map_err(io::Error::other)?;
-            let position = state.machine.reopen().map_err(io::Error::other)?;
+            let imported = snapshot::import(state.machine.tree(), self.group, &path);
+            let position = imported.and_then(|_| state.machine.reopen()).map_err(|e| failed(&state.machine, e))?;
             let (applied, members) = crate::format::decode_position(&position.unwrap_or_default())?;
             state.applied = applied;
             state.members = members;
             state.checkpointed = true;
-        }
+            io::Result::Ok(())
+        })?;
         self.commit.wait().await?;
+        self.installing.store(false, Ordering::Release);
         tracing::info!(group = self.group, "a snapshot was installed");
         snapshot::discard(&path).map_err(io::Error::other)
     }

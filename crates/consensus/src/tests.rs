@@ -43,7 +43,7 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
         log_bytes_since: AtomicU64::new(0),
     });
     let log = RaftLog::new(LogStore::open(db, 1).unwrap(), db.commit().clone());
-    (log, GroupMachine::new(1, state, db.commit().clone(), due, snapshots))
+    (log, GroupMachine::new(1, state, db.commit().clone(), due, snapshots, Arc::default()))
 }
 
 struct Builder;

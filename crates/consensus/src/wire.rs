@@ -64,7 +64,9 @@ pub(crate) struct SnapshotPiece {
 pub(crate) enum SnapshotTaken {
     /// So many bytes are there; go on from here.
     Have(u64),
-    /// All came, and it is installed.
+    /// All came, and it is being installed; ask again.
+    Installing,
+    /// It is installed.
     Installed(VoteRecord),
 }
 

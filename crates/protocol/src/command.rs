@@ -37,9 +37,9 @@ pub enum Command {
         replace: bool,
     },
     /// Makes a node a member of the cluster, or changes what is known of it. A node of the same name with another id is
-    /// replaced by it: its data directory was emptied.
+    /// replaced by it: its data directory was emptied. Unless a group could not go on without what the old one held.
     PutNode(Box<NodeRecord>),
-    /// Takes a node out of the cluster. Its id is never used again.
+    /// Takes a node out of the cluster, unless a group could not go on without it. Its id is never used again.
     RemoveNode {
         /// Which.
         node: NodeId,
@@ -87,6 +87,26 @@ pub enum Command {
     },
     /// Adds visits. A batch that was applied before counts nothing.
     RecordClicks(ClickBatch),
+}
+
+impl Command {
+    /// Whether it is for group 0 and not for a shard.
+    pub fn is_for_cluster(&self) -> bool {
+        match self {
+            Self::Found(_)
+            | Self::LeaseKeys { .. }
+            | Self::SetAdminKey { .. }
+            | Self::PutNode(_)
+            | Self::RemoveNode { .. }
+            | Self::DrainNode { .. }
+            | Self::Place { .. } => true,
+            Self::Create(_)
+            | Self::Edit { .. }
+            | Self::Delete { .. }
+            | Self::RemoveExpired { .. }
+            | Self::RecordClicks(_) => false,
+        }
+    }
 }
 
 /// A node of the cluster.
@@ -214,4 +234,9 @@ pub enum Outcome {
     },
     /// How many links went.
     Removed(u32),
+    /// Groups need the node, and one that comes in its place cannot replace what it holds.
+    NodeNeeded {
+        /// How many groups.
+        groups: u32,
+    },
 }

@@ -1,5 +1,7 @@
 //! Where a call goes that another node has to answer.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

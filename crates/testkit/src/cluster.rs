@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use rand::RngExt;
 use serde_json::Value;
 
-use crate::{Client, Node, NodeBuilder};
+use crate::{Client, Faults, Node, NodeBuilder, Proxies};
 
 /// How long a cluster may take to settle.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -21,6 +21,9 @@ pub struct Cluster {
     names: Vec<String>,
     services: Vec<Option<String>>,
     nodes: Vec<Option<Node>>,
+    proxies: Option<Proxies>,
+    /// Of each node, if their machines are to have any.
+    faults: Option<Vec<Faults>>,
 }
 
 impl Cluster {
@@ -37,7 +40,33 @@ impl Cluster {
             names: Vec::new(),
             services: Vec::new(),
             nodes: Vec::new(),
+            proxies: None,
+            faults: None,
         }
+    }
+
+    /// The nodes reach each other through proxies. Only inside of a tokio runtime.
+    #[must_use]
+    pub fn behind_proxies(mut self) -> Self {
+        self.proxies = Some(Proxies::new(self.net));
+        self
+    }
+
+    /// The nodes' machines can be made to fail.
+    #[must_use]
+    pub fn with_faults(mut self) -> Self {
+        self.faults = Some(Vec::new());
+        self
+    }
+
+    /// The proxies between the nodes.
+    pub fn proxies(&self) -> &Proxies {
+        self.proxies.as_ref().expect("invariant: the cluster was made with proxies")
+    }
+
+    /// What is wrong with the machine of node `index`.
+    pub fn faults(&self, index: usize) -> &Faults {
+        &self.faults.as_ref().expect("invariant: the cluster was made with faults")[index]
     }
 
     /// Sets an environment variable for all nodes.
@@ -57,6 +86,12 @@ impl Cluster {
         self.services.push(services.map(str::to_owned));
         self.nodes.push(None);
         std::fs::write(self.file(), self.text())?;
+        if let Some(proxies) = &self.proxies {
+            proxies.start(index, 7400)?;
+        }
+        if let Some(faults) = &mut self.faults {
+            faults.push(Faults::new(self.dir.join(format!("faults{index}")))?);
+        }
         Ok(index)
     }
 
@@ -69,9 +104,10 @@ impl Cluster {
         let [a, b] = self.net;
         let node = |(index, name): (usize, &String)| {
             let ip = format!("127.{a}.{b}.{}", index + 1);
+            let reached = self.proxies.as_ref().map_or(ip.clone(), |proxies| proxies.host(index).to_string());
             let services = self.services[index].as_deref().map_or(String::new(), |list| format!("services = {list}\n"));
             format!(
-                "[[node]]\nname = \"{name}\"\nhttp = \"{ip}:8080\"\nadmin = \"{ip}:9090\"\npeer = \"{ip}:7400\"\n{services}"
+                "[[node]]\nname = \"{name}\"\nhttp = \"{ip}:8080\"\nadmin = \"{ip}:9090\"\npeer = \"{reached}:7400\"\npeer_listen = \"{ip}:7400\"\n{services}"
             )
         };
         "[cluster]\nname = \"test\"\n\n".to_owned() + &self.names.iter().enumerate().map(node).collect::<String>()
@@ -79,6 +115,14 @@ impl Cluster {
 
     /// How node `index` is started.
     pub fn builder(&self, index: usize) -> NodeBuilder {
+        let builder = self.plain_builder(index);
+        match &self.faults {
+            None => builder,
+            Some(faults) => faults[index].load_into(builder),
+        }
+    }
+
+    fn plain_builder(&self, index: usize) -> NodeBuilder {
         let name = &self.names[index];
         let builder = NodeBuilder::new(&self.program, self.data_dir(index)).of_file(&self.file(), name);
         self.environment.iter().fold(builder, |builder, (name, value)| builder.env(name, value))

@@ -2,10 +2,14 @@
 
 mod client;
 mod cluster;
+mod faults;
 mod history;
 mod node;
+mod proxy;
 
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, leaders};
+pub use faults::Faults;
 pub use history::{Load, Tally};
 pub use node::{Node, NodeBuilder};
+pub use proxy::{Proxies, Rule};

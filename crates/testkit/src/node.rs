@@ -64,6 +64,11 @@ impl NodeBuilder {
         self
     }
 
+    /// Where it keeps its data.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// Runs it under another program, such as a tracer.
     #[must_use]
     pub fn under(mut self, wrapper: &[&str]) -> Self {

@@ -1,6 +1,8 @@
 //! The listening side: connections of other nodes, and the requests that come over them.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::codec::Framed;
 use waypost_protocol::Kind;
 use waypost_protocol::peer::{PeerError, PeerService, Sender};
@@ -24,8 +26,12 @@ use crate::tls::TlsServer;
 /// The bounds of the peer port.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
-    /// Connections that may be open, with those whose handshake is under way. A cluster needs two for each other node.
+    /// Connections of nodes that may be open. A cluster needs two for each other node.
     pub sessions_max: usize,
+    /// Connections whose handshake may be under way: whoever makes them is not known yet.
+    pub handshakes_max: usize,
+    /// Of these, connections from one address.
+    pub handshakes_per_address_max: usize,
     /// Requests of one connection that may be in work.
     pub requests_max: usize,
     /// How long a handshake may take.
@@ -38,9 +44,59 @@ impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             sessions_max: 256,
+            handshakes_max: 128,
+            handshakes_per_address_max: 32,
             requests_max: 4096,
             handshake_max: Duration::from_secs(5),
             silence_max: Duration::from_secs(15),
+        }
+    }
+}
+
+/// How often the same reason for a refusal is told.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// So many reasons are told in that time: they name who said it was somebody, so a stranger can make up more.
+const TOLD_MAX: usize = 16;
+
+/// Those whose handshake is under way, by address.
+#[derive(Clone)]
+struct Doors {
+    limits: SessionLimits,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One whose handshake is under way.
+struct Door {
+    doors: Doors,
+    address: IpAddr,
+}
+
+impl Doors {
+    fn new(limits: SessionLimits) -> Self {
+        Self { limits, open: Arc::default() }
+    }
+
+    fn enter(&self, address: IpAddr) -> Option<Door> {
+        let mut open = self.open.lock();
+        let of_address = open.get(&address).copied().unwrap_or(0);
+        let full = open.values().sum::<usize>() >= self.limits.handshakes_max;
+        if full || of_address >= self.limits.handshakes_per_address_max {
+            return None;
+        }
+        open.insert(address, of_address + 1);
+        Some(Door { doors: self.clone(), address })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let mut open = self.doors.open.lock();
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
         }
     }
 }
@@ -61,8 +117,9 @@ pub async fn listen(
     let listener = TcpListener::from_std(listener)?;
     let metrics = SessionMetrics::new(metrics);
     let places = Arc::new(Semaphore::new(limits.sessions_max));
-    // A node that is refused comes again and again: the same reason is told once.
-    let told = Arc::new(Mutex::new(String::new()));
+    let doors = Doors::new(limits);
+    // A node that is refused comes again and again.
+    let told = Arc::new(Mutex::new(HashMap::<String, Instant>::new()));
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -73,14 +130,14 @@ pub async fn listen(
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(door) = doors.enter(address.ip()) else {
             metrics.refused.inc();
             continue;
         };
+        let places = places.clone();
         let (identity, service, metrics, tls) = (identity.clone(), service.clone(), metrics.clone(), tls.clone());
         let told = told.clone();
         tokio::spawn(async move {
-            let _place = place;
             let greeted = timeout(limits.handshake_max, async {
                 stream.set_nodelay(true).map_err(|error| error.to_string())?;
                 let stream: Box<dyn Stream> = match tls {
@@ -89,14 +146,18 @@ pub async fn listen(
                 };
                 handshake::answer(&identity, stream).await.map_err(|error| error.to_string())
             });
-            match greeted.await.unwrap_or_else(|_| Err("the handshake took too long".to_owned())) {
-                Ok((from, stream)) => run(stream, from, service, limits, &metrics).await,
+            let greeted = greeted.await.unwrap_or_else(|_| Err("the handshake took too long".to_owned()));
+            drop(door);
+            let place = places.try_acquire_owned().map_err(|_| "there are too many connections of nodes".to_owned());
+            match greeted.and_then(|greeted| Ok((greeted, place?))) {
+                Ok(((from, stream), _place)) => run(stream, from, service, limits, &metrics).await,
                 Err(why) => {
                     metrics.refused.inc();
                     let mut told = told.lock();
-                    if *told != why {
+                    told.retain(|_, when| when.elapsed() < TELL_AGAIN);
+                    if told.len() < TOLD_MAX && !told.contains_key(&why) {
                         tracing::warn!(%address, why, "a connection to the peer port was refused");
-                        *told = why;
+                        told.insert(why, Instant::now());
                     }
                 }
             }

@@ -30,6 +30,14 @@ pub struct ClusterState {
     pub gone: BTreeSet<NodeId>,
 }
 
+impl ClusterState {
+    /// How many groups would have no majority left without a node.
+    fn needing(&self, node: NodeId) -> u32 {
+        let needs = |placed: &&Vec<NodeId>| placed.contains(&node) && placed.len() - 1 < placed.len() / 2 + 1;
+        self.placement.values().filter(needs).count() as u32
+    }
+}
+
 /// The state machine of group 0.
 pub struct ClusterMachine {
     tree: Tree,
@@ -77,6 +85,10 @@ impl ClusterMachine {
                 let same_name = |other: &NodeRecord| other.name == record.name && other.id != record.id;
                 let replaced: Vec<NodeId> =
                     state.nodes.values().filter(|other| same_name(other)).map(|n| n.id).collect();
+                let needed: u32 = replaced.iter().map(|old| state.needing(*old)).sum();
+                if needed > 0 {
+                    return Ok(Outcome::NodeNeeded { groups: needed });
+                }
                 for old in replaced {
                     state.nodes.remove(&old);
                     state.gone.insert(old);
@@ -85,12 +97,14 @@ impl ClusterMachine {
                 state.nodes.insert(record.id, NodeRecord { drain, ..(**record).clone() });
                 Outcome::Done
             }
-            Command::RemoveNode { node } => match state.nodes.remove(node) {
-                Some(_) => {
+            Command::RemoveNode { node } => match (state.nodes.contains_key(node), state.needing(*node)) {
+                (false, _) => Outcome::NotFound,
+                (true, 0) => {
+                    state.nodes.remove(node);
                     state.gone.insert(*node);
                     Outcome::Done
                 }
-                None => Outcome::NotFound,
+                (true, groups) => Outcome::NodeNeeded { groups },
             },
             Command::DrainNode { node, drain } => match state.nodes.get_mut(node) {
                 Some(record) => {

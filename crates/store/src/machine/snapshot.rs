@@ -162,7 +162,9 @@ pub fn import(tree: &Tree, group: u32, path: &Path) -> Result<Vec<u8>, StoreErro
 /// When the file cannot be removed.
 pub fn discard(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
     }
+    // It must not come back after a power cut, and be imported over what is newer.
+    path.parent().map_or(Ok(()), |directory| Ok(File::open(directory)?.sync_all()?))
 }

@@ -1,10 +1,8 @@
 //! What nodes may rely on between each other: the same over TCP, over TLS and in memory.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{LATER, Net, SECOND, Side, eventually, fails_with, over_all_nets};
+use crate::common::{self, LATER, Net, SECOND, Side, eventually, fails_with, over_all_nets};
 use waypost_protocol::peer::{Lane, PeerError, Peers};
 use waypost_protocol::{Kind, NodeId};
 

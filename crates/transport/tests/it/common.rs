@@ -1,6 +1,5 @@
 //! Sides that speak to each other over TCP, over TLS or in memory.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ pub const SLEEP: Kind = Kind(3);
 pub const CLUSTER: [u8; 16] = [1; 16];
 pub const REQUESTS_MAX: usize = 32;
 pub const SESSIONS_MAX: usize = 24;
+pub const HANDSHAKES_MAX: usize = 8;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const LATER: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ pub const LATER: Duration = Duration::from_secs(20);
 /// How bytes travel.
 pub enum Net {
     Tcp,
-    Tls { ca: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, dir: tempfile::TempDir },
+    Tls { ca: Box<rcgen::CertifiedIssuer<'static, rcgen::KeyPair>>, dir: tempfile::TempDir },
     Memory { net: MemoryNet, next: AtomicU64 },
 }
 
@@ -39,7 +39,7 @@ impl Net {
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let ca = rcgen::CertifiedIssuer::self_signed(parameters, rcgen::KeyPair::generate().unwrap()).unwrap();
-        Self::Tls { ca, dir: tempfile::tempdir().unwrap() }
+        Self::Tls { ca: Box::new(ca), dir: tempfile::tempdir().unwrap() }
     }
 
     /// A certificate for one node, signed by the network's authority.
@@ -59,14 +59,8 @@ impl Net {
             key: write("key", key.serialize_pem()),
         })
     }
-
-    #[allow(dead_code, reason = "not every test looks there")]
-    pub fn dir(&self) -> Option<&Path> {
-        if let Self::Tls { dir, .. } = self { Some(dir.path()) } else { None }
-    }
 }
 
-#[allow(dead_code, reason = "not every test does")]
 pub async fn over_all_nets(test: impl AsyncFn(Net)) {
     for net in [Net::tcp(), Net::tls(), Net::Memory { net: MemoryNet::default(), next: AtomicU64::new(0) }] {
         test(net).await;
@@ -111,8 +105,6 @@ impl PeerService for Answers {
         })
     }
 }
-
-#[allow(dead_code, reason = "not every test uses all of it")]
 impl Side {
     pub async fn start(net: &Net, node: u64) -> Self {
         Self::with(net, node, CLUSTER, "the secret of the tests", None).await
@@ -139,6 +131,7 @@ impl Side {
         let limits = SessionLimits {
             requests_max: REQUESTS_MAX,
             sessions_max: SESSIONS_MAX,
+            handshakes_per_address_max: HANDSHAKES_MAX,
             handshake_max: SECOND / 2,
             ..SessionLimits::default()
         };
@@ -210,8 +203,6 @@ impl Drop for Side {
         self.end();
     }
 }
-
-#[allow(dead_code, reason = "not every test waits")]
 pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + LATER;
     while !condition().await {
@@ -219,8 +210,6 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
-
-#[allow(dead_code, reason = "not every test fails")]
 pub fn fails_with(result: Result<Vec<u8>, PeerError>, part: &str) {
     let error = result.unwrap_err();
     assert!(!error.outcome_unknown(), "{error}");

@@ -1,10 +1,8 @@
 //! What a stranger can do at the peer port: be refused, and counted.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{CLUSTER, ECHO, Net, SESSIONS_MAX, Side, eventually};
+use crate::common::{CLUSTER, ECHO, HANDSHAKES_MAX, Net, Side, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use waypost_protocol::NodeId;
@@ -17,7 +15,7 @@ async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut said = Vec::new();
     let reading = stream.read_to_end(&mut said);
     // Closed with or without a reset.
-    let _ = tokio::time::timeout(common::LATER, reading).await.expect("the connection has to be closed");
+    let _ = tokio::time::timeout(crate::common::LATER, reading).await.expect("the connection has to be closed");
     said
 }
 
@@ -51,14 +49,14 @@ async fn bytes_that_are_no_handshake_end_the_connection_and_nothing_else() {
 async fn connections_that_say_nothing_are_closed_and_make_room() {
     let (one, two) = pair().await;
     let mut silent = Vec::new();
-    for _ in 0..SESSIONS_MAX * 2 {
+    for _ in 0..HANDSHAKES_MAX * 2 {
         silent.push(TcpStream::connect(&two.address).await.unwrap());
     }
     one.call(2, Lane::Calls, ECHO, 0, Vec::new()).await.expect("a connection that stands is not disturbed");
     for stream in &mut silent {
         assert!(until_closed(stream).await.is_empty());
     }
-    eventually("all were counted", async || two.metric(REFUSED) >= (SESSIONS_MAX * 2) as f64).await;
+    eventually("all were counted", async || two.metric(REFUSED) >= (HANDSHAKES_MAX * 2) as f64).await;
     one.call(2, Lane::Consensus, ECHO, 0, Vec::new()).await.expect("there is room for a new connection");
 }
 

@@ -1,0 +1,153 @@
+//! A disk that fails, a clock that is wrong, and power that goes: `faults.c`, loaded into a node, obeys the files of a
+//! directory.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+use rand::RngExt;
+
+use crate::NodeBuilder;
+
+const SOURCE: &str = include_str!("faults.c");
+
+/// What is wrong with one node's machine. Nothing, at first.
+pub struct Faults {
+    dir: PathBuf,
+    library: &'static Path,
+}
+
+/// The library, built once for each run of tests; needs a C compiler, as the product's own build does.
+fn library() -> Result<&'static Path> {
+    static BUILT: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let dir = tempfile::tempdir().ok()?;
+        let (source, library) = (dir.path().join("faults.c"), dir.path().join("faults.so"));
+        std::fs::write(&source, SOURCE).ok()?;
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let done =
+            Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).status().ok()?;
+        done.success().then_some((dir, library))
+    });
+    let (_, library) = built.as_ref().context("the faults could not be compiled")?;
+    Ok(library)
+}
+
+impl Faults {
+    /// Faults for one machine, told to it through a directory `dir` of their own.
+    ///
+    /// # Errors
+    /// When there is no C compiler.
+    pub fn new(dir: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self { dir, library: library()? })
+    }
+
+    /// Starts a node on that machine.
+    #[must_use]
+    pub fn load_into(&self, builder: NodeBuilder) -> NodeBuilder {
+        let data = builder.data_dir().display().to_string();
+        builder
+            .env("LD_PRELOAD", &self.library.display().to_string())
+            .env("FAULT_DIR", &self.dir.display().to_string())
+            .env("FAULT_DATA", &data)
+    }
+
+    fn set(&self, name: &str, on: bool) -> Result<()> {
+        let path = self.dir.join(name);
+        if on {
+            std::fs::write(path, "")?;
+        } else if path.exists() {
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Every sync fails with EIO from now on.
+    ///
+    /// # Errors
+    /// When that cannot be told to the node.
+    pub fn sync_fails(&self, on: bool) -> Result<()> {
+        self.set("sync-fails", on)
+    }
+
+    /// Every write at a place of a file fails with ENOSPC from now on.
+    ///
+    /// # Errors
+    /// When that cannot be told to the node.
+    pub fn disk_full(&self, on: bool) -> Result<()> {
+        self.set("full", on)
+    }
+
+    /// The wall clock is off by so many milliseconds from now on.
+    ///
+    /// # Errors
+    /// When that cannot be told to the node.
+    pub fn clock_off_by_ms(&self, offset: i64) -> Result<()> {
+        let path = self.dir.join("clock.new");
+        std::fs::write(&path, offset.to_string())?;
+        Ok(std::fs::rename(path, self.dir.join("clock"))?)
+    }
+
+    /// From now on it is kept what the files were before each write; for [`Faults::cut_power`].
+    ///
+    /// # Errors
+    /// When that cannot be told to the node.
+    pub fn watch_writes(&self) -> Result<()> {
+        self.set("power", true)
+    }
+
+    /// After the process was killed: takes back what it had written and not synced, or, as disks do, a part of that, each
+    /// write being kept with the chance `kept`. Answers how many writes were taken back.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn cut_power(&self, kept: f64) -> Result<usize> {
+        let undo = self.dir.join("undo");
+        if !undo.exists() {
+            return Ok(0);
+        }
+        let mut text = Vec::new();
+        File::open(&undo)?.read_to_end(&mut text)?;
+        let (mut writes, mut synced) = (Vec::new(), HashMap::new());
+        let mut rest = &text[..];
+        while let Some((head, after)) = rest.split_first_chunk::<48>() {
+            let number =
+                |i: usize| u64::from_ne_bytes(head[8 * i..8 * i + 8].try_into().expect("invariant: eight bytes"));
+            let (path_length, old_length) = (number(5) as usize, number(4) as usize);
+            ensure!(after.len() >= path_length + old_length, "the list of writes is cut short");
+            let path = PathBuf::from(std::str::from_utf8(&after[..path_length])?);
+            match head[0] {
+                b'W' => {
+                    let old = &after[path_length..path_length + old_length];
+                    writes.push((number(1), path, number(2), number(3), old));
+                }
+                _ => {
+                    synced.insert(path, number(1));
+                }
+            }
+            rest = &after[path_length + old_length..];
+        }
+        let mut taken = 0;
+        for (sequence, path, old_size, offset, old) in writes.into_iter().rev() {
+            let durable = synced.get(&path).is_some_and(|upto| sequence < *upto);
+            if durable || !path.exists() || rand::rng().random_bool(kept) {
+                continue;
+            }
+            let file = File::options().write(true).open(&path)?;
+            file.write_all_at(old, offset)?;
+            // What was beyond the end before is nothing again, but for what later writes that were kept have put there.
+            if kept == 0.0 && file.metadata()?.len() > old_size {
+                file.set_len(old_size)?;
+            }
+            taken += 1;
+        }
+        std::fs::remove_file(undo)?;
+        Ok(taken)
+    }
+}
