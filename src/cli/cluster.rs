@@ -1,6 +1,9 @@
 //! `waypost cluster`: what the nodes are doing, and what an operator can ask of them. Talks to the admin listener of any node.
 
+use std::time::{Duration, Instant};
+
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -8,12 +11,17 @@ use super::client::{Answer, Failed, Server, ServerArgs};
 use super::exit;
 use crate::say;
 
+/// How often a command that waits looks at the cluster.
+const LOOK: Duration = Duration::from_millis(400);
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
     /// Show the nodes, what they hold and lead, and what somebody should look at
     Status(StatusArgs),
-    /// Move all replicas and leaders away from a node, so that it can be removed
-    Drain(NodeArgs),
+    /// Wait until a node that was started has joined and holds its share, and say what is missing until then
+    Join(WaitArgs),
+    /// Move all replicas and leaders away from a node, so that it can be removed; wait until it is empty
+    Drain(WaitArgs),
     /// Let a drained node hold replicas again
     Undrain(NodeArgs),
     /// Take a node out for good: a drained one, or one that will not come back
@@ -53,6 +61,15 @@ pub(super) struct NodeArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct WaitArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// How long to wait, in seconds; 0 = not at all
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    wait: u64,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct MoveArgs {
     /// The group: 0 is the cluster's own, n is shard n - 1
     group: u32,
@@ -78,13 +95,40 @@ fn accepted(answer: &Answer, done: &str) -> Result<u8, Failed> {
 pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
     match command {
         ClusterCommand::Status(args) => status(args).await,
+        ClusterCommand::Join(args) => {
+            let name = args.node.node;
+            let look = |seen: &Seen| match seen {
+                Seen { member: false, .. } => Some(format!(
+                    "{name} is no member yet: put it into cluster.toml and start `waypost serve --config FILE --node {name}` there"
+                )),
+                Seen { up: false, .. } => Some(format!("{name} is a member, but does not answer")),
+                Seen { moving: 0, .. } => None,
+                Seen { moving, holds, .. } => {
+                    Some(format!("{name} holds {holds} shards; {moving} groups are being moved"))
+                }
+            };
+            wait(&server(args.node.admin)?, &name, args.wait, look).await?;
+            say!("{name} is a member and holds its share");
+            Ok(exit::OK)
+        }
         ClusterCommand::Drain(args) => {
-            let path = format!("/cluster/nodes/{}/drain", args.node);
-            let answer = server(args.admin)?.send(Method::POST, &path, None, None).await?;
-            accepted(
-                &answer,
-                "the node is being emptied; `waypost cluster status` shows when it holds nothing any more",
-            )
+            let name = args.node.node;
+            let path = format!("/cluster/nodes/{name}/drain");
+            let server = server(args.node.admin)?;
+            let answer = server.send(Method::POST, &path, None, None).await?;
+            if args.wait == 0 || !answer.status.is_success() {
+                return accepted(&answer, "the node is being emptied; `waypost cluster status` shows how far that is");
+            }
+            let look = |seen: &Seen| match seen {
+                Seen { up: false, .. } => Some(format!("{name} does not answer; remove it if it will not come back")),
+                Seen { holds: 0, leads: 0, moving: 0, .. } => None,
+                Seen { holds, moving, .. } => {
+                    Some(format!("{name} holds {holds} shards; {moving} groups are being moved"))
+                }
+            };
+            wait(&server, &name, args.wait, look).await?;
+            say!("{name} holds nothing any more: `waypost cluster remove {name}` takes it out");
+            Ok(exit::OK)
         }
         ClusterCommand::Undrain(args) => {
             let path = format!("/cluster/nodes/{}/undrain", args.node);
@@ -101,6 +145,66 @@ pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
             let answer = server(args.admin)?.send(Method::POST, "/cluster/move-leader", Some(&body), None).await?;
             accepted(&answer, "done; leaders that are unevenly spread are moved again after a while")
         }
+    }
+}
+
+/// What is known of one node.
+struct Seen {
+    member: bool,
+    up: bool,
+    holds: usize,
+    leads: usize,
+    /// Groups of the whole cluster that are on their way.
+    moving: usize,
+}
+
+impl Seen {
+    fn of(view: &Value, name: &str) -> Self {
+        let node =
+            view["nodes"].as_array().into_iter().flatten().find(|node| node["name"] == name || node["id"] == name);
+        let groups = node.and_then(|node| node["status"]["groups"].as_array()).map_or(&[][..], Vec::as_slice);
+        Self {
+            member: node.is_some(),
+            up: node.is_some_and(|node| !node["status"].is_null()),
+            holds: groups.iter().filter(|group| group["group"] != 0).count(),
+            leads: groups.iter().filter(|group| group["leader"] == true).count(),
+            moving: view["moving"].as_array().map_or(0, Vec::len),
+        }
+    }
+}
+
+/// Looks at the cluster until `missing` says that nothing is, showing what it says meanwhile.
+async fn wait(
+    server: &Server,
+    name: &str,
+    seconds: u64,
+    missing: impl Fn(&Seen) -> Option<String>,
+) -> Result<(), Failed> {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    // A node that has just joined is not moved to yet: what is settled stays so for a moment.
+    let mut settled = 0;
+    loop {
+        let answer = server.send(Method::GET, "/cluster", None, None).await?;
+        if !answer.status.is_success() {
+            return Err(Failed::new(exit::FAILURE, answer.problem()));
+        }
+        let still = missing(&Seen::of(&answer.body, name));
+        settled = if still.is_none() { settled + 1 } else { 0 };
+        if settled >= 3 {
+            spinner.finish_and_clear();
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            spinner.finish_and_clear();
+            let why = still.unwrap_or_else(|| "not yet settled".to_owned());
+            return Err(Failed::new(exit::PARTLY, format!("not in time: {why}")));
+        }
+        if let Some(still) = still {
+            spinner.set_message(still);
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
