@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test verify fix deny bench bench-redirect bench-create soak-kill soak-cluster cluster
+.PHONY: run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster
 
 run:
 	$(CARGO) run --release -- serve
@@ -32,6 +32,9 @@ bench-redirect:
 bench-create:
 	python3 benches/create.py $(BENCH_ARGS)
 
+bench-cluster:
+	python3 benches/cluster.py $(BENCH_ARGS)
+
 # Three nodes on this machine, with what to try. Ctrl-C stops them; their data stays in waypost-cluster/.
 cluster:
 	$(CARGO) build --release
@@ -40,6 +43,10 @@ cluster:
 # Kills nodes of a cluster a hundred times (or KILLS) under load, and checks what was acknowledged.
 soak-cluster:
 	TEST_KILLS=$(or $(KILLS),100) $(CARGO) test --test it a_killed_node_costs_no_link -- --nocapture
+
+# Kills nodes while visitors follow links, twenty times each (or KILLS), and compares what was sent with what was counted.
+soak-clicks:
+	TEST_KILLS=$(or $(KILLS),20) $(CARGO) test --test it exactly_once -- --nocapture
 
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:

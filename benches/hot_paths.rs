@@ -1,16 +1,20 @@
 //! Criterion benchmarks of what a redirect and a create are made of. `make bench` runs them.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up can only panic")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use waypost_click_counter::Journals;
+use waypost_click_counter::{Agent, Geo, JournalOptions, Journals, Outbox, Recorder, Visit, Visitor};
+use waypost_journal::Journal;
 use waypost_protocol::command::{Batch, Command, NewLink};
 use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
-use waypost_protocol::{Code, Domain, Link, LinkKey, ShardId, Target, UnixMs};
+use waypost_protocol::sketch::Register;
+use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_redirector::{Lookup, ReadView};
 use waypost_runtime::{Answer, Ask, Spec, WhenSpent, supervise};
 use waypost_store::machine::{Machine, ShardMachine};
@@ -80,24 +84,107 @@ fn redirects(c: &mut Criterion) {
     c.bench_function("redirect/cache look-up of 100,000", |b| {
         b.iter(|| view.lookup(Domain::default(), black_box(code()), NOW));
     });
-    let journals = Journals::new(1 << 20, &metrics);
-    let journal = journals.open();
+    let dir = tempfile::tempdir().unwrap();
+    let (recorder, journal) = recorder(dir.path(), &metrics);
+    let plain = Visitor { address: Some([203, 0, 113, 7].into()), ..Visitor::default() };
     c.bench_function("redirect/look-up, response, click", |b| {
-        let mut since = 0;
         b.iter(|| {
             let code = black_box(code());
             let Lookup::Redirect(location, link) = view.lookup(Domain::default(), code, NOW) else { unreachable!() };
-            journal.append(link, NOW);
-            since += 1;
-            if since == 1 << 16 {
-                since = 0;
-                journals.drain(|visit| {
-                    black_box(visit);
-                });
-            }
+            recorder.visit(link, NOW, &plain);
+            journal.release(journal.head());
             waypost::http::found(location)
         });
     });
+}
+
+/// A recorder, and its journal as a reader sees it.
+fn recorder(dir: &std::path::Path, metrics: &Metrics) -> (Recorder, Journal) {
+    let options = JournalOptions { directory: dir.to_owned(), slots: 1 << 20, visitor_secret: [7; 32], record: true };
+    let journals = Journals::open(options, Arc::new(Geo::open(None).unwrap()), metrics).unwrap();
+    let recorder = journals.recorder().unwrap();
+    let journal = journals.current().remove(0);
+    (recorder, journal)
+}
+
+const BROWSER: &[u8] =
+    b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
+
+fn clicks(c: &mut Criterion) {
+    let metrics = Metrics::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, journal) = Journal::create(dir.path(), 1, 1 << 20).unwrap();
+    c.bench_function("clicks/append to the journal", |b| {
+        b.iter(|| {
+            writer.append(black_box([1, 2, 3 << 4]), b"");
+            journal.release(journal.head());
+        });
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let (recorder, journal) = recorder(dir.path(), &metrics);
+    let browser = Visitor {
+        address: Some([203, 0, 113, 7].into()),
+        user_agent: BROWSER,
+        referrer: b"https://www.example.org/somewhere",
+        language: b"de-CH,de;q=0.9,en;q=0.8",
+        ..Visitor::default()
+    };
+    c.bench_function("clicks/record a browser's visit", |b| {
+        b.iter(|| {
+            recorder.visit(KeyHash(black_box(77)), NOW, black_box(&browser));
+            journal.release(journal.head());
+        });
+    });
+    c.bench_function("clicks/classify a user agent for the first time", |b| {
+        b.iter(|| Agent::of(black_box(std::str::from_utf8(BROWSER).unwrap())));
+    });
+    // What a million visits of a hundred thousand links become.
+    let gather = |outbox: &mut Outbox| {
+        let mut random = 88_172_645_463_325_252u64;
+        for position in 1..=1_000_000u64 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let visit = Visit {
+                link: Some(KeyHash((random % 100_000).wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+                at: NOW,
+                agent: Agent::of(""),
+                country: *b"DE",
+                language: *b"de",
+                visitor: Some(Register::of(random)),
+            };
+            outbox.add(1, position, &visit, b"example.org", None);
+        }
+    };
+    let mut outbox = Outbox::new(NodeId(1), 16);
+    outbox.begin(1, 0);
+    gather(&mut outbox);
+    let (mut batches, mut bytes) = (0, 0);
+    for shard in (0..16).map(ShardId) {
+        while let Some(batch) = outbox.next(shard) {
+            batches += 1;
+            bytes += postcard::to_stdvec(&batch).unwrap().len();
+            outbox.delivered(shard);
+        }
+    }
+    println!("clicks/1,000,000 visits of 100,000 links: {batches} commands, {bytes} bytes");
+    let mut slow = c.benchmark_group("clicks");
+    slow.sample_size(10);
+    slow.bench_function("gather 1,000,000 visits of 100,000 links", |b| {
+        b.iter_batched(
+            || {
+                let mut outbox = Outbox::new(NodeId(1), 16);
+                outbox.begin(1, 0);
+                outbox
+            },
+            |mut outbox| {
+                gather(&mut outbox);
+                outbox.waiting()
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    slow.finish();
 }
 
 fn store(c: &mut Criterion) {
@@ -189,5 +276,5 @@ fn calls(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, codes, records, redirects, store, calls);
+criterion_group!(benches, codes, records, redirects, clicks, store, calls);
 criterion_main!(benches);

@@ -6,6 +6,7 @@ pub mod exit;
 mod import;
 mod links;
 mod rows;
+mod stats;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ enum Command {
     Shorten(links::ShortenArgs),
     /// Show where a code leads, without following it
     Resolve(links::ResolveArgs),
+    /// Show who has visited a link, or all links: a chart, and where from, by what
+    Stats(stats::StatsArgs),
     /// Shorten many URLs: a file with a URL a line, or CSV with the columns url, slug, validUntil
     Import(import::ImportArgs),
     /// Read everything that a stopped node has stored, and say what is damaged
@@ -140,6 +143,7 @@ pub fn main() -> ExitCode {
         }
         Command::Shorten(args) => client::block_on(links::shorten(args)),
         Command::Resolve(args) => client::block_on(links::resolve(args)),
+        Command::Stats(args) => client::block_on(stats::stats(args)),
         Command::Health(args) => client::block_on(links::health(args)),
         Command::Cluster(command) => client::block_on(cluster::run(command)),
         Command::Import(args) => client::block_on(import::run(args)),

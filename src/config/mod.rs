@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use address::PeerAddress;
 pub use bytes::ByteSize;
 use raw::Raw;
-pub use valid::{Config, NodeConfig, ServiceName};
+pub use valid::{Config, NodeConfig, ServiceName, VisitorRules};
 
 /// The file that is shipped, and what it says is the default.
 pub const SHIPPED: &str = include_str!("../../cluster.toml");

@@ -72,6 +72,7 @@ table! {
     /// `[http]`
     Http {
         public_url: String = String::new(),
+        trusted_proxies: String = String::new(),
         workers: u32 = 0,
         body_max_bytes: ByteSize = ByteSize(64 << 10),
         connections_max: u32 = 20_000,
@@ -91,7 +92,16 @@ table! {
 }
 table! {
     /// `[clicks]`
-    Clicks { interval_ms: u32 = 500, journal_records: u32 = 1_000_000, }
+    Clicks {
+        record: bool = true,
+        interval_ms: u32 = 500,
+        journal_records: u32 = 1_000_000,
+        journal_sync_ms: u32 = 100,
+        geo_database: String = String::new(),
+        respect_do_not_track: bool = false,
+        no_track_parameter: String = String::new(),
+        excluded_networks: String = String::new(),
+    }
 }
 table! {
     /// `[storage]`

@@ -70,6 +70,7 @@ fn wrong_values_say_what_is_possible() {
         ("[[node]]\nservices = [\"redirector\", \"key_allocator\"]", "no node runs \"link_store\""),
         ("[[node]]\nservices = [\"link_store\"]", "no node runs \"key_allocator\""),
         ("[storage]\nfree_space_high = 1", "at least free_space_low"),
+        ("[clicks]\nexcluded_networks = \"10.0.0.0/8, here\"", "10.0.0.0/8, 2001:db8::/32"),
         ("[log]\nformat = \"xml\"", "\"human\" or \"json\""),
         ("[cluster", "cluster.toml:1"),
     ] {

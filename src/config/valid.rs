@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use url::Url;
 use waypost_protocol::target::TARGET_BYTES_MAX;
@@ -65,6 +66,19 @@ pub struct NodeConfig {
     pub services: BTreeSet<ServiceName>,
 }
 
+/// Whose visits are recorded, and how.
+#[derive(Debug, Clone, Default)]
+pub struct VisitorRules {
+    /// Who may say for whom a request is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whose visits are not counted.
+    pub excluded: Vec<IpNet>,
+    /// Whether a visitor's wish not to be tracked is heard.
+    pub respect_do_not_track: bool,
+    /// The parameter with which a visit is not counted; empty = none.
+    pub no_track_parameter: String,
+}
+
 /// The checked configuration, as one node sees it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -104,6 +118,14 @@ pub struct Config {
     pub cache_bytes: u64,
     /// How often clicks are brought to the shards.
     pub clicks_interval: Duration,
+    /// Whether visits are recorded.
+    pub clicks_record: bool,
+    /// How often the journals are brought to disk.
+    pub journal_sync: Duration,
+    /// The database of places.
+    pub geo_database: Option<PathBuf>,
+    /// Whose visits are recorded, and how.
+    pub visitors: VisitorRules,
     /// Clicks that a worker keeps until then.
     pub journal_records: usize,
     /// Memory for pages of the database.
@@ -176,6 +198,16 @@ impl Checker<'_> {
         text.parse().map_err(|_| {
             self.invalid(key, format!("\"{text}\" is no address; write one like 127.0.0.1:8080 or [::1]:8080"))
         })
+    }
+
+    fn networks(&self, key: &str, text: &str) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |part: &str| {
+            let single = || part.parse::<std::net::IpAddr>().map(IpNet::from);
+            part.parse().or_else(|_| single()).map_err(|_| {
+                self.invalid(key, format!("\"{part}\" is no network; write them like 10.0.0.0/8, 2001:db8::/32"))
+            })
+        };
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
     }
 
     fn node(&self, raw: &raw::Node) -> Result<NodeConfig, ConfigError> {
@@ -350,6 +382,15 @@ impl Config {
             expired_retention: Duration::from_secs(24 * 3600 * u64::from(raw.links.expired_retention_days)),
             cache_bytes: check.range("[cache] bytes", raw.cache.bytes.0, 1 << 20, 1 << 45)?,
             clicks_interval: millis("[clicks] interval_ms", raw.clicks.interval_ms, 10)?,
+            clicks_record: raw.clicks.record,
+            journal_sync: millis("[clicks] journal_sync_ms", raw.clicks.journal_sync_ms, 10)?,
+            geo_database: Some(&raw.clicks.geo_database).filter(|path| !path.is_empty()).map(PathBuf::from),
+            visitors: VisitorRules {
+                trusted_proxies: check.networks("[http] trusted_proxies", &raw.http.trusted_proxies)?,
+                excluded: check.networks("[clicks] excluded_networks", &raw.clicks.excluded_networks)?,
+                respect_do_not_track: raw.clicks.respect_do_not_track,
+                no_track_parameter: raw.clicks.no_track_parameter.clone(),
+            },
             journal_records: check.range(
                 "[clicks] journal_records",
                 raw.clicks.journal_records.into(),

@@ -17,6 +17,7 @@ use waypost_redirector::Lookup;
 
 use super::redirect::found;
 use super::state::WorkerState;
+use super::visitor::visitor;
 
 /// The front service of one connection.
 pub(super) struct Front<S> {
@@ -39,7 +40,11 @@ impl<S> Front<S> {
         let Lookup::Redirect(location, link) = worker.node.view.lookup(Domain::default(), code, now) else {
             return None;
         };
-        worker.journal.append(link, now);
+        if let Some(visitor) =
+            visitor(&worker.visitors, &request.head().headers, request.peer_addr(), request.uri().query())
+        {
+            worker.recorder.visit(link, now, &visitor);
+        }
         worker.metrics.front(started);
         Some(found(location))
     }

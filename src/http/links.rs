@@ -3,7 +3,8 @@
 use actix_web::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Deserializer, Serialize};
-use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkView};
+use waypost_protocol::clicks::HOUR_MS;
+use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, GetStats, LinkView};
 use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Target};
 
 use super::link_json::{LinkJson, format_time, parse_time};
@@ -11,7 +12,7 @@ use super::problem::Problem;
 use super::shorten;
 use super::state::WorkerState;
 
-fn key_of(path: &str) -> Result<LinkKey, Problem> {
+pub(super) fn key_of(path: &str) -> Result<LinkKey, Problem> {
     Code::from_path(path).map(LinkKey::new).ok_or_else(Problem::unknown_link)
 }
 
@@ -33,7 +34,7 @@ enum Consistency {
     Strong,
 }
 
-async fn get_link(worker: &WorkerState, path: &str, strong: bool) -> Result<LinkView, Problem> {
+pub(super) async fn get_link(worker: &WorkerState, path: &str, strong: bool) -> Result<LinkView, Problem> {
     let key = key_of(path)?;
     let message = GetLink { shard: key.shard(worker.node.shards), key, strong };
     worker.node.links.call(message, worker.node.timeout).await?.ok_or_else(Problem::unknown_link)
@@ -170,8 +171,17 @@ struct Analytics {
     short_code: String,
     long_url: String,
     total_clicks: u64,
+    bot_clicks: u64,
+    last_30_days: LastDays,
     last_accessed: Option<String>,
     created_at: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastDays {
+    clicks: u64,
+    unique_visitors: u64,
 }
 
 /// The totals of a link.
@@ -180,10 +190,18 @@ pub(super) async fn analytics(
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let LinkView { link, visits } = get_link(&worker, &path, false).await?;
+    let node = &worker.node;
+    let to = ((node.clock)().0 / HOUR_MS) as u32 + 1;
+    let from = (to.saturating_sub(1) / 24).saturating_sub(29) * 24;
+    let message = GetStats { shard: link.key.shard(node.shards), key: Some(link.key.clone()), from, to };
+    let stats = node.links.call(message, node.timeout).await?.unwrap_or_default();
+    let clicks = stats.days.iter().map(|(_, counts, _)| counts.people).sum();
     Ok(HttpResponse::Ok().json(Analytics {
         short_code: link.key.code.to_string(),
         long_url: link.target.as_str().to_owned(),
         total_clicks: visits.total,
+        bot_clicks: visits.bots,
+        last_30_days: LastDays { clicks, unique_visitors: stats.visitors.count() },
         last_accessed: (visits.total > 0).then(|| format_time(visits.last)),
         created_at: format_time(link.created_at),
     }))

@@ -17,9 +17,12 @@ mod origin;
 mod pages;
 mod problem;
 mod redirect;
+mod series;
 mod server;
 mod shorten;
 mod state;
+mod stats;
+mod visitor;
 
 pub use access::{Access, KEY_PREFIX, is_loopback};
 pub use admin::admin_server;

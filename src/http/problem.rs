@@ -28,6 +28,8 @@ struct Document<'a> {
     field: Option<&'a str>,
 }
 
+const UNKNOWN_LINK: &str = "link-not-found";
+
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self { status, kind, title, detail: detail.into(), field: None }
@@ -90,7 +92,12 @@ impl Problem {
 
     /// No link has this code.
     pub fn unknown_link() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "link-not-found", "There is no such link", "no link has this code")
+        Self::new(StatusCode::NOT_FOUND, UNKNOWN_LINK, "There is no such link", "no link has this code")
+    }
+
+    /// Whether it says that no link has the code.
+    pub(super) fn is_unknown_link(&self) -> bool {
+        self.kind == UNKNOWN_LINK
     }
 
     /// The link has expired.

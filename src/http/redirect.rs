@@ -11,6 +11,7 @@ use actix_http::{Response, StatusCode};
 use actix_web::http::Method;
 use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
+use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::{Code, Domain, KeyHash, LinkKey};
 use waypost_redirector::Lookup;
@@ -18,6 +19,7 @@ use waypost_redirector::Lookup;
 use super::pages;
 use super::problem::Problem;
 use super::state::WorkerState;
+use super::visitor::visitor;
 
 /// A link may be edited: nobody but the visitor's own browser may keep the answer, and not even that.
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -39,12 +41,36 @@ pub(super) async fn visit(
 ) -> HttpResponse {
     match resolve(&path, &worker).await {
         Ok((link, location)) => {
-            if request.method() == Method::GET {
-                worker.journal.append(link, (worker.node.clock)());
+            if request.method() == Method::GET
+                && let Some(visitor) = visitor_of(&request, &worker)
+            {
+                worker.recorder.visit(link, (worker.node.clock)(), &visitor);
             }
             found(location).into()
         }
-        Err(problem) => failed(&request, &problem),
+        Err(problem) => {
+            if problem.is_unknown_link() {
+                orphan(&request, &worker);
+            }
+            failed(&request, &problem)
+        }
+    }
+}
+
+/// `GET /`: there is nothing, but somebody has looked.
+pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
+    orphan(&request, &worker);
+    Problem::not_found().response()
+}
+
+fn visitor_of<'a>(request: &'a HttpRequest, worker: &WorkerState) -> Option<Visitor<'a>> {
+    visitor(&worker.visitors, request.headers(), request.peer_addr(), request.uri().query())
+}
+
+/// Notes a request for what is no link.
+fn orphan(request: &HttpRequest, worker: &WorkerState) {
+    if request.method() == Method::GET && worker.redirects && visitor_of(request, worker).is_some() {
+        worker.recorder.orphan(request.path(), (worker.node.clock)());
     }
 }
 

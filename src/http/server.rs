@@ -13,7 +13,8 @@ use actix_web::dev::AppConfig;
 use actix_web::error::{InternalError, PathError};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{App, guard, web};
-use waypost_click_counter::Journals;
+use parking_lot::Mutex;
+use waypost_click_counter::{Journals, Recorder};
 use waypost_redirector::{Seed, Worker};
 use waypost_runtime::supervise;
 use waypost_telemetry::Metrics;
@@ -22,7 +23,8 @@ use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
-use super::{health, keys, links, redirect, shorten};
+use super::{health, keys, links, redirect, shorten, stats};
+use crate::config::VisitorRules;
 
 /// What the public listener is made of.
 #[derive(Clone)]
@@ -31,6 +33,10 @@ pub struct PublicServer {
     pub node: Arc<NodeState>,
     /// Where workers leave visits.
     pub journals: Journals,
+    /// Made before, so that a disk without room for them is noticed at the start; one for each worker.
+    pub recorders: Arc<Mutex<Vec<Recorder>>>,
+    /// Whose visits are recorded, and how.
+    pub visitors: VisitorRules,
     /// For the metrics of workers.
     pub metrics: Metrics,
     /// Whether this node answers redirects.
@@ -66,7 +72,7 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
                 .h1(fn_factory(move || {
                     let parts = parts.clone();
                     async move {
-                        let worker = web::Data::new(worker(&parts).await);
+                        let worker = web::Data::new(worker(&parts).await?);
                         let app = map_config(app(worker.clone(), parts.client_timeout), |_: ()| AppConfig::default());
                         let app = app.into_factory().new_service(()).await?;
                         Ok::<_, ()>(Front { worker, app: Rc::new(app) })
@@ -78,7 +84,7 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
 }
 
 /// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
-async fn worker(parts: &PublicServer) -> WorkerState {
+async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     let node = parts.node.clone();
     let groups = node.groups.clone();
     let seed = Seed {
@@ -98,13 +104,19 @@ async fn worker(parts: &PublicServer) -> WorkerState {
         waypost_redirector::routes,
     )
     .await;
-    WorkerState {
+    let recorder = match parts.recorders.lock().pop() {
+        Some(recorder) => recorder,
+        // actix has started a worker anew.
+        None => parts.journals.recorder().map_err(|error| tracing::error!(%error, "a worker has no click journal"))?,
+    };
+    Ok(WorkerState {
         redirects: parts.redirects,
         node,
         redirector,
-        journal: parts.journals.open(),
+        recorder,
+        visitors: parts.visitors.clone(),
         metrics: WorkerMetrics::new(&parts.metrics),
-    }
+    })
 }
 
 /// `body_time` is how long the body of a request may take to arrive.
@@ -133,6 +145,10 @@ fn app(
         .app_data(web::PathConfig::default().error_handler(|error: PathError, _| {
             InternalError::from_response(error, Problem::unknown_link().response()).into()
         }))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| {
+            InternalError::from_response("the query cannot be used", Problem::malformed(error.to_string()).response())
+                .into()
+        }))
         .wrap_fn(move |request, service| {
             let started = Instant::now();
             let (metrics, open) = (metrics.clone(), OpenRequest::begin(counted.clone()));
@@ -159,6 +175,15 @@ fn app(
         .service(route("/generate-key", "GET").route(web::get().to(keys::generate)))
         .service(route("/analytics/{code}", "GET").route(web::get().to(links::analytics)))
         .service(
+            route("/api/v1/links/{code}/stats", "GET, DELETE")
+                .route(web::get().to(stats::of_link))
+                .route(web::delete().to(stats::reset)),
+        )
+        .service(route("/api/v1/links/{code}/stats/live", "GET").route(web::get().to(stats::live_of_link)))
+        .service(route("/api/v1/stats", "GET").route(web::get().to(stats::of_all)))
+        .service(route("/api/v1/stats/live", "GET").route(web::get().to(stats::live_of_all)))
+        .service(route("/api/v1/stats/orphans", "GET").route(web::get().to(stats::orphans)))
+        .service(
             route("/api/v1/links/{code}", "GET, PATCH, DELETE")
                 .route(web::get().to(links::get))
                 .route(web::patch().to(links::patch))
@@ -166,6 +191,7 @@ fn app(
         )
         .service(route("/health/live", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::live)))
         .service(route("/health/ready", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::ready)))
+        .service(route("/", "GET, HEAD").route(web::route().guard(head_or_get()).to(redirect::base)))
         .service(route("/{code}", "GET, HEAD").route(web::route().guard(head_or_get()).to(redirect::visit)))
         .default_service(web::to(|| async { Problem::not_found().response() }))
 }

@@ -1,12 +1,14 @@
 //! `POST /shorten`: create a link.
 
+use std::time::{Duration, Instant};
+
 use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use waypost_protocol::digest::{IdempotencyKey, fingerprint};
 use waypost_protocol::messages::{CreateLink, Created};
-use waypost_protocol::{Code, Target};
+use waypost_protocol::{CallError, Code, ServiceError, Target};
 
 use super::link_json::{LinkJson, parse_time};
 use super::problem::Problem;
@@ -14,6 +16,9 @@ use super::state::{NodeState, WorkerState};
 
 /// The longest `Idempotency-Key`, in bytes. Only a hash of it is kept.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+/// The pause before a create that broke off is done again: a shard may be changing its leader.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -37,7 +42,7 @@ pub(super) async fn shorten(
     let message = build(&request, &body, node, created_by)?;
     let slug = message.slug.clone();
     node.writable().map_err(waypost_protocol::CallError::from)?;
-    let (link, mut response) = match node.links.call(message, node.timeout).await? {
+    let (link, mut response) = match create(node, message).await? {
         Created::New(link) => (link, HttpResponse::Created()),
         Created::Existing(link) => (link, HttpResponse::Ok()),
         Created::SlugTaken => return Err(Problem::slug_taken(slug.as_ref().map_or("", |slug| slug.as_str()))),
@@ -45,6 +50,31 @@ pub(super) async fn shorten(
     };
     let json = LinkJson::new(&link, &node.address.short_url(&request, link.key.code.as_str()));
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
+}
+
+/// Creates a link. What broke off while a shard changed its leader, so that nobody knows whether it was done, is done again where
+/// that is safe: a generated code was given to nobody (one that nobody knows may stay behind), find-existing finds the first one, and
+/// an idempotency key tells the two apart.
+async fn create(node: &NodeState, message: CreateLink) -> Result<Created, CallError> {
+    let deadline = Instant::now() + node.timeout;
+    let repeatable = message.slug.is_none() || message.idempotency.is_some();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match node.links.call(message.clone(), left).await {
+            Err(error)
+                if repeatable
+                    && !node.draining()
+                    && matches!(
+                        error,
+                        CallError::Service(ServiceError::OutcomeUnknown(_)) | CallError::Unavailable { .. }
+                    )
+                    && Instant::now() + RETRY_PAUSE < deadline =>
+            {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn build(request: &HttpRequest, body: &[u8], node: &NodeState, created_by: u32) -> Result<CreateLink, Problem> {

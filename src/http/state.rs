@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use waypost_click_counter::Journal;
+use waypost_click_counter::Recorder;
 use waypost_consensus::Groups;
 use waypost_protocol::messages::{KeyAllocator, LinkStore, Redirector};
 use waypost_protocol::{ServiceError, UnixMs};
@@ -15,6 +15,7 @@ use super::access::Access;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use crate::cluster::Control;
+use crate::config::VisitorRules;
 
 /// What all workers of a node share.
 pub struct NodeState {
@@ -75,8 +76,10 @@ pub struct WorkerState {
     pub redirector: ActorRef<Redirector>,
     /// Whether this node answers redirects.
     pub redirects: bool,
-    /// The click journal of this worker.
-    pub journal: Journal,
+    /// Records visits in the click journal of this worker.
+    pub recorder: Recorder,
+    /// Whose visits are recorded, and how.
+    pub visitors: VisitorRules,
     /// Its metrics.
     pub metrics: WorkerMetrics,
 }

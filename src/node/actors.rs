@@ -9,8 +9,8 @@ use waypost_click_counter::Journals;
 use waypost_consensus::{Groups, NodeIdentity};
 use waypost_protocol::ShardId;
 use waypost_protocol::messages::{
-    ClickCounter, CreateLink, DeleteLink, EditLink, Flush, GetLink, Janitor, KeyAllocator, LinkStore, NextKeys,
-    RecordClicks,
+    ClickCounter, CreateLink, DeleteLink, EditLink, Flush, GetLink, GetOrphans, GetStats, Janitor, KeyAllocator,
+    LinkStore, NextKeys, RecordClicks, ResetStats,
 };
 use waypost_runtime::{ActorRef, Far, Served, supervise};
 use waypost_telemetry::Metrics;
@@ -88,7 +88,6 @@ pub(super) async fn start(
         journals: journals.clone(),
         links: links.clone(),
         node: identity.id,
-        incarnation: identity.incarnation,
         shards,
         interval: config.clicks_interval,
         metrics: metrics.clone(),
@@ -136,6 +135,9 @@ impl Actors {
             .message::<EditLink>(&self.links)
             .message::<DeleteLink>(&self.links)
             .message::<RecordClicks>(&self.links)
+            .message::<GetStats>(&self.links)
+            .message::<GetOrphans>(&self.links)
+            .message::<ResetStats>(&self.links)
     }
 
     /// Stops in the order in which they need each other; the last clicks are delivered first.
@@ -145,8 +147,15 @@ impl Actors {
         }
         match self.clicks.call(Flush, FLUSH_TIMEOUT).await {
             Ok(flushed) if flushed.waiting == 0 => {}
-            Ok(flushed) => tracing::error!(lost = flushed.waiting, "clicks could not be delivered before the stop"),
-            Err(error) => tracing::error!(%error, "the last clicks could not be delivered"),
+            Ok(flushed) => {
+                tracing::warn!(
+                    waiting = flushed.waiting,
+                    "some clicks were not delivered; they are kept for the next start"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the last clicks were not delivered; they are kept for the next start")
+            }
         }
         self.clicks.stop();
         if !self.links.drain(FLUSH_TIMEOUT).await {

@@ -1,6 +1,7 @@
 //! A node: from its configuration to its servers, and back when it stops.
 
 mod actors;
+mod clicks;
 mod peers;
 
 use std::net::TcpListener;
@@ -10,8 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use tokio::signal::unix::{SignalKind, signal};
-use waypost_click_counter::Journals;
+use waypost_click_counter::GeoError;
 use waypost_consensus::{Groups, OpenError};
+use waypost_journal::JournalError;
 use waypost_protocol::UnixMs;
 use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::digest::KeyDigest;
@@ -54,6 +56,12 @@ pub enum NodeError {
         /// Where its data is.
         data_dir: std::path::PathBuf,
     },
+    /// The click journals cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The database of places cannot be used.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] waypost_transport::TlsError),
@@ -84,7 +92,10 @@ pub enum NodeError {
 impl NodeError {
     /// Whether it is the disk that failed.
     pub fn is_storage(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Groups(OpenError::Store(_) | OpenError::Io(_)) | Self::Io(_))
+        matches!(
+            self,
+            Self::Store(_) | Self::Journal(_) | Self::Groups(OpenError::Store(_) | OpenError::Io(_)) | Self::Io(_)
+        )
     }
 }
 
@@ -161,7 +172,9 @@ pub async fn run(
         && admin_address.ip().is_loopback()
         && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
     let access = access(&config, local, &groups).await?;
-    let journals = Journals::new(config.journal_records, &metrics);
+    let journals = clicks::open_journals(&config, groups.founding(), &metrics)?;
+    let recorders = (0..config.workers).map(|_| journals.recorder()).collect::<Result<Vec<_>, _>>()?;
+    clicks::keep_synced(journals.clone(), config.journal_sync, on_storage_failure)?;
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
     let far =
         Far { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
@@ -211,7 +224,9 @@ pub async fn run(
             redirects: serves(ServiceName::Redirector),
             stale_after: config.stale_after,
             node: node.clone(),
-            journals,
+            journals: journals.clone(),
+            recorders: Arc::new(parking_lot::Mutex::new(recorders)),
+            visitors: config.visitors.clone(),
             metrics: metrics.clone(),
             workers: config.workers,
             connections_max: config.connections_max,
@@ -248,6 +263,7 @@ pub async fn run(
     handle.stop(false).await;
     end_requests(&node, DRAIN_LOOK * 4).await;
     actors.stop().await;
+    journals.remove_finished();
     admin_handle.stop(false).await;
     let closing = groups.clone();
     engine.spawn(async move { closing.close().await }).await.map_err(|error| NodeError::Start(error.to_string()))??;

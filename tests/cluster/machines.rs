@@ -100,7 +100,7 @@ async fn a_power_cut_of_all_nodes_at_once_loses_no_acknowledged_link() {
     }
     let mut taken = 0;
     for node in 0..3 {
-        taken += cluster.faults(node).cut_power(0.0).unwrap();
+        taken += cluster.faults(node).cut_power(&cluster.data_dir(node), 0.0).unwrap();
     }
     println!("{taken} writes were taken back");
     cluster.start(&[0, 1, 2]).unwrap();

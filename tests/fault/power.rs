@@ -49,7 +49,7 @@ async fn every_acknowledged_link_survives_a_power_cut() {
         }
         acked.extend(create_for(&node, life, Duration::from_millis(400)).await);
         node.kill().unwrap();
-        taken += faults.cut_power(kept).unwrap();
+        taken += faults.cut_power(builder.data_dir(), kept).unwrap();
     }
     let node = builder.start().unwrap();
     for (code, url) in &acked {

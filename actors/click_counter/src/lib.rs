@@ -1,30 +1,41 @@
 //! ClickCounter: takes visits out of the workers' journals and brings them to the shards.
 //!
-//! Promise: what it has drained reaches the shard exactly once. A batch is sent until it is answered, under one name. What
-//! it has drained and not delivered lives as long as the process: a restart of the actor keeps it.
+//! Promise: what is in a journal reaches its shard exactly once, whatever dies in between. A journal is released only when every
+//! shard has what is its own; a batch counts only where the last one of the same journals ended.
 
-mod journal;
+mod agent;
+mod geo;
 mod outbox;
+mod recorder;
+mod visit;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use waypost_protocol::messages::{ClickCounter, Flush, Flushed, LinkStore, RecordClicks};
+use waypost_journal::Journal;
+use waypost_protocol::messages::{ClickCounter, Flush, Flushed, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
-pub use journal::{Journal, Journals, Visit};
+pub use agent::Agent;
+pub use geo::{Geo, GeoError, Location};
 pub use outbox::Outbox;
+pub use recorder::{JournalOptions, Journals, Recorder, Visitor};
+pub use visit::Visit;
 
 /// How long a shard may take to answer a batch before it is sent again.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a flush waits before it tries again a batch that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether the database of places has changed.
+const GEO_LOOK: Duration = Duration::from_secs(10);
 
 /// What the actor is built from, and rebuilt after a panic.
 #[derive(Clone)]
@@ -35,8 +46,6 @@ pub struct Seed {
     pub links: ActorRef<LinkStore>,
     /// Who counts.
     pub node: NodeId,
-    /// The life of the journal.
-    pub incarnation: u64,
     /// The number of shards.
     pub shards: u32,
     /// How often each shard is sent what waits for it.
@@ -45,7 +54,7 @@ pub struct Seed {
     pub metrics: Metrics,
 }
 
-/// The actor.
+/// The actor. It begins at what is not released yet, so it may be rebuilt at any time.
 pub struct ClickCollector {
     seed: Seed,
     shared: Rc<Shared>,
@@ -55,34 +64,27 @@ pub struct ClickCollector {
 
 struct Shared {
     outbox: RefCell<Outbox>,
+    /// Up to where each journal was read.
+    read: RefCell<HashMap<u64, u64>>,
     /// Shards with a batch being sent right now.
     sending: RefCell<Vec<bool>>,
+    recorded: Counter,
     delivered: Counter,
     waiting: Gauge,
 }
 
-thread_local! {
-    /// What was drained outlives a restart of the actor, which stays on its thread: nothing else has it any more.
-    static SHARED: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
-}
-
 impl ClickCollector {
-    /// The collector of this thread.
+    /// A collector that has read nothing yet.
     pub fn new(seed: Seed) -> Self {
-        let shared = SHARED.with_borrow_mut(|shared| shared.get_or_insert_with(|| Rc::new(Shared::new(&seed))).clone());
+        let shared = Rc::new(Shared::new(&seed));
         Self { seed, shared, turn: ShardId(0) }
     }
 
-    fn drain(&self) {
-        let mut outbox = self.shared.outbox.borrow_mut();
-        self.seed.journals.drain(|visit| outbox.add(visit));
-        self.shared.waiting.set(outbox.waiting() as i64);
-    }
-
-    /// Drains the journals, and sends one shard what waits for it. The shards take turns, so that the work of an interval
-    /// is spread over it instead of holding up redirects in one burst.
+    /// Sends one shard what waits for it. The shards take turns, so that the work of an interval is spread over it instead of holding
+    /// up redirects in one burst.
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.drain();
+        self.shared.drain(&self.seed.journals);
+        self.shared.release(&self.seed.journals);
         let shard = self.turn;
         self.turn = ShardId((shard.0 + 1) % self.seed.shards.max(1));
         if self.shared.outbox.borrow().is_busy(shard) {
@@ -100,11 +102,73 @@ impl ClickCollector {
 impl Shared {
     fn new(seed: &Seed) -> Self {
         Self {
-            outbox: RefCell::new(Outbox::new(seed.node, seed.incarnation, seed.shards)),
+            outbox: RefCell::new(Outbox::new(seed.node, seed.shards)),
+            read: RefCell::default(),
             sending: RefCell::new(vec![false; seed.shards.max(1) as usize]),
+            recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits taken over by the click counter"),
             delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have"),
-            waiting: seed.metrics.gauge("waypost_clicks_waiting", "Visits drained and not yet answered by a shard"),
+            waiting: seed.metrics.gauge("waypost_clicks_waiting", "Visits read and not yet answered by a shard"),
         }
+    }
+
+    /// Reads on in all journals, as far as there is room for what is found.
+    fn drain(&self, journals: &Journals) {
+        let mut outbox = self.outbox.borrow_mut();
+        let mut read = self.read.borrow_mut();
+        for journal in journals.left().into_iter().chain(journals.current()) {
+            if !outbox.has_room() {
+                break;
+            }
+            let id = journal.id();
+            let from = *read.entry(id).or_insert_with(|| {
+                outbox.begin(id, journal.released());
+                journal.released()
+            });
+            let mut count = 0;
+            let upto = journal.read(from, journal.head(), |position, words, text| {
+                count += 1;
+                outbox.add(id, position, &Visit::of(words), text, None);
+            });
+            self.recorded.inc_by(count);
+            read.insert(id, upto);
+        }
+        self.waiting.set(outbox.waiting() as i64);
+    }
+
+    /// Lets go of what every shard has.
+    fn release(&self, journals: &Journals) {
+        let mut outbox = self.outbox.borrow_mut();
+        let mut read = self.read.borrow_mut();
+        for journal in journals.current() {
+            let Some(upto) = read.get(&journal.id()) else { continue };
+            journal.release(outbox.released(journal.id(), *upto));
+        }
+        for journal in journals.left() {
+            let id = journal.id();
+            let Some(upto) = read.get(&id) else { continue };
+            journal.release(outbox.released(id, *upto));
+            if journal.released() >= journal.head() {
+                journals.finish(id);
+                outbox.end(id);
+                read.remove(&id);
+                if let Err(error) = journal.remove() {
+                    tracing::warn!(%error, "a click journal that was counted is not deleted");
+                }
+            }
+        }
+    }
+
+    /// A shard has counted up to other positions than was thought: what it has not is read again.
+    fn start_again(&self, journals: &Journals, shard: ShardId, reached: &[(u64, u64)]) {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.start_again(shard, reached);
+        let again = |journal: Journal| {
+            let Some(upto) = self.read.borrow().get(&journal.id()).copied() else { return };
+            journal.read(journal.released(), upto, |position, words, text| {
+                outbox.add(journal.id(), position, &Visit::of(words), text, Some(shard));
+            });
+        };
+        journals.left().into_iter().chain(journals.current()).for_each(again);
     }
 }
 
@@ -115,9 +179,12 @@ async fn send(seed: &Seed, shared: &Shared, shard: ShardId) {
     }
     loop {
         let Some(batch) = shared.outbox.borrow_mut().next(shard) else { break };
-        let sequence = batch.sequence;
         match seed.links.call(RecordClicks { shard, batch }, TIMEOUT).await {
-            Ok(()) => shared.delivered.inc_by(shared.outbox.borrow_mut().delivered(shard, sequence)),
+            Ok(Recorded::Counted) => shared.delivered.inc_by(shared.outbox.borrow_mut().delivered(shard)),
+            Ok(Recorded::OutOfStep(reached)) => {
+                tracing::debug!(shard = shard.0, "a shard has counted clicks up to elsewhere; going on from there");
+                shared.start_again(&seed.journals, shard, &reached);
+            }
             Err(error) => {
                 tracing::warn!(shard = shard.0, %error, "visits not delivered; they are sent again");
                 break;
@@ -132,6 +199,7 @@ impl Actor for ClickCollector {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_later(self.pause(), Self::tick);
+        ctx.run_interval(GEO_LOOK, |collector, _| collector.seed.journals.geo().refresh());
     }
 }
 
@@ -142,12 +210,13 @@ impl Handler<Ask<Flush>> for ClickCollector {
 
     fn handle(&mut self, ask: Ask<Flush>, _: &mut Self::Context) -> Self::Result {
         let (_, held) = ask.open();
-        self.drain();
         let (seed, shared) = (self.seed.clone(), self.shared.clone());
         let deadline = held.deadline();
         held.later(async move {
-            let before = shared.outbox.borrow().waiting();
+            let mut before = 0;
             loop {
+                shared.drain(&seed.journals);
+                before = shared.outbox.borrow().waiting().max(before);
                 let busy = shared.outbox.borrow().busy();
                 if busy.is_empty() || tokio::time::Instant::now() + RETRY_PAUSE >= deadline {
                     break;
@@ -157,6 +226,7 @@ impl Handler<Ask<Flush>> for ClickCollector {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
+            shared.release(&seed.journals);
             let waiting = shared.outbox.borrow().waiting();
             Ok(Flushed { delivered: before.saturating_sub(waiting), waiting })
         })

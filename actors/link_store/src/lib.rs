@@ -5,10 +5,13 @@
 
 mod keys;
 mod shard;
+mod stats;
 
 use std::time::Duration;
 
-use waypost_protocol::messages::{CreateLink, DeleteLink, EditLink, GetLink, LinkStore, RecordClicks, Upkeep};
+use waypost_protocol::messages::{
+    CreateLink, DeleteLink, EditLink, GetLink, GetOrphans, GetStats, LinkStore, RecordClicks, ResetStats, Upkeep,
+};
 use waypost_runtime::{Routes, Spec, WhenSpent};
 
 pub use shard::{LinkShard, Seed};
@@ -21,6 +24,9 @@ pub fn routes(routes: Routes<LinkStore, LinkShard>) -> Routes<LinkStore, LinkSha
         .serves::<EditLink>()
         .serves::<DeleteLink>()
         .serves::<RecordClicks>()
+        .serves::<GetStats>()
+        .serves::<GetOrphans>()
+        .serves::<ResetStats>()
         .serves::<Upkeep>()
 }
 

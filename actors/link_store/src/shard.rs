@@ -8,8 +8,7 @@ use actix::prelude::*;
 use waypost_consensus::{Group, ProposeError};
 use waypost_protocol::command::{Command, NewLink, Outcome};
 use waypost_protocol::messages::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, KeyAllocator, LinkView, RecordClicks, Upkeep,
-    UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, KeyAllocator, LinkView, Upkeep, UpkeepDone,
 };
 use waypost_protocol::{LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
@@ -40,7 +39,7 @@ pub struct Seed {
 
 /// The actor.
 pub struct LinkShard {
-    seed: Seed,
+    pub(crate) seed: Seed,
     keys: Rc<Keys>,
 }
 
@@ -51,7 +50,7 @@ impl LinkShard {
         Self { seed, keys }
     }
 
-    fn writable(&self) -> Result<(), ServiceError> {
+    pub(crate) fn writable(&self) -> Result<(), ServiceError> {
         if self.seed.read_only.load(Ordering::Relaxed) {
             return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
         }
@@ -65,7 +64,7 @@ impl Actor for LinkShard {
 
 waypost_runtime::rebuilt!(LinkShard);
 
-fn failed(error: ProposeError) -> ServiceError {
+pub(crate) fn failed(error: ProposeError) -> ServiceError {
     match error {
         ProposeError::NotLeader { leader } => ServiceError::NotHere { leader: leader.map(NodeId) },
         ProposeError::Overloaded | ProposeError::TooLarge { .. } => ServiceError::Unavailable(error.to_string()),
@@ -73,11 +72,11 @@ fn failed(error: ProposeError) -> ServiceError {
     }
 }
 
-fn unexpected(outcome: &Outcome) -> ServiceError {
+pub(crate) fn unexpected(outcome: &Outcome) -> ServiceError {
     ServiceError::OutcomeUnknown(format!("an outcome that does not fit the request: {outcome:?}"))
 }
 
-fn unreadable(error: waypost_store::StoreError) -> ServiceError {
+pub(crate) fn unreadable(error: waypost_store::StoreError) -> ServiceError {
     tracing::error!(%error, "a link cannot be read");
     ServiceError::Unavailable("the link cannot be read; run `waypost check`".to_owned())
 }
@@ -121,7 +120,7 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
     Err(ServiceError::Unavailable("no free code was found".to_owned()))
 }
 
-async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Changed, ServiceError> {
+pub(crate) async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Changed, ServiceError> {
     match group.propose(command).await.map_err(failed)?.outcome {
         Outcome::Edited(link) => Ok(Changed::Edited(link)),
         Outcome::Deleted => Ok(Changed::Deleted),
@@ -180,13 +179,20 @@ impl Handler<Ask<CreateLink>> for LinkShard {
     }
 }
 
+/// Whether this node's replica may answer.
+pub(crate) fn held_here(seed: &Seed) -> Result<(), ServiceError> {
+    let group = &seed.group;
+    if (seed.holds)(seed.shard) {
+        return Ok(());
+    }
+    Err(ServiceError::NotHere { leader: group.leader().filter(|leader| *leader != group.node()) })
+}
+
 /// Reads a link from this node's replica. That there is none, only a leader that is sure of itself may say: a follower may
 /// not have heard of the link yet.
 async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
     let group = &seed.group;
-    if !(seed.holds)(seed.shard) {
-        return Err(ServiceError::NotHere { leader: group.leader().filter(|leader| *leader != group.node()) });
-    }
+    held_here(seed)?;
     let read = || {
         let found = group.read(|machine| machine.get(&request.key)).map_err(unreadable)?;
         Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits }))
@@ -236,17 +242,6 @@ impl Handler<Ask<DeleteLink>> for LinkShard {
             writable?;
             change(group, Command::Delete { key: request.key, if_version: request.if_version }).await
         })
-    }
-}
-
-impl Handler<Ask<RecordClicks>> for LinkShard {
-    type Result = ResponseFuture<Answer<RecordClicks>>;
-
-    fn handle(&mut self, ask: Ask<RecordClicks>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
-        // Also while the node is read-only: redirects go on then, and counting them overwrites what is there.
-        let group = self.seed.group.clone();
-        held.later(async move { group.propose(Command::RecordClicks(request.batch)).await.map(|_| ()).map_err(failed) })
     }
 }
 

@@ -391,9 +391,9 @@ fn config() -> Arc<Config> {
         cluster_name: "waypost".to_owned(),
         // A follower waits for the leader's lease to end and then for its own time, so writes stop for at most about twice the
         // longest of these. Heartbeats do not wait for the disk, so a slow one costs no election.
-        heartbeat_interval: 200,
-        election_timeout_min: 700,
-        election_timeout_max: 1300,
+        heartbeat_interval: 150,
+        election_timeout_min: 500,
+        election_timeout_max: 900,
         // For a whole snapshot; each of its pieces has a limit of its own.
         install_snapshot_timeout: 600_000,
         // Checkpoints are due by bytes (`CheckpointDue`), not by a number of entries.

@@ -12,6 +12,7 @@ use openraft::Raft;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot};
 use waypost_protocol::UnixMs;
+use waypost_protocol::clicks::ClickDelta;
 use waypost_protocol::command::{Batch, Command, Outcome};
 use waypost_store::machine::Machine;
 
@@ -83,9 +84,15 @@ pub(crate) fn size_of(command: &Command) -> usize {
         Command::Edit { target, key, .. } => {
             64 + target.as_ref().map_or(0, |target| target.as_str().len()) + key.code.as_bytes().len()
         }
-        Command::RecordClicks(batch) => 48 + 24 * batch.deltas.len(),
+        Command::RecordClicks(batch) => {
+            let delta = |delta: &ClickDelta| 24 + 16 * delta.tallies.len() + 4 * delta.visitors.len();
+            64 + 20 * batch.spans.len()
+                + batch.deltas.iter().map(delta).sum::<usize>()
+                + batch.strings.iter().map(|text| text.len() + 2).sum::<usize>()
+                + 12 * batch.orphans.len()
+        }
         Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
-        Command::Delete { key, .. } => 24 + key.code.as_bytes().len(),
+        Command::Delete { key, .. } | Command::ResetStats { key } => 24 + key.code.as_bytes().len(),
         Command::Found(founding) => 128 + founding.name.len(),
         Command::PutNode(record) => 128 + record.name.len() + record.zone.len() + 16 * record.services.len(),
         Command::Place { voters, .. } => 16 + 10 * voters.len(),

@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clicks::ClickBatch;
 use crate::digest::{IdempotencyKey, KeyDigest};
-use crate::{KeyHash, Link, LinkKey, LinkVersion, NodeId, Target, UnixMs};
+use crate::{Link, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 
 /// One log entry: the commands that were proposed together, in order, with the proposer's time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,11 @@ pub enum Command {
     },
     /// Adds visits. A batch that was applied before counts nothing.
     RecordClicks(ClickBatch),
+    /// Forgets the statistics of a link.
+    ResetStats {
+        /// Which link.
+        key: LinkKey,
+    },
 }
 
 impl Command {
@@ -104,7 +110,8 @@ impl Command {
             | Self::Edit { .. }
             | Self::Delete { .. }
             | Self::RemoveExpired { .. }
-            | Self::RecordClicks(_) => false,
+            | Self::RecordClicks(_)
+            | Self::ResetStats { .. } => false,
         }
     }
 }
@@ -169,32 +176,6 @@ pub struct NewLink {
     pub idempotency: Option<(IdempotencyKey, u64)>,
 }
 
-/// Visits counted on one node since its last batch for this shard.
-///
-/// (node, incarnation, sequence) names the batch. The shard remembers the last one of each node and incarnation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClickBatch {
-    /// Who counted.
-    pub node: NodeId,
-    /// Which life of that node's journal.
-    pub incarnation: u64,
-    /// Grows by one with each batch to this shard.
-    pub sequence: u64,
-    /// Per link: visits, and the time of the last.
-    pub deltas: Vec<ClickDelta>,
-}
-
-/// Visits of one link within a batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClickDelta {
-    /// Which link, by the hash of its key: a quarter of the key's bytes, and nothing to hash again when it is applied.
-    pub link: KeyHash,
-    /// How many.
-    pub visits: u64,
-    /// When the last was.
-    pub last: UnixMs,
-}
-
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -234,6 +215,9 @@ pub enum Outcome {
     },
     /// How many links went.
     Removed(u32),
+    /// The batch of clicks does not begin where the last one of these journals ended; it counts nothing. Up to where each was
+    /// counted.
+    ClicksOutOfStep(Vec<(u64, u64)>),
     /// Groups need the node, and one that comes in its place cannot replace what it holds.
     NodeNeeded {
         /// How many groups.

@@ -3,6 +3,7 @@
 //! This crate does no I/O, reads no clock and knows no actor framework. Everything that two floors have to agree on
 //! (what a link is, how a code is spelled, which shard owns it, what may be asked of whom) is said here, once.
 
+pub mod clicks;
 pub mod code;
 pub mod command;
 pub mod digest;
@@ -13,6 +14,7 @@ pub mod message;
 pub mod messages;
 pub mod peer;
 pub mod permutation;
+pub mod sketch;
 pub mod target;
 pub mod time;
 

@@ -76,8 +76,10 @@ impl Link {
 /// What is known of a link's visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Visits {
-    /// Redirects that were sent.
+    /// Redirects that were sent to people.
     pub total: u64,
-    /// When the last of them was; 0 = never.
+    /// Redirects that were sent to bots.
+    pub bots: u64,
+    /// When the last of a person was; 0 = never.
     pub last: UnixMs,
 }

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use waypost_protocol::command::{Batch, ClickBatch, ClickDelta, Command, NewLink, Outcome};
+use waypost_protocol::clicks::{ClickBatch, ClickDelta, Dimension, JournalSpan, Tally};
+use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
+use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
 use waypost_store::{Db, DbOptions, StoreError};
@@ -69,7 +71,9 @@ struct Known {
 struct Model {
     links: BTreeMap<u8, Known>,
     idempotency: BTreeMap<u8, (u8, u8, u64)>,
-    sequence: u64,
+    /// Up to where the journal was counted, and before the last batch.
+    counted: u64,
+    counted_before: u64,
 }
 
 const START: u64 = 1_000_000;
@@ -78,6 +82,16 @@ const START: u64 = 1_000_000;
 type Expected = (&'static str, Option<u8>);
 
 impl Model {
+    /// The next part of the journal, the last one again, or one that does not fit.
+    fn span(&self, number: u64) -> JournalSpan {
+        let (from, upto) = match number % 4 {
+            0 => (self.counted_before, self.counted),
+            1 => (self.counted + number, self.counted + number + 1),
+            _ => (self.counted, self.counted + number),
+        };
+        JournalSpan { journal: 9, from, upto }
+    }
+
     fn create(&mut self, step: &Step, index: u64) -> Expected {
         let Step::Create { key, target, generated, find, until, idempotency } = step else { unreachable!() };
         if let Some((name, print)) = idempotency
@@ -136,11 +150,17 @@ impl Model {
                 }
             },
             Step::Clicks { sequence, key, visits } => {
-                if *sequence > self.sequence {
-                    self.sequence = *sequence;
-                    if let Some(link) = self.links.get_mut(key) {
-                        link.visits += visits;
-                    }
+                let span = self.span(*sequence);
+                if span.upto == self.counted {
+                    return ("done", None);
+                }
+                if span.from != self.counted {
+                    return ("out of step", None);
+                }
+                self.counted_before = span.from;
+                self.counted = span.upto;
+                if let Some(link) = self.links.get_mut(key) {
+                    link.visits += visits;
                 }
                 ("done", None)
             }
@@ -180,9 +200,19 @@ fn command(step: &Step, model: &Model) -> Option<Command> {
         Step::Delete { key: k, version } => Command::Delete { key: key(k), if_version: guard(&k, version) },
         Step::Clicks { sequence, key: k, visits } => Command::RecordClicks(ClickBatch {
             node: NodeId(1),
-            incarnation: 1,
-            sequence,
-            deltas: vec![ClickDelta { link: key(k).hash(), visits, last: UnixMs(sequence) }],
+            spans: vec![model.span(sequence)],
+            strings: vec!["Chrome".to_owned(), format!("host{}.example", sequence % 3)],
+            deltas: vec![ClickDelta {
+                link: key(k).hash(),
+                hour: (sequence % 30) as u32,
+                last: UnixMs(sequence),
+                tallies: vec![
+                    Tally { bot: false, values: [0, 0, 2, 1, 0, 0, 0], count: visits as u32 },
+                    Tally { bot: true, values: [0, 0, 0, 1, 0, 0, 0], count: 7 },
+                ],
+                visitors: vec![Register::of(sequence << 50 | 1)],
+            }],
+            orphans: Vec::new(),
         }),
         Step::Expire { keys, before } => Command::RemoveExpired {
             keys: keys.into_iter().map(key).collect(),
@@ -204,6 +234,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::VersionMismatch { .. } => "version",
         Outcome::Removed(_) => "removed",
         Outcome::Done => "done",
+        Outcome::ClicksOutOfStep(_) => "out of step",
         other => panic!("{other:?}"),
     }
 }
@@ -223,6 +254,22 @@ fn assert_equal(machine: &ShardMachine, model: &Model) {
             visits: visits.total,
         });
         assert_eq!(found.as_ref(), model.links.get(&number), "key {number}");
+        // The series, and each dimension that every visit has, add up to the total; what is deleted leaves nothing behind.
+        let stats = machine.stats(Some(&key(number)), 0..48).unwrap();
+        let visits = found.as_ref().map(|known| known.visits);
+        assert_eq!(stats.as_ref().map(|stats| stats.days.iter().map(|(_, counts, _)| counts.people).sum()), visits);
+        assert_eq!(stats.as_ref().map(|stats| stats.hours.iter().map(|(_, counts)| counts.people).sum()), visits);
+        for wanted in [Dimension::Browser, Dimension::Referrer] {
+            let of = |stats: &waypost_protocol::clicks::Stats| {
+                stats
+                    .values
+                    .iter()
+                    .filter(|(dimension, ..)| *dimension == wanted)
+                    .map(|(.., counts)| counts.people)
+                    .sum()
+            };
+            assert_eq!(stats.as_ref().map(of), visits, "{wanted:?}");
+        }
     }
     let expired = machine.expired(UnixMs(START + 30), 100).unwrap();
     let expected = model.links.values().filter(|link| link.until.is_some_and(|until| until <= START + 30)).count();
@@ -359,4 +406,108 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
     assert_eq!(set(2, false), Outcome::AdminKeyExists);
     assert_eq!(set(2, true), Outcome::Done);
     assert_eq!(machine.state().admin_key, Some(KeyDigest([2; 32])));
+}
+
+fn clicks(span: (u64, u64), strings: Vec<String>, deltas: Vec<ClickDelta>) -> Command {
+    let spans = vec![JournalSpan { journal: 1, from: span.0, upto: span.1 }];
+    Command::RecordClicks(ClickBatch { node: NodeId(1), spans, strings, deltas, orphans: Vec::new() })
+}
+
+fn visitor(number: u64) -> Register {
+    let hash = blake3::hash(&number.to_le_bytes());
+    Register::of(u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()))
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+fn at(day: u64, command: Command) -> Batch {
+    Batch { at: UnixMs(day * DAY_MS), commands: vec![command] }
+}
+
+#[test]
+fn hours_are_folded_into_days_after_a_while_and_add_up_to_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut machine = filled(db.tree("sm/1").unwrap(), 3);
+    let link = LinkKey::new(Code::parse_slug("code1").unwrap());
+    let day = 20_000;
+    for hour in 0..30 {
+        let tally = Tally { bot: false, values: [0, 0, 0, 1, 0, 0, 0], count: 2 };
+        let delta = ClickDelta {
+            link: link.hash(),
+            hour: day * 24 + hour,
+            last: UnixMs(1),
+            tallies: vec![tally],
+            visitors: vec![Register::of(u64::from(hour) << 50 | 1)],
+        };
+        let hour = u64::from(hour);
+        machine
+            .apply(100 + hour, &at(u64::from(day) + 1, clicks((hour, hour + 1), vec!["Safari".into()], vec![delta])))
+            .unwrap();
+        machine.checkpoint(b"x").unwrap();
+    }
+    let range = day * 24..(day + 2) * 24;
+    let before = machine.stats(Some(&link), range.clone()).unwrap().unwrap();
+    assert_eq!((before.hours.len(), before.days.len()), (30, 2));
+    assert_eq!(
+        before.days.iter().map(|(_, counts, uniques)| (counts.people, *uniques)).collect::<Vec<_>>(),
+        [(48, 24), (12, 6)]
+    );
+    assert_eq!(before.visitors.count(), 30);
+    // A hundred days later, with checkpoints now and then.
+    for index in 0..600u64 {
+        let later = clicks((30 + index, 31 + index), Vec::new(), Vec::new());
+        machine.apply(200 + index, &at(u64::from(day) + 100, later)).unwrap();
+        machine.checkpoint(b"x").unwrap();
+    }
+    let machine = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap().0;
+    let after = machine.stats(Some(&link), range).unwrap().unwrap();
+    assert!(after.hours.is_empty());
+    assert_eq!((after.days, after.values, after.visitors), (before.days, before.values, before.visitors));
+}
+
+#[test]
+fn a_link_with_endless_referrers_keeps_the_most_frequent_and_sums_up_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/1").unwrap();
+    let mut machine = filled(tree.clone(), 600);
+    let day = 20_000u32;
+    let mut position = 0;
+    for round in 0..20u64 {
+        for number in [0, 1, 299, 599] {
+            let link = LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap());
+            let strings: Vec<String> = (0..200)
+                .map(|i| {
+                    if i < 5 { format!("often{i}.example") } else { format!("{}.{round}.{i}.example", "x".repeat(60)) }
+                })
+                .collect();
+            let tallies = (0..200u16)
+                .map(|i| Tally { bot: false, values: [0, 0, i + 1, 0, 0, 0, 0], count: if i < 5 { 100 } else { 1 } })
+                .collect();
+            let visitors = (0..500u64).map(|i| visitor(round * 500 + i)).collect();
+            let delta = ClickDelta { link: link.hash(), hour: day * 24 + 5, last: UnixMs(1), tallies, visitors };
+            machine
+                .apply(1000 + position, &at(day.into(), clicks((position, position + 1), strings, vec![delta])))
+                .unwrap();
+            position += 1;
+        }
+        machine.checkpoint(b"x").unwrap();
+    }
+    let total = 20 * (500 + 195);
+    let machine = ShardMachine::open(tree.clone()).unwrap().0;
+    for number in [0, 1, 299, 599] {
+        let link = LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap());
+        let stats = machine.stats(Some(&link), day * 24..(day + 1) * 24).unwrap().unwrap();
+        let of = |text: &str| stats.values.iter().find(|(_, value, _)| value == text).map(|(.., counts)| counts.people);
+        assert!(stats.values.len() <= 51, "{}", stats.values.len());
+        assert_eq!(of("often3.example"), Some(2000));
+        assert_eq!(stats.values.iter().map(|(.., counts)| counts.people).sum::<u64>(), total);
+        let uniques = stats.visitors.count();
+        assert!((9_700..10_300).contains(&uniques), "{uniques} of 10000");
+    }
+    let all = machine.stats(None, day * 24..(day + 1) * 24).unwrap().unwrap();
+    assert_eq!(all.days[0].1.people, 4 * total);
+    assert_eq!(all.top.len(), 4);
+    assert_eq!(verify_tree(&tree).unwrap().1, Vec::<String>::new());
 }

@@ -47,6 +47,7 @@ impl Answer {
 pub struct Client {
     http: reqwest::Client,
     address: SocketAddr,
+    key: Option<String>,
 }
 
 impl Client {
@@ -58,12 +59,23 @@ impl Client {
             .timeout(Duration::from_secs(30))
             .build()
             .expect("invariant: the client has no options that can fail");
-        Self { http, address }
+        Self { http, address, key: None }
+    }
+
+    /// The same, with an API key in each request.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
     }
 
     /// Begins a request.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("http://{}{path}", self.address))
+        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        match &self.key {
+            None => request,
+            Some(key) => request.header("x-api-key", key),
+        }
     }
 
     /// Sends a request.

@@ -134,6 +134,33 @@ ssize_t write(int fd, const void *bytes, size_t length) {
     return written;
 }
 
+// What of a mapped file has reached the disk is kept in FAULT_DIR/mapped-NAME; `cut_power` puts it in the file's place.
+int msync(void *address, size_t length, int flags) {
+    int result = syscall(SYS_msync, address, length, flags);
+    const char *data = getenv("FAULT_DATA");
+    FILE *maps = result == 0 && data != NULL && is_on("power") ? fopen("/proc/self/maps", "re") : NULL;
+    if (maps == NULL) return result;
+    char line[PATH_MAX + 128];
+    while (fgets(line, sizeof line, maps) != NULL) {
+        unsigned long from, to, offset;
+        int at = 0;
+        if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %n", &from, &to, &offset, &at) < 3 || at == 0) continue;
+        line[strcspn(line, "\n")] = 0;
+        char *path = line + at, kept[PATH_MAX], name[NAME_MAX + 16];
+        uintptr_t start = (uintptr_t)address;
+        if (start < from || start >= to || strncmp(path, data, strlen(data)) != 0) continue;
+        snprintf(name, sizeof name, "mapped-%s", strrchr(path, '/') + 1);
+        if (!in_dir(kept, name)) break;
+        size_t within = to - start < length ? to - start : length;
+        int fd = syscall(SYS_openat, AT_FDCWD, kept, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || syscall(SYS_pwrite64, fd, address, within, start - from + offset) < 0) abort();
+        syscall(SYS_close, fd);
+        break;
+    }
+    fclose(maps);
+    return result;
+}
+
 static int sync_with(long call, int fd) {
     if (is_on("sync-fails")) {
         errno = EIO;

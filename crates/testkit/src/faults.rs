@@ -102,12 +102,31 @@ impl Faults {
         self.set("power", true)
     }
 
-    /// After the process was killed: takes back what it had written and not synced, or, as disks do, a part of that, each
+    /// Leaves of the files that were mapped only what was synced.
+    fn cut_mapped(&self, data: &Path) -> Result<()> {
+        let Ok(entries) = std::fs::read_dir(data.join("journal")) else { return Ok(()) };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+            let length = std::fs::metadata(&path)?.len();
+            let kept = self.dir.join(format!("mapped-{name}"));
+            if kept.exists() {
+                std::fs::copy(&kept, &path)?;
+            } else {
+                File::create(&path)?;
+            }
+            File::options().write(true).open(&path)?.set_len(length)?;
+        }
+        Ok(())
+    }
+
+    /// After the process, whose data is in `data`, was killed: takes back what it had written and not synced, or, as disks do, a part of that, each
     /// write being kept with the chance `kept`. Answers how many writes were taken back.
     ///
     /// # Errors
     /// When the files cannot be written.
-    pub fn cut_power(&self, kept: f64) -> Result<usize> {
+    pub fn cut_power(&self, data: &Path, kept: f64) -> Result<usize> {
+        self.cut_mapped(data)?;
         let undo = self.dir.join("undo");
         if !undo.exists() {
             return Ok(0);

@@ -5,6 +5,7 @@ mod cluster;
 mod faults;
 mod history;
 mod node;
+mod places;
 mod proxy;
 
 pub use client::{Answer, Client};
@@ -12,4 +13,5 @@ pub use cluster::{Cluster, leaders};
 pub use faults::Faults;
 pub use history::{Load, Tally};
 pub use node::{Node, NodeBuilder};
+pub use places::write_places;
 pub use proxy::{Proxies, Rule};

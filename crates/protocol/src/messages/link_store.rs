@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::ClickBatch;
+use crate::clicks::{ClickBatch, Orphan, Stats};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{Class, Kind, Request, Retry, Service, Want};
@@ -129,6 +129,44 @@ pub struct RecordClicks {
     pub batch: ClickBatch,
 }
 
+/// What became of [`RecordClicks`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recorded {
+    /// It is counted, now or before.
+    Counted,
+    /// It does not begin where the last one ended; nothing was counted. Up to where each of its journals was.
+    OutOfStep(Vec<(u64, u64)>),
+}
+
+/// Reads the statistics of a link, or of all links of a shard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetStats {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link; `None` = all of the shard.
+    pub key: Option<LinkKey>,
+    /// The first hour since 1970 UTC that counts.
+    pub from: u32,
+    /// The hour after the last one that counts.
+    pub to: u32,
+}
+
+/// Reads the visits to what is no link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetOrphans {
+    /// Which shard.
+    pub shard: ShardId,
+}
+
+/// Forgets the statistics of a link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResetStats {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link.
+    pub key: LinkKey,
+}
+
 /// One bounded round of upkeep on a shard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Upkeep {
@@ -186,5 +224,8 @@ request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, |get| matc
 });
 request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| Want::Leader);
 request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| Want::Leader);
-request!(RecordClicks, (), 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);
+request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);
+request!(GetStats, Option<Stats>, 0x0207, "get_stats", Read, Always, |_| Want::Replica);
+request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", Read, Always, |_| Want::Replica);
+request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| Want::Leader);
 request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| Want::Own);

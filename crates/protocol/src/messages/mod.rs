@@ -10,7 +10,8 @@ pub use click_counter::{ClickCounter, Flush, Flushed};
 pub use janitor::{Janitor, Sweep, Swept};
 pub use key_allocator::{KeyAllocator, NextKeys};
 pub use link_store::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView, RecordClicks, Upkeep, UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, GetOrphans, GetStats, LinkStore, LinkView,
+    RecordClicks, Recorded, ResetStats, Upkeep, UpkeepDone,
 };
 pub use redirector::{Redirector, Resolution, Resolve};
 
@@ -24,6 +25,9 @@ pub const KINDS: &[(Kind, &str)] = &[
     (EditLink::KIND, EditLink::NAME),
     (DeleteLink::KIND, DeleteLink::NAME),
     (RecordClicks::KIND, RecordClicks::NAME),
+    (GetStats::KIND, GetStats::NAME),
+    (GetOrphans::KIND, GetOrphans::NAME),
+    (ResetStats::KIND, ResetStats::NAME),
     (Upkeep::KIND, Upkeep::NAME),
     (Resolve::KIND, Resolve::NAME),
     (Flush::KIND, Flush::NAME),

@@ -5,26 +5,30 @@
 //! | `m` | position in the log, and the small parts of the state |
 //! | `b` + number | a block of links (`block.rs`) |
 //! | `v` + page | the visits of 256 slots |
+//! | `t`, `h` | statistics of visits (`stats_page.rs`) |
+//! | `o` | visits to what is no link (`stats.rs`) |
 //! | `i` + number | idempotency keys, in the order in which they came (`idempotency.rs`) |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use waypost_protocol::clicks::HOUR_MS;
 use waypost_protocol::link::Visits;
 use waypost_protocol::{Link, UnixMs};
 
 use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
 use super::idempotency::Idempotency;
 use super::index::Index;
-use super::shard::{ShardMachine, ShardMeta, url_hash};
+use super::shard::{ShardMachine, ShardMeta, SlotVisits, url_hash};
+use super::stats::{HOURS_KEPT_DAYS, Orphans};
 use super::{META_KEY, decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
 const BLOCK_PREFIX: u8 = b'b';
 const VISITS_PREFIX: u8 = b'v';
 
-/// How many slots share a record of visits: 256 of at most 20 bytes stay near the size of a block.
+/// How many slots share a record of visits: 256 of at most 35 bytes stay near the size of a block.
 const VISITS_PER_PAGE: u32 = 256;
 
 /// About what a page of visits takes when it is written.
@@ -64,15 +68,35 @@ impl ShardMachine {
         for page in std::mem::take(&mut self.dirty_visits) {
             let start = (page * VISITS_PER_PAGE) as usize;
             let end = (start + VISITS_PER_PAGE as usize).min(self.visits.len());
-            let visits: Vec<(u64, UnixMs)> =
-                self.visits[start.min(end)..end].iter().map(|visits| (visits.total, visits.last)).collect();
+            let visits: Vec<(u64, u64, UnixMs, u32)> = self.visits[start.min(end)..end]
+                .iter()
+                .map(|slot| (slot.visits.total, slot.visits.bots, slot.visits.last, slot.epoch))
+                .collect();
             let key = numbered(VISITS_PREFIX, page);
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
+        self.write_stats(&mut batch)?;
         self.idempotency.checkpoint(&self.tree, &mut batch);
         let record = MetaRecord { position: position.to_vec(), next_block: self.next_block, meta: self.meta.clone() };
         batch.insert(META_KEY, seal_record(&self.tree, META_KEY, &encode(&record)));
         self.tree.apply(batch)
+    }
+
+    fn write_stats(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let visits = &self.visits;
+        let epochs = |slot: u32| visits.get(slot as usize).map(|slot| slot.epoch);
+        self.recents.write(&self.tree, batch, epochs)?;
+        // Hours are kept for a while only. One day at a time; a node that was away for long folds several, checkpoint by
+        // checkpoint.
+        let today = (self.meta.applied_at.0 / HOUR_MS / 24) as u32;
+        let oldest = today.saturating_sub(HOURS_KEPT_DAYS);
+        if self.meta.folded < oldest {
+            self.meta.folded = self.meta.folded.max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
+            super::stats_page::fold(&self.tree, batch, self.meta.folded, &epochs)?;
+            self.meta.folded += 1;
+        }
+        self.orphans.write(&self.tree, batch, self.meta.applied_at);
+        Ok(())
     }
 
     /// Takes dead links out of their blocks; answers the links of blocks that became too small to keep.
@@ -139,8 +163,9 @@ impl ShardMachine {
         let mut machine = Self::new(tree.clone(), record.meta);
         machine.next_block = record.next_block;
         machine.index = read_blocks(&tree, &mut machine.expiry)?;
-        machine.visits = vec![Visits::default(); machine.index.slots()];
+        machine.visits = vec![SlotVisits::default(); machine.index.slots()];
         read_visits(&tree, &mut machine.visits)?;
+        machine.orphans = Orphans::open(&tree)?;
         machine.idempotency = Idempotency::open(&tree)?;
         machine.idempotency.forget(machine.meta.applied_at);
         Ok((machine, Some(record.position)))
@@ -171,14 +196,18 @@ fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Inde
     Ok(index)
 }
 
-fn read_visits(tree: &Tree, visits: &mut [Visits]) -> Result<(), StoreError> {
+fn read_visits(tree: &Tree, visits: &mut Vec<SlotVisits>) -> Result<(), StoreError> {
     for entry in tree.scan_prefix(&[VISITS_PREFIX]) {
         let (key, value) = entry?;
-        let page: Vec<(u64, UnixMs)> = decode("visits", open_record(tree, &key, &value)?)?;
+        let page: Vec<(u64, u64, UnixMs, u32)> = decode("visits", open_record(tree, &key, &value)?)?;
         let start = number_of(&key) as usize * VISITS_PER_PAGE as usize;
-        for (offset, (total, last)) in page.into_iter().enumerate() {
+        for (offset, (total, bots, last, epoch)) in page.into_iter().enumerate() {
+            // Also of slots that are free at the end of the index: who takes them next must not find another's statistics.
+            if epoch > 0 && visits.len() <= start + offset {
+                visits.resize(start + offset + 1, SlotVisits::default());
+            }
             if let Some(place) = visits.get_mut(start + offset) {
-                *place = Visits { total, last };
+                *place = SlotVisits { visits: Visits { total, bots, last }, epoch };
             }
         }
     }

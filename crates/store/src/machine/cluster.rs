@@ -121,7 +121,8 @@ impl ClusterMachine {
             | Command::Edit { .. }
             | Command::Delete { .. }
             | Command::RemoveExpired { .. }
-            | Command::RecordClicks(_) => {
+            | Command::RecordClicks(_)
+            | Command::ResetStats { .. } => {
                 return Err(StoreError::Corrupt {
                     what: format!("log of {}", self.tree.name()),
                     detail: "a command of a shard stands in the log of group 0".to_owned(),

@@ -17,6 +17,8 @@ mod idempotency;
 mod index;
 pub mod shard;
 pub mod snapshot;
+mod stats;
+mod stats_page;
 
 use waypost_protocol::command::{Batch, Outcome};
 
@@ -24,6 +26,7 @@ use crate::{StoreError, Tree};
 
 pub use cluster::{ClusterMachine, ClusterState};
 pub use shard::ShardMachine;
+pub use stats::HOURS_KEPT_DAYS;
 
 /// The format of every record that the machines store.
 const FORMAT: u8 = 1;

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use waypost_protocol::command::{Batch, ClickBatch, Command, NewLink, Outcome};
+use waypost_protocol::clicks::{ClickBatch, Counts, HOUR_MS, Orphan, Stats};
+use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
 use waypost_protocol::digest::UrlDigest;
 use waypost_protocol::link::{LinkVersion, Visits};
-use waypost_protocol::{Domain, Link, LinkKey, NodeId, Target, UnixMs};
+use waypost_protocol::{Domain, Link, LinkKey, Target, UnixMs};
 
 use super::idempotency::{Idempotency, Remembered};
 use super::index::{FRESH, Index};
+use super::stats::{self, Orphans, Recents};
 use super::{Machine, block, open_record};
 use crate::{StoreError, Tree};
 
@@ -33,7 +35,10 @@ pub struct ShardMachine {
     /// Per stored block, the slots that have left it since the last checkpoint.
     pub(super) dead: BTreeMap<u32, BTreeSet<u32>>,
     pub(super) next_block: u32,
-    pub(super) visits: Vec<Visits>,
+    pub(super) visits: Vec<SlotVisits>,
+    /// Statistics of visits since the last checkpoint.
+    pub(super) recents: Recents,
+    pub(super) orphans: Orphans,
     pub(super) dirty_visits: BTreeSet<u32>,
     pub(super) idempotency: Idempotency,
     pub(super) expiry: BTreeSet<(UnixMs, u32)>,
@@ -46,9 +51,25 @@ pub struct ShardMachine {
 pub(super) struct ShardMeta {
     /// The largest proposer's time seen. Never runs backwards.
     pub(super) applied_at: UnixMs,
-    /// The last click batch applied, per node: (incarnation, sequence).
-    pub(super) click_sources: BTreeMap<NodeId, (u64, u64)>,
+    /// How far the clicks of each journal were counted, and when that was last told.
+    pub(super) journals: BTreeMap<u64, (u64, UnixMs)>,
+    /// Days before this one since 1970 have no hours any more.
+    pub(super) folded: u32,
 }
+
+/// The visits of a slot.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SlotVisits {
+    pub(super) visits: Visits,
+    /// Grows when the link is removed or its statistics are reset: what was stored before belongs to another life.
+    pub(super) epoch: u32,
+}
+
+/// Journals whose positions are kept. Each start of a node makes one for each worker; those that were not heard of longest go first.
+const JOURNALS_MAX: usize = 512;
+
+/// Links with the most visits that are told.
+const TOP: usize = 50;
 
 impl ShardMachine {
     pub(super) fn new(tree: Tree, meta: ShardMeta) -> Self {
@@ -60,6 +81,8 @@ impl ShardMachine {
             dead: BTreeMap::new(),
             next_block: 0,
             visits: Vec::new(),
+            recents: Recents::default(),
+            orphans: Orphans::default(),
             dirty_visits: BTreeSet::new(),
             idempotency: Idempotency::default(),
             expiry: BTreeSet::new(),
@@ -83,7 +106,7 @@ impl ShardMachine {
     /// # Errors
     /// When its block cannot be read or is damaged.
     pub fn get(&self, key: &LinkKey) -> Result<Option<(Arc<Link>, Visits)>, StoreError> {
-        Ok(self.find(key)?.map(|(slot, link)| (link, self.visits[slot as usize])))
+        Ok(self.find(key)?.map(|(slot, link)| (link, self.visits[slot as usize].visits)))
     }
 
     /// Keys of links that had expired at `before`, at most `max`, the longest expired first.
@@ -134,11 +157,11 @@ impl ShardMachine {
             for item in block::Entries::new(open_record(&self.tree, &key, &value)?) {
                 let (slot, bytes) = item?;
                 if self.index.key_hash(slot).is_some() && self.index.block(slot) == number {
-                    links.push((Arc::new(block::link(bytes)?), self.visits[slot as usize]));
+                    links.push((Arc::new(block::link(bytes)?), self.visits[slot as usize].visits));
                 }
             }
         }
-        links.extend(self.fresh.iter().map(|(slot, link)| (link.clone(), self.visits[*slot as usize])));
+        links.extend(self.fresh.iter().map(|(slot, link)| (link.clone(), self.visits[*slot as usize].visits)));
         Ok(links)
     }
 
@@ -206,7 +229,7 @@ impl ShardMachine {
         let key_hash = link.key.hash().0;
         let slot = self.index.insert(key_hash, url_hash(&link));
         if self.visits.len() < self.index.slots() {
-            self.visits.resize(self.index.slots(), Visits::default());
+            self.visits.resize(self.index.slots(), SlotVisits::default());
         }
         if let Some((key, fingerprint)) = new.idempotency {
             self.idempotency.remember(key, Remembered { slot, key_hash, fingerprint, at });
@@ -264,20 +287,97 @@ impl ShardMachine {
         Ok(Outcome::Removed(removed))
     }
 
-    fn record_clicks(&mut self, clicks: &ClickBatch) -> Result<Outcome, StoreError> {
-        let name = (clicks.incarnation, clicks.sequence);
-        if self.meta.click_sources.get(&clicks.node).is_some_and(|last| name <= *last) {
-            return Ok(Outcome::Done);
+    fn record_clicks(&mut self, clicks: &ClickBatch) -> Outcome {
+        let reached = |journal: u64| self.meta.journals.get(&journal).map_or(0, |(position, _)| *position);
+        if clicks.spans.iter().all(|span| reached(span.journal) == span.upto) {
+            return Outcome::Done;
         }
-        self.meta.click_sources.insert(clicks.node, name);
+        if clicks.spans.iter().any(|span| reached(span.journal) != span.from) {
+            return Outcome::ClicksOutOfStep(
+                clicks.spans.iter().map(|span| (span.journal, reached(span.journal))).collect(),
+            );
+        }
+        let now = self.meta.applied_at;
+        for span in &clicks.spans {
+            self.meta.journals.insert(span.journal, (span.upto, now));
+        }
+        while self.meta.journals.len() > JOURNALS_MAX {
+            let oldest = self.meta.journals.iter().min_by_key(|(journal, (_, heard))| (*heard, **journal));
+            let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
+            self.meta.journals.remove(&oldest);
+        }
         for delta in &clicks.deltas {
+            // A day that is not near the leader's own cannot be right: a clock has jumped. It counts, under today.
+            let today = (now.0 / HOUR_MS) as u32;
+            let near = delta.hour.abs_diff(today) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= today + 24;
             let Some(slot) = self.index.by_key(delta.link.0).next() else { continue };
-            let visits = &mut self.visits[slot as usize];
-            visits.total = visits.total.saturating_add(delta.visits);
+            let counts = stats::counts(delta);
+            let visits = &mut self.visits[slot as usize].visits;
+            visits.total = visits.total.saturating_add(counts.people);
+            visits.bots = visits.bots.saturating_add(counts.bots);
             visits.last = visits.last.max(delta.last);
             self.dirty_visits.insert(super::checkpoint::visits_page(slot));
+            self.recents.add(slot, if near { delta.hour } else { today }, delta, &clicks.strings);
         }
-        Ok(Outcome::Done)
+        for orphan in &clicks.orphans {
+            self.orphans.add(orphan, &clicks.strings);
+        }
+        Outcome::Done
+    }
+
+    fn forget_visits(&mut self, slot: u32) {
+        let visits = &mut self.visits[slot as usize];
+        *visits = SlotVisits { visits: Visits::default(), epoch: visits.epoch.wrapping_add(1) };
+        self.recents.forget(slot);
+        self.dirty_visits.insert(super::checkpoint::visits_page(slot));
+    }
+
+    fn reset_stats(&mut self, key: &LinkKey) -> Result<Outcome, StoreError> {
+        let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
+        self.forget_visits(slot);
+        Ok(Outcome::Edited(Box::new((*link).clone())))
+    }
+
+    /// The statistics of a link, or of all links, from one hour since 1970 up to another; `None` if there is no such link.
+    ///
+    /// # Errors
+    /// When a record cannot be read or is damaged.
+    pub fn stats(&self, key: Option<&LinkKey>, hours: std::ops::Range<u32>) -> Result<Option<Stats>, StoreError> {
+        let Some(key) = key else {
+            let mut all = stats::read(&self.tree, &self.recents, stats::ALL, 0, hours)?;
+            all.top = self.top()?;
+            for slot in &self.visits {
+                all.total.merge(Counts { people: slot.visits.total, bots: slot.visits.bots });
+            }
+            return Ok(Some(all));
+        };
+        let Some((slot, _)) = self.find(key)? else { return Ok(None) };
+        let SlotVisits { visits, epoch } = self.visits[slot as usize];
+        let mut found = stats::read(&self.tree, &self.recents, slot, epoch, hours)?;
+        found.total = Counts { people: visits.total, bots: visits.bots };
+        Ok(Some(found))
+    }
+
+    /// The links with the most visits of people.
+    fn top(&self) -> Result<Vec<(LinkKey, Counts)>, StoreError> {
+        let mut slots: Vec<u32> =
+            (0..self.visits.len() as u32).filter(|slot| self.visits[*slot as usize].visits.total > 0).collect();
+        let rank = |slot: &u32| std::cmp::Reverse(self.visits[*slot as usize].visits.total);
+        if slots.len() > TOP {
+            slots.select_nth_unstable_by_key(TOP, rank);
+            slots.truncate(TOP);
+        }
+        slots.sort_unstable_by_key(rank);
+        let of = |slot: u32| {
+            let Visits { total, bots, .. } = self.visits[slot as usize].visits;
+            Ok((self.load(slot)?.key.clone(), Counts { people: total, bots }))
+        };
+        slots.into_iter().filter(|slot| self.index.key_hash(*slot).is_some()).map(of).collect()
+    }
+
+    /// Visits to what is no link.
+    pub fn orphans(&self) -> Vec<Orphan> {
+        self.orphans.list()
     }
 
     fn put_fresh(&mut self, slot: u32, link: Link) {
@@ -295,8 +395,7 @@ impl ShardMachine {
             self.expiry.remove(&(until, slot));
         }
         self.index.remove(slot);
-        self.visits[slot as usize] = Visits::default();
-        self.dirty_visits.insert(super::checkpoint::visits_page(slot));
+        self.forget_visits(slot);
         self.changed(&link.key);
     }
 
@@ -355,7 +454,8 @@ impl Machine for ShardMachine {
                 }),
                 Command::Delete { key, if_version } => self.delete(key, *if_version),
                 Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
-                Command::RecordClicks(clicks) => self.record_clicks(clicks),
+                Command::RecordClicks(clicks) => Ok(self.record_clicks(clicks)),
+                Command::ResetStats { key } => self.reset_stats(key),
                 Command::Found(_)
                 | Command::LeaseKeys { .. }
                 | Command::SetAdminKey { .. }
@@ -374,6 +474,7 @@ impl Machine for ShardMachine {
         self.fresh_bytes
             + self.dead.len() as u64 * block::BLOCK_BYTES as u64
             + self.dirty_visits.len() as u64 * super::checkpoint::VISITS_PAGE_BYTES
+            + self.recents.pending_bytes()
             + self.idempotency.pending_bytes()
     }
 

@@ -1,0 +1,120 @@
+//! Where an address is: a database in MaxMind's format that the operator brings, read again when the file changes.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use maxminddb::Reader;
+use parking_lot::RwLock;
+use serde::Deserialize;
+
+/// The longest name of a city, in bytes.
+const CITY_BYTES_MAX: usize = 64;
+
+/// Where somebody is, as far as the database knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Location {
+    /// Two letters, or zeros.
+    pub country: [u8; 2],
+    /// Empty if it is not known.
+    pub city: Arc<str>,
+}
+
+type Database = Reader<Vec<u8>>;
+
+/// The database. Without a file, nothing is known of anybody.
+pub struct Geo {
+    path: Option<PathBuf>,
+    database: RwLock<Option<Arc<Database>>>,
+    read_at: RwLock<Option<SystemTime>>,
+    /// Grows when another database was read, so that what was looked up before is looked up again.
+    version: AtomicU64,
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("[clicks] geo_database: {}: {reason}", path.display())]
+pub struct GeoError {
+    path: PathBuf,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow)]
+    country: Option<Country<'a>>,
+    #[serde(borrow)]
+    city: Option<City<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Country<'a> {
+    iso_code: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct City<'a> {
+    #[serde(borrow)]
+    names: Option<Names<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Names<'a> {
+    en: Option<&'a str>,
+}
+
+impl Geo {
+    /// Reads the database, if there is to be one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no such database.
+    pub fn open(path: Option<PathBuf>) -> Result<Self, GeoError> {
+        let geo = Self { path, database: RwLock::default(), read_at: RwLock::default(), version: AtomicU64::new(0) };
+        geo.read()?;
+        Ok(geo)
+    }
+
+    fn read(&self) -> Result<(), GeoError> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let failed = |reason: String| GeoError { path: path.clone(), reason };
+        let changed = std::fs::metadata(path).and_then(|found| found.modified()).map_err(|e| failed(e.to_string()))?;
+        if *self.read_at.read() == Some(changed) {
+            return Ok(());
+        }
+        let database = Reader::open_readfile(path).map_err(|error| failed(error.to_string()))?;
+        *self.database.write() = Some(Arc::new(database));
+        *self.read_at.write() = Some(changed);
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Reads the database again if the file has changed. The old one stays if that fails.
+    pub fn refresh(&self) {
+        if let Err(error) = self.read() {
+            tracing::warn!(%error, "the database of places was not read again; the last one is used");
+        }
+    }
+
+    /// Tells whether what was found before may be out of date.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Where an address is.
+    pub fn locate(&self, address: IpAddr) -> Location {
+        let Some(database) = self.database.read().clone() else { return Location::default() };
+        let found =
+            database.lookup(address.to_canonical()).ok().and_then(|found| found.decode::<Record>().ok().flatten());
+        let Some(record) = found else { return Location::default() };
+        let country = record.country.and_then(|country| country.iso_code).map(str::as_bytes);
+        let country = match country {
+            Some([a, b]) if a.is_ascii_uppercase() && b.is_ascii_uppercase() => [*a, *b],
+            _ => [0; 2],
+        };
+        let city = record.city.and_then(|city| city.names).and_then(|names| names.en).unwrap_or_default();
+        let plain = city.len() <= CITY_BYTES_MAX && !city.contains(char::is_control);
+        Location { country, city: if plain { city.into() } else { "".into() } }
+    }
+}

@@ -1,0 +1,229 @@
+//! How many different visitors there were, without knowing which: HyperLogLog with 2^14 registers of six bits.
+//!
+//! After Flajolet et al. 2007, with the estimator of Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017),
+//! which needs no table and is as good for small numbers as for large. The standard error is 0.8 %. A sketch with few registers
+//! in use is a sorted list of them; two sketches of the same hash merge into that of both.
+
+use serde::{Deserialize, Serialize};
+
+/// Bits of a hash that choose the register.
+const INDEX_BITS: u32 = 14;
+
+/// The registers.
+pub const REGISTERS: usize = 1 << INDEX_BITS;
+
+/// The largest value of a register: the bits of a hash that are left, all zero, and one.
+const RANK_MAX: u8 = (64 - INDEX_BITS) as u8 + 1;
+
+/// With more registers in use than this, the packed form is shorter than the list of them.
+pub const SPARSE_MAX: usize = 3000;
+
+/// What one visitor does to a sketch: the register, and the least value that it has then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Register(pub u32);
+
+impl Register {
+    /// Of a visitor, named by a hash whose bits are all as good as random.
+    pub fn of(hash: u64) -> Self {
+        let index = (hash >> (64 - INDEX_BITS)) as u32;
+        let rank = ((hash << INDEX_BITS).leading_zeros() + 1).min(RANK_MAX.into());
+        Self(index << 6 | rank)
+    }
+
+    fn index(self) -> u32 {
+        self.0 >> 6
+    }
+
+    fn is_valid(self) -> bool {
+        (self.index() as usize) < REGISTERS && (1..=u32::from(RANK_MAX)).contains(&(self.0 & 63))
+    }
+}
+
+/// A set of visitors, about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sketch {
+    /// Sorted, one for each register in use.
+    registers: Vec<Register>,
+}
+
+impl Sketch {
+    /// Adds visitors. What is no register is passed over.
+    pub fn add(&mut self, visitors: impl IntoIterator<Item = Register>) {
+        let before = self.registers.len();
+        self.registers.extend(visitors.into_iter().filter(|register| register.is_valid()));
+        if self.registers.len() == before {
+            return;
+        }
+        // Of each register the largest stays: the last, after sorting.
+        self.registers.sort_unstable();
+        let mut kept: Vec<Register> = Vec::with_capacity(self.registers.len());
+        for register in self.registers.drain(..) {
+            match kept.last_mut() {
+                Some(last) if last.index() == register.index() => *last = register,
+                _ => kept.push(register),
+            }
+        }
+        self.registers = kept;
+    }
+
+    /// Adds all visitors of another sketch.
+    pub fn merge(&mut self, other: &Self) {
+        if self.registers.is_empty() {
+            self.registers.clone_from(&other.registers);
+        } else {
+            self.add(other.registers.iter().copied());
+        }
+    }
+
+    /// The registers in use, sorted.
+    pub fn registers(&self) -> &[Register] {
+        &self.registers
+    }
+
+    /// Whether nobody was added.
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty()
+    }
+
+    /// How many different visitors were added, about.
+    pub fn count(&self) -> u64 {
+        let m = REGISTERS as f64;
+        let q = usize::from(RANK_MAX) - 1;
+        let mut counts = [0u32; 64];
+        counts[0] = (REGISTERS - self.registers.len()) as u32;
+        for register in &self.registers {
+            counts[(register.0 & 63) as usize] += 1;
+        }
+        let mut z = m * tau(1.0 - f64::from(counts[q + 1]) / m);
+        for count in counts[1..=q].iter().rev() {
+            z = 0.5 * (z + f64::from(*count));
+        }
+        z += m * sigma(f64::from(counts[0]) / m);
+        (m * m / (2.0 * std::f64::consts::LN_2) / z).round() as u64
+    }
+
+    /// All registers, four of them in three bytes.
+    pub fn pack(&self) -> Vec<u8> {
+        let mut ranks = vec![0u8; REGISTERS];
+        for register in &self.registers {
+            ranks[register.index() as usize] = (register.0 & 63) as u8;
+        }
+        ranks
+            .chunks(4)
+            .flat_map(|four| {
+                let bits = four.iter().fold(0u32, |bits, rank| bits << 6 | u32::from(*rank));
+                [(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]
+            })
+            .collect()
+    }
+
+    /// Reads what [`Sketch::pack`] wrote; `None` if it is something else.
+    pub fn unpack(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != REGISTERS / 4 * 3 {
+            return None;
+        }
+        let mut registers = Vec::new();
+        for (i, three) in bytes.chunks(3).enumerate() {
+            let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+            for (j, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+                let rank = bits >> shift & 63;
+                if rank != 0 {
+                    registers.push(Register(((4 * i + j) as u32) << 6 | rank));
+                }
+            }
+        }
+        registers.iter().all(|register| register.is_valid()).then_some(Self { registers })
+    }
+}
+
+fn sigma(mut x: f64) -> f64 {
+    if x >= 1.0 {
+        return f64::INFINITY;
+    }
+    let (mut y, mut z) = (1.0, x);
+    loop {
+        x *= x;
+        let before = z;
+        z += x * y;
+        y += y;
+        if z == before {
+            return z;
+        }
+    }
+}
+
+fn tau(mut x: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return 0.0;
+    }
+    let (mut y, mut z) = (1.0, 1.0 - x);
+    loop {
+        x = x.sqrt();
+        let before = z;
+        y *= 0.5;
+        z -= (1.0 - x) * (1.0 - x) * y;
+        if z == before {
+            return z / 3.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn visitor(number: u64) -> Register {
+        let hash = blake3::hash(&number.to_le_bytes());
+        Register::of(u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()))
+    }
+
+    fn sketch(numbers: impl IntoIterator<Item = u64>) -> Sketch {
+        let mut sketch = Sketch::default();
+        sketch.add(numbers.into_iter().map(visitor));
+        sketch
+    }
+
+    #[test]
+    fn the_count_is_within_two_percent_up_to_a_million() {
+        assert_eq!(Sketch::default().count(), 0);
+        for count in [1u64, 2, 3, 10, 50, 100, 1000, 5000, 20_000, 50_000, 100_000, 400_000, 1_000_000] {
+            let found = sketch(0..count).count();
+            let off = found.abs_diff(count) as f64 / count as f64;
+            assert!(off <= 0.02, "{count} were counted as {found}");
+        }
+    }
+
+    #[test]
+    fn who_comes_again_is_not_counted_again() {
+        let once = sketch(0..5000);
+        assert_eq!(sketch((0..5000).chain(0..5000).chain(1000..2000)), once);
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_the_same_as_adding_all(one in prop::collection::vec(0u64..500, 0..200), two in prop::collection::vec(0u64..500, 0..200)) {
+            let mut merged = sketch(one.iter().copied());
+            merged.merge(&sketch(two.iter().copied()));
+            prop_assert_eq!(merged, sketch(one.into_iter().chain(two)));
+        }
+
+        #[test]
+        fn what_is_packed_is_unpacked(numbers in prop::collection::vec(any::<u64>(), 0..3000)) {
+            let sketch = sketch(numbers);
+            prop_assert_eq!(Sketch::unpack(&sketch.pack()), Some(sketch));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(registers in prop::collection::vec(any::<u32>().prop_map(Register), 0..50), bytes in prop::collection::vec(any::<u8>(), 12288)) {
+            let mut sketch = Sketch::default();
+            sketch.add(registers);
+            sketch.count();
+            if let Some(sketch) = Sketch::unpack(&bytes) {
+                sketch.count();
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `waypost stats`: who has visited a link, or all links, as a small chart and tables.
+
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::client::{Failed, Server, ServerArgs};
+use super::exit;
+use crate::say;
+
+/// The widest bar of the chart, in characters.
+const BAR: u64 = 40;
+
+/// Values of each dimension that are shown.
+const VALUES: usize = 5;
+
+#[derive(Debug, Args)]
+pub(super) struct StatsArgs {
+    /// The code, or the whole short URL; without it, all links
+    code: Option<String>,
+    /// The first day or time, such as 2026-11-01; 30 days ago without it
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// The last day or time
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// How long a bar of the chart is: hour, day or month
+    #[arg(long, default_value = "day")]
+    interval: String,
+    /// The time zone of the days, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    tz: String,
+    /// Whether bots count: exclude, include or only
+    #[arg(long, default_value = "exclude")]
+    bots: String,
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
+    let path = match &args.code {
+        None => "/api/v1/stats".to_owned(),
+        Some(code) => {
+            let code = code.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            if waypost_protocol::Code::from_path(code).is_none() {
+                return Err(Failed::new(exit::NOT_FOUND, format!("\"{code}\" cannot be a code")));
+            }
+            format!("/api/v1/links/{code}/stats")
+        }
+    };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("interval", &args.interval).append_pair("tz", &args.tz).append_pair("bots", &args.bots);
+    query.append_pair("by", "country,city,referrer,browser,os,device,language");
+    for (name, value) in [("from", &args.from), ("to", &args.to)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
+    let path = format!("{path}?{}", query.finish());
+    let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
+    if !answer.status.is_success() {
+        let code = if answer.status == StatusCode::NOT_FOUND { exit::NOT_FOUND } else { exit::FAILURE };
+        return Err(Failed::new(code, answer.problem()));
+    }
+    if args.json {
+        say!("{}", answer.body);
+    } else {
+        print(&answer.body);
+    }
+    Ok(exit::OK)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+fn print(report: &Value) {
+    let (from, to) = (text(&report["from"]), text(&report["to"]));
+    say!("{} from {from} to {to}", report["shortCode"].as_str().unwrap_or("all links"));
+    say!("");
+    say!("clicks            {}", report["clicks"]);
+    say!("unique visitors   {}", report["uniqueVisitors"]);
+    say!("clicks of bots    {}", report["botClicks"]);
+    say!("clicks ever       {}", report["totalClicks"]);
+    let empty = Vec::new();
+    let series = report["series"].as_array().unwrap_or(&empty);
+    let most = series.iter().filter_map(|point| point["clicks"].as_u64()).max().unwrap_or(0);
+    if most > 0 {
+        say!("");
+        let hours = report["interval"] == "hour";
+        for point in series {
+            let clicks = point["clicks"].as_u64().unwrap_or(0);
+            let time = text(&point["time"]);
+            let time = time.get(..if hours { 16 } else { 10 }).unwrap_or(time).replace('T', " ");
+            // One that is not empty can be seen.
+            let bar = "█".repeat((clicks * BAR).div_ceil(most) as usize);
+            say!("{time}  {clicks:>9}  {bar}");
+        }
+    }
+    for (dimension, values) in report["by"].as_object().into_iter().flatten() {
+        let values = values.as_array().unwrap_or(&empty);
+        if values.iter().all(|value| value["value"].is_null()) {
+            continue;
+        }
+        say!("");
+        say!("{dimension}");
+        for value in values.iter().take(VALUES) {
+            say!("  {:<40} {:>9}", value["value"].as_str().unwrap_or("(unknown)"), value["clicks"]);
+        }
+        if values.len() > VALUES {
+            say!("  {:<40} {:>9}", format!("and {} more", values.len() - VALUES), "");
+        }
+    }
+    let top = report["top"].as_array().unwrap_or(&empty);
+    if !top.is_empty() {
+        say!("");
+        say!("most visited");
+        for link in top.iter().take(10) {
+            say!("  {:<40} {:>9}", text(&link["shortCode"]), link["clicks"]);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Statistics: of a link, of all links, and of what is no link; as JSON, as CSV, and live.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use waypost_protocol::clicks::{Counts, Dimension, Orphan, Stats};
+use waypost_protocol::messages::{Changed, GetOrphans, GetStats, ResetStats};
+use waypost_protocol::{CallError, LinkKey, ShardId, UnixMs};
+
+use super::link_json::format_time;
+use super::links::key_of;
+use super::problem::Problem;
+use super::series::{Bots, Interval, Range, series};
+use super::state::{NodeState, WorkerState};
+
+/// Links of a list of the most visited.
+const TOP_MAX: usize = 50;
+
+/// Values of a dimension that are told.
+const VALUES_MAX: usize = 1000;
+
+/// Live streams that one node serves at once: each asks the shards every second.
+const LIVE_MAX: usize = 64;
+
+/// How often a live stream tells.
+const LIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a live stream lasts; a browser then connects anew by itself.
+const LIVE_TICKS_MAX: u32 = 3600;
+
+/// The question, as it is written in the URL.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    interval: Interval,
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    bots: Bots,
+    #[serde(default)]
+    tz: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_code: Option<String>,
+    from: String,
+    to: String,
+    interval: Interval,
+    tz: String,
+    bots: Bots,
+    /// In the time asked for.
+    clicks: u64,
+    bot_clicks: u64,
+    unique_visitors: u64,
+    /// Since the link was made, or its statistics were reset.
+    total_clicks: u64,
+    series: Vec<Point>,
+    by: BTreeMap<&'static str, Vec<ValueCount>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top: Option<Vec<TopLink>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Point {
+    time: String,
+    clicks: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_visitors: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ValueCount {
+    /// `null`: it is not known.
+    value: Option<String>,
+    clicks: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TopLink {
+    short_code: String,
+    clicks: u64,
+}
+
+fn dimensions(text: &str) -> Result<Vec<Dimension>, Problem> {
+    let names = || Dimension::ALL.map(Dimension::as_str).join(", ");
+    let of = |name: &str| {
+        Dimension::ALL
+            .into_iter()
+            .find(|dimension| dimension.as_str() == name)
+            .ok_or_else(|| Problem::invalid("by", format!("\"{name}\" is none of {}", names())))
+    };
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(of).collect()
+}
+
+/// What the shards know, added up.
+async fn ask(node: &NodeState, key: Option<&LinkKey>, hours: &std::ops::Range<u32>) -> Result<Stats, Problem> {
+    let of = |shard: ShardId| {
+        let message = GetStats { shard, key: key.cloned(), from: hours.start, to: hours.end };
+        node.links.call(message, node.timeout)
+    };
+    if let Some(key) = key {
+        return of(key.shard(node.shards)).await?.ok_or_else(Problem::unknown_link);
+    }
+    let mut all = Stats::default();
+    let mut hours: BTreeMap<u32, Counts> = BTreeMap::new();
+    let mut days: BTreeMap<u32, Counts> = BTreeMap::new();
+    let mut values: BTreeMap<(Dimension, String), Counts> = BTreeMap::new();
+    for stats in try_join_all((0..node.shards).map(ShardId).map(of)).await?.into_iter().flatten() {
+        stats.hours.iter().for_each(|(hour, counts)| hours.entry(*hour).or_default().merge(*counts));
+        stats.days.iter().for_each(|(day, counts, _)| days.entry(*day).or_default().merge(*counts));
+        all.visitors.merge(&stats.visitors);
+        all.total.merge(stats.total);
+        for (dimension, text, counts) in stats.values {
+            values.entry((dimension, text)).or_default().merge(counts);
+        }
+        all.top.extend(stats.top);
+    }
+    all.hours = hours.into_iter().collect();
+    all.days = days.into_iter().map(|(day, counts)| (day, counts, 0)).collect();
+    all.values = values.into_iter().map(|((dimension, text), counts)| (dimension, text, counts)).collect();
+    all.top.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.people));
+    all.top.truncate(TOP_MAX);
+    Ok(all)
+}
+
+async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Result<Report, Problem> {
+    let now = (worker.node.clock)();
+    let range = Range::parse(query.from.as_deref(), query.to.as_deref(), &query.tz, query.interval, now)?;
+    let wanted = dimensions(&query.by)?;
+    let stats = ask(&worker.node, key.as_ref(), &range.hours).await?;
+    let mut sum = Counts::default();
+    stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
+    let by = wanted.into_iter().map(|dimension| {
+        let of = stats.values.iter().filter(|(other, ..)| *other == dimension);
+        let mut values: Vec<ValueCount> = of
+            .map(|(_, text, counts)| ValueCount { value: Some(text.clone()), clicks: query.bots.of(*counts) })
+            .filter(|value| value.clicks > 0)
+            .collect();
+        // What the visits do not say adds up with what they say to all of them; unless a day is asked for in part.
+        let known: u64 = values.iter().map(|value| value.clicks).sum();
+        if let Some(unknown @ 1..) = query.bots.of(sum).checked_sub(known) {
+            values.push(ValueCount { value: None, clicks: unknown });
+        }
+        values.sort_by(|one, other| other.clicks.cmp(&one.clicks).then_with(|| one.value.cmp(&other.value)));
+        values.truncate(VALUES_MAX);
+        (dimension.as_str(), values)
+    });
+    let by = by.collect();
+    let whole_days = key.is_some() && query.interval == Interval::Day && range.is_utc();
+    let points = series(&stats, &range, query.bots)?.into_iter().map(|(time, day, clicks)| Point {
+        time,
+        clicks,
+        unique_visitors: whole_days
+            .then(|| stats.days.iter().find(|(other, ..)| Some(*other) == day).map_or(0, |(.., uniques)| *uniques)),
+    });
+    let series = points.collect();
+    Ok(Report {
+        from: range.start_text(),
+        to: range.end_text(),
+        interval: query.interval,
+        tz: range.zone_name(),
+        bots: query.bots,
+        clicks: query.bots.of(sum),
+        bot_clicks: sum.bots,
+        unique_visitors: stats.visitors.count(),
+        total_clicks: query.bots.of(stats.total),
+        series,
+        by,
+        top: key.is_none().then(|| {
+            let top =
+                |(key, counts): &(LinkKey, Counts)| TopLink { short_code: key.code.to_string(), clicks: counts.people };
+            stats.top.iter().map(top).collect()
+        }),
+        short_code: key.map(|key| key.code.to_string()),
+    })
+}
+
+fn wants_csv(request: &HttpRequest) -> bool {
+    let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accepts.contains("text/csv") && !accepts.contains("application/json")
+}
+
+/// A field of a table that a spreadsheet will not take for a formula.
+fn harmless(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '|', '%']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
+fn csv_of(rows: impl IntoIterator<Item = Vec<String>>) -> Result<HttpResponse, Problem> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        let row = row.iter().map(|field| harmless(field));
+        writer.write_record(row).map_err(|error| Problem::malformed(error.to_string()))?;
+    }
+    let text = writer.into_inner().map_err(|error| Problem::malformed(error.to_string()))?;
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/csv; charset=utf-8")).body(text))
+}
+
+fn answer(request: &HttpRequest, report: &Report) -> Result<HttpResponse, Problem> {
+    if !wants_csv(request) {
+        return Ok(HttpResponse::Ok().json(report));
+    }
+    let row = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>();
+    if report.by.is_empty() {
+        let points = report.series.iter().map(|point| vec![point.time.clone(), point.clicks.to_string()]);
+        return csv_of(std::iter::once(row(&["time", "clicks"])).chain(points));
+    }
+    let values = report.by.iter().flat_map(|(dimension, values)| {
+        let row = |value: &ValueCount| {
+            vec![(*dimension).to_owned(), value.value.clone().unwrap_or_default(), value.clicks.to_string()]
+        };
+        values.iter().map(row).collect::<Vec<_>>()
+    });
+    csv_of(std::iter::once(row(&["dimension", "value", "clicks"])).chain(values))
+}
+
+/// Of one link.
+pub(super) async fn of_link(
+    request: HttpRequest,
+    path: web::Path<String>,
+    query: web::Query<Query>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    worker.node.access.check(&request)?;
+    answer(&request, &report(&worker, Some(key_of(&path)?), query.into_inner()).await?)
+}
+
+/// Of all links.
+pub(super) async fn of_all(
+    request: HttpRequest,
+    query: web::Query<Query>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    worker.node.access.check(&request)?;
+    answer(&request, &report(&worker, None, query.into_inner()).await?)
+}
+
+/// Forgets the statistics of a link.
+pub(super) async fn reset(
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    node.access.check(&request)?;
+    node.writable().map_err(CallError::from)?;
+    let key = key_of(&path)?;
+    match node.links.call(ResetStats { shard: key.shard(node.shards), key }, node.timeout).await? {
+        Changed::Edited(_) => Ok(HttpResponse::NoContent().finish()),
+        _ => Err(Problem::unknown_link()),
+    }
+}
+
+/// Visits to what is no link.
+pub(super) async fn orphans(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    node.access.check(&request)?;
+    let of = |shard: ShardId| node.links.call(GetOrphans { shard }, node.timeout);
+    let mut all: BTreeMap<String, (u64, UnixMs)> = BTreeMap::new();
+    for Orphan { path, count, last } in try_join_all((0..node.shards).map(ShardId).map(of)).await?.into_iter().flatten()
+    {
+        let (sum, latest) = all.entry(path).or_default();
+        *sum += count;
+        *latest = last.max(*latest);
+    }
+    let mut all: Vec<_> = all.into_iter().collect();
+    all.sort_by(|one, other| other.1.0.cmp(&one.1.0).then_with(|| one.0.cmp(&other.0)));
+    if wants_csv(&request) {
+        let rows = all.into_iter().map(|(path, (visits, last))| vec![path, visits.to_string(), format_time(last)]);
+        return csv_of(std::iter::once(vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()]).chain(rows));
+    }
+    let list: Vec<_> = all
+        .into_iter()
+        .map(|(path, (visits, last))| json!({ "path": path, "visits": visits, "lastVisit": format_time(last) }))
+        .collect();
+    Ok(HttpResponse::Ok().json(json!({ "orphans": list })))
+}
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// One of the live streams; counts while it lives.
+struct Live {
+    worker: web::Data<WorkerState>,
+    key: Option<LinkKey>,
+    told: Option<Counts>,
+    ticks: u32,
+}
+
+impl Live {
+    fn begin(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<Self, Problem> {
+        let began = Self { worker, key, told: None, ticks: 0 };
+        if LIVE.fetch_add(1, Ordering::AcqRel) >= LIVE_MAX {
+            return Err(Problem::not_ready(format!("{LIVE_MAX} live streams are open already")));
+        }
+        Ok(began)
+    }
+
+    /// The next event: the totals when they have changed, else a comment that keeps the connection up.
+    async fn next(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
+        let node: Arc<NodeState> = self.worker.node.clone();
+        if self.ticks > 0 {
+            tokio::time::sleep(LIVE_EVERY).await;
+        }
+        self.ticks += 1;
+        if node.draining() || self.ticks > LIVE_TICKS_MAX {
+            return None;
+        }
+        let text = match ask(&node, self.key.as_ref(), &(0..0)).await {
+            Ok(stats) if self.told != Some(stats.total) => {
+                let before = self.told.replace(stats.total).unwrap_or(stats.total);
+                let event = json!({
+                    "totalClicks": stats.total.people,
+                    "botClicks": stats.total.bots,
+                    "newClicks": stats.total.people.saturating_sub(before.people),
+                    "at": format_time((node.clock)()),
+                });
+                format!("event: clicks\ndata: {event}\n\n")
+            }
+            Ok(_) => ":\n\n".to_owned(),
+            Err(problem) if problem.is_unknown_link() => return None,
+            Err(_) => ": the shard does not answer now\n\n".to_owned(),
+        };
+        Some((Ok(Bytes::from(text)), self))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn live(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<HttpResponse, Problem> {
+    // An unknown link is told so, and not by a stream without events.
+    ask(&worker.node, key.as_ref(), &(0..0)).await?;
+    let events = stream::unfold(Live::begin(worker, key)?, Live::next);
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(events))
+}
+
+/// The totals of a link as they grow, as server-sent events.
+pub(super) async fn live_of_link(
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    worker.node.access.check(&request)?;
+    let key = key_of(&path)?;
+    live(worker, Some(key)).await
+}
+
+/// The totals of all links as they grow.
+pub(super) async fn live_of_all(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
+    worker.node.access.check(&request)?;
+    live(worker, None).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_text() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "|x"] {
+            assert!(harmless(formula).starts_with('\''), "{formula}");
+        }
+        for text in ["example.com", "Berlin", "", "2026-11-21"] {
+            assert_eq!(harmless(text), text);
+        }
+    }
+}

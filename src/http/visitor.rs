@@ -1,0 +1,175 @@
+//! Who sent a request, as far as its headers say, and whether the visit is to be counted.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
+use ipnet::IpNet;
+use waypost_click_counter::Visitor;
+
+use crate::config::VisitorRules;
+
+/// How many proxies a request may have come through; what is written before them is not looked at.
+const PROXIES_MAX: usize = 16;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+const DNT: HeaderName = HeaderName::from_static("dnt");
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
+
+/// What is known of the visitor; `None` if the visit is not to be counted.
+pub(super) fn visitor<'a>(
+    rules: &VisitorRules,
+    headers: &'a HeaderMap,
+    peer: Option<SocketAddr>,
+    query: Option<&str>,
+) -> Option<Visitor<'a>> {
+    if !rules.no_track_parameter.is_empty()
+        && let Some(query) = query
+        && query.split('&').any(|pair| pair.split('=').next() == Some(&rules.no_track_parameter))
+    {
+        return None;
+    }
+    let peer = peer.map(|peer| peer.ip().to_canonical());
+    let address = match peer {
+        Some(peer) if is_in(&rules.trusted_proxies, peer) => Some(client(rules, headers).unwrap_or(peer)),
+        other => other,
+    };
+    if address.is_some_and(|address| is_in(&rules.excluded, address)) {
+        return None;
+    }
+    let text = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+    let prefetches = |value: &[u8]| value.windows(8).any(|part| part.eq_ignore_ascii_case(b"prefetch"));
+    let anonymous = rules.respect_do_not_track && (text(&DNT) == b"1" || text(&SEC_GPC) == b"1");
+    Some(Visitor {
+        address,
+        user_agent: text(&USER_AGENT),
+        referrer: text(&REFERER),
+        language: text(&ACCEPT_LANGUAGE),
+        prefetch: prefetches(text(&SEC_PURPOSE)) || prefetches(text(&PURPOSE)),
+        anonymous,
+    })
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// The address that the nearest trusted proxy saw: from the right, the first that is not itself trusted.
+fn client(rules: &VisitorRules, headers: &HeaderMap) -> Option<IpAddr> {
+    let all =
+        |name: &HeaderName| headers.get_all(name).filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    let mut hops = all(&FORWARDED_FOR);
+    let mut parse: fn(&str) -> Option<IpAddr> = address_in;
+    if hops.is_empty() {
+        hops = all(&FORWARDED);
+        parse = forwarded_for;
+    }
+    let mut last = None;
+    for hop in hops.rsplit(',').take(PROXIES_MAX) {
+        let address = parse(hop.trim())?;
+        last = Some(address);
+        if !is_in(&rules.trusted_proxies, address) {
+            break;
+        }
+    }
+    last
+}
+
+/// The `for` of one element of `Forwarded` (RFC 7239).
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let (_, value) = element
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
+    address_in(value.trim_matches('"'))
+}
+
+/// An address, with or without brackets and a port.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let plain = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
+    let address = plain.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules() -> VisitorRules {
+        VisitorRules {
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+            excluded: vec!["192.0.2.0/24".parse().unwrap()],
+            respect_do_not_track: true,
+            no_track_parameter: "no-track".to_owned(),
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn address(peer: &str, pairs: &[(&'static str, &str)]) -> Option<String> {
+        let headers = headers(pairs);
+        let visitor = visitor(&rules(), &headers, Some(format!("{peer}:1").parse().unwrap()), None)?;
+        visitor.address.map(|address| address.to_string())
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let client = "203.0.113.7";
+        for (peer, pairs, expected) in [
+            ("198.51.100.1", vec![("x-forwarded-for", client)], "198.51.100.1"),
+            ("127.0.0.1", vec![], "127.0.0.1"),
+            ("127.0.0.1", vec![("x-forwarded-for", client)], client),
+            // What the client itself wrote comes first, and is not believed.
+            ("127.0.0.1", vec![("x-forwarded-for", "1.2.3.4, 203.0.113.7, 10.1.1.1")], client),
+            ("127.0.0.1", vec![("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", client)], client),
+            ("127.0.0.1", vec![("x-forwarded-for", "nonsense")], "127.0.0.1"),
+            ("127.0.0.1", vec![("forwarded", "for=1.2.3.4, for=\"[2001:db8::9]:4711\";proto=https")], "2001:db8::9"),
+            ("127.0.0.1", vec![("forwarded", "proto=http;For=203.0.113.7")], client),
+            ("127.0.0.1", vec![("x-forwarded-for", "::ffff:203.0.113.7")], client),
+        ] {
+            assert_eq!(address(peer, &pairs).as_deref(), Some(expected), "{peer} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn visits_that_are_not_to_be_counted_are_not() {
+        assert_eq!(address("192.0.2.5", &[]), None);
+        assert_eq!(address("127.0.0.1", &[("x-forwarded-for", "192.0.2.9")]), None);
+        let none = HeaderMap::new();
+        for (query, counted) in
+            [("no-track", false), ("a=b&no-track=1", false), ("no-tracks", true), ("a=no-track", true), ("", true)]
+        {
+            assert_eq!(visitor(&rules(), &none, None, Some(query)).is_some(), counted, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_wish_not_to_be_tracked_and_a_prefetch_are_heard() {
+        let of = |pairs: &[(&'static str, &str)]| {
+            let headers = headers(pairs);
+            let visitor = visitor(&rules(), &headers, None, None).unwrap();
+            (visitor.anonymous, visitor.prefetch)
+        };
+        assert_eq!(of(&[("dnt", "1")]), (true, false));
+        assert_eq!(of(&[("sec-gpc", "1")]), (true, false));
+        assert_eq!(of(&[("dnt", "0"), ("sec-purpose", "prefetch;prerender")]), (false, true));
+        assert_eq!(of(&[("purpose", "Prefetch")]), (false, true));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(one in "[ -~]{0,80}", two in "[ -~]{0,80}") {
+            address("127.0.0.1", &[("x-forwarded-for", &one), ("forwarded", &two)]);
+            address("127.0.0.1", &[("forwarded", &two)]);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The click journals of a node: where they lie, and how they come to disk.
+
+use std::time::Duration;
+
+use waypost_click_counter::{Geo, JournalOptions, Journals};
+use waypost_protocol::command::Founding;
+use waypost_telemetry::Metrics;
+
+use super::NodeError;
+use crate::config::Config;
+
+/// Opens what earlier lives left, and makes room for the journals of this one.
+pub(super) fn open_journals(config: &Config, founding: &Founding, metrics: &Metrics) -> Result<Journals, NodeError> {
+    let geo = Geo::open(config.geo_database.clone())?;
+    let options = JournalOptions {
+        directory: config.node.data_dir.join("journal"),
+        slots: config.journal_records as u64,
+        // The same on all nodes, so that a visitor of two of them is one.
+        visitor_secret: blake3::derive_key("waypost 2026-11 visitors", &founding.permutation_key),
+        record: config.clicks_record,
+    };
+    Ok(Journals::open(options, geo.into(), metrics)?)
+}
+
+/// Brings the journals to disk again and again, in a thread of its own: a sync waits for the disk.
+pub(super) fn keep_synced(journals: Journals, every: Duration, on_failure: fn(&str)) -> std::io::Result<()> {
+    let run = move || {
+        loop {
+            std::thread::sleep(every);
+            if let Err(error) = journals.sync() {
+                on_failure(&format!("the click journals: {error}"));
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("journal-sync".to_owned()).spawn(run)?;
+    Ok(())
+}
