@@ -106,6 +106,8 @@ class Writers:
         while not self.done:
             turn += 1
             up = list(self.up)
+            # As a load balancer does: nothing is kept to a node that was taken out.
+            connections = {name: kept for name, kept in connections.items() if name in up}
             node = up[(turn + number) % len(up)]
             body = json.dumps({"longUrl": f"https://example.com/{number}/{turn}"})
             started = time.monotonic()
