@@ -174,9 +174,9 @@ pub(super) fn series(stats: &Stats, range: &Range, bots: Bots) -> Result<Vec<(St
             any = true;
             bucket_of(i64::from(*hour) * HOUR_MS as i64, bots.of(*counts));
         }
-        // Hours that were folded long ago: the day counts where it began in UTC.
+        // Hours that were folded long ago: the day counts where its noon in UTC is.
         if !any {
-            bucket_of(i64::from(*day) * 24 * HOUR_MS as i64, bots.of(*counts));
+            bucket_of((i64::from(*day) * 24 + 12) * HOUR_MS as i64, bots.of(*counts));
         }
     }
     let mut points = Vec::new();

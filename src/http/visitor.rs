@@ -57,14 +57,14 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 
 /// The address that the nearest trusted proxy saw: from the right, the first that is not itself trusted.
 fn client(rules: &VisitorRules, headers: &HeaderMap) -> Option<IpAddr> {
-    let all =
-        |name: &HeaderName| headers.get_all(name).filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
-    let mut hops = all(&FORWARDED_FOR);
-    let mut parse: fn(&str) -> Option<IpAddr> = address_in;
-    if hops.is_empty() {
-        hops = all(&FORWARDED);
-        parse = forwarded_for;
-    }
+    // What is no text is no address, and does not let something else be believed in its place.
+    let all = |name: &HeaderName| {
+        headers.get_all(name).map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",")
+    };
+    let (hops, parse): (String, fn(&str) -> Option<IpAddr>) = match headers.contains_key(FORWARDED_FOR) {
+        true => (all(&FORWARDED_FOR), address_in),
+        false => (all(&FORWARDED), forwarded_for),
+    };
     let mut last = None;
     for hop in hops.rsplit(',').take(PROXIES_MAX) {
         let address = parse(hop.trim())?;

@@ -116,8 +116,12 @@ async fn deleting_and_resetting_forget_everything() {
         );
         assert_eq!(report["by"]["browser"], json!([]));
     }
+    // The sum of all links goes on: visits of links that are no more are in it, and in no other figure.
     visit(&client, "two", &[("user-agent", FIREFOX)]).await;
-    assert_eq!(settled_sum(&client, 1).await, 1);
+    assert_eq!(settled_sum(&client, 12).await, 12);
+    assert_eq!(report(&client, "/api/v1/links/two/stats").await["clicks"], 1);
+    let all = report(&client, "/api/v1/stats?bots=include").await;
+    assert_eq!((&all["clicks"], &all["top"]), (&json!(12), &json!([{ "shortCode": "two", "clicks": 1 }])));
     assert_eq!(client.send(client.request(Method::DELETE, "/api/v1/links/none/stats")).await.unwrap().status, 404);
 }
 

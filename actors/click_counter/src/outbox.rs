@@ -6,9 +6,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
-use waypost_protocol::clicks::{ClickBatch, ClickDelta, Dimension, HOUR_MS, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::sketch::Register;
+use waypost_protocol::clicks::{
+    ClickBatch, ClickDelta, Dimension, HOUR_MS, JournalSpan, OrphanDelta, Tallies, Tally, Visitors,
+};
 use waypost_protocol::{KeyHash, NodeId, ShardId, UnixMs};
 
 use crate::agent;
@@ -16,6 +18,9 @@ use crate::visit::Visit;
 
 /// A batch is closed when about this long: well below what a command may be.
 const BATCH_BYTES: usize = 10 * 1024;
+
+/// What a part of a journal takes in a batch.
+const SPAN_BYTES: usize = 30;
 
 /// Batches that may wait for one shard. Beyond that the journals are not read on: they hold more than memory should.
 const BATCHES_MAX: usize = 128;
@@ -52,8 +57,8 @@ type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<AsItIs>>;
 #[derive(Default)]
 struct Gathered {
     last: UnixMs,
-    tallies: Vec<Tally>,
-    visitors: Vec<Register>,
+    tallies: Tallies,
+    visitors: Visitors,
 }
 
 /// A batch that is still being filled.
@@ -146,7 +151,7 @@ impl Open {
 }
 
 struct Batch {
-    batch: ClickBatch,
+    batch: Arc<ClickBatch>,
     visits: u64,
 }
 
@@ -207,7 +212,11 @@ impl Outbox {
         if position <= next {
             return;
         }
-        let (_, upto) = shard.open.spans.entry(journal).or_insert((next, next));
+        let open = &mut shard.open;
+        let (_, upto) = open.spans.entry(journal).or_insert_with(|| {
+            open.bytes += SPAN_BYTES;
+            (next, next)
+        });
         *upto = position;
         shard.open.add(visit, text);
         if shard.open.bytes >= BATCH_BYTES {
@@ -216,7 +225,7 @@ impl Outbox {
     }
 
     /// The batch to send to a shard now: the same as long as it was not answered.
-    pub fn next(&mut self, shard: ShardId) -> Option<ClickBatch> {
+    pub fn next(&mut self, shard: ShardId) -> Option<Arc<ClickBatch>> {
         let waiting = &mut self.shards[shard.index()];
         if waiting.closed.is_empty() {
             waiting.close(self.node);
@@ -228,7 +237,7 @@ impl Outbox {
     pub fn delivered(&mut self, shard: ShardId) -> u64 {
         let waiting = &mut self.shards[shard.index()];
         let Some(Batch { batch, visits }) = waiting.closed.pop_front() else { return 0 };
-        for span in batch.spans {
+        for span in &batch.spans {
             waiting.counted.insert(span.journal, span.upto);
         }
         visits
@@ -301,12 +310,14 @@ impl Shard {
         let orphans = open.orphans.into_iter().map(|(path, (count, last))| OrphanDelta { path, count, last });
         let batch =
             ClickBatch { node, spans, strings: open.strings, deltas: deltas.collect(), orphans: orphans.collect() };
-        self.closed.push_back(Batch { batch, visits: open.visits });
+        self.closed.push_back(Batch { batch: Arc::new(batch), visits: open.visits });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use waypost_protocol::sketch::Register;
+
     use super::*;
     use crate::agent::Agent;
 
@@ -385,7 +396,7 @@ mod tests {
         }
         let mut reached = 0;
         while let Some(batch) = outbox.next(SHARD) {
-            assert!(postcard::to_stdvec(&batch).unwrap().len() < 20 * 1024);
+            assert!(postcard::to_stdvec(&*batch).unwrap().len() < 20 * 1024);
             assert_eq!(batch.spans[0].from, reached);
             reached = batch.spans[0].upto;
             outbox.delivered(SHARD);

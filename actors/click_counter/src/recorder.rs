@@ -116,6 +116,7 @@ impl Journals {
             }
             match Journal::open(&path) {
                 Ok(journal) => left.push(journal),
+                Err(JournalError::Unfinished { path }) => std::fs::remove_file(path).map_err(failed)?,
                 Err(error) => tracing::warn!(%error, "a click journal cannot be read; it is left as it is"),
             }
         }
@@ -196,9 +197,12 @@ impl Recorder {
         memory.text.clear();
         let mut visit =
             Visit { link: Some(link), at, agent: Agent::default(), country: [0; 2], language: [0; 2], visitor: None };
-        if !visitor.anonymous {
-            let agent_hash = hash([0x5EED, 0xA9E7], &visitor.user_agent);
-            visit.agent = memory.agent(agent_hash, visitor);
+        let agent_hash = hash([0x5EED, 0xA9E7], &visitor.user_agent);
+        visit.agent = memory.agent(agent_hash, visitor);
+        if visitor.anonymous {
+            // A bot is nobody whose wish could be heard.
+            visit.agent = if visit.agent.bot { visit.agent } else { Agent::default() };
+        } else {
             visit.language = language(visitor.language);
             let host = referrer_host(visitor.referrer);
             memory.text.extend(host.iter().map(u8::to_ascii_lowercase));

@@ -56,6 +56,12 @@ pub enum JournalError {
         /// What the system says.
         error: io::Error,
     },
+    /// The process died while the file was made: nothing was ever written into it.
+    #[error("{}: it was never finished", path.display())]
+    Unfinished {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The file is no journal, or one of another version.
     #[error("{}: {reason}", path.display())]
     Foreign {
@@ -81,6 +87,9 @@ struct Shared {
     head: AtomicU64,
     /// The position up to which the file is known to be on disk.
     synced: AtomicU64,
+    /// The released position that is known to be on disk: what comes before may be written over. If one that is not on disk yet were
+    /// enough, a power cut could leave a header that points to where newer entries are.
+    free_from: AtomicU64,
 }
 
 /// The one who appends. Not for two threads at a time.
@@ -98,7 +107,11 @@ impl Journal {
     pub fn create(directory: &Path, id: u64, slots: u64) -> Result<(Writer, Self), JournalError> {
         let path = directory.join(format!("{id:016x}.clicks"));
         let failed = |error| JournalError::Io { path: path.clone(), error };
-        let map = Map::create(&path, HEADER + slots as usize * SLOT).map_err(failed)?;
+        let map = Map::create(&path, HEADER + slots as usize * SLOT).map_err(|error| {
+            // A file without its space must not take some of what there is.
+            let _ = fs::remove_file(&path);
+            failed(error)
+        })?;
         let header = [MAGIC, VERSION, id, slots];
         for (word, value) in map.words().iter().zip(header) {
             word.store(value, Ordering::Relaxed);
@@ -106,7 +119,8 @@ impl Journal {
         map.words()[5].store(checksum(0, 0, &header), Ordering::Relaxed);
         map.flush().map_err(failed)?;
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        let shared = Shared { path, map, id, slots, head: AtomicU64::new(0), synced: AtomicU64::new(0) };
+        let zero = || AtomicU64::new(0);
+        let shared = Shared { path, map, id, slots, head: zero(), synced: zero(), free_from: zero() };
         let shared = Arc::new(shared);
         Ok((Writer { shared: shared.clone(), one_thread: std::marker::PhantomData }, Self { shared }))
     }
@@ -124,6 +138,9 @@ impl Journal {
         }
         let header: [u64; 4] = std::array::from_fn(|i| map.words()[i].load(Ordering::Relaxed));
         let [magic, version, id, slots] = header;
+        if magic == 0 && map.words()[..HEADER].iter().all(|word| word.load(Ordering::Relaxed) == 0) {
+            return Err(JournalError::Unfinished { path: path.to_owned() });
+        }
         if magic != MAGIC {
             return Err(foreign("it is no journal of clicks"));
         }
@@ -134,8 +151,8 @@ impl Journal {
         if !fits || map.words()[5].load(Ordering::Relaxed) != checksum(0, 0, &header) {
             return Err(foreign("its header is damaged"));
         }
-        let shared =
-            Shared { path: path.to_owned(), map, id, slots, head: AtomicU64::new(0), synced: AtomicU64::new(0) };
+        let zero = || AtomicU64::new(0);
+        let shared = Shared { path: path.to_owned(), map, id, slots, head: zero(), synced: zero(), free_from: zero() };
         let released = shared.released();
         let mut head = released;
         while head - released < slots {
@@ -174,7 +191,7 @@ impl Journal {
         at
     }
 
-    /// Nothing before this position is needed any more.
+    /// Nothing before this position is needed any more. There is room for others after the next [`Journal::sync`].
     pub fn release(&self, position: u64) {
         if position > self.released() {
             self.shared.map.words()[4].store(position, Ordering::Release);
@@ -187,17 +204,19 @@ impl Journal {
     /// When the disk fails.
     pub fn sync(&self) -> io::Result<()> {
         let shared = &self.shared;
-        let (from, to) = (shared.synced.load(Ordering::Relaxed), self.head());
-        if from == to {
+        let (from, to, released) = (shared.synced.load(Ordering::Relaxed), self.head(), self.released());
+        if from == to && released == shared.free_from.load(Ordering::Relaxed) {
             return Ok(());
         }
         let bytes = |position: u64| (HEADER + (position % shared.slots) as usize * SLOT) * 8;
-        if to - from >= shared.slots || bytes(to) <= bytes(from) {
+        if to - from >= shared.slots || bytes(to) < bytes(from) {
             shared.map.flush()?;
         } else {
             shared.map.flush_range(bytes(from), bytes(to) - bytes(from))?;
+            shared.map.flush_range(0, HEADER * 8)?;
         }
         shared.synced.store(to, Ordering::Relaxed);
+        shared.free_from.store(released, Ordering::Release);
         Ok(())
     }
 
@@ -219,7 +238,7 @@ impl Writer {
         let text = &text[..text.len().min(TEXT_BYTES_MAX)];
         let following = text.len().div_ceil(24) as u64;
         let head = shared.head.load(Ordering::Relaxed);
-        if head + 1 + following - shared.released() > shared.slots {
+        if head + 1 + following - shared.free_from.load(Ordering::Acquire) > shared.slots {
             return false;
         }
         for (i, part) in text.chunks(24).enumerate() {

@@ -67,6 +67,7 @@ proptest! {
                 read += 1;
                 journal.release(position);
             });
+            journal.sync().unwrap();
             prop_assert_eq!(read, next);
         }
     }
@@ -96,6 +97,8 @@ fn a_full_journal_takes_nothing_more_until_something_is_released() {
     }
     assert!(!writer.append([9, 0, 0], b""));
     journal.release(2);
+    assert!(!writer.append([9, 0, 0], b""), "a power cut could take the release back");
+    journal.sync().unwrap();
     assert!(!writer.append([9, 0, 0], &[b'x'; 50]), "its text does not fit");
     assert!(writer.append([9, 0, 0], &[b'x'; 20]));
     assert!(!writer.append([9, 0, 0], b""));
@@ -118,9 +121,12 @@ fn what_was_released_is_not_read_again() {
 fn a_file_that_is_no_journal_is_refused_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.clicks");
-    for (bytes, reason) in
-        [(vec![], "empty"), (vec![7; 100], "too short"), (vec![7; 8192], "no journal"), (vec![0; 5000], "no journal")]
-    {
+    for (bytes, reason) in [
+        (vec![], "empty"),
+        (vec![7; 100], "too short"),
+        (vec![7; 8192], "no journal"),
+        (vec![0; 5000], "never finished"),
+    ] {
         std::fs::write(&path, bytes).unwrap();
         let refused = Journal::open(&path).err().unwrap().to_string();
         assert!(refused.contains(reason), "{refused}");
@@ -154,8 +160,8 @@ fn syncing_follows_the_ring() {
     let (_dir, writer, journal) = fresh(8);
     for i in 0..30 {
         assert!(writer.append([i, 0, 0], b""));
-        journal.sync().unwrap();
         journal.release(journal.head());
+        journal.sync().unwrap();
     }
     journal.sync().unwrap();
 }

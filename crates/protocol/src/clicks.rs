@@ -1,6 +1,7 @@
 //! Visits, on their way from the redirect to the statistics of a link.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::sketch::{Register, Sketch};
 use crate::{KeyHash, LinkKey, NodeId, UnixMs};
@@ -93,10 +94,16 @@ pub struct ClickDelta {
     /// When the last visit of a person was; 0 = there was none.
     pub last: UnixMs,
     /// How many, by what they have in common.
-    pub tallies: Vec<Tally>,
+    pub tallies: Tallies,
     /// Who the people were, about.
-    pub visitors: Vec<Register>,
+    pub visitors: Visitors,
 }
+
+/// Most links have visits of one kind in a batch: these need no allocation.
+pub type Tallies = SmallVec<[Tally; 1]>;
+
+/// Most links have one or two visitors in a batch.
+pub type Visitors = SmallVec<[Register; 2]>;
 
 /// Visits that are alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 //! A command carries all that its effect depends on (times, random values, ids): applying it reads no clock and draws no
 //! random number, so every replica comes to the same state. What a user can do wrong is an outcome, never an error.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clicks::ClickBatch;
@@ -87,7 +89,7 @@ pub enum Command {
         before: UnixMs,
     },
     /// Adds visits. A batch that was applied before counts nothing.
-    RecordClicks(ClickBatch),
+    RecordClicks(Arc<ClickBatch>),
     /// Forgets the statistics of a link.
     ResetStats {
         /// Which link.

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, Dimension, JournalSpan, Tally};
 use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
@@ -198,7 +200,7 @@ fn command(step: &Step, model: &Model) -> Option<Command> {
             Command::Edit { key: key(k), if_version: guard(&k, version), target: Some(target(t)), valid_until: None }
         }
         Step::Delete { key: k, version } => Command::Delete { key: key(k), if_version: guard(&k, version) },
-        Step::Clicks { sequence, key: k, visits } => Command::RecordClicks(ClickBatch {
+        Step::Clicks { sequence, key: k, visits } => Command::RecordClicks(Arc::new(ClickBatch {
             node: NodeId(1),
             spans: vec![model.span(sequence)],
             strings: vec!["Chrome".to_owned(), format!("host{}.example", sequence % 3)],
@@ -206,14 +208,14 @@ fn command(step: &Step, model: &Model) -> Option<Command> {
                 link: key(k).hash(),
                 hour: (sequence % 30) as u32,
                 last: UnixMs(sequence),
-                tallies: vec![
+                tallies: smallvec![
                     Tally { bot: false, values: [0, 0, 2, 1, 0, 0, 0], count: visits as u32 },
                     Tally { bot: true, values: [0, 0, 0, 1, 0, 0, 0], count: 7 },
                 ],
-                visitors: vec![Register::of(sequence << 50 | 1)],
+                visitors: smallvec![Register::of(sequence << 50 | 1)],
             }],
             orphans: Vec::new(),
-        }),
+        })),
         Step::Expire { keys, before } => Command::RemoveExpired {
             keys: keys.into_iter().map(key).collect(),
             before: UnixMs(START + u64::from(before)),
@@ -410,7 +412,7 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
 
 fn clicks(span: (u64, u64), strings: Vec<String>, deltas: Vec<ClickDelta>) -> Command {
     let spans = vec![JournalSpan { journal: 1, from: span.0, upto: span.1 }];
-    Command::RecordClicks(ClickBatch { node: NodeId(1), spans, strings, deltas, orphans: Vec::new() })
+    Command::RecordClicks(Arc::new(ClickBatch { node: NodeId(1), spans, strings, deltas, orphans: Vec::new() }))
 }
 
 fn visitor(number: u64) -> Register {
@@ -437,8 +439,8 @@ fn hours_are_folded_into_days_after_a_while_and_add_up_to_the_same() {
             link: link.hash(),
             hour: day * 24 + hour,
             last: UnixMs(1),
-            tallies: vec![tally],
-            visitors: vec![Register::of(u64::from(hour) << 50 | 1)],
+            tallies: smallvec![tally],
+            visitors: smallvec![Register::of(u64::from(hour) << 50 | 1)],
         };
         let hour = u64::from(hour);
         machine
@@ -510,4 +512,53 @@ fn a_link_with_endless_referrers_keeps_the_most_frequent_and_sums_up_the_rest() 
     assert_eq!(all.days[0].1.people, 4 * total);
     assert_eq!(all.top.len(), 4);
     assert_eq!(verify_tree(&tree).unwrap().1, Vec::<String>::new());
+}
+
+#[test]
+fn what_deleted_links_leave_is_removed_from_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/1").unwrap();
+    let mut machine = filled(tree.clone(), 300);
+    let records = |prefix: &[u8]| tree.scan_prefix(prefix).count();
+    let mut position = 0;
+    for day in 20_000..20_005u32 {
+        for number in 0..300 {
+            let link = LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap());
+            // One link has so many visitors that they have a record of their own.
+            let count = if number == 7 { 400 } else { 1 };
+            let visitors = (0..count).map(|i| visitor(u64::from(day) * 1000 + i)).collect();
+            let tallies = smallvec![Tally { bot: false, values: [0, 0, 1, 0, 0, 0, 0], count: 1 }];
+            let delta = ClickDelta { link: link.hash(), hour: day * 24, last: UnixMs(1), tallies, visitors };
+            let strings = vec![format!("host{number}.example")];
+            machine
+                .apply(1000 + position, &at(day.into(), clicks((position, position + 1), strings, vec![delta])))
+                .unwrap();
+            position += 1;
+        }
+        machine.checkpoint(b"x").unwrap();
+    }
+    // For each day: the link's, and that of all links.
+    assert_eq!(records(b"h"), 10);
+    let text = |needle: &str| {
+        let holds = |value: &[u8]| value.windows(needle.len()).any(|part| part == needle.as_bytes());
+        tree.scan_prefix(b"t").map(Result::unwrap).filter(|(_, value)| holds(value)).count()
+    };
+    assert!(text("host7.example") >= 5);
+    for number in 0..299 {
+        let key = LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap());
+        machine.apply(5000 + number, &at(20_005, Command::Delete { key, if_version: None })).unwrap();
+    }
+    for _ in 0..4 {
+        machine.checkpoint(b"x").unwrap();
+    }
+    assert_eq!(records(b"h"), 5, "those of all links stay");
+    let left = ShardMachine::open(tree.clone()).unwrap().0;
+    let all = left.stats(None, 20_000 * 24..20_010 * 24);
+    assert_eq!(all.unwrap().unwrap().total.people, 1500);
+    let kept = LinkKey::new(Code::parse_slug("code299").unwrap());
+    let kept = left.stats(Some(&kept), 20_000 * 24..20_010 * 24).unwrap().unwrap();
+    assert_eq!(kept.days.len(), 5);
+    // The strings of the sum of all links name hosts as well; pages of links do no more.
+    assert!(text("host7.example") <= 5, "{}", text("host7.example"));
 }

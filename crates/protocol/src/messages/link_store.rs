@@ -1,5 +1,7 @@
 //! LinkStore: the links. One child per shard; a message names the shard it is for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clicks::{ClickBatch, Orphan, Stats};
@@ -126,7 +128,7 @@ pub struct RecordClicks {
     /// The shard of all the keys in the batch.
     pub shard: ShardId,
     /// The visits.
-    pub batch: ClickBatch,
+    pub batch: Arc<ClickBatch>,
 }
 
 /// What became of [`RecordClicks`].

@@ -22,6 +22,7 @@ use super::idempotency::Idempotency;
 use super::index::Index;
 use super::shard::{ShardMachine, ShardMeta, SlotVisits, url_hash};
 use super::stats::{HOURS_KEPT_DAYS, Orphans};
+use super::stats_page;
 use super::{META_KEY, decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
@@ -30,6 +31,9 @@ const VISITS_PREFIX: u8 = b'v';
 
 /// How many slots share a record of visits: 256 of at most 35 bytes stay near the size of a block.
 const VISITS_PER_PAGE: u32 = 256;
+
+/// Days of which one checkpoint removes what deleted links have left.
+const SWEEP_DAYS: usize = 8;
 
 /// About what a page of visits takes when it is written.
 pub(super) const VISITS_PAGE_BYTES: u64 = 2048;
@@ -65,7 +69,7 @@ impl ShardMachine {
         let mut batch = Batch::default();
         let moved = self.write_shrunk_blocks(&mut batch)?;
         self.write_new_blocks(&mut batch, moved)?;
-        for page in std::mem::take(&mut self.dirty_visits) {
+        for page in self.dirty_visits.take() {
             let start = (page * VISITS_PER_PAGE) as usize;
             let end = (start + VISITS_PER_PAGE as usize).min(self.visits.len());
             let visits: Vec<(u64, u64, UnixMs, u32)> = self.visits[start.min(end)..end]
@@ -85,17 +89,38 @@ impl ShardMachine {
     fn write_stats(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let visits = &self.visits;
         let epochs = |slot: u32| visits.get(slot as usize).map(|slot| slot.epoch);
-        self.recents.write(&self.tree, batch, epochs)?;
+        // A record must not be written twice in one batch: days that have just been are left for the next checkpoint.
+        let written = self.recents.write(&self.tree, batch, &epochs)?;
+        let today = (self.meta.applied_at.0 / HOUR_MS / 24) as u32;
         // Hours are kept for a while only. One day at a time; a node that was away for long folds several, checkpoint by
         // checkpoint.
-        let today = (self.meta.applied_at.0 / HOUR_MS / 24) as u32;
         let oldest = today.saturating_sub(HOURS_KEPT_DAYS);
-        if self.meta.folded < oldest {
-            self.meta.folded = self.meta.folded.max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
-            super::stats_page::fold(&self.tree, batch, self.meta.folded, &epochs)?;
-            self.meta.folded += 1;
+        let fold = self.meta.folded.max(self.meta.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
+        let mut folded = None;
+        if fold < oldest && self.meta.first_day > 0 && !written.contains(&fold) {
+            stats_page::clean(&self.tree, batch, fold, &epochs, true)?;
+            self.meta.folded = fold + 1;
+            folded = Some(fold);
         }
-        self.orphans.write(&self.tree, batch, self.meta.applied_at);
+        // What deleted links have left, some days at a time.
+        for _ in 0..SWEEP_DAYS {
+            let day = self.meta.sweep;
+            if day > today || day == 0 {
+                self.meta.sweep = u32::MAX;
+                break;
+            }
+            if written.contains(&day) || folded == Some(day) {
+                // Merging and folding leave out what is dead, but not the sketches apart.
+                if day < today {
+                    break;
+                }
+                self.meta.sweep = u32::MAX;
+                break;
+            }
+            stats_page::clean(&self.tree, batch, day, &epochs, false)?;
+            self.meta.sweep = day + 1;
+        }
+        self.orphans.write(&self.tree, batch);
         Ok(())
     }
 

@@ -39,7 +39,7 @@ pub struct ShardMachine {
     /// Statistics of visits since the last checkpoint.
     pub(super) recents: Recents,
     pub(super) orphans: Orphans,
-    pub(super) dirty_visits: BTreeSet<u32>,
+    pub(super) dirty_visits: DirtyPages,
     pub(super) idempotency: Idempotency,
     pub(super) expiry: BTreeSet<(UnixMs, u32)>,
     pub(super) meta: ShardMeta,
@@ -55,6 +55,12 @@ pub(super) struct ShardMeta {
     pub(super) journals: BTreeMap<u64, (u64, UnixMs)>,
     /// Days before this one since 1970 have no hours any more.
     pub(super) folded: u32,
+    /// The first day that has statistics; 0 = none has.
+    pub(super) first_day: u32,
+    /// The next day to be searched for what deleted links have left; `u32::MAX` = nothing was deleted since the last search.
+    pub(super) sweep: u32,
+    /// All visits ever, also of links that are no more.
+    pub(super) total: Counts,
 }
 
 /// The visits of a slot.
@@ -63,6 +69,33 @@ pub(super) struct SlotVisits {
     pub(super) visits: Visits,
     /// Grows when the link is removed or its statistics are reset: what was stored before belongs to another life.
     pub(super) epoch: u32,
+}
+
+/// Pages of visits that have changed: a bit each, since every click sets one.
+#[derive(Default)]
+pub(super) struct DirtyPages {
+    bits: Vec<u64>,
+    pub(super) count: usize,
+}
+
+impl DirtyPages {
+    pub(super) fn insert(&mut self, page: u32) {
+        let (word, bit) = (page as usize / 64, 1 << (page % 64));
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        self.count += usize::from(self.bits[word] & bit == 0);
+        self.bits[word] |= bit;
+    }
+
+    /// All of them, in order; none are left.
+    pub(super) fn take(&mut self) -> Vec<u32> {
+        let Self { bits, .. } = std::mem::take(self);
+        let of = |(word, bits): (usize, u64)| {
+            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word as u32 * 64 + bit)
+        };
+        bits.into_iter().enumerate().flat_map(of).collect()
+    }
 }
 
 /// Journals whose positions are kept. Each start of a node makes one for each worker; those that were not heard of longest go first.
@@ -83,7 +116,7 @@ impl ShardMachine {
             visits: Vec::new(),
             recents: Recents::default(),
             orphans: Orphans::default(),
-            dirty_visits: BTreeSet::new(),
+            dirty_visits: DirtyPages::default(),
             idempotency: Idempotency::default(),
             expiry: BTreeSet::new(),
             meta,
@@ -306,21 +339,30 @@ impl ShardMachine {
             let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
             self.meta.journals.remove(&oldest);
         }
+        let strings = self.recents.strings(&clicks.strings);
         for delta in &clicks.deltas {
-            // A day that is not near the leader's own cannot be right: a clock has jumped. It counts, under today.
-            let today = (now.0 / HOUR_MS) as u32;
-            let near = delta.hour.abs_diff(today) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= today + 24;
-            let Some(slot) = self.index.by_key(delta.link.0).next() else { continue };
+            // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
+            let present = hour_of(now);
+            let near = delta.hour.abs_diff(present) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= present + 24;
+            let hour = if near { delta.hour } else { present };
             let counts = stats::counts(delta);
+            self.meta.total.merge(counts);
+            if self.meta.first_day == 0 || hour / 24 < self.meta.first_day {
+                self.meta.first_day = hour / 24;
+            }
+            let slot = self.index.by_key(delta.link.0).next();
+            let place = slot.map(|slot| (slot, self.visits[slot as usize].epoch));
+            self.recents.add(place, hour, delta, &strings);
+            let Some(slot) = slot else { continue };
             let visits = &mut self.visits[slot as usize].visits;
             visits.total = visits.total.saturating_add(counts.people);
             visits.bots = visits.bots.saturating_add(counts.bots);
-            visits.last = visits.last.max(delta.last);
+            // Also of a clock that has jumped ahead.
+            visits.last = visits.last.max(delta.last.min(now.saturating_add_ms(HOUR_MS)));
             self.dirty_visits.insert(super::checkpoint::visits_page(slot));
-            self.recents.add(slot, if near { delta.hour } else { today }, delta, &clicks.strings);
         }
         for orphan in &clicks.orphans {
-            self.orphans.add(orphan, &clicks.strings);
+            self.orphans.add(orphan, &clicks.strings, now);
         }
         Outcome::Done
     }
@@ -328,7 +370,8 @@ impl ShardMachine {
     fn forget_visits(&mut self, slot: u32) {
         let visits = &mut self.visits[slot as usize];
         *visits = SlotVisits { visits: Visits::default(), epoch: visits.epoch.wrapping_add(1) };
-        self.recents.forget(slot);
+        // What is stored of it goes with the next checkpoints.
+        self.meta.sweep = self.meta.first_day;
         self.dirty_visits.insert(super::checkpoint::visits_page(slot));
     }
 
@@ -343,12 +386,15 @@ impl ShardMachine {
     /// # Errors
     /// When a record cannot be read or is damaged.
     pub fn stats(&self, key: Option<&LinkKey>, hours: std::ops::Range<u32>) -> Result<Option<Stats>, StoreError> {
+        // Nothing is looked for where nothing can be.
+        let hours = hours.start.max(self.meta.first_day * 24)..hours.end;
+        if key.is_none() && hours.is_empty() {
+            return Ok(Some(Stats { total: self.meta.total, ..Stats::default() }));
+        }
         let Some(key) = key else {
             let mut all = stats::read(&self.tree, &self.recents, stats::ALL, 0, hours)?;
             all.top = self.top()?;
-            for slot in &self.visits {
-                all.total.merge(Counts { people: slot.visits.total, bots: slot.visits.bots });
-            }
+            all.total = self.meta.total;
             return Ok(Some(all));
         };
         let Some((slot, _)) = self.find(key)? else { return Ok(None) };
@@ -377,7 +423,7 @@ impl ShardMachine {
 
     /// Visits to what is no link.
     pub fn orphans(&self) -> Vec<Orphan> {
-        self.orphans.list()
+        self.orphans.list(self.meta.applied_at)
     }
 
     fn put_fresh(&mut self, slot: u32, link: Link) {
@@ -413,6 +459,10 @@ impl ShardMachine {
             listener(Some(key));
         }
     }
+}
+
+fn hour_of(at: UnixMs) -> u32 {
+    (at.0 / HOUR_MS) as u32
 }
 
 /// The URL hash by which find-existing finds the link: only links with generated codes have one.
@@ -473,7 +523,7 @@ impl Machine for ShardMachine {
     fn pending_bytes(&self) -> u64 {
         self.fresh_bytes
             + self.dead.len() as u64 * block::BLOCK_BYTES as u64
-            + self.dirty_visits.len() as u64 * super::checkpoint::VISITS_PAGE_BYTES
+            + self.dirty_visits.count as u64 * super::checkpoint::VISITS_PAGE_BYTES
             + self.recents.pending_bytes()
             + self.idempotency.pending_bytes()
     }

@@ -4,7 +4,7 @@
 //! command appends a few bytes to a list. A checkpoint sorts the list and adds it to the records of the days that it touches
 //! (`stats_page.rs`), of 256 links each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use waypost_protocol::clicks::{ClickDelta, Counts, Dimension, HOUR_MS, OTHER, Orphan, OrphanDelta, Stats};
 use waypost_protocol::sketch::Register;
@@ -63,6 +63,8 @@ struct Profile {
 #[derive(Clone, Copy)]
 struct Recent {
     slot: u32,
+    /// The life of the slot: what comes of a link that is deleted before the checkpoint counts for the sum of all only.
+    life: u32,
     hour: u32,
     profile: u32,
     count: u32,
@@ -71,6 +73,7 @@ struct Recent {
 #[derive(Clone, Copy)]
 struct Visitor {
     slot: u32,
+    life: u32,
     day: u32,
     register: Register,
 }
@@ -79,6 +82,7 @@ struct Visitor {
 struct Names {
     strings: Numbers<String>,
     profiles: Numbers<Profile>,
+    last: Option<(Profile, u32)>,
     /// About what they take.
     bytes: usize,
 }
@@ -93,9 +97,16 @@ impl Names {
     }
 
     fn profile(&mut self, profile: &Profile) -> u32 {
+        // Most visits of a batch are like the one before.
+        if let Some((last, number)) = self.last
+            && last == *profile
+        {
+            return number;
+        }
         let before = self.profiles.things.len();
         let number = self.profiles.of(profile);
         self.bytes += (self.profiles.things.len() - before) * 2 * (size_of::<Profile>() + 8);
+        self.last = Some((*profile, number));
         number
     }
 
@@ -119,24 +130,22 @@ pub(super) struct Recents {
 }
 
 impl Recents {
-    /// Adds the visits of a link. `strings` are those of the batch.
-    pub(super) fn add(&mut self, slot: u32, hour: u32, delta: &ClickDelta, strings: &[String]) {
-        for tally in &delta.tallies {
-            let values = tally.values.map(|value| {
-                let text = usize::from(value).checked_sub(1).and_then(|at| strings.get(at));
-                text.map_or(0, |text| self.names.string(stats_page::value_text(text)) + 1)
-            });
-            let profile = self.names.profile(&Profile { bot: tally.bot, values });
-            self.tallies.push(Recent { slot, hour, profile, count: tally.count });
-        }
-        let day = hour / 24;
-        self.visitors.extend(delta.visitors.iter().map(|register| Visitor { slot, day, register: *register }));
+    /// The numbers of a batch's strings; what is not counted apart comes first.
+    pub(super) fn strings(&mut self, strings: &[String]) -> Vec<u32> {
+        let number = |text: &String| self.names.string(stats_page::value_text(text)) + 1;
+        std::iter::once(0).chain(strings.iter().map(number)).collect()
     }
 
-    /// Forgets a link.
-    pub(super) fn forget(&mut self, slot: u32) {
-        self.tallies.retain(|tally| tally.slot != slot);
-        self.visitors.retain(|visitor| visitor.slot != slot);
+    /// Adds the visits of a life of a slot; without one, to the sum of all only. `strings` are the numbers of those of the batch.
+    pub(super) fn add(&mut self, place: Option<(u32, u32)>, hour: u32, delta: &ClickDelta, strings: &[u32]) {
+        let (slot, life) = place.unwrap_or((ALL, 0));
+        for tally in &delta.tallies {
+            let values = tally.values.map(|value| strings.get(usize::from(value)).copied().unwrap_or(0));
+            let profile = self.names.profile(&Profile { bot: tally.bot, values });
+            self.tallies.push(Recent { slot, life, hour, profile, count: tally.count });
+        }
+        let day = hour / 24;
+        self.visitors.extend(delta.visitors.iter().map(|register| Visitor { slot, life, day, register: *register }));
     }
 
     /// Half of what visits take in memory: a checkpoint is dearer by the links that it touches than by these bytes. And all of
@@ -146,63 +155,76 @@ impl Recents {
             + (self.tallies.len() * size_of::<Recent>() + self.visitors.len() * size_of::<Visitor>()) as u64 / 2
     }
 
-    fn day_of(&self, slot: u32, day: u32) -> SlotDay {
-        let mut found = SlotDay::default();
-        for tally in self.tallies.iter().filter(|tally| (slot == ALL || tally.slot == slot) && tally.hour / 24 == day) {
-            self.names.count(&mut found, tally);
+    /// What there is of a slot, by day.
+    fn days_of(&self, slot: u32, life: u32) -> BTreeMap<u32, SlotDay> {
+        let mut days: BTreeMap<u32, SlotDay> = BTreeMap::new();
+        let wanted = |other: u32, of: u32| slot == ALL || other == slot && of == life;
+        for tally in self.tallies.iter().filter(|tally| wanted(tally.slot, tally.life)) {
+            self.names.count(days.entry(tally.hour / 24).or_default(), tally);
         }
-        let visitors =
-            self.visitors.iter().filter(|visitor| (slot == ALL || visitor.slot == slot) && visitor.day == day);
-        found.visitors.add(visitors.map(|visitor| visitor.register));
-        found
+        let mut visitors: BTreeMap<u32, Vec<Register>> = BTreeMap::new();
+        for visitor in self.visitors.iter().filter(|visitor| wanted(visitor.slot, visitor.life)) {
+            visitors.entry(visitor.day).or_default().push(visitor.register);
+        }
+        visitors.into_iter().for_each(|(day, registers)| days.entry(day).or_default().visitors.add(registers));
+        days
     }
 
-    /// Adds everything to the records of its days, and is empty then. `epochs` tells the life of each slot.
+    /// Adds everything to the records of its days, and is empty then. `epochs` tells the life of each slot. Answers the days.
     pub(super) fn write(
         &mut self,
         tree: &Tree,
         batch: &mut Batch,
-        epochs: impl Fn(u32) -> Option<u32>,
-    ) -> Result<(), StoreError> {
+        epochs: &dyn Fn(u32) -> Option<u32>,
+    ) -> Result<BTreeSet<u32>, StoreError> {
         let Self { names, mut tallies, mut visitors } = std::mem::take(self);
         // By page, then by link: each record is read and written once.
         let place = |day: u32, slot: u32| (day, stats_page::page_of(slot), slot);
         tallies.sort_unstable_by_key(|tally| (place(tally.hour / 24, tally.slot), tally.hour, tally.profile));
         visitors.sort_unstable_by_key(|visitor| (place(visitor.day, visitor.slot), visitor.register));
-        let mut totals: HashMap<u32, SlotDay> = HashMap::new();
-        let (mut at, mut seen) = (0, 0);
-        while at < tallies.len() {
-            let (day, page, _) = place(tallies[at].hour / 24, tallies[at].slot);
+        let mut totals: BTreeMap<u32, SlotDay> = BTreeMap::new();
+        let mut seen = 0;
+        let same_page = |one: &Recent, other: &Recent| {
+            let page = |recent: &Recent| (recent.hour / 24, stats_page::page_of(recent.slot));
+            page(one) == page(other)
+        };
+        for tallies in tallies.chunk_by(same_page) {
+            let day = tallies[0].hour / 24;
+            let page = stats_page::page_of(tallies[0].slot);
             let mut changes: Vec<(u32, SlotDay)> = Vec::new();
-            while let Some(tally) = tallies.get(at)
-                && place(tally.hour / 24, tally.slot).0 == day
-                && stats_page::page_of(tally.slot) == page
-            {
+            for tally in tallies {
+                names.count(totals.entry(day).or_default(), tally);
+                if tally.slot == ALL || epochs(tally.slot) != Some(tally.life) {
+                    continue;
+                }
                 if changes.last().is_none_or(|(slot, _)| *slot != tally.slot) {
                     changes.push((tally.slot, SlotDay::default()));
                 }
                 let (_, change) = changes.last_mut().expect("invariant: one was just pushed");
                 names.count(change, tally);
-                names.count(totals.entry(day).or_default(), tally);
-                at += 1;
             }
             for (slot, change) in &mut changes {
                 let here = place(day, *slot);
                 seen += visitors[seen..].iter().take_while(|other| place(other.day, other.slot) < here).count();
                 let own = visitors[seen..].iter().take_while(|other| place(other.day, other.slot) == here).count();
-                change.visitors.add(visitors[seen..seen + own].iter().map(|visitor| visitor.register));
-                seen += own;
+                let own = &visitors[seen..seen + own];
+                seen += own.len();
+                let living = own.iter().filter(|visitor| epochs(visitor.slot) == Some(visitor.life));
+                change.visitors.add(living.map(|visitor| visitor.register));
             }
-            stats_page::merge(tree, batch, day, page, changes, &epochs)?;
+            if !changes.is_empty() {
+                stats_page::merge(tree, batch, day, page, changes, epochs)?;
+            }
         }
-        for visitor in visitors.chunk_by(|one, other| one.day == other.day) {
-            let total = totals.entry(visitor[0].day).or_default();
-            total.visitors.add(visitor.iter().map(|visitor| visitor.register));
+        for visitors in visitors.chunk_by(|one, other| one.day == other.day) {
+            let total = totals.entry(visitors[0].day).or_default();
+            total.visitors.add(visitors.iter().map(|visitor| visitor.register));
         }
+        let days = totals.keys().copied().collect();
         for (day, total) in totals {
             stats_page::merge(tree, batch, day, stats_page::page_of(ALL), vec![(ALL, total)], &|_| Some(0))?;
         }
-        Ok(())
+        Ok(days)
     }
 }
 
@@ -215,12 +237,14 @@ pub(super) fn read(
     hours: std::ops::Range<u32>,
 ) -> Result<Stats, StoreError> {
     let mut stats = Stats::default();
-    let mut values: std::collections::BTreeMap<(Dimension, String), Counts> = std::collections::BTreeMap::new();
+    let mut values: BTreeMap<(Dimension, String), Counts> = BTreeMap::new();
+    let mut recent = recents.days_of(slot, epoch);
     for day in hours.start / 24..hours.end.div_ceil(24) {
         let mut found = stats_page::read(tree, day, slot, epoch)?;
-        found.merge(recents.day_of(slot, day));
+        found.merge(recent.remove(&day).unwrap_or_default());
         found.bound(slot);
-        if found.is_empty() {
+        // A day whose hours are no more belongs to the range that its noon is in.
+        if found.is_empty() || found.hours.is_empty() && !hours.contains(&(day * 24 + 12)) {
             continue;
         }
         let total = found.total();
@@ -253,7 +277,7 @@ pub(super) fn read(
 /// Visits to what is no link: the most recent paths, bounded.
 #[derive(Default)]
 pub(super) struct Orphans {
-    paths: std::collections::BTreeMap<String, (u64, UnixMs)>,
+    paths: BTreeMap<String, (u64, UnixMs)>,
     dirty: bool,
 }
 
@@ -267,7 +291,11 @@ impl Orphans {
         Ok(Self { paths: paths.into_iter().map(|(path, count, last)| (path, (count, last))).collect(), dirty: false })
     }
 
-    pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String]) {
+    /// Adds visits at `now`. What was not visited for long makes room.
+    pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String], now: UnixMs) {
+        if self.paths.len() >= ORPHANS_MAX {
+            self.paths.retain(|_, (_, last)| last.saturating_add_ms(ORPHAN_MS) > now);
+        }
         let path = usize::from(delta.path).checked_sub(1).and_then(|at| strings.get(at));
         let path = path.map_or(OTHER, String::as_str);
         let known = self.paths.contains_key(path) || self.paths.len() < ORPHANS_MAX;
@@ -277,23 +305,18 @@ impl Orphans {
         self.dirty = true;
     }
 
-    pub(super) fn write(&mut self, tree: &Tree, batch: &mut Batch, now: UnixMs) {
-        let before = self.paths.len();
-        self.paths.retain(|_, (_, last)| last.saturating_add_ms(ORPHAN_MS) > now);
-        if std::mem::take(&mut self.dirty) || self.paths.len() != before {
+    pub(super) fn write(&mut self, tree: &Tree, batch: &mut Batch) {
+        if std::mem::take(&mut self.dirty) {
             let paths: Vec<(&str, u64, UnixMs)> =
                 self.paths.iter().map(|(path, (count, last))| (path.as_str(), *count, *last)).collect();
             batch.insert(ORPHANS_KEY, super::seal_record(tree, ORPHANS_KEY, &super::encode(&paths)));
         }
     }
 
-    pub(super) fn list(&self) -> Vec<Orphan> {
-        let orphan = |(path, (count, last)): (&String, &(u64, UnixMs))| Orphan {
-            path: path.clone(),
-            count: *count,
-            last: *last,
-        };
-        self.paths.iter().map(orphan).collect()
+    /// Those of the last thirty days.
+    pub(super) fn list(&self, now: UnixMs) -> Vec<Orphan> {
+        let recent = self.paths.iter().filter(|(_, (_, last))| last.saturating_add_ms(ORPHAN_MS) > now);
+        recent.map(|(path, (count, last))| Orphan { path: path.clone(), count: *count, last: *last }).collect()
     }
 }
 

@@ -141,10 +141,12 @@ fn sketch_key(day: u32, slot: u32) -> Vec<u8> {
 struct Page {
     slots: BTreeMap<(u32, u32), (SlotDay, bool)>,
     parts: u16,
+    /// Fragments that were not wanted.
+    left_out: usize,
 }
 
 fn load(tree: &Tree, day: u32, page: u32, wanted: impl Fn(u32, u32) -> bool) -> Result<Page, StoreError> {
-    let mut found = Page { slots: BTreeMap::new(), parts: 0 };
+    let mut found = Page { slots: BTreeMap::new(), parts: 0, left_out: 0 };
     for entry in tree.scan_prefix(&page_key(day, page)) {
         let (key, value) = entry?;
         let part: Part = decode("statistics", open_record(tree, &key, &value)?)?;
@@ -152,6 +154,7 @@ fn load(tree: &Tree, day: u32, page: u32, wanted: impl Fn(u32, u32) -> bool) -> 
         for fragment in part.fragments {
             let slot = page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot);
             if !wanted(slot, fragment.epoch) {
+                found.left_out += 1;
                 continue;
             }
             let (slot_day, apart) = found.slots.entry((slot, fragment.epoch)).or_default();
@@ -222,30 +225,41 @@ pub(super) fn merge(
     Ok(())
 }
 
-/// Sums up the hours of a day; answers whether there was anything to do.
-pub(super) fn fold(
+/// Removes from a day what belongs to lives of slots that are over, and with `fold` sums up its hours.
+pub(super) fn clean(
     tree: &Tree,
     batch: &mut Batch,
     day: u32,
     epochs: &dyn Fn(u32) -> Option<u32>,
+    fold: bool,
 ) -> Result<(), StoreError> {
-    let mut prefix = vec![PAGE_PREFIX];
-    prefix.extend_from_slice(&(day as u16).to_be_bytes());
+    let lives = |slot: u32, epoch: u32| slot == super::stats::ALL || epochs(slot) == Some(epoch);
+    let of_day = |prefix: u8| [&[prefix][..], &(day as u16).to_be_bytes()].concat();
+    let number = |key: &[u8]| key.get(3..7).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     let mut pages: Vec<u32> = Vec::new();
-    for entry in tree.scan_prefix(&prefix) {
-        let (key, _) = entry?;
-        let page = key.get(3..7).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    for entry in tree.scan_prefix(&of_day(PAGE_PREFIX)) {
+        let page = number(&entry?.0);
         if pages.last() != Some(&page) {
             pages.push(page);
         }
     }
     for page in pages {
-        let mut stored = load(tree, day, page, |slot, epoch| slot == super::stats::ALL || epochs(slot) == Some(epoch))?;
-        for (slot_day, _) in stored.slots.values_mut() {
+        let mut stored = load(tree, day, page, lives)?;
+        if !fold && stored.left_out == 0 {
+            continue;
+        }
+        for (slot_day, _) in stored.slots.values_mut().filter(|_| fold) {
             slot_day.folded = slot_day.total();
             slot_day.hours.clear();
         }
         write(tree, batch, day, page, stored);
+    }
+    for entry in tree.scan_prefix(&of_day(SKETCH_PREFIX)) {
+        let (key, value) = entry?;
+        let apart: Apart = decode("visitors", open_record(tree, &key, &value)?)?;
+        if !lives(number(&key), apart.epoch) {
+            batch.remove(&key);
+        }
     }
     Ok(())
 }
