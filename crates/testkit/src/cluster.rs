@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{Client, Faults, Node, NodeBuilder, Proxies};
 
 /// How long a cluster may take to settle.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A cluster of processes. Killed when it is dropped.
 pub struct Cluster {

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use crate::Client;
 
 /// How long a start, a stop or a condition may take. Generous: test machines are slow and busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a node is started.
 #[derive(Clone)]
