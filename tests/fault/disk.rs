@@ -40,6 +40,7 @@ async fn a_node_whose_disk_fills_up_refuses_changes_before_it_fails_and_recovers
     let path = dir.path().join("disk");
     let Some(_disk) = SmallDisk::mount(&path, "96m") else { return };
     let node = NodeBuilder::new(PROGRAM, path.join("data"))
+        .env("WAYPOST_CLICKS_JOURNAL_RECORDS", "10000")
         .env("WAYPOST_STORAGE_FREE_SPACE_LOW", "32MiB")
         .env("WAYPOST_STORAGE_FREE_SPACE_HIGH", "40MiB")
         .start()
