@@ -215,13 +215,15 @@ impl Cluster {
         .await
     }
 
-    /// The number of the node that leads a group, as `seen_by` sees it.
+    /// The number of the node that leads a group, as `seen_by` sees it. A group that is just changing its leader is waited for.
     ///
     /// # Errors
-    /// When nobody does.
+    /// When nobody comes to lead it.
     pub async fn leader(&self, seen_by: usize, group: u64) -> Result<usize> {
-        let view = self.view(seen_by).await?;
-        let (name, _, _) = leaders(&view).into_iter().find(|(_, led, _)| *led == group).context("no leader")?;
+        let led_by =
+            |view: &Value| leaders(view).into_iter().find(|(_, led, _)| *led == group).map(|(name, _, _)| name);
+        let view = self.wait(seen_by, "somebody leads the group", |view| led_by(view).is_some()).await?;
+        let name = led_by(&view).context("no leader")?;
         self.names.iter().position(|known| *known == name).context("an unknown node leads")
     }
 
