@@ -40,8 +40,9 @@ impl<S> Front<S> {
         let Lookup::Redirect(location, link) = worker.node.view.lookup(Domain::default(), code, now) else {
             return None;
         };
-        if let Some(visitor) =
-            visitor(&worker.visitors, &request.head().headers, request.peer_addr(), request.uri().query())
+        if worker.recorder.is_on()
+            && let Some(visitor) =
+                visitor(&worker.visitors, &request.head().headers, request.peer_addr(), request.uri().query())
         {
             worker.recorder.visit(link, now, &visitor);
         }

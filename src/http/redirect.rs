@@ -64,6 +64,9 @@ pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -
 }
 
 fn visitor_of<'a>(request: &'a HttpRequest, worker: &WorkerState) -> Option<Visitor<'a>> {
+    if !worker.recorder.is_on() {
+        return None;
+    }
     visitor(&worker.visitors, request.headers(), request.peer_addr(), request.uri().query())
 }
 

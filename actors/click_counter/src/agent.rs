@@ -22,7 +22,6 @@ const BROWSERS: &[&str] = &[
     "Vivaldi",
     "Webview",
     "DuckDuckGo",
-    "Brave",
     "UC Browser",
     "Other",
 ];
@@ -102,7 +101,6 @@ impl Agent {
             _ if text.contains("DuckDuckGo/") || text.contains("Ddg/") => "DuckDuckGo",
             _ if text.contains("UCBrowser/") => "UC Browser",
             _ if text.contains("SamsungBrowser/") => "Samsung Internet",
-            "SamsungBrowser" => "Samsung Internet",
             "UNKNOWN" => "Other",
             name if BROWSERS.contains(&name) => name,
             _ => "Other",

@@ -4,6 +4,7 @@
 //! shard has what is its own; a batch counts only where the last one of the same journals ended.
 
 mod agent;
+mod gather;
 mod geo;
 mod outbox;
 mod recorder;

@@ -4,151 +4,18 @@
 //! sent until it is answered; a shard that was reached by an earlier life of this node says how far, and then the rest is gathered
 //! anew. A journal may be released up to where every shard has what is its own.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use waypost_protocol::clicks::{
-    ClickBatch, ClickDelta, Dimension, HOUR_MS, JournalSpan, OrphanDelta, Tallies, Tally, Visitors,
-};
-use waypost_protocol::{KeyHash, NodeId, ShardId, UnixMs};
+use waypost_protocol::clicks::ClickBatch;
+use waypost_protocol::digest::fingerprint;
+use waypost_protocol::{KeyHash, NodeId, ShardId};
 
-use crate::agent;
+use crate::gather::{ByHash, Open};
 use crate::visit::Visit;
-
-/// A batch is closed when about this long: well below what a command may be.
-const BATCH_BYTES: usize = 10 * 1024;
-
-/// What a part of a journal takes in a batch.
-const SPAN_BYTES: usize = 30;
 
 /// Batches that may wait for one shard. Beyond that the journals are not read on: they hold more than memory should.
 const BATCHES_MAX: usize = 128;
-
-/// Different strings of a batch; what comes after is not told apart.
-const STRINGS_MAX: usize = 2000;
-
-/// The keys are hashes already.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = self.0.rotate_left(29) ^ number;
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number) << 32);
-    }
-}
-
-type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<AsItIs>>;
-
-#[derive(Default)]
-struct Gathered {
-    last: UnixMs,
-    tallies: Tallies,
-    visitors: Visitors,
-}
-
-/// A batch that is still being filled.
-#[derive(Default)]
-struct Open {
-    spans: ByHash<u64, (u64, u64)>,
-    numbers: HashMap<String, u16>,
-    strings: Vec<String>,
-    links: ByHash<(KeyHash, u32), Gathered>,
-    orphans: HashMap<u16, (u32, UnixMs)>,
-    bytes: usize,
-    visits: u64,
-}
-
-impl Open {
-    fn string(&mut self, text: &str) -> u16 {
-        if text.is_empty() {
-            return 0;
-        }
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        if self.strings.len() >= STRINGS_MAX {
-            return 0;
-        }
-        self.bytes += text.len() + 2;
-        self.strings.push(text.to_owned());
-        let number = self.strings.len() as u16;
-        self.numbers.insert(text.to_owned(), number);
-        number
-    }
-
-    fn add(&mut self, visit: &Visit, text: &[u8]) {
-        self.visits += 1;
-        // The journal fills a text up with zeros.
-        let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let text = std::str::from_utf8(&text[..end]).unwrap_or_default();
-        let Some(link) = visit.link else {
-            let path = self.string(text);
-            let (count, last) = self.orphans.entry(path).or_insert_with(|| {
-                self.bytes += 12;
-                Default::default()
-            });
-            *count += 1;
-            *last = (*last).max(visit.at);
-            return;
-        };
-        let (referrer, city) = text.split_once('\n').unwrap_or((text, ""));
-        let letters =
-            |two: &[u8; 2]| if two[0] == 0 { String::new() } else { String::from_utf8_lossy(two).into_owned() };
-        let mut values = [0; Dimension::COUNT];
-        // Most visits have no more than these; nothing is looked up for what is not there.
-        let mut set = |dimension: Dimension, text: &str| values[dimension as usize] = self.string(text);
-        if visit.country[0] != 0 {
-            set(Dimension::Country, &letters(&visit.country));
-        }
-        if visit.language[0] != 0 {
-            set(Dimension::Language, &letters(&visit.language));
-        }
-        set(Dimension::City, city);
-        set(Dimension::Referrer, referrer);
-        set(Dimension::Browser, agent::browser_name(visit.agent));
-        set(Dimension::Os, agent::os_name(visit.agent));
-        set(Dimension::Device, agent::device_name(visit.agent));
-        let hour = (visit.at.0 / HOUR_MS) as u32;
-        let mut grown = 0;
-        let gathered = self.links.entry((link, hour)).or_insert_with(|| {
-            grown += 24;
-            Gathered::default()
-        });
-        let bot = visit.agent.bot;
-        match gathered.tallies.iter_mut().find(|tally| tally.bot == bot && tally.values == values) {
-            Some(tally) => tally.count += 1,
-            None => {
-                grown += 13;
-                gathered.tallies.push(Tally { bot, values, count: 1 });
-            }
-        }
-        if !bot {
-            gathered.last = gathered.last.max(visit.at);
-            if let Some(visitor) = visit.visitor
-                && !gathered.visitors.contains(&visitor)
-            {
-                grown += 3;
-                gathered.visitors.push(visitor);
-            }
-        }
-        self.bytes += grown;
-    }
-}
 
 struct Batch {
     batch: Arc<ClickBatch>,
@@ -178,10 +45,8 @@ impl Outbox {
     }
 
     fn shard_of(&self, visit: &Visit, text: &[u8]) -> usize {
-        let hash = visit.link.unwrap_or_else(|| {
-            let sum = text.iter().fold(0u64, |sum, byte| sum.wrapping_mul(0x100_0000_01B3) ^ u64::from(*byte));
-            KeyHash(sum.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-        });
+        // A path that is no link always goes to the same shard, so that it is counted once.
+        let hash = visit.link.unwrap_or_else(|| KeyHash(fingerprint(&[text])));
         hash.shard(self.shards.len() as u32).index()
     }
 
@@ -212,14 +77,9 @@ impl Outbox {
         if position <= next {
             return;
         }
-        let open = &mut shard.open;
-        let (_, upto) = open.spans.entry(journal).or_insert_with(|| {
-            open.bytes += SPAN_BYTES;
-            (next, next)
-        });
-        *upto = position;
+        shard.open.span(journal, next, position);
         shard.open.add(visit, text);
-        if shard.open.bytes >= BATCH_BYTES {
+        if shard.open.is_full() {
             shard.close(self.node);
         }
     }
@@ -258,7 +118,7 @@ impl Outbox {
     /// Up to where a journal, which was read up to `read`, is needed no more.
     pub fn released(&self, journal: u64, read: u64) -> u64 {
         let of = |shard: &Shard| {
-            let waits = shard.open.spans.contains_key(&journal)
+            let waits = shard.open.has(journal)
                 || shard.closed.iter().any(|batch| batch.batch.spans.iter().any(|span| span.journal == journal));
             if waits { shard.counted.get(&journal).copied().unwrap_or(0) } else { read }
         };
@@ -294,28 +154,19 @@ impl Shard {
             return;
         }
         let open = std::mem::take(&mut self.open);
-        let mut spans: Vec<JournalSpan> =
-            open.spans.into_iter().map(|(journal, (from, upto))| JournalSpan { journal, from, upto }).collect();
-        spans.sort_unstable_by_key(|span| span.journal);
-        for span in &spans {
+        let visits = open.visits;
+        let batch = open.close(node);
+        for span in &batch.spans {
             self.next.insert(span.journal, span.upto);
         }
-        let deltas = open.links.into_iter().map(|((link, hour), Gathered { last, tallies, visitors })| ClickDelta {
-            link,
-            hour,
-            last,
-            tallies,
-            visitors,
-        });
-        let orphans = open.orphans.into_iter().map(|(path, (count, last))| OrphanDelta { path, count, last });
-        let batch =
-            ClickBatch { node, spans, strings: open.strings, deltas: deltas.collect(), orphans: orphans.collect() };
-        self.closed.push_back(Batch { batch: Arc::new(batch), visits: open.visits });
+        self.closed.push_back(Batch { batch: Arc::new(batch), visits });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use waypost_protocol::UnixMs;
+    use waypost_protocol::clicks::JournalSpan;
     use waypost_protocol::sketch::Register;
 
     use super::*;

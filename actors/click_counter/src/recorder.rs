@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -141,11 +141,6 @@ impl Journals {
         Ok(Recorder { shared: self.shared.clone(), writer, memory: RefCell::default() })
     }
 
-    /// Where the journals are.
-    pub fn directory(&self) -> &Path {
-        &self.shared.options.directory
-    }
-
     /// The database of places.
     pub fn geo(&self) -> &Geo {
         &self.shared.geo
@@ -187,9 +182,14 @@ impl Journals {
 }
 
 impl Recorder {
+    /// Whether visits are recorded at all.
+    pub fn is_on(&self) -> bool {
+        self.shared.options.record
+    }
+
     /// Records a visit of a link. What does not fit any more is counted in `waypost_clicks_lost_total`: a redirect is never held up.
     pub fn visit(&self, link: KeyHash, at: UnixMs, visitor: &Visitor<'_>) {
-        if !self.shared.options.record {
+        if !self.is_on() {
             return;
         }
         let mut memory = self.memory.borrow_mut();
@@ -217,7 +217,7 @@ impl Recorder {
 
     /// Records a request for a path that is no link.
     pub fn orphan(&self, path: &str, at: UnixMs) {
-        if !self.shared.options.record {
+        if !self.is_on() {
             return;
         }
         let mut memory = self.memory.borrow_mut();

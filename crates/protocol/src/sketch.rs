@@ -5,6 +5,7 @@
 //! in use is a sorted list of them; two sketches of the same hash merge into that of both.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// Bits of a hash that choose the register.
 const INDEX_BITS: u32 = 14;
@@ -44,7 +45,7 @@ impl Register {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sketch {
     /// Sorted, one for each register in use.
-    registers: Vec<Register>,
+    registers: SmallVec<[Register; 4]>,
 }
 
 impl Sketch {
@@ -57,14 +58,13 @@ impl Sketch {
         }
         // Of each register the largest stays: the last, after sorting.
         self.registers.sort_unstable();
-        let mut kept: Vec<Register> = Vec::with_capacity(self.registers.len());
-        for register in self.registers.drain(..) {
-            match kept.last_mut() {
-                Some(last) if last.index() == register.index() => *last = register,
-                _ => kept.push(register),
+        self.registers.dedup_by(|later, kept| {
+            let same = later.index() == kept.index();
+            if same {
+                *kept = *later;
             }
-        }
-        self.registers = kept;
+            same
+        });
     }
 
     /// Adds all visitors of another sketch.
@@ -123,7 +123,7 @@ impl Sketch {
         if bytes.len() != REGISTERS / 4 * 3 {
             return None;
         }
-        let mut registers = Vec::new();
+        let mut registers: SmallVec<[Register; 4]> = SmallVec::new();
         for (i, three) in bytes.chunks(3).enumerate() {
             let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
             for (j, shift) in [18, 12, 6, 0].into_iter().enumerate() {

@@ -6,7 +6,7 @@
 //! | `b` + number | a block of links (`block.rs`) |
 //! | `v` + page | the visits of 256 slots |
 //! | `t`, `h` | statistics of visits (`stats_page.rs`) |
-//! | `o` | visits to what is no link (`stats.rs`) |
+//! | `o` | visits to what is no link (`orphans.rs`) |
 //! | `i` + number | idempotency keys, in the order in which they came (`idempotency.rs`) |
 
 use std::collections::BTreeSet;
@@ -20,9 +20,11 @@ use waypost_protocol::{Link, UnixMs};
 use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
 use super::idempotency::Idempotency;
 use super::index::Index;
-use super::shard::{ShardMachine, ShardMeta, SlotVisits, url_hash};
-use super::stats::{HOURS_KEPT_DAYS, Orphans};
+use super::orphans::Orphans;
+use super::shard::{ShardMachine, ShardMeta, url_hash};
+use super::stats::HOURS_KEPT_DAYS;
 use super::stats_page;
+use super::visits::SlotVisits;
 use super::{META_KEY, decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
@@ -34,9 +36,6 @@ const VISITS_PER_PAGE: u32 = 256;
 
 /// Days of which one checkpoint removes what deleted links have left.
 const SWEEP_DAYS: usize = 8;
-
-/// About what a page of visits takes when it is written.
-pub(super) const VISITS_PAGE_BYTES: u64 = 2048;
 
 pub(super) fn visits_page(slot: u32) -> u32 {
     slot / VISITS_PER_PAGE

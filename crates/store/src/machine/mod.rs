@@ -15,10 +15,13 @@ mod checkpoint;
 pub mod cluster;
 mod idempotency;
 mod index;
+mod orphans;
 pub mod shard;
+mod slot_day;
 pub mod snapshot;
 mod stats;
 mod stats_page;
+mod visits;
 
 use waypost_protocol::command::{Batch, Outcome};
 

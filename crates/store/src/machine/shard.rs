@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use waypost_protocol::clicks::{ClickBatch, Counts, HOUR_MS, Orphan, Stats};
+use waypost_protocol::clicks::Counts;
 use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
 use waypost_protocol::digest::UrlDigest;
 use waypost_protocol::link::{LinkVersion, Visits};
@@ -14,7 +14,9 @@ use waypost_protocol::{Domain, Link, LinkKey, Target, UnixMs};
 
 use super::idempotency::{Idempotency, Remembered};
 use super::index::{FRESH, Index};
-use super::stats::{self, Orphans, Recents};
+use super::orphans::Orphans;
+use super::stats::Recents;
+use super::visits::{DirtyPages, SlotVisits};
 use super::{Machine, block, open_record};
 use crate::{StoreError, Tree};
 
@@ -62,47 +64,6 @@ pub(super) struct ShardMeta {
     /// All visits ever, also of links that are no more.
     pub(super) total: Counts,
 }
-
-/// The visits of a slot.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SlotVisits {
-    pub(super) visits: Visits,
-    /// Grows when the link is removed or its statistics are reset: what was stored before belongs to another life.
-    pub(super) epoch: u32,
-}
-
-/// Pages of visits that have changed: a bit each, since every click sets one.
-#[derive(Default)]
-pub(super) struct DirtyPages {
-    bits: Vec<u64>,
-    pub(super) count: usize,
-}
-
-impl DirtyPages {
-    pub(super) fn insert(&mut self, page: u32) {
-        let (word, bit) = (page as usize / 64, 1 << (page % 64));
-        if self.bits.len() <= word {
-            self.bits.resize(word + 1, 0);
-        }
-        self.count += usize::from(self.bits[word] & bit == 0);
-        self.bits[word] |= bit;
-    }
-
-    /// All of them, in order; none are left.
-    pub(super) fn take(&mut self) -> Vec<u32> {
-        let Self { bits, .. } = std::mem::take(self);
-        let of = |(word, bits): (usize, u64)| {
-            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word as u32 * 64 + bit)
-        };
-        bits.into_iter().enumerate().flat_map(of).collect()
-    }
-}
-
-/// Journals whose positions are kept. Each start of a node makes one for each worker; those that were not heard of longest go first.
-const JOURNALS_MAX: usize = 512;
-
-/// Links with the most visits that are told.
-const TOP: usize = 50;
 
 impl ShardMachine {
     pub(super) fn new(tree: Tree, meta: ShardMeta) -> Self {
@@ -198,7 +159,7 @@ impl ShardMachine {
         Ok(links)
     }
 
-    fn find(&self, key: &LinkKey) -> Result<Option<(u32, Arc<Link>)>, StoreError> {
+    pub(super) fn find(&self, key: &LinkKey) -> Result<Option<(u32, Arc<Link>)>, StoreError> {
         for slot in self.index.by_key(key.hash().0) {
             let link = self.load(slot)?;
             if link.key == *key {
@@ -208,7 +169,7 @@ impl ShardMachine {
         Ok(None)
     }
 
-    fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
+    pub(super) fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
         let number = self.index.block(slot);
         if number == FRESH {
             let link = self.fresh.get(&slot).expect("invariant: a slot marked fresh is in `fresh`");
@@ -320,112 +281,6 @@ impl ShardMachine {
         Ok(Outcome::Removed(removed))
     }
 
-    fn record_clicks(&mut self, clicks: &ClickBatch) -> Outcome {
-        let reached = |journal: u64| self.meta.journals.get(&journal).map_or(0, |(position, _)| *position);
-        if clicks.spans.iter().all(|span| reached(span.journal) == span.upto) {
-            return Outcome::Done;
-        }
-        if clicks.spans.iter().any(|span| reached(span.journal) != span.from) {
-            return Outcome::ClicksOutOfStep(
-                clicks.spans.iter().map(|span| (span.journal, reached(span.journal))).collect(),
-            );
-        }
-        let now = self.meta.applied_at;
-        for span in &clicks.spans {
-            self.meta.journals.insert(span.journal, (span.upto, now));
-        }
-        while self.meta.journals.len() > JOURNALS_MAX {
-            let oldest = self.meta.journals.iter().min_by_key(|(journal, (_, heard))| (*heard, **journal));
-            let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
-            self.meta.journals.remove(&oldest);
-        }
-        let strings = self.recents.strings(&clicks.strings);
-        for delta in &clicks.deltas {
-            // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
-            let present = hour_of(now);
-            let near = delta.hour.abs_diff(present) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= present + 24;
-            let hour = if near { delta.hour } else { present };
-            let counts = stats::counts(delta);
-            self.meta.total.merge(counts);
-            if self.meta.first_day == 0 || hour / 24 < self.meta.first_day {
-                self.meta.first_day = hour / 24;
-            }
-            let slot = self.index.by_key(delta.link.0).next();
-            let place = slot.map(|slot| (slot, self.visits[slot as usize].epoch));
-            self.recents.add(place, hour, delta, &strings);
-            let Some(slot) = slot else { continue };
-            let visits = &mut self.visits[slot as usize].visits;
-            visits.total = visits.total.saturating_add(counts.people);
-            visits.bots = visits.bots.saturating_add(counts.bots);
-            // Also of a clock that has jumped ahead.
-            visits.last = visits.last.max(delta.last.min(now.saturating_add_ms(HOUR_MS)));
-            self.dirty_visits.insert(super::checkpoint::visits_page(slot));
-        }
-        for orphan in &clicks.orphans {
-            self.orphans.add(orphan, &clicks.strings, now);
-        }
-        Outcome::Done
-    }
-
-    fn forget_visits(&mut self, slot: u32) {
-        let visits = &mut self.visits[slot as usize];
-        *visits = SlotVisits { visits: Visits::default(), epoch: visits.epoch.wrapping_add(1) };
-        // What is stored of it goes with the next checkpoints.
-        self.meta.sweep = self.meta.first_day;
-        self.dirty_visits.insert(super::checkpoint::visits_page(slot));
-    }
-
-    fn reset_stats(&mut self, key: &LinkKey) -> Result<Outcome, StoreError> {
-        let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
-        self.forget_visits(slot);
-        Ok(Outcome::Edited(Box::new((*link).clone())))
-    }
-
-    /// The statistics of a link, or of all links, from one hour since 1970 up to another; `None` if there is no such link.
-    ///
-    /// # Errors
-    /// When a record cannot be read or is damaged.
-    pub fn stats(&self, key: Option<&LinkKey>, hours: std::ops::Range<u32>) -> Result<Option<Stats>, StoreError> {
-        // Nothing is looked for where nothing can be.
-        let hours = hours.start.max(self.meta.first_day * 24)..hours.end;
-        if key.is_none() && hours.is_empty() {
-            return Ok(Some(Stats { total: self.meta.total, ..Stats::default() }));
-        }
-        let Some(key) = key else {
-            let mut all = stats::read(&self.tree, &self.recents, stats::ALL, 0, hours)?;
-            all.top = self.top()?;
-            all.total = self.meta.total;
-            return Ok(Some(all));
-        };
-        let Some((slot, _)) = self.find(key)? else { return Ok(None) };
-        let SlotVisits { visits, epoch } = self.visits[slot as usize];
-        let mut found = stats::read(&self.tree, &self.recents, slot, epoch, hours)?;
-        found.total = Counts { people: visits.total, bots: visits.bots };
-        Ok(Some(found))
-    }
-
-    /// The links with the most visits of people.
-    fn top(&self) -> Result<Vec<(LinkKey, Counts)>, StoreError> {
-        let mut slots: Vec<u32> =
-            (0..self.visits.len() as u32).filter(|slot| self.visits[*slot as usize].visits.total > 0).collect();
-        let rank = |slot: &u32| std::cmp::Reverse(self.visits[*slot as usize].visits.total);
-        if slots.len() > TOP {
-            slots.select_nth_unstable_by_key(TOP, rank);
-            slots.truncate(TOP);
-        }
-        slots.sort_unstable_by_key(rank);
-        let of = |slot: u32| {
-            let Visits { total, bots, .. } = self.visits[slot as usize].visits;
-            Ok((self.load(slot)?.key.clone(), Counts { people: total, bots }))
-        };
-        slots.into_iter().filter(|slot| self.index.key_hash(*slot).is_some()).map(of).collect()
-    }
-
-    /// Visits to what is no link.
-    pub fn orphans(&self) -> Vec<Orphan> {
-        self.orphans.list(self.meta.applied_at)
-    }
-
     fn put_fresh(&mut self, slot: u32, link: Link) {
         if let Some(until) = link.valid_until {
             self.expiry.insert((until, slot));
@@ -459,10 +314,6 @@ impl ShardMachine {
             listener(Some(key));
         }
     }
-}
-
-fn hour_of(at: UnixMs) -> u32 {
-    (at.0 / HOUR_MS) as u32
 }
 
 /// The URL hash by which find-existing finds the link: only links with generated codes have one.
@@ -523,7 +374,6 @@ impl Machine for ShardMachine {
     fn pending_bytes(&self) -> u64 {
         self.fresh_bytes
             + self.dead.len() as u64 * block::BLOCK_BYTES as u64
-            + self.dirty_visits.count as u64 * super::checkpoint::VISITS_PAGE_BYTES
             + self.recents.pending_bytes()
             + self.idempotency.pending_bytes()
     }

@@ -6,60 +6,30 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use waypost_protocol::clicks::{ClickDelta, Counts, Dimension, HOUR_MS, OTHER, Orphan, OrphanDelta, Stats};
+use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension, Stats};
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{UnixMs, clicks};
 
-use super::stats_page::{self, SlotDay};
+use super::slot_day::{Numbers, SlotDay, Texts};
+use super::stats_page::{self, Page};
 use crate::{Batch, StoreError, Tree};
 
 /// Not a link: the sum of all links of the shard.
 pub(super) const ALL: u32 = u32::MAX;
 
-/// Paths that are counted apart; what comes after is counted as [`OTHER`].
-const ORPHANS_MAX: usize = 150;
-
-/// An orphan that was not visited for so long is forgotten.
-const ORPHAN_MS: u64 = 30 * 24 * HOUR_MS;
-
 /// How many days hours are kept apart from days.
 pub const HOURS_KEPT_DAYS: u32 = 90;
-
-/// Gives things numbers, in the order in which they come.
-struct Numbers<T> {
-    numbers: HashMap<T, u32>,
-    things: Vec<T>,
-}
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self { numbers: HashMap::new(), things: Vec::new() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
-    fn of<Q>(&mut self, thing: &Q) -> u32
-    where
-        T: std::borrow::Borrow<Q>,
-        Q: Eq + std::hash::Hash + ToOwned<Owned = T> + ?Sized,
-    {
-        if let Some(number) = self.numbers.get(thing) {
-            return *number;
-        }
-        let number = self.things.len() as u32;
-        self.things.push(thing.to_owned());
-        self.numbers.insert(thing.to_owned(), number);
-        number
-    }
-}
 
 /// What visits may have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Profile {
     bot: bool,
-    values: [u32; Dimension::COUNT],
+    /// The number of each value, from 1; 0 = there is none.
+    values: Values,
 }
 
+type Values = [u32; Dimension::COUNT];
+
+/// Visits of a link that have a profile in common, and one of the visitors. A further visitor comes with no visits.
 #[derive(Clone, Copy)]
 struct Recent {
     slot: u32,
@@ -68,19 +38,22 @@ struct Recent {
     hour: u32,
     profile: u32,
     count: u32,
+    visitor: Option<std::num::NonZeroU32>,
 }
 
-#[derive(Clone, Copy)]
-struct Visitor {
-    slot: u32,
-    life: u32,
-    day: u32,
-    register: Register,
+impl Recent {
+    fn day(&self) -> u32 {
+        self.hour / 24
+    }
+
+    fn visitor(&self) -> Option<Register> {
+        self.visitor.map(|register| Register(register.get()))
+    }
 }
 
 #[derive(Default)]
 struct Names {
-    strings: Numbers<String>,
+    strings: Texts,
     profiles: Numbers<Profile>,
     last: Option<(Profile, u32)>,
     /// About what they take.
@@ -89,10 +62,10 @@ struct Names {
 
 impl Names {
     fn string(&mut self, text: &str) -> u32 {
-        let before = self.strings.things.len();
+        let before = self.strings.len();
         let number = self.strings.of(text);
         // Twice, in the list and in the table.
-        self.bytes += (self.strings.things.len() - before) * 2 * (text.len() + 40);
+        self.bytes += (self.strings.len() - before) * 2 * (text.len() + 40);
         number
     }
 
@@ -103,20 +76,31 @@ impl Names {
         {
             return number;
         }
-        let before = self.profiles.things.len();
+        let before = self.profiles.len();
         let number = self.profiles.of(profile);
-        self.bytes += (self.profiles.things.len() - before) * 2 * (size_of::<Profile>() + 8);
+        self.bytes += (self.profiles.len() - before) * 2 * (size_of::<Profile>() + 8);
         self.last = Some((*profile, number));
         number
     }
 
-    fn count(&self, day: &mut SlotDay, tally: &Recent) {
-        let profile = self.profiles.things[tally.profile as usize];
-        let count = u64::from(tally.count);
-        day.hours.entry((tally.hour % 24) as u8).or_default().add(profile.bot, count);
-        for (dimension, value) in Dimension::ALL.into_iter().zip(profile.values) {
-            let Some(at) = value.checked_sub(1) else { continue };
-            day.value(dimension, &self.strings.things[at as usize]).add(profile.bot, count);
+    /// A profile, with the numbers that `texts` gives its values.
+    fn translate(&self, profile: u32, texts: &mut Texts) -> Profile {
+        let Profile { bot, values } = *self.profiles.get(profile);
+        let number = |value: u32| value.checked_sub(1).map_or(0, |own| texts.of(self.strings.get(own)) + 1);
+        Profile { bot, values: values.map(number) }
+    }
+}
+
+impl Profile {
+    fn count(&self, day: &mut SlotDay, hour: u32, count: u64) {
+        if count == 0 {
+            return;
+        }
+        day.hour((hour % 24) as u8).add(self.bot, count);
+        for (dimension, value) in Dimension::ALL.into_iter().zip(self.values) {
+            if let Some(text) = value.checked_sub(1) {
+                day.value(dimension, text).add(self.bot, count);
+            }
         }
     }
 }
@@ -125,8 +109,14 @@ impl Names {
 #[derive(Default)]
 pub(super) struct Recents {
     names: Names,
-    tallies: Vec<Recent>,
-    visitors: Vec<Visitor>,
+    list: Vec<Recent>,
+}
+
+/// The sum of all links on a day.
+#[derive(Default)]
+struct Total {
+    counts: HashMap<(u32, u32), u64>,
+    visitors: Vec<Register>,
 }
 
 impl Recents {
@@ -139,35 +129,45 @@ impl Recents {
     /// Adds the visits of a life of a slot; without one, to the sum of all only. `strings` are the numbers of those of the batch.
     pub(super) fn add(&mut self, place: Option<(u32, u32)>, hour: u32, delta: &ClickDelta, strings: &[u32]) {
         let (slot, life) = place.unwrap_or((ALL, 0));
+        let mut visitors = delta.visitors.iter().filter_map(|register| std::num::NonZeroU32::new(register.0));
+        let mut last = 0;
         for tally in &delta.tallies {
             let values = tally.values.map(|value| strings.get(usize::from(value)).copied().unwrap_or(0));
             let profile = self.names.profile(&Profile { bot: tally.bot, values });
-            self.tallies.push(Recent { slot, life, hour, profile, count: tally.count });
+            last = profile;
+            self.list.push(Recent { slot, life, hour, profile, count: tally.count, visitor: visitors.next() });
         }
-        let day = hour / 24;
-        self.visitors.extend(delta.visitors.iter().map(|register| Visitor { slot, life, day, register: *register }));
+        self.list.extend(visitors.map(|visitor| Recent {
+            slot,
+            life,
+            hour,
+            profile: last,
+            count: 0,
+            visitor: Some(visitor),
+        }));
     }
 
-    /// Half of what visits take in memory: a checkpoint is dearer by the links that it touches than by these bytes. And all of
-    /// what strings take, of which there may be as many.
+    /// A third of what visits take in memory: a checkpoint is dearer by the links that it touches than by these bytes, and with
+    /// more visits at a time it touches fewer for each. And all of what strings take, of which there may be as many.
     pub(super) fn pending_bytes(&self) -> u64 {
-        self.names.bytes as u64
-            + (self.tallies.len() * size_of::<Recent>() + self.visitors.len() * size_of::<Visitor>()) as u64 / 2
+        (self.names.bytes + self.list.len() * size_of::<Recent>() / 3) as u64
     }
 
     /// What there is of a slot, by day.
-    fn days_of(&self, slot: u32, life: u32) -> BTreeMap<u32, SlotDay> {
-        let mut days: BTreeMap<u32, SlotDay> = BTreeMap::new();
-        let wanted = |other: u32, of: u32| slot == ALL || other == slot && of == life;
-        for tally in self.tallies.iter().filter(|tally| wanted(tally.slot, tally.life)) {
-            self.names.count(days.entry(tally.hour / 24).or_default(), tally);
+    fn days_of(&self, slot: u32, life: u32, texts: &mut Texts) -> BTreeMap<u32, SlotDay> {
+        let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
+        for recent in &self.list {
+            if slot == ALL || recent.slot == slot && recent.life == life {
+                totals.entry(recent.day()).or_default().add(recent);
+            }
         }
-        let mut visitors: BTreeMap<u32, Vec<Register>> = BTreeMap::new();
-        for visitor in self.visitors.iter().filter(|visitor| wanted(visitor.slot, visitor.life)) {
-            visitors.entry(visitor.day).or_default().push(visitor.register);
-        }
-        visitors.into_iter().for_each(|(day, registers)| days.entry(day).or_default().visitors.add(registers));
-        days
+        let day = |(day, total): (u32, Total)| {
+            let mut sum = SlotDay::default();
+            let visitors = total.count(&mut sum, &self.names, texts);
+            sum.visitors.add(visitors);
+            (day, sum)
+        };
+        totals.into_iter().map(day).collect()
     }
 
     /// Adds everything to the records of its days, and is empty then. `epochs` tells the life of each slot. Answers the days.
@@ -177,54 +177,58 @@ impl Recents {
         batch: &mut Batch,
         epochs: &dyn Fn(u32) -> Option<u32>,
     ) -> Result<BTreeSet<u32>, StoreError> {
-        let Self { names, mut tallies, mut visitors } = std::mem::take(self);
+        let Self { names, mut list } = std::mem::take(self);
         // By page, then by link: each record is read and written once.
-        let place = |day: u32, slot: u32| (day, stats_page::page_of(slot), slot);
-        tallies.sort_unstable_by_key(|tally| (place(tally.hour / 24, tally.slot), tally.hour, tally.profile));
-        visitors.sort_unstable_by_key(|visitor| (place(visitor.day, visitor.slot), visitor.register));
-        let mut totals: BTreeMap<u32, SlotDay> = BTreeMap::new();
-        let mut seen = 0;
-        let same_page = |one: &Recent, other: &Recent| {
-            let page = |recent: &Recent| (recent.hour / 24, stats_page::page_of(recent.slot));
-            page(one) == page(other)
-        };
-        for tallies in tallies.chunk_by(same_page) {
-            let day = tallies[0].hour / 24;
-            let page = stats_page::page_of(tallies[0].slot);
-            let mut changes: Vec<(u32, SlotDay)> = Vec::new();
-            for tally in tallies {
-                names.count(totals.entry(day).or_default(), tally);
-                if tally.slot == ALL || epochs(tally.slot) != Some(tally.life) {
-                    continue;
-                }
-                if changes.last().is_none_or(|(slot, _)| *slot != tally.slot) {
-                    changes.push((tally.slot, SlotDay::default()));
-                }
-                let (_, change) = changes.last_mut().expect("invariant: one was just pushed");
-                names.count(change, tally);
+        let page = |recent: &Recent| (recent.day(), stats_page::page_of(recent.slot));
+        list.sort_unstable_by_key(|recent| (page(recent), recent.slot, recent.hour, recent.profile));
+        let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
+        let lives = |slot: u32, life: u32| epochs(slot) == Some(life);
+        let mut profiles: HashMap<u32, Profile> = HashMap::new();
+        for recents in list.chunk_by(|one, other| page(one) == page(other)) {
+            let (day, number) = page(&recents[0]);
+            let total = totals.entry(day).or_default();
+            recents.iter().for_each(|recent| total.add(recent));
+            let mut living = recents.iter().filter(|recent| lives(recent.slot, recent.life)).peekable();
+            if living.peek().is_none() {
+                continue;
             }
-            for (slot, change) in &mut changes {
-                let here = place(day, *slot);
-                seen += visitors[seen..].iter().take_while(|other| place(other.day, other.slot) < here).count();
-                let own = visitors[seen..].iter().take_while(|other| place(other.day, other.slot) == here).count();
-                let own = &visitors[seen..seen + own];
-                seen += own.len();
-                let living = own.iter().filter(|visitor| epochs(visitor.slot) == Some(visitor.life));
-                change.visitors.add(living.map(|visitor| visitor.register));
+            let mut page = Page::load(tree, day, number, Texts::default(), lives)?;
+            profiles.clear();
+            for recent in living {
+                let profile =
+                    profiles.entry(recent.profile).or_insert_with(|| names.translate(recent.profile, &mut page.texts));
+                let slot = page.slot(recent.slot, recent.life);
+                profile.count(&mut slot.day, recent.hour, recent.count.into());
+                slot.newcomers.extend(recent.visitor());
             }
-            if !changes.is_empty() {
-                stats_page::merge(tree, batch, day, page, changes, epochs)?;
-            }
-        }
-        for visitors in visitors.chunk_by(|one, other| one.day == other.day) {
-            let total = totals.entry(visitors[0].day).or_default();
-            total.visitors.add(visitors.iter().map(|visitor| visitor.register));
+            page.write_changed(tree, batch)?;
         }
         let days = totals.keys().copied().collect();
         for (day, total) in totals {
-            stats_page::merge(tree, batch, day, stats_page::page_of(ALL), vec![(ALL, total)], &|_| Some(0))?;
+            let all = |slot, _| slot == ALL;
+            let mut page = Page::load(tree, day, stats_page::page_of(ALL), Texts::default(), all)?;
+            let mut texts = std::mem::take(&mut page.texts);
+            let slot = page.slot(ALL, 0);
+            slot.newcomers = total.count(&mut slot.day, &names, &mut texts);
+            page.texts = texts;
+            page.write_changed(tree, batch)?;
         }
         Ok(days)
+    }
+}
+
+impl Total {
+    fn add(&mut self, recent: &Recent) {
+        *self.counts.entry((recent.hour, recent.profile)).or_default() += u64::from(recent.count);
+        self.visitors.extend(recent.visitor());
+    }
+
+    /// Counts everything, and answers the visitors.
+    fn count(self, day: &mut SlotDay, names: &Names, texts: &mut Texts) -> Vec<Register> {
+        for ((hour, profile), count) in self.counts {
+            names.translate(profile, texts).count(day, hour, count);
+        }
+        self.visitors
     }
 }
 
@@ -237,12 +241,13 @@ pub(super) fn read(
     hours: std::ops::Range<u32>,
 ) -> Result<Stats, StoreError> {
     let mut stats = Stats::default();
-    let mut values: BTreeMap<(Dimension, String), Counts> = BTreeMap::new();
-    let mut recent = recents.days_of(slot, epoch);
+    let mut values: BTreeMap<(Dimension, u32), Counts> = BTreeMap::new();
+    let mut texts = Texts::default();
+    let mut recent = recents.days_of(slot, epoch, &mut texts);
     for day in hours.start / 24..hours.end.div_ceil(24) {
-        let mut found = stats_page::read(tree, day, slot, epoch)?;
+        let mut found = stats_page::read(tree, day, slot, epoch, &mut texts)?;
         found.merge(recent.remove(&day).unwrap_or_default());
-        found.bound(slot);
+        found.bound(slot, &mut texts);
         // A day whose hours are no more belongs to the range that its noon is in.
         if found.is_empty() || found.hours.is_empty() && !hours.contains(&(day * 24 + 12)) {
             continue;
@@ -266,58 +271,14 @@ pub(super) fn read(
         };
         stats.days.push((day, total, found.visitors.count()));
         stats.visitors.merge(&found.visitors);
-        for (key, counts) in found.values {
-            values.entry(key).or_default().merge(counts);
+        for (dimension, text, counts) in found.values {
+            values.entry((dimension, text)).or_default().merge(counts);
         }
     }
-    stats.values = values.into_iter().map(|((dimension, text), counts)| (dimension, text, counts)).collect();
+    let value = |((dimension, text), counts)| (dimension, texts.get(text).clone(), counts);
+    stats.values = values.into_iter().map(value).collect();
+    stats.values.sort_unstable_by(|one, two| (one.0, &one.1).cmp(&(two.0, &two.1)));
     Ok(stats)
-}
-
-/// Visits to what is no link: the most recent paths, bounded.
-#[derive(Default)]
-pub(super) struct Orphans {
-    paths: BTreeMap<String, (u64, UnixMs)>,
-    dirty: bool,
-}
-
-const ORPHANS_KEY: &[u8] = b"o";
-
-impl Orphans {
-    pub(super) fn open(tree: &Tree) -> Result<Self, StoreError> {
-        let Some(value) = tree.get(ORPHANS_KEY)? else { return Ok(Self::default()) };
-        let paths: Vec<(String, u64, UnixMs)> =
-            super::decode("orphans", super::open_record(tree, ORPHANS_KEY, &value)?)?;
-        Ok(Self { paths: paths.into_iter().map(|(path, count, last)| (path, (count, last))).collect(), dirty: false })
-    }
-
-    /// Adds visits at `now`. What was not visited for long makes room.
-    pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String], now: UnixMs) {
-        if self.paths.len() >= ORPHANS_MAX {
-            self.paths.retain(|_, (_, last)| last.saturating_add_ms(ORPHAN_MS) > now);
-        }
-        let path = usize::from(delta.path).checked_sub(1).and_then(|at| strings.get(at));
-        let path = path.map_or(OTHER, String::as_str);
-        let known = self.paths.contains_key(path) || self.paths.len() < ORPHANS_MAX;
-        let (count, last) = self.paths.entry(if known { path } else { OTHER }.to_owned()).or_default();
-        *count = count.saturating_add(delta.count.into());
-        *last = (*last).max(delta.last);
-        self.dirty = true;
-    }
-
-    pub(super) fn write(&mut self, tree: &Tree, batch: &mut Batch) {
-        if std::mem::take(&mut self.dirty) {
-            let paths: Vec<(&str, u64, UnixMs)> =
-                self.paths.iter().map(|(path, (count, last))| (path.as_str(), *count, *last)).collect();
-            batch.insert(ORPHANS_KEY, super::seal_record(tree, ORPHANS_KEY, &super::encode(&paths)));
-        }
-    }
-
-    /// Those of the last thirty days.
-    pub(super) fn list(&self, now: UnixMs) -> Vec<Orphan> {
-        let recent = self.paths.iter().filter(|(_, (_, last))| last.saturating_add_ms(ORPHAN_MS) > now);
-        recent.map(|(path, (count, last))| Orphan { path: path.clone(), count: *count, last: *last }).collect()
-    }
 }
 
 /// The visits of people and bots in a delta.

@@ -7,12 +7,12 @@
 //!
 //! Each fragment names the life of its slot, so what is left of a link that was deleted is not taken for another's.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use waypost_protocol::clicks::{Counts, Dimension, OTHER};
+use smallvec::SmallVec;
+use waypost_protocol::clicks::{Counts, Dimension};
 use waypost_protocol::sketch::{Register, Sketch};
 
+use super::slot_day::{SlotDay, Texts};
 use super::{decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
@@ -28,72 +28,11 @@ const PART_BYTES: usize = 16 * 1024;
 /// A sketch with more registers has a record of its own.
 const REGISTERS_HERE_MAX: usize = 256;
 
-/// Values of one dimension that one link has apart on one day; the rest is [`OTHER`].
-const VALUES_MAX: usize = 50;
-
-/// The same for the sum of all links.
-const VALUES_OF_ALL_MAX: usize = 300;
-
 /// The longest value, in bytes: of a host name, what is cut off is the front.
 const VALUE_BYTES_MAX: usize = 80;
 
 pub(super) fn page_of(slot: u32) -> u32 {
     slot / SLOTS_PER_PAGE
-}
-
-/// What is known of one link on one day.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct SlotDay {
-    pub(super) hours: BTreeMap<u8, Counts>,
-    /// The sum of a day whose hours were folded.
-    pub(super) folded: Counts,
-    pub(super) values: BTreeMap<(Dimension, String), Counts>,
-    pub(super) visitors: Sketch,
-}
-
-impl SlotDay {
-    pub(super) fn is_empty(&self) -> bool {
-        self.hours.is_empty() && self.folded == Counts::default() && self.visitors.is_empty()
-    }
-
-    pub(super) fn total(&self) -> Counts {
-        let mut total = self.folded;
-        self.hours.values().for_each(|counts| total.merge(*counts));
-        total
-    }
-
-    pub(super) fn value(&mut self, dimension: Dimension, text: &str) -> &mut Counts {
-        self.values.entry((dimension, text.to_owned())).or_default()
-    }
-
-    pub(super) fn merge(&mut self, other: Self) {
-        self.folded.merge(other.folded);
-        other.hours.into_iter().for_each(|(hour, counts)| self.hours.entry(hour).or_default().merge(counts));
-        other.values.into_iter().for_each(|(value, counts)| self.values.entry(value).or_default().merge(counts));
-        self.visitors.merge(&other.visitors);
-    }
-
-    /// Keeps the values that were seen most, and sums up the others.
-    pub(super) fn bound(&mut self, slot: u32) {
-        let max = if slot == super::stats::ALL { VALUES_OF_ALL_MAX } else { VALUES_MAX };
-        for dimension in Dimension::ALL {
-            let range = (dimension, String::new())..=(dimension, "\u{10FFFF}".to_owned());
-            let mut found: Vec<(u64, String)> = self
-                .values
-                .range(range)
-                .filter(|((_, text), _)| text != OTHER)
-                .map(|((_, text), counts)| (counts.people + counts.bots, text.clone()))
-                .collect();
-            if found.len() <= max {
-                continue;
-            }
-            found.sort_unstable_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
-            for (_, text) in found.split_off(max) {
-                let counts = self.values.remove(&(dimension, text)).unwrap_or_default();
-                self.value(dimension, OTHER).merge(counts);
-            }
-        }
-    }
 }
 
 /// As it is stored.
@@ -108,11 +47,11 @@ struct Fragment {
     /// Within the page.
     slot: u8,
     epoch: u32,
-    hours: Vec<(u8, u64, u64)>,
+    hours: SmallVec<[(u8, u64, u64); 2]>,
     folded: (u64, u64),
     /// Dimension, number of the string, people, bots.
-    values: Vec<(u8, u16, u64, u64)>,
-    registers: Vec<Register>,
+    values: SmallVec<[(u8, u16, u64, u64); 4]>,
+    registers: SmallVec<[Register; 4]>,
     /// Whether the visitors have a record of their own.
     apart: bool,
 }
@@ -137,42 +76,177 @@ fn sketch_key(day: u32, slot: u32) -> Vec<u8> {
     key
 }
 
-/// The days of the links of a page, by slot and epoch; and how many parts it has. Sketches apart are not read.
-struct Page {
-    slots: BTreeMap<(u32, u32), (SlotDay, bool)>,
+/// A link on the day of a page.
+pub(super) struct Slot {
+    slot: u32,
+    epoch: u32,
+    pub(super) day: SlotDay,
+    /// Whether the visitors have a record of their own, which is not read.
+    apart: bool,
+    /// Who came since the page was loaded.
+    pub(super) newcomers: Vec<Register>,
+    changed: bool,
+}
+
+/// One day of some links.
+pub(super) struct Page {
+    day: u32,
+    page: u32,
+    pub(super) texts: Texts,
+    /// By slot and epoch, sorted.
+    slots: Vec<Slot>,
+    /// How many parts are stored.
     parts: u16,
     /// Fragments that were not wanted.
     left_out: usize,
 }
 
-fn load(tree: &Tree, day: u32, page: u32, wanted: impl Fn(u32, u32) -> bool) -> Result<Page, StoreError> {
-    let mut found = Page { slots: BTreeMap::new(), parts: 0, left_out: 0 };
-    for entry in tree.scan_prefix(&page_key(day, page)) {
-        let (key, value) = entry?;
-        let part: Part = decode("statistics", open_record(tree, &key, &value)?)?;
-        found.parts += 1;
-        for fragment in part.fragments {
-            let slot = page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot);
-            if !wanted(slot, fragment.epoch) {
-                found.left_out += 1;
+impl Page {
+    /// What is stored of a page, of the lives of slots that are wanted.
+    pub(super) fn load(
+        tree: &Tree,
+        day: u32,
+        page: u32,
+        texts: Texts,
+        wanted: impl Fn(u32, u32) -> bool,
+    ) -> Result<Self, StoreError> {
+        let mut found = Self { day, page, texts, slots: Vec::new(), parts: 0, left_out: 0 };
+        for entry in tree.scan_prefix(&page_key(day, page)) {
+            let (key, value) = entry?;
+            let part: Part = decode("statistics", open_record(tree, &key, &value)?)?;
+            found.parts += 1;
+            // Of few fragments only some of the texts are needed.
+            let mut numbers: Vec<Option<u32>> = vec![None; part.strings.len()];
+            for fragment in part.fragments {
+                let slot = page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot);
+                if !wanted(slot, fragment.epoch) {
+                    found.left_out += 1;
+                    continue;
+                }
+                let at = found.place(slot, fragment.epoch);
+                let Self { slots, texts, .. } = &mut found;
+                let Slot { day, apart, .. } = &mut slots[at];
+                *apart |= fragment.apart;
+                day.folded.merge(Counts { people: fragment.folded.0, bots: fragment.folded.1 });
+                for (hour, people, bots) in fragment.hours {
+                    day.hour(hour).merge(Counts { people, bots });
+                }
+                for (dimension, text, people, bots) in fragment.values {
+                    let dimension = Dimension::ALL.get(usize::from(dimension));
+                    let text = usize::from(text);
+                    if let (Some(dimension), Some(number)) = (dimension, numbers.get_mut(text)) {
+                        let number = *number.get_or_insert_with(|| texts.of(&part.strings[text]));
+                        day.value(*dimension, number).merge(Counts { people, bots });
+                    }
+                }
+                day.visitors.add(fragment.registers);
+            }
+        }
+        Ok(found)
+    }
+
+    fn place(&mut self, slot: u32, epoch: u32) -> usize {
+        let here = (slot, epoch);
+        let place = |known: &Slot| (known.slot, known.epoch);
+        // Both what is stored and what is added come in order.
+        if self.slots.last().is_none_or(|last| place(last) < here) {
+            self.slots.push(Slot::new(slot, epoch));
+            return self.slots.len() - 1;
+        }
+        self.slots.binary_search_by_key(&here, place).unwrap_or_else(|at| {
+            self.slots.insert(at, Slot::new(slot, epoch));
+            at
+        })
+    }
+
+    /// A link of the page, to add to it.
+    pub(super) fn slot(&mut self, slot: u32, epoch: u32) -> &mut Slot {
+        let at = self.place(slot, epoch);
+        self.slots[at].changed = true;
+        &mut self.slots[at]
+    }
+
+    /// Writes the page with what was added.
+    pub(super) fn write_changed(mut self, tree: &Tree, batch: &mut Batch) -> Result<(), StoreError> {
+        for slot in self.slots.iter_mut().filter(|slot| slot.changed) {
+            slot.day.bound(slot.slot, &mut self.texts);
+            if slot.newcomers.is_empty() {
                 continue;
             }
-            let (slot_day, apart) = found.slots.entry((slot, fragment.epoch)).or_default();
-            *apart |= fragment.apart;
-            slot_day.folded.merge(Counts { people: fragment.folded.0, bots: fragment.folded.1 });
-            for (hour, people, bots) in fragment.hours {
-                slot_day.hours.entry(hour).or_default().merge(Counts { people, bots });
+            if slot.apart
+                && let Some(sketch) = load_sketch(tree, self.day, slot.slot, slot.epoch)?
+            {
+                slot.day.visitors.merge(&sketch);
             }
-            for (dimension, text, people, bots) in fragment.values {
-                let dimension = Dimension::ALL.get(usize::from(dimension));
-                if let (Some(dimension), Some(text)) = (dimension, part.strings.get(usize::from(text))) {
-                    slot_day.value(*dimension, text).merge(Counts { people, bots });
+            slot.day.visitors.add(slot.newcomers.drain(..));
+            if slot.day.visitors.registers().len() > REGISTERS_HERE_MAX {
+                let key = sketch_key(self.day, slot.slot);
+                let record = Apart { epoch: slot.epoch, packed: slot.day.visitors.pack() };
+                batch.insert(&key, seal_record(tree, &key, &encode(&record)));
+                slot.day.visitors = Sketch::default();
+                slot.apart = true;
+            }
+        }
+        self.write(tree, batch);
+        Ok(())
+    }
+
+    fn write(self, tree: &Tree, batch: &mut Batch) {
+        let Self { day, page, texts, slots, parts: stored, .. } = self;
+        let mut writer = PageWriter {
+            tree,
+            batch,
+            key: page_key(day, page),
+            parts: 0,
+            part: Part::default(),
+            bytes: 0,
+            numbers: vec![None; texts.len()],
+            texts: &texts,
+        };
+        for Slot { slot, epoch, day, apart, .. } in slots {
+            let mut fragment = Fragment {
+                slot: (slot % SLOTS_PER_PAGE) as u8,
+                epoch,
+                hours: day.hours.iter().map(|(hour, counts)| (*hour, counts.people, counts.bots)).collect(),
+                folded: (day.folded.people, day.folded.bots),
+                values: SmallVec::new(),
+                registers: day.visitors.registers().into(),
+                apart,
+            };
+            writer.room(12 + fragment.hours.len() * 12 + fragment.registers.len() * 4);
+            for (dimension, text, counts) in day.values {
+                if writer.bytes + texts.get(text).len() + 16 > PART_BYTES {
+                    // The rest goes into a fragment of the next part.
+                    let empty = Fragment {
+                        hours: SmallVec::new(),
+                        folded: (0, 0),
+                        registers: SmallVec::new(),
+                        values: SmallVec::new(),
+                        ..fragment
+                    };
+                    writer.part.fragments.push(std::mem::replace(&mut fragment, empty));
+                    writer.end_part();
                 }
+                let number = writer.string(text);
+                writer.bytes += 14;
+                fragment.values.push((dimension as u8, number, counts.people, counts.bots));
             }
-            slot_day.visitors.add(fragment.registers);
+            writer.part.fragments.push(fragment);
+        }
+        writer.end_part();
+        let parts = writer.parts;
+        for surplus in parts..stored {
+            let mut key = page_key(day, page);
+            key.extend_from_slice(&surplus.to_be_bytes());
+            batch.remove(&key);
         }
     }
-    Ok(found)
+}
+
+impl Slot {
+    fn new(slot: u32, epoch: u32) -> Self {
+        Self { slot, epoch, day: SlotDay::default(), apart: false, newcomers: Vec::new(), changed: false }
+    }
 }
 
 fn load_sketch(tree: &Tree, day: u32, slot: u32, epoch: u32) -> Result<Option<Sketch>, StoreError> {
@@ -183,46 +257,15 @@ fn load_sketch(tree: &Tree, day: u32, slot: u32, epoch: u32) -> Result<Option<Sk
 }
 
 /// What is stored of one link on one day.
-pub(super) fn read(tree: &Tree, day: u32, slot: u32, epoch: u32) -> Result<SlotDay, StoreError> {
-    let page = load(tree, day, page_of(slot), |other, life| other == slot && life == epoch)?;
-    let Some((mut found, apart)) = page.slots.into_values().next() else { return Ok(SlotDay::default()) };
+pub(super) fn read(tree: &Tree, day: u32, slot: u32, epoch: u32, texts: &mut Texts) -> Result<SlotDay, StoreError> {
+    let wanted = |other, life| other == slot && life == epoch;
+    let mut page = Page::load(tree, day, page_of(slot), std::mem::take(texts), wanted)?;
+    *texts = page.texts;
+    let Some(Slot { day: mut found, apart, .. }) = page.slots.pop() else { return Ok(SlotDay::default()) };
     if apart && let Some(sketch) = load_sketch(tree, day, slot, epoch)? {
         found.visitors.merge(&sketch);
     }
     Ok(found)
-}
-
-/// Adds to the records of a page. What belongs to lives of slots that are over is left out.
-pub(super) fn merge(
-    tree: &Tree,
-    batch: &mut Batch,
-    day: u32,
-    page: u32,
-    changes: Vec<(u32, SlotDay)>,
-    epochs: &dyn Fn(u32) -> Option<u32>,
-) -> Result<(), StoreError> {
-    let mut stored = load(tree, day, page, |slot, epoch| epochs(slot) == Some(epoch))?;
-    for (slot, change) in changes {
-        let Some(epoch) = epochs(slot) else { continue };
-        let (slot_day, apart) = stored.slots.entry((slot, epoch)).or_default();
-        if *apart
-            && !change.visitors.is_empty()
-            && let Some(sketch) = load_sketch(tree, day, slot, epoch)?
-        {
-            slot_day.visitors.merge(&sketch);
-        }
-        slot_day.merge(change);
-        slot_day.bound(slot);
-        if slot_day.visitors.registers().len() > REGISTERS_HERE_MAX {
-            let key = sketch_key(day, slot);
-            let record = Apart { epoch, packed: slot_day.visitors.pack() };
-            batch.insert(&key, seal_record(tree, &key, &encode(&record)));
-            slot_day.visitors = Sketch::default();
-            *apart = true;
-        }
-    }
-    write(tree, batch, day, page, stored);
-    Ok(())
 }
 
 /// Removes from a day what belongs to lives of slots that are over, and with `fold` sums up its hours.
@@ -244,15 +287,15 @@ pub(super) fn clean(
         }
     }
     for page in pages {
-        let mut stored = load(tree, day, page, lives)?;
+        let mut stored = Page::load(tree, day, page, Texts::default(), lives)?;
         if !fold && stored.left_out == 0 {
             continue;
         }
-        for (slot_day, _) in stored.slots.values_mut().filter(|_| fold) {
-            slot_day.folded = slot_day.total();
-            slot_day.hours.clear();
+        for slot in stored.slots.iter_mut().filter(|_| fold) {
+            slot.day.folded = slot.day.total();
+            slot.day.hours.clear();
         }
-        write(tree, batch, day, page, stored);
+        stored.write(tree, batch);
     }
     for entry in tree.scan_prefix(&of_day(SKETCH_PREFIX)) {
         let (key, value) = entry?;
@@ -264,47 +307,6 @@ pub(super) fn clean(
     Ok(())
 }
 
-fn write(tree: &Tree, batch: &mut Batch, day: u32, page: u32, stored: Page) {
-    let mut writer = PageWriter { tree, batch, key: page_key(day, page), parts: 0, part: Part::default(), bytes: 0 };
-    for ((slot, epoch), (slot_day, apart)) in stored.slots {
-        let mut fragment = Fragment {
-            slot: (slot % SLOTS_PER_PAGE) as u8,
-            epoch,
-            hours: slot_day.hours.iter().map(|(hour, counts)| (*hour, counts.people, counts.bots)).collect(),
-            folded: (slot_day.folded.people, slot_day.folded.bots),
-            values: Vec::new(),
-            registers: slot_day.visitors.registers().to_vec(),
-            apart,
-        };
-        writer.room(12 + fragment.hours.len() * 12 + fragment.registers.len() * 4);
-        for ((dimension, text), counts) in &slot_day.values {
-            if writer.bytes + text.len() + 16 > PART_BYTES {
-                // The rest goes into a fragment of the next part.
-                let empty = Fragment {
-                    hours: Vec::new(),
-                    folded: (0, 0),
-                    registers: Vec::new(),
-                    values: Vec::new(),
-                    ..fragment
-                };
-                writer.part.fragments.push(std::mem::replace(&mut fragment, empty));
-                writer.end_part();
-            }
-            let number = writer.string(text);
-            writer.bytes += 14;
-            fragment.values.push((*dimension as u8, number, counts.people, counts.bots));
-        }
-        writer.part.fragments.push(fragment);
-    }
-    writer.end_part();
-    let parts = writer.parts;
-    for surplus in parts..stored.parts {
-        let mut key = page_key(day, page);
-        key.extend_from_slice(&surplus.to_be_bytes());
-        batch.remove(&key);
-    }
-}
-
 struct PageWriter<'a> {
     tree: &'a Tree,
     batch: &'a mut Batch,
@@ -312,6 +314,9 @@ struct PageWriter<'a> {
     parts: u16,
     part: Part,
     bytes: usize,
+    texts: &'a Texts,
+    /// Where each text is in the strings of this part.
+    numbers: Vec<Option<u16>>,
 }
 
 impl PageWriter<'_> {
@@ -323,17 +328,19 @@ impl PageWriter<'_> {
         self.bytes += bytes;
     }
 
-    fn string(&mut self, text: &str) -> u16 {
-        let at = self.part.strings.iter().position(|known| known == text).unwrap_or_else(|| {
-            self.bytes += text.len() + 2;
-            self.part.strings.push(text.to_owned());
-            self.part.strings.len() - 1
-        });
-        at as u16
+    fn string(&mut self, text: u32) -> u16 {
+        let Self { part, bytes, texts, numbers, .. } = self;
+        *numbers[text as usize].get_or_insert_with(|| {
+            let text = texts.get(text);
+            *bytes += text.len() + 2;
+            part.strings.push(text.clone());
+            (part.strings.len() - 1) as u16
+        })
     }
 
     fn end_part(&mut self) {
         let part = std::mem::take(&mut self.part);
+        self.numbers.fill(None);
         self.bytes = 0;
         if part.fragments.is_empty() {
             return;

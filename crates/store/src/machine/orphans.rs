@@ -1,0 +1,60 @@
+//! Visits to what is no link.
+
+use std::collections::BTreeMap;
+
+use waypost_protocol::UnixMs;
+use waypost_protocol::clicks::{HOUR_MS, OTHER, Orphan, OrphanDelta};
+
+use crate::{Batch, StoreError, Tree};
+
+/// Paths that are counted apart; what comes after is counted as [`OTHER`].
+const ORPHANS_MAX: usize = 150;
+
+/// An orphan that was not visited for so long is forgotten.
+const ORPHAN_MS: u64 = 30 * 24 * HOUR_MS;
+
+/// Visits to what is no link: the most recent paths, bounded.
+#[derive(Default)]
+pub(super) struct Orphans {
+    paths: BTreeMap<String, (u64, UnixMs)>,
+    dirty: bool,
+}
+
+const ORPHANS_KEY: &[u8] = b"o";
+
+impl Orphans {
+    pub(super) fn open(tree: &Tree) -> Result<Self, StoreError> {
+        let Some(value) = tree.get(ORPHANS_KEY)? else { return Ok(Self::default()) };
+        let paths: Vec<(String, u64, UnixMs)> =
+            super::decode("orphans", super::open_record(tree, ORPHANS_KEY, &value)?)?;
+        Ok(Self { paths: paths.into_iter().map(|(path, count, last)| (path, (count, last))).collect(), dirty: false })
+    }
+
+    /// Adds visits at `now`. What was not visited for long makes room.
+    pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String], now: UnixMs) {
+        if self.paths.len() >= ORPHANS_MAX {
+            self.paths.retain(|_, (_, last)| last.saturating_add_ms(ORPHAN_MS) > now);
+        }
+        let path = usize::from(delta.path).checked_sub(1).and_then(|at| strings.get(at));
+        let path = path.map_or(OTHER, String::as_str);
+        let known = self.paths.contains_key(path) || self.paths.len() < ORPHANS_MAX;
+        let (count, last) = self.paths.entry(if known { path } else { OTHER }.to_owned()).or_default();
+        *count = count.saturating_add(delta.count.into());
+        *last = (*last).max(delta.last);
+        self.dirty = true;
+    }
+
+    pub(super) fn write(&mut self, tree: &Tree, batch: &mut Batch) {
+        if std::mem::take(&mut self.dirty) {
+            let paths: Vec<(&str, u64, UnixMs)> =
+                self.paths.iter().map(|(path, (count, last))| (path.as_str(), *count, *last)).collect();
+            batch.insert(ORPHANS_KEY, super::seal_record(tree, ORPHANS_KEY, &super::encode(&paths)));
+        }
+    }
+
+    /// Those of the last thirty days.
+    pub(super) fn list(&self, now: UnixMs) -> Vec<Orphan> {
+        let recent = self.paths.iter().filter(|(_, (_, last))| last.saturating_add_ms(ORPHAN_MS) > now);
+        recent.map(|(path, (count, last))| Orphan { path: path.clone(), count: *count, last: *last }).collect()
+    }
+}

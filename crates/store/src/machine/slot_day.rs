@@ -1,0 +1,124 @@
+//! What is known of one link on one day, in memory.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+use waypost_protocol::clicks::{Counts, Dimension, OTHER};
+use waypost_protocol::sketch::Sketch;
+
+/// Values of one dimension that one link has apart on one day; the rest is [`OTHER`].
+const VALUES_MAX: usize = 50;
+
+/// The same for the sum of all links.
+const VALUES_OF_ALL_MAX: usize = 300;
+
+/// Gives things numbers, in the order in which they come.
+pub(super) struct Numbers<T> {
+    numbers: HashMap<T, u32>,
+    things: Vec<T>,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), things: Vec::new() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
+    pub(super) fn of<Q>(&mut self, thing: &Q) -> u32
+    where
+        T: std::borrow::Borrow<Q>,
+        Q: Eq + std::hash::Hash + ToOwned<Owned = T> + ?Sized,
+    {
+        if let Some(number) = self.numbers.get(thing) {
+            return *number;
+        }
+        let number = self.things.len() as u32;
+        self.things.push(thing.to_owned());
+        self.numbers.insert(thing.to_owned(), number);
+        number
+    }
+
+    pub(super) fn get(&self, number: u32) -> &T {
+        &self.things[number as usize]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.things.len()
+    }
+}
+
+/// The values of dimensions, by number: days that are added up share one.
+pub(super) type Texts = Numbers<String>;
+
+/// What is known of one link on one day. Most links have a visit or two: these need no allocation.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct SlotDay {
+    /// Sorted.
+    pub(super) hours: SmallVec<[(u8, Counts); 2]>,
+    /// The sum of a day whose hours were folded.
+    pub(super) folded: Counts,
+    /// By dimension and number of the value, sorted.
+    pub(super) values: SmallVec<[(Dimension, u32, Counts); 4]>,
+    pub(super) visitors: Sketch,
+}
+
+impl SlotDay {
+    pub(super) fn is_empty(&self) -> bool {
+        self.hours.is_empty() && self.folded == Counts::default() && self.visitors.is_empty()
+    }
+
+    pub(super) fn total(&self) -> Counts {
+        let mut total = self.folded;
+        self.hours.iter().for_each(|(_, counts)| total.merge(*counts));
+        total
+    }
+
+    pub(super) fn hour(&mut self, hour: u8) -> &mut Counts {
+        let at = self.hours.binary_search_by_key(&hour, |(known, _)| *known).unwrap_or_else(|at| {
+            self.hours.insert(at, (hour, Counts::default()));
+            at
+        });
+        &mut self.hours[at].1
+    }
+
+    pub(super) fn value(&mut self, dimension: Dimension, text: u32) -> &mut Counts {
+        let place = |known: &(Dimension, u32, Counts)| (known.0, known.1);
+        let at = self.values.binary_search_by_key(&(dimension, text), place).unwrap_or_else(|at| {
+            self.values.insert(at, (dimension, text, Counts::default()));
+            at
+        });
+        &mut self.values[at].2
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.folded.merge(other.folded);
+        other.hours.into_iter().for_each(|(hour, counts)| self.hour(hour).merge(counts));
+        other.values.into_iter().for_each(|(dimension, text, counts)| self.value(dimension, text).merge(counts));
+        self.visitors.merge(&other.visitors);
+    }
+
+    /// Keeps the values that were seen most, and sums up the others.
+    pub(super) fn bound(&mut self, slot: u32, texts: &mut Texts) {
+        let max = if slot == super::stats::ALL { VALUES_OF_ALL_MAX } else { VALUES_MAX };
+        if self.values.len() <= max {
+            return;
+        }
+        let other = texts.of(OTHER);
+        for dimension in Dimension::ALL {
+            let of = |value: &&(Dimension, u32, Counts)| value.0 == dimension && value.1 != other;
+            if self.values.iter().filter(of).count() <= max {
+                continue;
+            }
+            let mut found: Vec<(Dimension, u32, Counts)> = self.values.iter().filter(of).copied().collect();
+            self.values.retain(|value| value.0 != dimension || value.1 == other);
+            found.sort_unstable_by(|(_, one, of_one), (_, two, of_two)| {
+                let seen = |counts: &Counts| counts.people.saturating_add(counts.bots);
+                seen(of_two).cmp(&seen(of_one)).then_with(|| texts.get(*one).cmp(texts.get(*two)))
+            });
+            for (rank, (_, text, counts)) in found.into_iter().enumerate() {
+                self.value(dimension, if rank < max { text } else { other }).merge(counts);
+            }
+        }
+    }
+}
