@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
-# Waypost as an image: built on Debian bookworm, run on its slim variant by a user without rights.
+# Waypost as an image: built on Debian bookworm; what runs is the binary and the C library, and no shell.
 #
 #   docker build -t waypost .
-#   docker run -p 8080:8080 -v waypost:/data --stop-timeout 45 waypost
+#   docker run -p 8080:8080 -v waypost:/data --stop-timeout 45 --read-only waypost
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
@@ -13,18 +13,20 @@ COPY crates/protocol/Cargo.toml crates/protocol/
 COPY crates/runtime/Cargo.toml crates/runtime/
 COPY crates/store/Cargo.toml crates/store/
 COPY crates/telemetry/Cargo.toml crates/telemetry/
+COPY crates/transport/Cargo.toml crates/transport/
 COPY crates/consensus/Cargo.toml crates/consensus/
+COPY crates/journal/Cargo.toml crates/journal/
 COPY crates/testkit/Cargo.toml crates/testkit/
 COPY actors/key_allocator/Cargo.toml actors/key_allocator/
 COPY actors/link_store/Cargo.toml actors/link_store/
 COPY actors/redirector/Cargo.toml actors/redirector/
 COPY actors/click_counter/Cargo.toml actors/click_counter/
 COPY actors/janitor/Cargo.toml actors/janitor/
-COPY benches benches
+COPY benches/load/Cargo.toml benches/load/
 RUN set -eu; \
-    for crate in . crates/* actors/*; do mkdir -p "$crate/src"; : > "$crate/src/lib.rs"; done; \
-    echo 'fn main() {}' > src/main.rs; \
-    mkdir tests; : > tests/it.rs; \
+    for crate in . crates/* actors/* benches/load; do mkdir -p "$crate/src"; : > "$crate/src/lib.rs"; done; \
+    echo 'fn main() {}' | tee src/main.rs > benches/load/src/main.rs; \
+    mkdir tests; : > tests/it.rs; : > benches/hot_paths.rs; \
     cargo build --release --locked --package waypost --bin waypost; \
     rm -r src crates/*/src actors/*/src
 
@@ -32,21 +34,33 @@ COPY cluster.toml ./
 COPY src src
 COPY crates crates
 COPY actors actors
-# Cargo goes by times: the sources have to look newer than the empty crates built above.
+# Cargo goes by times: the sources have to look newer than the empty crates built above. The root file system of the last stage
+# is laid out here: the binary, what it is linked with, the user, and an empty data directory.
 RUN set -eu; \
     find src crates actors -name '*.rs' -exec touch {} +; \
-    cargo build --release --locked --package waypost --bin waypost
+    cargo build --release --locked --package waypost --bin waypost; \
+    mkdir -p /root-fs/usr/bin /root-fs/etc /root-fs/data /root-fs/tmp; \
+    strip --strip-all -o /root-fs/usr/bin/waypost target/release/waypost; \
+    ldd target/release/waypost | grep -o '/lib[^ ]*' | while read -r library; do \
+        mkdir -p "/root-fs$(dirname "$library")"; cp --dereference "$library" "/root-fs$library"; \
+    done; \
+    echo 'waypost:x:10001:10001::/data:/usr/sbin/nologin' > /root-fs/etc/passwd; \
+    echo 'waypost:x:10001:' > /root-fs/etc/group; \
+    echo 'hosts: files dns' > /root-fs/etc/nsswitch.conf; \
+    chmod 0700 /root-fs/data; chmod 1777 /root-fs/tmp; chown 10001:10001 /root-fs/data; \
+    find /root-fs -exec touch --no-dereference --date=@0 {} +
 
-FROM debian:bookworm-slim
-RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin waypost \
-    && install --directory --owner=waypost --group=waypost --mode=0700 /data
-COPY --from=build /build/target/release/waypost /usr/local/bin/waypost
+FROM scratch
+LABEL org.opencontainers.image.title="Waypost" \
+      org.opencontainers.image.description="A URL shortener that is one binary: alone, or as a cluster that loses no link" \
+      org.opencontainers.image.licenses="Apache-2.0 OR MIT"
+COPY --from=build /root-fs /
 USER 10001:10001
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # The first start replays the log, so it gets time before a failure counts.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["waypost", "health"]
-ENTRYPOINT ["waypost"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/bin/waypost", "health"]
+ENTRYPOINT ["/usr/bin/waypost"]
 # The listener is public inside the container, so the first start prints an admin key: `docker logs` shows it once.
 CMD ["serve", "--data-dir", "/data", "--listen", "0.0.0.0:8080", "--admin-listen", "127.0.0.1:9090"]

@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster
+.PHONY: run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke
 
 run:
 	$(CARGO) run --release -- serve
@@ -39,6 +39,25 @@ bench-cluster:
 cluster:
 	$(CARGO) build --release
 	bash deploy/local/cluster.sh target/release/waypost
+
+# Every file of deploy/ and .github/, checked with the tool that reads it.
+deploy-check:
+	$(CARGO) build --locked --bin waypost
+	bash deploy/check.sh target/debug/waypost
+
+# Three nodes behind the real nginx, scraped by the real Prometheus, under load; a node dies and comes back.
+smoke:
+	$(CARGO) build --locked --bin waypost
+	bash deploy/tools.sh
+	python3 deploy/smoke.py target/debug/waypost
+
+# The image from the Dockerfile, with base images made on this machine (needs root, buildah, debootstrap).
+image:
+	bash deploy/image/build.sh
+
+# Ten minutes (or FUZZ_SECONDS) of bytes that chance and coverage choose against the frames of the peer port. Needs cargo-fuzz and clang's runtime.
+fuzz:
+	cd crates/transport && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run frame --fuzz-dir fuzz -- -max_total_time=$(or $(FUZZ_SECONDS),600) -max_len=4096
 
 # Kills nodes of a cluster a hundred times (or KILLS) under load, and checks what was acknowledged.
 soak-cluster:

@@ -169,7 +169,7 @@ fn clicks(c: &mut Criterion) {
     gather(&mut outbox);
     let (mut batches, mut bytes) = (0, 0);
     for shard in (0..16).map(ShardId) {
-        while let Some(batch) = outbox.next(shard) {
+        while let Some(batch) = outbox.next(shard, 1).pop() {
             batches += 1;
             bytes += postcard::to_stdvec(&*batch).unwrap().len();
             outbox.delivered(shard);

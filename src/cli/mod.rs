@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -156,7 +157,7 @@ fn serve(args: &ServeArgs) -> u8 {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
-    if let Err(error) = waypost_telemetry::init_logging(config.log_format, &config.log_level) {
+    if let Err(error) = waypost_telemetry::init_logging(config.log_format, &config.log_level, &config.node.name) {
         complain!("waypost: [log] level: {error}");
         return exit::USAGE;
     }
@@ -175,16 +176,38 @@ fn serve(args: &ServeArgs) -> u8 {
         }
     };
     let handle = engine.handle().clone();
+    let hint = DAMAGE_HINT.get_or_init(|| damage_hint(&config));
     let result = actix::System::new().block_on(node::run(config, handle, |_why| {
         // The failure is in the log already. Nothing may be acknowledged from here on, so nothing goes on.
-        complain!("waypost: the store has failed; the node stops (exit code {})", exit::STORAGE);
+        let hint = DAMAGE_HINT.get().map_or("", String::as_str);
+        complain!("waypost: the store has failed; the node stops (exit code {}){hint}", exit::STORAGE);
         std::process::exit(exit::STORAGE.into());
     }));
     engine.shutdown_background();
     match result {
         Ok(()) => exit::OK,
-        Err(error) => failed(&error),
+        Err(error) => {
+            let code = failed(&error);
+            if code == exit::STORAGE {
+                complain!("waypost: the store cannot be used{hint}");
+            }
+            code
+        }
     }
+}
+
+/// For the thread that finds the store broken.
+static DAMAGE_HINT: OnceLock<String> = OnceLock::new();
+
+/// What helps when the store is damaged, beyond mending the disk.
+fn damage_hint(config: &Config) -> String {
+    if config.nodes.len() < 2 {
+        return String::new();
+    }
+    format!(
+        "\nThe other nodes have copies: with a sound disk, move {} away and start this node again; it fetches everything from them.",
+        config.node.data_dir.display()
+    )
 }
 
 fn check(args: &CheckArgs) -> u8 {

@@ -94,7 +94,7 @@ table! {
     /// `[clicks]`
     Clicks {
         record: bool = true,
-        interval_ms: u32 = 500,
+        interval_ms: u32 = 1000,
         journal_records: u32 = 1_000_000,
         journal_sync_ms: u32 = 100,
         geo_database: String = String::new(),

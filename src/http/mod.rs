@@ -17,6 +17,7 @@ mod origin;
 mod pages;
 mod problem;
 mod redirect;
+mod request_id;
 mod series;
 mod server;
 mod shorten;

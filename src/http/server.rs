@@ -23,7 +23,7 @@ use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
-use super::{health, keys, links, redirect, shorten, stats};
+use super::{health, keys, links, redirect, request_id, shorten, stats};
 use crate::config::VisitorRules;
 
 /// What the public listener is made of.
@@ -152,8 +152,10 @@ fn app(
         .wrap_fn(move |request, service| {
             let started = Instant::now();
             let (metrics, open) = (metrics.clone(), OpenRequest::begin(counted.clone()));
+            let origin = request_id::origin(request.headers());
+            let id = request_id::header(&origin);
             let answer = service.call(request);
-            async move {
+            origin.scope(async move {
                 let mut response = match tokio::time::timeout(whole, answer).await {
                     Ok(Ok(response)) => response,
                     Ok(Err(error)) => return Err(problem_of(error, body_max)),
@@ -168,8 +170,12 @@ fn app(
                 if open.node.draining() {
                     response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
+                // A redirect is the same in front of the `App`, where nothing is added to it.
+                if !response.status().is_redirection() {
+                    response.headers_mut().insert(request_id::REQUEST_ID, id);
+                }
                 Ok(response)
-            }
+            })
         })
         .service(route("/shorten", "POST").route(web::post().to(shorten::shorten)))
         .service(route("/generate-key", "GET").route(web::get().to(keys::generate)))

@@ -2,6 +2,7 @@
 
 mod actors;
 mod clicks;
+mod observe;
 mod peers;
 
 use std::net::TcpListener;
@@ -215,7 +216,8 @@ pub async fn run(
         open_requests: AtomicUsize::new(0),
         clock,
     });
-    observe(&metrics, &db, view, &groups);
+    observe::observe(&metrics, &db, view, &groups);
+    observe::certificate(&metrics, config.tls.as_ref());
 
     let admin_server = admin_server(admin, node.clone(), metrics.clone())?;
     let server = public_server(
@@ -398,16 +400,4 @@ fn watch_space(config: &Config, read_only: Arc<AtomicBool>, metrics: &Metrics) -
         }
     })?;
     Ok(())
-}
-
-fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &Arc<Groups>) {
-    let (db, groups) = (db.clone(), groups.clone());
-    let links = metrics.gauge("waypost_links", "Links stored on this node");
-    let pending = metrics.gauge("waypost_checkpoint_pending_bytes", "Changes not yet in a checkpoint");
-    metrics.on_scrape(move || {
-        db.size_on_disk();
-        view.observe();
-        links.set(groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum::<usize>() as i64);
-        pending.set(groups.status().iter().map(|status| status.pending_bytes).sum::<u64>() as i64);
-    });
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rand::RngExt;
 use waypost_testkit::{Client, Cluster, Faults};
 
 use super::{settled_sum, sum};
@@ -97,7 +96,7 @@ async fn a_node_that_is_killed_again_and_again_counts_each_visit_once() {
     let visitors = Visitors::start(6, &codes, &[node.address()]);
     let kills = kills(5);
     for _ in 0..kills {
-        let pause = Duration::from_millis(rand::rng().random_range(200..900));
+        let pause = Duration::from_millis(waypost_testkit::pick(200..900));
         tokio::time::sleep(pause).await;
         node.kill().unwrap();
         visitors.aim(&[]);
@@ -134,11 +133,11 @@ async fn a_cluster_whose_leaders_and_serving_nodes_are_killed_counts_each_visit_
     let visitors = Visitors::start(6, &codes, &addresses(&cluster, None));
     let kills = kills(4);
     for round in 0..kills {
-        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(300..900))).await;
+        tokio::time::sleep(Duration::from_millis(waypost_testkit::pick(300..900))).await;
         // Whoever leads the first shard, then any, then the one without links. All of them serve while they are killed.
         let victim = match round % 3 {
             0 => cluster.leader(edge, 1).await.unwrap_or(0),
-            1 => rand::rng().random_range(0..3),
+            1 => waypost_testkit::pick(0..3) as usize,
             _ => edge,
         };
         cluster.kill(victim).unwrap();

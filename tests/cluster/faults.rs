@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
 use waypost_testkit::{Cluster, Load};
 
 use super::{BREATH, addresses, bring_back, cluster_of, others, writes_go_on};
@@ -19,7 +18,7 @@ async fn a_killed_node_costs_no_link_and_no_redirect() {
         let seen_by = round % 3;
         let victim = match round % 2 {
             0 => cluster.leader(seen_by, 1).await.unwrap(),
-            _ => rand::rng().random_range(0..3),
+            _ => waypost_testkit::pick(0..3) as usize,
         };
         load.aim(&addresses(&cluster, &others(victim)));
         cluster.kill(victim).unwrap();

@@ -47,8 +47,16 @@ async fn a_follower_whose_disk_is_full_stops_and_the_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_disks_cost_no_election() {
-    let slow = |cluster: Cluster| cluster.env("WAYPOST_STORAGE_COMMIT_DELAY_US", "200000");
-    let (_dir, cluster) = started(3, slow).await;
+    with_slow_disks("50000").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn very_slow_disks_cost_no_election() {
+    with_slow_disks("200000").await;
+}
+
+async fn with_slow_disks(delay_us: &str) {
+    let (_dir, cluster) = started(3, |cluster| cluster.env("WAYPOST_STORAGE_COMMIT_DELAY_US", delay_us)).await;
     let before = terms(&cluster).await;
     let load = Load::start(6, &addresses(&cluster, &[0, 1, 2]));
     tokio::time::sleep(BREATH * 5).await;
@@ -109,4 +117,39 @@ async fn a_power_cut_of_all_nodes_at_once_loses_no_acknowledged_link() {
     writes_go_on(&load).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     load.finish(&addresses(&cluster, &[0, 1, 2])).await.unwrap();
+}
+
+/// Spoils the end of the store, which is read at the start, and the records in it that hold links.
+fn damage(cluster: &Cluster, node: usize) {
+    let path = cluster.data_dir(node).join("store/db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let needle = b"https://example.com/kept/";
+    let places: Vec<usize> =
+        bytes.windows(needle.len()).enumerate().filter(|(_, window)| window == needle).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|place| bytes[place + 3] ^= 0x20);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_a_damaged_store_says_how_it_is_mended_and_fetches_everything_from_the_others() {
+    let (_dir, mut cluster) = started(3, |cluster| cluster).await;
+    let mut links = Vec::new();
+    for i in 0..40 {
+        let url = format!("https://example.com/kept/{i}");
+        links.push((cluster.client(0).create(&url).await.unwrap(), url));
+    }
+    cluster.node_mut(2).terminate().unwrap();
+    damage(&cluster, 2);
+    let mut refused = cluster.builder(2).spawn().unwrap();
+    assert_eq!(refused.wait_exit().unwrap().code(), Some(74), "{}", refused.errors());
+    assert!(refused.errors().contains("move") && refused.errors().contains("away"), "{}", refused.errors());
+    std::fs::rename(cluster.data_dir(2), cluster.dir().join("damaged")).unwrap();
+    bring_back(&mut cluster, 2).await;
+    // Its own copies, with both others away.
+    cluster.kill(0).unwrap();
+    cluster.kill(1).unwrap();
+    for (code, url) in &links {
+        assert_eq!(cluster.client(2).follow(code).await.unwrap().as_ref(), Some(url));
+    }
 }

@@ -1,6 +1,7 @@
 //! Several nodes: forming, growing and shrinking, and what goes wrong between them.
 
 mod faults;
+mod five;
 mod form;
 mod machines;
 mod partitions;

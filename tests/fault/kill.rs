@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rand::RngExt;
 use serde_json::json;
 
 use crate::{fresh_node, node_in_temp};
@@ -61,7 +60,7 @@ async fn every_acknowledged_link_survives_sigkill() {
     // The moment of the kill is what is random here; a run cannot be replayed to the microsecond anyway.
 
     for life in 0..lives {
-        let pause = Duration::from_millis(rand::rng().random_range(100..600));
+        let pause = Duration::from_millis(waypost_testkit::pick(100..600));
         create_until_killed(&mut node, life, pause, &acked).await;
         node.restart().unwrap();
         let client = node.client();

@@ -29,6 +29,9 @@ pub use outbox::Outbox;
 pub use recorder::{JournalOptions, Journals, Recorder, Visitor};
 pub use visit::Visit;
 
+/// Parts of an interval, in each of which some of the shards have their turn.
+const TURNS: u32 = 4;
+
 /// How long a shard may take to answer a batch before it is sent again.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -60,7 +63,7 @@ pub struct ClickCollector {
     seed: Seed,
     shared: Rc<Shared>,
     /// Whose turn it is.
-    turn: ShardId,
+    turn: u32,
 }
 
 struct Shared {
@@ -78,25 +81,21 @@ impl ClickCollector {
     /// A collector that has read nothing yet.
     pub fn new(seed: Seed) -> Self {
         let shared = Rc::new(Shared::new(&seed));
-        Self { seed, shared, turn: ShardId(0) }
+        Self { seed, shared, turn: 0 }
     }
 
-    /// Sends one shard what waits for it. The shards take turns, so that the work of an interval is spread over it instead of holding
-    /// up redirects in one burst.
+    /// Sends some of the shards what waits for them. They take turns, so that the work of an interval does not hold up redirects in
+    /// one burst; several at a time, since what comes together is brought to disk together.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.shared.drain(&self.seed.journals);
         self.shared.release(&self.seed.journals);
-        let shard = self.turn;
-        self.turn = ShardId((shard.0 + 1) % self.seed.shards.max(1));
-        if self.shared.outbox.borrow().is_busy(shard) {
+        let turn = self.turn;
+        self.turn = (turn + 1) % TURNS;
+        for shard in self.shared.outbox.borrow().busy().into_iter().filter(|shard| shard.0 % TURNS == turn) {
             let (seed, shared) = (self.seed.clone(), self.shared.clone());
             actix::spawn(async move { send(&seed, &shared, shard).await });
         }
-        ctx.run_later(self.pause(), Self::tick);
-    }
-
-    fn pause(&self) -> Duration {
-        self.seed.interval / self.seed.shards.max(1)
+        ctx.run_later(self.seed.interval / TURNS, Self::tick);
     }
 }
 
@@ -179,9 +178,15 @@ async fn send(seed: &Seed, shared: &Shared, shard: ShardId) {
         return;
     }
     loop {
-        let Some(batch) = shared.outbox.borrow_mut().next(shard) else { break };
-        match seed.links.call(RecordClicks { shard, batch }, TIMEOUT).await {
-            Ok(Recorded::Counted) => shared.delivered.inc_by(shared.outbox.borrow_mut().delivered(shard)),
+        let batches = shared.outbox.borrow_mut().next(shard, RecordClicks::BATCHES_MAX);
+        if batches.is_empty() {
+            break;
+        }
+        match seed.links.call(RecordClicks { shard, batches }, TIMEOUT).await {
+            Ok(Recorded::Counted(batches)) => {
+                let mut outbox = shared.outbox.borrow_mut();
+                (0..batches).for_each(|_| shared.delivered.inc_by(outbox.delivered(shard)));
+            }
             Ok(Recorded::OutOfStep(reached)) => {
                 tracing::debug!(shard = shard.0, "a shard has counted clicks up to elsewhere; going on from there");
                 shared.start_again(&seed.journals, shard, &reached);
@@ -199,7 +204,7 @@ impl Actor for ClickCollector {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(self.pause(), Self::tick);
+        ctx.run_later(self.seed.interval / TURNS, Self::tick);
         ctx.run_interval(GEO_LOOK, |collector, _| collector.seed.journals.geo().refresh());
     }
 }

@@ -84,13 +84,13 @@ impl Outbox {
         }
     }
 
-    /// The batch to send to a shard now: the same as long as it was not answered.
-    pub fn next(&mut self, shard: ShardId) -> Option<Arc<ClickBatch>> {
+    /// The batches to send to a shard now, at most `max`: the same as long as they were not answered, and perhaps more.
+    pub fn next(&mut self, shard: ShardId, max: usize) -> Vec<Arc<ClickBatch>> {
         let waiting = &mut self.shards[shard.index()];
-        if waiting.closed.is_empty() {
+        if waiting.closed.len() < max {
             waiting.close(self.node);
         }
-        waiting.closed.front().map(|batch| batch.batch.clone())
+        waiting.closed.iter().take(max).map(|batch| batch.batch.clone()).collect()
     }
 
     /// The shard has counted the first batch. Answers how many visits it carried.
@@ -191,6 +191,10 @@ mod tests {
 
     const SHARD: ShardId = ShardId(0);
 
+    fn next(outbox: &mut Outbox) -> Arc<ClickBatch> {
+        outbox.next(SHARD, 1).pop().unwrap()
+    }
+
     fn visits(batch: &ClickBatch) -> u32 {
         batch.deltas.iter().flat_map(|delta| &delta.tallies).map(|tally| tally.count).sum()
     }
@@ -201,7 +205,7 @@ mod tests {
         for (position, at) in [(1, 5), (2, 9), (3, 7)] {
             outbox.add(7, position, &visit(7, at), b"", None);
         }
-        let batch = outbox.next(SHARD).unwrap();
+        let batch = next(&mut outbox);
         assert_eq!(batch.spans, [JournalSpan { journal: 7, from: 0, upto: 3 }]);
         assert_eq!((batch.deltas.len(), visits(&batch), batch.deltas[0].last), (1, 3, UnixMs(9)));
         assert_eq!(batch.deltas[0].visitors.len(), 1);
@@ -211,13 +215,13 @@ mod tests {
     fn a_batch_keeps_its_content_until_it_is_delivered_and_the_next_begins_where_it_ends() {
         let mut outbox = outbox();
         outbox.add(7, 1, &visit(1, 1), b"", None);
-        let first = outbox.next(SHARD).unwrap();
+        let first = next(&mut outbox);
         outbox.add(7, 4, &visit(2, 2), b"", None);
-        assert_eq!(outbox.next(SHARD).unwrap(), first);
+        assert_eq!(next(&mut outbox), first);
         assert_eq!(outbox.released(7, 4), 0, "nothing was counted yet");
         assert_eq!(outbox.delivered(SHARD), 1);
         assert_eq!(outbox.released(7, 4), 1);
-        let second = outbox.next(SHARD).unwrap();
+        let second = next(&mut outbox);
         assert_eq!(second.spans, [JournalSpan { journal: 7, from: 1, upto: 4 }]);
         assert_eq!(outbox.delivered(SHARD), 1);
         assert_eq!((outbox.released(7, 9), outbox.waiting()), (9, 0));
@@ -229,13 +233,13 @@ mod tests {
         for position in 1..=10 {
             outbox.add(7, position, &visit(position, 1), b"", None);
         }
-        outbox.next(SHARD).unwrap();
+        next(&mut outbox);
         outbox.start_again(SHARD, &[(7, 6)]);
         assert_eq!(outbox.waiting(), 0);
         for position in 1..=10 {
             outbox.add(7, position, &visit(position, 1), b"", Some(SHARD));
         }
-        let batch = outbox.next(SHARD).unwrap();
+        let batch = next(&mut outbox);
         assert_eq!((batch.spans[0].from, batch.spans[0].upto, visits(&batch)), (6, 10, 4));
     }
 
@@ -246,7 +250,7 @@ mod tests {
             outbox.add(7, i + 1, &visit(i, i), format!("host{i}.example\nBerlin").as_bytes(), None);
         }
         let mut reached = 0;
-        while let Some(batch) = outbox.next(SHARD) {
+        while let Some(batch) = outbox.next(SHARD, 1).pop() {
             assert!(postcard::to_stdvec(&*batch).unwrap().len() < 20 * 1024);
             assert_eq!(batch.spans[0].from, reached);
             reached = batch.spans[0].upto;

@@ -105,6 +105,8 @@ pub struct GroupStatus {
     pub applied: u64,
     /// The last index in the log.
     pub last: u64,
+    /// Of the leader: how many entries the voter that is farthest behind does not have yet.
+    pub lag: u64,
     /// Bytes that the next checkpoint would write.
     pub pending_bytes: u64,
 }
@@ -309,7 +311,14 @@ impl<M: Machine> Group<M> {
 
     /// What can be told of the group.
     pub fn status(&self) -> GroupStatus {
-        let applied = self.state.read().applied.map_or(0, |id| id.index);
+        // One lock after the other: a guard in the expression below would be held to its end, and to ask for the same lock again while
+        // the engine waits for it stops both for ever.
+        let (applied, pending_bytes) = {
+            let state = self.state.read();
+            (state.applied.map_or(0, |id| id.index), state.machine.pending_bytes())
+        };
+        let server = self.raft.server_metrics().borrow_watched().clone();
+        let last = self.raft.data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index);
         GroupStatus {
             group: self.id,
             leader: self.raft.is_leader(),
@@ -317,10 +326,11 @@ impl<M: Machine> Group<M> {
             voters: self.voters(),
             learners: self.learners(),
             changing: self.is_changing(),
-            term: self.raft.server_metrics().borrow_watched().vote.leader_id.term,
+            term: server.vote.leader_id.term,
             applied,
-            last: self.raft.data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index),
-            pending_bytes: self.state.read().machine.pending_bytes(),
+            lag: self.lag(),
+            last,
+            pending_bytes,
         }
     }
 

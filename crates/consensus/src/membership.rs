@@ -119,12 +119,23 @@ impl<M: Machine> Group<M> {
         }
     }
 
+    /// How many entries the voter that is farthest behind does not have yet; 0 on a node that does not lead.
+    pub(crate) fn lag(&self) -> u64 {
+        let voters = self.voters();
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let Some(replication) = metrics.replication.as_ref() else { return 0 };
+        let last = metrics.last_log_index.unwrap_or(0);
+        let behind = replication.iter().filter(|(node, _)| voters.contains(&NodeId(**node)));
+        behind.map(|(_, has)| last.saturating_sub(has.as_ref().map_or(0, |id| id.index))).max().unwrap_or(0)
+    }
+
     /// The other voter that has most of the log, of those that fit.
     fn most_advanced(&self, fits: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let voters = self.voters();
         let metrics = self.raft().metrics();
         let metrics = metrics.borrow_watched();
         let replication = metrics.replication.as_ref()?;
-        let voters = self.voters();
         let possible = |id: NodeId| id != self.node() && voters.contains(&id) && fits(id);
         let others = replication.iter().filter(|(node, _)| possible(NodeId(**node)));
         others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| NodeId(*node))

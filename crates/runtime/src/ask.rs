@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use waypost_protocol::{Request, ServiceError};
 
 use crate::metrics::{ActorMetrics, MessageMetrics};
+use crate::origin::Origin;
 
 /// What a handler answers.
 pub type Answer<M> = Result<<M as Request>::Reply, ServiceError>;
@@ -35,8 +36,17 @@ impl<M: Request> Ask<M> {
     ) -> Self {
         actor.inflight.inc();
         let since = Instant::now();
-        let held =
-            Held { _permit: permit, deadline, since, open: false, done: false, actor, metrics, message: PhantomData };
+        let held = Held {
+            _permit: permit,
+            deadline,
+            since,
+            open: false,
+            done: false,
+            origin: Origin::current(),
+            actor,
+            metrics,
+            message: PhantomData,
+        };
         Self { message, held }
     }
 
@@ -58,6 +68,7 @@ pub struct Held<M> {
     since: Instant,
     open: bool,
     done: bool,
+    origin: Origin,
     actor: Arc<ActorMetrics>,
     metrics: Arc<MessageMetrics>,
     message: PhantomData<fn(M)>,
@@ -78,7 +89,8 @@ impl<M: Request> Held<M> {
     /// Answers when the future does. It runs apart from the actor, also when the caller is gone, and a panic in it is
     /// answered `OutcomeUnknown` and leaves the actor alone.
     pub fn later(mut self, future: impl Future<Output = Answer<M>> + 'static) -> ResponseFuture<Answer<M>> {
-        Box::pin(async move {
+        let origin = std::mem::take(&mut self.origin);
+        Box::pin(origin.scope(async move {
             let answer = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|panic| {
                 let text = crate::supervisor::panic_text(&*panic);
                 tracing::error!(message = M::NAME, panic = text, "a handler's future panicked");
@@ -86,7 +98,7 @@ impl<M: Request> Held<M> {
             });
             self.finish(&answer);
             answer
-        })
+        }))
     }
 
     fn finish(&mut self, answer: &Answer<M>) {

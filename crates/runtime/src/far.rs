@@ -12,6 +12,7 @@ use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
 use waypost_protocol::{CallError, Kind, NodeId, Request, ServiceError, ShardId, Want};
 
 use crate::actor_ref::ActorRef;
+use crate::origin::Origin;
 
 /// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,8 @@ impl Far {
         within: Duration,
     ) -> Result<M::Reply, CallError> {
         let place = message.shard().map_or(0, |shard| shard.0);
-        let answer = self.peers.call(node, Lane::Calls, M::KIND, place, encode(message), within).await;
+        let answer =
+            self.peers.call(node, Lane::Calls, M::KIND, place, encode(&(Origin::current(), message)), within).await;
         let answer = answer.map_err(|error| match error {
             PeerError::Overloaded => CallError::Overloaded { service },
             PeerError::Timeout => CallError::Deadline { service },
@@ -103,14 +105,15 @@ impl Served {
         let serve: Serve = Box::new(move |body, within| {
             let actor = actor.clone();
             Box::pin(async move {
-                let message: M = postcard::from_bytes(&body)
+                let (origin, message): (Origin, M) = postcard::from_bytes(&body)
                     .map_err(|error| PeerError::Refused(format!("the message {} cannot be read: {error}", M::NAME)))?;
-                let answer = actor.call_here(message, within).await.map_err(|error| match error {
-                    CallError::Overloaded { .. } => FarError::Overloaded,
-                    CallError::Deadline { .. } => FarError::Deadline,
-                    CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
-                    CallError::Service(error) => FarError::Service(error),
-                });
+                let answer =
+                    origin.sound().scope(actor.call_here(message, within)).await.map_err(|error| match error {
+                        CallError::Overloaded { .. } => FarError::Overloaded,
+                        CallError::Deadline { .. } => FarError::Deadline,
+                        CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
+                        CallError::Service(error) => FarError::Service(error),
+                    });
                 Ok(encode(&answer))
             })
         });

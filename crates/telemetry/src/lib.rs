@@ -1,5 +1,6 @@
 //! Metrics and logs: the only crate that names prometheus.
 
+mod ecs;
 mod logging;
 mod metrics;
 mod process;

@@ -3,13 +3,16 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
+
+use crate::ecs::Ecs;
 
 /// How an event is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Human,
-    /// A JSON object a line.
+    /// A JSON object a line, with the field names of the Elastic Common Schema.
     Json,
 }
 
@@ -29,11 +32,12 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Sends all events of at least `level` to standard error. `level` may also be a list like `info,openraft=warn`.
+/// Sends all events of at least `level` to standard error. `level` may also be a list like `info,openraft=warn`. `node` is the name
+/// that each event has for a program.
 ///
 /// # Errors
 /// When the level is none, or logging was set up before.
-pub fn init_logging(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
+pub fn init_logging(format: LogFormat, level: &str, node: &str) -> Result<(), TelemetryError> {
     // openraft warns of harmless races at every first start, for each of its groups; the others tell of every step at info.
     let quiet = if level.contains('=') {
         level.to_owned()
@@ -49,7 +53,7 @@ pub fn init_logging(format: LogFormat, level: &str) -> Result<(), TelemetryError
         .with_target(false);
     match format {
         LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.fmt_fields(JsonFields::new()).event_format(Ecs { node: node.to_owned() }).try_init(),
     }
     .map_err(|_| TelemetryError::Twice)
 }

@@ -16,7 +16,19 @@ pub(crate) fn observe(metrics: &Metrics) {
     if let Some(pages) = resident {
         metrics.gauge("process_resident_memory_bytes", "Memory of the process in RAM").set(pages * PAGE_BYTES);
     }
+    if let Some(started) = started() {
+        metrics.gauge("process_start_time_seconds", "When the process began, in seconds since 1970").set(started);
+    }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
         metrics.gauge("process_open_fds", "Open file descriptors").set(files.count() as i64);
     }
+}
+
+/// `/proc/self/stat` has the start in ticks since the boot (a hundred a second on every Linux), `/proc/stat` the boot.
+fn started() -> Option<i64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let ticks: i64 = stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()?;
+    let system = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot = system.lines().find_map(|line| line.strip_prefix("btime "))?;
+    Some(boot.trim().parse::<i64>().ok()? + ticks / 100)
 }

@@ -155,7 +155,7 @@ impl Faults {
         let mut taken = 0;
         for (sequence, path, old_size, offset, old) in writes.into_iter().rev() {
             let durable = synced.get(&path).is_some_and(|upto| sequence < *upto);
-            if durable || !path.exists() || rand::rng().random_bool(kept) {
+            if durable || !path.exists() || crate::chance(|rng| rng.random_bool(kept)) {
                 continue;
             }
             let file = File::options().write(true).open(&path)?;

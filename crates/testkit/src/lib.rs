@@ -7,6 +7,7 @@ mod history;
 mod node;
 mod places;
 mod proxy;
+mod seed;
 
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, leaders};
@@ -15,3 +16,4 @@ pub use history::{Load, Tally};
 pub use node::{Node, NodeBuilder};
 pub use places::write_places;
 pub use proxy::{Proxies, Rule};
+pub use seed::{chance, pick};

@@ -71,6 +71,22 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 impl TlsFiles {
+    /// When the first of the certificates ends, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or holds what is no certificate.
+    pub fn expire(&self) -> Result<i64, TlsError> {
+        let mut first = i64::MAX;
+        for path in [&self.ca, &self.cert] {
+            for certificate in certificates(path)? {
+                let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+                    .map_err(|error| TlsError::File { path: path.clone(), reason: error.to_string() })?;
+                first = first.min(parsed.validity().not_after.timestamp());
+            }
+        }
+        Ok(first)
+    }
+
     /// Both sides, from the files.
     ///
     /// # Errors

@@ -127,16 +127,21 @@ pub struct DeleteLink {
 pub struct RecordClicks {
     /// The shard of all the keys in the batch.
     pub shard: ShardId,
-    /// The visits.
-    pub batch: Arc<ClickBatch>,
+    /// The visits, at most [`RecordClicks::BATCHES_MAX`]: each begins where the one before ends.
+    pub batches: Vec<Arc<ClickBatch>>,
+}
+
+impl RecordClicks {
+    /// Batches of one call: together they come to disk as one, and stay well below what a frame may be.
+    pub const BATCHES_MAX: usize = 16;
 }
 
 /// What became of [`RecordClicks`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recorded {
-    /// It is counted, now or before.
-    Counted,
-    /// It does not begin where the last one ended; nothing was counted. Up to where each of its journals was.
+    /// So many of the batches are counted, from the first, now or before.
+    Counted(usize),
+    /// The first does not begin where the last one ended; nothing was counted. Up to where each of its journals was.
     OutOfStep(Vec<(u64, u64)>),
 }
 

@@ -1,0 +1,53 @@
+//! For which request from outside something is done: its id and trace go with every message, also to other nodes, so that all
+//! lines in all logs that belong to it can be found.
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+use tracing::Instrument;
+
+/// The longest id or trace that is taken over, in bytes.
+pub const ORIGIN_BYTES_MAX: usize = 64;
+
+/// A request from outside. Empty texts: nobody has asked, it is the node's own work.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// The id of the request.
+    pub request: String,
+    /// The trace that it belongs to, 32 hexadecimal digits (W3C Trace Context), or nothing.
+    pub trace: String,
+}
+
+tokio::task_local! {
+    static ORIGIN: Origin;
+}
+
+impl Origin {
+    /// That of the task that asks.
+    pub fn current() -> Self {
+        ORIGIN.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// Does something for this request: messages sent and lines logged in it name it.
+    pub async fn scope<T>(self, future: impl Future<Output = T>) -> T {
+        if self.request.is_empty() {
+            return future.await;
+        }
+        let span = match self.trace.is_empty() {
+            true => tracing::info_span!("request", "http.request.id" = %self.request),
+            false => tracing::info_span!("request", "http.request.id" = %self.request, "trace.id" = %self.trace),
+        };
+        ORIGIN.scope(self, future.instrument(span)).await
+    }
+
+    /// What comes from another node may be anything: it is cut to what an id can be.
+    #[must_use]
+    pub(crate) fn sound(self) -> Self {
+        let sound =
+            |text: String| match text.len() <= ORIGIN_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                true => text,
+                false => String::new(),
+            };
+        Self { request: sound(self.request), trace: sound(self.trace) }
+    }
+}

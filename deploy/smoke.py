@@ -1,0 +1,284 @@
+"""Three nodes behind the real nginx, scraped by the real Prometheus, under load: `make smoke`.
+
+A node is killed and comes back. No client of nginx may see an error on a redirect, the alert for the node has to fire and to end, and
+every query of the dashboard has to return data. Everything runs on addresses of the loopback range and in a temporary directory,
+and is ended and removed afterwards. Takes about two minutes.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+HERE = pathlib.Path(__file__).parent
+NODES = ("a", "b", "c")
+KEY = "smoke-test-admin-key-of-enough-length"
+# Redirects a second, below what nginx lets through from one address.
+RATE = 150
+LIMIT_S = 420
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def find(*names):
+    for name in names:
+        for place in (None, "/usr/sbin:/sbin"):
+            if found := shutil.which(name, path=place):
+                return found
+    sys.exit(f"{names[0]} is not installed: bash deploy/tools.sh")
+
+
+class Smoke:
+    def __init__(self, waypost, work):
+        self.waypost, self.work = waypost, work
+        self.net = f"127.{random.randint(2, 250)}.{random.randint(2, 250)}"
+        self.processes = {}
+        self.deadline = time.monotonic() + LIMIT_S
+
+    def address(self, node, port):
+        return f"{self.net}.{NODES.index(node) + 1}:{port}"
+
+    @property
+    def front(self):
+        return f"{self.net}.10"
+
+    def run(self, name, command, **more):
+        log = open(self.work / f"{name}.log", "ab")
+        self.processes[name] = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, **more)
+
+    def wait(self, what, condition):
+        while True:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if condition():
+                    return
+            if time.monotonic() > self.deadline:
+                raise RuntimeError(f"not in time: {what}")
+            time.sleep(0.2)
+
+    def get(self, url, headers=None):
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=5) as answer:
+            return answer.status, answer.read()
+
+    # The parts.
+
+    def start_node(self, node):
+        environment = {"PATH": "/usr/bin:/bin", "WAYPOST_ADMIN_KEY": KEY, "WAYPOST_CLUSTER_SECRET": "smoke-test-secret-of-enough-length",
+                       "WAYPOST_LOG_FORMAT": "json"}
+        self.run(node, [self.waypost, "serve", "--config", self.work / "cluster.toml", "--node", node], env=environment)
+
+    def start_nodes(self):
+        tables = "".join(
+            f'[[node]]\nname = "{node}"\nhttp = "{self.address(node, 8080)}"\nadmin = "{self.address(node, 9090)}"\n'
+            f'peer = "{self.address(node, 7400)}"\ndata_dir = "{self.work / node}"\n\n' for node in NODES)
+        (self.work / "cluster.toml").write_text(
+            f'[cluster]\nname = "smoke"\n\n{tables}[http]\ntrusted_proxies = "127.0.0.0/8"\npublic_url = "https://{self.front}"\n')
+        for node in NODES:
+            self.start_node(node)
+        for node in NODES:
+            self.wait(f"{node} is ready", lambda: self.get(f"http://{self.address(node, 8080)}/health/ready")[0] == 200)
+        self.wait("the cluster settles", self.settled)
+
+    def settled(self):
+        _, body = self.get(f"http://{self.address('b', 9090)}/cluster", {"X-Api-Key": KEY})
+        view = json.loads(body)
+        return not view["leaderless"] and not view["moving"] and all(node["status"] for node in view["nodes"])
+
+    def start_nginx(self):
+        certificate, key = self.work / "certificate.pem", self.work / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+                        "-subj", "/CN=smoke", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        servers = " ".join(f"server {self.address(node, 8080)} max_fails=1 fail_timeout=2s;" for node in NODES)
+        rendered = subprocess.run(
+            [sys.executable, HERE / "render.py", HERE / "nginx/templates/waypost.conf.template", f"WAYPOST_SERVERS={servers}",
+             f"HTTP_PORT={self.front}:8081", f"HTTPS_PORT={self.front}:8443", f"PUBLIC_HOST={self.front}",
+             f"TLS_CERTIFICATE={certificate}", f"TLS_KEY={key}"], check=True, capture_output=True, text=True).stdout
+        (self.work / "waypost.conf").write_text(rendered)
+        (self.work / "nginx.conf").write_text(
+            f"daemon off;\nworker_processes 1;\npid {self.work}/nginx.pid;\nerror_log {self.work}/nginx-error.log;\n"
+            f"events {{}}\nhttp {{\naccess_log off;\nclient_body_temp_path {self.work}/body;\nproxy_temp_path {self.work}/proxy;\n"
+            f"fastcgi_temp_path {self.work}/fastcgi;\nuwsgi_temp_path {self.work}/uwsgi;\nscgi_temp_path {self.work}/scgi;\n"
+            f"include {self.work}/waypost.conf;\n}}\n")
+        self.run("nginx", [find("nginx"), "-p", self.work, "-c", self.work / "nginx.conf"])
+        self.wait("nginx answers", lambda: socket.create_connection((self.front, 8443), 1).close() is None)
+
+    def start_prometheus(self):
+        configuration = (HERE / "prometheus/prometheus.yml").read_text()
+        for node in NODES:
+            configuration = configuration.replace(f'"{node}:9090"', f'"{self.address(node, 9090)}"')
+        configuration = configuration.replace("scrape_interval: 5s", "scrape_interval: 2s").replace(
+            "evaluation_interval: 5s", "evaluation_interval: 2s")
+        (self.work / "prometheus.yml").write_text(configuration)
+        shutil.copytree(HERE / "prometheus/rules", self.work / "rules")
+        self.run("prometheus", [find("prometheus"), f"--config.file={self.work}/prometheus.yml",
+                                f"--storage.tsdb.path={self.work}/tsdb", f"--web.listen-address={self.front}:9190"])
+        self.wait("Prometheus is ready", lambda: self.get(f"http://{self.front}:9190/-/ready")[0] == 200)
+
+    def query(self, expression):
+        expression = expression.replace("$__rate_interval", "30s")
+        url = f"http://{self.front}:9190/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        return json.loads(self.get(url)[1])["data"]["result"]
+
+    def firing(self, alert):
+        return bool(self.query(f'ALERTS{{alertname="{alert}", alertstate="firing"}}'))
+
+    def nginx(self, context):
+        return http.client.HTTPSConnection(self.front, 8443, timeout=15, context=context)
+
+
+class Visitors:
+    """Follow links through nginx at a steady rate, and remember every answer that was no redirect to the right place."""
+
+    def __init__(self, smoke, links, context):
+        self.smoke, self.links, self.context = smoke, links, context
+        self.stop, self.followed, self.errors = threading.Event(), 0, []
+        self.threads = [threading.Thread(target=self.visit, daemon=True) for _ in range(6)]
+        for thread in self.threads:
+            thread.start()
+
+    def visit(self):
+        connection = self.smoke.nginx(self.context)
+        while not self.stop.is_set():
+            code, url = random.choice(self.links)
+            try:
+                connection.request("GET", f"/{code}", headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Firefox/126.0"})
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 302 or answer.headers["Location"] != url:
+                    self.errors.append(f"{code} was answered {answer.status} {answer.headers['Location']}")
+                self.followed += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.errors.append(f"{code}: {error!r}")
+                connection.close()
+            time.sleep(len(self.threads) / RATE)
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(20)
+
+
+def check_front(smoke, context):
+    """What nginx must not let through, and what it passes on."""
+    def ask(method, path, headers=None, body=None):
+        connection = smoke.nginx(context)
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+    assert ask("GET", "/metrics").status == 404
+    assert ask("GET", "/health/ready").status == 404
+    assert ask("GET", "/cluster").status == 404, "the administration is not reached through nginx"
+    assert ask("POST", "/shorten", {"Content-Type": "text/plain"}, "https://example.com/no-key").status == 401
+    plain = http.client.HTTPConnection(smoke.front, 8081, timeout=5)
+    plain.request("GET", "/code", headers={"Host": smoke.front})
+    moved = plain.getresponse()
+    assert moved.status == 308 and moved.headers["Location"] == f"https://{smoke.front}/code", moved.status
+    assert len(ask("GET", "/neverwas").headers["X-Request-Id"]) == 32, "nginx names each request"
+
+
+def scenario(smoke):
+    say("three nodes, nginx, Prometheus")
+    smoke.start_nodes()
+    smoke.start_nginx()
+    smoke.start_prometheus()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    connection, links = smoke.nginx(context), []
+    for i in range(60):
+        url = f"https://example.com/smoke/{i}"
+        connection.request("POST", "/shorten", body=json.dumps({"longUrl": url}),
+                           headers={"Content-Type": "application/json", "X-Api-Key": KEY})
+        answer = connection.getresponse()
+        made = json.loads(answer.read())
+        assert answer.status == 201, made
+        links.append((made["shortCode"], url))
+    check_front(smoke, context)
+    for node in NODES:
+        metrics = smoke.get(f"http://{smoke.address(node, 9090)}/metrics")[1]
+        subprocess.run([find("promtool"), "check", "metrics"], input=metrics, check=True)
+    say("  60 links made through nginx; the metrics of all nodes pass promtool")
+
+    visitors = Visitors(smoke, links, context)
+    try:
+        smoke.wait("Prometheus has seen the load", lambda: len(smoke.query(
+            'rate(waypost_http_request_seconds_count{route="redirect"}[30s]) > 0')) >= 3)
+        time.sleep(10)
+        assert not smoke.firing("WaypostNodeDown")
+        before = visitors.followed
+        smoke.processes["a"].kill()
+        smoke.processes["a"].wait()
+        say("  node a is killed")
+        smoke.wait("WaypostNodeDown fires", lambda: smoke.firing("WaypostNodeDown"))
+        during = visitors.followed - before
+        say(f"  WaypostNodeDown fires; {during} redirects meanwhile")
+        assert during > RATE, "redirects go on"
+        smoke.start_node("a")
+        smoke.wait("the cluster is whole again", smoke.settled)
+        smoke.wait("WaypostNodeDown ends", lambda: not smoke.firing("WaypostNodeDown"))
+        say("  node a is back, and the alert has ended")
+        time.sleep(10)
+    finally:
+        visitors.end()
+    if visitors.errors:
+        raise RuntimeError(f"{len(visitors.errors)} of {visitors.followed} redirects failed, such as {visitors.errors[:3]}")
+    say(f"  {visitors.followed} redirects through nginx, none failed")
+
+    dashboard = json.loads((HERE / "grafana/dashboards/waypost.json").read_text())
+    queries = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
+    empty = [title for title, expression in queries if not smoke.query(expression)]
+    if empty:
+        raise RuntimeError(f"panels without data: {', '.join(empty)}")
+    say(f"  all {len(queries)} queries of the dashboard return data")
+    lines = [json.loads(line) for node in NODES for line in (smoke.work / f"{node}.log").read_text().splitlines() if line.startswith("{")]
+    assert lines and all({"@timestamp", "log.level", "message", "service.node.name"} <= line.keys() for line in lines)
+    say(f"  {len(lines)} log lines, each an event in the Elastic Common Schema")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("waypost", type=pathlib.Path, help="the binary")
+    arguments = parser.parse_args()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="waypost-smoke-"))
+    # nginx' workers run as a user of their own.
+    work.chmod(0o755)
+    smoke = Smoke(arguments.waypost.resolve(), work)
+    failed = False
+    try:
+        scenario(smoke)
+    except (RuntimeError, AssertionError, OSError, subprocess.CalledProcessError) as error:
+        failed = True
+        say(f"failed: {error!r}")
+        for log in sorted(work.glob("*.log")):
+            say(f"--- the end of {log.name}")
+            say("\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+    finally:
+        for process in smoke.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in smoke.processes.values():
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(work, ignore_errors=True)
+    say("the smoke test failed" if failed else "the smoke test passed")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

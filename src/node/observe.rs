@@ -1,0 +1,51 @@
+//! Gauges that are read from elsewhere when somebody asks for the metrics.
+
+use std::sync::Arc;
+
+use waypost_consensus::Groups;
+use waypost_redirector::ReadView;
+use waypost_store::Db;
+use waypost_telemetry::Metrics;
+use waypost_transport::TlsFiles;
+
+/// The store, the cache and the groups.
+pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &Arc<Groups>) {
+    let (db, groups) = (db.clone(), groups.clone());
+    let links = metrics.gauge("waypost_links", "Links stored on this node");
+    let pending = metrics.gauge("waypost_checkpoint_pending_bytes", "Changes not yet in a checkpoint");
+    let held = metrics
+        .gauge("waypost_groups_held", "Groups (the shards, and the cluster's own) of which this node has a copy");
+    let led = metrics.gauge("waypost_groups_led", "Groups that this node leads");
+    let leaderless = metrics.gauge("waypost_groups_leaderless", "Groups of this node of which it knows no leader");
+    let lag = metrics.gauge(
+        "waypost_replication_lag_entries",
+        "Of the groups that this node leads: log entries that the copy farthest behind does not have yet",
+    );
+    metrics.on_scrape(move || {
+        db.size_on_disk();
+        view.observe();
+        links.set(groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum::<usize>() as i64);
+        let status = groups.status();
+        pending.set(status.iter().map(|status| status.pending_bytes).sum::<u64>() as i64);
+        // A group of which this node is no member is open, and empty.
+        let own = || status.iter().filter(|status| !status.voters.is_empty());
+        held.set(own().count() as i64);
+        led.set(own().filter(|status| status.leader).count() as i64);
+        leaderless.set(own().filter(|status| status.led_by.is_none()).count() as i64);
+        lag.set(own().map(|status| status.lag).max().unwrap_or(0) as i64);
+    });
+}
+
+/// When the certificates for the peer port end: the earliest of them, as it was at the start.
+pub(super) fn certificate(metrics: &Metrics, tls: Option<&TlsFiles>) {
+    let Some(tls) = tls else { return };
+    match tls.expire() {
+        Ok(at) => metrics
+            .gauge(
+                "waypost_peer_certificate_expiry_timestamp_seconds",
+                "When the first certificate for the peer port ends, in seconds since 1970",
+            )
+            .set(at),
+        Err(error) => tracing::warn!(%error, "when the certificates end is not known"),
+    }
+}

@@ -1,0 +1,78 @@
+//! Five nodes, one of which keeps no links: the whole of the API through each, growing and shrinking.
+
+use reqwest::Method;
+use serde_json::json;
+use waypost_testkit::{Client, Cluster, Load, leaders};
+
+use super::addresses;
+use crate::PROGRAM;
+
+/// Everything that a user can do with a link, through one node.
+async fn use_everything(client: &Client, node: usize) {
+    let url = format!("https://example.com/through/{node}");
+    let code = client.create(&url).await.unwrap();
+    assert_eq!(client.follow(&code).await.unwrap().as_ref(), Some(&url));
+    let slug = format!("five-{node}");
+    let made = client.shorten(json!({ "longUrl": url, "customSlug": slug })).await.unwrap();
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+    assert_eq!(client.shorten(json!({ "longUrl": url, "customSlug": slug })).await.unwrap().status, 409);
+    let found = client.shorten(json!({ "longUrl": url, "findIfExists": true })).await.unwrap();
+    assert_eq!((found.status, found.text("shortCode")), (200, code.clone()));
+    let keys = client.get("/generate-key?count=2").await.unwrap();
+    assert_eq!(keys.status, 200, "{}", String::from_utf8_lossy(&keys.body));
+    let path = format!("/api/v1/links/{slug}");
+    let edit = client.request(Method::PATCH, &path).json(&json!({ "longUrl": "https://example.com/edited" }));
+    assert_eq!(client.send(edit).await.unwrap().status, 200);
+    let strong = client.get(&format!("{path}?consistency=strong")).await.unwrap();
+    assert_eq!(strong.text("longUrl"), "https://example.com/edited");
+    assert_eq!(client.get(&format!("/analytics/{code}")).await.unwrap().status, 200);
+    assert_eq!(client.get(&format!("{path}/stats?by=browser")).await.unwrap().status, 200);
+    assert_eq!(client.get("/api/v1/stats").await.unwrap().status, 200);
+    assert_eq!(client.send(client.request(Method::DELETE, &path)).await.unwrap().status, 204);
+    assert_eq!(client.get(&format!("{path}?consistency=strong")).await.unwrap().status, 404);
+    assert_eq!(client.get("/health/ready").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_grow_to_five_with_an_edge_node_and_shrink_again_under_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    cluster.start(&[0, 1, 2]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    let load = Load::start(3, &addresses(&cluster, &[0, 1, 2]));
+    let further = cluster.add(None).unwrap();
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    cluster.start(&[further, edge]).unwrap();
+    let holds = |view: &serde_json::Value, name: &str| {
+        leaders(view).iter().any(|(leader, _, _)| leader == name)
+            && view["moving"].as_array().is_some_and(Vec::is_empty)
+            && view["leaderless"].as_array().is_some_and(Vec::is_empty)
+    };
+    cluster.wait(0, "the fourth node leads shards, too", |view| holds(view, "n4")).await.unwrap();
+    load.aim(&addresses(&cluster, &[0, 1, 2, 3, 4]));
+    for node in 0..5 {
+        use_everything(&cluster.client(node), node).await;
+    }
+    let admin = Client::new(cluster.node(1).admin());
+    let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n1/drain")).await.unwrap();
+    assert_eq!(drained.status, 204, "{}", String::from_utf8_lossy(&drained.body));
+    cluster
+        .wait(1, "n1 is emptied", |view| {
+            let node = view["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n1").unwrap();
+            let groups = node["status"]["groups"].as_array().cloned().unwrap_or_default();
+            let moving = view["moving"].as_array().is_some_and(|moving| !moving.is_empty());
+            !moving && groups.iter().all(|group| group["group"] == 0 && group["leader"] == false)
+        })
+        .await
+        .unwrap();
+    load.aim(&addresses(&cluster, &[1, 2, 3, 4]));
+    let removed = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n1")).await.unwrap();
+    assert_eq!(removed.status, 204, "{}", String::from_utf8_lossy(&removed.body));
+    cluster.kill(0).unwrap();
+    let tally = load.finish(&addresses(&cluster, &[1, 2, 3, 4])).await.unwrap();
+    assert!(tally.acknowledged > 50, "{tally:?}");
+    use_everything(&cluster.client(edge), 5).await;
+}
