@@ -57,8 +57,11 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
     }
     // It has to hold the first replicas, so it has to be one that can. By its name, since the order of the file is no part of
     // what all nodes have to agree on before.
-    let possible = config.nodes.iter().filter(|node| node.services.contains(&ServiceName::LinkStore));
+    let stores = |node: &NodeConfig| node.services.contains(&ServiceName::LinkStore);
+    let possible = config.nodes.iter().filter(|node| stores(node));
     let first = possible.map(|node| &node.name).min() == Some(&config.node.name);
+    // Only they could have created a cluster before; who keeps no links may come later.
+    let needed = others.iter().filter(|node| stores(node)).count();
     let mut told = String::new();
     loop {
         let mut new = 0;
@@ -75,13 +78,13 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                     Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
                         differing.push(node.name.as_str());
                     }
-                    Ok(Probed { cluster: None, .. }) => new += 1,
+                    Ok(Probed { cluster: None, .. }) => new += usize::from(stores(node)),
                     Err(error) => silent.push(format!("{} ({error})", node.name)),
                 },
                 Err(error) => silent.push(format!("{} at {} ({error})", node.name, node.peer)),
             }
         }
-        if first && new == others.len() {
+        if first && differing.is_empty() && new == needed {
             return Found::Create;
         }
         let waiting = if !differing.is_empty() {

@@ -5,6 +5,7 @@
 
 mod address;
 mod bytes;
+mod check;
 mod environment;
 mod explain;
 mod raw;

@@ -123,5 +123,5 @@ table! {
 }
 table! {
     /// `[log]`
-    Log { format: String = "human".to_owned(), level: String = "info".to_owned(), }
+    Log { format: String = "human".to_owned(), level: String = "info".to_owned(), access_every: u32 = 0, }
 }

@@ -47,6 +47,7 @@ impl<S> Front<S> {
             worker.recorder.visit(link, now, &visitor);
         }
         worker.metrics.front(started);
+        worker.access_log.note("GET", request.path(), 302, request.peer_addr());
         Some(found(location))
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod access;
+mod access_log;
 mod admin;
 mod front;
 mod health;

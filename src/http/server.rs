@@ -19,6 +19,7 @@ use waypost_redirector::{Seed, Worker};
 use waypost_runtime::supervise;
 use waypost_telemetry::Metrics;
 
+use super::access_log::AccessLog;
 use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
@@ -35,6 +36,8 @@ pub struct PublicServer {
     pub journals: Journals,
     /// Made before, so that a disk without room for them is noticed at the start; one for each worker.
     pub recorders: Arc<Mutex<Vec<Recorder>>>,
+    /// One of so many requests is logged; 0 = none.
+    pub access_every: u32,
     /// Whose visits are recorded, and how.
     pub visitors: VisitorRules,
     /// For the metrics of workers.
@@ -116,6 +119,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
         recorder,
         visitors: parts.visitors.clone(),
         metrics: WorkerMetrics::new(&parts.metrics),
+        access_log: AccessLog::new(parts.access_every),
     })
 }
 
@@ -136,7 +140,7 @@ fn app(
     let counted = node.clone();
     let body_max = node.body_max_bytes;
     let whole = body_time + node.timeout;
-    let metrics = worker.metrics.clone();
+    let noted = worker.clone();
     let head_or_get = || guard::Any(guard::Get()).or(guard::Head());
     App::new()
         .app_data(web::Data::from(node))
@@ -151,7 +155,7 @@ fn app(
         }))
         .wrap_fn(move |request, service| {
             let started = Instant::now();
-            let (metrics, open) = (metrics.clone(), OpenRequest::begin(counted.clone()));
+            let (noted, open) = (noted.clone(), OpenRequest::begin(counted.clone()));
             let origin = request_id::origin(request.headers());
             let id = request_id::header(&origin);
             let answer = service.call(request);
@@ -166,7 +170,14 @@ fn app(
                         return Err(InternalError::from_response("the body did not come", response).into());
                     }
                 };
-                metrics.request(response.request().match_pattern().as_deref(), response.status(), started);
+                let asked = response.request();
+                noted.metrics.request(asked.match_pattern().as_deref(), response.status(), started);
+                noted.access_log.note(
+                    asked.method().as_str(),
+                    asked.path(),
+                    response.status().as_u16(),
+                    asked.peer_addr(),
+                );
                 if open.node.draining() {
                     response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }

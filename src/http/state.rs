@@ -12,6 +12,7 @@ use waypost_redirector::ReadView;
 use waypost_runtime::ActorRef;
 
 use super::access::Access;
+use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use crate::cluster::Control;
@@ -82,4 +83,6 @@ pub struct WorkerState {
     pub visitors: VisitorRules,
     /// Its metrics.
     pub metrics: WorkerMetrics,
+    /// Its part of the access log.
+    pub access_log: AccessLog,
 }

@@ -227,6 +227,7 @@ pub async fn run(
             stale_after: config.stale_after,
             node: node.clone(),
             journals: journals.clone(),
+            access_every: config.log_access_every,
             recorders: Arc::new(parking_lot::Mutex::new(recorders)),
             visitors: config.visitors.clone(),
             metrics: metrics.clone(),

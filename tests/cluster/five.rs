@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use waypost_testkit::{Client, Cluster, Load, leaders};
 
-use super::addresses;
+use super::{addresses, remove};
 use crate::PROGRAM;
 
 /// Everything that a user can do with a link, through one node.
@@ -69,8 +69,7 @@ async fn three_nodes_grow_to_five_with_an_edge_node_and_shrink_again_under_load(
         .await
         .unwrap();
     load.aim(&addresses(&cluster, &[1, 2, 3, 4]));
-    let removed = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n1")).await.unwrap();
-    assert_eq!(removed.status, 204, "{}", String::from_utf8_lossy(&removed.body));
+    remove(&admin, "n1").await;
     cluster.kill(0).unwrap();
     let tally = load.finish(&addresses(&cluster, &[1, 2, 3, 4])).await.unwrap();
     assert!(tally.acknowledged > 50, "{tally:?}");

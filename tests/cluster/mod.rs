@@ -9,8 +9,9 @@ mod partitions;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::Method;
 use tempfile::TempDir;
-use waypost_testkit::{Cluster, Load};
+use waypost_testkit::{Client, Cluster, Load};
 
 use crate::PROGRAM;
 
@@ -39,6 +40,21 @@ async fn writes_go_on(load: &Load) {
     while load.tally().acknowledged < before + 10 {
         assert!(since.elapsed() < Duration::from_secs(60), "no create is acknowledged any more: {:?}", load.tally());
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Takes a node out, as soon as the others can do without it.
+async fn remove(admin: &Client, node: &str) {
+    let since = std::time::Instant::now();
+    loop {
+        let removed = admin.send(admin.request(Method::DELETE, &format!("/cluster/nodes/{node}"))).await.unwrap();
+        if removed.status == 204 {
+            return;
+        }
+        let said = String::from_utf8_lossy(&removed.body).into_owned();
+        // 409 asks to wait, for the one or other group that is just electing.
+        assert!(removed.status == 409 && since.elapsed() < Duration::from_secs(60), "{} {said}", removed.status);
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

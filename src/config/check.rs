@@ -1,0 +1,186 @@
+//! Checks of single values, with messages that say what to write instead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use url::Url;
+use waypost_transport::TlsFiles;
+
+use super::address::PeerAddress;
+use super::explain::suggest;
+use super::valid::{NodeConfig, ServiceName};
+use super::{ConfigError, raw};
+
+/// The shortest secret that is accepted when somebody brings one: 128 bits of base62.
+const SECRET_CHARS_MIN: usize = 22;
+
+pub(super) struct Checker<'a> {
+    pub(super) source: &'a str,
+}
+
+impl Checker<'_> {
+    pub(super) fn invalid(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid { place: self.source.to_owned(), message: format!("{key}: {}", message.into()) }
+    }
+
+    pub(super) fn range(&self, key: &str, value: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
+        if (min..=max).contains(&value) {
+            return Ok(value);
+        }
+        Err(self.invalid(key, format!("{value} is out of range; {min} to {max} is possible")))
+    }
+
+    pub(super) fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+        text.parse().map_err(|_| {
+            self.invalid(key, format!("\"{text}\" is no address; write one like 127.0.0.1:8080 or [::1]:8080"))
+        })
+    }
+
+    pub(super) fn networks(&self, key: &str, text: &str) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |part: &str| {
+            let single = || part.parse::<std::net::IpAddr>().map(IpNet::from);
+            part.parse().or_else(|_| single()).map_err(|_| {
+                self.invalid(key, format!("\"{part}\" is no network; write them like 10.0.0.0/8, 2001:db8::/32"))
+            })
+        };
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
+    }
+
+    pub(super) fn node(&self, raw: &raw::Node) -> Result<NodeConfig, ConfigError> {
+        let key = |name: &str| format!("[[node]] {name} of \"{}\"", raw.name);
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text.len() <= 63
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        for (name, text) in [("name", &raw.name), ("zone", &raw.zone)] {
+            if !plain(text) {
+                return Err(self.invalid(&key(name), "use 1 to 63 letters, digits, \"-\", \"_\" and \".\""));
+            }
+        }
+        if raw.data_dir.is_empty() {
+            return Err(self.invalid(&key("data_dir"), "give a directory"));
+        }
+        let names: Vec<&str> = ServiceName::ALL.iter().map(|name| name.as_str()).collect();
+        let services = raw
+            .services
+            .iter()
+            .map(|service| {
+                ServiceName::ALL.into_iter().find(|name| name.as_str() == service).ok_or_else(|| {
+                    self.invalid(
+                        &key("services"),
+                        format!("unknown service \"{service}\"; {}", suggest(service, &names)),
+                    )
+                })
+            })
+            .collect::<Result<BTreeSet<_>, _>>()?;
+        if services.is_empty() {
+            return Err(self.invalid(&key("services"), format!("name at least one of {}", names.join(", "))));
+        }
+        let peer = PeerAddress::parse(&raw.peer).ok_or_else(|| {
+            let text = &raw.peer;
+            let right = "127.0.0.1:7400, [::1]:7400 or links-1.example:7400";
+            self.invalid(&key("peer"), format!("\"{text}\" is no address; write one like {right}"))
+        })?;
+        let node = NodeConfig {
+            name: raw.name.clone(),
+            http: self.address(&key("http"), &raw.http)?,
+            admin: self.address(&key("admin"), &raw.admin)?,
+            peer_listen: match raw.peer_listen.as_str() {
+                "" => peer.listen(),
+                address => self.address(&key("peer_listen"), address)?,
+            },
+            peer,
+            data_dir: PathBuf::from(&raw.data_dir),
+            zone: raw.zone.clone(),
+            services,
+        };
+        let addresses = [node.http, node.admin, node.peer_listen];
+        for (i, one) in addresses.iter().enumerate() {
+            // Port 0 asks the system for any free port.
+            if one.port() != 0 && addresses[i + 1..].contains(one) {
+                return Err(self.invalid(&key("http, admin, peer"), format!("{one} is used twice")));
+            }
+        }
+        Ok(node)
+    }
+}
+
+pub(super) fn select(
+    nodes: &[NodeConfig],
+    wanted: Option<&str>,
+    check: &Checker<'_>,
+) -> Result<NodeConfig, ConfigError> {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    match (wanted, nodes) {
+        (Some(name), _) => {
+            nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
+                check.invalid("--node", format!("there is no node \"{name}\"; {}", suggest(name, &names)))
+            })
+        }
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => {
+            Err(check.invalid("--node", format!("the file lists several nodes; say which: {}", names.join(", "))))
+        }
+    }
+}
+
+pub(super) fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let invalid = || {
+        check.invalid(
+            "[http] public_url",
+            format!("\"{text}\" is none; write one like \"https://go.example\", without a path"),
+        )
+    };
+    let url = Url::parse(text).map_err(|_| invalid())?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.has_host();
+    if plain { Ok(Some(url)) } else { Err(invalid()) }
+}
+
+/// The certificates of the peer port: all three files, or none.
+pub(super) fn tls(raw: &raw::Peer, check: &Checker<'_>) -> Result<Option<TlsFiles>, ConfigError> {
+    match [&raw.tls_ca, &raw.tls_cert, &raw.tls_key].map(|file| !file.is_empty()) {
+        [false, false, false] => Ok(None),
+        [true, true, true] => Ok(Some(TlsFiles {
+            ca: PathBuf::from(&raw.tls_ca),
+            cert: PathBuf::from(&raw.tls_cert),
+            key: PathBuf::from(&raw.tls_key),
+        })),
+        _ => Err(check.invalid("[peer] tls_ca, tls_cert, tls_key", "name all three files, or none")),
+    }
+}
+
+/// A secret in the variable `name`, or in the file that `name` + `_FILE` names.
+pub(super) fn secret(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
+    let invalid = |place: &str, message: String| ConfigError::Invalid { place: place.to_owned(), message };
+    let by_file = format!("{name}_FILE");
+    let (place, key) = match (environment.get(name), environment.get(&by_file)) {
+        (Some(_), Some(_)) => {
+            return Err(invalid(name, format!("give it or {by_file}, not both")));
+        }
+        (Some(key), None) => (name, key.trim().to_owned()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(|error| invalid(&by_file, format!("{path}: {error}")))?;
+            (by_file.as_str(), text.trim().to_owned())
+        }
+        (None, None) => return Ok(None),
+    };
+    let strong = key.len() >= SECRET_CHARS_MIN && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !strong {
+        return Err(invalid(
+            place,
+            format!("it has to be at least {SECRET_CHARS_MIN} visible ASCII characters, made at random"),
+        ));
+    }
+    Ok(Some(key))
+}
