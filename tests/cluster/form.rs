@@ -125,20 +125,6 @@ async fn a_node_without_links_serves_all_of_them() {
     assert_eq!(client.get("/generate-key").await.unwrap().status, 200);
 }
 
-/// Removes a node, as soon as the others can do without it.
-async fn remove(admin: &Client, name: &str) {
-    let since = std::time::Instant::now();
-    loop {
-        let removed = admin.send(admin.request(Method::DELETE, &format!("/cluster/nodes/{name}"))).await.unwrap();
-        match removed.status {
-            204 => return,
-            409 | 503 => assert!(since.elapsed().as_secs() < 60, "{}", String::from_utf8_lossy(&removed.body)),
-            other => panic!("{other}"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_removed_serves_nothing_when_it_comes_back() {
     let (_dir, mut cluster) = cluster_of(3).await;
