@@ -1,6 +1,7 @@
 //! Statistics: of a link, of all links, and of what is no link; as JSON, as CSV, and live.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -164,11 +165,11 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
     });
     let by = by.collect();
     let whole_days = key.is_some() && query.interval == Interval::Day && range.is_utc();
+    let uniques: HashMap<u32, u64> = stats.days.iter().map(|(day, _, uniques)| (*day, *uniques)).collect();
     let points = series(&stats, &range, query.bots)?.into_iter().map(|(time, day, clicks)| Point {
         time,
         clicks,
-        unique_visitors: whole_days
-            .then(|| stats.days.iter().find(|(other, ..)| Some(*other) == day).map_or(0, |(.., uniques)| *uniques)),
+        unique_visitors: whole_days.then(|| day.and_then(|day| uniques.get(&day)).copied().unwrap_or(0)),
     });
     let series = points.collect();
     Ok(Report {

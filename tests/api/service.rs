@@ -97,3 +97,34 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let answer = node.client().raw(head.as_bytes()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request-timeout"), "{answer}");
 }
+
+#[tokio::test]
+async fn logs_are_events_of_the_elastic_common_schema_and_name_no_visitor() {
+    let (_dir, builder) = crate::node_in_temp();
+    let builder = builder.env("WAYPOST_LOG_FORMAT", "json").env("WAYPOST_LOG_ACCESS_EVERY", "1");
+    let node = builder.start().unwrap();
+    let client = node.client();
+    let code = client.create("https://example.com/").await.unwrap();
+    let visit = client.request(reqwest::Method::GET, &format!("/{code}")).header("user-agent", "Mozilla/5.0 Spy/1.0");
+    assert_eq!(client.send(visit).await.unwrap().status, 302);
+    let path = format!("/{code}");
+    let since = std::time::Instant::now();
+    let visit = loop {
+        let lines: Vec<serde_json::Value> =
+            node.errors().lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        for line in &lines {
+            for field in ["@timestamp", "log.level", "message", "ecs.version", "service.name", "service.node.name"] {
+                assert!(line[field].is_string(), "{field} of {line}");
+            }
+        }
+        if let Some(found) = lines.into_iter().find(|line| line["waypost"]["path"] == path.as_str()) {
+            break found;
+        }
+        assert!(since.elapsed().as_secs() < 30, "the visit is not logged");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!((&visit["message"], &visit["waypost"]["status"]), (&"request".into(), &302.into()));
+    assert_eq!(visit["waypost"]["network"], "127.0.0.0");
+    let errors = node.errors();
+    assert!(!errors.contains("127.0.0.1\"") && !errors.contains("Spy"), "{errors}");
+}

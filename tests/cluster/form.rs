@@ -287,3 +287,40 @@ async fn nodes_with_different_files_found_no_cluster_and_say_why() {
     two.ready().unwrap();
     cluster.settled(0, 2).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_named_in_the_logs_of_all_nodes_that_did_something_for_it() {
+    let chatty = |cluster: Cluster| cluster.env("WAYPOST_LOG_FORMAT", "json").env("WAYPOST_LOG_LEVEL", "debug");
+    let (_dir, cluster) = super::started(3, chatty).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    // Of some requests to one node, other nodes lead the shard.
+    for i in 0..12 {
+        let client = cluster.client(0);
+        let request = client
+            .request(Method::POST, "/shorten")
+            .header("x-request-id", format!("many-hands-{i}"))
+            .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+            .json(&json!({ "longUrl": "https://example.com/", "customSlug": format!("hands{i}") }));
+        let answer = client.send(request).await.unwrap();
+        assert_eq!((answer.status, answer.header("x-request-id")), (201, Some(format!("many-hands-{i}").as_str())));
+    }
+    let since = std::time::Instant::now();
+    loop {
+        let mut found = Vec::new();
+        for node in [1, 2] {
+            let logs = cluster.node(node).errors();
+            let lines = logs.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let ours = |line: &serde_json::Value| {
+                line["http.request.id"].as_str().is_some_and(|id| id.starts_with("many-hands-"))
+                    && line["message"] == "asked by another node"
+            };
+            found.extend(lines.filter(ours));
+        }
+        if let Some(line) = found.first() {
+            assert_eq!(line["trace.id"], trace, "{line}");
+            break;
+        }
+        assert!(since.elapsed().as_secs() < 30, "no other node names a request");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -93,7 +93,7 @@ impl<M: Request> Held<M> {
         Box::pin(origin.scope(async move {
             let answer = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|panic| {
                 let text = crate::supervisor::panic_text(&*panic);
-                tracing::error!(message = M::NAME, panic = text, "a handler's future panicked");
+                tracing::error!(asked = M::NAME, panic = text, "a handler's future panicked");
                 Err(ServiceError::OutcomeUnknown("the handler failed".to_owned()))
             });
             self.finish(&answer);

@@ -107,13 +107,16 @@ impl Served {
             Box::pin(async move {
                 let (origin, message): (Origin, M) = postcard::from_bytes(&body)
                     .map_err(|error| PeerError::Refused(format!("the message {} cannot be read: {error}", M::NAME)))?;
-                let answer =
-                    origin.sound().scope(actor.call_here(message, within)).await.map_err(|error| match error {
-                        CallError::Overloaded { .. } => FarError::Overloaded,
-                        CallError::Deadline { .. } => FarError::Deadline,
-                        CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
-                        CallError::Service(error) => FarError::Service(error),
-                    });
+                let asked = async {
+                    tracing::debug!(asked = M::NAME, "asked by another node");
+                    actor.call_here(message, within).await
+                };
+                let answer = origin.sound().scope(asked).await.map_err(|error| match error {
+                    CallError::Overloaded { .. } => FarError::Overloaded,
+                    CallError::Deadline { .. } => FarError::Deadline,
+                    CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
+                    CallError::Service(error) => FarError::Service(error),
+                });
                 Ok(encode(&answer))
             })
         });
