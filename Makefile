@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke
+.PHONY: run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke soak-referrers
 
 run:
 	$(CARGO) run --release -- serve
@@ -66,6 +66,10 @@ soak-cluster:
 # Kills nodes while visitors follow links, twenty times each (or KILLS), and compares what was sent with what was counted.
 soak-clicks:
 	TEST_KILLS=$(or $(KILLS),20) $(CARGO) test --test it exactly_once -- --nocapture
+
+# Ten million different referrers (or REFERRERS) to one link: memory and disk stay within their bounds.
+soak-referrers:
+	TEST_REFERRERS=$(or $(REFERRERS),10000000) $(CARGO) test -p waypost-store --test referrers -- --nocapture
 
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:
