@@ -55,6 +55,7 @@ LABEL org.opencontainers.image.title="Waypost" \
       org.opencontainers.image.description="A URL shortener that is one binary: alone, or as a cluster that loses no link" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT"
 COPY --from=build /root-fs /
+COPY --from=build --chown=10001:10001 /root-fs/data /data
 USER 10001:10001
 VOLUME /data
 EXPOSE 8080

@@ -20,8 +20,8 @@ done
 echo "== nginx -t"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
   -keyout "$work/key.pem" -out "$work/certificate.pem" 2>/dev/null
-python3 deploy/render.py deploy/nginx/templates/waypost.conf.template > "$work/waypost.conf" \
-  'WAYPOST_SERVERS=server 127.0.0.1:1;' HTTP_PORT=18088 HTTPS_PORT=18443 PUBLIC_HOST=localhost \
+python3 deploy/render.py deploy/nginx/templates/default.conf.template > "$work/waypost.conf" \
+  RESOLVER= 'WAYPOST_SERVERS=server 127.0.0.1:1 max_fails=0;' HTTP_PORT=18088 HTTPS_PORT=18443 PUBLIC_HOST=localhost \
   "TLS_CERTIFICATE=$work/certificate.pem" "TLS_KEY=$work/key.pem"
 cat > "$work/nginx.conf" <<CONF
 pid $work/nginx.pid;

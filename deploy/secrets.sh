@@ -5,6 +5,11 @@ set -euo pipefail
 cd "$(dirname "$0")"
 umask 022
 mkdir -p secrets/tls
+if [ -f .env ]; then
+  set -a
+  . ./.env
+  set +a
+fi
 host=${PUBLIC_HOST:-localhost}
 random() { head -c 32 /dev/urandom | base64 | tr -d '+/=\n'; }
 [ -s secrets/admin_key ] || printf 'wp_admin_%s' "$(random)" > secrets/admin_key

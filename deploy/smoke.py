@@ -102,9 +102,9 @@ class Smoke:
         certificate, key = self.work / "certificate.pem", self.work / "key.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
                         "-subj", "/CN=smoke", "-keyout", key, "-out", certificate], check=True, capture_output=True)
-        servers = " ".join(f"server {self.address(node, 8080)} max_fails=1 fail_timeout=2s;" for node in NODES)
+        servers = " ".join(f"server {self.address(node, 8080)} max_fails=0;" for node in NODES)
         rendered = subprocess.run(
-            [sys.executable, HERE / "render.py", HERE / "nginx/templates/waypost.conf.template", f"WAYPOST_SERVERS={servers}",
+            [sys.executable, HERE / "render.py", HERE / "nginx/templates/default.conf.template", "RESOLVER=", f"WAYPOST_SERVERS={servers}",
              f"HTTP_PORT={self.front}:8081", f"HTTPS_PORT={self.front}:8443", f"PUBLIC_HOST={self.front}",
              f"TLS_CERTIFICATE={certificate}", f"TLS_KEY={key}"], check=True, capture_output=True, text=True).stdout
         (self.work / "waypost.conf").write_text(rendered)

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, Overrides};
+use crate::config::{self, Config, ConfigError, NodeConfig, Overrides, ServiceName};
 use crate::node::{self, NodeError};
 
 /// A URL shortener that is one binary: links that survive, redirects that are fast.
@@ -201,11 +201,15 @@ static DAMAGE_HINT: OnceLock<String> = OnceLock::new();
 
 /// What helps when the store is damaged, beyond mending the disk.
 fn damage_hint(config: &Config) -> String {
-    if config.nodes.len() < 2 {
+    let stores = |node: &&NodeConfig| node.services.contains(&ServiceName::LinkStore);
+    // With fewer copies this node's may be needed.
+    let copied = config.nodes.iter().filter(stores).count() >= 3 && config.replicas >= 3 && stores(&&config.node);
+    if !copied {
         return String::new();
     }
     format!(
-        "\nThe other nodes have copies: with a sound disk, move {} away and start this node again; it fetches everything from them.",
+        "\nThe other nodes have copies of all links: with a sound disk, move {} away (keep it: clicks that no shard has yet are in it) and start \
+         this node again; it fetches everything from them.",
         config.node.data_dir.display()
     )
 }

@@ -60,17 +60,23 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
     let stores = |node: &NodeConfig| node.services.contains(&ServiceName::LinkStore);
     let possible = config.nodes.iter().filter(|node| stores(node));
     let first = possible.map(|node| &node.name).min() == Some(&config.node.name);
-    // Only they could have created a cluster before; who keeps no links may come later.
-    let needed = others.iter().filter(|node| stores(node)).count();
+    // Of those who keep no links nobody need be waited for: they could not have created a cluster before. With no other that stores
+    // links there would be nobody left to say that there is one, so all are.
+    let others_store = others.iter().any(|node| stores(node));
+    let needs = |node: &NodeConfig| !others_store || stores(node);
+    let needed = others.iter().filter(|node| needs(node)).count();
     let mut told = String::new();
     loop {
         let mut new = 0;
+        // Whoever belongs to a cluster keeps this node from creating another, also when it cannot take it in now.
+        let mut exists = false;
         let mut silent = Vec::new();
         let mut differing = Vec::new();
         for node in &others {
             match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), ASK_MAX).await {
                 Ok((_, answer)) => match postcard::from_bytes::<Probed>(&answer) {
                     Ok(Probed { cluster: Some(_), .. }) => {
+                        exists = true;
                         if let Some(cluster) = join(transport, node, record).await {
                             return Found::Joined(cluster);
                         }
@@ -78,13 +84,13 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                     Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
                         differing.push(node.name.as_str());
                     }
-                    Ok(Probed { cluster: None, .. }) => new += usize::from(stores(node)),
+                    Ok(Probed { cluster: None, .. }) => new += usize::from(needs(node)),
                     Err(error) => silent.push(format!("{} ({error})", node.name)),
                 },
                 Err(error) => silent.push(format!("{} at {} ({error})", node.name, node.peer)),
             }
         }
-        if first && differing.is_empty() && new == needed {
+        if first && !exists && differing.is_empty() && new == needed {
             return Found::Create;
         }
         let waiting = if !differing.is_empty() {
@@ -92,6 +98,8 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                 "the cluster.toml of {} is not the same as this node's; no cluster is created before it is",
                 differing.join(", ")
             )
+        } else if exists {
+            "there is a cluster, which cannot take this node in now".to_owned()
         } else if silent.is_empty() {
             "all nodes are new; the first by name that stores links creates the cluster".to_owned()
         } else {

@@ -324,3 +324,30 @@ async fn a_request_is_named_in_the_logs_of_all_nodes_that_did_something_for_it()
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_store_founds_no_second_cluster_beside_a_node_that_knows_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    let store = cluster.add(None).unwrap();
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    cluster.start(&[store, edge]).unwrap();
+    cluster.settled(store, 1).await.unwrap();
+    let code = cluster.client(store).create("https://example.com/only").await.unwrap();
+    cluster.kill(store).unwrap();
+    // Its disk is not mounted.
+    let (data, away) = (cluster.data_dir(store), cluster.dir().join("unmounted"));
+    std::fs::rename(&data, &away).unwrap();
+    let emptied = cluster.builder(store).spawn().unwrap();
+    let since = std::time::Instant::now();
+    while !emptied.errors().contains("there is a cluster, which cannot take this node in now") {
+        assert!(since.elapsed().as_secs() < 60, "{}", emptied.errors());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(emptied.printed().is_empty(), "{:?}", emptied.printed());
+    drop(emptied);
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&away, &data).unwrap();
+    cluster.start(&[store]).unwrap();
+    assert!(cluster.client(store).follow(&code).await.unwrap().is_some());
+}

@@ -29,6 +29,9 @@ pub use outbox::Outbox;
 pub use recorder::{JournalOptions, Journals, Recorder, Visitor};
 pub use visit::Visit;
 
+/// How often in a row a shard may say that it is elsewhere before it is left alone until its next turn.
+const MISSTEPS_MAX: u32 = 4;
+
 /// Parts of an interval, in each of which some of the shards have their turn.
 const TURNS: u32 = 4;
 
@@ -177,18 +180,23 @@ async fn send(seed: &Seed, shared: &Shared, shard: ShardId) {
     if std::mem::replace(&mut shared.sending.borrow_mut()[shard.index()], true) {
         return;
     }
-    loop {
+    let mut missteps = 0;
+    while missteps < MISSTEPS_MAX {
         let batches = shared.outbox.borrow_mut().next(shard, RecordClicks::BATCHES_MAX);
         if batches.is_empty() {
             break;
         }
+        let sent = batches.len();
         match seed.links.call(RecordClicks { shard, batches }, TIMEOUT).await {
-            Ok(Recorded::Counted(batches)) => {
+            Ok(Recorded::Counted(0)) => break,
+            Ok(Recorded::Counted(counted)) => {
+                missteps = 0;
                 let mut outbox = shared.outbox.borrow_mut();
-                (0..batches).for_each(|_| shared.delivered.inc_by(outbox.delivered(shard)));
+                (0..counted.min(sent)).for_each(|_| shared.delivered.inc_by(outbox.delivered(shard)));
             }
             Ok(Recorded::OutOfStep(reached)) => {
                 tracing::debug!(shard = shard.0, "a shard has counted clicks up to elsewhere; going on from there");
+                missteps += 1;
                 shared.start_again(&seed.journals, shard, &reached);
             }
             Err(error) => {

@@ -127,7 +127,8 @@ impl<M: Machine> Group<M> {
         let Some(replication) = metrics.replication.as_ref() else { return 0 };
         let last = metrics.last_log_index.unwrap_or(0);
         let behind = replication.iter().filter(|(node, _)| voters.contains(&NodeId(**node)));
-        behind.map(|(_, has)| last.saturating_sub(has.as_ref().map_or(0, |id| id.index))).max().unwrap_or(0)
+        // A voter that was never heard of since this node leads is down, which others tell.
+        behind.filter_map(|(_, has)| has.as_ref()).map(|has| last.saturating_sub(has.index)).max().unwrap_or(0)
     }
 
     /// The other voter that has most of the log, of those that fit.

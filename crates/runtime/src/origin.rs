@@ -33,9 +33,10 @@ impl Origin {
         if self.request.is_empty() {
             return future.await;
         }
+        // Of the highest level, so that also a quiet log names the requests of its errors; a span itself is not written.
         let span = match self.trace.is_empty() {
-            true => tracing::info_span!("request", "http.request.id" = %self.request),
-            false => tracing::info_span!("request", "http.request.id" = %self.request, "trace.id" = %self.trace),
+            true => tracing::error_span!("request", "http.request.id" = %self.request),
+            false => tracing::error_span!("request", "http.request.id" = %self.request, "trace.id" = %self.trace),
         };
         ORIGIN.scope(self, future.instrument(span)).await
     }

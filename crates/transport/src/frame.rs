@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// The version of frames and of the handshake. Nodes of different versions refuse each other by name.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// No frame is longer: what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
@@ -140,11 +140,11 @@ mod tests {
             hex(&bytes[..bytes.len() - CHECKSUM_BYTES])
         };
         let request = Frame::Request { id: 300, kind: 0x0201, place: 5, within_ms: 1000 };
-        assert_eq!(head(request, b"ab"), "010800ac02810405e8076162");
-        assert_eq!(head(Frame::Answer { id: 1 }, b""), "01020101");
-        assert_eq!(head(Frame::Refusal { id: 1, overloaded: true }, b"x"), "010302010178");
-        assert_eq!(head(Frame::Ping, b""), "010103");
-        assert_eq!(hex(&Frame::Pong.encode(b"")), "010104".to_owned() + &hex(&checksum(&[1, 1, 4])));
+        assert_eq!(head(request, b"ab"), "020800ac02810405e8076162");
+        assert_eq!(head(Frame::Answer { id: 1 }, b""), "02020101");
+        assert_eq!(head(Frame::Refusal { id: 1, overloaded: true }, b"x"), "020302010178");
+        assert_eq!(head(Frame::Ping, b""), "020103");
+        assert_eq!(hex(&Frame::Pong.encode(b"")), "020104".to_owned() + &hex(&checksum(&[2, 1, 4])));
     }
 
     #[test]

@@ -374,6 +374,7 @@ impl Machine for ShardMachine {
     fn pending_bytes(&self) -> u64 {
         self.fresh_bytes
             + self.dead.len() as u64 * block::BLOCK_BYTES as u64
+            + self.dirty_visits.count as u64 * super::checkpoint::VISITS_PAGE_WEIGHT
             + self.recents.pending_bytes()
             + self.idempotency.pending_bytes()
     }

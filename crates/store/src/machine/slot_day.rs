@@ -91,6 +91,19 @@ impl SlotDay {
         &mut self.values[at].2
     }
 
+    /// Adds many values, in any order.
+    pub(super) fn add_values(&mut self, values: Vec<(Dimension, u32, Counts)>) {
+        self.values.extend(values);
+        self.values.sort_unstable_by_key(|(dimension, text, _)| (*dimension, *text));
+        self.values.dedup_by(|later, kept| {
+            let same = (later.0, later.1) == (kept.0, kept.1);
+            if same {
+                kept.2.merge(later.2);
+            }
+            same
+        });
+    }
+
     pub(super) fn merge(&mut self, other: Self) {
         self.folded.merge(other.folded);
         other.hours.into_iter().for_each(|(hour, counts)| self.hour(hour).merge(counts));

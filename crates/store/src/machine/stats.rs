@@ -120,14 +120,25 @@ struct Total {
 }
 
 impl Recents {
-    /// The numbers of a batch's strings; what is not counted apart comes first.
-    pub(super) fn strings(&mut self, strings: &[String]) -> Vec<u32> {
-        let number = |text: &String| self.names.string(stats_page::value_text(text)) + 1;
-        std::iter::once(0).chain(strings.iter().map(number)).collect()
+    /// The numbers of those strings of a batch that its visits name; what is not counted apart comes first.
+    pub(super) fn strings(&mut self, strings: &[String], deltas: &[ClickDelta]) -> Vec<u32> {
+        let mut numbers = vec![0; strings.len() + 1];
+        for value in deltas.iter().flat_map(|delta| &delta.tallies).flat_map(|tally| tally.values) {
+            let value = usize::from(value);
+            if let Some(text) = value.checked_sub(1).and_then(|at| strings.get(at))
+                && numbers[value] == 0
+            {
+                numbers[value] = self.names.string(stats_page::value_text(text)) + 1;
+            }
+        }
+        numbers
     }
 
     /// Adds the visits of a life of a slot; without one, to the sum of all only. `strings` are the numbers of those of the batch.
     pub(super) fn add(&mut self, place: Option<(u32, u32)>, hour: u32, delta: &ClickDelta, strings: &[u32]) {
+        if delta.tallies.is_empty() {
+            return;
+        }
         let (slot, life) = place.unwrap_or((ALL, 0));
         let mut visitors = delta.visitors.iter().filter_map(|register| std::num::NonZeroU32::new(register.0));
         let mut last = 0;
@@ -225,9 +236,19 @@ impl Total {
 
     /// Counts everything, and answers the visitors.
     fn count(self, day: &mut SlotDay, names: &Names, texts: &mut Texts) -> Vec<Register> {
+        let mut values = Vec::new();
         for ((hour, profile), count) in self.counts {
-            names.translate(profile, texts).count(day, hour, count);
+            let Profile { bot, values: numbers } = names.translate(profile, texts);
+            let mut counts = Counts::default();
+            counts.add(bot, count);
+            if count > 0 {
+                day.hour((hour % 24) as u8).merge(counts);
+                let known = Dimension::ALL.into_iter().zip(numbers).filter(|(_, number)| *number > 0);
+                values.extend(known.map(|(dimension, number)| (dimension, number - 1, counts)));
+            }
         }
+        // All at once: there may be thousands, and each put in its place would move the others.
+        day.add_values(values);
         self.visitors
     }
 }

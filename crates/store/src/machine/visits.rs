@@ -21,6 +21,7 @@ pub(super) struct SlotVisits {
 #[derive(Default)]
 pub(super) struct DirtyPages {
     bits: Vec<u64>,
+    pub(super) count: usize,
 }
 
 impl DirtyPages {
@@ -29,12 +30,13 @@ impl DirtyPages {
         if self.bits.len() <= word {
             self.bits.resize(word + 1, 0);
         }
+        self.count += usize::from(self.bits[word] & bit == 0);
         self.bits[word] |= bit;
     }
 
     /// All of them, in order; none are left.
     pub(super) fn take(&mut self) -> Vec<u32> {
-        let Self { bits } = std::mem::take(self);
+        let Self { bits, .. } = std::mem::take(self);
         let of = |(word, bits): (usize, u64)| {
             (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word as u32 * 64 + bit)
         };
@@ -68,7 +70,7 @@ impl ShardMachine {
             let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
             self.meta.journals.remove(&oldest);
         }
-        let strings = self.recents.strings(&clicks.strings);
+        let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
         for delta in &clicks.deltas {
             // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
             let present = hour_of(now);
