@@ -42,12 +42,12 @@ cluster:
 
 # Every file of deploy/ and .github/, checked with the tool that reads it.
 deploy-check:
-	$(CARGO) build --locked --bin waypost
+	$(CARGO) build --workspace --locked
 	bash deploy/check.sh target/debug/waypost
 
 # Three nodes behind the real nginx, scraped by the real Prometheus, under load; a node dies and comes back.
 smoke:
-	$(CARGO) build --locked --bin waypost
+	$(CARGO) build --workspace --locked
 	bash deploy/tools.sh
 	python3 deploy/smoke.py target/debug/waypost
 
