@@ -9,3 +9,4 @@ pub mod cluster;
 pub mod config;
 pub mod http;
 pub mod node;
+pub mod restore;

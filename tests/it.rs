@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skipped, and what it counted")]
 
 mod api;
+mod backup;
 mod clicks;
 mod cluster;
 mod command_line;

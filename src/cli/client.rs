@@ -13,6 +13,9 @@ use crate::complain;
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a download may take as a whole: a day is more than any needs.
+const DOWNLOAD_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Where the server is, and the key for it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerArgs {
@@ -121,18 +124,44 @@ impl Server {
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        let unreachable = |error: reqwest::Error| {
-            let why = if error.is_timeout() { "it does not answer in time".to_owned() } else { cause(&error) };
-            Failed::new(
-                exit::UNREACHABLE,
-                format!("cannot reach {}: {why}. Is `waypost serve` running there?", self.base),
-            )
-        };
-        let response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        self.answer(response).await
+    }
+
+    /// Asks for something that may be long.
+    pub(super) async fn download(&self, path: &str) -> Result<Download, Failed> {
+        let request = self.client.get(format!("{}{path}", self.base)).timeout(DOWNLOAD_MAX);
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        if response.status() != StatusCode::OK {
+            return Err(Failed::new(exit::FAILURE, self.answer(response).await?.problem()));
+        }
+        Ok(Download { response })
+    }
+
+    async fn answer(&self, response: reqwest::Response) -> Result<Answer, Failed> {
         let status = response.status();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let bytes = response.bytes().await.map_err(unreachable)?;
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(error))?;
         Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null), retry_after })
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Failed {
+        let why = if error.is_timeout() { "it does not answer in time".to_owned() } else { cause(&error) };
+        Failed::new(exit::UNREACHABLE, format!("cannot reach {}: {why}. Is `waypost serve` running there?", self.base))
+    }
+}
+
+/// A body that is read piece by piece, however long that takes.
+pub(super) struct Download {
+    response: reqwest::Response,
+}
+
+impl Download {
+    /// The next bytes; `None` at the end. `silence` is how long none may come.
+    pub(super) async fn next(&mut self, silence: Duration) -> Result<Option<bytes::Bytes>, Failed> {
+        let broken = |why: String| Failed::new(exit::FAILURE, format!("the answer broke off: {why}"));
+        let piece = tokio::time::timeout(silence, self.response.chunk()).await;
+        piece.map_err(|_| broken("nothing came for long".to_owned()))?.map_err(|error| broken(cause(&error)))
     }
 }
 

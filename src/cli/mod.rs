@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod client;
 mod cluster;
 pub mod exit;
@@ -39,7 +40,11 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Shorten many URLs: a file with a URL a line, or CSV with the columns url, slug, validUntil
     Import(import::ImportArgs),
-    /// Read everything that a stopped node has stored, and say what is damaged
+    /// Write everything that a running cluster has stored to a file
+    Backup(backup::BackupArgs),
+    /// Make a new data directory of a backup, or of what is left of lost nodes
+    Restore(backup::RestoreArgs),
+    /// Read everything that a stopped node has stored, or a backup, and say what is damaged
     Check(CheckArgs),
     /// Look at the configuration
     #[command(subcommand)]
@@ -83,12 +88,24 @@ struct CheckArgs {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+    /// Check this backup instead
+    #[arg(long, value_name = "FILE")]
+    backup: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ConfigCheckArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Say whether the configuration is right, and what a node would run
-    Check(CheckArgs),
+    Check(ConfigCheckArgs),
     /// Print the shipped cluster.toml, to begin a file of your own with
     Show,
 }
@@ -136,7 +153,10 @@ macro_rules! complain {
 pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
+        Command::Check(CheckArgs { backup: Some(file), json, .. }) => backup::check(&file, json),
         Command::Check(args) => check(&args),
+        Command::Backup(args) => client::block_on(backup::backup(args)),
+        Command::Restore(args) => backup::run_restore(&args),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show) => {
             say!("{}", config::SHIPPED.trim_end());
@@ -239,7 +259,7 @@ fn check(args: &CheckArgs) -> u8 {
     }
 }
 
-fn config_check(args: &CheckArgs) -> u8 {
+fn config_check(args: &ConfigCheckArgs) -> u8 {
     match load(&args.file, None, None) {
         Ok(config) if args.json => {
             say!(

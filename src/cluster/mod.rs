@@ -1,6 +1,7 @@
 //! The node among others: how it finds or founds its cluster, and what it does to keep it in shape.
 //!
 //! ```text
+//! backup.rs    a backup of all groups, wherever they are
 //! start.rs     a new node: found a cluster, or find one and join
 //! service.rs   what this node answers to others
 //! router.rs    which node answers what
@@ -9,6 +10,7 @@
 //! status.rs    how a node tells of itself
 //! ```
 
+mod backup;
 mod control;
 mod router;
 mod service;
@@ -16,6 +18,7 @@ mod start;
 mod status;
 mod steward;
 
+pub use backup::{Backups, Pieces};
 pub use control::Control;
 pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};

@@ -153,6 +153,8 @@ impl NodeService {
             | kinds::PRE_VOTE
             | kinds::TRANSFER_LEADER
             | kinds::SNAPSHOT
+            | kinds::EXPORT
+            | kinds::EXPORT_READ
             | kinds::PROPOSE => {
                 let group = self.members.get(place).ok_or_else(|| refused("the group is not open on this node"))?;
                 group.answer(kind, body, within).await

@@ -8,6 +8,7 @@
 mod access;
 mod access_log;
 mod admin;
+mod backup;
 mod front;
 mod health;
 mod keys;

@@ -24,7 +24,7 @@ use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
-use super::{health, keys, links, redirect, request_id, shorten, stats};
+use super::{backup, health, keys, links, redirect, request_id, shorten, stats};
 use crate::config::VisitorRules;
 
 /// What the public listener is made of.
@@ -206,6 +206,7 @@ fn app(
                 .route(web::patch().to(links::patch))
                 .route(web::delete().to(links::delete)),
         )
+        .service(route("/api/v1/backup", "GET").route(web::get().to(backup::backup)))
         .service(route("/health/live", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::live)))
         .service(route("/health/ready", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::ready)))
         .service(route("/", "GET, HEAD").route(web::route().guard(head_or_get()).to(redirect::base)))

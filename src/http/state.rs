@@ -15,7 +15,7 @@ use super::access::Access;
 use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
-use crate::cluster::Control;
+use crate::cluster::{Backups, Control};
 use crate::config::VisitorRules;
 
 /// What all workers of a node share.
@@ -30,6 +30,8 @@ pub struct NodeState {
     pub groups: Arc<Groups>,
     /// What is known of the other nodes.
     pub control: Arc<Control>,
+    /// Copies of everything, on request.
+    pub backups: Backups,
     /// The number of shards.
     pub shards: u32,
     /// Who may create and change links.

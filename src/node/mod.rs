@@ -23,7 +23,7 @@ use waypost_runtime::Far;
 use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
 use waypost_telemetry::Metrics;
 
-use crate::cluster::{ClusterRouter, Control, Ready, Steward};
+use crate::cluster::{Backups, ClusterRouter, Control, Ready, Steward};
 use crate::config::{Config, ServiceName};
 use crate::http::{Access, KEY_PREFIX, NodeState, PublicAddress, PublicServer, admin_server, public_server};
 
@@ -145,7 +145,7 @@ pub async fn run(
     };
     // A node that waits for others can be stopped like any other.
     let Some(joined) = joining.await else { return Ok(()) };
-    let peers::Joined { identity, groups, transport, service, record } = joined?;
+    let peers::Joined { identity, groups, members, transport, service, record } = joined?;
     tracing::info!(
         node = config.node.name,
         shards = groups.founding().shards,
@@ -203,6 +203,7 @@ pub async fn run(
         keys: actors.keys.clone(),
         view: view.clone(),
         groups: groups.clone(),
+        backups: Backups::new(groups.clone(), members, Arc::new(transport.clone()), engine.clone()),
         control,
         shards: groups.founding().shards,
         access,

@@ -18,6 +18,7 @@ use crate::config::{Config, ServiceName};
 pub(super) struct Joined {
     pub(super) identity: NodeIdentity,
     pub(super) groups: Arc<Groups>,
+    pub(super) members: Arc<Members>,
     pub(super) transport: Transport,
     pub(super) service: Arc<NodeService>,
     pub(super) record: NodeRecord,
@@ -92,9 +93,9 @@ pub(super) async fn join(
         peers: Arc::new(transport.clone()),
     };
     let store = config.node.services.contains(&ServiceName::LinkStore);
-    let (opened_service, opened_transport) = (service.clone(), transport.clone());
+    let (opened_service, opened_transport, opened) = (service.clone(), transport.clone(), members.clone());
     let opening = engine.spawn(async move {
-        let opened = OpenedCluster::open(place, founding, members).await?;
+        let opened = OpenedCluster::open(place, founding, opened).await?;
         // Until group 0 tells of the nodes, the members of its log are where they can be found.
         for (node, address) in opened.cluster().addresses() {
             opened_transport.set_address(node, &address);
@@ -107,7 +108,7 @@ pub(super) async fn join(
     if is_gone(&transport, others).await {
         return Err(taken_out(config));
     }
-    Ok(Joined { identity, groups, transport, service, record })
+    Ok(Joined { identity, groups, members, transport, service, record })
 }
 
 pub(super) fn taken_out(config: &Config) -> NodeError {

@@ -16,7 +16,7 @@ use waypost_testkit::{Client, Cluster, Load};
 use crate::PROGRAM;
 
 /// A running cluster of `count` nodes with all services, settled.
-async fn cluster_of(count: usize) -> (TempDir, Cluster) {
+pub(crate) async fn cluster_of(count: usize) -> (TempDir, Cluster) {
     started(count, |cluster| cluster).await
 }
 

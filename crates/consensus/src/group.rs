@@ -18,6 +18,7 @@ use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{Db, LogStore, Tree};
 
+use crate::export::Exports;
 use crate::groups::OpenError;
 use crate::log_store::RaftLog;
 use crate::member::Receiving;
@@ -54,6 +55,7 @@ pub struct Group<M: Machine> {
     peers: Arc<dyn Peers>,
     snapshots: PathBuf,
     receiving: Arc<Mutex<Receiving>>,
+    exports: Arc<Exports>,
     closing: Arc<AtomicBool>,
     installing: Arc<AtomicBool>,
 }
@@ -164,8 +166,9 @@ impl<M: Machine> Group<M> {
             tokio::spawn(checkpoint_when_due(raft.clone(), due)),
             tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
-        let receiving = Arc::default();
-        let group = Self { id, raft, state, queue, tasks, node, peers, snapshots, receiving, closing, installing };
+        let (receiving, exports) = (Arc::default(), Arc::default());
+        let group =
+            Self { id, raft, state, queue, tasks, node, peers, snapshots, receiving, exports, closing, installing };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
         }
@@ -208,6 +211,14 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn receiving(&self) -> &Arc<Mutex<Receiving>> {
         &self.receiving
+    }
+
+    pub(crate) fn exports(&self) -> &Arc<Exports> {
+        &self.exports
+    }
+
+    pub(crate) fn state(&self) -> &RwLock<Positioned<M>> {
+        &self.state
     }
 
     pub(crate) fn peers(&self) -> &Arc<dyn Peers> {

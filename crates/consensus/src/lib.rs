@@ -11,6 +11,7 @@
 //!                          └──apply──► state_machine ──► outcome ◄──┘
 //! ```
 
+mod export;
 mod format;
 mod forward;
 mod group;
@@ -22,6 +23,7 @@ mod network;
 mod placement;
 mod position;
 mod proposer;
+mod restore;
 mod state_machine;
 mod types;
 mod wire;
@@ -29,6 +31,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use export::{Export, ExportError};
 pub use group::{Group, GroupOptions, GroupPlace, GroupStatus};
 pub use groups::{ClusterTie, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
 pub use member::Member;
@@ -36,3 +39,4 @@ pub use membership::MembershipError;
 pub use network::NoPeers;
 pub use placement::place;
 pub use proposer::{Applied, ProposeError};
+pub use restore::{Beginning, Copy, Restored};

@@ -14,6 +14,7 @@ use waypost_protocol::command::Command;
 use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
 use waypost_store::machine::{Machine, snapshot};
 
+use crate::export::ExportPiece;
 use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
 use crate::group::Group;
 use crate::proposer::ProposeError;
@@ -71,6 +72,11 @@ impl<M: Machine> Member for Group<M> {
                 kinds::SNAPSHOT => {
                     let piece: SnapshotPiece = parse("a piece of a snapshot", &body).map_err(refused)?;
                     Ok(bytes(&self.take_piece(piece).await.map_err(refused)?))
+                }
+                kinds::EXPORT => Ok(bytes(&self.begin_export().await.map_err(refused)?)),
+                kinds::EXPORT_READ => {
+                    let piece: ExportPiece = parse("a wish for a piece of an export", &body).map_err(refused)?;
+                    self.exports().read(&piece).map_err(refused)
                 }
                 kinds::PROPOSE => {
                     let command: Command = parse("a command", &body).map_err(refused)?;

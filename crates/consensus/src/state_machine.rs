@@ -62,15 +62,25 @@ impl<M: Machine> GroupMachine<M> {
             static SENT: AtomicU64 = AtomicU64::new(0);
             let number = SENT.fetch_add(1, Ordering::Relaxed);
             let path = snapshots.join(format!("send-{group}-{number}.snap"));
-            let mut state = shared.write();
-            let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
-            // Nothing is applied until it is written, but reading goes on.
-            let state = RwLockWriteGuard::downgrade(state);
-            snapshot::export(state.machine.tree(), group, &position, &path).map_err(io::Error::other)?;
+            let position = write_snapshot(&shared, group, &path)?;
             Ok((path, crate::format::decode_position(&position)?.0))
         };
         Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
     }
+}
+
+/// Writes the state of a group to a file; answers its position.
+pub(crate) fn write_snapshot<M: Machine>(
+    state: &RwLock<Positioned<M>>,
+    group: u32,
+    path: &Path,
+) -> io::Result<Vec<u8>> {
+    let mut state = state.write();
+    let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
+    // Nothing is applied until it is written, but reading goes on.
+    let state = RwLockWriteGuard::downgrade(state);
+    snapshot::export(state.machine.tree(), group, &position, path).map_err(io::Error::other)?;
+    Ok(position)
 }
 
 fn failed<M: Machine>(machine: &M, error: StoreError) -> io::Error {

@@ -101,6 +101,10 @@ pub mod kinds {
     pub const SNAPSHOT: Kind = Kind(0xF005);
     /// A command for the leader of a group.
     pub const PROPOSE: Kind = Kind(0xF006);
+    /// The leader of a group is to write its state to a file, for a backup.
+    pub const EXPORT: Kind = Kind(0xF007);
+    /// A piece of that file is asked for.
+    pub const EXPORT_READ: Kind = Kind(0xF008);
     /// What the node is: a member, or new.
     pub const PROBE: Kind = Kind(0xF010);
     /// A new node asks to become a member.

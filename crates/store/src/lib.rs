@@ -3,6 +3,7 @@
 //! One database holds the logs and the states of all groups. What was written is durable after the commit thread has
 //! flushed and synced it, once for all who wait. Above that, `machine` holds the state machines.
 
+pub mod archive;
 mod commit;
 mod db;
 mod error;

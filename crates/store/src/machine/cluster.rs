@@ -51,6 +51,28 @@ impl ClusterMachine {
         &self.state
     }
 
+    /// Makes the state that of a new cluster with the same links, keys and settings, which has no members yet, for the next
+    /// checkpoint to write. `skip` numbers are not given out: codes may have been made of them that this state does not know.
+    ///
+    /// # Errors
+    /// When the state is not that of a cluster.
+    pub fn begin_anew(&mut self, cluster_id: [u8; 16], skip: u64) -> Result<&Founding, StoreError> {
+        let state = &mut self.state;
+        let Some(founding) = &mut state.founding else {
+            return Err(StoreError::Corrupt {
+                what: self.tree.name().to_owned(),
+                detail: "it does not say how the cluster was created".to_owned(),
+            });
+        };
+        founding.cluster_id = cluster_id;
+        state.next_key = state.next_key.saturating_add(skip).min(CODES);
+        state.nodes.clear();
+        state.placement.clear();
+        state.gone.clear();
+        self.dirty = true;
+        Ok(founding)
+    }
+
     fn apply_one(&mut self, command: &Command) -> Result<Outcome, StoreError> {
         let state = &mut self.state;
         Ok(match command {

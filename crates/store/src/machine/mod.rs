@@ -73,14 +73,34 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn tree(&self) -> &Tree;
 }
 
+/// The position that was stored with the last checkpoint of a tree, without reading its state; `None` = there was none.
+///
+/// # Errors
+/// When the record is damaged.
+pub fn stored_position(tree: &Tree) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(value) = tree.get(META_KEY)? else { return Ok(None) };
+    // The record of every machine begins with it.
+    let taken = postcard::take_from_bytes::<Vec<u8>>(open_record(tree, META_KEY, &value)?);
+    let (position, _) = taken.map_err(|error| StoreError::Corrupt {
+        what: format!("{} checkpoint", tree.name()),
+        detail: error.to_string(),
+    })?;
+    Ok(Some(position))
+}
+
 /// Seals a record of a tree.
 fn seal_record(tree: &Tree, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    waypost_protocol::seal(&context(tree, key), FORMAT, payload)
+    waypost_protocol::seal(&context(tree.name(), key), FORMAT, payload)
 }
 
 /// Checks a record of a tree and returns its payload.
 fn open_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    let what = || format!("{} record {}", tree.name(), readable(key));
+    open_record_of(tree.name(), key, bytes)
+}
+
+/// Checks a record of the tree with a name and returns its payload.
+pub(crate) fn open_record_of<'a>(tree: &str, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    let what = || format!("{tree} record {}", readable(key));
     match waypost_protocol::open(&context(tree, key), bytes) {
         Ok((FORMAT, payload)) => Ok(payload),
         Ok((version, _)) => Err(StoreError::UnknownVersion { what: what(), version }),
@@ -136,9 +156,9 @@ pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<Scrubbed, Stor
     Ok(scrubbed)
 }
 
-fn context(tree: &Tree, key: &[u8]) -> Vec<u8> {
-    let mut context = Vec::with_capacity(tree.name().len() + 1 + key.len());
-    context.extend_from_slice(tree.name().as_bytes());
+fn context(tree: &str, key: &[u8]) -> Vec<u8> {
+    let mut context = Vec::with_capacity(tree.len() + 1 + key.len());
+    context.extend_from_slice(tree.as_bytes());
     context.push(b'/');
     context.extend_from_slice(key);
     context

@@ -95,6 +95,11 @@ impl ShardMachine {
         self.index.len()
     }
 
+    /// The largest proposer's time seen.
+    pub fn applied_at(&self) -> UnixMs {
+        self.meta.applied_at
+    }
+
     /// The link of a key, with its visits.
     ///
     /// # Errors

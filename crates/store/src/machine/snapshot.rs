@@ -10,7 +10,7 @@
 //! has to keep the machine from applying until the file is written.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -86,25 +86,30 @@ fn chunk_context(group: u32, number: u32) -> [u8; 12] {
     context
 }
 
+/// Records of a tree, as they follow each other in a snapshot.
+pub(crate) type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Reads a snapshot of `group`, calling `records` with each chunk of records; answers its position.
-fn read(
+fn read_file(
     path: &Path,
     group: u32,
-    mut records: impl FnMut(Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError>,
+    records: impl FnMut(Records) -> Result<(), StoreError>,
 ) -> Result<Vec<u8>, StoreError> {
-    let what = || format!("snapshot {}", path.display());
+    read(&mut BufReader::new(File::open(path)?), &format!("snapshot {}", path.display()), group, records)
+}
+
+/// Reads a snapshot from where `file` stands to its end. `name` is what errors call it.
+pub(crate) fn read(
+    file: &mut impl Read,
+    name: &str,
+    group: u32,
+    mut records: impl FnMut(Records) -> Result<(), StoreError>,
+) -> Result<Vec<u8>, StoreError> {
+    let what = || name.to_owned();
     let corrupt = |detail: &str| StoreError::Corrupt { what: what(), detail: detail.to_owned() };
-    let mut file = BufReader::new(File::open(path)?);
     let mut position = None;
     for number in 0u32.. {
-        let mut length = [0u8; 4];
-        file.read_exact(&mut length).map_err(|_| corrupt("it is cut short"))?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > CHUNK_BYTES_MAX {
-            return Err(corrupt("a chunk is too long"));
-        }
-        let mut sealed = vec![0; length];
-        file.read_exact(&mut sealed).map_err(|_| corrupt("it is cut short"))?;
+        let sealed = read_chunk(file).map_err(|error| corrupt(&error.to_string()))?;
         let (version, payload) = waypost_protocol::open(&chunk_context(group, number), &sealed)
             .map_err(|error| corrupt(&error.to_string()))?;
         if version != FORMAT {
@@ -120,12 +125,29 @@ fn read(
     position.ok_or_else(|| corrupt("it has no header"))
 }
 
+/// A chunk with its length before it.
+pub(crate) fn read_chunk(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let cut = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::other("it is cut short"),
+        _ => error,
+    };
+    let mut length = [0u8; 4];
+    file.read_exact(&mut length).map_err(cut)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > CHUNK_BYTES_MAX {
+        return Err(io::Error::other("a chunk is too long"));
+    }
+    let mut sealed = vec![0; length];
+    file.read_exact(&mut sealed).map_err(cut)?;
+    Ok(sealed)
+}
+
 /// Checks a whole snapshot without using it; answers the position in the log that it stands for.
 ///
 /// # Errors
 /// When it is damaged, cut short, of another group, or of an unknown version.
 pub fn verify(path: &Path, group: u32) -> Result<Vec<u8>, StoreError> {
-    read(path, group, |_| Ok(()))
+    read_file(path, group, |_| Ok(()))
 }
 
 /// Replaces all records of a tree by those of a snapshot.
@@ -146,14 +168,16 @@ pub fn import(tree: &Tree, group: u32, path: &Path) -> Result<Vec<u8>, StoreErro
         }
         tree.apply(batch)?;
     }
-    let position = read(path, group, |records| {
-        let mut batch = Batch::default();
-        for (key, value) in records {
-            batch.insert(&key, value);
-        }
-        tree.apply(batch)
-    })?;
-    Ok(position)
+    read_file(path, group, |records| insert(tree, records))
+}
+
+/// Puts records into a tree.
+pub(crate) fn insert(tree: &Tree, records: Records) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    for (key, value) in records {
+        batch.insert(&key, value);
+    }
+    tree.apply(batch)
 }
 
 /// Removes a snapshot file that is no longer needed. A file that is gone already is fine.

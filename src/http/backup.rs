@@ -1,0 +1,34 @@
+//! `GET /api/v1/backup`: everything that the cluster has stored, as one file.
+
+use std::io;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::problem::Problem;
+use super::state::NodeState;
+
+/// Answers a backup. An answer that breaks off is not whole, and whoever reads it notices (`waypost check --backup`).
+pub(super) async fn backup(request: HttpRequest, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+    node.access.check(&request)?;
+    let Some(mut pieces) = node.backups.begin((node.clock)()) else {
+        return Err(Problem::not_ready("another backup is being read from this node; try again when it is done"));
+    };
+    let first = match tokio::time::timeout(node.timeout, pieces.recv()).await {
+        Ok(Some(Ok(piece))) => piece,
+        Ok(Some(Err(error))) => return Err(Problem::not_ready(error.to_string())),
+        Ok(None) | Err(_) => return Err(Problem::not_ready("no leader of the cluster could be read from in time")),
+    };
+    let first = io::Result::Ok(Bytes::from(first));
+    let rest = stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.recv().await?;
+        Some((piece.map(Bytes::from).map_err(io::Error::other), pieces))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"waypost.backup\""))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(futures_util::StreamExt::chain(stream::iter([first]), rest)))
+}

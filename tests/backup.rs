@@ -1,0 +1,233 @@
+//! Backups: what is in them, what a restore makes of them, and of what is left of lost nodes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::json;
+use waypost_testkit::{Client, Cluster, Load, NodeBuilder};
+
+use crate::{PROGRAM, fresh_node};
+
+fn waypost(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).env_remove("WAYPOST_SERVER").output().unwrap()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn succeeds(arguments: &[&str]) -> String {
+    let output = waypost(arguments);
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {out} {errors}");
+    out.into_owned()
+}
+
+fn refuses(code: i32, arguments: &[&str]) -> String {
+    let output = waypost(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+    errors
+}
+
+async fn visits(client: &Client, code: &str, expected: u64) {
+    let since = Instant::now();
+    loop {
+        let seen = client.get(&format!("/analytics/{code}")).await.unwrap().json()["totalClicks"].as_u64();
+        assert!(seen <= Some(expected), "{seen:?} visits counted of {expected}");
+        if seen == Some(expected) {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "{seen:?} visits counted of {expected}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
+    let (dir, node) = fresh_node();
+    let client = node.client();
+    let mut before = Vec::new();
+    for i in 0..60 {
+        before.push(client.create(&format!("https://example.com/{i}")).await.unwrap());
+    }
+    let alias = json!({ "longUrl": "https://example.com/named", "customSlug": "named" });
+    assert_eq!(client.shorten(alias).await.unwrap().status, 201);
+    let remove = |code: &str| client.request(Method::DELETE, &format!("/api/v1/links/{code}"));
+    assert_eq!(client.send(remove(&before[0])).await.unwrap().status, 204);
+    for _ in 0..7 {
+        client.follow(&before[1]).await.unwrap();
+    }
+    visits(&client, &before[1], 7).await;
+
+    let (file, data) = (dir.path().join("a.backup"), dir.path().join("restored"));
+    let server = format!("http://{}", node.address());
+    let told = succeeds(&["backup", path(&file), "--server", &server]);
+    assert!(told.contains("read back and sound"), "{told}");
+    assert!(succeeds(&["check", "--backup", path(&file)]).contains("damaged      0"));
+    let later = client.create("https://example.com/later").await.unwrap();
+    let after = keys(&client).await;
+    drop(node);
+
+    let told = succeeds(&["restore", path(&file), "--data-dir", path(&data), "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap()["links"], 60);
+    let mut restored = NodeBuilder::new(PROGRAM, &data).start().unwrap();
+    // What was restored is there for good, not only until the first restart.
+    restored.terminate().unwrap();
+    restored.restart().unwrap();
+    let client = restored.client();
+    for (i, code) in before.iter().enumerate().skip(1) {
+        assert_eq!(client.follow(code).await.unwrap(), Some(format!("https://example.com/{i}")));
+    }
+    assert_eq!(client.follow("named").await.unwrap().as_deref(), Some("https://example.com/named"));
+    assert_eq!(client.follow(&before[0]).await.unwrap(), None, "a deleted link has come back");
+    assert_eq!(client.follow(&later).await.unwrap(), None);
+    visits(&client, &before[1], 8).await;
+    let new = keys(&client).await;
+    assert!(!new.contains(&later) && before.iter().all(|code| !new.contains(code)), "a code was given twice");
+    assert_eq!(new.intersection(&after).next(), None, "a code was given twice");
+}
+
+/// More codes than a node takes from the cluster ahead of time.
+async fn keys(client: &Client) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    while keys.len() < 20_000 {
+        let answer = client.get("/generate-key?count=1000").await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.problem());
+        keys.extend(answer.json()["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()));
+    }
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_taken_under_load_through_a_node_without_links_brings_a_cluster_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    for _ in 0..3 {
+        cluster.add(None).unwrap();
+    }
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    cluster.start(&[0, 1, 2]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    cluster.start(&[edge]).unwrap();
+    let addresses: Vec<_> = (0..4).map(|index| cluster.node(index).address()).collect();
+    let load = Load::start(4, &addresses);
+    let client = cluster.client(1);
+    let mut acknowledged = Vec::new();
+    for i in 0..80 {
+        acknowledged.push(client.create(&format!("https://example.com/{i}")).await.unwrap());
+    }
+    let file = dir.path().join("a.backup");
+    let server = format!("http://{}", cluster.node(edge).address());
+    let written = file.clone();
+    let told = tokio::task::spawn_blocking(move || succeeds(&["backup", path(&written), "--server", &server]));
+    assert!(told.await.unwrap().contains("of \"test\""));
+    load.finish(&addresses[..1]).await.unwrap();
+    for index in 0..4 {
+        cluster.kill(index).unwrap();
+        std::fs::rename(cluster.data_dir(index), dir.path().join(format!("lost{index}"))).unwrap();
+    }
+
+    let (config, data) = (cluster.file(), cluster.data_dir(0));
+    succeeds(&["restore", path(&file), "--config", path(&config), "--node", "n1", "--data-dir", path(&data)]);
+    cluster.start(&[0, 1, 2, edge]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    let survives = cluster.kill(0);
+    survives.unwrap();
+    for (i, code) in acknowledged.iter().enumerate() {
+        assert_eq!(cluster.client(edge).follow(code).await.unwrap(), Some(format!("https://example.com/{i}")));
+    }
+    // A node of the old cluster is a stranger to the new one.
+    std::fs::remove_dir_all(cluster.data_dir(0)).unwrap();
+    std::fs::rename(dir.path().join("lost0"), cluster.data_dir(0)).unwrap();
+    let stranger = cluster.builder(0).spawn().unwrap();
+    let since = Instant::now();
+    while !stranger.errors().contains("another cluster") {
+        assert!(since.elapsed() < Duration::from_secs(60), "{}", stranger.errors());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_of_one_node_brings_back_what_the_cluster_had_acknowledged() {
+    let (dir, mut cluster) = crate::cluster::cluster_of(3).await;
+    // With one of three away, nothing is acknowledged that the other two do not both have.
+    cluster.kill(2).unwrap();
+    let mut acknowledged = Vec::new();
+    while acknowledged.len() < 80 {
+        let body = json!({ "longUrl": format!("https://example.com/{}", acknowledged.len()) });
+        let answer = cluster.client(0).shorten(body).await.unwrap();
+        if answer.status == 201 {
+            acknowledged.push(answer.text("shortCode"));
+        }
+    }
+    for _ in 0..9 {
+        assert!(cluster.client(0).follow(&acknowledged[3]).await.unwrap().is_some());
+    }
+    for index in 0..2 {
+        cluster.kill(index).unwrap();
+    }
+    for index in 1..3 {
+        std::fs::remove_dir_all(cluster.data_dir(index)).unwrap();
+    }
+    let left = dir.path().join("left");
+    std::fs::rename(cluster.data_dir(0), &left).unwrap();
+
+    let (config, data) = (cluster.file(), cluster.data_dir(0));
+    let told =
+        succeeds(&["restore", path(&left), "--config", path(&config), "--node", "n1", "--data-dir", path(&data)]);
+    assert!(told.contains("80 links"), "{told}");
+    cluster.start(&[0, 1, 2]).unwrap();
+    cluster.settled(0, 3).await.unwrap();
+    for (i, code) in acknowledged.iter().enumerate() {
+        assert_eq!(cluster.client(2).follow(code).await.unwrap(), Some(format!("https://example.com/{i}")));
+    }
+    // Those that no shard had counted when the node died come along too; one was just added.
+    visits(&cluster.client(1), &acknowledged[3], 10).await;
+    let known: BTreeSet<&String> = acknowledged.iter().collect();
+    for i in 0..100 {
+        let code = cluster.client(i % 3).create(&format!("https://example.com/new/{i}")).await.unwrap();
+        assert!(!known.contains(&code), "{code} was given to two links");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_refuses_what_is_damaged_in_use_or_in_the_way_and_leaves_nothing_behind() {
+    let (dir, builder) = crate::node_in_temp();
+    let node = builder.env("WAYPOST_ADMIN_KEY", "wp_admin_0123456789abcdefghijkl").start().unwrap();
+    let client = node.client().with_key("wp_admin_0123456789abcdefghijkl");
+    client.create("https://example.com/").await.unwrap();
+    let (file, data) = (dir.path().join("a.backup"), dir.path().join("new"));
+    let server = format!("http://{}", node.address());
+    let told = refuses(1, &["backup", path(&file), "--server", &server]);
+    assert!(told.contains("admin key"), "{told}");
+    assert!(!file.exists());
+    let key = ["--server", &server, "--api-key", "wp_admin_0123456789abcdefghijkl"];
+    succeeds(&[&["backup", path(&file)], &key[..]].concat());
+    refuses(2, &[&["backup", path(&file)], &key[..]].concat());
+
+    let whole = std::fs::read(&file).unwrap();
+    let damaged = dir.path().join("damaged.backup");
+    let cases = [0, 9, whole.len() / 2, whole.len() - 1].map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    });
+    let shorter = [1, whole.len() / 2, 12].map(|less| whole[..whole.len() - less].to_vec());
+    let longer = [whole.clone(), b"x".to_vec()].concat();
+    for bytes in cases.into_iter().chain(shorter).chain([longer, Vec::new()]) {
+        std::fs::write(&damaged, bytes).unwrap();
+        refuses(3, &["check", "--backup", path(&damaged)]);
+        refuses(74, &["restore", path(&damaged), "--data-dir", path(&data)]);
+    }
+    let told = refuses(1, &["restore", path(node.data_dir()), "--data-dir", path(&data)]);
+    assert!(told.contains("in use"), "{told}");
+    let told = refuses(2, &["restore", path(&file), "--data-dir", path(node.data_dir())]);
+    assert!(told.contains("is not empty"), "{told}");
+    refuses(2, &["restore", path(&dir.path().join("nowhere")), "--data-dir", path(&data)]);
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("new")), "{left:?}");
+}
