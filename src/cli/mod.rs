@@ -181,6 +181,12 @@ fn serve(args: &ServeArgs) -> u8 {
         complain!("waypost: [log] level: {error}");
         return exit::USAGE;
     }
+    if let Some(endpoint) = &config.trace_endpoint
+        && let Err(error) = waypost_telemetry::init_traces(endpoint, &config.node.name, env!("CARGO_PKG_VERSION"))
+    {
+        complain!("waypost: [traces] endpoint: {error}");
+        return exit::USAGE;
+    }
     waypost_telemetry::install_panic_hook();
     // Consensus and the store run on threads of their own; HTTP workers and actors on actix's.
     let engine = match tokio::runtime::Builder::new_multi_thread()
@@ -204,6 +210,7 @@ fn serve(args: &ServeArgs) -> u8 {
         std::process::exit(exit::STORAGE.into());
     }));
     engine.shutdown_background();
+    waypost_telemetry::flush_traces();
     match result {
         Ok(()) => exit::OK,
         Err(error) => {

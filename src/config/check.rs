@@ -147,6 +147,30 @@ pub(super) fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>,
     if plain { Ok(Some(url)) } else { Err(invalid()) }
 }
 
+/// Where traces go: to a collector that speaks plain HTTP, since one is run beside the node.
+pub(super) fn trace_endpoint(text: &str, check: &Checker<'_>) -> Result<Option<String>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let usable = |url: &Url| {
+        url.scheme() == "http"
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+    };
+    match Url::parse(text).ok().filter(usable) {
+        Some(url) => Ok(Some(url.as_str().trim_end_matches('/').to_owned())),
+        None => Err(check.invalid(
+            "[traces] endpoint",
+            format!(
+                "\"{text}\" is none; write one like \"http://127.0.0.1:4318\". It is plain HTTP: for a collector elsewhere, run one \
+                 beside the node that passes traces on"
+            ),
+        )),
+    }
+}
+
 /// The certificates of the peer port: all three files, or none.
 pub(super) fn tls(raw: &raw::Peer, check: &Checker<'_>) -> Result<Option<TlsFiles>, ConfigError> {
     match [&raw.tls_ca, &raw.tls_cert, &raw.tls_key].map(|file| !file.is_empty()) {

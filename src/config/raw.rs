@@ -19,6 +19,7 @@ pub struct Raw {
     pub limits: Limits,
     pub janitor: Janitor,
     pub log: Log,
+    pub traces: Traces,
 }
 
 macro_rules! table {
@@ -124,4 +125,8 @@ table! {
 table! {
     /// `[log]`
     Log { format: String = "human".to_owned(), level: String = "info".to_owned(), access_every: u32 = 0, }
+}
+table! {
+    /// `[traces]`
+    Traces { endpoint: String = String::new(), every: u32 = 100, }
 }

@@ -13,7 +13,7 @@ use waypost_telemetry::LogFormat;
 use waypost_transport::TlsFiles;
 
 use super::address::PeerAddress;
-use super::check::{Checker, public_url, secret, select, tls};
+use super::check::{Checker, public_url, secret, select, tls, trace_endpoint};
 use super::{ConfigError, Overrides, Raw, raw};
 
 /// A service that a node can run.
@@ -148,6 +148,10 @@ pub struct Config {
     pub log_level: String,
     /// One of so many requests is logged; 0 = none.
     pub log_access_every: u32,
+    /// The collector that traces are sent to, without a slash at its end; `None` = traces are off.
+    pub trace_endpoint: Option<String>,
+    /// One of so many requests is traced; 0 = none.
+    pub trace_every: u32,
     /// The admin key that was given, if one was.
     pub admin_key: Option<String>,
     /// How many groups may have their members changed at a time.
@@ -329,6 +333,8 @@ impl Config {
             log_format,
             log_level: raw.log.level.clone(),
             log_access_every: raw.log.access_every,
+            trace_endpoint: trace_endpoint(&raw.traces.endpoint, &check)?,
+            trace_every: raw.traces.every,
             admin_key: secret(environment, "WAYPOST_ADMIN_KEY")?,
             moves_max: check.range("[cluster] moves_max", raw.cluster.moves_max.into(), 1, 64)? as usize,
             stale_after: millis("[cluster] stale_after_ms", raw.cluster.stale_after_ms, 1)?,

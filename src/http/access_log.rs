@@ -3,29 +3,45 @@
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Counts the requests of one worker.
-pub struct AccessLog {
+/// Takes one of so many: of the requests of one worker.
+pub(super) struct OneOf {
     every: u32,
     seen: Cell<u32>,
+}
+
+impl OneOf {
+    /// Takes one of `every`; 0 = none.
+    pub(super) fn new(every: u32) -> Self {
+        Self { every, seen: Cell::new(0) }
+    }
+
+    /// Whether this one is taken.
+    pub(super) fn takes(&self) -> bool {
+        if self.every == 0 {
+            return false;
+        }
+        let seen = self.seen.get() + 1;
+        self.seen.set(if seen < self.every { seen } else { 0 });
+        seen >= self.every
+    }
+}
+
+/// The access log of one worker.
+pub struct AccessLog {
+    one_of: OneOf,
 }
 
 impl AccessLog {
     /// Logs one of `every` requests; 0 = none.
     pub fn new(every: u32) -> Self {
-        Self { every, seen: Cell::new(0) }
+        Self { one_of: OneOf::new(every) }
     }
 
     /// A request was answered.
     pub fn note(&self, method: &str, path: &str, status: u16, peer: Option<SocketAddr>) {
-        if self.every == 0 {
+        if !self.one_of.takes() {
             return;
         }
-        let seen = self.seen.get() + 1;
-        if seen < self.every {
-            self.seen.set(seen);
-            return;
-        }
-        self.seen.set(0);
         let network = peer.map(|peer| network(peer.ip()).to_string()).unwrap_or_default();
         tracing::info!(method, path, status, network, "request");
     }
@@ -61,14 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn one_of_so_many_requests_is_logged() {
-        let log = AccessLog::new(3);
-        let left: Vec<u32> = (0..6)
-            .map(|_| {
-                log.note("GET", "/x", 302, None);
-                log.seen.get()
-            })
-            .collect();
-        assert_eq!(left, [1, 2, 0, 1, 2, 0]);
+    fn one_of_so_many_requests_is_taken() {
+        let third = OneOf::new(3);
+        let taken: Vec<bool> = (0..6).map(|_| third.takes()).collect();
+        assert_eq!(taken, [false, false, true, false, false, true]);
+        let (none, all) = (OneOf::new(0), OneOf::new(1));
+        assert!((0..5).all(|_| !none.takes() && all.takes()));
     }
 }

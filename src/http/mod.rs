@@ -25,6 +25,7 @@ mod server;
 mod shorten;
 mod state;
 mod stats;
+mod traced;
 mod visitor;
 
 pub use access::{Access, KEY_PREFIX, is_loopback};

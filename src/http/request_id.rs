@@ -15,18 +15,32 @@ pub(super) fn origin(headers: &HeaderMap) -> Origin {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let given = text(&REQUEST_ID).filter(|id| (1..=ORIGIN_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain));
     let request = given.map_or_else(|| format!("{:016x}", rand::rng().random::<u64>()), str::to_owned);
-    let trace = text(&TRACEPARENT).and_then(trace_id).unwrap_or_default().to_owned();
-    Origin { request, trace }
+    let trace = text(&TRACEPARENT).and_then(parent).map_or_else(String::new, |parent| parent.trace.to_owned());
+    Origin { request, trace, span: 0 }
 }
 
-/// The trace of a `traceparent` (W3C Trace Context, version 00 and those that may follow).
-fn trace_id(traceparent: &str) -> Option<&str> {
+/// What the caller says of its own trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parent<'a> {
+    /// The trace, 32 hexadecimal digits.
+    pub(super) trace: &'a str,
+    /// The caller's span in it.
+    pub(super) span: u64,
+}
+
+/// The caller's span, if it tells of one.
+pub(super) fn caller(headers: &HeaderMap) -> Option<Parent<'_>> {
+    parent(headers.get(&TRACEPARENT)?.to_str().ok()?)
+}
+
+/// Reads a `traceparent` (W3C Trace Context, version 00 and those that may follow).
+fn parent(traceparent: &str) -> Option<Parent<'_>> {
     let mut parts = traceparent.split('-');
     let hex = |part: &&str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     parts.next().filter(|version| hex(version, 2) && *version != "ff")?;
     let trace = parts.next().filter(|trace| hex(trace, 32) && trace.bytes().any(|byte| byte != b'0'))?;
-    parts.next().filter(|parent| hex(parent, 16))?;
-    Some(trace)
+    let span = parts.next().filter(|parent| hex(parent, 16))?;
+    Some(Parent { trace, span: u64::from_str_radix(span, 16).ok()? })
 }
 
 /// The id as a header.
@@ -59,7 +73,9 @@ mod tests {
     #[test]
     fn the_trace_is_that_of_a_valid_traceparent() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(of(&[(&TRACEPARENT, &format!("00-{trace}-00f067aa0ba902b7-01"))]).trace, trace);
+        let whole = format!("00-{trace}-00f067aa0ba902b7-01");
+        assert_eq!(of(&[(&TRACEPARENT, &whole)]).trace, trace);
+        assert_eq!(parent(&whole), Some(Parent { trace, span: 0x00f0_67aa_0ba9_02b7 }));
         for bad in [
             &format!("ff-{trace}-00f067aa0ba902b7-01"),
             &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),

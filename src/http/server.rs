@@ -12,7 +12,7 @@ use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, map
 use actix_web::dev::AppConfig;
 use actix_web::error::{InternalError, PathError};
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::{App, guard, web};
+use actix_web::{App, HttpResponse, guard, web};
 use parking_lot::Mutex;
 use waypost_click_counter::{Journals, Recorder};
 use waypost_redirector::{Seed, Worker};
@@ -24,6 +24,7 @@ use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
+use super::traced::{self, Traced};
 use super::{backup, health, keys, links, redirect, request_id, shorten, stats};
 use crate::config::VisitorRules;
 
@@ -38,6 +39,8 @@ pub struct PublicServer {
     pub recorders: Arc<Mutex<Vec<Recorder>>>,
     /// One of so many requests is logged; 0 = none.
     pub access_every: u32,
+    /// One of so many requests is traced; 0 = none.
+    pub trace_every: u32,
     /// Whose visits are recorded, and how.
     pub visitors: VisitorRules,
     /// For the metrics of workers.
@@ -120,6 +123,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
         visitors: parts.visitors.clone(),
         metrics: WorkerMetrics::new(&parts.metrics),
         access_log: AccessLog::new(parts.access_every),
+        traced: Traced::new(parts.trace_every),
     })
 }
 
@@ -158,20 +162,31 @@ fn app(
             let (noted, open) = (noted.clone(), OpenRequest::begin(counted.clone()));
             let origin = request_id::origin(request.headers());
             let id = request_id::header(&origin);
+            let (mut span, origin) = noted.traced.begin(&request, origin);
             let answer = service.call(request);
             origin.scope(async move {
-                let mut response = match tokio::time::timeout(whole, answer).await {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(error)) => return Err(problem_of(error, body_max)),
+                let refused = match tokio::time::timeout(whole, answer).await {
+                    Ok(Ok(response)) => Ok(response),
+                    Ok(Err(error)) => Err(problem_of(&error, body_max)),
                     // The handlers end by themselves within their share: it was the body that did not come.
                     Err(_) => {
                         let mut response = Problem::body_timeout().response();
                         response.head_mut().set_connection_type(ConnectionType::Close);
-                        return Err(InternalError::from_response("the body did not come", response).into());
+                        Err(response)
+                    }
+                };
+                let mut response = match refused {
+                    Ok(response) => response,
+                    Err(mut response) => {
+                        traced::answered(&mut span, "", None, response.status().as_u16());
+                        response.headers_mut().insert(request_id::REQUEST_ID, id);
+                        return Err(InternalError::from_response("the request was refused", response).into());
                     }
                 };
                 let asked = response.request();
-                noted.metrics.request(asked.match_pattern().as_deref(), response.status(), started);
+                let route = asked.match_pattern();
+                noted.metrics.request(route.as_deref(), response.status(), started);
+                traced::answered(&mut span, asked.method().as_str(), route.as_deref(), response.status().as_u16());
                 noted.access_log.note(
                     asked.method().as_str(),
                     asked.path(),
@@ -242,15 +257,13 @@ fn route(path: &str, allow: &'static str) -> actix_web::Resource {
 }
 
 /// Errors that actix-web makes itself (a body that is too long, a broken upload) as problem documents.
-fn problem_of(error: actix_web::Error, body_max: usize) -> actix_web::Error {
+fn problem_of(error: &actix_web::Error, body_max: usize) -> HttpResponse {
     if error.as_error::<Problem>().is_some() {
-        return error;
+        return error.error_response();
     }
-    let status = error.as_response_error().status_code();
-    let problem = match status.as_u16() {
-        413 => Problem::too_large(body_max),
-        400..=499 => Problem::malformed(error.to_string()),
-        _ => return error,
-    };
-    InternalError::from_response(error, problem.response()).into()
+    match error.as_response_error().status_code().as_u16() {
+        413 => Problem::too_large(body_max).response(),
+        400..=499 => Problem::malformed(error.to_string()).response(),
+        _ => error.error_response(),
+    }
 }

@@ -15,6 +15,7 @@ use super::access::Access;
 use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
+use super::traced::Traced;
 use crate::cluster::{Backups, Control};
 use crate::config::VisitorRules;
 
@@ -87,4 +88,6 @@ pub struct WorkerState {
     pub metrics: WorkerMetrics,
     /// Its part of the access log.
     pub access_log: AccessLog,
+    /// Which of its requests are traced.
+    pub traced: Traced,
 }

@@ -229,6 +229,7 @@ pub async fn run(
             node: node.clone(),
             journals: journals.clone(),
             access_every: config.log_access_every,
+            trace_every: config.trace_every,
             recorders: Arc::new(parking_lot::Mutex::new(recorders)),
             visitors: config.visitors.clone(),
             metrics: metrics.clone(),

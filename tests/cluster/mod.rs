@@ -5,6 +5,7 @@ mod five;
 mod form;
 mod machines;
 mod partitions;
+mod traces;
 
 use std::net::SocketAddr;
 use std::time::Duration;

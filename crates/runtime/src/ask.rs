@@ -8,7 +8,8 @@ use actix::ResponseFuture;
 use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use waypost_protocol::{Request, ServiceError};
+use waypost_protocol::{Request, Service, ServiceError};
+use waypost_telemetry::{Span, SpanKind};
 
 use crate::metrics::{ActorMetrics, MessageMetrics};
 use crate::origin::Origin;
@@ -35,6 +36,9 @@ impl<M: Request> Ask<M> {
         metrics: Arc<MessageMetrics>,
     ) -> Self {
         actor.inflight.inc();
+        let origin = Origin::current();
+        let (span, origin) =
+            origin.part(SpanKind::Internal, || format!("{} {}", <M::Service as Service>::NAME, M::NAME));
         let since = Instant::now();
         let held = Held {
             _permit: permit,
@@ -42,7 +46,8 @@ impl<M: Request> Ask<M> {
             since,
             open: false,
             done: false,
-            origin: Origin::current(),
+            origin,
+            span,
             actor,
             metrics,
             message: PhantomData,
@@ -57,6 +62,7 @@ impl<M: Request> Ask<M> {
         held.actor.queue_seconds.observe((now - held.since).as_secs_f64());
         held.since = now;
         held.open = true;
+        held.span.event("taken out of the mailbox");
         (message, held)
     }
 }
@@ -69,6 +75,8 @@ pub struct Held<M> {
     open: bool,
     done: bool,
     origin: Origin,
+    /// From the moment at which it was sent.
+    span: Span,
     actor: Arc<ActorMetrics>,
     metrics: Arc<MessageMetrics>,
     message: PhantomData<fn(M)>,
@@ -105,7 +113,10 @@ impl<M: Request> Held<M> {
         self.done = true;
         match answer {
             Ok(_) => self.metrics.ok.inc(),
-            Err(_) => self.metrics.error.inc(),
+            Err(error) => {
+                self.metrics.error.inc();
+                self.span.fail(error.to_string());
+            }
         }
         self.metrics.seconds.observe(self.since.elapsed().as_secs_f64());
     }

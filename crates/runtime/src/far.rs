@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
 use waypost_protocol::{CallError, Kind, NodeId, Request, ServiceError, ShardId, Want};
 
+use waypost_telemetry::SpanKind;
+
 use crate::actor_ref::ActorRef;
 use crate::origin::Origin;
 
@@ -70,8 +72,10 @@ impl Far {
         within: Duration,
     ) -> Result<M::Reply, CallError> {
         let place = message.shard().map_or(0, |shard| shard.0);
-        let answer =
-            self.peers.call(node, Lane::Calls, M::KIND, place, encode(&(Origin::current(), message)), within).await;
+        let (mut span, origin) = Origin::current().part(SpanKind::Client, || format!("ask {} {}", service, M::NAME));
+        span.note("waypost.node.id", node.0.to_string());
+        let answer = self.peers.call(node, Lane::Calls, M::KIND, place, encode(&(origin, message)), within).await;
+        let answer = answer.inspect_err(|error| span.fail(error.to_string()));
         let answer = answer.map_err(|error| match error {
             PeerError::Overloaded => CallError::Overloaded { service },
             PeerError::Timeout => CallError::Deadline { service },

@@ -5,6 +5,7 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
+use waypost_telemetry::{Span, SpanKind};
 
 /// The longest id or trace that is taken over, in bytes.
 pub const ORIGIN_BYTES_MAX: usize = 64;
@@ -16,6 +17,8 @@ pub struct Origin {
     pub request: String,
     /// The trace that it belongs to, 32 hexadecimal digits (W3C Trace Context), or nothing.
     pub trace: String,
+    /// The span that what is done now is part of; 0 = the request is not traced.
+    pub span: u64,
 }
 
 tokio::task_local! {
@@ -41,6 +44,17 @@ impl Origin {
         ORIGIN.scope(self, future.instrument(span)).await
     }
 
+    /// Begins a part of what is done for this request, if it is traced, and answers the span with the origin for what is done in it.
+    #[must_use]
+    pub(crate) fn part(self, kind: SpanKind, name: impl FnOnce() -> String) -> (Span, Self) {
+        if self.span == 0 || !waypost_telemetry::traces_on() {
+            return (Span::default(), self);
+        }
+        let span = Span::begin(kind, name(), &self.trace, self.span);
+        let id = span.ids().map_or(0, |(_, id)| id);
+        (span, Self { span: id, ..self })
+    }
+
     /// What comes from another node may be anything: it is cut to what an id can be.
     #[must_use]
     pub(crate) fn sound(self) -> Self {
@@ -49,6 +63,6 @@ impl Origin {
                 true => text,
                 false => String::new(),
             };
-        Self { request: sound(self.request), trace: sound(self.trace) }
+        Self { request: sound(self.request), trace: sound(self.trace), span: self.span }
     }
 }

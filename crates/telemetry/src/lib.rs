@@ -1,9 +1,11 @@
-//! Metrics and logs: the only crate that names prometheus.
+//! Metrics, logs and traces: the only crate that names prometheus and opentelemetry.
 
 mod ecs;
 mod logging;
 mod metrics;
 mod process;
+mod traces;
 
 pub use logging::{LogFormat, TelemetryError, init_logging, install_panic_hook};
 pub use metrics::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, Metrics};
+pub use traces::{Span, SpanKind, flush_traces, init_traces, traces_on};

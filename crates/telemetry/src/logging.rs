@@ -27,8 +27,11 @@ pub enum TelemetryError {
         /// Why it cannot be used.
         reason: String,
     },
-    /// Somebody set up logging before.
-    #[error("logging is set up already")]
+    /// Traces cannot be sent there.
+    #[error("traces cannot be sent: {0}")]
+    Traces(String),
+    /// Somebody set it up before.
+    #[error("logging or tracing is set up already")]
     Twice,
 }
 
@@ -42,7 +45,7 @@ pub fn init_logging(format: LogFormat, level: &str, node: &str) -> Result<(), Te
     let quiet = if level.contains('=') {
         level.to_owned()
     } else {
-        format!("{level},openraft=error,sled=warn,actix_server=warn,actix_http=warn")
+        format!("{level},openraft=error,sled=warn,actix_server=warn,actix_http=warn,opentelemetry-otlp=error")
     };
     let filter = EnvFilter::try_new(quiet)
         .map_err(|error| TelemetryError::Level { level: level.to_owned(), reason: error.to_string() })?;

@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod collector;
 mod faults;
 mod history;
 mod node;
@@ -11,6 +12,7 @@ mod seed;
 
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, leaders};
+pub use collector::{Collector, SeenSpan};
 pub use faults::Faults;
 pub use history::{Load, Tally};
 pub use node::{Node, NodeBuilder};

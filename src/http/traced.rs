@@ -1,0 +1,49 @@
+//! Which requests are traced, and the span of each. A redirect that is answered in front of the `App` never is: it takes less time
+//! than to tell of it.
+
+use actix_web::dev::ServiceRequest;
+use waypost_runtime::Origin;
+use waypost_telemetry::{Span, SpanKind};
+
+use super::access_log::OneOf;
+use super::request_id::{self, Parent};
+
+/// Decides for the requests of one worker.
+pub struct Traced {
+    one_of: OneOf,
+}
+
+impl Traced {
+    /// Traces one of `every` requests; 0 = none.
+    pub fn new(every: u32) -> Self {
+        Self { one_of: OneOf::new(every) }
+    }
+
+    /// Begins the span of a request, if it is its turn; answers it with the origin of what is done in it. What the caller says of
+    /// whether it is traced does not count: anybody can say that.
+    pub(super) fn begin(&self, request: &ServiceRequest, origin: Origin) -> (Span, Origin) {
+        if !waypost_telemetry::traces_on() || !self.one_of.takes() {
+            return (Span::default(), origin);
+        }
+        let Parent { trace, span } = request_id::caller(request.headers()).unwrap_or(Parent { trace: "", span: 0 });
+        let mut span = Span::begin(SpanKind::Server, request.method().to_string(), trace, span);
+        span.note("http.request.method", request.method().to_string());
+        span.note("http.request.id", origin.request.clone());
+        match span.ids() {
+            Some((trace, id)) => (span, Origin { trace, span: id, ..origin }),
+            None => (span, origin),
+        }
+    }
+}
+
+/// Notes how a request was answered.
+pub(super) fn answered(span: &mut Span, method: &str, route: Option<&str>, status: u16) {
+    if let Some(route) = route {
+        span.rename(format!("{method} {route}"));
+        span.note("http.route", route.to_owned());
+    }
+    span.note("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.fail(format!("answered {status}"));
+    }
+}
