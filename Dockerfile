@@ -6,6 +6,8 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
+# Half a megabyte less of addresses to set at the start; the C library of bookworm knows the form.
+ENV RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs"
 
 # The dependency layer: manifests and empty crates. It is built again only when a manifest or the lock file changes.
 COPY Cargo.toml Cargo.lock ./

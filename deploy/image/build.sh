@@ -4,6 +4,7 @@
 # the image's program as the image's user on a read-only root.
 #
 #   make image          # with a registry, `docker build -t waypost .` does the same
+#   IMAGE_TWICE=1 make image   # builds it a second time from nothing, and compares the two
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
@@ -11,7 +12,10 @@ base=docker.io/library/rust:1.95-bookworm
 work=${IMAGE_WORK:-$PWD/target/image}
 mkdir -p "$work"
 
-if ! buildah images --quiet "$base" >/dev/null 2>&1; then
+# The crates are in the base image, so another lock file needs another one.
+lock=$(sha256sum Cargo.lock | cut -d' ' -f1)
+label='{{index .OCIv1.Config.Labels "waypost.lock"}}'
+if [ "$(buildah inspect --type image --format "$label" "$base" 2>/dev/null)" != "$lock" ]; then
   if [ ! -d "$work/base/usr/lib/gcc" ]; then
     echo "making the base image of Debian's packages"
     rm -rf "$work/base"
@@ -28,13 +32,24 @@ if ! buildah images --quiet "$base" >/dev/null 2>&1; then
   container=$(buildah from scratch)
   buildah add --quiet "$container" "$work/base" / >/dev/null
   buildah config --env PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    --env CARGO_HOME=/usr/local/cargo --env CARGO_NET_OFFLINE=true "$container"
+    --env CARGO_HOME=/usr/local/cargo --env CARGO_NET_OFFLINE=true --label "waypost.lock=$lock" "$container"
   buildah commit --quiet --rm "$container" "$base" >/dev/null
   rm -rf "$work/base"
 fi
 
 echo "building the image"
 buildah bud --pull-never --layers=false --format docker --timestamp 0 --tag waypost:latest . >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; exit 1; }
+
+if [ -n "${IMAGE_TWICE:-}" ]; then
+  echo "building it again"
+  buildah bud --pull-never --layers=false --no-cache --format docker --timestamp 0 --tag waypost:again . >"$work/again.log" 2>&1 ||
+    { tail -40 "$work/again.log"; exit 1; }
+  digest='{{.FromImageDigest}}'
+  first=$(buildah inspect --type image --format "$digest" waypost:latest)
+  again=$(buildah inspect --type image --format "$digest" waypost:again)
+  [ "$first" = "$again" ] || { echo "two builds differ: $first and $again"; exit 1; }
+  echo "two builds are the same image: $first"
+fi
 
 container=$(buildah from --pull-never waypost:latest)
 trap 'buildah rm "$container" >/dev/null; umount "$work/root" 2>/dev/null || true' EXIT
