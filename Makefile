@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke soak-referrers
+.PHONY: upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke soak-referrers
 
 run:
 	$(CARGO) run --release -- serve
@@ -45,11 +45,17 @@ deploy-check:
 	$(CARGO) build --workspace --locked
 	bash deploy/check.sh target/debug/waypost
 
-# Three nodes behind the real nginx, scraped by the real Prometheus, under load; a node dies and comes back.
+# Three nodes behind the real nginx, scraped by the real Prometheus, under load; a node dies and comes back. With PICTURE=file.png
+# the dashboard is drawn.
 smoke:
 	$(CARGO) build --workspace --locked
 	bash deploy/tools.sh
-	python3 deploy/smoke.py target/debug/waypost
+	target/deploy-tools/bin/python3 deploy/smoke.py target/debug/waypost $(if $(PICTURE),--picture $(PICTURE))
+
+# A cluster of an earlier version (FROM: a tag or commit; the last release by default) becomes one of this, node by node, under load.
+upgrade:
+	$(CARGO) build --workspace --locked
+	bash deploy/upgrade.sh target/debug/waypost $(FROM)
 
 # The image from the Dockerfile, with base images made on this machine (needs root, buildah, debootstrap).
 image:

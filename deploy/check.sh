@@ -38,6 +38,12 @@ promtool check config deploy/prometheus/prometheus.yml >/dev/null
 
 echo "== Compose files"
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec deploy/compose.yml deploy/compose.services.yml
+for file in compose.yml compose.services.yml; do
+  (cd deploy && "$bin/podman-compose" --env-file .env.example --file "$file" --profile logging config) > "$work/$file" 2> "$work/compose.log" ||
+    { cat "$work/compose.log"; exit 1; }
+  # What is missing is a variable without a value in .env.example.
+  if grep -q 'variable is not set\|CRITICAL' "$work/compose.log"; then cat "$work/compose.log"; exit 1; fi
+done
 
 echo "== Kubernetes manifests"
 for overlay in base monitoring; do

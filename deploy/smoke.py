@@ -49,6 +49,7 @@ class Smoke:
         self.net = f"127.{random.randint(2, 250)}.{random.randint(2, 250)}"
         self.processes = {}
         self.deadline = time.monotonic() + LIMIT_S
+        self.started, self.picture = time.time(), None
 
     def address(self, node, port):
         return f"{self.net}.{NODES.index(node) + 1}:{port}"
@@ -245,6 +246,12 @@ def scenario(smoke):
     if empty:
         raise RuntimeError(f"panels without data: {', '.join(empty)}")
     say(f"  all {len(queries)} queries of the dashboard return data")
+    if smoke.picture:
+        # Only here, so that without a picture the plotter need not be there.
+        import picture
+        names = {smoke.address(node, 9090): node for node in NODES}
+        picture.draw(f"http://{smoke.front}:9190", smoke.started, time.time(), names, smoke.picture)
+        say(f"  the dashboard is drawn in {smoke.picture}")
     lines = [json.loads(line) for node in NODES for line in (smoke.work / f"{node}.log").read_text().splitlines() if line.startswith("{")]
     assert lines and all({"@timestamp", "log.level", "message", "service.node.name"} <= line.keys() for line in lines)
     say(f"  {len(lines)} log lines, each an event in the Elastic Common Schema")
@@ -253,11 +260,13 @@ def scenario(smoke):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("waypost", type=pathlib.Path, help="the binary")
+    parser.add_argument("--picture", type=pathlib.Path, help="draw the dashboard's panels, as their queries answer, into this file")
     arguments = parser.parse_args()
     work = pathlib.Path(tempfile.mkdtemp(prefix="waypost-smoke-"))
     # nginx' workers run as a user of their own.
     work.chmod(0o755)
     smoke = Smoke(arguments.waypost.resolve(), work)
+    smoke.picture = arguments.picture
     failed = False
     try:
         scenario(smoke)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what `make deploy-check` and `make smoke` check the files here with: Debian's nginx, Prometheus, systemd and kubectl, and
-# schema validators in target/deploy-tools. Needs root for the former; does nothing where all is there.
+# Installs what `make deploy-check` and `make smoke` check the files here with: Debian's nginx, Prometheus, systemd, kubectl and podman, and
+# validators and a plotter in target/deploy-tools. Needs root for the former; does nothing where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=()
@@ -9,6 +9,8 @@ command -v promtool >/dev/null || missing+=(prometheus)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v kubectl >/dev/null || missing+=(kubernetes-client)
 command -v openssl >/dev/null || missing+=(openssl)
+# Only `podman-compose config` is used, which asks it for its version.
+command -v podman >/dev/null || missing+=(podman)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}"

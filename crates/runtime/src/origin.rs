@@ -12,6 +12,7 @@ pub const ORIGIN_BYTES_MAX: usize = 64;
 
 /// A request from outside. Empty texts: nobody has asked, it is the node's own work.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "WireOrigin", from = "WireOrigin")]
 pub struct Origin {
     /// The id of the request.
     pub request: String,
@@ -19,6 +20,31 @@ pub struct Origin {
     pub trace: String,
     /// The span that what is done now is part of; 0 = the request is not traced.
     pub span: u64,
+}
+
+/// On the wire the span stands behind the trace, with a dash between them: a node of a version without spans reads that as a trace.
+#[derive(Serialize, Deserialize)]
+struct WireOrigin {
+    request: String,
+    trace: String,
+}
+
+impl From<Origin> for WireOrigin {
+    fn from(origin: Origin) -> Self {
+        let Origin { request, mut trace, span } = origin;
+        if span != 0 {
+            trace = format!("{trace}-{span:016x}");
+        }
+        Self { request, trace }
+    }
+}
+
+impl From<WireOrigin> for Origin {
+    fn from(WireOrigin { request, mut trace }: WireOrigin) -> Self {
+        let span = trace.split_once('-').and_then(|(_, span)| u64::from_str_radix(span, 16).ok()).unwrap_or(0);
+        trace.truncate(trace.find('-').unwrap_or(trace.len()));
+        Self { request, trace, span }
+    }
 }
 
 tokio::task_local! {
@@ -64,5 +90,32 @@ impl Origin {
                 false => String::new(),
             };
         Self { request: sound(self.request), trace: sound(self.trace), span: self.span }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(origin: &Origin) -> Origin {
+        postcard::from_bytes::<Origin>(&postcard::to_stdvec(origin).unwrap()).unwrap().sound()
+    }
+
+    #[test]
+    fn an_origin_arrives_as_it_was_sent() {
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736".to_owned();
+        for (trace, span) in [(String::new(), 0), (trace.clone(), 0), (trace, 0x00f0_67aa_0ba9_02b7)] {
+            let origin = Origin { request: "a-1".to_owned(), trace, span };
+            assert_eq!(sent(&origin), origin);
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_left_out() {
+        let hostile = |text: &str| Origin { request: text.to_owned(), trace: text.to_owned(), span: 0 };
+        for text in ["a b", "\n", &"x".repeat(ORIGIN_BYTES_MAX + 1)] {
+            assert_eq!(sent(&hostile(text)), Origin::default(), "{text:?}");
+        }
+        assert_eq!(sent(&hostile("x-y-z")).trace, "x");
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
 /// The version of frames and of the handshake. Nodes of different versions refuse each other by name.
-pub const PROTOCOL_VERSION: u8 = 3;
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// No frame is longer: what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
