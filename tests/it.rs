@@ -9,6 +9,7 @@ mod clicks;
 mod cluster;
 mod command_line;
 mod fault;
+mod golden;
 mod tidy;
 
 use tempfile::TempDir;
