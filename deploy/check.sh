@@ -46,6 +46,8 @@ for file in compose.yml compose.services.yml; do
 done
 
 echo "== Kubernetes manifests"
+python3 deploy/kubernetes/rules.py | cmp - deploy/kubernetes/monitoring/rules.yaml ||
+  { echo "make it anew: python3 deploy/kubernetes/rules.py > deploy/kubernetes/monitoring/rules.yaml"; exit 1; }
 for overlay in base monitoring; do
   kubectl kustomize "deploy/kubernetes/$overlay" > "$work/$overlay.yaml"
   "$bin/kubernetes-validate" --strict --quiet "$work/$overlay.yaml" 2> "$work/kubernetes.log" ||
