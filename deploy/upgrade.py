@@ -40,7 +40,7 @@ class Clients:
 
     def __init__(self, upgrade):
         self.upgrade, self.up = upgrade, set(NODES)
-        self.links, self.refused, self.followed, self.errors = {}, 0, 0, []
+        self.links, self.refused, self.followed, self.errors, self.broken = {}, 0, 0, [], []
         self.stop, self.lock = threading.Event(), threading.Lock()
         self.threads = [threading.Thread(target=self.work, args=(number,), daemon=True) for number in range(4)]
         for thread in self.threads:
@@ -57,6 +57,12 @@ class Clients:
         return answer.status, answer.headers, read
 
     def work(self, number):
+        try:
+            self.ask_on(number)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the rehearsal has failed)
+            self.broken.append(repr(error))
+
+    def ask_on(self, number):
         made = 0
         while not self.stop.is_set():
             node = random.choice(sorted(self.up))
@@ -92,6 +98,7 @@ class Clients:
 
 
 def every_link(clients, nodes):
+    assert clients.links, "no link was made"
     for node in nodes:
         for code, url in clients.links.items():
             status, headers, _ = clients.ask(node, "GET", f"/{code}")
@@ -116,11 +123,14 @@ def scenario(upgrade):
             upgrade.wait(f"{node} is ready", lambda: upgrade.get(f"http://{upgrade.address(node, 8080)}/health/ready")[0] == 200)
             upgrade.wait("the cluster is whole", upgrade.settled)
             clients.up.add(node)
-            say(f"  {node} is new; {len(clients.links) - acknowledged} links were made meanwhile")
+            made = len(clients.links) - acknowledged
+            say(f"  {node} is new; {made} links were made meanwhile")
+            assert made > 0, "nothing could be created meanwhile"
             time.sleep(1)
     finally:
         clients.end()
     say(f"  {before} -> {upgrade.version('a')}")
+    assert clients.followed > len(NODES) and not clients.broken, f"{clients.followed} redirects, {clients.broken}"
     assert not clients.errors, f"{len(clients.errors)} of {clients.followed} failed, such as {clients.errors[:3]}"
     every_link(clients, NODES)
     say(f"  {len(clients.links)} links acknowledged, all there on every node; {clients.followed} redirects, none failed; "
@@ -149,7 +159,7 @@ def left_by_the_old(old, new, work):
         alone.stop("a", signal.SIGKILL)
         alone.run("a", [new, *command], env=environment)
         alone.wait("the new one is ready", ready)
-        every_link(clients, "a")
+        every_link(clients, ["a"])
         say(f"  {len(clients.links)} links of a killed node of the old version, all there in the new one")
         backup = work / "a.backup"
         server = f"http://{alone.address('a', 8080)}"
@@ -159,10 +169,12 @@ def left_by_the_old(old, new, work):
         subprocess.run([new, "restore", backup, "--config", file], check=True, capture_output=True)
         alone.run("a", [new, *command], env=environment)
         alone.wait("the restored one is ready", ready)
-        every_link(clients, "a")
+        every_link(clients, ["a"])
         say("  and in a restored backup of it")
     finally:
-        alone.processes["a"].kill()
+        for process in alone.processes.values():
+            process.kill()
+            process.wait(20)
 
 
 def main():
@@ -176,7 +188,7 @@ def main():
     try:
         scenario(upgrade)
         left_by_the_old(old, new, work)
-    except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as error:
+    except (RuntimeError, AssertionError, OSError, StopIteration, http.client.HTTPException, subprocess.SubprocessError) as error:
         failed = True
         say(f"failed: {error!r}")
         for log in sorted(work.glob("*.log")):

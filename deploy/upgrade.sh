@@ -13,8 +13,10 @@ commit=$(git rev-parse --verify --quiet "$from^{commit}") || { echo "$from is no
 tree=$PWD/target/upgrade/$commit
 old=$PWD/target/upgrade/target/debug/waypost
 if [ ! -d "$tree" ]; then
-  mkdir -p "$tree"
-  git archive "$commit" | tar -x -C "$tree"
+  rm -rf "$tree.part"
+  mkdir -p "$tree.part"
+  git archive "$commit" | tar -x -C "$tree.part"
+  mv "$tree.part" "$tree"
 fi
 echo "building $from"
 (cd "$tree" && CARGO_TARGET_DIR=$PWD/../target cargo build --locked --package waypost --bin waypost)

@@ -1,7 +1,11 @@
-//! `waypost restore`: a new data directory out of a backup, or out of those of stopped nodes. The sources stay as they are.
+//! `waypost restore`: a new data directory out of a backup, or out of those of stopped nodes.
+//!
+//! It is built in `DIR/.restoring`, so that it works where the directory is a file system of its own, and moved to its place when it is
+//! whole. A node does not start in a directory that holds a restore that was interrupted.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::fs::{self, DirBuilder, File};
+use std::io::{BufReader, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use waypost_consensus::{Beginning, Copy, Restored};
@@ -11,7 +15,15 @@ use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
 
 use crate::config::Config;
-use crate::node::NodeError;
+use crate::node::{NodeError, clock};
+
+const BUILDING: &str = ".restoring";
+
+/// What makes a directory one of data. It is moved last.
+const STORE: &str = "store";
+
+/// Made by some file systems in their root.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// What a data directory is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,64 +43,121 @@ pub struct Report {
     pub backup_of: Option<UnixMs>,
 }
 
+fn refused<T>(text: String) -> Result<T, NodeError> {
+    Err(NodeError::Unsupported(text))
+}
+
 /// Says what a list of paths names.
 ///
 /// # Errors
 /// When one of them is missing, or they do not go together.
 pub fn source(paths: &[PathBuf]) -> Result<Source, NodeError> {
-    let wrong = |text: String| Err(NodeError::Unsupported(text));
     for path in paths {
-        if path.is_dir() && !path.join("store").is_dir() {
-            return wrong(format!("{} is no data directory: it holds no store", path.display()));
+        if path.is_dir() && !path.join(STORE).is_dir() {
+            return refused(format!("{} is no data directory: it holds no store", path.display()));
         }
         if !path.exists() {
-            return wrong(format!("{} does not exist", path.display()));
+            return refused(format!("{} does not exist", path.display()));
         }
     }
     match paths {
         [file] if file.is_file() => Ok(Source::Backup(file.clone())),
         dirs if dirs.iter().all(|path| path.is_dir()) => Ok(Source::DataDirs(dirs.to_vec())),
-        _ => wrong("give one backup, or one or more data directories of one cluster".to_owned()),
+        _ => refused("give one backup, or one or more data directories of one cluster".to_owned()),
     }
+}
+
+/// Refuses a data directory in which a restore was interrupted; one that was only not tidied up is.
+///
+/// # Errors
+/// With what to do.
+pub fn refuse_half(data_dir: &Path) -> Result<(), NodeError> {
+    let building = data_dir.join(BUILDING);
+    if !building.exists() {
+        return Ok(());
+    }
+    if data_dir.join(STORE).exists() && !building.join(STORE).exists() {
+        return Ok(fs::remove_dir_all(building)?);
+    }
+    refused(format!("a restore into {} was interrupted; empty the directory and restore again", data_dir.display()))
 }
 
 /// Makes the data directory of `config`'s node, which must be empty or not there yet. `watch` is given what is read of a backup,
 /// for a progress bar.
 ///
 /// # Errors
-/// When the directory is in use, the source is damaged or incomplete, or the disk fails; then there is no new directory.
+/// When the directory is in use, the source is damaged or incomplete, or the disk fails; then the directory is as it was.
 pub fn restore<R: Read>(config: &Config, source: &Source, watch: impl Fn(File) -> R) -> Result<Report, NodeError> {
     let target = &config.node.data_dir;
-    if target.exists() && fs::read_dir(target)?.next().is_some() {
-        return Err(NodeError::Unsupported(format!(
-            "{} is not empty; give a --data-dir that is, or move it away",
-            target.display()
-        )));
-    }
-    // Under another name until it is whole, so that no node can be started with half of it.
-    let building = target.with_added_extension("restoring");
-    if building.exists() {
-        return Err(NodeError::Unsupported(format!(
-            "{} is left over from a restore that was interrupted; remove it",
-            building.display()
-        )));
+    let fresh = !target.exists();
+    if !fresh {
+        for entry in fs::read_dir(target)? {
+            let name = entry?.file_name();
+            if name == BUILDING {
+                return refused(format!(
+                    "a restore into {} was interrupted, or goes on; remove {}",
+                    target.display(),
+                    target.join(BUILDING).display()
+                ));
+            }
+            if name != LOST_AND_FOUND {
+                return refused(format!(
+                    "{} is not empty; give a --data-dir that is, or move it away",
+                    target.display()
+                ));
+            }
+        }
     }
     if let Source::Backup(path) = source {
         archive::verify(BufReader::new(watch(File::open(path)?)))?;
     }
-    let built = build(config, source, &building, watch);
-    if built.is_err() {
+    // It holds secrets: nobody else may read it. Whoever makes this directory works here alone.
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    private.recursive(true).create(target)?;
+    let building = target.join(BUILDING);
+    private.recursive(false).create(&building)?;
+    let built = build(config, source, &building, watch).and_then(|report| publish(&building, target).map(|()| report));
+    if built.is_err() && !target.join(STORE).exists() {
         // What there is of it is of no use. If it cannot be removed, the next try says so.
         let _ = fs::remove_dir_all(&building);
-        return built;
+        if fresh {
+            let _ = fs::remove_dir(target);
+        }
     }
-    if target.exists() {
-        fs::remove_dir(target)?;
-    }
-    fs::rename(&building, target)?;
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()?;
     built
+}
+
+/// Moves everything to its place, what makes it a data directory last, and gives it to whom the directory belongs.
+fn publish(building: &Path, target: &Path) -> Result<(), NodeError> {
+    let (owner, own) = (fs::metadata(target)?, fs::metadata(building)?);
+    // Only root can give something away, and as root a service's directory is often filled.
+    if own.uid() == 0 && owner.uid() != 0 {
+        give(building, owner.uid(), owner.gid())?;
+    }
+    File::open(building)?.sync_all()?;
+    for entry in fs::read_dir(building)? {
+        let name = entry?.file_name();
+        if name != STORE {
+            fs::rename(building.join(&name), target.join(&name))?;
+        }
+    }
+    File::open(target)?.sync_all()?;
+    fs::rename(building.join(STORE), target.join(STORE))?;
+    fs::remove_dir(building)?;
+    File::open(target)?.sync_all()?;
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(File::open(parent)?.sync_all()?)
+}
+
+fn give(path: &Path, user: u32, group: u32) -> std::io::Result<()> {
+    chown(path, Some(user), Some(group))?;
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user, group)?;
+        }
+    }
+    Ok(())
 }
 
 fn open(config: &Config, data_dir: &Path) -> Result<Db, NodeError> {
@@ -108,6 +177,7 @@ fn build<R: Read>(
         address: config.node.peer.to_string(),
         node: NodeId(rand::random()),
         cluster: rand::random(),
+        now: clock(),
     };
     let report = match source {
         Source::Backup(path) => {
@@ -133,7 +203,10 @@ fn take_journals(from: &Path, to: &Path) -> Result<(), NodeError> {
     if !from.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(to)?;
+    match fs::create_dir(to) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
+        _ => {}
+    }
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         if let Some(name) = path.file_name().filter(|_| path.is_file()) {

@@ -1,6 +1,8 @@
 //! Backups: what is in them, what a restore makes of them, and of what is left of lost nodes.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -73,6 +75,7 @@ async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
     drop(node);
 
     let told = succeeds(&["restore", path(&file), "--data-dir", path(&data), "--json"]);
+    let restored_at = Instant::now();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap()["links"], 60);
     let mut restored = NodeBuilder::new(PROGRAM, &data).start().unwrap();
     // What was restored is there for good, not only until the first restart.
@@ -89,6 +92,16 @@ async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
     let new = keys(&client).await;
     assert!(!new.contains(&later) && before.iter().all(|code| !new.contains(code)), "a code was given twice");
     assert_eq!(new.intersection(&after).next(), None, "a code was given twice");
+
+    // The same backup again, when what the first restore had is lost as well. Some 20,000 codes are skipped for each second between.
+    drop(restored);
+    tokio::time::sleep(Duration::from_secs(2).saturating_sub(restored_at.elapsed())).await;
+    std::fs::remove_dir_all(&data).unwrap();
+    succeeds(&["restore", path(&file), "--data-dir", path(&data)]);
+    let again = NodeBuilder::new(PROGRAM, &data).start().unwrap();
+    let newest = keys(&again.client()).await;
+    assert_eq!(newest.intersection(&new).next(), None, "a second restore gives codes of the first");
+    assert_eq!(newest.intersection(&after).next(), None, "a code was given twice");
 }
 
 /// More codes than a node takes from the cluster ahead of time.
@@ -187,11 +200,19 @@ async fn the_disk_of_one_node_brings_back_what_the_cluster_had_acknowledged() {
     }
     // Those that no shard had counted when the node died come along too; one was just added.
     visits(&cluster.client(1), &acknowledged[3], 10).await;
-    let known: BTreeSet<&String> = acknowledged.iter().collect();
-    for i in 0..100 {
-        let code = cluster.client(i % 3).create(&format!("https://example.com/new/{i}")).await.unwrap();
-        assert!(!known.contains(&code), "{code} was given to two links");
+    let new = keys(&cluster.client(1)).await;
+    assert!(acknowledged.iter().all(|code| !new.contains(code)), "a code was given twice");
+
+    // What was kept of before is of another cluster by now: together they would not be one.
+    for index in 0..3 {
+        cluster.kill(index).unwrap();
     }
+    let mixed = dir.path().join("mixed");
+    let told = refuses(1, &["restore", path(&data), path(&left), "--data-dir", path(&mixed)]);
+    assert!(told.contains("another cluster") && !mixed.exists(), "{told}");
+    let third = cluster.data_dir(2);
+    let told = succeeds(&["restore", path(&third), path(&data), "--data-dir", path(&mixed)]);
+    assert!(told.contains("80 links"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,13 +242,81 @@ async fn a_restore_refuses_what_is_damaged_in_use_or_in_the_way_and_leaves_nothi
     for bytes in cases.into_iter().chain(shorter).chain([longer, Vec::new()]) {
         std::fs::write(&damaged, bytes).unwrap();
         refuses(3, &["check", "--backup", path(&damaged)]);
-        refuses(74, &["restore", path(&damaged), "--data-dir", path(&data)]);
+        refuses(3, &["restore", path(&damaged), "--data-dir", path(&data)]);
     }
     let told = refuses(1, &["restore", path(node.data_dir()), "--data-dir", path(&data)]);
     assert!(told.contains("in use"), "{told}");
     let told = refuses(2, &["restore", path(&file), "--data-dir", path(node.data_dir())]);
     assert!(told.contains("is not empty"), "{told}");
     refuses(2, &["restore", path(&dir.path().join("nowhere")), "--data-dir", path(&data)]);
+    refuses(2, &["check", "--backup", path(&dir.path().join("nowhere"))]);
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("new")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_fills_a_directory_that_is_there_for_its_owner_only_and_half_of_one_is_never_started() {
+    let (dir, node) = fresh_node();
+    let code = node.client().create("https://example.com/").await.unwrap();
+    let file = dir.path().join("a.backup");
+    succeeds(&["backup", path(&file), "--server", &format!("http://{}", node.address())]);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&file), 0o600);
+    drop(node);
+
+    // As the root of a file system of its own is.
+    let data = dir.path().join("mounted");
+    std::fs::create_dir_all(data.join("lost+found")).unwrap();
+    let before = std::fs::metadata(&data).unwrap().ino();
+    succeeds(&["restore", path(&file), "--data-dir", path(&data)]);
+    assert_eq!(std::fs::metadata(&data).unwrap().ino(), before, "the directory itself has to stay");
+    let mut restored = NodeBuilder::new(PROGRAM, &data).start().unwrap();
+    assert!(restored.client().follow(&code).await.unwrap().is_some());
+    restored.terminate().unwrap();
+
+    let new = dir.path().join("a/new/one");
+    succeeds(&["restore", path(&file), "--data-dir", path(&new)]);
+    assert_eq!(mode(&new), 0o700);
+    // Interrupted while everything was moved to its place.
+    std::fs::create_dir(new.join(".restoring")).unwrap();
+    std::fs::rename(new.join("store"), new.join(".restoring/store")).unwrap();
+    let mut half = NodeBuilder::new(PROGRAM, &new).spawn().unwrap();
+    assert_eq!(half.wait_exit().unwrap().code(), Some(2));
+    assert!(half.errors().contains("was interrupted"), "{}", half.errors());
+    let told = refuses(2, &["restore", path(&file), "--data-dir", path(&new)]);
+    assert!(told.contains("interrupted"), "{told}");
+    // Interrupted when only its traces were left to remove.
+    std::fs::rename(new.join(".restoring/store"), new.join("store")).unwrap();
+    let whole = NodeBuilder::new(PROGRAM, &new).start().unwrap();
+    assert!(whole.client().follow(&code).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_nobody_reads_on_keeps_no_other_waiting() {
+    let (dir, node) = fresh_node();
+    // More than what connections and pipes hold.
+    let rows: String = (0..2000).map(|i| format!("https://example.com/{i}/{}\n", "x".repeat(6000))).collect();
+    let urls = dir.path().join("urls.txt");
+    std::fs::write(&urls, rows).unwrap();
+    let server = format!("http://{}", node.address());
+    succeeds(&["import", path(&urls), "--server", &server]);
+    let mut stuck = std::net::TcpStream::connect(node.address()).unwrap();
+    stuck.write_all(b"GET /api/v1/backup HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    stuck.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    // Two at once from one node are refused, with the reason.
+    let file = dir.path().join("a.backup");
+    let told = refuses(1, &["backup", path(&file), "--server", &server]);
+    assert!(told.contains("another backup"), "{told}");
+    // Links are made and followed meanwhile.
+    let code = node.client().create("https://example.com/meanwhile").await.unwrap();
+    assert!(node.client().follow(&code).await.unwrap().is_some());
+    drop(stuck);
+    let since = Instant::now();
+    while waypost(&["backup", path(&file), "--server", &server]).status.code() != Some(0) {
+        assert!(since.elapsed() < Duration::from_secs(60), "a backup that was given up keeps its turn");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(std::fs::metadata(&file).unwrap().len() > 12_000_000);
 }

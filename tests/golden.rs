@@ -46,7 +46,8 @@ async fn the_data_directory_of_every_earlier_version_opens_as_it_was_left() {
                 let stats = client.get(&path).await.unwrap();
                 assert_eq!(stats.status, 200, "{}", stats.problem());
                 let told = stats.json();
-                let referrers = told["by"]["referrer"].as_array().unwrap().iter().filter(|one| one["value"].is_string());
+                let referrers =
+                    told["by"]["referrer"].as_array().unwrap().iter().filter(|one| one["value"].is_string());
                 assert_eq!(referrers.count() as u64, expected["referrers"][code].as_u64().unwrap(), "{told}");
             }
             assert_eq!(node.terminate().unwrap().code(), Some(0));

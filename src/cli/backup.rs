@@ -1,7 +1,7 @@
 //! `waypost backup`, `waypost restore`, and the check of a backup.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,12 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use waypost_protocol::UnixMs;
+use waypost_store::StoreError;
 use waypost_store::archive::{self, ArchiveHead};
 
 use super::client::{Failed, Server, ServerArgs};
 use super::{FileArgs, exit, failed, load, usage};
+use crate::node::NodeError;
 use crate::restore::{Report, restore, source};
 use crate::{complain, say};
 
@@ -53,14 +55,18 @@ pub(super) struct RestoreArgs {
 }
 
 pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
-    let server = Server::new(&args.server)?;
     let to_stdout = args.file == Path::new("-");
+    if to_stdout && args.json {
+        return Err(Failed::new(exit::USAGE, "--json and - both want standard output; write the backup to a file"));
+    }
+    let server = Server::new(&args.server)?;
     if !to_stdout && args.file.exists() {
         return Err(Failed::new(exit::USAGE, format!("{} exists already; choose another name", args.file.display())));
     }
     let mut download = server.download("/api/v1/backup").await?;
     let failed = |error: std::io::Error| Failed::new(exit::FAILURE, format!("{}: {error}", args.file.display()));
-    let partial = args.file.with_added_extension("partial");
+    // Of its own name, so that two commands do not write into one file.
+    let partial = args.file.with_added_extension(format!("{:08x}.partial", rand::random::<u32>()));
     let bar = bytes_bar(ProgressBar::new_spinner(), "{spinner} {bytes} read, {bytes_per_sec}");
     if to_stdout {
         let mut out = std::io::stdout();
@@ -72,7 +78,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
         bar.finish_and_clear();
         return Ok(exit::OK);
     }
-    let mut out = File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
+    let mut out = File::options().write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;
     let mut whole = async || {
         while let Some(piece) = download.next(SILENCE_MAX).await? {
             out.write_all(&piece).map_err(failed)?;
@@ -80,8 +86,8 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
         }
         out.sync_all().map_err(failed)?;
         // What is on disk, not what was sent.
-        let (head, records) = verify(&partial).map_err(|error| Failed::new(exit::FAILURE, error))?;
-        fs::rename(&partial, &args.file).map_err(failed)?;
+        let (head, records) = verify(&partial)?;
+        publish(&partial, &args.file).map_err(failed)?;
         let parent = args.file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         Ok((head, records))
@@ -100,6 +106,16 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
     Ok(exit::OK)
 }
 
+/// Gives a whole backup its name, and takes that from no other file.
+fn publish(partial: &Path, file: &Path) -> std::io::Result<()> {
+    match fs::hard_link(partial, file) {
+        Ok(()) => fs::remove_file(partial),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+        // A file system without links.
+        Err(_) => fs::rename(partial, file),
+    }
+}
+
 fn bytes_bar(bar: ProgressBar, template: &str) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
@@ -107,10 +123,13 @@ fn bytes_bar(bar: ProgressBar, template: &str) -> ProgressBar {
     }
 }
 
-fn verify(path: &Path) -> Result<(ArchiveHead, u64), String> {
-    let failed = |error: String| format!("{}: {error}", path.display());
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-    archive::verify(BufReader::new(file)).map_err(|error| failed(error.to_string()))
+fn verify(path: &Path) -> Result<(ArchiveHead, u64), Failed> {
+    let failed = |code: u8, error: String| Failed::new(code, format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(|error| failed(exit::USAGE, error.to_string()))?;
+    archive::verify(BufReader::new(file)).map_err(|error| match error {
+        StoreError::Io(error) => failed(exit::FAILURE, error.to_string()),
+        damaged => failed(exit::PARTLY, damaged.to_string()),
+    })
 }
 
 /// Says whether a backup is whole and sound.
@@ -132,9 +151,9 @@ pub(super) fn check(path: &Path, as_json: bool) -> u8 {
             }
             exit::OK
         }
-        Err(error) => {
-            complain!("waypost: {error}");
-            exit::PARTLY
+        Err(failed) => {
+            complain!("waypost: {}", failed.message);
+            failed.code
         }
     }
 }
@@ -151,8 +170,16 @@ pub(super) fn run_restore(args: &RestoreArgs) -> u8 {
             bytes_bar(bar, "{wide_bar} {bytes}/{total_bytes}, {eta} left").wrap_read(file)
         })
     });
+    let of_backup = matches!(args.sources.as_slice(), [file] if file.is_file());
     let Report { restored, backup_of } = match restored {
         Ok(report) => report,
+        // It is the backup that is damaged, and no store of a node.
+        Err(NodeError::Store(error @ (StoreError::Corrupt { .. } | StoreError::UnknownVersion { .. })))
+            if of_backup =>
+        {
+            complain!("waypost: {error}");
+            return exit::PARTLY;
+        }
         Err(error) => return failed(&error),
     };
     let data_dir = config.node.data_dir.display();

@@ -2,15 +2,30 @@
 //! other, as one stream of bytes (`waypost_store::archive`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use waypost_consensus::{Export, ExportError, Groups, Members};
 use waypost_protocol::UnixMs;
 use waypost_protocol::peer::Peers;
-use waypost_store::archive::ArchiveHead;
+use waypost_store::archive::{ArchiveHead, ArchiveSum};
 
 /// Pieces that wait for a slow reader.
 const PIECES_WAITING: usize = 4;
+
+/// How long whoever reads may take for a piece. A leader closes its file after that time as well.
+const SLOW_MAX: Duration = Duration::from_secs(60);
+
+/// Why a backup was not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A group cannot be read.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// Whoever wanted it has gone, or takes too long.
+    #[error("nobody reads it any more")]
+    NobodyReads,
+}
 
 /// What a backup is made with.
 pub struct Backups {
@@ -23,7 +38,7 @@ pub struct Backups {
 }
 
 /// The bytes of a backup, as they come. After an error there are no more, and what came is of no use.
-pub type Pieces = mpsc::Receiver<Result<Vec<u8>, ExportError>>;
+pub type Pieces = mpsc::Receiver<Result<Vec<u8>, BackupError>>;
 
 impl Backups {
     /// For the groups of this node, and those that others hold.
@@ -42,11 +57,15 @@ impl Backups {
         let (groups, members, peers) = (self.groups.clone(), self.members.clone(), self.peers.clone());
         let (send, pieces) = mpsc::channel(PIECES_WAITING);
         self.engine.spawn(async move {
-            if let Err(error) = write(&groups, &members, peers.as_ref(), now, &send).await {
-                tracing::warn!(%error, "a backup was not finished");
-                let _ = send.send(Err(error)).await;
-            }
+            let written = tokio::select! {
+                written = write(&groups, &members, peers.as_ref(), now, &send) => written,
+                () = send.closed() => Err(BackupError::NobodyReads),
+            };
             drop(turn);
+            if let Err(error) = written {
+                tracing::warn!(%error, "a backup was not finished");
+                let _ = tokio::time::timeout(SLOW_MAX, send.send(Err(error))).await;
+            }
         });
         Some(pieces)
     }
@@ -57,8 +76,8 @@ async fn write(
     members: &Members,
     peers: &dyn Peers,
     now: UnixMs,
-    send: &mpsc::Sender<Result<Vec<u8>, ExportError>>,
-) -> Result<(), ExportError> {
+    send: &mpsc::Sender<Result<Vec<u8>, BackupError>>,
+) -> Result<(), BackupError> {
     let founding = groups.founding();
     let head = ArchiveHead {
         created_at: now,
@@ -67,8 +86,13 @@ async fn write(
         name: founding.name.clone(),
         groups: founding.shards + 1,
     };
+    let mut sum = ArchiveSum::default();
     // Sent with the first piece, so that whoever waits for a first byte learns whether anything can be read.
     let mut head = Some(head.encode());
+    let give = async |piece: Vec<u8>| match tokio::time::timeout(SLOW_MAX, send.send(Ok(piece))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(BackupError::NobodyReads),
+    };
     for group in 0..=founding.shards {
         let placed = groups.cluster().read(|machine| machine.state().placement.get(&group).cloned());
         let holders = placed.unwrap_or_default();
@@ -78,11 +102,9 @@ async fn write(
                 Some(head) => [head, piece].concat(),
                 None => piece,
             };
-            if send.send(Ok(piece)).await.is_err() {
-                tracing::info!("a backup was not finished: nobody reads it any more");
-                return Ok(());
-            }
+            sum.add(&piece);
+            give(piece).await?;
         }
     }
-    Ok(())
+    give(sum.end()).await
 }

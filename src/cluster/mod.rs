@@ -18,7 +18,7 @@ mod start;
 mod status;
 mod steward;
 
-pub use backup::{Backups, Pieces};
+pub use backup::{BackupError, Backups, Pieces};
 pub use control::Control;
 pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};

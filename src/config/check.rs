@@ -158,6 +158,7 @@ pub(super) fn trace_endpoint(text: &str, check: &Checker<'_>) -> Result<Option<S
             && url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
+            && url.password().is_none()
     };
     match Url::parse(text).ok().filter(usable) {
         Some(url) => Ok(Some(url.as_str().trim_end_matches('/').to_owned())),

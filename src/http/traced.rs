@@ -26,8 +26,9 @@ impl Traced {
             return (Span::default(), origin);
         }
         let Parent { trace, span } = request_id::caller(request.headers()).unwrap_or(Parent { trace: "", span: 0 });
-        let mut span = Span::begin(SpanKind::Server, request.method().to_string(), trace, span);
-        span.note("http.request.method", request.method().to_string());
+        let method = known(request.method().as_str());
+        let mut span = Span::begin(SpanKind::Server, method, trace, span);
+        span.note("http.request.method", method);
         span.note("http.request.id", origin.request.clone());
         match span.ids() {
             Some((trace, id)) => (span, Origin { trace, span: id, ..origin }),
@@ -36,10 +37,16 @@ impl Traced {
     }
 }
 
+/// A method, or what stands for those that strangers make up (OpenTelemetry's semantic conventions).
+fn known(method: &str) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    methods.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
+}
+
 /// Notes how a request was answered.
 pub(super) fn answered(span: &mut Span, method: &str, route: Option<&str>, status: u16) {
     if let Some(route) = route {
-        span.rename(format!("{method} {route}"));
+        span.rename(format!("{} {route}", known(method)));
         span.note("http.route", route.to_owned());
     }
     span.note("http.response.status_code", i64::from(status));

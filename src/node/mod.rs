@@ -134,6 +134,7 @@ pub async fn run(
 
     let metrics = Metrics::new();
     let started = std::time::Instant::now();
+    crate::restore::refuse_half(&config.node.data_dir)?;
     let db = open_store(&config, &metrics)?;
     db.on_failure(on_storage_failure);
     let joining = async {

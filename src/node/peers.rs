@@ -89,7 +89,7 @@ pub(super) async fn join(
         node: identity.id,
         address: record.peer.clone(),
         data_dir: config.node.data_dir.clone(),
-        options: GroupOptions { checkpoint_bytes: config.checkpoint_bytes, clock },
+        options: GroupOptions { checkpoint_bytes: config.checkpoint_bytes, free_min: config.free_space_low, clock },
         peers: Arc::new(transport.clone()),
     };
     let store = config.node.services.contains(&ServiceName::LinkStore);

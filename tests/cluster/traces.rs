@@ -59,8 +59,10 @@ async fn a_collector_is_told_of_a_request_through_all_actors_and_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_costs_no_request() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+async fn a_collector_that_does_not_answer_costs_no_request() {
+    // Takes connections, and answers nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap();
     let (_dir, builder) = crate::node_in_temp();
     let traced = builder.env("WAYPOST_TRACES_ENDPOINT", &format!("http://{nobody}")).env("WAYPOST_TRACES_EVERY", "1");
     let mut node = traced.start().unwrap();
@@ -72,4 +74,5 @@ async fn a_collector_that_is_away_costs_no_request() {
     let stopping = Instant::now();
     assert_eq!(node.terminate().unwrap().code(), Some(0));
     assert!(stopping.elapsed() < Duration::from_secs(60));
+    drop(silent);
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 use waypost_store::machine::Machine;
@@ -28,6 +29,9 @@ const PIECE_BYTES: usize = 512 * 1024;
 
 /// Exports of one group that may be read at a time; another one takes the place of the one that was read last the longest ago.
 const EXPORTS_MAX: usize = 2;
+
+/// One file of a node is written at a time: meanwhile changes to its shard wait.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// How long the leader may take to write the file.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
@@ -52,8 +56,13 @@ pub struct ExportError {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Begun {
-    Ready { id: u64, total: u64 },
+    Ready {
+        id: u64,
+        total: u64,
+    },
     NotLeader(Option<u64>),
+    /// The leader cannot write it.
+    Failed(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,10 +74,10 @@ pub(crate) struct ExportPiece {
 /// A file that nobody has read from for so long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// The files that are being read. They have no names any more: their bytes go when they are closed, also by a crash.
+/// The files that are being read.
 #[derive(Default)]
 pub(crate) struct Exports {
-    open: Mutex<BTreeMap<u64, (File, Instant)>>,
+    open: Mutex<BTreeMap<u64, (Arc<File>, Instant)>>,
 }
 
 impl Exports {
@@ -79,7 +88,7 @@ impl Exports {
         {
             open.remove(&idlest);
         }
-        open.insert(id, (file, Instant::now()));
+        open.insert(id, (Arc::new(file), Instant::now()));
     }
 
     /// Closes an export that is idle; answers whether it is still open.
@@ -91,16 +100,19 @@ impl Exports {
 
     /// The bytes from an offset on; none at the end, which also closes the file.
     pub(crate) fn read(&self, piece: &ExportPiece) -> io::Result<Vec<u8>> {
-        let mut open = self.open.lock();
-        let (file, read) =
-            open.get_mut(&piece.id).ok_or_else(|| io::Error::other("there is no such export any more"))?;
-        *read = Instant::now();
+        let file = {
+            let mut open = self.open.lock();
+            let (file, read) =
+                open.get_mut(&piece.id).ok_or_else(|| io::Error::other("there is no such export any more"))?;
+            *read = Instant::now();
+            file.clone()
+        };
         let left = file.metadata()?.len().saturating_sub(piece.offset);
-        let mut bytes = vec![0; PIECE_BYTES.min(left as usize)];
-        file.read_exact_at(&mut bytes, piece.offset)?;
         if left == 0 {
-            open.remove(&piece.id);
+            self.open.lock().remove(&piece.id);
         }
+        let mut bytes = vec![0; PIECE_BYTES.min(left as usize)];
+        tokio::task::block_in_place(|| file.read_exact_at(&mut bytes, piece.offset))?;
         Ok(bytes)
     }
 }
@@ -116,12 +128,19 @@ impl<M: Machine> Group<M> {
         static MADE: AtomicU64 = AtomicU64::new(1);
         let id = MADE.fetch_add(1, Ordering::Relaxed);
         let path = self.snapshots().join(format!("export-{}-{id}.snap", self.id()));
-        let file = tokio::task::block_in_place(|| {
-            write_snapshot(self.state(), self.id(), &path)?;
-            let file = File::open(&path)?;
+        let turn = TURN.acquire().await.map_err(io::Error::other)?;
+        let written = tokio::task::block_in_place(|| {
+            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            // Without a name its bytes go when it is closed, also by a crash or when the disk is full.
             std::fs::remove_file(&path)?;
+            write_snapshot(self.state(), self.id(), &file, self.free_min())?;
             io::Result::Ok(file)
-        })?;
+        });
+        drop(turn);
+        let file = match written {
+            Ok(file) => file,
+            Err(error) => return Ok(Begun::Failed(error.to_string())),
+        };
         let total = file.metadata()?.len();
         self.exports().add(id, file);
         let exports = Arc::downgrade(self.exports());
@@ -169,6 +188,7 @@ impl<'a> Export<'a> {
             candidates.rotate_left(1);
             let why = match answer.map(|answer| parse("an answer to a wish for an export", &answer)) {
                 Ok(Ok(Begun::Ready { id, total })) => return Ok(Self { id, total, ..export }),
+                Ok(Ok(Begun::Failed(why))) => return Err(ExportError { group, why }),
                 Ok(Ok(Begun::NotLeader(leader))) => {
                     if let Some(leader) = leader.map(NodeId) {
                         candidates.retain(|known| *known != leader);
@@ -220,6 +240,7 @@ impl<'a> Export<'a> {
             return self.peers.call(self.from, Lane::Calls, kind, self.group, body, within).await;
         }
         let own = self.members.get(self.group);
-        own.ok_or_else(|| PeerError::Refused("this node does not hold it".to_owned()))?.answer(kind, body, within).await
+        let own = own.ok_or_else(|| PeerError::Refused("this node does not hold it".to_owned()))?;
+        timeout(within, own.answer(kind, body, within)).await.map_err(|_| PeerError::Timeout)?
     }
 }

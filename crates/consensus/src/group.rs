@@ -33,6 +33,8 @@ use crate::types::TypeConfig;
 pub struct GroupOptions {
     /// A group writes a checkpoint when about this many bytes have changed.
     pub checkpoint_bytes: u64,
+    /// Copies of a state are written to the disk as long as so many bytes are free.
+    pub free_min: u64,
     /// The clock that stamps commands.
     pub clock: fn() -> UnixMs,
 }
@@ -56,6 +58,7 @@ pub struct Group<M: Machine> {
     snapshots: PathBuf,
     receiving: Arc<Mutex<Receiving>>,
     exports: Arc<Exports>,
+    free_min: u64,
     closing: Arc<AtomicBool>,
     installing: Arc<AtomicBool>,
 }
@@ -143,6 +146,7 @@ impl<M: Machine> Group<M> {
             due.clone(),
             snapshots.clone(),
             installing.clone(),
+            options.free_min,
         );
         let failed = |detail: String| OpenError::Group { group: id, detail };
         let network = Network { group: id, node: node.0, peers: peers.clone() };
@@ -167,8 +171,22 @@ impl<M: Machine> Group<M> {
             tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
         let (receiving, exports) = (Arc::default(), Arc::default());
-        let group =
-            Self { id, raft, state, queue, tasks, node, peers, snapshots, receiving, exports, closing, installing };
+        let free_min = options.free_min;
+        let group = Self {
+            id,
+            raft,
+            state,
+            queue,
+            tasks,
+            node,
+            peers,
+            snapshots,
+            receiving,
+            exports,
+            free_min,
+            closing,
+            installing,
+        };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
         }
@@ -215,6 +233,10 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.exports
+    }
+
+    pub(crate) fn free_min(&self) -> u64 {
+        self.free_min
     }
 
     pub(crate) fn state(&self) -> &RwLock<Positioned<M>> {
@@ -307,7 +329,8 @@ impl<M: Machine> Group<M> {
 
     /// Reads the state. Short: while it is read, nothing is applied to this group.
     pub fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
-        read(&self.state.read().machine)
+        // Not behind whoever waits to write: that may wait for a snapshot, and reading must not.
+        read(&self.state.read_recursive().machine)
     }
 
     /// Changes how the state tells of itself (its listeners), never the state.
@@ -325,7 +348,7 @@ impl<M: Machine> Group<M> {
         // One lock after the other: a guard in the expression below would be held to its end, and to ask for the same lock again while
         // the engine waits for it stops both for ever.
         let (applied, pending_bytes) = {
-            let state = self.state.read();
+            let state = self.state.read_recursive();
             (state.applied.map_or(0, |id| id.index), state.machine.pending_bytes())
         };
         let server = self.raft.server_metrics().borrow_watched().clone();

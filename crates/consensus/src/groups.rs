@@ -83,18 +83,22 @@ impl NodeIdentity {
         };
         let incarnation = read(b"incarnation")?.unwrap_or(0) + 1;
         write(b"incarnation", incarnation)?;
-        let cluster = match tree.get(b"cluster")? {
-            None => None,
-            Some(value) => {
-                let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };
-                let (_, payload) = waypost_protocol::open(b"cluster", &value).map_err(|e| corrupt(e.to_string()))?;
-                let (created, cluster) = payload.split_first().ok_or_else(|| corrupt("it is empty".to_owned()))?;
-                let cluster = cluster.try_into().map_err(|_| corrupt("it is no id of a cluster".to_owned()))?;
-                Some(ClusterTie { id: cluster, created: *created == 1 })
-            }
-        };
+        let cluster = Self::tie_of(db)?;
         db.commit().wait_blocking()?;
         Ok(Self { id: NodeId(id), incarnation, cluster })
+    }
+
+    /// The cluster that the node of a database belongs to, without changing anything.
+    ///
+    /// # Errors
+    /// When the store fails or the record is damaged.
+    pub fn tie_of(db: &Db) -> Result<Option<ClusterTie>, StoreError> {
+        let Some(value) = db.tree("node")?.get(b"cluster")? else { return Ok(None) };
+        let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };
+        let (_, payload) = waypost_protocol::open(b"cluster", &value).map_err(|error| corrupt(error.to_string()))?;
+        let (created, cluster) = payload.split_first().ok_or_else(|| corrupt("it is empty".to_owned()))?;
+        let id = cluster.try_into().map_err(|_| corrupt("it is no id of a cluster".to_owned()))?;
+        Ok(Some(ClusterTie { id, created: *created == 1 }))
     }
 
     /// Ties the node to a cluster, for ever. Durable when it returns.

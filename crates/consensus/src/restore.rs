@@ -19,9 +19,20 @@ use crate::groups::{ClusterTie, NodeIdentity, OpenError};
 use crate::state_machine::install_path;
 use crate::types::{LeaderId, LogId, StoredMembership};
 
-/// So many numbers for codes are skipped: more than a cluster can have given out since the state was noted (a day and night at
-/// 50,000 a second), and little of all that there are (one in eight hundred). So no code is given a second time.
-const SKIPPED: u64 = 1 << 32;
+/// So many numbers for codes are skipped at least: what a cluster may have given out in a short time, and leased ahead of it.
+const SKIPPED_MIN: u64 = 1 << 32;
+
+/// In so many milliseconds of age half of all numbers are skipped. For the first years that is some 20,000 for every second, more than a
+/// cluster gives out for long; it never is all of them, and grows all the time, so that a second restore of one backup begins
+/// behind what the first has given out.
+const HALF_AGE_MS: u64 = 176_000_000_000;
+
+/// How many of the numbers that are left to skip, for a state that is so old: no code may be given a second time.
+fn skipped(left: u64, age_ms: u64) -> u64 {
+    let least = SKIPPED_MIN.min(left / 4);
+    let rest = u128::from(left - least);
+    least + (rest * u128::from(age_ms) / u128::from(age_ms.saturating_add(HALF_AGE_MS))) as u64
+}
 
 /// Log entries read at once.
 const READ_ENTRIES: u64 = 256;
@@ -37,6 +48,8 @@ pub struct Beginning<'a> {
     pub node: NodeId,
     /// See `node`.
     pub cluster: [u8; 16],
+    /// The time.
+    pub now: UnixMs,
 }
 
 /// What a stopped node has stored.
@@ -75,11 +88,13 @@ impl Beginning<'_> {
     /// # Errors
     /// When a group is nowhere, something is damaged, or a store fails.
     pub fn restore_copies(self, copies: &[Copy]) -> Result<Restored, OpenError> {
+        of_one_cluster(copies)?;
         let from = newest(copies, 0)?;
         bring(from, self.db, 0)?;
-        // How many there are stands in the first of them, perhaps only in its log.
+        // How many there are stands in the first of them, perhaps only in its log: that is applied once for this, and then, like
+        // those of the others, to what is kept.
         let (mut cluster, stored) = ClusterMachine::open(self.db.tree("sm/0")?)?;
-        replay(from, 0, &mut cluster, index_of(stored.as_deref())?)?;
+        replay(from, 0, &mut cluster, applied_of(stored.as_deref())?)?;
         let shards = cluster.state().founding.as_ref().map_or(0, |founding| founding.shards);
         let mut sources = vec![from];
         for group in 1..=shards {
@@ -100,8 +115,9 @@ impl Beginning<'_> {
         let mut founding = None;
         let mut last_change = UnixMs(0);
         self.settle::<ClusterMachine>(0, source(0)?, |machine| {
-            founding = Some(machine.begin_anew(self.cluster, SKIPPED)?.clone());
             last_change = machine.state().applied_at;
+            let age_ms = self.now.0.saturating_sub(last_change.0);
+            founding = Some(machine.begin_anew(self.cluster, |left| skipped(left, age_ms))?.clone());
             Ok(())
         })?;
         let founding = founding.expect("invariant: `settle` has called what sets it");
@@ -130,13 +146,14 @@ impl Beginning<'_> {
         change: impl FnOnce(&mut M) -> Result<(), StoreError>,
     ) -> Result<(), OpenError> {
         let (mut machine, stored) = M::open(self.db.tree(&format!("sm/{group}"))?)?;
-        let mut index = index_of(stored.as_deref())?;
+        let mut last = applied_of(stored.as_deref())?;
         if let Some(source) = source {
-            index = replay(source, group, &mut machine, index)?;
+            last = replay(source, group, &mut machine, last)?;
         }
         change(&mut machine)?;
         // The end of the log of nobody, before every election: the first leader's entries come after it.
-        let applied = LogId { leader_id: LeaderId { term: 0, node_id: self.node.0 }, index: index.unwrap_or(0) };
+        let applied =
+            LogId { leader_id: LeaderId { term: 0, node_id: self.node.0 }, index: last.map_or(0, |id| id.index) };
         let nodes = BTreeMap::from([(self.node.0, BasicNode::new(self.address.clone()))]);
         let members = Membership::new(vec![BTreeSet::from([self.node.0])], nodes)
             .expect("invariant: a group of one node that is known is a group");
@@ -145,37 +162,70 @@ impl Beginning<'_> {
     }
 }
 
-fn index_of(position: Option<&[u8]>) -> io::Result<Option<u64>> {
-    Ok(position.map(decode_position).transpose()?.and_then(|(applied, _)| applied).map(|id| id.index))
+/// Refuses copies of different clusters: one and the same may have been restored between them, and which of the two states counts
+/// nobody here can know.
+fn of_one_cluster(copies: &[Copy]) -> Result<(), OpenError> {
+    let ties = copies.iter().map(|copy| NodeIdentity::tie_of(&copy.db)).collect::<Result<Vec<_>, _>>()?;
+    let first = ties.first().copied().flatten().map(|tie| tie.id);
+    for (copy, tie) in copies.iter().zip(ties) {
+        let wrong = match tie {
+            None => "belongs to no cluster yet",
+            Some(tie) if Some(tie.id) != first => "belongs to another cluster than the first of these directories",
+            Some(_) => continue,
+        };
+        return Err(OpenError::Group { group: 0, detail: format!("{} {wrong}", copy.data_dir.display()) });
+    }
+    Ok(())
 }
 
-/// Applies what stands in the log of `from` behind an index; answers the last index.
+fn applied_of(position: Option<&[u8]>) -> io::Result<Option<LogId>> {
+    Ok(position.map(decode_position).transpose()?.and_then(|(applied, _)| applied))
+}
+
+/// Applies what stands in the log of `from` behind an entry; answers the last.
 fn replay<M: Machine>(
     from: &Copy,
     group: u32,
     machine: &mut M,
-    applied: Option<u64>,
-) -> Result<Option<u64>, OpenError> {
-    let log = LogStore::open(&from.db, group)?;
+    applied: Option<LogId>,
+) -> Result<Option<LogId>, OpenError> {
+    let Some(log) = log_of(from, group)? else { return Ok(applied) };
     let mut last = applied;
     loop {
-        let start = last.map_or(0, |index| index + 1);
+        let start = last.map_or(0, |id| id.index + 1);
         let entries = log.read(start..start + READ_ENTRIES, READ_BYTES)?;
         if entries.is_empty() {
-            return Ok(last);
+            // Nothing more, or nothing that joins on.
+            return match log.last_index()? {
+                Some(index) if index >= start => {
+                    Err(OpenError::Group { group, detail: format!("entry {start} of its log is missing") })
+                }
+                _ => Ok(last),
+            };
         }
         for (index, bytes) in entries {
-            if last.is_some_and(|last| index != last + 1) {
-                return Err(OpenError::Group {
-                    group,
-                    detail: format!("its log goes from entry {} to {index}", last.unwrap_or(0)),
-                });
+            let next = last.map_or(0, |id| id.index + 1);
+            if index != next {
+                return Err(OpenError::Group { group, detail: format!("entry {next} of its log is missing") });
             }
-            if let EntryPayload::Normal(proposal) = decode_entry(index, &bytes)?.payload {
+            let entry = decode_entry(index, &bytes)?;
+            // Of a leader that was replaced before the state that came as a snapshot: it lost.
+            if last.is_some_and(|last| entry.log_id.leader_id.term < last.leader_id.term) {
+                return Ok(last);
+            }
+            if let EntryPayload::Normal(proposal) = &entry.payload {
                 machine.apply(index, &proposal.0)?;
             }
-            last = Some(index);
+            last = Some(entry.log_id);
         }
+    }
+}
+
+/// The log of a group, if there is one. Looking for it makes none.
+fn log_of(copy: &Copy, group: u32) -> Result<Option<LogStore>, StoreError> {
+    match copy.db.tree_names().contains(&format!("log/{group}")) {
+        true => LogStore::open(&copy.db, group).map(Some),
+        false => Ok(None),
     }
 }
 
@@ -219,15 +269,46 @@ fn reach(copy: &Copy, group: u32) -> Result<Option<(u64, u64)>, OpenError> {
         true => Some(snapshot::verify(&arrived, group)?),
         false => stored_position(&copy.db.tree(&name)?)?,
     };
-    let of_state = match position.as_deref() {
-        Some(position) => decode_position(position)?.0,
+    let of_log = match log_of(copy, group)? {
+        Some(log) => match log.last_index()? {
+            Some(last) => {
+                log.read(last..last + 1, 1)?.first().map(|(at, bytes)| decode_entry(*at, bytes)).transpose()?
+            }
+            None => None,
+        },
         None => None,
     };
-    let log = LogStore::open(&copy.db, group)?;
-    let of_log = match log.last_index()? {
-        Some(last) => log.read(last..last + 1, 1)?.first().map(|(at, bytes)| decode_entry(*at, bytes)).transpose()?,
-        None => None,
-    };
-    let ids = of_state.into_iter().chain(of_log.map(|entry| entry.log_id));
+    let ids = applied_of(position.as_deref())?.into_iter().chain(of_log.map(|entry| entry.log_id));
     Ok(ids.map(|id| (id.leader_id.term, id.index)).max())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use waypost_protocol::permutation::CODES;
+
+    use super::skipped;
+
+    #[test]
+    fn a_state_of_a_year_skips_what_no_cluster_gives_out_in_that_time() {
+        let year = 365 * 24 * 3600;
+        assert!(skipped(CODES, 0) >= 1 << 32);
+        assert!(skipped(CODES, year * 1000) / year > 15_000, "{}", skipped(CODES, year * 1000) / year);
+        assert!(skipped(CODES, 100 * year * 1000) < CODES);
+    }
+
+    proptest! {
+        #[test]
+        fn a_later_restore_begins_behind_an_earlier_one_and_some_numbers_are_always_left(
+            left in 4u64..=CODES, age in 0u64..4_000_000_000_000, later in 1_000u64..100_000_000_000,
+        ) {
+            let (first, second) = (skipped(left, age), skipped(left, age + later));
+            prop_assert!(first > 0 && second < left);
+            prop_assert!(second >= first);
+            // As long as there are many, by a lot for every second.
+            if left > CODES / 2 && age + later < 100_000_000_000 {
+                prop_assert!((second - first) / (later / 1000) > 3_000, "{first} {second}");
+            }
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct GroupMachine<M> {
     snapshots: PathBuf,
     /// Set while a snapshot replaces the state.
     installing: Arc<AtomicBool>,
+    /// Snapshots are written as long as more bytes than these are free.
+    free_min: u64,
 }
 
 impl<M: Machine> GroupMachine<M> {
@@ -49,37 +51,51 @@ impl<M: Machine> GroupMachine<M> {
         due: Arc<CheckpointDue>,
         snapshots: PathBuf,
         installing: Arc<AtomicBool>,
+        free_min: u64,
     ) -> Self {
-        Self { group, state, commit, due, snapshots, installing }
+        Self { group, state, commit, due, snapshots, installing, free_min }
     }
 
     fn snapshot(&self) -> AnySnapshot {
         let state = self.state.read();
         let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
         let (group, shared, snapshots) = (self.group, self.state.clone(), self.snapshots.clone());
+        let free_min = self.free_min;
         let write = move || {
             // One for each transfer: several members may be behind.
             static SENT: AtomicU64 = AtomicU64::new(0);
             let number = SENT.fetch_add(1, Ordering::Relaxed);
             let path = snapshots.join(format!("send-{group}-{number}.snap"));
-            let position = write_snapshot(&shared, group, &path)?;
+            let file = std::fs::File::create(&path)?;
+            let position = write_snapshot(&shared, group, &file, free_min).inspect_err(|_| {
+                let _ = std::fs::remove_file(&path);
+            })?;
             Ok((path, crate::format::decode_position(&position)?.0))
         };
         Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
     }
 }
 
-/// Writes the state of a group to a file; answers its position.
+/// Locks the state for a change. While a snapshot of it is written that takes long: other tasks then go on on other threads.
+fn write_or_wait<M: Machine>(state: &RwLock<Positioned<M>>) -> RwLockWriteGuard<'_, Positioned<M>> {
+    match state.try_write() {
+        Some(locked) => locked,
+        None => tokio::task::block_in_place(|| state.write()),
+    }
+}
+
+/// Writes the state of a group to a file; answers its position. On a thread that may wait.
 pub(crate) fn write_snapshot<M: Machine>(
     state: &RwLock<Positioned<M>>,
     group: u32,
-    path: &Path,
+    file: &std::fs::File,
+    free_min: u64,
 ) -> io::Result<Vec<u8>> {
     let mut state = state.write();
     let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
-    // Nothing is applied until it is written, but reading goes on.
+    // Nothing is applied until it is written, but reading goes on (`Positioned` is read past whoever waits to write).
     let state = RwLockWriteGuard::downgrade(state);
-    snapshot::export(state.machine.tree(), group, &position, path).map_err(io::Error::other)?;
+    snapshot::export(state.machine.tree(), group, &position, file, free_min).map_err(io::Error::other)?;
     Ok(position)
 }
 
@@ -151,7 +167,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let mut log_bytes = 0;
         while let Some((entry, responder)) = entries.try_next().await? {
             let outcomes = {
-                let mut state = self.state.write();
+                let mut state = write_or_wait(&self.state);
                 let outcomes = match &entry.payload {
                     EntryPayload::Blank => Vec::new(),
                     EntryPayload::Normal(proposal) => {

@@ -43,7 +43,7 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
         log_bytes_since: AtomicU64::new(0),
     });
     let log = RaftLog::new(LogStore::open(db, 1).unwrap(), db.commit().clone());
-    (log, GroupMachine::new(1, state, db.commit().clone(), due, snapshots, Arc::default()))
+    (log, GroupMachine::new(1, state, db.commit().clone(), due, snapshots, Arc::default(), 0))
 }
 
 struct Builder;
@@ -72,7 +72,7 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         node: NodeId(7),
         address: "127.0.0.1:7400".to_owned(),
         data_dir: dir.to_owned(),
-        options: GroupOptions { checkpoint_bytes, clock },
+        options: GroupOptions { checkpoint_bytes, free_min: 0, clock },
         peers: Arc::new(NoPeers),
     };
     OpenedCluster::open(place, Some(founding()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()

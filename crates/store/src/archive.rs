@@ -1,11 +1,11 @@
 //! Backups: the snapshots of all groups of a cluster, one after the other, as one stream of bytes.
 //!
 //! ```text
-//! archive = "waypost" 0x01 | length u32 LE · sealed head | snapshot of group 0 | … | snapshot of the last shard
+//! archive = "waypost" 0x01 | length u32 LE · sealed head | snapshot of group 0 | … | snapshot of the last shard | sum
 //! ```
 //!
-//! The head says how many groups follow, and each snapshot ends with the number of its chunks (`machine/snapshot.rs`), so that
-//! an archive that was cut short or put together from two is noticed.
+//! The head says how many groups follow, each snapshot ends with the number of its chunks (`machine/snapshot.rs`), and the sum is
+//! the blake3 hash of all before it: an archive that was cut short or put together from two is noticed.
 
 use std::io::{self, Read};
 
@@ -46,6 +46,36 @@ impl ArchiveHead {
     }
 }
 
+/// The sum at the end of an archive, while it is written.
+#[derive(Default)]
+pub struct ArchiveSum(blake3::Hasher);
+
+impl ArchiveSum {
+    /// Takes the next bytes of the archive.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The last bytes of the archive.
+    pub fn end(self) -> Vec<u8> {
+        self.0.finalize().as_bytes().to_vec()
+    }
+}
+
+/// Hashes what is read.
+struct Summing<R> {
+    file: R,
+    sum: ArchiveSum,
+}
+
+impl<R: Read> Read for Summing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.sum.add(&buffer[..read]);
+        Ok(read)
+    }
+}
+
 fn corrupt(detail: impl ToString) -> StoreError {
     StoreError::Corrupt { what: "the backup".to_owned(), detail: detail.to_string() }
 }
@@ -72,16 +102,20 @@ fn read_head(file: &mut impl Read) -> Result<ArchiveHead, StoreError> {
 }
 
 fn read(
-    mut file: impl Read,
+    file: impl Read,
     mut records: impl FnMut(u32, snapshot::Records) -> Result<(), StoreError>,
 ) -> Result<ArchiveHead, StoreError> {
+    let mut file = Summing { file, sum: ArchiveSum::default() };
     let head = read_head(&mut file)?;
     for group in 0..head.groups {
         snapshot::read(&mut file, &format!("group {group} of the backup"), group, |chunk| records(group, chunk))?;
     }
-    match file.read(&mut [0])? {
-        0 => Ok(head),
-        _ => Err(corrupt("there is more after its end")),
+    let Summing { mut file, sum } = file;
+    let mut end = Vec::new();
+    (&mut file).take(blake3::OUT_LEN as u64 + 1).read_to_end(&mut end)?;
+    match end == sum.end() {
+        true => Ok(head),
+        false => Err(corrupt("what stands at its end is not the sum of what is before")),
     }
 }
 

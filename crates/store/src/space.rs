@@ -1,7 +1,10 @@
 //! Free space: the node turns read-only before the disk is full, because the database does not survive a full disk.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::Statvfs;
 
 /// The space of a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +53,24 @@ impl SpaceWatch {
     /// # Errors
     /// When the operating system does not tell.
     pub fn check(&self) -> io::Result<Space> {
-        let stat = nix::sys::statvfs::statvfs(&self.path).map_err(io::Error::from)?;
-        let unit = stat.fragment_size() as u64;
-        Ok(Space { free_bytes: stat.blocks_available() as u64 * unit, total_bytes: stat.blocks() as u64 * unit })
+        Ok(Space::from(nix::sys::statvfs::statvfs(&self.path)?))
+    }
+}
+
+impl Space {
+    /// That of the file system that an open file lies on.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    pub fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(nix::sys::statvfs::fstatvfs(file)?))
+    }
+}
+
+impl From<Statvfs> for Space {
+    fn from(stat: Statvfs) -> Self {
+        let unit = stat.fragment_size();
+        Self { free_bytes: stat.blocks_available() * unit, total_bytes: stat.blocks() * unit }
     }
 }
 

@@ -350,7 +350,12 @@ fn a_snapshot_is_the_same_state_elsewhere_and_damage_to_it_is_noticed() {
     let (from, to) = (open(one.path()), open(two.path()));
     let path = one.path().join("snapshot");
     filled(from.tree("sm/1").unwrap(), 500);
-    snapshot::export(&from.tree("sm/1").unwrap(), 1, b"here", &path).unwrap();
+    let file = std::fs::File::create(&path).unwrap();
+    let full = snapshot::export(&from.tree("sm/1").unwrap(), 1, b"here", &file, u64::MAX).unwrap_err();
+    assert!(full.to_string().contains("too few"), "{full}");
+    file.set_len(0).unwrap();
+    let file = std::fs::File::create(&path).unwrap();
+    snapshot::export(&from.tree("sm/1").unwrap(), 1, b"here", &file, 0).unwrap();
     assert_eq!(snapshot::verify(&path, 1).unwrap(), b"here");
     assert!(snapshot::verify(&path, 2).is_err(), "it is of another group");
     let tree = to.tree("sm/1").unwrap();

@@ -11,7 +11,7 @@ use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan,
@@ -42,12 +42,16 @@ static TRACES: OnceLock<Traces> = OnceLock::new();
 /// # Errors
 /// When the endpoint is none.
 pub fn init_traces(endpoint: &str, node: &str, version: &'static str) -> Result<(), TelemetryError> {
+    let unusable = |error: &dyn std::fmt::Display| TelemetryError::Traces(error.to_string());
+    // The collector is near: a proxy that the environment names is not asked.
+    let client = reqwest::blocking::Client::builder().no_proxy().timeout(SEND_MAX).build().map_err(|e| unusable(&e))?;
     let exporter = SpanExporter::builder()
         .with_http()
+        .with_http_client(client)
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .with_timeout(SEND_MAX)
         .build()
-        .map_err(|error| TelemetryError::Traces(error.to_string()))?;
+        .map_err(|error| unusable(&error))?;
     let config = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_MAX)
         .with_max_export_batch_size(BATCH_MAX)

@@ -52,11 +52,12 @@ impl ClusterMachine {
     }
 
     /// Makes the state that of a new cluster with the same links, keys and settings, which has no members yet, for the next
-    /// checkpoint to write. `skip` numbers are not given out: codes may have been made of them that this state does not know.
+    /// checkpoint to write. Of the numbers that are left, `skip` says how many are not given out: codes may have been made of
+    /// them that this state does not know.
     ///
     /// # Errors
     /// When the state is not that of a cluster.
-    pub fn begin_anew(&mut self, cluster_id: [u8; 16], skip: u64) -> Result<&Founding, StoreError> {
+    pub fn begin_anew(&mut self, cluster_id: [u8; 16], skip: impl FnOnce(u64) -> u64) -> Result<&Founding, StoreError> {
         let state = &mut self.state;
         let Some(founding) = &mut state.founding else {
             return Err(StoreError::Corrupt {
@@ -65,7 +66,8 @@ impl ClusterMachine {
             });
         };
         founding.cluster_id = cluster_id;
-        state.next_key = state.next_key.saturating_add(skip).min(CODES);
+        let left = CODES.saturating_sub(state.next_key);
+        state.next_key += skip(left).min(left);
         state.nodes.clear();
         state.placement.clear();
         state.gone.clear();

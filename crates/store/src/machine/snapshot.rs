@@ -16,7 +16,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{decode, encode, open_record};
-use crate::{Batch, StoreError, Tree};
+use crate::{Batch, Space, StoreError, Tree};
 
 const FORMAT: u8 = 1;
 
@@ -33,12 +33,13 @@ enum Chunk {
     End { chunks: u32 },
 }
 
-/// Writes all records of a tree to a new file, made durable.
+/// Writes all records of a tree to a file, as long as its file system has more than `free_min` bytes left: the database does not
+/// survive a full disk. Not made durable: nobody needs it after a crash.
 ///
 /// # Errors
-/// When a record is damaged, or the file cannot be written.
-pub fn export(tree: &Tree, group: u32, position: &[u8], path: &Path) -> Result<(), StoreError> {
-    let mut writer = Writer { file: BufWriter::new(File::create(path)?), group, chunks: 0 };
+/// When a record is damaged, or the file cannot be written. What was written of it is of no use then.
+pub fn export(tree: &Tree, group: u32, position: &[u8], file: &File, free_min: u64) -> Result<(), StoreError> {
+    let mut writer = Writer { file: BufWriter::new(file), group, chunks: 0, free_min };
     writer.chunk(&Chunk::Header { group, position: position.to_vec() })?;
     let mut records = Vec::new();
     let mut bytes = 0;
@@ -59,18 +60,26 @@ pub fn export(tree: &Tree, group: u32, position: &[u8], path: &Path) -> Result<(
     let chunks = writer.chunks;
     writer.chunk(&Chunk::End { chunks })?;
     writer.file.flush()?;
-    writer.file.get_ref().sync_all()?;
     Ok(())
 }
 
-struct Writer {
-    file: BufWriter<File>,
+struct Writer<'a> {
+    file: BufWriter<&'a File>,
     group: u32,
     chunks: u32,
+    free_min: u64,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn chunk(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
+        let free = Space::of(self.file.get_ref())?.free_bytes;
+        if free < self.free_min {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("{free} bytes are free where the data is, too few to write a copy of it there"),
+            )
+            .into());
+        }
         let sealed = waypost_protocol::seal(&chunk_context(self.group, self.chunks), FORMAT, &encode(chunk));
         self.file.write_all(&(sealed.len() as u32).to_le_bytes())?;
         self.file.write_all(&sealed)?;
