@@ -5,6 +5,7 @@ It is no Grafana, but the same panels, places and queries, with what a Prometheu
 
 import datetime
 import json
+import math
 import pathlib
 import re
 import urllib.parse
@@ -17,6 +18,8 @@ import matplotlib.pyplot as plt  # noqa: E402  (the backend has to be chosen bef
 
 DASHBOARD = pathlib.Path(__file__).parent / "grafana/dashboards/waypost.json"
 COLUMNS = 24
+# More names hide what they name.
+LEGEND_MAX = 6
 COLOURS = ["#3274d9", "#e0752d", "#37872d", "#a352cc", "#c4162a", "#8f6b00", "#1f9aa3"]
 
 
@@ -35,9 +38,9 @@ def units(value, unit):
     return number + {"reqps": "/s", "ops": "/s"}.get(unit, "")
 
 
-def ask(prometheus, expression, start, end):
+def ask(prometheus, expression, start, end, step):
     expression = expression.replace("$__rate_interval", "30s")
-    query = urllib.parse.urlencode({"query": expression, "start": start, "end": end, "step": max((end - start) / 240, 1)})
+    query = urllib.parse.urlencode({"query": expression, "start": start, "end": end, "step": step})
     with urllib.request.urlopen(f"{prometheus}/api/v1/query_range?{query}", timeout=20) as answer:
         return json.load(answer)["data"]["result"]
 
@@ -48,17 +51,18 @@ def legend(template, labels):
 
 def draw(prometheus, start, end, names, target):
     """`names` replaces addresses of nodes by their names."""
-    dashboard = json.loads(DASHBOARD.read_text())
+    dashboard, step = json.loads(DASHBOARD.read_text()), max((end - start) / 240, 1)
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
-    figure = plt.figure(figsize=(16, rows * 0.36), dpi=90, facecolor="white")
-    grid = figure.add_gridspec(rows, COLUMNS, left=0.03, right=0.99, top=0.985, bottom=0.02, hspace=1.6, wspace=2.2)
+    figure = plt.figure(figsize=(16, rows * 0.42), dpi=90, facecolor="white")
+    grid = figure.add_gridspec(rows, COLUMNS, left=0.03, right=0.99, top=0.98, bottom=0.0, hspace=1.6, wspace=2.2)
     for panel in dashboard["panels"]:
         place = panel["gridPos"]
-        axes = figure.add_subplot(grid[place["y"]:place["y"] + place["h"], place["x"]:place["x"] + place["w"]])
+        # The last row of a panel's place is for what stands below its axis.
+        axes = figure.add_subplot(grid[place["y"]:place["y"] + place["h"] - 1, place["x"]:place["x"] + place["w"]])
         axes.set_title(panel["title"], fontsize=9, loc="left")
         unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit", "short")
         series = [(legend(query.get("legendFormat"), found["metric"]), found["values"])
-                  for query in panel["targets"] for found in ask(prometheus, query["expr"], start, end)]
+                  for query in panel["targets"] for found in ask(prometheus, query["expr"], start, end, step)]
         if panel["type"] == "stat":
             axes.axis("off")
             last = units(float(series[0][1][-1][1]), unit) if series else "no data"
@@ -67,15 +71,22 @@ def draw(prometheus, start, end, names, target):
         for number, (label, values) in enumerate(series):
             for address, name in names.items():
                 label = label.replace(address, name)
-            times = [datetime.datetime.fromtimestamp(float(time)) for time, _ in values]
-            axes.plot(times, [float(value) for _, value in values], linewidth=1.2, label=label, color=COLOURS[number % len(COLOURS)])
+            # Where a node was away there is nothing, and no line.
+            points = []
+            for time, value in values:
+                if points and time - points[-1][0] > 3 * step:
+                    points.append((time, math.nan))
+                points.append((time, float(value)))
+            times = [datetime.datetime.fromtimestamp(time) for time, _ in points]
+            axes.plot(times, [value for _, value in points], linewidth=1.2, color=COLOURS[number % len(COLOURS)],
+                      label=label if number < LEGEND_MAX else None)
         axes.set_ylim(bottom=0)
         axes.set_xlim(datetime.datetime.fromtimestamp(start), datetime.datetime.fromtimestamp(end))
-        axes.yaxis.set_major_formatter(lambda value, _: units(value, unit))
+        axes.yaxis.set_major_formatter(lambda value, _, unit=unit: units(value, unit))
         axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M:%S"))
         axes.xaxis.set_major_locator(matplotlib.dates.AutoDateLocator(maxticks=5))
         axes.tick_params(labelsize=7, length=2)
         axes.grid(alpha=0.25)
-        if any(label for label, _ in series):
+        if any(label for label, _ in series[:LEGEND_MAX]):
             axes.legend(fontsize=6.5, loc="upper left", frameon=False, ncols=2)
     figure.savefig(target)
