@@ -257,6 +257,13 @@ def scenario(smoke):
     say(f"  {len(lines)} log lines, each an event in the Elastic Common Schema")
 
 
+def tell_failure(error, work):
+    say(f"failed: {error!r}")
+    for log in sorted(work.glob("*.log")):
+        say(f"--- the end of {log.name}")
+        say("\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("waypost", type=pathlib.Path, help="the binary")
@@ -272,10 +279,7 @@ def main():
         scenario(smoke)
     except (RuntimeError, AssertionError, OSError, subprocess.CalledProcessError) as error:
         failed = True
-        say(f"failed: {error!r}")
-        for log in sorted(work.glob("*.log")):
-            say(f"--- the end of {log.name}")
-            say("\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+        tell_failure(error, work)
     finally:
         for process in smoke.processes.values():
             process.send_signal(signal.SIGTERM)

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-from smoke import KEY, NODES, Smoke, say
+from smoke import KEY, NODES, Smoke, say, tell_failure
 
 
 class Upgrade(Smoke):
@@ -190,10 +190,7 @@ def main():
         left_by_the_old(old, new, work)
     except (RuntimeError, AssertionError, OSError, StopIteration, http.client.HTTPException, subprocess.SubprocessError) as error:
         failed = True
-        say(f"failed: {error!r}")
-        for log in sorted(work.glob("*.log")):
-            say(f"--- the end of {log.name}")
-            say("\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+        tell_failure(error, work)
     finally:
         for process in upgrade.processes.values():
             process.kill()

@@ -2,10 +2,9 @@
 
 use reqwest::Method;
 use serde_json::json;
-use waypost_testkit::{Client, Cluster, Load, leaders};
+use waypost_testkit::{Client, Load, leaders};
 
-use super::{addresses, remove};
-use crate::PROGRAM;
+use super::{addresses, cluster_of, emptied, remove};
 
 /// Everything that a user can do with a link, through one node.
 async fn use_everything(client: &Client, node: usize) {
@@ -35,13 +34,7 @@ async fn use_everything(client: &Client, node: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_grow_to_five_with_an_edge_node_and_shrink_again_under_load() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::new(PROGRAM, dir.path());
-    for _ in 0..3 {
-        cluster.add(None).unwrap();
-    }
-    cluster.start(&[0, 1, 2]).unwrap();
-    cluster.settled(0, 3).await.unwrap();
+    let (_dir, mut cluster) = cluster_of(3).await;
     let load = Load::start(3, &addresses(&cluster, &[0, 1, 2]));
     let further = cluster.add(None).unwrap();
     let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
@@ -59,15 +52,7 @@ async fn three_nodes_grow_to_five_with_an_edge_node_and_shrink_again_under_load(
     let admin = Client::new(cluster.node(1).admin());
     let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n1/drain")).await.unwrap();
     assert_eq!(drained.status, 204, "{}", String::from_utf8_lossy(&drained.body));
-    cluster
-        .wait(1, "n1 is emptied", |view| {
-            let node = view["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n1").unwrap();
-            let groups = node["status"]["groups"].as_array().cloned().unwrap_or_default();
-            let moving = view["moving"].as_array().is_some_and(|moving| !moving.is_empty());
-            !moving && groups.iter().all(|group| group["group"] == 0 && group["leader"] == false)
-        })
-        .await
-        .unwrap();
+    emptied(&cluster, 1, "n1").await;
     load.aim(&addresses(&cluster, &[1, 2, 3, 4]));
     remove(&admin, "n1").await;
     cluster.kill(0).unwrap();

@@ -1,12 +1,10 @@
 //! How a cluster comes about, grows and shrinks.
 
-use std::collections::BTreeSet;
-
 use reqwest::Method;
 use serde_json::json;
 use waypost_testkit::{Client, Cluster, Load, leaders};
 
-use super::{addresses, cluster_of, remove};
+use super::{addresses, cluster_of, emptied, evened_out, remove};
 use crate::PROGRAM;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,8 +25,7 @@ async fn every_node_answers_for_every_link_at_once() {
         assert_eq!(strong.text("longUrl"), edited, "a strong read has to show the edit");
     }
     assert_eq!(clients[2].get("/neverwas").await.unwrap().status, 404);
-    let led: BTreeSet<String> = leaders(&cluster.view(1).await.unwrap()).into_iter().map(|(name, _, _)| name).collect();
-    assert_eq!(led.len(), 3, "leaders are evened out: {led:?}");
+    evened_out(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,15 +70,7 @@ async fn one_node_grows_to_three_and_shrinks_again_while_it_serves() {
     let admin = Client::new(cluster.node(1).admin());
     let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n1/drain")).await.unwrap();
     assert_eq!(drained.status, 204, "{}", String::from_utf8_lossy(&drained.body));
-    cluster
-        .wait(1, "n1 is emptied", |view| {
-            let node = view["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n1").unwrap();
-            let groups = node["status"]["groups"].as_array().cloned().unwrap_or_default();
-            let moving = view["moving"].as_array().is_some_and(|moving| !moving.is_empty());
-            !moving && groups.iter().all(|group| group["group"] == 0 && group["leader"] == false)
-        })
-        .await
-        .unwrap();
+    emptied(&cluster, 1, "n1").await;
     load.aim(&addresses(&cluster, &[1, 2]));
     remove(&admin, "n1").await;
     cluster.kill(0).unwrap();
@@ -292,6 +281,7 @@ async fn nodes_with_different_files_found_no_cluster_and_say_why() {
 async fn a_request_is_named_in_the_logs_of_all_nodes_that_did_something_for_it() {
     let chatty = |cluster: Cluster| cluster.env("WAYPOST_LOG_FORMAT", "json").env("WAYPOST_LOG_LEVEL", "debug");
     let (_dir, cluster) = super::started(3, chatty).await;
+    evened_out(&cluster).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     // Of some requests to one node, other nodes lead the shard.
     for i in 0..12 {

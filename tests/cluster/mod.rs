@@ -7,12 +7,13 @@ mod machines;
 mod partitions;
 mod traces;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Method;
 use tempfile::TempDir;
-use waypost_testkit::{Client, Cluster, Load};
+use waypost_testkit::{Client, Cluster, Load, leaders};
 
 use crate::PROGRAM;
 
@@ -29,6 +30,33 @@ async fn started(count: usize, kind: impl FnOnce(Cluster) -> Cluster) -> (TempDi
     cluster.start(&all).unwrap();
     cluster.settled(0, count.min(3)).await.unwrap();
     (dir, cluster)
+}
+
+/// Three nodes with all services, settled, and a fourth that keeps no links; its number.
+pub(crate) async fn with_edge() -> (TempDir, Cluster, usize) {
+    let (dir, mut cluster) = cluster_of(3).await;
+    let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
+    cluster.start(&[edge]).unwrap();
+    (dir, cluster, edge)
+}
+
+/// Waits until each of three nodes leads some shards.
+async fn evened_out(cluster: &Cluster) {
+    let names = |view: &serde_json::Value| leaders(view).into_iter().map(|(name, ..)| name).collect::<BTreeSet<_>>();
+    cluster.wait(0, "all nodes lead", |view| names(view).len() == 3).await.unwrap();
+}
+
+/// Waits until a node leads nothing and holds no links.
+async fn emptied(cluster: &Cluster, seen_by: usize, name: &str) {
+    cluster
+        .wait(seen_by, "the node is emptied", |view| {
+            let node = view["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap();
+            let groups = node["status"]["groups"].as_array().cloned().unwrap_or_default();
+            let moving = view["moving"].as_array().is_some_and(|moving| !moving.is_empty());
+            !moving && groups.iter().all(|group| group["group"] == 0 && group["leader"] == false)
+        })
+        .await
+        .unwrap();
 }
 
 /// How long the load runs before and after each fault.

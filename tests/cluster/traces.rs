@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use waypost_testkit::{Collector, SeenSpan};
 
-use super::started;
+use super::{evened_out, started};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -19,6 +19,7 @@ async fn a_collector_is_told_of_a_request_through_all_actors_and_nodes() {
         cluster.env("WAYPOST_TRACES_ENDPOINT", &collector.endpoint()).env("WAYPOST_TRACES_EVERY", "1")
     };
     let (_dir, cluster) = started(3, traced).await;
+    evened_out(&cluster).await;
     let client = cluster.client(0);
     let shorten = async |slug: String, headers: &[(&'static str, String)]| {
         let mut request = client.request(Method::POST, "/shorten");

@@ -11,9 +11,10 @@ use waypost_protocol::{NodeId, ShardId};
 use waypost_store::machine::{ClusterMachine, ShardMachine};
 use waypost_store::{Db, StoreError};
 
-use crate::group::{Group, GroupPlace, GroupStatus, IfNew};
+use crate::group::{Group, GroupPlace, IfNew};
 use crate::member::Member;
 use crate::proposer::ProposeError;
+use crate::status::GroupStatus;
 
 /// Why the groups of a node could not be opened.
 #[derive(Debug, thiserror::Error)]

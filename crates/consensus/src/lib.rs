@@ -25,6 +25,7 @@ mod position;
 mod proposer;
 mod restore;
 mod state_machine;
+mod status;
 mod types;
 mod wire;
 
@@ -32,7 +33,7 @@ mod wire;
 mod tests;
 
 pub use export::{Export, ExportError};
-pub use group::{Group, GroupOptions, GroupPlace, GroupStatus};
+pub use group::{Group, GroupOptions, GroupPlace};
 pub use groups::{ClusterTie, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
 pub use member::Member;
 pub use membership::MembershipError;
@@ -40,3 +41,4 @@ pub use network::NoPeers;
 pub use placement::place;
 pub use proposer::{Applied, ProposeError};
 pub use restore::{Beginning, Copy, Restored};
+pub use status::GroupStatus;

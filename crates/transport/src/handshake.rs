@@ -114,12 +114,28 @@ fn clusters_fit(one: Option<[u8; 16]>, other: Option<[u8; 16]>) -> bool {
     one.is_none() || other.is_none() || one == other
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    cluster: Option<[u8; 16]>,
+}
+
+impl Peer {
+    /// The peer as it is seen now: a node may join its cluster after the connection was made.
+    pub(crate) fn sender(&self, own: &Identity) -> Sender {
+        let member = self.cluster.is_some() && self.cluster == *own.cluster.read();
+        Sender { node: self.node, name: self.name.clone(), member }
+    }
+}
+
 /// The dialer's side. `wanted` is the node that is to answer, if that is known.
 pub(crate) async fn dial(
     identity: &Identity,
     wanted: Option<NodeId>,
     stream: Box<dyn Stream>,
-) -> Result<(Sender, Box<dyn Stream>), HandshakeError> {
+) -> Result<(NodeId, Box<dyn Stream>), HandshakeError> {
     let mut wire = Framed::new(stream, codec(MESSAGE_BYTES_MAX));
     let own = *identity.cluster.read();
     let hello = Hello {
@@ -132,10 +148,10 @@ pub(crate) async fn dial(
         nonce: rand::random(),
     };
     let hello_bytes = send(&mut wire, &hello).await?;
-    let (node, name, cluster) = match receive(&mut wire).await?.0 {
+    let (node, name) = match receive(&mut wire).await?.0 {
         Reply::Refused(why) => return Err(HandshakeError::Refused(why)),
         Reply::Ready => return Err(refused("the handshake is out of order")),
-        Reply::Welcome { cluster, node, name, nonce, proof: shown } => {
+        Reply::Welcome { cluster: _, node, name, nonce, proof: shown } => {
             let expected = proof(&identity.secret, b"listener", &hello_bytes, node, &nonce);
             if !bool::from(expected.ct_eq(&shown)) {
                 return Err(refused(format!(
@@ -144,7 +160,7 @@ pub(crate) async fn dial(
             }
             let own_proof = proof(&identity.secret, b"dialer", &hello_bytes, node, &nonce);
             send(&mut wire, &own_proof).await?;
-            (node, name, cluster)
+            (node, name)
         }
     };
     match receive(&mut wire).await?.0 {
@@ -155,15 +171,14 @@ pub(crate) async fn dial(
     if wanted.is_some_and(|wanted| wanted.0 != node) {
         return Err(refused(format!("another node answers there: \"{name}\"")));
     }
-    let member = cluster.is_some() && cluster == own;
-    Ok((Sender { node: NodeId(node), name, member }, wire.into_inner()))
+    Ok((NodeId(node), wire.into_inner()))
 }
 
 /// The listener's side.
 pub(crate) async fn answer(
     identity: &Identity,
     stream: Box<dyn Stream>,
-) -> Result<(Sender, Box<dyn Stream>), HandshakeError> {
+) -> Result<(Peer, Box<dyn Stream>), HandshakeError> {
     let mut wire = Framed::new(stream, codec(MESSAGE_BYTES_MAX));
     let (hello, hello_bytes): (Hello, _) = receive(&mut wire).await?;
     let own = *identity.cluster.read();
@@ -206,6 +221,5 @@ pub(crate) async fn answer(
         return Err(HandshakeError::Refused(why));
     }
     send(&mut wire, &Reply::Ready).await?;
-    let member = hello.cluster.is_some() && hello.cluster == own;
-    Ok((Sender { node: NodeId(hello.node), name: hello.name, member }, wire.into_inner()))
+    Ok((Peer { node: NodeId(hello.node), name: hello.name, cluster: hello.cluster }, wire.into_inner()))
 }

@@ -282,7 +282,7 @@ pub(crate) async fn ask_once(
     wire.send(request.encode(&body)).await.map_err(|_| PeerError::Lost)?;
     let bytes = wire.next().await.ok_or(PeerError::Lost)?.map_err(|_| PeerError::Lost)?;
     match Frame::decode(bytes) {
-        Ok((Frame::Answer { .. }, body)) => Ok((peer.node, body.to_vec())),
+        Ok((Frame::Answer { .. }, body)) => Ok((peer, body.to_vec())),
         Ok((Frame::Refusal { overloaded: true, .. }, _)) => Err(PeerError::Overloaded),
         Ok((Frame::Refusal { .. }, why)) => Err(PeerError::Refused(String::from_utf8_lossy(&why).into_owned())),
         _ => Err(PeerError::Lost),

@@ -14,12 +14,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::Framed;
 use waypost_protocol::Kind;
-use waypost_protocol::peer::{PeerError, PeerService, Sender};
+use waypost_protocol::peer::{PeerError, PeerService};
 use waypost_telemetry::Metrics;
 
 use crate::dial::Stream;
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
-use crate::handshake::{self, Identity};
+use crate::handshake::{self, Identity, Peer};
 use crate::metrics::SessionMetrics;
 use crate::tls::TlsServer;
 
@@ -150,7 +150,7 @@ pub async fn listen(
             drop(door);
             let place = places.try_acquire_owned().map_err(|_| "there are too many connections of nodes".to_owned());
             match greeted.and_then(|greeted| Ok((greeted, place?))) {
-                Ok(((from, stream), _place)) => run(stream, from, service, limits, &metrics).await,
+                Ok(((from, stream), _place)) => run(stream, from, &identity, service, limits, &metrics).await,
                 Err(why) => {
                     metrics.refused.inc();
                     let mut told = told.lock();
@@ -175,14 +175,15 @@ pub async fn serve_stream(
 ) {
     let metrics = SessionMetrics::new(metrics);
     match timeout(limits.handshake_max, handshake::answer(identity, stream)).await {
-        Ok(Ok((from, stream))) => run(stream, from, service, limits, &metrics).await,
+        Ok(Ok((from, stream))) => run(stream, from, identity, service, limits, &metrics).await,
         _ => metrics.refused.inc(),
     }
 }
 
 async fn run(
     stream: Box<dyn Stream>,
-    from: Sender,
+    from: Peer,
+    own: &Identity,
     service: Arc<dyn PeerService>,
     limits: SessionLimits,
     metrics: &SessionMetrics,
@@ -240,7 +241,7 @@ async fn run(
                 continue;
             };
             metrics.served.inc();
-            let (service, from, answers) = (service.clone(), from.clone(), answers.clone());
+            let (service, from, answers) = (service.clone(), from.sender(own), answers.clone());
             tokio::spawn(async move {
                 let within = Duration::from_millis(within_ms.into());
                 let served = timeout(within, service.serve(from, Kind(kind), place, body.to_vec(), within)).await;

@@ -14,6 +14,7 @@ use waypost_transport::{
 pub const ECHO: Kind = Kind(1);
 pub const WHO: Kind = Kind(2);
 pub const SLEEP: Kind = Kind(3);
+pub const MEMBER: Kind = Kind(4);
 
 pub const CLUSTER: [u8; 16] = [1; 16];
 pub const REQUESTS_MAX: usize = 32;
@@ -95,6 +96,7 @@ impl PeerService for Answers {
             self.served.lock().unwrap().push(kind);
             match kind {
                 ECHO => Ok(body),
+                MEMBER => Ok(vec![u8::from(from.member)]),
                 WHO => Ok(from.node.0.to_le_bytes().to_vec()),
                 SLEEP => {
                     tokio::time::sleep(LATER).await;

@@ -22,6 +22,22 @@ async fn a_request_is_answered_by_the_node_that_was_addressed() {
 }
 
 #[tokio::test]
+async fn a_node_that_joins_a_cluster_knows_its_members_on_connections_that_they_had_before() {
+    over_all_nets(async |net| {
+        let (one, two) = (Side::start(&net, 1).await, Side::start(&net, 2).await);
+        one.knows(&two);
+        let cluster = &two.transport.identity().cluster;
+        *cluster.write() = None;
+        assert_eq!(one.call(2, Lane::Calls, common::MEMBER, 0, Vec::new()).await.unwrap(), [0]);
+        *cluster.write() = Some(common::CLUSTER);
+        assert_eq!(one.call(2, Lane::Calls, common::MEMBER, 0, Vec::new()).await.unwrap(), [1]);
+        *cluster.write() = Some([9; 16]);
+        assert_eq!(one.call(2, Lane::Calls, common::MEMBER, 0, Vec::new()).await.unwrap(), [0]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn requests_on_one_link_do_not_wait_for_each_other() {
     over_all_nets(async |net| {
         let (one, two) = (Side::start(&net, 1).await, Side::start(&net, 2).await);

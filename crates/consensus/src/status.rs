@@ -1,0 +1,100 @@
+//! What can be told of a group: its members, its leader, how far it is.
+
+use std::collections::BTreeSet;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use waypost_protocol::NodeId;
+use waypost_store::machine::Machine;
+
+use crate::group::Group;
+
+/// What can be told of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Group 0 holds the cluster; group `n` is shard `n - 1`.
+    pub group: u32,
+    /// Whether this node leads it.
+    pub leader: bool,
+    /// The node that leads it, as far as this node knows.
+    pub led_by: Option<NodeId>,
+    /// Its voters.
+    pub voters: BTreeSet<NodeId>,
+    /// Members that only learn.
+    pub learners: BTreeSet<NodeId>,
+    /// Whether a change of voters has begun and is not finished.
+    pub changing: bool,
+    /// The term of the last election that this node has heard of.
+    pub term: u64,
+    /// The last index applied.
+    pub applied: u64,
+    /// The last index in the log.
+    pub last: u64,
+    /// Of the leader: how many entries the voter that is farthest behind does not have yet.
+    pub lag: u64,
+    /// Bytes that the next checkpoint would write.
+    pub pending_bytes: u64,
+}
+
+impl<M: Machine> Group<M> {
+    /// The group's voters, as of the last membership in this node's log.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.raft().server_metrics().borrow_watched().membership_config.voter_ids().map(NodeId).collect()
+    }
+
+    /// Whether a change of voters has begun and is not finished.
+    pub fn is_changing(&self) -> bool {
+        self.raft().server_metrics().borrow_watched().membership_config.membership().get_joint_config().len() > 1
+    }
+
+    /// The members that only learn.
+    pub fn learners(&self) -> BTreeSet<NodeId> {
+        self.raft().server_metrics().borrow_watched().membership_config.membership().learner_ids().map(NodeId).collect()
+    }
+
+    /// The members' addresses.
+    pub fn addresses(&self) -> Vec<(NodeId, String)> {
+        let metrics = self.raft().server_metrics();
+        let members = metrics.borrow_watched().membership_config.clone();
+        members.membership().nodes().map(|(id, node)| (NodeId(*id), node.addr.clone())).collect()
+    }
+
+    /// Whether this node holds a replica that takes part.
+    pub fn is_member(&self) -> bool {
+        self.voters().contains(&self.node()) || self.learners().contains(&self.node())
+    }
+
+    /// Whether this node leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft().is_leader()
+    }
+
+    /// The leader, as far as this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft().server_metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// What can be told of the group.
+    pub fn status(&self) -> GroupStatus {
+        // One lock after the other: a guard in the expression below would be held to its end, and to ask for the same lock again while
+        // the engine waits for it stops both for ever.
+        let (applied, pending_bytes) = {
+            let state = self.state().read_recursive();
+            (state.applied.map_or(0, |id| id.index), state.machine.pending_bytes())
+        };
+        let server = self.raft().server_metrics().borrow_watched().clone();
+        let last = self.raft().data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index);
+        GroupStatus {
+            group: self.id(),
+            leader: self.raft().is_leader(),
+            led_by: self.leader(),
+            voters: self.voters(),
+            learners: self.learners(),
+            changing: self.is_changing(),
+            term: server.vote.leader_id.term,
+            applied,
+            lag: self.lag(),
+            last,
+            pending_bytes,
+        }
+    }
+}
