@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -204,11 +205,16 @@ fn serve(args: &ServeArgs) -> u8 {
     let handle = engine.handle().clone();
     let hint = DAMAGE_HINT.get_or_init(|| damage_hint(&config));
     let result = actix::System::new().block_on(node::run(config, handle, |_why| {
+        // What is cut off when the process ends takes that for a failure.
+        if ENDING.load(Ordering::Acquire) {
+            return;
+        }
         // The failure is in the log already. Nothing may be acknowledged from here on, so nothing goes on.
         let hint = DAMAGE_HINT.get().map_or("", String::as_str);
         complain!("waypost: the store has failed; the node stops (exit code {}){hint}", exit::STORAGE);
         std::process::exit(exit::STORAGE.into());
     }));
+    ENDING.store(true, Ordering::Release);
     engine.shutdown_background();
     waypost_telemetry::flush_traces();
     match result {
@@ -222,6 +228,9 @@ fn serve(args: &ServeArgs) -> u8 {
         }
     }
 }
+
+/// Set when the node has ended, for whatever reason: that decides the exit code.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// For the thread that finds the store broken.
 static DAMAGE_HINT: OnceLock<String> = OnceLock::new();
