@@ -89,7 +89,9 @@ async fn bad_bodies_are_refused() {
         assert!(answer.body.is_empty() || answer.problem() == "body-too-large", "{}", answer.problem());
     }
     let long = vec![b' '; 100_000];
-    assert_eq!(send("application/json", long).await.unwrap().status, 413);
+    let refused = send("application/json", long).await.unwrap();
+    assert_eq!(refused.status, 413);
+    assert!(refused.header("x-request-id").is_some_and(|id| id.len() == 16), "also a refusal names its request");
     assert_eq!(links(&node).await, "waypost_links 0");
     assert!(!node.errors().contains("panic"), "{}", node.errors());
 }

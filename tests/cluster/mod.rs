@@ -99,6 +99,15 @@ fn others(of: usize) -> Vec<usize> {
 async fn bring_back(cluster: &mut Cluster, node: usize) {
     cluster.start(&[node]).unwrap();
     cluster.settled(node, 3).await.unwrap();
+    // The leaders know that it is a member as soon as most do. It has to know as well before it can answer without them.
+    let name = format!("n{}", node + 1);
+    let knows = |view: &serde_json::Value| {
+        let own = view["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name).unwrap();
+        let groups = own["status"]["groups"].as_array().cloned().unwrap_or_default();
+        groups.len() > 1
+            && groups.iter().all(|group| group["voters"].as_array().is_some_and(|voters| voters.len() == 3))
+    };
+    cluster.wait(node, "the node knows that it is a member", knows).await.unwrap();
 }
 
 fn addresses(cluster: &Cluster, nodes: &[usize]) -> Vec<SocketAddr> {
