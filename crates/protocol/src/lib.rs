@@ -5,10 +5,13 @@
 
 pub mod clicks;
 pub mod code;
+pub mod codec;
 pub mod command;
 pub mod digest;
 pub mod envelope;
+pub mod fields;
 pub mod ids;
+pub mod level;
 pub mod link;
 pub mod message;
 pub mod messages;
@@ -20,7 +23,9 @@ pub mod time;
 
 pub use code::{Code, CodeError};
 pub use envelope::{EnvelopeError, open, seal};
+pub use fields::{FieldChanges, Fields};
 pub use ids::{Domain, KeyHash, LinkKey, NodeId, ShardId};
+pub use level::Level;
 pub use link::{Link, LinkVersion};
 pub use message::{CallError, Class, Kind, Request, Retry, Service, ServiceError, Want};
 pub use target::{Target, TargetError};

@@ -1,0 +1,150 @@
+//! Optional fields as tag, length, value: what lets a link and a command grow without a new format.
+//!
+//! A reader keeps the fields whose tags it does not know, so a link that a newer version has written survives an edit by an older one.
+//!
+//! ```text
+//! fields = count (varint) · { tag u8 · length (varint) · value }*      in the order of their tags
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// What a field is known by. A tag that was in a release keeps its meaning for ever.
+pub type Tag = u8;
+
+/// The optional fields of a link.
+///
+/// Invariant: sorted by tag, each at most once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Fields(Vec<(Tag, Vec<u8>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut fields = Self::default();
+        for (tag, value) in Vec::<(Tag, Vec<u8>)>::deserialize(from)? {
+            fields.set(tag, Some(value));
+        }
+        Ok(fields)
+    }
+}
+
+impl Fields {
+    /// The value of a field, if it is set.
+    pub fn get(&self, tag: Tag) -> Option<&[u8]> {
+        self.0.binary_search_by_key(&tag, |(known, _)| *known).ok().map(|at| self.0[at].1.as_slice())
+    }
+
+    /// Sets a field, or clears it.
+    pub fn set(&mut self, tag: Tag, value: Option<Vec<u8>>) {
+        match (self.0.binary_search_by_key(&tag, |(known, _)| *known), value) {
+            (Ok(at), Some(value)) => self.0[at].1 = value,
+            (Ok(at), None) => drop(self.0.remove(at)),
+            (Err(at), Some(value)) => self.0.insert(at, (tag, value)),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// Makes the changes of an edit.
+    pub fn change(&mut self, changes: &FieldChanges) {
+        for (tag, value) in &changes.0 {
+            self.set(*tag, value.clone());
+        }
+    }
+
+    /// Whether no field is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The fields in the order of their tags.
+    pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
+        self.0.iter().map(|(tag, value)| (*tag, value.as_slice()))
+    }
+
+    /// How many bytes the values take, with their tags and lengths.
+    pub fn bytes(&self) -> usize {
+        1 + self.0.iter().map(|(_, value)| 4 + value.len()).sum::<usize>()
+    }
+}
+
+/// What an edit changes of the optional fields: a field that is not named stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FieldChanges(Vec<(Tag, Option<Vec<u8>>)>);
+
+impl FieldChanges {
+    /// Sets a field to a value, or clears it with `None`.
+    pub fn set(&mut self, tag: Tag, value: Option<Vec<u8>>) {
+        self.0.push((tag, value));
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many bytes the changes take.
+    pub fn bytes(&self) -> usize {
+        1 + self.0.iter().map(|(_, value)| 5 + value.as_ref().map_or(0, Vec::len)).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(of: &[(Tag, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        of.iter().for_each(|(tag, value)| fields.set(*tag, Some(value.as_bytes().to_vec())));
+        fields
+    }
+
+    #[test]
+    fn fields_are_kept_in_the_order_of_their_tags() {
+        let found = fields(&[(9, "nine"), (2, "two"), (9, "neuf"), (5, "five")]);
+        let expected: Vec<(Tag, &[u8])> = vec![(2, b"two"), (5, b"five"), (9, b"neuf")];
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(found.get(5), Some(&b"five"[..]));
+        assert_eq!(found.get(6), None);
+        assert!(!found.is_empty() && Fields::default().is_empty());
+    }
+
+    #[test]
+    fn an_edit_sets_clears_and_leaves_fields() {
+        let mut found = fields(&[(1, "one"), (2, "two"), (77, "of a later version")]);
+        let mut changes = FieldChanges::default();
+        assert!(changes.is_empty());
+        changes.set(1, None);
+        changes.set(2, Some(b"zwei".to_vec()));
+        changes.set(3, None);
+        assert!(!changes.is_empty());
+        found.change(&changes);
+        assert_eq!(found, fields(&[(2, "zwei"), (77, "of a later version")]));
+    }
+
+    #[test]
+    fn the_encoding_keeps_its_golden_bytes() {
+        let bytes = postcard::to_stdvec(&fields(&[(2, "ab"), (7, "")])).unwrap();
+        assert_eq!(bytes, [2, 2, 2, b'a', b'b', 7, 0]);
+        let mut changes = FieldChanges::default();
+        changes.set(2, Some(b"x".to_vec()));
+        changes.set(3, None);
+        assert_eq!(postcard::to_stdvec(&changes).unwrap(), [2, 2, 1, 1, b'x', 3, 0]);
+    }
+
+    #[test]
+    fn sizes_are_never_below_what_the_encoding_takes() {
+        let found = fields(&[(2, "ab"), (7, ""), (200, &"x".repeat(300))]);
+        assert!(found.bytes() >= postcard::to_stdvec(&found).unwrap().len());
+        let mut changes = FieldChanges::default();
+        changes.set(2, Some(vec![1; 300]));
+        changes.set(3, None);
+        assert!(changes.bytes() >= postcard::to_stdvec(&changes).unwrap().len());
+    }
+
+    #[test]
+    fn stored_fields_out_of_order_are_sorted_when_read() {
+        let read: Fields = postcard::from_bytes(&[2, 7, 0, 2, 1, b'a']).unwrap();
+        assert_eq!(read, fields(&[(2, "a"), (7, "")]));
+    }
+}

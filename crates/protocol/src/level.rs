@@ -1,0 +1,71 @@
+//! The level of a cluster: which commands and records all of its members understand.
+//!
+//! Nodes of two versions run side by side while a cluster is upgraded. A node must never meet a log entry, a record of a snapshot, or a
+//! command whose meaning it does not know: replicas would diverge, or stop. So each change of that kind belongs to a level:
+//!
+//! | level | what it adds |
+//! |---|---|
+//! | 0 | everything that version 0.1 (commit f8b06c4) reads and writes |
+//! | 1 | batches that carry their level; optional fields in commands; one record for each thing in group 0, `AdmitNode`, `RaiseLevel` |
+//!
+//! Group 0 records the level of the cluster. Its leader raises it (`Command::RaiseLevel`) once every member has said that it
+//! understands a higher one; it never goes down, and a node that understands less is not taken in. The proposer stamps each
+//! batch of commands with the level; a state machine acts by the highest level that its log has shown it, so every replica changes its
+//! ways at the same entry, and stores in the formats of that level from then on.
+//!
+//! To change something: add the new variant, field or meaning under the next level (this release's, if it is not out yet), act by
+//! `level >= …` in `apply`, and say so in the table above.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// A level: what a node understands, or what a cluster uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Level(pub u8);
+
+impl Level {
+    /// What version 0.1 understands. Nodes that say nothing of levels are of this one.
+    pub const BASE: Self = Self(0);
+    /// Optional fields in commands, group 0 in records of their own.
+    pub const ONE: Self = Self(1);
+    /// The highest that this version understands.
+    pub const CURRENT: Self = Self::ONE;
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The level of the cluster as this node knows it, shared by all that propose. It only rises.
+#[derive(Debug, Default)]
+pub struct ClusterLevel(AtomicU8);
+
+impl ClusterLevel {
+    /// The level.
+    pub fn get(&self) -> Level {
+        Level(self.0.load(Ordering::Acquire))
+    }
+
+    /// Notes that the cluster has reached a level.
+    pub fn raise(&self, level: Level) {
+        self.0.fetch_max(level.0, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_of_a_cluster_never_goes_down() {
+        let level = ClusterLevel::default();
+        assert_eq!(level.get(), Level::BASE);
+        level.raise(Level(3));
+        level.raise(Level(2));
+        assert_eq!(level.get(), Level(3));
+    }
+}
