@@ -127,13 +127,13 @@ impl<M: Machine> Group<M> {
         }
         static MADE: AtomicU64 = AtomicU64::new(1);
         let id = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = self.snapshots().join(format!("export-{}-{id}.snap", self.id()));
+        let path = self.files().dir.join(format!("export-{}-{id}.snap", self.id()));
         let turn = TURN.acquire().await.map_err(io::Error::other)?;
         let written = tokio::task::block_in_place(|| {
             let file = File::options().read(true).write(true).create_new(true).open(&path)?;
             // Without a name its bytes go when it is closed, also by a crash or when the disk is full.
             std::fs::remove_file(&path)?;
-            write_snapshot(self.state(), self.id(), &file, self.free_min())?;
+            write_snapshot(self.state(), self.id(), &file, self.files().free_min)?;
             io::Result::Ok(file)
         });
         drop(turn);

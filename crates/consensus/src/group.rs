@@ -1,7 +1,7 @@
 //! One replicated group: propose commands, read the state.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use tokio::task::JoinHandle;
 use waypost_protocol::command::Command;
 use waypost_protocol::peer::Peers;
 use waypost_protocol::{NodeId, UnixMs};
-use waypost_store::machine::{Machine, snapshot};
-use waypost_store::{Db, LogStore, Tree};
+use waypost_store::machine::Machine;
+use waypost_store::machine::incoming::Incoming;
+use waypost_store::{Db, LogStore};
 
 use crate::export::Exports;
 use crate::groups::OpenError;
@@ -25,7 +26,7 @@ use crate::member::Receiving;
 use crate::network::Network;
 use crate::position::Positioned;
 use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
-use crate::state_machine::{CheckpointDue, GroupMachine, install_path};
+use crate::state_machine::{CheckpointDue, GroupMachine, SnapshotFiles};
 use crate::types::TypeConfig;
 
 /// What is settled for all groups of a node.
@@ -55,10 +56,9 @@ pub struct Group<M: Machine> {
     tasks: Vec<JoinHandle<()>>,
     node: NodeId,
     peers: Arc<dyn Peers>,
-    snapshots: PathBuf,
+    files: SnapshotFiles,
     receiving: Arc<Mutex<Receiving>>,
     exports: Arc<Exports>,
-    free_min: u64,
     closing: Arc<AtomicBool>,
     installing: Arc<AtomicBool>,
 }
@@ -101,7 +101,9 @@ impl<M: Machine> Group<M> {
         let GroupPlace { db, node, address, data_dir, options, peers } = place.clone();
         let snapshots = data_dir.join("snapshots");
         let tree = db.tree(&format!("sm/{id}"))?;
-        finish_install(&db, &tree, id, &snapshots).await?;
+        let incoming = Incoming::new(tree.clone(), id, snapshots.clone());
+        finish_install(&db, &incoming, id).await?;
+        let files = SnapshotFiles { dir: snapshots, incoming, free_min: options.free_min };
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
         let due = Arc::new(CheckpointDue {
@@ -111,16 +113,10 @@ impl<M: Machine> Group<M> {
             log_bytes_since: AtomicU64::new(0),
         });
         let log = RaftLog::new(LogStore::open(&db, id)?, db.commit().clone());
+        log.recover(state.read().applied)?;
         let installing = Arc::new(AtomicBool::new(false));
-        let machine = GroupMachine::new(
-            id,
-            state.clone(),
-            db.commit().clone(),
-            due.clone(),
-            snapshots.clone(),
-            installing.clone(),
-            options.free_min,
-        );
+        let machine =
+            GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), files.clone(), installing.clone());
         let failed = |detail: String| OpenError::Group { group: id, detail };
         let network = Network { group: id, node: node.0, peers: peers.clone() };
         let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
@@ -144,22 +140,7 @@ impl<M: Machine> Group<M> {
             tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
         let (receiving, exports) = (Arc::default(), Arc::default());
-        let free_min = options.free_min;
-        let group = Self {
-            id,
-            raft,
-            state,
-            queue,
-            tasks,
-            node,
-            peers,
-            snapshots,
-            receiving,
-            exports,
-            free_min,
-            closing,
-            installing,
-        };
+        let group = Self { id, raft, state, queue, tasks, node, peers, files, receiving, exports, closing, installing };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
         }
@@ -196,8 +177,8 @@ impl<M: Machine> Group<M> {
         self.node
     }
 
-    pub(crate) fn snapshots(&self) -> &Path {
-        &self.snapshots
+    pub(crate) fn files(&self) -> &SnapshotFiles {
+        &self.files
     }
 
     pub(crate) fn receiving(&self) -> &Arc<Mutex<Receiving>> {
@@ -206,10 +187,6 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.exports
-    }
-
-    pub(crate) fn free_min(&self) -> u64 {
-        self.free_min
     }
 
     pub(crate) fn state(&self) -> &RwLock<Positioned<M>> {
@@ -299,13 +276,12 @@ impl<M: Machine> Group<M> {
 }
 
 /// Goes on with the import of a snapshot that the last life of the process did not finish.
-async fn finish_install(db: &Db, tree: &Tree, id: u32, snapshots: &Path) -> Result<(), OpenError> {
-    let unfinished = install_path(snapshots, id);
-    if unfinished.exists() {
+async fn finish_install(db: &Db, incoming: &Incoming, id: u32) -> Result<(), OpenError> {
+    if incoming.is_staged() {
         tracing::warn!(group = id, "importing again a snapshot whose import was interrupted");
-        snapshot::import(tree, id, &unfinished)?;
+        tokio::task::block_in_place(|| incoming.import())?;
         db.commit().wait().await?;
-        snapshot::discard(&unfinished)?;
+        incoming.discard()?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use waypost_protocol::command::{Command, Founding, Outcome};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_store::machine::{ClusterMachine, ShardMachine};
-use waypost_store::{Db, StoreError};
+use waypost_store::{Db, StoreError, create_durably};
 
 use crate::group::{Group, GroupPlace, IfNew};
 use crate::member::Member;
@@ -159,7 +159,8 @@ impl OpenedCluster {
     /// See [`OpenError`].
     pub async fn open(place: GroupPlace, found: Option<Founding>, members: Arc<Members>) -> Result<Self, OpenError> {
         let snapshots = place.data_dir.join("snapshots");
-        std::fs::create_dir_all(&snapshots)?;
+        // Durably: a snapshot that is being installed must be found again after a power cut.
+        create_durably(&snapshots)?;
         for entry in std::fs::read_dir(&snapshots)? {
             let entry = entry?;
             // What was on its way when the last life ended; one that was being installed is finished below.

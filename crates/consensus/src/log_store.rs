@@ -43,6 +43,28 @@ impl RaftLog {
         Self { store, commit, recent: Arc::default() }
     }
 
+    pub(crate) fn store(&self) -> &LogStore {
+        &self.store
+    }
+
+    /// The last entry that was purged.
+    pub(crate) fn purged(&self) -> io::Result<Option<LogId>> {
+        self.meta(PURGED, decode_log_id)
+    }
+
+    /// The id of the entry with an index.
+    pub(crate) fn id_at(&self, index: u64) -> io::Result<Option<LogId>> {
+        Ok(self.read(index, index + 1)?.first().map(|entry| entry.log_id))
+    }
+
+    /// Removes the entries up to one and with it. The note comes first: entries that are still there after a crash count as
+    /// purged, and `recover` removes them.
+    pub(crate) fn purge_to(&self, upto: &LogId) -> io::Result<()> {
+        self.store.put_meta(PURGED, &encode_log_id(upto)).map_err(io::Error::other)?;
+        self.recent.lock().retain(|entry| entry.log_id.index > upto.index);
+        self.store.purge_to(upto.index).map_err(io::Error::other)
+    }
+
     fn meta<T>(&self, name: &str, parse: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
         self.store.get_meta(name).map_err(io::Error::other)?.map(|bytes| parse(&bytes)).transpose()
     }
@@ -150,10 +172,11 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     }
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
-        let last_purged_log_id = self.meta(PURGED, decode_log_id)?;
+        let last_purged_log_id = self.purged()?;
+        let purged = last_purged_log_id.map(|id| id.index);
         let last_log_id = match self.store.last_index().map_err(io::Error::other)? {
-            Some(index) => self.read(index, index + 1)?.last().map(|entry| entry.log_id),
-            None => last_purged_log_id,
+            Some(index) if Some(index) > purged => self.id_at(index)?,
+            _ => last_purged_log_id,
         };
         Ok(LogState { last_purged_log_id, last_log_id })
     }
@@ -202,8 +225,6 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        self.store.put_meta(PURGED, &encode_log_id(&upto)).map_err(io::Error::other)?;
-        self.recent.lock().retain(|entry| entry.log_id.index > upto.index);
-        self.store.purge_to(upto.index).map_err(io::Error::other)
+        self.purge_to(&upto)
     }
 }

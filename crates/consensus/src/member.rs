@@ -1,8 +1,6 @@
 //! What a group answers to the other members.
 
-use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,12 +100,11 @@ impl<M: Machine> Member for Group<M> {
 
 impl<M: Machine> Group<M> {
     async fn take_piece(&self, piece: SnapshotPiece) -> io::Result<SnapshotTaken> {
-        let path = self.snapshots().join(format!("receive-{}.snap", self.id()));
-        let whole = self.snapshots().join(format!("received-{}.snap", self.id()));
+        let incoming = &self.files().incoming;
         if piece.total > SNAPSHOT_BYTES_MAX {
             return Err(io::Error::other("the snapshot is too long"));
         }
-        {
+        let whole = {
             let mut state = self.receiving().lock();
             if state.installed == Some(piece.id) {
                 let vote = self.raft().server_metrics().borrow_watched().vote;
@@ -119,21 +116,20 @@ impl<M: Machine> Group<M> {
             }
             if state.id != piece.id || piece.offset == 0 && state.have == 0 {
                 *state = Receiving { id: piece.id, ..Receiving::default() };
-                let _ = fs::remove_file(&path);
+                incoming.clear().map_err(io::Error::other)?;
             }
             if piece.offset != state.have {
                 return Ok(SnapshotTaken::Have(state.have));
             }
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            file.write_all_at(&piece.bytes, piece.offset)?;
+            incoming.write(piece.offset, &piece.bytes).map_err(io::Error::other)?;
             state.have += piece.bytes.len() as u64;
             if state.have < piece.total {
                 return Ok(SnapshotTaken::Have(state.have));
             }
-            file.sync_all()?;
-            fs::rename(&path, &whole)?;
+            let whole = incoming.complete().map_err(io::Error::other)?;
             *state = Receiving { installing: true, ..Receiving::default() };
-        }
+            whole
+        };
         let receiving = self.receiving().clone();
         let (raft, group) = (self.raft().clone(), self.id());
         // In a task of its own: the leader may give up waiting, and then it has to be finished all the same.

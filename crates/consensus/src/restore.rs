@@ -11,12 +11,12 @@ use openraft::{BasicNode, EntryPayload, Membership};
 use waypost_protocol::command::Founding;
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::archive::{self, ArchiveHead};
+use waypost_store::machine::incoming::install_path;
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, stored_position};
 use waypost_store::{Db, LogStore, StoreError};
 
 use crate::format::{decode_entry, decode_position, encode_position};
 use crate::groups::{ClusterTie, NodeIdentity, OpenError};
-use crate::state_machine::install_path;
 use crate::types::{LeaderId, LogId, StoredMembership};
 
 /// So many numbers for codes are skipped at least: what a cluster may have given out in a short time, and leased ahead of it.
@@ -210,7 +210,7 @@ fn replay<M: Machine>(
             }
             let entry = decode_entry(index, &bytes)?;
             // Of a leader that was replaced before the state that came as a snapshot: it lost.
-            if last.is_some_and(|last| entry.log_id.leader_id.term < last.leader_id.term) {
+            if last.is_some_and(|last| entry.log_id.leader_id < last.leader_id) {
                 return Ok(last);
             }
             if let EntryPayload::Normal(proposal) = &entry.payload {
@@ -258,8 +258,8 @@ fn newest(copies: &[Copy], group: u32) -> Result<&Copy, OpenError> {
     })
 }
 
-/// The term and index of the last entry that a node has of a group, in its state or its log.
-fn reach(copy: &Copy, group: u32) -> Result<Option<(u64, u64)>, OpenError> {
+/// The last entry that a node has of a group, in its state or its log: by leader and then by index.
+fn reach(copy: &Copy, group: u32) -> Result<Option<LogId>, OpenError> {
     let name = format!("sm/{group}");
     if !copy.db.tree_names().contains(&name) {
         return Ok(None);
@@ -279,7 +279,7 @@ fn reach(copy: &Copy, group: u32) -> Result<Option<(u64, u64)>, OpenError> {
         None => None,
     };
     let ids = applied_of(position.as_deref())?.into_iter().chain(of_log.map(|entry| entry.log_id));
-    Ok(ids.map(|id| (id.leader_id.term, id.index)).max())
+    Ok(ids.max())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! it can be purged. The file that another replica would need is written only when somebody asks for its bytes.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -14,6 +14,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::Notify;
+use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{CommitHandle, StoreError};
 
@@ -36,11 +37,20 @@ pub(crate) struct GroupMachine<M> {
     state: Arc<RwLock<Positioned<M>>>,
     commit: CommitHandle,
     due: Arc<CheckpointDue>,
-    snapshots: PathBuf,
+    files: SnapshotFiles,
     /// Set while a snapshot replaces the state.
     installing: Arc<AtomicBool>,
+}
+
+/// Where the snapshots of a group are written.
+#[derive(Clone)]
+pub(crate) struct SnapshotFiles {
+    /// The directory.
+    pub(crate) dir: PathBuf,
+    /// Those that come in.
+    pub(crate) incoming: Incoming,
     /// Snapshots are written as long as more bytes than these are free.
-    free_min: u64,
+    pub(crate) free_min: u64,
 }
 
 impl<M: Machine> GroupMachine<M> {
@@ -49,23 +59,22 @@ impl<M: Machine> GroupMachine<M> {
         state: Arc<RwLock<Positioned<M>>>,
         commit: CommitHandle,
         due: Arc<CheckpointDue>,
-        snapshots: PathBuf,
+        files: SnapshotFiles,
         installing: Arc<AtomicBool>,
-        free_min: u64,
     ) -> Self {
-        Self { group, state, commit, due, snapshots, installing, free_min }
+        Self { group, state, commit, due, files, installing }
     }
 
     fn snapshot(&self) -> AnySnapshot {
         let state = self.state.read();
         let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
-        let (group, shared, snapshots) = (self.group, self.state.clone(), self.snapshots.clone());
-        let free_min = self.free_min;
+        let (group, shared) = (self.group, self.state.clone());
+        let SnapshotFiles { dir, free_min, .. } = self.files.clone();
         let write = move || {
             // One for each transfer: several members may be behind.
             static SENT: AtomicU64 = AtomicU64::new(0);
             let number = SENT.fetch_add(1, Ordering::Relaxed);
-            let path = snapshots.join(format!("send-{group}-{number}.snap"));
+            let path = dir.join(format!("send-{group}-{number}.snap"));
             let file = std::fs::File::create(&path)?;
             let position = write_snapshot(&shared, group, &file, free_min).inspect_err(|_| {
                 let _ = std::fs::remove_file(&path);
@@ -127,11 +136,6 @@ impl SnapshotData {
             Content::File(path) => Ok((path, None)),
         }
     }
-}
-
-/// Where a snapshot waits while it is imported. If the process dies meanwhile, the next start imports it again.
-pub(crate) fn install_path(snapshots: &Path, group: u32) -> PathBuf {
-    snapshots.join(format!("install-{group}.snap"))
 }
 
 /// Waits until a checkpoint is durable.
@@ -209,16 +213,13 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, data: SnapshotData) -> io::Result<()> {
         let (received, _) = data.into_file()?;
-        let path = install_path(&self.snapshots, self.group);
-        snapshot::verify(&received, self.group).map_err(io::Error::other)?;
-        std::fs::rename(&received, &path)?;
-        std::fs::File::open(&self.snapshots)?.sync_all()?;
+        self.files.incoming.stage(&received).map_err(io::Error::other)?;
         // Whoever asks meanwhile asks another replica, and does not wait for this one.
         self.installing.store(true, Ordering::Release);
         tokio::task::block_in_place(|| {
             let mut state = self.state.write();
-            let imported = snapshot::import(state.machine.tree(), self.group, &path);
-            let position = imported.and_then(|_| state.machine.reopen()).map_err(|e| failed(&state.machine, e))?;
+            let imported = self.files.incoming.import();
+            let position = imported.and_then(|()| state.machine.reopen()).map_err(|e| failed(&state.machine, e))?;
             let (applied, members) = crate::format::decode_position(&position.unwrap_or_default())?;
             state.applied = applied;
             state.members = members;
@@ -228,7 +229,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         self.commit.wait().await?;
         self.installing.store(false, Ordering::Release);
         tracing::info!(group = self.group, "a snapshot was installed");
-        snapshot::discard(&path).map_err(io::Error::other)
+        self.files.incoming.discard().map_err(io::Error::other)
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<AnySnapshot>> {

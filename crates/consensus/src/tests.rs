@@ -1,5 +1,8 @@
 //! openraft's own storage suite, and what a group promises: one flush for many, restart, checkpoint, purge.
 
+#[cfg(debug_assertions)]
+mod crash;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,13 +16,14 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use waypost_protocol::command::{Command, Founding, NewLink, Outcome};
 use waypost_protocol::{Code, LinkKey, NodeId, ShardId, Target, UnixMs};
+use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
 use waypost_telemetry::Metrics;
 
 use crate::log_store::RaftLog;
 use crate::position::Positioned;
-use crate::state_machine::{CheckpointDue, GroupMachine};
+use crate::state_machine::{CheckpointDue, GroupMachine, SnapshotFiles};
 use crate::types::TypeConfig;
 use crate::{GroupOptions, GroupPlace, Groups, NoPeers, OpenedCluster};
 
@@ -34,7 +38,10 @@ fn open(dir: &Path, metrics: &Metrics) -> Db {
 fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
     let snapshots = dir.join("snapshots");
     std::fs::create_dir_all(&snapshots).unwrap();
-    let (machine, position) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
+    let tree = db.tree("sm/1").unwrap();
+    let incoming = Incoming::new(tree.clone(), 1, snapshots.clone());
+    let files = SnapshotFiles { dir: snapshots, incoming, free_min: 0 };
+    let (machine, position) = ShardMachine::open(tree).unwrap();
     let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref()).unwrap()));
     let due = Arc::new(CheckpointDue {
         notify: Notify::new(),
@@ -43,7 +50,7 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
         log_bytes_since: AtomicU64::new(0),
     });
     let log = RaftLog::new(LogStore::open(db, 1).unwrap(), db.commit().clone());
-    (log, GroupMachine::new(1, state, db.commit().clone(), due, snapshots, Arc::default(), 0))
+    (log, GroupMachine::new(1, state, db.commit().clone(), due, files, Arc::default()))
 }
 
 struct Builder;

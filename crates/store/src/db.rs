@@ -12,6 +12,9 @@ use parking_lot::Mutex;
 use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
+#[cfg(debug_assertions)]
+use crate::steps::StepHook;
+use crate::steps::Steps;
 use crate::witness::Witness;
 use crate::{StoreError, mend};
 
@@ -52,6 +55,7 @@ pub(crate) struct Failure {
     why: OnceLock<String>,
     hook: Mutex<Option<Hook>>,
     gauge: OnceLock<Gauge>,
+    pub(crate) steps: Steps,
 }
 
 impl Failure {
@@ -158,6 +162,13 @@ impl Db {
         *self.failure.hook.lock() = Some(Box::new(hook));
     }
 
+    /// Has `hook` called after every change of the database and of the snapshot files beside it, by the thread that made it;
+    /// `None` ends that. For tests that look at what a crash at that moment would leave.
+    #[cfg(debug_assertions)]
+    pub fn on_step(&self, hook: Option<StepHook>) {
+        self.failure.steps.listen(hook);
+    }
+
     /// Makes everything durable and ends the commit thread. All other handles must be gone, or are of no use any more.
     ///
     /// # Errors
@@ -176,7 +187,10 @@ impl Db {
 }
 
 /// Makes a directory and those above it, and makes durable that each of the new ones exists.
-fn create_durably(dir: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When the file system refuses.
+pub fn create_durably(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -315,7 +329,9 @@ impl Tree {
     /// When the value is too large, or the store has failed.
     pub fn insert(&self, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
         check_size(value.len())?;
-        guard(&self.failure, || self.tree.insert(key, value)).map(|_| ())
+        guard(&self.failure, || self.tree.insert(key, value))?;
+        self.step("insert", key);
+        Ok(())
     }
 
     /// Removes a key. Durable after the next commit.
@@ -323,7 +339,9 @@ impl Tree {
     /// # Errors
     /// When the store has failed.
     pub fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
-        guard(&self.failure, || self.tree.remove(key)).map(|_| ())
+        guard(&self.failure, || self.tree.remove(key))?;
+        self.step("remove", key);
+        Ok(())
     }
 
     /// Makes all changes of a batch together. Durable after the next commit.
@@ -332,7 +350,18 @@ impl Tree {
     /// When a value is too large (then nothing was changed), or the store has failed.
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         check_size(batch.largest)?;
-        guard(&self.failure, || self.tree.apply_batch(batch.batch))
+        guard(&self.failure, || self.tree.apply_batch(batch.batch))?;
+        self.step("batch", &[]);
+        Ok(())
+    }
+
+    fn step(&self, what: &str, key: &[u8]) {
+        self.failure.steps.reached(|| format!("{what} {} {}", self.name, key.escape_ascii()));
+    }
+
+    /// Notes that a file that belongs to this tree was changed.
+    pub(crate) fn file_step(&self, what: &str) {
+        self.failure.steps.reached(|| format!("file {} {what}", self.name));
     }
 
     /// All records whose key begins with `prefix`, in order. Not a view of one moment: changes made meanwhile may show.

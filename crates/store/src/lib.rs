@@ -11,10 +11,13 @@ mod log;
 pub mod machine;
 mod mend;
 mod space;
+mod steps;
 mod witness;
 
 pub use commit::CommitHandle;
-pub use db::{Batch, Db, DbOptions, Tree, VALUE_BYTES_MAX, Value};
+pub use db::{Batch, Db, DbOptions, Tree, VALUE_BYTES_MAX, Value, create_durably};
 pub use error::StoreError;
 pub use log::LogStore;
 pub use space::{Space, SpaceState, SpaceWatch};
+#[cfg(debug_assertions)]
+pub use steps::StepHook;

@@ -31,6 +31,11 @@ impl LogStore {
         Ok(Self { tree: db.tree(&format!("log/{group}"))? })
     }
 
+    /// The name of its tree.
+    pub fn name(&self) -> &str {
+        self.tree.name()
+    }
+
     /// Adds entries with growing indexes. They can be read at once; they are durable after the next commit.
     ///
     /// # Errors

@@ -374,6 +374,17 @@ fn a_snapshot_is_the_same_state_elsewhere_and_damage_to_it_is_noticed() {
 }
 
 #[test]
+fn records_without_their_checkpoint_are_refused_and_not_taken_for_an_empty_shard() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/1").unwrap();
+    filled(tree.clone(), 50);
+    tree.remove(b"m").unwrap();
+    let error = ShardMachine::open(tree).err().unwrap();
+    assert!(matches!(&error, StoreError::Corrupt { what, .. } if what == "sm/1"), "{error}");
+}
+
+#[test]
 fn a_damaged_block_is_reported_and_refuses_to_open() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());

@@ -14,6 +14,7 @@ mod block;
 mod checkpoint;
 pub mod cluster;
 mod idempotency;
+pub mod incoming;
 mod index;
 mod orphans;
 pub mod shard;

@@ -9,7 +9,7 @@
 //! The records are those of the group's tree right after a checkpoint. sled has no view of a moment, so whoever exports
 //! has to keep the machine from applying until the file is written.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -187,17 +187,4 @@ pub(crate) fn insert(tree: &Tree, records: Records) -> Result<(), StoreError> {
         batch.insert(&key, value);
     }
     tree.apply(batch)
-}
-
-/// Removes a snapshot file that is no longer needed. A file that is gone already is fine.
-///
-/// # Errors
-/// When the file cannot be removed.
-pub fn discard(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    // It must not come back after a power cut, and be imported over what is newer.
-    path.parent().map_or(Ok(()), |directory| Ok(File::open(directory)?.sync_all()?))
 }
