@@ -52,7 +52,7 @@ smoke:
 	bash deploy/tools.sh
 	target/deploy-tools/bin/python3 deploy/smoke.py target/debug/waypost $(if $(PICTURE),--picture $(PICTURE))
 
-# A cluster of an earlier version (FROM: a tag or commit; the last release by default) becomes one of this, node by node, under load.
+# A cluster of an earlier version (FROM: a tag or commit; by default the last release, else f8b06c4) becomes one of this, node by node, under load.
 upgrade:
 	$(CARGO) build --workspace --locked
 	bash deploy/upgrade.sh target/debug/waypost $(FROM)
