@@ -63,7 +63,7 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # The first start replays the log, so it gets time before a failure counts.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/bin/waypost", "health"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/bin/waypost", "health", "--redirects"]
 ENTRYPOINT ["/usr/bin/waypost"]
 # The listener is public inside the container, so the first start prints an admin key: `docker logs` shows it once.
 CMD ["serve", "--data-dir", "/data", "--listen", "0.0.0.0:8080", "--admin-listen", "127.0.0.1:9090"]

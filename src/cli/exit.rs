@@ -6,7 +6,7 @@ pub const OK: u8 = 0;
 pub const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong.
 pub const USAGE: u8 = 2;
-/// A part of it failed: rows of an import, damaged records of a check or a backup.
+/// A part of it failed or is missing: rows of an import, damaged records of a check or a backup, a node or a leader of the cluster.
 pub const PARTLY: u8 = 3;
 /// The server cannot be reached.
 pub const UNREACHABLE: u8 = 4;
@@ -22,7 +22,8 @@ pub const HELP: &str = "Exit codes:
    0  all went well
    1  it failed, as the message tells
    2  the command line or the configuration is wrong
-   3  a part failed: rows of an import, records of a check or a backup
+   3  a part failed or is missing: rows of an import, records of a check or a backup, a node or
+      a leader of the cluster, a node that refuses changes
    4  the server cannot be reached
    5  there is no such link
   70  a service of the node could not be kept running: start it again

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::exit;
@@ -44,6 +44,9 @@ pub(super) struct ResolveArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
+    /// Only ask whether redirects are answered: a node that refuses changes is healthy then
+    #[arg(long)]
+    redirects: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -93,8 +96,17 @@ pub(super) async fn health(args: HealthArgs) -> Result<u8, Failed> {
     if !answer.status.is_success() {
         return Err(Failed::new(exit::FAILURE, answer.problem()));
     }
-    say!("{}", answer.text("status"));
-    Ok(exit::OK)
+    if args.redirects || answer.body["writable"] == true {
+        say!("{}", answer.text("status"));
+        return Ok(exit::OK);
+    }
+    let groups: Vec<String> =
+        answer.body["leaderless"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    let why = match groups.is_empty() {
+        true => "the disk has too little free space".to_owned(),
+        false => format!("without a leader: groups {}", groups.join(", ")),
+    };
+    Err(Failed::new(exit::PARTLY, format!("ready for redirects; changes are refused ({why})")))
 }
 
 /// Says clearly when there is no server.

@@ -72,7 +72,8 @@ impl Router for ClusterRouter {
         match (group, want) {
             (Some(_), Want::Replica) => Place::Here,
             (Some(group), _) if group.is_leader() => Place::Here,
-            (Some(group), _) => match group.leader() {
+            // It may have gone meanwhile; asking it costs less than waiting for what is certain.
+            (Some(group), _) => match group.presumed_leader() {
                 Some(leader) if leader != own && !avoid.contains(&leader) => Place::At(leader),
                 _ => Place::Nowhere,
             },

@@ -15,7 +15,7 @@ pub(super) async fn live() -> HttpResponse {
 }
 
 /// The node answers requests: its state is what had been acknowledged before the last stop. A node that is read-only for
-/// want of space is ready, since redirects go on, and says so.
+/// want of space, or has groups without a leader, is ready, since redirects go on, and says so (`writable`).
 pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     if node.draining() {
         return Err(Problem::not_ready("the server is stopping"));
@@ -27,7 +27,7 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
         .status()
         .iter()
         .filter(|group| group.led_by.is_none() && !group.voters.is_empty())
-        .map(|g| g.group)
+        .map(|group| group.group)
         .collect();
     if let Some(group) = node.groups.status().iter().find(|group| alone(group) && !group.leader) {
         return Err(Problem::not_ready(format!("group {} has no leader", group.group)));
@@ -37,7 +37,7 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",
-        "writable": !node.read_only.load(Ordering::Relaxed),
+        "writable": leaderless.is_empty() && !node.read_only.load(Ordering::Relaxed),
         "shards": node.shards,
         "leaderless": leaderless,
     })))

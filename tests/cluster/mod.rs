@@ -5,6 +5,7 @@ mod five;
 mod form;
 mod machines;
 mod partitions;
+mod quorum;
 mod traces;
 
 use std::collections::BTreeSet;

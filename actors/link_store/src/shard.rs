@@ -185,7 +185,7 @@ pub(crate) fn held_here(seed: &Seed) -> Result<(), ServiceError> {
     if (seed.holds)(seed.shard) {
         return Ok(());
     }
-    Err(ServiceError::NotHere { leader: group.leader().filter(|leader| *leader != group.node()) })
+    Err(ServiceError::NotHere { leader: group.presumed_leader().filter(|leader| *leader != group.node()) })
 }
 
 /// Reads a link from this node's replica. That there is none, only a leader that is sure of itself may say: a follower may

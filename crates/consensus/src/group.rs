@@ -21,6 +21,7 @@ use waypost_store::{Db, LogStore};
 
 use crate::export::Exports;
 use crate::groups::OpenError;
+use crate::lease::{Heard, LEASE};
 use crate::log_store::RaftLog;
 use crate::member::Receiving;
 use crate::network::Network;
@@ -61,6 +62,7 @@ pub struct Group<M: Machine> {
     exports: Arc<Exports>,
     closing: Arc<AtomicBool>,
     installing: Arc<AtomicBool>,
+    heard: Heard,
 }
 
 /// What a group is opened with.
@@ -140,7 +142,21 @@ impl<M: Machine> Group<M> {
             tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
         let (receiving, exports) = (Arc::default(), Arc::default());
-        let group = Self { id, raft, state, queue, tasks, node, peers, files, receiving, exports, closing, installing };
+        let group = Self {
+            id,
+            raft,
+            state,
+            queue,
+            tasks,
+            node,
+            peers,
+            files,
+            receiving,
+            exports,
+            closing,
+            installing,
+            heard: Heard::default(),
+        };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
         }
@@ -185,6 +201,10 @@ impl<M: Machine> Group<M> {
         &self.receiving
     }
 
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.exports
     }
@@ -213,8 +233,8 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// `NotLeader`, with the leader if it is known.
     pub async fn linearize(&self, strict: bool) -> Result<(), ProposeError> {
-        let not_leader =
-            || ProposeError::NotLeader { leader: self.leader().filter(|leader| *leader != self.node).map(|id| id.0) };
+        let elsewhere = || self.presumed_leader().filter(|leader| *leader != self.node);
+        let not_leader = || ProposeError::NotLeader { leader: elsewhere().map(|id| id.0) };
         if !self.raft.is_leader() {
             return Err(not_leader());
         }
@@ -324,7 +344,7 @@ fn config() -> Arc<Config> {
         // longest of these. Heartbeats do not wait for the disk, so a slow one costs no election.
         heartbeat_interval: 150,
         election_timeout_min: 500,
-        election_timeout_max: 900,
+        election_timeout_max: LEASE.as_millis() as u64,
         // For a whole snapshot; each of its pieces has a limit of its own.
         install_snapshot_timeout: 600_000,
         // Checkpoints are due by bytes (`CheckpointDue`), not by a number of entries.

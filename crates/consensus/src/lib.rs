@@ -16,6 +16,7 @@ mod format;
 mod forward;
 mod group;
 mod groups;
+mod lease;
 mod log_recovery;
 mod log_store;
 mod member;

@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::AppendEntriesResponse;
 use openraft::storage::{Snapshot, SnapshotMeta};
 use waypost_protocol::Kind;
 use waypost_protocol::command::Command;
@@ -15,6 +17,7 @@ use waypost_store::machine::{Machine, snapshot};
 use crate::export::ExportPiece;
 use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
 use crate::group::Group;
+use crate::lease::Instant;
 use crate::proposer::ProposeError;
 use crate::state_machine::{GroupMachine, SnapshotData};
 use crate::types::TypeConfig;
@@ -49,7 +52,11 @@ impl<M: Machine> Member for Group<M> {
             match kind {
                 kinds::APPEND => {
                     let request = wire::decode_append(&body).map_err(refused)?;
+                    let leader = request.vote.leader_id().node_id;
                     let response = self.raft().append_entries(request).await.map_err(refused)?;
+                    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                        self.heard().note(leader, Instant::now());
+                    }
                     Ok(wire::encode_appended(&response))
                 }
                 kinds::VOTE => {

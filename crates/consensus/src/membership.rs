@@ -146,7 +146,7 @@ impl<M: Machine> Group<M> {
     /// within `patience`, or `to` is no voter.
     pub async fn hand_over(&self, to: Option<NodeId>, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        while self.is_leader() && Instant::now() < deadline {
+        while self.raft().is_leader() && Instant::now() < deadline {
             let target = to.or_else(|| self.most_advanced(|_| true));
             // openraft does not look whether the target could lead, and would wait for it for ever.
             let Some(target) = target.filter(|target| self.voters().contains(target)) else { return false };
@@ -154,10 +154,10 @@ impl<M: Machine> Group<M> {
                 return false;
             }
             let asked = Instant::now();
-            while self.is_leader() && asked.elapsed() < Duration::from_millis(500) {
+            while self.raft().is_leader() && asked.elapsed() < Duration::from_millis(500) {
                 sleep(Duration::from_millis(10)).await;
             }
         }
-        !self.is_leader()
+        !self.raft().is_leader()
     }
 }

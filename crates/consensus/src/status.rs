@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use waypost_protocol::NodeId;
 use waypost_store::machine::Machine;
 
 use crate::group::Group;
+use crate::lease::{Instant, leads};
 
 /// What can be told of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupStatus {
     /// Group 0 holds the cluster; group `n` is shard `n - 1`.
     pub group: u32,
-    /// Whether this node leads it.
+    /// Whether this node leads it, with a quorum.
     pub leader: bool,
-    /// The node that leads it, as far as this node knows.
+    /// The node that leads it, if this node leads or has heard from the leader lately.
     pub led_by: Option<NodeId>,
     /// Its voters.
     pub voters: BTreeSet<NodeId>,
@@ -63,13 +65,21 @@ impl<M: Machine> Group<M> {
         self.voters().contains(&self.node()) || self.learners().contains(&self.node())
     }
 
-    /// Whether this node leads.
+    /// Whether this node leads: it was elected, and a quorum has answered it within its lease.
     pub fn is_leader(&self) -> bool {
-        self.raft().is_leader()
+        leads(&self.raft().metrics().borrow_watched(), Instant::now())
     }
 
-    /// The leader, as far as this node knows.
+    /// The leader, if this node leads or has heard from it within the lease.
     pub fn leader(&self) -> Option<NodeId> {
+        let leader = self.presumed_leader()?;
+        let alive =
+            if leader == self.node() { self.is_leader() } else { self.heard().is_recent(leader.0, Instant::now()) };
+        alive.then_some(leader)
+    }
+
+    /// The node that was elected last, as far as this node knows. It may be gone: a hint whom to ask.
+    pub fn presumed_leader(&self) -> Option<NodeId> {
         self.raft().server_metrics().borrow_watched().current_leader.map(NodeId)
     }
 
@@ -85,7 +95,7 @@ impl<M: Machine> Group<M> {
         let last = self.raft().data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index);
         GroupStatus {
             group: self.id(),
-            leader: self.raft().is_leader(),
+            leader: self.is_leader(),
             led_by: self.leader(),
             voters: self.voters(),
             learners: self.learners(),
