@@ -51,8 +51,14 @@ async fn drain(
         "undrain" => false,
         _ => return Err(Problem::not_found()),
     };
-    let id = node_named(&node, &name)?.id;
-    changed(node.control.change(Command::DrainNode { node: id, drain }).await, &name)
+    let record = node_named(&node, &name)?;
+    let can_take = |other: &NodeRecord| other.stores() && !other.drain && other.id != record.id;
+    if drain && record.stores() && !node.control.nodes().iter().any(can_take) {
+        return Err(Problem::conflict(
+            "no other node could hold its links: it is the only one that stores any, or all others are drained; add or undrain one first",
+        ));
+    }
+    changed(node.control.change(Command::DrainNode { node: record.id, drain }).await, &name)
 }
 
 async fn remove(

@@ -1,5 +1,7 @@
 //! How a cluster comes about, grows and shrinks.
 
+use std::process::Command;
+
 use reqwest::Method;
 use serde_json::json;
 use waypost_testkit::{Client, Cluster, Load, leaders};
@@ -340,4 +342,29 @@ async fn an_emptied_store_founds_no_second_cluster_beside_a_node_that_knows_the_
     std::fs::rename(&away, &data).unwrap();
     cluster.start(&[store]).unwrap();
     assert!(cluster.client(store).follow(&code).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_not_drained_when_no_other_could_hold_its_links() {
+    let (_dir, cluster) = cluster_of(2).await;
+    let admin = Client::new(cluster.node(0).admin());
+    let ask =
+        async |what: &str| admin.send(admin.request(Method::POST, &format!("/cluster/nodes/{what}"))).await.unwrap();
+    assert_eq!(ask("n1/drain").await.status, 204);
+    let refused = ask("n2/drain").await;
+    assert_eq!(refused.status, 409, "{}", String::from_utf8_lossy(&refused.body));
+    assert!(refused.text("detail").contains("undrain one first"), "{}", refused.text("detail"));
+    assert_eq!(ask("n1/undrain").await.status, 204);
+    assert_eq!(ask("n2/drain").await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_drain_of_a_lone_node_is_refused_at_once() {
+    let (_dir, cluster) = cluster_of(1).await;
+    let admin = format!("http://{}", cluster.node(0).admin());
+    let drained = Command::new(PROGRAM).args(["cluster", "drain", "n1", "--admin", &admin, "--wait", "60"]).output();
+    let drained = drained.unwrap();
+    let said = String::from_utf8_lossy(&drained.stderr).into_owned();
+    assert_eq!(drained.status.code(), Some(1), "{said}");
+    assert!(said.contains("no other node could hold its links"), "{said}");
 }
