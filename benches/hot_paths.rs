@@ -259,6 +259,7 @@ fn calls(c: &mut Criterion) {
     let spec = Spec {
         name: "echo",
         inflight_max: 64,
+        slow_reads_max: 0,
         restarts_max: 1,
         restart_window: Duration::from_secs(1),
         backoff_first: Duration::ZERO,

@@ -116,7 +116,7 @@ table! {
 }
 table! {
     /// `[limits]`
-    Limits { shard_inflight_max: u32 = 1024, }
+    Limits { shard_inflight_max: u32 = 1024, shard_statistics_max: u32 = 64, }
 }
 table! {
     /// `[janitor]`

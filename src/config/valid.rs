@@ -140,6 +140,8 @@ pub struct Config {
     pub commit_delay: Duration,
     /// Requests that one shard holds.
     pub shard_inflight_max: usize,
+    /// Questions about statistics that one shard holds.
+    pub shard_statistics_max: usize,
     /// The time between two rounds of upkeep.
     pub janitor_interval: Duration,
     /// How log events are written.
@@ -328,6 +330,12 @@ impl Config {
                 raw.limits.shard_inflight_max.into(),
                 1,
                 4096,
+            )? as usize,
+            shard_statistics_max: check.range(
+                "[limits] shard_statistics_max",
+                raw.limits.shard_statistics_max.into(),
+                1,
+                1024,
             )? as usize,
             janitor_interval: millis("[janitor] interval_ms", raw.janitor.interval_ms, 10)?,
             log_format,

@@ -74,7 +74,7 @@ pub(super) async fn start(
             clock,
         };
         let child = supervise(
-            waypost_link_store::spec(config.shard_inflight_max),
+            waypost_link_store::spec(config.shard_inflight_max, config.shard_statistics_max),
             metrics,
             &store_arbiter,
             move || waypost_link_store::LinkShard::new(seed.clone()),

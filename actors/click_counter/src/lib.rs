@@ -257,6 +257,7 @@ pub fn spec() -> Spec {
     Spec {
         name: "click_counter",
         inflight_max: 16,
+        slow_reads_max: 0,
         restarts_max: 10,
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),

@@ -147,6 +147,7 @@ pub fn spec() -> Spec {
     Spec {
         name: "janitor",
         inflight_max: 4,
+        slow_reads_max: 0,
         restarts_max: 10,
         restart_window: Duration::from_secs(600),
         backoff_first: Duration::from_millis(100),

@@ -33,14 +33,16 @@ pub fn routes(routes: Routes<LinkStore, LinkShard>) -> Routes<LinkStore, LinkSha
 /// Exit code of a process whose link store could not be kept running.
 pub const EXIT_LINK_STORE: i32 = 70;
 
-/// Bounds and restart policy. `inflight_max` is what one shard may hold of requests that wait for the log.
+/// Bounds and restart policy. `inflight_max` is what one shard may hold of requests that wait for the log, `statistics_max` of
+/// questions about statistics.
 ///
 /// After three panics a minute the process exits: something is wrong with the state or the code, and a process that is
 /// started anew replays the log, which a fourth restart of the actor would not.
-pub fn spec(inflight_max: usize) -> Spec {
+pub fn spec(inflight_max: usize, statistics_max: usize) -> Spec {
     Spec {
         name: "link_store",
         inflight_max,
+        slow_reads_max: statistics_max,
         restarts_max: 3,
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),

@@ -156,7 +156,10 @@ async fn sweep(group: &Group<ShardMachine>, before: UnixMs, max: usize) -> Resul
     if !group.is_leader() {
         return Ok(0);
     }
-    let keys = group.read(|machine| machine.expired(before, max)).map_err(unreadable)?;
+    // A link that takes an expired one's slot meanwhile is harmless: its own end decides when the command is applied.
+    let slots = group.read(|machine| machine.expired(before, max));
+    let keys = slots.into_iter().filter_map(|slot| group.read(|machine| machine.key_at(slot)).transpose());
+    let keys = keys.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     if keys.is_empty() {
         return Ok(0);
     }

@@ -1,18 +1,26 @@
 //! What a shard knows of visits: counting them, and telling.
 
+use std::sync::LazyLock;
+
 use actix::prelude::*;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use waypost_protocol::ServiceError;
+use waypost_protocol::clicks::Stats;
 use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::messages::{GetOrphans, GetStats, RecordClicks, Recorded, ResetStats};
 use waypost_runtime::{Answer, Ask};
+use waypost_store::machine::StatsQuery;
 
-use crate::shard::{LinkShard, change, failed, held_here, unexpected, unreadable};
+use crate::shard::{LinkShard, Seed, change, failed, held_here, unexpected, unreadable};
 
-/// Statistics that are read at the same time, on threads of their own: more would only wait for the same disk, and each holds up to
-/// some megabytes.
-static READERS: Semaphore = Semaphore::const_new(4);
+/// Statistics that are read at the same time, on threads of their own: half of the cores, so that writes and redirects have the
+/// others. Each holds up to some megabytes.
+static READERS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new((cores / 2).clamp(1, 8))
+});
 
 impl Handler<Ask<RecordClicks>> for LinkShard {
     type Result = ResponseFuture<Answer<RecordClicks>>;
@@ -54,23 +62,27 @@ impl Handler<Ask<ResetStats>> for LinkShard {
     }
 }
 
+/// Reads statistics from this node's replica. Days come from the disk, perhaps thousands of them: not on the thread that
+/// redirects wait for, and not for a caller who has gone.
+async fn stats(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Option<Stats>, ServiceError> {
+    held_here(seed)?;
+    let group = seed.group.clone();
+    let query = StatsQuery::new(request.key, request.from..request.to);
+    let unavailable = |error: String| ServiceError::Unavailable(error);
+    let permit = tokio::time::timeout_at(deadline, READERS.acquire()).await;
+    let permit = permit.map_err(|_| unavailable("other statistics are read before".to_owned()))?;
+    let _permit = permit.map_err(|error| unavailable(error.to_string()))?;
+    let read = tokio::task::spawn_blocking(move || query.answer(|step| group.read_in_turn(step)));
+    read.await.map_err(|error| unavailable(error.to_string()))?.map_err(unreadable)
+}
+
 impl Handler<Ask<GetStats>> for LinkShard {
     type Result = ResponseFuture<Answer<GetStats>>;
 
     fn handle(&mut self, ask: Ask<GetStats>, _: &mut Self::Context) -> Self::Result {
         let (request, held) = ask.open();
-        let seed = self.seed.clone();
-        held.later(async move {
-            held_here(&seed)?;
-            let group = seed.group.clone();
-            // Days are read from the disk, perhaps hundreds of them: not on the thread that redirects wait for.
-            let _permit = READERS.acquire().await.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
-            let read = tokio::task::spawn_blocking(move || {
-                group.read(|machine| machine.stats(request.key.as_ref(), request.from..request.to))
-            });
-            let read = read.await.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
-            read.map_err(unreadable)
-        })
+        let (seed, deadline) = (self.seed.clone(), held.deadline());
+        held.later(async move { stats(&seed, request, deadline).await })
     }
 }
 

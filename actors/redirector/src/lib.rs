@@ -94,6 +94,7 @@ pub fn spec() -> Spec {
     Spec {
         name: "redirector",
         inflight_max: 1024,
+        slow_reads_max: 0,
         restarts_max: 100,
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(1),

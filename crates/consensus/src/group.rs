@@ -48,6 +48,9 @@ const LOG_PER_CHECKPOINT: u64 = 4;
 /// How long a start may take to bring a group back to its acknowledged state.
 const RECOVERY_MAX: Duration = Duration::from_secs(300);
 
+/// How long a read that may wait is behind what waits to be applied.
+const TURN_MAX: Duration = Duration::from_millis(100);
+
 /// A group that runs on this node.
 pub struct Group<M: Machine> {
     id: u32,
@@ -264,6 +267,13 @@ impl<M: Machine> Group<M> {
     pub fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         // Not behind whoever waits to write: that may wait for a snapshot, and reading must not.
         read(&self.state.read_recursive().machine)
+    }
+
+    /// Reads the state without holding up what is applied: behind whoever waits to change it, unless that takes longer than
+    /// [`TURN_MAX`], since a snapshot of the state is written. Many that read in turn, one after the other, leave room between them.
+    pub fn read_in_turn<T>(&self, read: impl FnOnce(&M) -> T) -> T {
+        let state = self.state.try_read_for(TURN_MAX).unwrap_or_else(|| self.state.read_recursive());
+        read(&state.machine)
     }
 
     /// Changes how the state tells of itself (its listeners), never the state.

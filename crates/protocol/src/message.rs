@@ -21,6 +21,8 @@ pub enum Class {
     Interactive,
     /// As `Interactive`, with places of its own: what only reads is not refused because writes wait for the disk.
     Read,
+    /// As `Read`, with places of its own again: what reads the disk for long must not take those of redirects.
+    SlowRead,
     /// Background work; waits for a place until its deadline.
     Bulk,
 }

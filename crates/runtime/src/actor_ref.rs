@@ -26,7 +26,10 @@ pub(crate) struct Child {
     pub(crate) places: Arc<Semaphore>,
     /// For messages that only read; as many.
     pub(crate) read_places: Arc<Semaphore>,
+    /// For those of them that read for long.
+    pub(crate) slow_read_places: Arc<Semaphore>,
     pub(crate) places_total: u32,
+    pub(crate) slow_reads_total: u32,
     pub(crate) closed: AtomicBool,
     pub(crate) stop: Arc<Notify>,
     pub(crate) metrics: Arc<ActorMetrics>,
@@ -178,6 +181,7 @@ impl<S: Service> ActorRef<S> {
         let permit = match M::CLASS {
             Class::Interactive => at_once(&child.places)?,
             Class::Read => at_once(&child.read_places)?,
+            Class::SlowRead => at_once(&child.slow_read_places)?,
             Class::Control | Class::Bulk => timeout_at(deadline, child.places.clone().acquire_owned())
                 .await
                 .map_err(|_| late())?
@@ -202,8 +206,10 @@ impl<S: Service> ActorRef<S> {
             child.closed.store(true, Ordering::Release);
         }
         for child in &*self.children {
-            for places in [&child.places, &child.read_places] {
-                match timeout_at(deadline, places.acquire_many(child.places_total)).await {
+            let (total, slow) = (child.places_total, child.slow_reads_total);
+            for (places, all) in [(&child.places, total), (&child.read_places, total), (&child.slow_read_places, slow)]
+            {
+                match timeout_at(deadline, places.acquire_many(all)).await {
                     Ok(Ok(_all)) => {}
                     Ok(Err(_)) | Err(_) => return false,
                 }

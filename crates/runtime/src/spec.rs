@@ -9,6 +9,8 @@ pub struct Spec {
     pub name: &'static str,
     /// Messages that it may hold, queued or in work. The next interactive one is answered `Overloaded`.
     pub inflight_max: usize,
+    /// Messages of [`Class::SlowRead`](waypost_protocol::Class) that it may hold besides; the next one is answered `Overloaded`.
+    pub slow_reads_max: usize,
     /// Restarts within `restart_window` after which it is given up.
     pub restarts_max: u32,
     /// The window in which restarts are counted.

@@ -74,14 +74,16 @@ where
     arbiter.spawn_fn(move || {
         let mut context = Context::<A>::new();
         // Admission decides how much is queued; the mailbox lies above it and never does.
-        context.set_mailbox_capacity(2 * spec.inflight_max + 16);
+        context.set_mailbox_capacity(2 * spec.inflight_max + spec.slow_reads_max + 16);
         let table = routes(Routes::new(context.address(), metrics.clone())).into_table();
         let stop = Arc::new(Notify::new());
         let child = Child {
             table,
             places: Arc::new(Semaphore::new(spec.inflight_max)),
             read_places: Arc::new(Semaphore::new(spec.inflight_max)),
+            slow_read_places: Arc::new(Semaphore::new(spec.slow_reads_max)),
             places_total: spec.inflight_max as u32,
+            slow_reads_total: spec.slow_reads_max as u32,
             closed: AtomicBool::new(false),
             stop: stop.clone(),
             metrics: metrics.clone(),

@@ -55,6 +55,8 @@ message!(BoomInSpawned, (), 3, Interactive);
 message!(BoomLater, (), 4, Interactive);
 message!(Wait, (), 5, Interactive);
 message!(WaitInBulk, (), 6, Bulk);
+message!(WaitToRead, (), 7, Read);
+message!(WaitToReadForLong, (), 8, SlowRead);
 
 /// What the test and all generations of the actor share.
 #[derive(Clone, Default)]
@@ -135,18 +137,26 @@ impl Handler<Ask<BoomLater>> for Worker {
     }
 }
 
-impl Handler<Ask<Wait>> for Worker {
-    type Result = ResponseFuture<Answer<Wait>>;
+macro_rules! waits {
+    ($message:ty) => {
+        impl Handler<Ask<$message>> for Worker {
+            type Result = ResponseFuture<Answer<$message>>;
 
-    fn handle(&mut self, ask: Ask<Wait>, _: &mut Self::Context) -> Self::Result {
-        self.world.handled_waits.fetch_add(1, Ordering::SeqCst);
-        let gate = self.world.gate.clone();
-        ask.open().1.later(async move {
-            gate.notified().await;
-            Ok(())
-        })
-    }
+            fn handle(&mut self, ask: Ask<$message>, _: &mut Self::Context) -> Self::Result {
+                self.world.handled_waits.fetch_add(1, Ordering::SeqCst);
+                let gate = self.world.gate.clone();
+                ask.open().1.later(async move {
+                    gate.notified().await;
+                    Ok(())
+                })
+            }
+        }
+    };
 }
+
+waits!(Wait);
+waits!(WaitToRead);
+waits!(WaitToReadForLong);
 
 impl Handler<Ask<WaitInBulk>> for Worker {
     type Result = Answer<WaitInBulk>;
@@ -164,12 +174,15 @@ fn routes(routes: Routes<Probe, Worker>) -> Routes<Probe, Worker> {
         .serves::<BoomLater>()
         .serves::<Wait>()
         .serves::<WaitInBulk>()
+        .serves::<WaitToRead>()
+        .serves::<WaitToReadForLong>()
 }
 
 fn spec() -> Spec {
     Spec {
         name: "probe",
         inflight_max: 8,
+        slow_reads_max: 2,
         restarts_max: 3,
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(1),
@@ -306,6 +319,37 @@ async fn a_panic_in_stopped_takes_nothing_else_with_it() {
     until(async || metrics.render().contains("waypost_actor_up{actor=\"probe\"} 0")).await;
     let other = start(spec(), &World::default(), &metrics).await;
     assert_eq!(other.call(Count::new(), SECOND).await, Ok((1, 1)));
+}
+
+#[actix::test]
+async fn reads_that_take_long_fill_places_of_their_own_only() {
+    let (probe, world, _) = started().await;
+    let long = |_| {
+        let probe = probe.clone();
+        actix::spawn(async move { probe.call(WaitToReadForLong::new(), PATIENCE).await })
+    };
+    let calls: Vec<_> = (0..2).map(long).collect();
+    until(async || world.handled_waits.load(Ordering::SeqCst) == 2).await;
+    let refused = probe.call(WaitToReadForLong::new(), PATIENCE).await;
+    assert_eq!(refused, Err(CallError::Overloaded { service: "probe" }));
+    // Neither a write nor a short read is refused because of them.
+    assert_eq!(probe.call(Count::new(), PATIENCE).await, Ok((1, 1)));
+    let short = {
+        let probe = probe.clone();
+        actix::spawn(async move { probe.call(WaitToRead::new(), PATIENCE).await })
+    };
+    until(async || world.handled_waits.load(Ordering::SeqCst) == 3).await;
+    // A stop waits for them as for others.
+    let drained = {
+        let probe = probe.clone();
+        actix::spawn(async move { probe.drain(PATIENCE).await })
+    };
+    until(async || probe.call(Count::new(), SECOND).await == Err(UNAVAILABLE)).await;
+    world.gate.notify_waiters();
+    for call in calls.into_iter().chain([short]) {
+        assert_eq!(call.await.unwrap(), Ok(()));
+    }
+    assert!(drained.await.unwrap());
 }
 
 #[actix::test]

@@ -295,6 +295,12 @@ impl Batch {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has read: what is locked meanwhile, tests look at.
+    pub(crate) static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// A key with its value.
 pub type Record = (Value, Value);
 
@@ -315,6 +321,8 @@ impl Tree {
     /// # Errors
     /// When the disk fails.
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         // Reading goes on after a failed write: redirects are answered until the process stops.
         match catch_unwind(AssertUnwindSafe(|| self.tree.get(key))) {
             Ok(Ok(value)) => Ok(value.map(Value)),
@@ -366,6 +374,8 @@ impl Tree {
 
     /// All records whose key begins with `prefix`, in order. Not a view of one moment: changes made meanwhile may show.
     pub fn scan_prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<Record, StoreError>> + use<> {
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         self.tree.scan_prefix(prefix).map(record)
     }
 

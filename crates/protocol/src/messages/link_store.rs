@@ -232,7 +232,7 @@ request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, |get| matc
 request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| Want::Leader);
 request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| Want::Leader);
 request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);
-request!(GetStats, Option<Stats>, 0x0207, "get_stats", Read, Always, |_| Want::Replica);
-request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", Read, Always, |_| Want::Replica);
+request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, |_| Want::Replica);
+request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, |_| Want::Replica);
 request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| Want::Leader);
 request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| Want::Own);

@@ -99,11 +99,13 @@ impl ShardMachine {
         // checkpoint.
         let oldest = today.saturating_sub(HOURS_KEPT_DAYS);
         let fold = self.meta.folded.max(self.meta.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
+        let mut changed = written.clone();
         let mut folded = None;
         if fold < oldest && self.meta.first_day > 0 && !written.contains(&fold) {
             stats_page::clean(&self.tree, batch, fold, &epochs, true)?;
             self.meta.folded = fold + 1;
             folded = Some(fold);
+            changed.insert(fold);
         }
         // What deleted links have left, some days at a time.
         for _ in 0..SWEEP_DAYS {
@@ -122,7 +124,9 @@ impl ShardMachine {
             }
             stats_page::clean(&self.tree, batch, day, &epochs, false)?;
             self.meta.sweep = day + 1;
+            changed.insert(day);
         }
+        self.changed_days.add(changed);
         self.orphans.write(&self.tree, batch);
         Ok(())
     }

@@ -22,6 +22,7 @@ mod slot_day;
 pub mod snapshot;
 mod stats;
 mod stats_page;
+mod stats_query;
 mod visits;
 
 use waypost_protocol::command::{Batch, Outcome};
@@ -31,6 +32,7 @@ use crate::{StoreError, Tree};
 pub use cluster::{ClusterMachine, ClusterState};
 pub use shard::ShardMachine;
 pub use stats::HOURS_KEPT_DAYS;
+pub use stats_query::StatsQuery;
 
 /// The format of every record that the machines store.
 const FORMAT: u8 = 1;

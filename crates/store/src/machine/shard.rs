@@ -16,6 +16,7 @@ use super::idempotency::{Idempotency, Remembered};
 use super::index::{FRESH, Index};
 use super::orphans::Orphans;
 use super::stats::Recents;
+use super::stats_query::ChangedDays;
 use super::visits::{DirtyPages, SlotVisits};
 use super::{Machine, block, open_record};
 use crate::{StoreError, Tree};
@@ -40,6 +41,8 @@ pub struct ShardMachine {
     pub(super) visits: Vec<SlotVisits>,
     /// Statistics of visits since the last checkpoint.
     pub(super) recents: Recents,
+    /// Days of which a checkpoint has written the statistics.
+    pub(super) changed_days: ChangedDays,
     pub(super) orphans: Orphans,
     pub(super) dirty_visits: DirtyPages,
     pub(super) idempotency: Idempotency,
@@ -76,6 +79,7 @@ impl ShardMachine {
             next_block: 0,
             visits: Vec::new(),
             recents: Recents::default(),
+            changed_days: ChangedDays::default(),
             orphans: Orphans::default(),
             dirty_visits: DirtyPages::default(),
             idempotency: Idempotency::default(),
@@ -108,17 +112,19 @@ impl ShardMachine {
         Ok(self.find(key)?.map(|(slot, link)| (link, self.visits[slot as usize].visits)))
     }
 
-    /// Keys of links that had expired at `before`, at most `max`, the longest expired first.
+    /// Slots of links that had expired at `before`, at most `max`, the longest expired first. See [`ShardMachine::key_at`].
+    pub fn expired(&self, before: UnixMs, max: usize) -> Vec<u32> {
+        let expired = self.expiry.iter().take_while(|(until, _)| *until <= before);
+        expired.take(max).map(|(_, slot)| *slot).collect()
+    }
+
+    /// The key of the link that a slot holds now, if it holds one. Reads a block, so that whoever locks the state asks for one
+    /// key at a time.
     ///
     /// # Errors
-    /// When a block cannot be read or is damaged.
-    pub fn expired(&self, before: UnixMs, max: usize) -> Result<Vec<LinkKey>, StoreError> {
-        self.expiry
-            .iter()
-            .take_while(|(until, _)| *until <= before)
-            .take(max)
-            .map(|(_, slot)| Ok(self.load(*slot)?.key.clone()))
-            .collect()
+    /// When the block cannot be read or is damaged.
+    pub fn key_at(&self, slot: u32) -> Result<Option<LinkKey>, StoreError> {
+        self.index.key_hash(slot).map(|_| Ok(self.load(slot)?.key.clone())).transpose()
     }
 
     /// The oldest live link with a generated code to this URL and with this end, if there is one.
@@ -334,7 +340,9 @@ impl Machine for ShardMachine {
     fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let (machine, position) = Self::load_checkpoint(self.tree.clone())?;
         let listener = self.on_change.take();
+        let changed_days = self.changed_days.replaced();
         *self = machine;
+        self.changed_days = changed_days;
         self.on_change = listener;
         if let Some(listener) = &self.on_change {
             listener(None);

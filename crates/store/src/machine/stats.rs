@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension, Stats};
+use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension};
 use waypost_protocol::sketch::Register;
 
 use super::slot_day::{Numbers, SlotDay, Texts};
@@ -110,6 +110,8 @@ impl Profile {
 pub(super) struct Recents {
     names: Names,
     list: Vec<Recent>,
+    /// The days that the list is of: one or two, as a rule.
+    days: BTreeSet<u32>,
 }
 
 /// The sum of all links on a day.
@@ -139,6 +141,7 @@ impl Recents {
         if delta.tallies.is_empty() {
             return;
         }
+        self.days.insert(hour / 24);
         let (slot, life) = place.unwrap_or((ALL, 0));
         let mut visitors = delta.visitors.iter().filter_map(|register| std::num::NonZeroU32::new(register.0));
         let mut last = 0;
@@ -164,11 +167,19 @@ impl Recents {
         (self.names.bytes + self.list.len() * size_of::<Recent>() / 3) as u64
     }
 
-    /// What there is of a slot, by day.
-    fn days_of(&self, slot: u32, life: u32, texts: &mut Texts) -> BTreeMap<u32, SlotDay> {
+    /// What there is of a slot on some days.
+    pub(super) fn days_of(
+        &self,
+        slot: u32,
+        life: u32,
+        days: std::ops::Range<u32>,
+        texts: &mut Texts,
+    ) -> BTreeMap<u32, SlotDay> {
         let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
-        for recent in &self.list {
-            if slot == ALL || recent.slot == slot && recent.life == life {
+        // Most questions are about days that have been for long.
+        let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
+        for recent in list {
+            if days.contains(&recent.day()) && (slot == ALL || recent.slot == slot && recent.life == life) {
                 totals.entry(recent.day()).or_default().add(recent);
             }
         }
@@ -188,7 +199,7 @@ impl Recents {
         batch: &mut Batch,
         epochs: &dyn Fn(u32) -> Option<u32>,
     ) -> Result<BTreeSet<u32>, StoreError> {
-        let Self { names, mut list } = std::mem::take(self);
+        let Self { names, mut list, .. } = std::mem::take(self);
         // By page, then by link: each record is read and written once.
         let page = |recent: &Recent| (recent.day(), stats_page::page_of(recent.slot));
         list.sort_unstable_by_key(|recent| (page(recent), recent.slot, recent.hour, recent.profile));
@@ -251,55 +262,6 @@ impl Total {
         day.add_values(values);
         self.visitors
     }
-}
-
-/// The statistics of a slot between two hours.
-pub(super) fn read(
-    tree: &Tree,
-    recents: &Recents,
-    slot: u32,
-    epoch: u32,
-    hours: std::ops::Range<u32>,
-) -> Result<Stats, StoreError> {
-    let mut stats = Stats::default();
-    let mut values: BTreeMap<(Dimension, u32), Counts> = BTreeMap::new();
-    let mut texts = Texts::default();
-    let mut recent = recents.days_of(slot, epoch, &mut texts);
-    for day in hours.start / 24..hours.end.div_ceil(24) {
-        let mut found = stats_page::read(tree, day, slot, epoch, &mut texts)?;
-        found.merge(recent.remove(&day).unwrap_or_default());
-        found.bound(slot, &mut texts);
-        // A day whose hours are no more belongs to the range that its noon is in.
-        if found.is_empty() || found.hours.is_empty() && !hours.contains(&(day * 24 + 12)) {
-            continue;
-        }
-        let total = found.total();
-        let counted = hours.contains(&(day * 24)) && hours.contains(&(day * 24 + 23));
-        for (hour, counts) in &found.hours {
-            let hour = day * 24 + u32::from(*hour);
-            if hours.contains(&hour) {
-                stats.hours.push((hour, *counts));
-            }
-        }
-        // A day that is only partly asked for counts by its hours, as long as these are known.
-        let total = match counted || found.hours.is_empty() {
-            true => total,
-            false => {
-                let mut part = Counts::default();
-                stats.hours.iter().filter(|(hour, _)| hour / 24 == day).for_each(|(_, counts)| part.merge(*counts));
-                part
-            }
-        };
-        stats.days.push((day, total, found.visitors.count()));
-        stats.visitors.merge(&found.visitors);
-        for (dimension, text, counts) in found.values {
-            values.entry((dimension, text)).or_default().merge(counts);
-        }
-    }
-    let value = |((dimension, text), counts)| (dimension, texts.get(text).clone(), counts);
-    stats.values = values.into_iter().map(value).collect();
-    stats.values.sort_unstable_by(|one, two| (one.0, &one.1).cmp(&(two.0, &two.1)));
-    Ok(stats)
 }
 
 /// The visits of people and bots in a delta.

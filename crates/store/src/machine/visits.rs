@@ -1,6 +1,6 @@
 //! The visits of a shard's links: counting batches of them once, and what is asked about them.
 
-use waypost_protocol::clicks::{ClickBatch, Counts, HOUR_MS, Orphan, Stats};
+use waypost_protocol::clicks::{ClickBatch, HOUR_MS, Orphan};
 use waypost_protocol::command::Outcome;
 use waypost_protocol::link::Visits;
 use waypost_protocol::{LinkKey, UnixMs};
@@ -46,9 +46,6 @@ impl DirtyPages {
 
 /// Journals whose positions are kept. Each start of a node makes one for each worker; those that were not heard of longest go first.
 const JOURNALS_MAX: usize = 512;
-
-/// Links with the most visits that are told.
-const TOP: usize = 50;
 
 impl ShardMachine {
     pub(super) fn record_clicks(&mut self, clicks: &ClickBatch) -> Outcome {
@@ -110,46 +107,6 @@ impl ShardMachine {
         let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
         self.forget_visits(slot);
         Ok(Outcome::Edited(Box::new((*link).clone())))
-    }
-
-    /// The statistics of a link, or of all links, from one hour since 1970 up to another; `None` if there is no such link.
-    ///
-    /// # Errors
-    /// When a record cannot be read or is damaged.
-    pub fn stats(&self, key: Option<&LinkKey>, hours: std::ops::Range<u32>) -> Result<Option<Stats>, StoreError> {
-        // Nothing is looked for where nothing can be.
-        let hours = hours.start.max(self.meta.first_day * 24)..hours.end;
-        if key.is_none() && hours.is_empty() {
-            return Ok(Some(Stats { total: self.meta.total, ..Stats::default() }));
-        }
-        let Some(key) = key else {
-            let mut all = stats::read(&self.tree, &self.recents, stats::ALL, 0, hours)?;
-            all.top = self.top()?;
-            all.total = self.meta.total;
-            return Ok(Some(all));
-        };
-        let Some((slot, _)) = self.find(key)? else { return Ok(None) };
-        let SlotVisits { visits, epoch } = self.visits[slot as usize];
-        let mut found = stats::read(&self.tree, &self.recents, slot, epoch, hours)?;
-        found.total = Counts { people: visits.total, bots: visits.bots };
-        Ok(Some(found))
-    }
-
-    /// The links with the most visits of people.
-    fn top(&self) -> Result<Vec<(LinkKey, Counts)>, StoreError> {
-        let mut slots: Vec<u32> =
-            (0..self.visits.len() as u32).filter(|slot| self.visits[*slot as usize].visits.total > 0).collect();
-        let rank = |slot: &u32| std::cmp::Reverse(self.visits[*slot as usize].visits.total);
-        if slots.len() > TOP {
-            slots.select_nth_unstable_by_key(TOP, rank);
-            slots.truncate(TOP);
-        }
-        slots.sort_unstable_by_key(rank);
-        let of = |slot: u32| {
-            let Visits { total, bots, .. } = self.visits[slot as usize].visits;
-            Ok((self.load(slot)?.key.clone(), Counts { people: total, bots }))
-        };
-        slots.into_iter().filter(|slot| self.index.key_hash(*slot).is_some()).map(of).collect()
     }
 
     /// Visits to what is no link.

@@ -1,0 +1,372 @@
+//! A question about statistics, answered in steps: the state is locked for what is in memory, and never while days are read.
+//!
+//! ```text
+//! begin (locked) ─► { read some days ─► settle them (locked) ─► add them up }* ─► load the links with the most visits ─► answer
+//! ```
+//!
+//! A checkpoint may run between two steps and move visits from memory into the records of their days. So a step that settles days
+//! looks which of them have changed since they were read, has these read again, and takes what is in memory of all of them under
+//! the same lock: each visit is of one day, and each day is counted as it was at one moment.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+use waypost_protocol::clicks::{Counts, Dimension, Stats};
+use waypost_protocol::{Link, LinkKey};
+
+use super::shard::ShardMachine;
+use super::slot_day::{SlotDay, Texts};
+use super::stats::ALL;
+use super::{block, checkpoint, open_record, stats_page};
+use crate::{StoreError, Tree};
+
+/// Days that are read between two locks: of all links each may take 50 KB, and all of them are in memory at once.
+const DAYS_AT_ONCE: u32 = 32;
+
+/// How often days that a checkpoint has changed are read again outside of the lock. A checkpoint changes few days and takes
+/// longer than reading these, so the second time is rare.
+const READ_AGAIN_MAX: u32 = 3;
+
+/// How often a question begins anew because the link was deleted and made again, or reset, or a snapshot has taken the place of the
+/// state. After that all of it is read under one lock.
+const BEGUN_MAX: u32 = 3;
+
+/// Checkpoints of which it is known what they changed. A question that is slower than all of these reads its days again.
+const CHECKPOINTS_KNOWN: usize = 64;
+
+/// Which days' records the last checkpoints have changed.
+#[derive(Default)]
+pub(super) struct ChangedDays {
+    /// Grows with each checkpoint, and when the state is replaced by a snapshot.
+    generation: u64,
+    last: VecDeque<BTreeSet<u32>>,
+}
+
+impl ChangedDays {
+    pub(super) fn add(&mut self, days: BTreeSet<u32>) {
+        self.generation += 1;
+        self.last.push_back(days);
+        if self.last.len() > CHECKPOINTS_KNOWN {
+            self.last.pop_front();
+        }
+    }
+
+    /// For a state that takes the place of this one: nothing that was read is sure.
+    pub(super) fn replaced(&self) -> Self {
+        Self { generation: self.generation + 1, last: VecDeque::new() }
+    }
+
+    /// The days that have changed since a generation, of those that are asked for; `None` if that is not known any more.
+    fn since(&self, generation: u64, days: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
+        let new = (self.generation - generation) as usize;
+        let changed = |day: &u32| self.last.iter().rev().take(new).any(|days| days.contains(day));
+        (new <= self.last.len()).then(|| days.filter(changed).collect())
+    }
+}
+
+/// A link with many visits, while it is not known which it is.
+struct Top {
+    slot: u32,
+    key_hash: u64,
+    counts: Counts,
+    place: TopPlace,
+}
+
+enum TopPlace {
+    Known(LinkKey),
+    Block(u32),
+}
+
+/// What a step of a question asks for.
+enum Next {
+    /// Reading, without the lock.
+    Read,
+    /// Nothing more; `false`: there is no such link.
+    Done(bool),
+}
+
+/// A question about the statistics of a link, or of all links, from one hour since 1970 up to another.
+pub struct StatsQuery {
+    key: Option<LinkKey>,
+    hours: Range<u32>,
+    /// The tree, and the life of the slot that is read, once the question has begun.
+    place: Option<(Tree, u32, u32)>,
+    begun: u32,
+    /// The next days, and those of them that have to be read.
+    days: Range<u32>,
+    unread: Vec<u32>,
+    again: u32,
+    generation: u64,
+    found: BTreeMap<u32, SlotDay>,
+    texts: Texts,
+    values: BTreeMap<(Dimension, u32), Counts>,
+    stats: Stats,
+    top: Option<Vec<Top>>,
+}
+
+impl StatsQuery {
+    /// Asks about a link; without a key about all.
+    pub fn new(key: Option<LinkKey>, hours: Range<u32>) -> Self {
+        Self {
+            key,
+            hours,
+            place: None,
+            begun: 0,
+            days: 0..0,
+            unread: Vec::new(),
+            again: 0,
+            generation: 0,
+            found: BTreeMap::new(),
+            texts: Texts::default(),
+            values: BTreeMap::new(),
+            stats: Stats::default(),
+            top: None,
+        }
+    }
+
+    /// The answer; `None` if there is no such link. `locked` has to call what it is given with the state: each time for a short
+    /// while, and it may be another state than before. Reads the disk, so it belongs on a thread that may wait.
+    ///
+    /// # Errors
+    /// When a record cannot be read or is damaged.
+    pub fn answer(
+        mut self,
+        locked: impl Fn(&mut dyn FnMut(&ShardMachine) -> Result<(), StoreError>) -> Result<(), StoreError>,
+    ) -> Result<Option<Stats>, StoreError> {
+        loop {
+            let mut next = Next::Read;
+            locked(&mut |machine| {
+                next = self.step(machine)?;
+                while self.begun > BEGUN_MAX && matches!(next, Next::Read) {
+                    self.read()?;
+                    next = self.step(machine)?;
+                }
+                Ok(())
+            })?;
+            match next {
+                Next::Read => self.read()?,
+                Next::Done(false) => return Ok(None),
+                Next::Done(true) => return Ok(Some(self.finish())),
+            }
+        }
+    }
+
+    /// One step under the lock.
+    fn step(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
+        let Some((_, slot, epoch)) = self.place else { return self.begin(machine) };
+        if self.top.is_some() {
+            return self.settle_top(machine);
+        }
+        let changed = machine.changed_days.since(self.generation, self.found.keys().copied());
+        let lives = slot == ALL || machine.visits.get(slot as usize).is_some_and(|visits| visits.epoch == epoch);
+        match changed {
+            Some(changed) if lives => self.settle_days(machine, slot, epoch, changed),
+            Some(_) | None => self.begin(machine),
+        }
+    }
+
+    fn begin(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
+        // Nothing is looked for where nothing can be.
+        let hours = self.hours.start.max(machine.meta.first_day * 24)..self.hours.end;
+        let (slot, epoch) = match &self.key {
+            None => (ALL, 0),
+            Some(key) => match machine.find(key)? {
+                None => return Ok(Next::Done(false)),
+                Some((slot, _)) => (slot, machine.visits[slot as usize].epoch),
+            },
+        };
+        *self = Self { begun: self.begun + 1, ..Self::new(self.key.take(), hours) };
+        self.place = Some((machine.tree.clone(), slot, epoch));
+        self.stats.total = machine.total(slot);
+        if self.hours.is_empty() {
+            return Ok(Next::Done(true));
+        }
+        self.days = self.hours.start / 24..self.hours.end.div_ceil(24);
+        self.next_days(machine);
+        Ok(Next::Read)
+    }
+
+    fn next_days(&mut self, machine: &ShardMachine) {
+        self.unread = (self.days.start..self.days.end.min(self.days.start + DAYS_AT_ONCE)).collect();
+        self.days.start += self.unread.len() as u32;
+        self.again = 0;
+        self.generation = machine.changed_days.generation;
+    }
+
+    /// Takes the days that were read, with what is in memory of them, unless they have changed meanwhile.
+    fn settle_days(
+        &mut self,
+        machine: &ShardMachine,
+        slot: u32,
+        epoch: u32,
+        changed: Vec<u32>,
+    ) -> Result<Next, StoreError> {
+        self.generation = machine.changed_days.generation;
+        if !changed.is_empty() {
+            self.unread = changed;
+            if self.again < READ_AGAIN_MAX {
+                self.again += 1;
+                return Ok(Next::Read);
+            }
+            self.read_days()?;
+        }
+        if let (Some((first, _)), Some((last, _))) = (self.found.first_key_value(), self.found.last_key_value()) {
+            for (day, recent) in machine.recents.days_of(slot, epoch, *first..*last + 1, &mut self.texts) {
+                self.found.entry(day).or_default().merge(recent);
+            }
+        }
+        // Added up when the lock is given back.
+        if !self.days.is_empty() {
+            self.next_days(machine);
+            return Ok(Next::Read);
+        }
+        self.stats.total = machine.total(slot);
+        if slot != ALL {
+            return Ok(Next::Done(true));
+        }
+        self.top = Some(machine.top());
+        Ok(Next::Read)
+    }
+
+    /// What is to be done without the lock.
+    fn read(&mut self) -> Result<(), StoreError> {
+        if let Some(top) = &mut self.top {
+            let tree = &self.place.as_ref().expect("invariant: a question for the top has begun").0;
+            return top.iter_mut().try_for_each(|link| link.load(tree));
+        }
+        // Days that are read again replace what was read before; others come after what is settled.
+        if self.again == 0 {
+            self.add_up();
+        }
+        self.read_days()
+    }
+
+    fn read_days(&mut self) -> Result<(), StoreError> {
+        let (tree, slot, epoch) = self.place.as_ref().expect("invariant: days are read of a question that has begun");
+        for day in std::mem::take(&mut self.unread) {
+            self.found.insert(day, stats_page::read(tree, day, *slot, *epoch, &mut self.texts)?);
+        }
+        Ok(())
+    }
+
+    /// Adds the days that are settled to the answer.
+    fn add_up(&mut self) {
+        let slot = self.place.as_ref().map_or(ALL, |(_, slot, _)| *slot);
+        for (day, mut found) in std::mem::take(&mut self.found) {
+            found.bound(slot, &mut self.texts);
+            self.add_day(day, found);
+        }
+    }
+
+    fn add_day(&mut self, day: u32, found: SlotDay) {
+        let Self { hours, stats, values, .. } = self;
+        // A day whose hours are no more belongs to the range that its noon is in.
+        if found.is_empty() || found.hours.is_empty() && !hours.contains(&(day * 24 + 12)) {
+            return;
+        }
+        let total = found.total();
+        let counted = hours.contains(&(day * 24)) && hours.contains(&(day * 24 + 23));
+        for (hour, counts) in &found.hours {
+            let hour = day * 24 + u32::from(*hour);
+            if hours.contains(&hour) {
+                stats.hours.push((hour, *counts));
+            }
+        }
+        // A day that is only partly asked for counts by its hours, as long as these are known.
+        let total = match counted || found.hours.is_empty() {
+            true => total,
+            false => {
+                let mut part = Counts::default();
+                stats.hours.iter().filter(|(hour, _)| hour / 24 == day).for_each(|(_, counts)| part.merge(*counts));
+                part
+            }
+        };
+        stats.days.push((day, total, found.visitors.count()));
+        stats.visitors.merge(&found.visitors);
+        for (dimension, text, counts) in found.values {
+            values.entry((dimension, text)).or_default().merge(counts);
+        }
+    }
+
+    /// The links that a checkpoint has moved between finding and loading them are loaded here; those deleted since are left out.
+    fn settle_top(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
+        let mut top = self.top.take().unwrap_or_default();
+        top.retain(|link| machine.index.key_hash(link.slot) == Some(link.key_hash));
+        for Top { slot, counts, place, .. } in top {
+            let key = match place {
+                TopPlace::Known(key) => key,
+                TopPlace::Block(_) => machine.load(slot)?.key.clone(),
+            };
+            self.stats.top.push((key, counts));
+        }
+        Ok(Next::Done(true))
+    }
+
+    fn finish(mut self) -> Stats {
+        self.add_up();
+        let Self { mut stats, values, texts, .. } = self;
+        let value = |((dimension, text), counts)| (dimension, texts.get(text).clone(), counts);
+        stats.values = values.into_iter().map(value).collect();
+        stats.values.sort_unstable_by(|one, two| (one.0, &one.1).cmp(&(two.0, &two.1)));
+        stats
+    }
+}
+
+impl Top {
+    fn load(&mut self, tree: &Tree) -> Result<(), StoreError> {
+        let TopPlace::Block(number) = self.place else { return Ok(()) };
+        let key = checkpoint::block_key(number);
+        // It may be gone: a checkpoint has moved what was in it.
+        let Some(value) = tree.get(&key)? else { return Ok(()) };
+        if let Some(link) = block::find(open_record(tree, &key, &value)?, self.slot)?
+            && link.key.hash().0 == self.key_hash
+        {
+            self.place = TopPlace::Known(link.key);
+        }
+        Ok(())
+    }
+}
+
+/// Links with the most visits that are told.
+const TOP: usize = 50;
+
+impl ShardMachine {
+    /// The statistics of a link, or of all links, for who has the state for itself: see [`StatsQuery`].
+    ///
+    /// # Errors
+    /// When a record cannot be read or is damaged.
+    pub fn stats(&self, key: Option<&LinkKey>, hours: Range<u32>) -> Result<Option<Stats>, StoreError> {
+        StatsQuery::new(key.cloned(), hours).answer(|step| step(self))
+    }
+
+    fn total(&self, slot: u32) -> Counts {
+        match self.visits.get(slot as usize) {
+            Some(of) if slot != ALL => Counts { people: of.visits.total, bots: of.visits.bots },
+            _ => self.meta.total,
+        }
+    }
+
+    /// The links with the most visits of people. None is loaded.
+    fn top(&self) -> Vec<Top> {
+        let total = |slot: &u32| self.visits[*slot as usize].visits.total;
+        let mut slots: Vec<u32> = (0..self.visits.len() as u32).filter(|slot| total(slot) > 0).collect();
+        let rank = |slot: &u32| std::cmp::Reverse(total(slot));
+        if slots.len() > TOP {
+            slots.select_nth_unstable_by_key(TOP, rank);
+            slots.truncate(TOP);
+        }
+        slots.sort_unstable_by_key(rank);
+        let of = |slot: u32| {
+            let key_hash = self.index.key_hash(slot)?;
+            let place = match self.fresh.get(&slot) {
+                Some(link) => TopPlace::Known(Link::clone(link).key),
+                None => TopPlace::Block(self.index.block(slot)),
+            };
+            Some(Top { slot, key_hash, counts: self.total(slot), place })
+        };
+        slots.into_iter().filter_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

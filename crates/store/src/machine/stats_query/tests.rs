@@ -1,0 +1,249 @@
+//! Questions about statistics, with everything that may happen between two of their steps.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use smallvec::smallvec;
+use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, Tally};
+use waypost_protocol::command::{Batch, Command, NewLink};
+use waypost_protocol::sketch::Register;
+use waypost_protocol::{Code, NodeId, Target, UnixMs};
+use waypost_telemetry::Metrics;
+
+use super::*;
+use crate::db::READS;
+use crate::machine::Machine;
+use crate::{Db, DbOptions};
+
+const FIRST_DAY: u32 = 20_000;
+
+struct Shard {
+    _dir: tempfile::TempDir,
+    _db: Db,
+    machine: RefCell<ShardMachine>,
+    index: Cell<u64>,
+    position: Cell<u64>,
+    /// The day of the leader's clock.
+    today: Cell<u32>,
+}
+
+fn key(name: &str) -> LinkKey {
+    LinkKey::new(Code::parse_slug(name).unwrap())
+}
+
+impl Shard {
+    /// With a link "one", visited twice on each of so many days, all but the last in a checkpoint.
+    fn visited(days: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = DbOptions { cache_bytes: 8 << 20, ..DbOptions::default() };
+        let db = Db::open(dir.path(), &options, &Metrics::new()).unwrap();
+        let machine = RefCell::new(ShardMachine::open(db.tree("sm/1").unwrap()).unwrap().0);
+        let shard = Self {
+            _dir: dir,
+            _db: db,
+            machine,
+            index: Cell::new(0),
+            position: Cell::new(0),
+            today: Cell::new(FIRST_DAY),
+        };
+        shard.create();
+        for day in 0..days {
+            shard.checkpoint();
+            shard.visit(day);
+        }
+        shard
+    }
+
+    fn apply(&self, command: Command) {
+        let index = self.index.replace(self.index.get() + 1);
+        let batch = Batch { at: UnixMs(u64::from(self.today.get()) * 24 * 3_600_000), commands: vec![command] };
+        self.machine.borrow_mut().apply(index, &batch).unwrap();
+    }
+
+    fn create(&self) {
+        self.apply(Command::Create(Box::new(NewLink {
+            key: key("one"),
+            target: Target::parse("https://example.com/", &[], 8192).unwrap(),
+            valid_until: None,
+            created_by: 0,
+            generated: false,
+            find_existing: false,
+            idempotency: None,
+        })));
+    }
+
+    fn visit(&self, day: u32) {
+        self.today.set(self.today.get().max(FIRST_DAY + day));
+        let from = self.position.replace(self.position.get() + 1);
+        let delta = ClickDelta {
+            link: key("one").hash(),
+            hour: (FIRST_DAY + day) * 24 + 7,
+            last: UnixMs(1),
+            tallies: smallvec![Tally { bot: false, values: [0, 0, 1, 0, 0, 0, 0], count: 2 }],
+            visitors: smallvec![Register(day | 1)],
+        };
+        self.apply(Command::RecordClicks(Arc::new(ClickBatch {
+            node: NodeId(1),
+            spans: vec![JournalSpan { journal: 1, from, upto: from + 1 }],
+            strings: vec!["host.example".to_owned()],
+            deltas: vec![delta],
+            orphans: Vec::new(),
+        })));
+    }
+
+    fn checkpoint(&self) {
+        self.machine.borrow_mut().checkpoint(b"x").unwrap();
+    }
+
+    /// Asks, and does something before each lock, which is given its number.
+    fn ask(&self, link: Option<LinkKey>, before: impl Fn(u32)) -> Option<Stats> {
+        let locks = Cell::new(0);
+        let query = StatsQuery::new(link, FIRST_DAY * 24..(FIRST_DAY + 500) * 24);
+        let locked = |step: &mut dyn FnMut(&ShardMachine) -> Result<(), StoreError>| {
+            before(locks.replace(locks.get() + 1));
+            step(&self.machine.borrow())
+        };
+        query.answer(locked).unwrap()
+    }
+}
+
+fn sum(stats: &Stats) -> u64 {
+    let days: u64 = stats.days.iter().map(|(_, counts, _)| counts.people).sum();
+    let hours: u64 = stats.hours.iter().map(|(_, counts)| counts.people).sum();
+    let values: u64 = stats.values.iter().map(|(.., counts)| counts.people).sum();
+    // Hours of long ago are folded into their days.
+    assert!(days == values && days >= hours, "{stats:?}");
+    days
+}
+
+#[test]
+fn years_are_read_while_the_state_is_not_locked() {
+    let shard = Shard::visited(300);
+    for link in [Some(key("one")), None] {
+        let (inside, longest) = (Cell::new(0), Cell::new(0));
+        let before = READS.get();
+        let query = StatsQuery::new(link, FIRST_DAY * 24..(FIRST_DAY + 3_700) * 24);
+        let stats = query.answer(|step| {
+            let before = READS.get();
+            step(&shard.machine.borrow())?;
+            let reads = READS.get() - before;
+            inside.set(inside.get() + reads);
+            longest.set(longest.get().max(reads));
+            Ok(())
+        });
+        assert_eq!(sum(&stats.unwrap().unwrap()), 600);
+        assert!(READS.get() - before >= 3_700, "every day is looked for");
+        assert!(inside.get() <= 1, "the link is found under the lock, and nothing else: {}", inside.get());
+    }
+}
+
+#[test]
+fn a_checkpoint_between_two_steps_loses_no_visit_and_doubles_none() {
+    let steps = 2 + 500 / DAYS_AT_ONCE + 4;
+    for link in [Some(key("one")), None] {
+        for first in 0..steps {
+            let shard = Shard::visited(100);
+            // The last day is in memory until the checkpoint, and in its record afterwards.
+            let stats = shard
+                .ask(link.clone(), |lock| {
+                    if lock == first {
+                        shard.checkpoint()
+                    }
+                })
+                .unwrap();
+            assert_eq!((sum(&stats), stats.total.people, stats.days.len()), (200, 200, 100), "before lock {first}");
+        }
+    }
+}
+
+#[test]
+fn visits_and_checkpoints_at_every_step_are_counted_as_they_come() {
+    for link in [Some(key("one")), None] {
+        for checkpoints in [1, 2, 5] {
+            let shard = Shard::visited(60);
+            let stats = shard.ask(link.clone(), |lock| {
+                shard.visit(40 + lock % 20);
+                shard.visit(59);
+                if lock % checkpoints == 0 {
+                    shard.checkpoint();
+                }
+            });
+            let stats = stats.unwrap();
+            let last = 2 * shard.position.get();
+            assert!((120..=last).contains(&sum(&stats)), "{} of {last}", sum(&stats));
+            let settled = shard.ask(link.clone(), |_| {}).unwrap();
+            assert_eq!((sum(&settled), settled.total.people), (last, last));
+        }
+    }
+}
+
+#[test]
+fn a_link_that_is_reset_deleted_or_made_anew_meanwhile_is_told_of_as_it_is_then() {
+    for first in 1..8 {
+        let shard = Shard::visited(200);
+        let reset = || shard.apply(Command::ResetStats { key: key("one") });
+        let stats = shard
+            .ask(Some(key("one")), |lock| {
+                if lock == first {
+                    reset()
+                }
+            })
+            .unwrap();
+        assert_eq!((sum(&stats), stats.total.people), (0, 0), "reset before lock {first}");
+        // Again and again: all of it is read under one lock at last.
+        shard.visit(180);
+        shard.checkpoint();
+        let stats = shard.ask(Some(key("one")), |lock| {
+            if lock > 0 {
+                reset();
+                shard.visit(185);
+            }
+        });
+        assert_eq!(sum(&stats.unwrap()), 2);
+        let delete = || shard.apply(Command::Delete { key: key("one"), if_version: None });
+        let gone = shard.ask(Some(key("one")), |lock| {
+            if lock == first {
+                delete()
+            }
+        });
+        assert_eq!(gone, None, "deleted before lock {first}");
+    }
+}
+
+#[test]
+fn a_state_that_was_replaced_by_a_snapshot_is_asked_from_the_start() {
+    for link in [Some(key("one")), None] {
+        for first in 1..6 {
+            let shard = Shard::visited(150);
+            let stats = shard.ask(link.clone(), |lock| {
+                if lock == first {
+                    shard.checkpoint();
+                    shard.machine.borrow_mut().reopen().unwrap();
+                }
+            });
+            let stats = stats.unwrap();
+            assert_eq!((sum(&stats), stats.total.people), (300, 300), "replaced before lock {first}");
+        }
+    }
+}
+
+#[test]
+fn the_most_visited_links_are_named_also_when_a_checkpoint_moves_them() {
+    for first in 0..20 {
+        let shard = Shard::visited(3);
+        shard.checkpoint();
+        let edit = |lock| {
+            let target = Target::parse(&format!("https://example.com/{lock}"), &[], 8192).ok();
+            shard.apply(Command::Edit { key: key("one"), if_version: None, target, valid_until: None });
+            shard.checkpoint();
+        };
+        let stats = shard
+            .ask(None, |lock| {
+                if lock >= first {
+                    edit(lock)
+                }
+            })
+            .unwrap();
+        assert_eq!(stats.top, [(key("one"), Counts { people: 6, bots: 0 })], "from lock {first} on");
+    }
+}
