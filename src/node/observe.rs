@@ -21,6 +21,8 @@ pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &
         "waypost_replication_lag_entries",
         "Of the groups that this node leads: log entries that the copy farthest behind does not have yet",
     );
+    let refused =
+        metrics.gauge("waypost_snapshots_refused", "Groups whose snapshot this node refuses for want of free space");
     metrics.on_scrape(move || {
         db.size_on_disk();
         view.observe();
@@ -32,6 +34,7 @@ pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &
         held.set(own().count() as i64);
         led.set(own().filter(|status| status.leader).count() as i64);
         leaderless.set(own().filter(|status| status.led_by.is_none()).count() as i64);
+        refused.set(status.iter().filter(|status| status.waits_for_space).count() as i64);
         lag.set(own().map(|status| status.lag).max().unwrap_or(0) as i64);
     });
 }

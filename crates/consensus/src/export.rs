@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
@@ -29,9 +28,6 @@ const PIECE_BYTES: usize = 512 * 1024;
 
 /// Exports of one group that may be read at a time; another one takes the place of the one that was read last the longest ago.
 const EXPORTS_MAX: usize = 2;
-
-/// One file of a node is written at a time: meanwhile changes to its shard wait.
-static TURN: Semaphore = Semaphore::const_new(1);
 
 /// How long the leader may take to write the file.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
@@ -127,18 +123,9 @@ impl<M: Machine> Group<M> {
         }
         static MADE: AtomicU64 = AtomicU64::new(1);
         let id = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = self.files().dir.join(format!("export-{}-{id}.snap", self.id()));
-        let turn = TURN.acquire().await.map_err(io::Error::other)?;
-        let written = tokio::task::block_in_place(|| {
-            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-            // Without a name its bytes go when it is closed, also by a crash or when the disk is full.
-            std::fs::remove_file(&path)?;
-            write_snapshot(self.state(), self.id(), &file, self.files().free_min)?;
-            io::Result::Ok(file)
-        });
-        drop(turn);
-        let file = match written {
-            Ok(file) => file,
+        let written = write_snapshot(self.state().clone(), self.files().clone(), self.id(), "export");
+        let file = match written.await {
+            Ok((file, _)) => file,
             Err(error) => return Ok(Begun::Failed(error.to_string())),
         };
         let total = file.metadata()?.len();

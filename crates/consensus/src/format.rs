@@ -25,11 +25,11 @@ struct MembershipRecord {
     nodes: BTreeMap<u64, String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct VoteRecord {
-    term: u64,
-    node: u64,
-    committed: bool,
+    pub(crate) term: u64,
+    pub(crate) node: u64,
+    pub(crate) committed: bool,
 }
 
 /// Borrowing twin of [`EntryRecord`]: the same bytes without a copy of the commands.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::ReadPolicy;
 use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use waypost_protocol::command::Command;
@@ -51,6 +51,9 @@ const RECOVERY_MAX: Duration = Duration::from_secs(300);
 /// How long a read that may wait is behind what waits to be applied.
 const TURN_MAX: Duration = Duration::from_millis(100);
 
+/// How long a stop waits for a running export before it does without a last checkpoint.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
 /// A group that runs on this node.
 pub struct Group<M: Machine> {
     id: u32,
@@ -61,11 +64,13 @@ pub struct Group<M: Machine> {
     node: NodeId,
     peers: Arc<dyn Peers>,
     files: SnapshotFiles,
-    receiving: Arc<Mutex<Receiving>>,
+    receiving: Arc<tokio::sync::Mutex<Receiving>>,
     exports: Arc<Exports>,
     closing: Arc<AtomicBool>,
     installing: Arc<AtomicBool>,
     heard: Heard,
+    /// Set while a snapshot is refused for want of space.
+    waits_for_space: Arc<AtomicBool>,
 }
 
 /// What a group is opened with.
@@ -108,7 +113,7 @@ impl<M: Machine> Group<M> {
         let tree = db.tree(&format!("sm/{id}"))?;
         let incoming = Incoming::new(tree.clone(), id, snapshots.clone());
         finish_install(&db, &incoming, id).await?;
-        let files = SnapshotFiles { dir: snapshots, incoming, free_min: options.free_min };
+        let files = SnapshotFiles::new(snapshots, incoming, options.free_min);
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
         let due = Arc::new(CheckpointDue {
@@ -141,7 +146,7 @@ impl<M: Machine> Group<M> {
         let closing = Arc::new(AtomicBool::new(false));
         let tasks = vec![
             tokio::spawn(proposer::run(raft.clone(), options.clock, waiting)),
-            tokio::spawn(checkpoint_when_due(raft.clone(), due)),
+            tokio::spawn(checkpoint_when_due(raft.clone(), due, files.tree.clone())),
             tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
         let (receiving, exports) = (Arc::default(), Arc::default());
@@ -159,6 +164,7 @@ impl<M: Machine> Group<M> {
             closing,
             installing,
             heard: Heard::default(),
+            waits_for_space: Arc::default(),
         };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
@@ -200,7 +206,7 @@ impl<M: Machine> Group<M> {
         &self.files
     }
 
-    pub(crate) fn receiving(&self) -> &Arc<Mutex<Receiving>> {
+    pub(crate) fn receiving(&self) -> &Arc<tokio::sync::Mutex<Receiving>> {
         &self.receiving
     }
 
@@ -208,11 +214,15 @@ impl<M: Machine> Group<M> {
         &self.heard
     }
 
+    pub(crate) fn waits_for_space(&self) -> &Arc<AtomicBool> {
+        &self.waits_for_space
+    }
+
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.exports
     }
 
-    pub(crate) fn state(&self) -> &RwLock<Positioned<M>> {
+    pub(crate) fn state(&self) -> &Arc<RwLock<Positioned<M>>> {
         &self.state
     }
 
@@ -297,10 +307,13 @@ impl<M: Machine> Group<M> {
         for task in &self.tasks {
             task.abort();
         }
+        // An export that runs is waited for, but not for ever: without a checkpoint the next start has more to replay.
+        let Ok(kept) = tokio::time::timeout(CLOSE_MAX, self.files.tree.lock()).await else { return Ok(()) };
         tokio::task::block_in_place(|| {
             let mut state = self.state.write();
             if state.machine.pending_bytes() > 0 { state.checkpoint().map(|_| ()) } else { Ok(()) }
         })?;
+        drop(kept);
         Ok(())
     }
 }
@@ -311,7 +324,7 @@ async fn finish_install(db: &Db, incoming: &Incoming, id: u32) -> Result<(), Ope
         tracing::warn!(group = id, "importing again a snapshot whose import was interrupted");
         tokio::task::block_in_place(|| incoming.import())?;
         db.commit().wait().await?;
-        incoming.discard()?;
+        tokio::task::block_in_place(|| incoming.discard())?;
     }
     Ok(())
 }
@@ -338,9 +351,15 @@ async fn fail_with_the_engine<M: Machine>(
     }
 }
 
-async fn checkpoint_when_due<M: Machine>(raft: Raft<TypeConfig, GroupMachine<M>>, due: Arc<CheckpointDue>) {
+async fn checkpoint_when_due<M: Machine>(
+    raft: Raft<TypeConfig, GroupMachine<M>>,
+    due: Arc<CheckpointDue>,
+    tree: Arc<tokio::sync::Mutex<()>>,
+) {
     loop {
         due.notify.notified().await;
+        // A checkpoint would wait for an export, and applying for the checkpoint.
+        drop(tree.lock().await);
         if raft.trigger().snapshot().await.is_err() {
             return;
         }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 
 use crate::format::{parse, vote, vote_record};
-use crate::state_machine::SnapshotData;
+use crate::member::vouches_for;
+use crate::state_machine::{SnapshotData, blocking};
 use crate::types::TypeConfig;
 use crate::wire::{self, SnapshotPiece, SnapshotTaken};
 
@@ -31,6 +33,11 @@ const INSTALL_MAX: Duration = Duration::from_secs(300);
 
 /// How often a piece is sent again before the transfer is given up until openraft begins anew (and goes on where it was).
 const PIECE_TRIES: u32 = 120;
+
+const PIECE_PAUSE: Duration = Duration::from_millis(250);
+
+/// The pause when the other side cannot be reached, or refuses a piece.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the ways of one group.
 #[derive(Clone)]
@@ -81,22 +88,26 @@ impl Client {
         data: SnapshotData,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let broken = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
-        let (path, reaches) = tokio::task::block_in_place(|| data.into_file()).map_err(broken)?;
+        let (file, reaches) = data.into_file().await.map_err(broken)?;
         // It was written after it was asked for. If another node leads by now, this one may not speak for what came since.
-        if reaches.is_some_and(|id| id.leader_id.term > vote_of_leader.leader_id.term) {
+        if !vouches_for(vote_of_leader, reaches.as_ref()) {
             return Err(broken(io::Error::other("another node leads by now")));
         }
-        let mut file = File::open(&path).map_err(broken)?;
-        // Nobody else has use for it; its bytes go when it is closed.
-        let _ = std::fs::remove_file(&path);
+        let file = Arc::new(file);
         let total = file.metadata().map_err(broken)?.len();
-        let id = snapshot_id(&mut file).map_err(broken)?;
+        let read = file.clone();
+        let id = blocking(move || snapshot_id(&read)).await.map_err(broken)?;
         let mut offset = 0;
         let mut tries = 0;
         let mut waiting = Instant::now();
         loop {
-            let mut piece = vec![0; PIECE_BYTES.min((total - offset) as usize)];
-            file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut piece)).map_err(broken)?;
+            let (read, length) = (file.clone(), PIECE_BYTES.min((total - offset) as usize));
+            let piece = blocking(move || {
+                let mut piece = vec![0; length];
+                read.read_exact_at(&mut piece, offset)?;
+                Ok(piece)
+            });
+            let piece = piece.await.map_err(broken)?;
             let last = offset + piece.len() as u64 == total;
             let message = SnapshotPiece { vote: vote_record(vote_of_leader), id, total, offset, bytes: piece };
             let within = if last { INSTALL_MAX } else { PIECE_MAX };
@@ -117,7 +128,7 @@ impl Client {
                         offset = have.min(total);
                     }
                     SnapshotTaken::Installing if waiting.elapsed() < INSTALL_MAX => {
-                        tokio::time::sleep(Duration::from_millis(250)).await;
+                        tokio::time::sleep(PIECE_PAUSE).await;
                     }
                     SnapshotTaken::Have(_) | SnapshotTaken::Installing => {
                         return Err(broken(io::Error::other("the other side does not take the snapshot")));
@@ -125,20 +136,33 @@ impl Client {
                     SnapshotTaken::Installed(record) => return Ok(SnapshotResponse::new(vote(record))),
                 },
                 Err(error) if tries >= PIECE_TRIES => return Err(error.into()),
-                Err(_) => {
+                Err(error) => {
                     tries += 1;
-                    tokio::time::sleep(Duration::from_millis(250)).await;
+                    // It said no, perhaps for want of space: that changes slowly, and each new transfer writes the whole file again.
+                    let refused = matches!(error, RPCError::Unreachable(_));
+                    tokio::time::sleep(if refused { REFUSED_PAUSE } else { PIECE_PAUSE }).await;
                 }
             }
         }
     }
 }
 
-/// Names a file by its first bytes, which hold the group, the position and a checksum of both.
-fn snapshot_id(file: &mut File) -> io::Result<u64> {
-    let mut head = [0; 256];
-    let length = file.read(&mut head)?;
-    Ok(waypost_protocol::digest::fingerprint(&[&head[..length]]))
+/// Names a file by what is in it: pieces of two files must not be mixed, and two replicas, or one at two times, store the same
+/// state in different records.
+fn snapshot_id(file: &File) -> io::Result<u64> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut offset = 0;
+    loop {
+        let length = file.read_at(&mut buffer, offset)?;
+        if length == 0 {
+            let hash = hasher.finalize();
+            let (first, _) = hash.as_bytes().split_first_chunk().expect("invariant: a hash has 32 bytes");
+            return Ok(u64::from_le_bytes(*first));
+        }
+        hasher.update(&buffer[..length]);
+        offset += length as u64;
+    }
 }
 
 fn unreadable(error: io::Error) -> Failed {

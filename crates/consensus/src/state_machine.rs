@@ -1,9 +1,11 @@
 //! The state machine of a group, as openraft asks for it, around a `Machine` of the store.
 //!
 //! A checkpoint is what openraft calls building a snapshot: the state becomes durable at its position, so the log before
-//! it can be purged. The file that another replica would need is written only when somebody asks for its bytes.
+//! it can be purged. The file that another replica would need is written only when somebody asks for its bytes, on a thread that
+//! may block. Meanwhile commands are applied, and no checkpoint is written: what changes the tree waits (`SnapshotFiles::tree`).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +15,8 @@ use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::{RwLock, RwLockWriteGuard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use waypost_protocol::peer::BoxFuture;
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{CommitHandle, StoreError};
@@ -49,8 +52,31 @@ pub(crate) struct SnapshotFiles {
     pub(crate) dir: PathBuf,
     /// Those that come in.
     pub(crate) incoming: Incoming,
-    /// Snapshots are written as long as more bytes than these are free.
+    /// Snapshots are written and taken as long as more bytes than these are free.
     pub(crate) free_min: u64,
+    /// Held by whoever reads the tree as one state, or changes it: exports, checkpoints, imports. Taken before the lock of the
+    /// state, never after it.
+    pub(crate) tree: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl SnapshotFiles {
+    pub(crate) fn new(dir: PathBuf, incoming: Incoming, free_min: u64) -> Self {
+        Self { dir, incoming, free_min, tree: Arc::default() }
+    }
+}
+
+/// While an export runs, changes wait in memory for their checkpoint. At this many times what makes one due, applying waits for
+/// the export too: it bounds the memory, and the log to replay after a crash.
+const DEFERRED_MAX: u64 = 16;
+
+/// One snapshot or backup of a node is written at a time: each takes a thread, and the disk's bandwidth.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Does work that waits for the disk on a thread for such work, so that the engine's threads go on with other groups.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 impl<M: Machine> GroupMachine<M> {
@@ -68,24 +94,24 @@ impl<M: Machine> GroupMachine<M> {
     fn snapshot(&self) -> AnySnapshot {
         let state = self.state.read();
         let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
-        let (group, shared) = (self.group, self.state.clone());
-        let SnapshotFiles { dir, free_min, .. } = self.files.clone();
-        let write = move || {
-            // One for each transfer: several members may be behind.
-            static SENT: AtomicU64 = AtomicU64::new(0);
-            let number = SENT.fetch_add(1, Ordering::Relaxed);
-            let path = dir.join(format!("send-{group}-{number}.snap"));
-            let file = std::fs::File::create(&path)?;
-            let position = write_snapshot(&shared, group, &file, free_min).inspect_err(|_| {
-                let _ = std::fs::remove_file(&path);
-            })?;
-            Ok((path, crate::format::decode_position(&position)?.0))
+        let (group, shared, files) = (self.group, self.state.clone(), self.files.clone());
+        let write = move || -> BoxFuture<'static, io::Result<(File, Option<LogId>)>> {
+            Box::pin(async move {
+                let (file, position) = write_snapshot(shared, files, group, "send").await?;
+                Ok((file, crate::format::decode_position(&position)?.0))
+            })
         };
         Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
     }
+
+    /// Whether changes have to wait until the running export is done, if one runs.
+    fn is_full(&self, log_bytes: u64) -> bool {
+        log_bytes >= DEFERRED_MAX * self.due.log_bytes
+            || self.state.read().machine.pending_bytes() >= DEFERRED_MAX * self.due.bytes
+    }
 }
 
-/// Locks the state for a change. While a snapshot of it is written that takes long: other tasks then go on on other threads.
+/// Locks the state for a change. While a checkpoint of it is written that takes a moment: other tasks then go on on other threads.
 fn write_or_wait<M: Machine>(state: &RwLock<Positioned<M>>) -> RwLockWriteGuard<'_, Positioned<M>> {
     match state.try_write() {
         Some(locked) => locked,
@@ -93,19 +119,32 @@ fn write_or_wait<M: Machine>(state: &RwLock<Positioned<M>>) -> RwLockWriteGuard<
     }
 }
 
-/// Writes the state of a group to a file; answers its position. On a thread that may wait.
-pub(crate) fn write_snapshot<M: Machine>(
-    state: &RwLock<Positioned<M>>,
+/// Writes the state of a group to a file that has no name any more (its bytes go when it is closed, also by a crash); answers it
+/// with its position. While it is written, commands are applied and checkpoints wait.
+pub(crate) async fn write_snapshot<M: Machine>(
+    state: Arc<RwLock<Positioned<M>>>,
+    files: SnapshotFiles,
     group: u32,
-    file: &std::fs::File,
-    free_min: u64,
-) -> io::Result<Vec<u8>> {
-    let mut state = state.write();
-    let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
-    // Nothing is applied until it is written, but reading goes on (`Positioned` is read past whoever waits to write).
-    let state = RwLockWriteGuard::downgrade(state);
-    snapshot::export(state.machine.tree(), group, &position, file, free_min).map_err(io::Error::other)?;
-    Ok(position)
+    purpose: &'static str,
+) -> io::Result<(File, Vec<u8>)> {
+    let _turn = TURN.acquire().await.map_err(io::Error::other)?;
+    let kept = files.tree.clone().lock_owned().await;
+    blocking(move || {
+        let _kept = kept;
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let path = files.dir.join(format!("{purpose}-{group}-{number}.snap"));
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        let (position, tree) = {
+            let mut state = state.write();
+            let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
+            (position, state.machine.tree().clone())
+        };
+        snapshot::export(&tree, group, &position, &file, files.free_min).map_err(io::Error::other)?;
+        Ok((file, position))
+    })
+    .await
 }
 
 fn failed<M: Machine>(machine: &M, error: StoreError) -> io::Error {
@@ -118,22 +157,51 @@ type AnySnapshot = SnapshotOf<TypeConfig, SnapshotData>;
 /// The bytes of a snapshot: written to a file when they are asked for, or received in one.
 pub struct SnapshotData(Content);
 
+type Written = BoxFuture<'static, io::Result<(File, Option<LogId>)>>;
+
 enum Content {
-    Later(Box<dyn FnOnce() -> io::Result<(PathBuf, Option<LogId>)> + Send + Sync>),
-    File(PathBuf),
+    Later(Box<dyn FnOnce() -> Written + Send + Sync>),
+    Received(Received),
+}
+
+/// A file with a snapshot that came from elsewhere. One that is not installed is removed.
+struct Received(PathBuf);
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        // It has another name by now if it was installed.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl SnapshotData {
     /// A snapshot that was received whole.
-    pub(crate) fn file(path: PathBuf) -> Self {
-        Self(Content::File(path))
+    pub(crate) fn received(path: PathBuf) -> Self {
+        Self(Content::Received(Received(path)))
     }
 
     /// The file with the snapshot, and where it reaches, if it was written just now: that may be later than announced.
-    pub(crate) fn into_file(self) -> io::Result<(PathBuf, Option<LogId>)> {
+    pub(crate) async fn into_file(self) -> io::Result<(File, Option<LogId>)> {
         match self.0 {
-            Content::Later(write) => write(),
-            Content::File(path) => Ok((path, None)),
+            Content::Later(write) => write().await,
+            Content::Received(received) => Ok((File::open(&received.0)?, None)),
+        }
+    }
+
+    /// The file to install; one that was not received is written to `path`.
+    async fn into_received(self, path: PathBuf) -> io::Result<Received> {
+        match self.0 {
+            Content::Received(received) => Ok(received),
+            Content::Later(write) => {
+                let (mut file, _) = write().await?;
+                blocking(move || {
+                    let received = Received(path);
+                    file.rewind()?;
+                    io::copy(&mut file, &mut File::create(&received.0)?)?;
+                    Ok(received)
+                })
+                .await
+            }
         }
     }
 }
@@ -193,6 +261,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
             }
         }
         let since = self.due.log_bytes_since.fetch_add(log_bytes, Ordering::Relaxed) + log_bytes;
+        if self.is_full(since) {
+            drop(self.files.tree.lock().await);
+        }
         if since >= self.due.log_bytes || self.state.read().machine.pending_bytes() >= self.due.bytes {
             self.due.notify.notify_one();
         }
@@ -201,35 +272,45 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
 
     async fn get_snapshot_builder(&mut self) -> CheckpointBuilder {
         // Nothing is applied meanwhile: openraft calls this from the task that applies.
+        let kept = self.files.tree.clone().lock_owned().await;
         let started = std::time::Instant::now();
-        let written = tokio::task::block_in_place(|| {
-            let mut state = self.state.write();
+        let state = self.state.clone();
+        let written = blocking(move || {
+            let _kept = kept;
+            let mut state = state.write();
             state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))
         });
+        let written = written.await;
         self.due.log_bytes_since.store(0, Ordering::Relaxed);
         tracing::debug!(group = self.group, took_ms = started.elapsed().as_millis() as u64, "checkpoint written");
         CheckpointBuilder { commit: self.commit.clone(), snapshot: written.map(|_| self.snapshot()) }
     }
 
     async fn install_snapshot(&mut self, _meta: &SnapshotMetaOf<TypeConfig>, data: SnapshotData) -> io::Result<()> {
-        let (received, _) = data.into_file()?;
-        self.files.incoming.stage(&received).map_err(io::Error::other)?;
+        let received = data.into_received(self.files.dir.join(format!("own-{}.snap", self.group))).await?;
+        let incoming = self.files.incoming.clone();
+        blocking(move || incoming.stage(&received.0).map_err(io::Error::other)).await?;
+        let kept = self.files.tree.clone().lock_owned().await;
         // Whoever asks meanwhile asks another replica, and does not wait for this one.
         self.installing.store(true, Ordering::Release);
-        tokio::task::block_in_place(|| {
-            let mut state = self.state.write();
-            let imported = self.files.incoming.import();
+        let (incoming, state) = (self.files.incoming.clone(), self.state.clone());
+        blocking(move || {
+            let _kept = kept;
+            let mut state = state.write();
+            let imported = incoming.import();
             let position = imported.and_then(|()| state.machine.reopen()).map_err(|e| failed(&state.machine, e))?;
             let (applied, members) = crate::format::decode_position(&position.unwrap_or_default())?;
             state.applied = applied;
             state.members = members;
             state.checkpointed = true;
-            io::Result::Ok(())
-        })?;
+            Ok(())
+        })
+        .await?;
         self.commit.wait().await?;
         self.installing.store(false, Ordering::Release);
         tracing::info!(group = self.group, "a snapshot was installed");
-        self.files.incoming.discard().map_err(io::Error::other)
+        let incoming = self.files.incoming.clone();
+        blocking(move || incoming.discard().map_err(io::Error::other)).await
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<AnySnapshot>> {

@@ -1,6 +1,7 @@
 //! What can be told of a group: its members, its leader, how far it is.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -35,6 +36,8 @@ pub struct GroupStatus {
     pub lag: u64,
     /// Bytes that the next checkpoint would write.
     pub pending_bytes: u64,
+    /// Whether this node refuses the snapshot that it needs, for want of free space.
+    pub waits_for_space: bool,
 }
 
 impl<M: Machine> Group<M> {
@@ -105,6 +108,7 @@ impl<M: Machine> Group<M> {
             lag: self.lag(),
             last,
             pending_bytes,
+            waits_for_space: self.waits_for_space().load(Ordering::Relaxed),
         }
     }
 }

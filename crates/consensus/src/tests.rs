@@ -2,6 +2,9 @@
 
 #[cfg(debug_assertions)]
 mod crash;
+mod replicas;
+#[cfg(debug_assertions)]
+mod snapshots;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +43,7 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
     std::fs::create_dir_all(&snapshots).unwrap();
     let tree = db.tree("sm/1").unwrap();
     let incoming = Incoming::new(tree.clone(), 1, snapshots.clone());
-    let files = SnapshotFiles { dir: snapshots, incoming, free_min: 0 };
+    let files = SnapshotFiles::new(snapshots, incoming, 0);
     let (machine, position) = ShardMachine::open(tree).unwrap();
     let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref()).unwrap()));
     let due = Arc::new(CheckpointDue {

@@ -7,132 +7,16 @@
 
 #![expect(clippy::print_stdout, reason = "a failing test shows the steps, and at which of them it failed")]
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use openraft::BasicNode;
-use parking_lot::{Mutex, RwLock};
-use waypost_protocol::command::{Command, Outcome};
-use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{Kind, NodeId, Target};
-use waypost_store::machine::ShardMachine;
-use waypost_store::{Db, LogStore};
+use parking_lot::Mutex;
+use waypost_store::Db;
 use waypost_telemetry::Metrics;
 
-use super::{clock, create, open};
+use super::open;
+use super::replicas::*;
 use crate::group::IfNew;
-use crate::{Group, GroupOptions, GroupPlace, Member};
-
-const GROUP: u32 = 1;
-const LEADER: NodeId = NodeId(1);
-const FOLLOWER: NodeId = NodeId(2);
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Links that are in the follower's own checkpoint.
-const CHECKPOINTED: usize = 20;
-/// Links that the follower has when it is cut off, most of them in its log only: more entries than are purged in one batch.
-const EARLY: usize = 320;
-/// Links that only the leader has then. They are long: the snapshot has more than one chunk, and comes in more than one piece.
-const LATE: usize = 100;
-const LONG: usize = 7000;
-
-/// The members reach each other directly, unless they are cut off.
-#[derive(Default)]
-struct Here(RwLock<HashMap<NodeId, Arc<dyn Member>>>);
-
-impl Peers for Here {
-    fn call(
-        &self,
-        to: NodeId,
-        _: Lane,
-        kind: Kind,
-        _: u32,
-        body: Vec<u8>,
-        within: Duration,
-    ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
-        let member = self.0.read().get(&to).cloned();
-        Box::pin(async move {
-            let member = member.ok_or_else(|| PeerError::Unreachable("it is away".to_owned()))?;
-            tokio::time::timeout(within, member.answer(kind, body, within)).await.map_err(|_| PeerError::Timeout)?
-        })
-    }
-}
-
-struct Replica {
-    db: Db,
-    group: Arc<Group<ShardMachine>>,
-}
-
-async fn replica(dir: &Path, node: NodeId, peers: &Arc<Here>, if_new: IfNew) -> Replica {
-    replica_on(open(dir, &Metrics::new()), dir, node, peers, if_new).await
-}
-
-async fn replica_on(db: Db, dir: &Path, node: NodeId, peers: &Arc<Here>, if_new: IfNew) -> Replica {
-    std::fs::create_dir_all(dir.join("snapshots")).unwrap();
-    let place = GroupPlace {
-        db: db.clone(),
-        node,
-        address: format!("127.0.0.1:740{}", node.0),
-        data_dir: dir.to_owned(),
-        options: GroupOptions { checkpoint_bytes: 1 << 30, free_min: 0, clock },
-        peers: peers.clone(),
-    };
-    let group = Group::<ShardMachine>::open(&place, GROUP, if_new).await;
-    let group = Arc::new(group.unwrap_or_else(|error| panic!("{}: {error}", dir.display())));
-    peers.0.write().insert(node, group.clone());
-    Replica { db, group }
-}
-
-impl Replica {
-    async fn create(&self, numbers: std::ops::Range<usize>) {
-        for number in numbers {
-            let (_, mut command) = create(number);
-            if let (Command::Create(link), true) = (&mut command, number >= EARLY) {
-                let url = format!("{}/{}", link.target.as_str(), "x".repeat(LONG));
-                link.target = Target::parse(&url, &[], 8192).unwrap();
-            }
-            let outcome = self.group.propose(command).await.unwrap().outcome;
-            assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?}");
-        }
-    }
-
-    fn missing(&self, numbers: std::ops::Range<usize>) -> Vec<usize> {
-        self.group.read(|machine| numbers.filter(|number| machine.get(&create(*number).0).unwrap().is_none()).collect())
-    }
-
-    fn first_index(&self) -> u64 {
-        LogStore::open(&self.db, GROUP).unwrap().first_index().unwrap().unwrap_or(u64::MAX)
-    }
-
-    async fn stop(self, peers: &Here, node: NodeId) {
-        peers.0.write().remove(&node);
-        self.group.close().await.unwrap();
-    }
-}
-
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    // The note of commits first: it must not be ahead of the database.
-    std::fs::create_dir_all(to).unwrap();
-    std::fs::copy(from.join("committed"), to.join("committed")).unwrap();
-    for part in ["store", "snapshots"] {
-        std::fs::create_dir_all(to.join(part)).unwrap();
-        for entry in std::fs::read_dir(from.join(part)).unwrap().flatten() {
-            if entry.file_type().unwrap().is_file() {
-                std::fs::copy(entry.path(), to.join(part).join(entry.file_name())).unwrap();
-            }
-        }
-    }
-}
 
 /// What a crash after each step left.
 #[derive(Default)]
@@ -165,34 +49,6 @@ fn finished(db: &Db, crashes: &Mutex<Crashes>) -> Vec<(String, Vec<PathBuf>)> {
 
 fn count(steps: &[(String, Vec<PathBuf>)], what: &str) -> usize {
     steps.iter().filter(|(step, _)| step.contains(what)).count()
-}
-
-/// A leader, and a learner that has the first entries only and needs a snapshot to go on: their directories.
-async fn lagging(root: &Path) -> (PathBuf, PathBuf) {
-    let (one, other) = (root.join("leader"), root.join("follower"));
-    let peers: Arc<Here> = Arc::default();
-    let leader = replica(&one, LEADER, &peers, IfNew::Create).await;
-    let follower = replica(&other, FOLLOWER, &peers, IfNew::Wait).await;
-    leader.group.raft().add_learner(FOLLOWER.0, BasicNode::new("127.0.0.1:7402"), true).await.unwrap();
-    leader.group.tick_if_needed();
-    leader.create(0..CHECKPOINTED).await;
-    until("the learner follows", || follower.missing(0..CHECKPOINTED).is_empty()).await;
-    follower.group.checkpoint().await.unwrap();
-    until("the learner purges its log", || follower.first_index() > CHECKPOINTED as u64).await;
-    leader.create(CHECKPOINTED..EARLY).await;
-    until("the learner follows on", || follower.missing(0..EARLY).is_empty()).await;
-    // As a killed process leaves it: with all its log to replay.
-    peers.0.write().remove(&FOLLOWER);
-    let behind = root.join("behind");
-    follower.db.commit().wait().await.unwrap();
-    copy(&other, &behind);
-    leader.create(EARLY..EARLY + LATE).await;
-    leader.group.checkpoint().await.unwrap();
-    let last = leader.group.status().last;
-    until("the leader purges what the learner lacks", || leader.first_index() > last).await;
-    leader.stop(&peers, LEADER).await;
-    follower.stop(&peers, FOLLOWER).await;
-    (one, behind)
 }
 
 /// Starts the replica that a crash left, and brings it up to a leader in the state of then.

@@ -57,7 +57,8 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// As for `open`.
     fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Applies the entry at `index`; answers one outcome per command.
+    /// Applies the entry at `index`; answers one outcome per command. Changes memory only: the tree may be read as one state
+    /// meanwhile, and is changed by `checkpoint` alone.
     ///
     /// # Errors
     /// When the store fails.
