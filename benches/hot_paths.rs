@@ -37,7 +37,7 @@ fn link(code: Code, number: u64) -> Link {
         written_at: number,
         created_by: 0,
         generated: true,
-        extra: Vec::new(),
+        fields: Default::default(),
     }
 }
 
@@ -212,8 +212,9 @@ fn store(c: &mut Criterion) {
             generated: true,
             find_existing: false,
             idempotency: None,
+            fields: Default::default(),
         };
-        (number, Batch { at: NOW, commands: vec![Command::Create(Box::new(new))] })
+        (number, Batch { level: Default::default(), at: NOW, commands: vec![Command::Create(Box::new(new))] })
     };
     c.bench_function("store/apply a create", |b| {
         b.iter_batched(&mut create, |(index, batch)| machine.apply(index, &batch).unwrap(), BatchSize::SmallInput);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use waypost_consensus::{Groups, place};
-use waypost_protocol::NodeId;
 use waypost_protocol::command::{Command, NodeRecord};
 use waypost_protocol::peer::{Lane, Peers, kinds};
+use waypost_protocol::{Level, NodeId, codec};
 use waypost_store::machine::ClusterState;
 
 use super::service::NodeService;
@@ -60,6 +60,7 @@ impl Control {
             }
             let state = self.groups.cluster().read(|machine| machine.state().clone());
             let told = self.ask_all(&state).await;
+            self.raise_level(&state, &told).await;
             let moving = moving(&state, &told, self.groups.founding().shards);
             self.settle(&state, &told, &moving).await;
             if moving.is_empty() && evened.elapsed() >= EVEN_OUT {
@@ -77,11 +78,21 @@ impl Control {
                 self.service.status()
             } else {
                 let answer = self.peers.call(*node, Lane::Calls, kinds::STATUS, 0, Vec::new(), STATUS_MAX).await.ok();
-                answer.and_then(|answer| postcard::from_bytes(&answer).ok())
+                answer.and_then(|answer| codec::decode(&answer).ok())
             };
             status.map(|status| (*node, status))
         });
         join_all(asking).await.into_iter().flatten().collect()
+    }
+
+    /// Raises the level of the cluster once all of its nodes have said that they understand a higher one.
+    async fn raise_level(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
+        let Some(level) = common_level(state, told).filter(|level| *level > state.level) else { return };
+        let members = state.nodes.keys().copied().collect();
+        match self.groups.cluster().propose(Command::RaiseLevel { level, members }).await {
+            Ok(_) => tracing::info!(%level, "all nodes of the cluster understand this level now"),
+            Err(error) => tracing::debug!(%error, "the level of the cluster was not raised yet"),
+        }
     }
 
     /// The nodes that should hold a group.
@@ -202,6 +213,17 @@ impl Control {
                 }
             ));
         }
+        if state.level < Level::CURRENT {
+            let understands = |node: &NodeId| told.get(node).is_some_and(|status| status.level >= Level::CURRENT);
+            let not: Vec<&str> =
+                state.nodes.values().filter(|node| !understands(&node.id)).map(|node| node.name.as_str()).collect();
+            if !not.is_empty() {
+                warnings.push(format!(
+                    "the cluster keeps to the level of an earlier version until {} runs this one and answers",
+                    not.join(", ")
+                ));
+            }
+        }
         let storing = state.nodes.values().filter(|node| node.stores() && !node.drain).count();
         if storing == 2 {
             warnings.push("of two nodes both are needed for changes: add a third, and one may be away".to_owned());
@@ -218,6 +240,7 @@ impl Control {
                 .values()
                 .map(|record| NodeView { record: record.clone(), status: told.remove(&record.id) })
                 .collect(),
+            level: state.level,
             warnings,
         }
     }
@@ -235,6 +258,12 @@ impl Control {
     pub fn nodes(&self) -> Vec<NodeRecord> {
         self.groups.cluster().read(|machine| machine.state().nodes.values().cloned().collect())
     }
+}
+
+/// The level that all nodes have said they understand; `None` while one of them does not answer.
+fn common_level(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) -> Option<Level> {
+    let levels: Option<Vec<Level>> = state.nodes.keys().map(|node| told.get(node).map(|status| status.level)).collect();
+    levels?.into_iter().min()
 }
 
 fn drained(state: &ClusterState, node: NodeId) -> bool {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use waypost_consensus::{Group, Groups, Members};
-use waypost_protocol::command::{Command, NodeRecord, Outcome};
+use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
-use waypost_protocol::{Kind, NodeId};
+use waypost_protocol::{Kind, Level, NodeId, codec};
 use waypost_runtime::Served;
 use waypost_store::machine::ClusterMachine;
 
-use super::start::Probed;
+use super::start::{Joining, Probed};
 use super::status::{NodeStatus, reports};
 
 /// How long a leader may take to hand over on request.
@@ -74,6 +74,7 @@ impl NodeService {
             links: ready.groups.shards().iter().map(|group| group.read(|machine| machine.links() as u64)).sum(),
             config: self.config,
             groups: reports(&ready.groups),
+            level: Level::CURRENT,
         })
     }
 
@@ -82,7 +83,7 @@ impl NodeService {
     }
 
     async fn join(&self, from: &Sender, body: &[u8], within: Duration) -> Result<Vec<u8>, PeerError> {
-        let record: NodeRecord = postcard::from_bytes(body).map_err(refused)?;
+        let Joining { record, level } = codec::decode(body).map_err(refused)?;
         let texts = [&record.name, &record.peer, &record.http, &record.zone];
         let short = texts.iter().all(|text| text.len() <= TEXT_MAX) && record.services.len() <= TEXT_MAX;
         if record.id != from.node || record.name != from.name || !short {
@@ -92,7 +93,18 @@ impl NodeService {
             return Err(refused("this node belongs to no cluster yet"));
         };
         let name = record.name.clone();
-        match cluster.propose_anywhere(Command::PutNode(Box::new(record)), within).await {
+        let needed = cluster.read(|machine| machine.state().level);
+        if level < needed {
+            return Err(refused(format!(
+                "\"{name}\" runs an earlier version of waypost (level {level}); this cluster is at level {needed}. Start it with the \
+                 version of the other nodes"
+            )));
+        }
+        let admit = match needed {
+            Level::BASE => Command::PutNode(Box::new(record)),
+            _ => Command::AdmitNode(Box::new(record)),
+        };
+        match cluster.propose_anywhere(admit, within).await {
             Ok(applied) if applied.outcome == Outcome::Done => {
                 tracing::info!(name, "a node has joined the cluster");
                 Ok(tie.to_vec())
@@ -101,6 +113,9 @@ impl NodeService {
                 "\"{name}\" comes with an empty data directory, but the cluster needs what it held: no majority of the copies \
                  is elsewhere. Is its disk mounted, and data_dir right?"
             ))),
+            Ok(applied) if let Outcome::TooManyNodes { max } = applied.outcome => {
+                Err(refused(format!("the cluster has {max} nodes, which is as many as it may have; remove one first")))
+            }
             Ok(_) => {
                 Err(refused("this id was taken out of the cluster; empty the data directory to join as a new node"))
             }
@@ -133,8 +148,13 @@ impl NodeService {
         match kind {
             kinds::PROBE => {
                 let gone = self.has_left(from.node);
-                let probed = Probed { name: self.name.clone(), cluster: *self.tie.read(), gone, config: self.config };
-                return postcard::to_stdvec(&probed).map_err(refused);
+                return Ok(codec::encode(&Probed {
+                    name: self.name.clone(),
+                    cluster: *self.tie.read(),
+                    gone,
+                    config: self.config,
+                    level: Level::CURRENT,
+                }));
             }
             kinds::JOIN => return self.join(&from, &body, within).await,
             _ => {}
@@ -155,13 +175,14 @@ impl NodeService {
             | kinds::SNAPSHOT
             | kinds::EXPORT
             | kinds::EXPORT_READ
-            | kinds::PROPOSE => {
+            | kinds::PROPOSE
+            | kinds::PROPOSE_AT => {
                 let group = self.members.get(place).ok_or_else(|| refused("the group is not open on this node"))?;
                 group.answer(kind, body, within).await
             }
             kinds::STATUS => {
                 let status = self.status().ok_or_else(|| refused("the node is starting"))?;
-                postcard::to_stdvec(&status).map_err(refused)
+                Ok(codec::encode(&status))
             }
             kinds::MOVE_LEADER => self.move_leader(place, &body).await,
             message => {

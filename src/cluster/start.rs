@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use waypost_protocol::NodeId;
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::peer::{Lane, Peers, kinds};
+use waypost_protocol::{Level, NodeId, codec};
 use waypost_transport::Transport;
 
 use crate::config::{Config, NodeConfig, ServiceName};
@@ -29,13 +29,23 @@ pub(super) struct Probed {
     pub(super) gone: bool,
     /// The digest of its `cluster.toml`.
     pub(super) config: u64,
+    /// The highest level that it understands.
+    pub(super) level: Level,
+}
+
+/// A new node asks to become a member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Joining {
+    pub(super) record: NodeRecord,
+    /// The highest level that it understands.
+    pub(super) level: Level,
 }
 
 /// Whether one of the other nodes says that this one was taken out of the cluster.
 pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) -> bool {
     let asking = others.map(|node| async move {
         let answer = peers.call(node, Lane::Calls, kinds::PROBE, 0, Vec::new(), ASK_MAX).await.ok()?;
-        postcard::from_bytes::<Probed>(&answer).ok()
+        codec::decode::<Probed>(&answer).ok()
     });
     join_all(asking).await.into_iter().flatten().any(|probed| probed.gone)
 }
@@ -72,9 +82,10 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
         let mut exists = false;
         let mut silent = Vec::new();
         let mut differing = Vec::new();
+        let mut earlier = Vec::new();
         for node in &others {
             match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), ASK_MAX).await {
-                Ok((_, answer)) => match postcard::from_bytes::<Probed>(&answer) {
+                Ok((_, answer)) => match codec::decode::<Probed>(&answer) {
                     Ok(Probed { cluster: Some(_), .. }) => {
                         exists = true;
                         if let Some(cluster) = join(transport, node, record).await {
@@ -84,13 +95,15 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                     Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
                         differing.push(node.name.as_str());
                     }
+                    // A cluster begins at the level of its founder, so all its nodes have to be of one version.
+                    Ok(Probed { level, .. }) if level != Level::CURRENT => earlier.push(node.name.as_str()),
                     Ok(Probed { cluster: None, .. }) => new += usize::from(needs(node)),
                     Err(error) => silent.push(format!("{} ({error})", node.name)),
                 },
                 Err(error) => silent.push(format!("{} at {} ({error})", node.name, node.peer)),
             }
         }
-        if first && !exists && differing.is_empty() && new == needed {
+        if first && !exists && differing.is_empty() && earlier.is_empty() && new == needed {
             return Found::Create;
         }
         let waiting = if !differing.is_empty() {
@@ -98,6 +111,8 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                 "the cluster.toml of {} is not the same as this node's; no cluster is created before it is",
                 differing.join(", ")
             )
+        } else if !earlier.is_empty() {
+            format!("{} runs another version of waypost; a new cluster begins with one version", earlier.join(", "))
         } else if exists {
             "there is a cluster, which cannot take this node in now".to_owned()
         } else if silent.is_empty() {
@@ -114,7 +129,7 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
 }
 
 async fn join(transport: &Transport, node: &NodeConfig, record: &NodeRecord) -> Option<[u8; 16]> {
-    let body = postcard::to_stdvec(record).ok()?;
+    let body = codec::encode(&Joining { record: record.clone(), level: Level::CURRENT });
     match transport.ask(&node.peer.to_string(), kinds::JOIN, body, ASK_MAX * 3).await {
         Ok((_, answer)) => {
             let cluster = answer.try_into().ok()?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use waypost_consensus::{GroupStatus, Groups};
 use waypost_protocol::command::NodeRecord;
-use waypost_protocol::{NodeId, ShardId};
+use waypost_protocol::{Level, NodeId, ShardId};
 
 /// What a node says of one group of which it is a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct NodeStatus {
     pub config: u64,
     /// Its groups.
     pub groups: Vec<GroupReport>,
+    /// The highest level that it understands (`waypost_protocol::level`).
+    pub level: Level,
 }
 
 impl From<GroupStatus> for GroupReport {
@@ -97,6 +99,8 @@ pub struct ClusterView {
     pub leaderless: Vec<u32>,
     /// Groups whose members are being changed.
     pub moving: Vec<u32>,
+    /// The level of the cluster: what all of its nodes understand.
+    pub level: Level,
     /// What somebody should look at.
     pub warnings: Vec<String>,
 }

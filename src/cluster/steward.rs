@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use waypost_consensus::{Group, Groups};
 use waypost_protocol::command::{Command, NodeRecord};
-use waypost_protocol::{NodeId, ShardId};
+use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_redirector::ReadView;
 use waypost_store::machine::{ClusterState, Machine};
 use waypost_transport::Transport;
@@ -34,18 +34,21 @@ pub struct Steward {
     view: Arc<ReadView>,
     changing: Mutex<BTreeSet<u32>>,
     taken_out: Arc<Notify>,
+    created: bool,
 }
 
 impl Steward {
-    /// A steward for a node that is described by `record`. `taken_out` is told when the cluster has removed it.
+    /// A steward for a node that is described by `record`; `created` says whether it created the cluster. `taken_out` is told when
+    /// the cluster has removed it.
     pub fn new(
         groups: Arc<Groups>,
         transport: Transport,
         record: NodeRecord,
         view: Arc<ReadView>,
         taken_out: Arc<Notify>,
+        created: bool,
     ) -> Self {
-        Self { groups, transport, record, view, changing: Mutex::default(), taken_out }
+        Self { groups, transport, record, view, changing: Mutex::default(), taken_out, created }
     }
 
     /// Works until the node stops.
@@ -88,11 +91,17 @@ impl Steward {
         let own = self.record.id;
         loop {
             let known = self.groups.cluster().read(|machine| machine.state().nodes.get(&own).cloned());
+            let unknown = known.is_none();
             let current = known.is_some_and(|known| NodeRecord { drain: known.drain, ..self.record.clone() } == known);
             if current {
                 return;
             }
-            let command = Command::PutNode(Box::new(self.record.clone()));
+            // Others were admitted before they had a cluster; the node that created it admits itself.
+            let record = Box::new(self.record.clone());
+            let command = match unknown && self.created && self.groups.level() >= Level::ONE {
+                true => Command::AdmitNode(record),
+                false => Command::PutNode(record),
+            };
             if let Err(error) = self.groups.cluster().propose_anywhere(command, NOTE_MAX).await {
                 tracing::debug!(%error, "the cluster does not know of this node's change yet");
             }

@@ -197,7 +197,14 @@ pub async fn run(
     ));
     engine.spawn(control.clone().run());
     let taken_out = Arc::new(tokio::sync::Notify::new());
-    let steward = Steward::new(groups.clone(), transport.clone(), record, view.clone(), taken_out.clone());
+    let steward = Steward::new(
+        groups.clone(),
+        transport.clone(),
+        record,
+        view.clone(),
+        taken_out.clone(),
+        identity.cluster.is_some_and(|tie| tie.created),
+    );
     engine.spawn(Arc::new(steward).run());
     let node = Arc::new(NodeState {
         links: actors.links.clone(),

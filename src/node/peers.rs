@@ -91,6 +91,7 @@ pub(super) async fn join(
         data_dir: config.node.data_dir.clone(),
         options: GroupOptions { checkpoint_bytes: config.checkpoint_bytes, free_min: config.free_space_low, clock },
         peers: Arc::new(transport.clone()),
+        level: Arc::default(),
     };
     let store = config.node.services.contains(&ServiceName::LinkStore);
     let (opened_service, opened_transport, opened) = (service.clone(), transport.clone(), members.clone());

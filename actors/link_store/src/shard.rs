@@ -10,7 +10,7 @@ use waypost_protocol::command::{Command, NewLink, Outcome};
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, KeyAllocator, LinkView, Upkeep, UpkeepDone,
 };
-use waypost_protocol::{LinkKey, NodeId, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{FieldChanges, Fields, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
@@ -67,7 +67,9 @@ waypost_runtime::rebuilt!(LinkShard);
 pub(crate) fn failed(error: ProposeError) -> ServiceError {
     match error {
         ProposeError::NotLeader { leader } => ServiceError::NotHere { leader: leader.map(NodeId) },
-        ProposeError::Overloaded | ProposeError::TooLarge { .. } => ServiceError::Unavailable(error.to_string()),
+        ProposeError::Overloaded | ProposeError::TooLarge { .. } | ProposeError::NotYet { .. } => {
+            ServiceError::Unavailable(error.to_string())
+        }
         ProposeError::Stopped(_) => ServiceError::OutcomeUnknown(error.to_string()),
     }
 }
@@ -107,6 +109,7 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
             generated,
             find_existing: request.find_existing && generated,
             idempotency: request.idempotency,
+            fields: Fields::default(),
         }));
         match seed.group.propose(command).await.map_err(failed)?.outcome {
             Outcome::Created(link) => return Ok(Created::New(link)),
@@ -230,7 +233,8 @@ impl Handler<Ask<EditLink>> for LinkShard {
         held.later(async move {
             writable?;
             let EditLink { shard: _, key, if_version, target, valid_until } = request;
-            change(group, Command::Edit { key, if_version, target, valid_until }).await
+            let fields = FieldChanges::default();
+            change(group, Command::Edit { key, if_version, target, valid_until, fields }).await
         })
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use openraft::{BasicNode, EntryPayload, Membership};
 use serde::{Deserialize, Serialize};
+use waypost_protocol::Level;
 use waypost_protocol::command::Batch;
 
 use crate::types::{Entry, LeaderId, LogId, Proposal, StoredMembership, Vote};
@@ -32,33 +33,20 @@ pub(crate) struct VoteRecord {
     pub(crate) committed: bool,
 }
 
-/// Borrowing twin of [`EntryRecord`]: the same bytes without a copy of the commands.
-#[derive(Serialize)]
-struct EntryRef<'a> {
-    term: u64,
-    node: u64,
-    payload: PayloadRef<'a>,
-}
-
-#[derive(Serialize)]
-enum PayloadRef<'a> {
-    Blank,
-    Batch(&'a Batch),
-    Membership(MembershipRecord),
-}
-
-#[derive(Deserialize)]
-struct EntryRecord {
-    term: u64,
-    node: u64,
-    payload: PayloadRecord,
-}
-
-#[derive(Deserialize)]
-enum PayloadRecord {
-    Blank,
-    Batch(Batch),
-    Membership(MembershipRecord),
+/// What a log entry carries, by the byte after its term and node.
+///
+/// ```text
+/// entry      = term (varint) · node (varint) · payload
+/// blank      = 0
+/// base       = 1 · batch of level 0
+/// membership = 2 · membership
+/// batch      = 3 · level u8 · batch of that level
+/// ```
+mod payload {
+    pub(super) const BLANK: u8 = 0;
+    pub(super) const BASE: u8 = 1;
+    pub(super) const MEMBERSHIP: u8 = 2;
+    pub(super) const BATCH: u8 = 3;
 }
 
 /// The position of a state in its log, as it is stored beside the state.
@@ -104,24 +92,38 @@ fn membership(record: MembershipRecord) -> io::Result<Membership<u64, BasicNode>
 }
 
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
-    let payload = match &entry.payload {
-        EntryPayload::Blank => PayloadRef::Blank,
-        EntryPayload::Normal(proposal) => PayloadRef::Batch(&proposal.0),
-        EntryPayload::Membership(membership) => PayloadRef::Membership(membership_record(membership)),
-    };
-    bytes(&EntryRef { term: entry.log_id.leader_id.term, node: entry.log_id.leader_id.node_id, payload })
+    let mut stored = bytes(&(entry.log_id.leader_id.term, entry.log_id.leader_id.node_id));
+    match &entry.payload {
+        EntryPayload::Blank => stored.push(payload::BLANK),
+        EntryPayload::Normal(Proposal(batch)) => {
+            match batch.level {
+                Level::BASE => stored.push(payload::BASE),
+                Level(level) => stored.extend([payload::BATCH, level]),
+            }
+            stored.extend(batch.encode());
+        }
+        EntryPayload::Membership(membership) => {
+            stored.push(payload::MEMBERSHIP);
+            stored.extend(bytes(&membership_record(membership)));
+        }
+    }
+    stored
 }
 
 pub(crate) fn decode_entry(index: u64, stored: &[u8]) -> io::Result<Entry> {
-    let record: EntryRecord = parse("log entry", stored)?;
-    Ok(Entry {
-        log_id: log_id(StoredLogId { term: record.term, node: record.node, index }),
-        payload: match record.payload {
-            PayloadRecord::Blank => EntryPayload::Blank,
-            PayloadRecord::Batch(batch) => EntryPayload::Normal(Proposal(Arc::new(batch))),
-            PayloadRecord::Membership(record) => EntryPayload::Membership(membership(record)?),
-        },
-    })
+    let invalid =
+        |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index} cannot be decoded: {why}"));
+    let ((term, node), rest): ((u64, u64), &[u8]) =
+        postcard::take_from_bytes(stored).map_err(|error| invalid(error.to_string()))?;
+    let batch = |level, body| Batch::decode(level, body).map_err(|error| invalid(error.to_string()));
+    let payload = match rest {
+        [payload::BLANK, ..] => EntryPayload::Blank,
+        [payload::BASE, body @ ..] => EntryPayload::Normal(Proposal(Arc::new(batch(Level::BASE, body)?))),
+        [payload::MEMBERSHIP, body @ ..] => EntryPayload::Membership(membership(parse("log entry", body)?)?),
+        [payload::BATCH, level, body @ ..] => EntryPayload::Normal(Proposal(Arc::new(batch(Level(*level), body)?))),
+        _ => return Err(invalid("it is of a kind that this version does not know".to_owned())),
+    };
+    Ok(Entry { log_id: log_id(StoredLogId { term, node, index }), payload })
 }
 
 pub(crate) fn encode_log_id(id: &LogId) -> Vec<u8> {
@@ -165,9 +167,9 @@ pub(crate) fn decode_position(stored: &[u8]) -> io::Result<(Option<LogId>, Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waypost_protocol::UnixMs;
     use waypost_protocol::command::Command;
     use waypost_protocol::digest::KeyDigest;
+    use waypost_protocol::{NodeId, UnixMs};
 
     fn id(term: u64, node: u64, index: u64) -> LogId {
         LogId { leader_id: LeaderId { term, node_id: node }, index }
@@ -179,7 +181,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_entry_comes_back_as_it_was() {
-        let batch = Batch {
+        let batch = |level| Batch {
+            level,
             at: UnixMs(1_700_000_000_000),
             commands: vec![Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false }],
         };
@@ -188,9 +191,12 @@ mod tests {
             (1..=4).map(|id| (id, BasicNode::new(format!("127.0.0.1:740{id}")))).collect::<BTreeMap<_, _>>(),
         )
         .unwrap();
-        for payload in
-            [EntryPayload::Blank, EntryPayload::Normal(Proposal(Arc::new(batch))), EntryPayload::Membership(members)]
-        {
+        for payload in [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Proposal(Arc::new(batch(Level::BASE)))),
+            EntryPayload::Normal(Proposal(Arc::new(batch(Level::ONE)))),
+            EntryPayload::Membership(members),
+        ] {
             let entry = Entry { log_id: id(3, 9, 41), payload };
             let back = decode_entry(41, &encode_entry(&entry)).unwrap();
             assert_eq!(back, entry);
@@ -207,6 +213,23 @@ mod tests {
         let members = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, BasicNode::new("a:1"))])).unwrap();
         let entry = Entry { log_id: id(1, 2, 3), payload: EntryPayload::Membership(members) };
         assert_eq!(hex(&encode_entry(&entry)), "0102020101010101".to_owned() + "03613a31");
+        let remove = |level| {
+            let commands = vec![Command::RemoveNode { node: NodeId(300) }];
+            let batch = Batch { level, at: UnixMs(1_700_000_000_000), commands };
+            hex(&encode_entry(&Entry { log_id: id(1, 2, 3), payload: EntryPayload::Normal(Proposal(Arc::new(batch))) }))
+        };
+        assert_eq!(remove(Level::BASE), "010201".to_owned() + "80d095ffbc310104ac02");
+        assert_eq!(remove(Level::ONE), "01020301".to_owned() + "80d095ffbc310104ac02");
+        let members = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, BasicNode::new("a:1"))])).unwrap();
+        let position = encode_position(Some(&id(1, 2, 300)), &StoredMembership::new(Some(id(1, 2, 3)), members));
+        assert_eq!(hex(&position), "010102ac02".to_owned() + "01010203" + "0101010101" + "03613a31");
+    }
+
+    #[test]
+    fn an_entry_of_a_later_version_is_refused_by_its_level() {
+        let later = Level::CURRENT.0 + 1;
+        let error = decode_entry(7, &[1, 2, payload::BATCH, later, 0, 0]).unwrap_err().to_string();
+        assert!(error.contains("entry 7") && error.contains(&format!("level {later}")), "{error}");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use waypost_protocol::NodeId;
 use waypost_protocol::command::Command;
 use waypost_protocol::peer::{Lane, kinds};
+use waypost_protocol::{Level, NodeId};
 use waypost_store::machine::Machine;
 
-use crate::format::{bytes, parse};
+use crate::format::parse;
 use crate::group::Group;
 use crate::proposer::{Applied, ProposeError};
 use crate::wire::Proposed;
@@ -21,17 +21,23 @@ impl<M: Machine> Group<M> {
     /// be applied twice without harm: one whose answer was lost is sent again.
     ///
     /// # Errors
-    /// The last error, when the time is over; `TooLarge` at once.
+    /// The last error, when the time is over; `TooLarge` and `NotYet` at once.
     pub async fn propose_anywhere(&self, command: Command, within: Duration) -> Result<Applied, ProposeError> {
         let deadline = Instant::now() + within;
-        let encoded = bytes(&command);
+        let (kind, encoded) = match self.level().get() {
+            Level::BASE if command.level() == Level::BASE => (kinds::PROPOSE, command.encode(Level::BASE)),
+            level => {
+                let level = level.max(command.level());
+                (kinds::PROPOSE_AT, [[level.0].as_slice(), &command.encode(level)].concat())
+            }
+        };
         loop {
             let error = match self.propose(command.clone()).await {
                 Ok(applied) => return Ok(applied),
                 Err(ProposeError::NotLeader { leader: Some(leader) }) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     let to = NodeId(leader);
-                    let answer = self.peers().call(to, Lane::Calls, kinds::PROPOSE, self.id(), encoded.clone(), left);
+                    let answer = self.peers().call(to, Lane::Calls, kind, self.id(), encoded.clone(), left);
                     match answer.await {
                         Err(error) => ProposeError::Stopped(error.to_string()),
                         Ok(answer) => match parse("an answer to a command", &answer) {
@@ -42,7 +48,7 @@ impl<M: Machine> Group<M> {
                         },
                     }
                 }
-                Err(error @ ProposeError::TooLarge { .. }) => return Err(error),
+                Err(error @ (ProposeError::TooLarge { .. } | ProposeError::NotYet { .. })) => return Err(error),
                 Err(error) => error,
             };
             if Instant::now() + PAUSE >= deadline {

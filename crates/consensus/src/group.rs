@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use waypost_protocol::command::Command;
+use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::peer::Peers;
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::machine::Machine;
@@ -71,6 +72,7 @@ pub struct Group<M: Machine> {
     heard: Heard,
     /// Set while a snapshot is refused for want of space.
     waits_for_space: Arc<AtomicBool>,
+    level: Arc<ClusterLevel>,
 }
 
 /// What a group is opened with.
@@ -88,6 +90,8 @@ pub struct GroupPlace {
     pub options: GroupOptions,
     /// The way to other nodes.
     pub peers: Arc<dyn Peers>,
+    /// The level of the cluster.
+    pub level: Arc<ClusterLevel>,
 }
 
 /// How a group that is not in the database yet comes about.
@@ -108,7 +112,7 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// When the store is damaged or fails, or the group does not come back in time.
     pub(crate) async fn open(place: &GroupPlace, id: u32, if_new: IfNew) -> Result<Self, OpenError> {
-        let GroupPlace { db, node, address, data_dir, options, peers } = place.clone();
+        let GroupPlace { db, node, address, data_dir, options, peers, level } = place.clone();
         let snapshots = data_dir.join("snapshots");
         let tree = db.tree(&format!("sm/{id}"))?;
         let incoming = Incoming::new(tree.clone(), id, snapshots.clone());
@@ -145,7 +149,7 @@ impl<M: Machine> Group<M> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(AtomicBool::new(false));
         let tasks = vec![
-            tokio::spawn(proposer::run(raft.clone(), options.clock, waiting)),
+            tokio::spawn(proposer::run(raft.clone(), options.clock, level.clone(), waiting)),
             tokio::spawn(checkpoint_when_due(raft.clone(), due, files.tree.clone())),
             tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
         ];
@@ -165,6 +169,7 @@ impl<M: Machine> Group<M> {
             installing,
             heard: Heard::default(),
             waits_for_space: Arc::default(),
+            level,
         };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
@@ -222,6 +227,10 @@ impl<M: Machine> Group<M> {
         &self.exports
     }
 
+    pub(crate) fn level(&self) -> &ClusterLevel {
+        &self.level
+    }
+
     pub(crate) fn state(&self) -> &Arc<RwLock<Positioned<M>>> {
         &self.state
     }
@@ -261,6 +270,10 @@ impl<M: Machine> Group<M> {
     /// See [`ProposeError`]: some say that nothing was done, `Stopped` says that the outcome is not known. When the
     /// future is dropped the command may still be applied.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let (needed, level) = (command.level(), self.level.get());
+        if needed > level && !matches!(command, Command::RaiseLevel { .. }) {
+            return Err(ProposeError::NotYet { needed, level });
+        }
         let bytes = proposer::size_of(&command);
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX });

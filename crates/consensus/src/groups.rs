@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use parking_lot::RwLock;
 use waypost_protocol::command::{Command, Founding, Outcome};
-use waypost_protocol::{NodeId, ShardId};
+use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_store::machine::{ClusterMachine, ShardMachine};
 use waypost_store::{Db, StoreError, create_durably};
 
@@ -170,6 +170,7 @@ impl OpenedCluster {
         }
         let if_new = if found.is_some() { IfNew::Create } else { IfNew::Wait };
         let cluster = Arc::new(Group::<ClusterMachine>::open(&place, 0, if_new).await?);
+        cluster.configure(|machine| machine.follow_level(place.level.clone()));
         members.add(0, cluster.clone());
         if let Some(founding) = found
             && cluster.is_leader()
@@ -177,6 +178,8 @@ impl OpenedCluster {
         {
             let applied = cluster.propose(Command::Found(founding)).await?;
             debug_assert!(matches!(applied.outcome, Outcome::Done | Outcome::AlreadyFounded));
+            // It has no members yet that could understand less; who comes later has to understand it.
+            cluster.propose(Command::RaiseLevel { level: Level::CURRENT, members: Vec::new() }).await?;
         }
         Ok(Self { place, cluster, members })
     }
@@ -257,6 +260,11 @@ impl Groups {
             machine.state().placement.get(&group.id()).is_none_or(|placed| placed.contains(&self.node))
         });
         group.is_leader() || placed && group.voters().contains(&self.node)
+    }
+
+    /// The level that all nodes of the cluster understand, as far as this one has heard.
+    pub fn level(&self) -> Level {
+        self.cluster.level().get()
     }
 
     /// The groups of all shards, by number.

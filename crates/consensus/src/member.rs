@@ -10,9 +10,9 @@ use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::AppendEntriesResponse;
 use openraft::storage::{Snapshot, SnapshotMeta};
-use waypost_protocol::Kind;
 use waypost_protocol::command::Command;
 use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
+use waypost_protocol::{Kind, Level};
 use waypost_store::SpaceWatch;
 use waypost_store::machine::{Machine, snapshot};
 
@@ -126,8 +126,12 @@ impl<M: Machine> Member for Group<M> {
                     let piece: ExportPiece = parse("a wish for a piece of an export", &body).map_err(refused)?;
                     self.exports().read(&piece).map_err(refused)
                 }
-                kinds::PROPOSE => {
-                    let command: Command = parse("a command", &body).map_err(refused)?;
+                kinds::PROPOSE | kinds::PROPOSE_AT => {
+                    let (level, command) = match (kind, body.split_first()) {
+                        (kinds::PROPOSE_AT, Some((level, command))) => (Level(*level), command),
+                        _ => (Level::BASE, body.as_slice()),
+                    };
+                    let command = Command::decode(level, command).map_err(refused)?;
                     if command.is_for_cluster() != (self.id() == 0) {
                         return Err(refused("the command is for another group"));
                     }
@@ -136,7 +140,9 @@ impl<M: Machine> Member for Group<M> {
                         Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
                         Err(ProposeError::NotLeader { leader }) => Proposed::NotLeader(leader),
                         Err(ProposeError::Overloaded) => Proposed::Overloaded,
-                        Err(error @ ProposeError::TooLarge { .. }) => return Err(refused(error)),
+                        Err(error @ (ProposeError::TooLarge { .. } | ProposeError::NotYet { .. })) => {
+                            return Err(refused(error));
+                        }
                         // Whether it was applied is not known: no answer says so.
                         Err(ProposeError::Stopped(_)) => return Err(PeerError::Lost),
                     };

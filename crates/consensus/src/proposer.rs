@@ -11,9 +11,10 @@ use futures_util::stream::FuturesUnordered;
 use openraft::Raft;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot};
-use waypost_protocol::UnixMs;
 use waypost_protocol::clicks::ClickDelta;
 use waypost_protocol::command::{Batch, Command, Outcome};
+use waypost_protocol::level::ClusterLevel;
+use waypost_protocol::{Level, UnixMs};
 use waypost_store::machine::Machine;
 
 use crate::state_machine::GroupMachine;
@@ -61,6 +62,17 @@ pub enum ProposeError {
         /// The largest possible.
         max: usize,
     },
+    /// Not all nodes of the cluster understand the command yet. Nothing was done.
+    #[error(
+        "not all nodes of the cluster understand this yet: it needs level {needed}, the cluster is at level {level}; \
+         upgrade the nodes of an earlier version"
+    )]
+    NotYet {
+        /// The level that the command needs.
+        needed: Level,
+        /// The level of the cluster.
+        level: Level,
+    },
     /// The group has stopped; whether the command was applied is not known.
     #[error("the group has stopped: {0}")]
     Stopped(String),
@@ -80,9 +92,9 @@ const _: () = assert!(ENTRY_BYTES_MAX < COMMAND_BYTES_MAX);
 /// About how many bytes a command takes in the log.
 pub(crate) fn size_of(command: &Command) -> usize {
     match command {
-        Command::Create(new) => 96 + new.target.as_str().len() + new.key.code.as_bytes().len(),
-        Command::Edit { target, key, .. } => {
-            64 + target.as_ref().map_or(0, |target| target.as_str().len()) + key.code.as_bytes().len()
+        Command::Create(new) => 96 + new.target.as_str().len() + new.key.code.as_bytes().len() + new.fields.bytes(),
+        Command::Edit { target, key, fields, .. } => {
+            64 + target.as_ref().map_or(0, |target| target.as_str().len()) + key.code.as_bytes().len() + fields.bytes()
         }
         Command::RecordClicks(batch) => {
             let delta = |delta: &ClickDelta| 24 + 16 * delta.tallies.len() + 4 * delta.visitors.len();
@@ -94,7 +106,11 @@ pub(crate) fn size_of(command: &Command) -> usize {
         Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
         Command::Delete { key, .. } | Command::ResetStats { key } => 24 + key.code.as_bytes().len(),
         Command::Found(founding) => 128 + founding.name.len(),
-        Command::PutNode(record) => 128 + record.name.len() + record.zone.len() + 16 * record.services.len(),
+        Command::PutNode(record) | Command::AdmitNode(record) => {
+            let services = record.services.iter().map(|service| service.len() + 2).sum::<usize>();
+            64 + record.name.len() + record.peer.len() + record.http.len() + record.zone.len() + services
+        }
+        Command::RaiseLevel { members, .. } => 16 + 10 * members.len(),
         Command::Place { voters, .. } => 16 + 10 * voters.len(),
         Command::LeaseKeys { .. }
         | Command::SetAdminKey { .. }
@@ -108,6 +124,7 @@ type Write = BoxFuture<'static, ()>;
 pub(crate) async fn run<M: Machine>(
     raft: Raft<TypeConfig, GroupMachine<M>>,
     clock: fn() -> UnixMs,
+    level: Arc<ClusterLevel>,
     mut queue: mpsc::Receiver<Waiting>,
 ) {
     let mut in_flight: FuturesUnordered<Write> = FuturesUnordered::new();
@@ -140,7 +157,9 @@ pub(crate) async fn run<M: Machine>(
             commands.push(next.command);
             replies.push(next.reply);
         }
-        in_flight.push(Box::pin(write(raft.clone(), Batch { at: clock(), commands }, replies)));
+        // What raises the level is of the level that it names.
+        let level = commands.iter().map(Command::level).fold(level.get(), Level::max);
+        in_flight.push(Box::pin(write(raft.clone(), Batch { level, at: clock(), commands }, replies)));
     }
     while in_flight.next().await.is_some() {}
 }

@@ -84,6 +84,7 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         data_dir: dir.to_owned(),
         options: GroupOptions { checkpoint_bytes, free_min: 0, clock },
         peers: Arc::new(NoPeers),
+        level: Arc::default(),
     };
     OpenedCluster::open(place, Some(founding()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
 }
@@ -99,6 +100,7 @@ fn create(number: usize) -> (LinkKey, Command) {
         generated: false,
         find_existing: false,
         idempotency: None,
+        fields: Default::default(),
     };
     (key, Command::Create(Box::new(link)))
 }

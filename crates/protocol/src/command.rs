@@ -1,7 +1,10 @@
-//! Every change that a replicated group can make, and what comes of it.
+//! Every change that a replicated group can make, and its outcome.
 //!
 //! A command carries all that its effect depends on (times, random values, ids): applying it reads no clock and draws no
 //! random number, so every replica comes to the same state. What a user can do wrong is an outcome, never an error.
+//!
+//! The derived encoding is that of level 1 and later (`level.rs`): variants are only added at the end, and what is optional in a link
+//! is a field with a tag (`fields.rs`). The encoding of level 0 is in `command_base.rs`.
 
 use std::sync::Arc;
 
@@ -9,18 +12,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::clicks::ClickBatch;
 use crate::digest::{IdempotencyKey, KeyDigest};
-use crate::{Link, LinkKey, LinkVersion, NodeId, Target, UnixMs};
+use crate::fields::{FieldChanges, Fields};
+use crate::{Level, Link, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 
 /// One log entry: the commands that were proposed together, in order, with the proposer's time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
+    /// The level of the cluster when it was proposed. All members understand it.
+    pub level: Level,
     /// The proposer's clock. A group's applied time is the largest it has seen, so it never runs backwards.
     pub at: UnixMs,
     /// The commands, applied in this order.
     pub commands: Vec<Command>,
 }
 
-/// A change to one group. Those up to `Place` belong to group 0, the others to the shards.
+/// A change to one group; [`Command::is_for_cluster`] says which belong to group 0, and which to the shards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes the cluster: once, by the node that creates it.
@@ -73,6 +79,8 @@ pub enum Command {
         target: Option<Target>,
         /// A new end: `Some(None)` removes it.
         valid_until: Option<Option<UnixMs>>,
+        /// Changes of optional fields. Since level 1.
+        fields: FieldChanges,
     },
     /// Deletes a link, if its version is still the expected one.
     Delete {
@@ -95,9 +103,29 @@ pub enum Command {
         /// Which link.
         key: LinkKey,
     },
+    /// Makes a new node a member of the cluster; otherwise as `PutNode`, which since level 1 only changes a member. Since level 1.
+    AdmitNode(Box<NodeRecord>),
+    /// Raises the level of the cluster, unless it has other members than those that were asked. Since the level it names.
+    RaiseLevel {
+        /// The new level.
+        level: Level,
+        /// The nodes that said that they understand it.
+        members: Vec<NodeId>,
+    },
 }
 
 impl Command {
+    /// The lowest level at which it may be proposed.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Create(new) if !new.fields.is_empty() => Level::ONE,
+            Self::Edit { fields, .. } if !fields.is_empty() => Level::ONE,
+            Self::AdmitNode(_) => Level::ONE,
+            Self::RaiseLevel { level, .. } => *level,
+            _ => Level::BASE,
+        }
+    }
+
     /// Whether it is for group 0 and not for a shard.
     pub fn is_for_cluster(&self) -> bool {
         match self {
@@ -107,7 +135,9 @@ impl Command {
             | Self::PutNode(_)
             | Self::RemoveNode { .. }
             | Self::DrainNode { .. }
-            | Self::Place { .. } => true,
+            | Self::Place { .. }
+            | Self::AdmitNode(_)
+            | Self::RaiseLevel { .. } => true,
             Self::Create(_)
             | Self::Edit { .. }
             | Self::Delete { .. }
@@ -176,6 +206,8 @@ pub struct NewLink {
     pub find_existing: bool,
     /// By what a retry is recognised, with a fingerprint of the request.
     pub idempotency: Option<(IdempotencyKey, u64)>,
+    /// Optional fields. Since level 1.
+    pub fields: Fields,
 }
 
 /// What came of a command.
@@ -225,4 +257,78 @@ pub enum Outcome {
         /// How many groups.
         groups: u32,
     },
+    /// The cluster has as many nodes as it may have.
+    TooManyNodes {
+        /// How many that are.
+        max: u32,
+    },
+    /// The cluster has other members than the command names; nothing was done.
+    MembersChanged,
+    /// The link would take more bytes than one may; nothing was done.
+    LinkTooLarge {
+        /// How many that are.
+        max: u32,
+    },
+}
+
+/// The largest number of nodes: what group 0 keeps in memory of them, and asks once a look.
+pub const NODES_MAX: usize = 256;
+
+impl Batch {
+    /// The bytes of the commands and their time, in the encoding of the batch's level.
+    pub fn encode(&self) -> Vec<u8> {
+        if self.level == Level::BASE {
+            return crate::command_base::encode(self);
+        }
+        postcard::to_stdvec(&(self.at, &self.commands))
+            .expect("invariant: commands have no shape that postcard refuses")
+    }
+
+    /// Reads what [`Batch::encode`] has written at a level.
+    ///
+    /// # Errors
+    /// [`BatchError::TooNew`] names the level, if this version does not understand it.
+    pub fn decode(level: Level, bytes: &[u8]) -> Result<Self, BatchError> {
+        if level > Level::CURRENT {
+            return Err(BatchError::TooNew(level));
+        }
+        if level == Level::BASE {
+            return crate::command_base::decode(bytes);
+        }
+        let (at, commands) = postcard::from_bytes(bytes).map_err(|error| BatchError::Damaged(error.to_string()))?;
+        Ok(Self { level, at, commands })
+    }
+}
+
+impl Command {
+    /// The bytes of one command, in the encoding of a level.
+    pub fn encode(&self, level: Level) -> Vec<u8> {
+        match level {
+            Level::BASE => crate::command_base::encode_one(self),
+            _ => postcard::to_stdvec(self).expect("invariant: commands have no shape that postcard refuses"),
+        }
+    }
+
+    /// Reads what [`Command::encode`] has written at a level.
+    ///
+    /// # Errors
+    /// See [`BatchError`].
+    pub fn decode(level: Level, bytes: &[u8]) -> Result<Self, BatchError> {
+        match level {
+            Level::BASE => crate::command_base::decode_one(bytes),
+            level if level > Level::CURRENT => Err(BatchError::TooNew(level)),
+            _ => postcard::from_bytes(bytes).map_err(|error| BatchError::Damaged(error.to_string())),
+        }
+    }
+}
+
+/// Why the commands of a log entry cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// A later version has written them.
+    #[error("commands of level {0} need a later version than this one, which knows levels up to {max}", max = Level::CURRENT)]
+    TooNew(Level),
+    /// They are no commands.
+    #[error("the commands cannot be decoded: {0}")]
+    Damaged(String),
 }

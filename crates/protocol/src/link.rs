@@ -1,14 +1,14 @@
 //! What a link is, and the bytes it is stored as.
 //!
-//! Fields that may come later go into the optional section at the end, each as (tag, length, bytes): a reader keeps tags
-//! it does not know, so a link written by a newer version survives an edit by an older one.
+//! Later fields go into the optional section at the end (`fields.rs`): a reader keeps those it does not know, so a link
+//! written by a newer version survives an edit by an older one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{LinkKey, Target, UnixMs};
+use crate::{Fields, LinkKey, Target, UnixMs};
 
 /// A link as it is stored and replicated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub struct Link {
     pub created_by: u32,
     /// Whether the code was generated. Only such links are found by find-existing.
     pub generated: bool,
-    /// Tags and bytes of fields that this version does not know.
-    pub extra: Vec<(u8, Vec<u8>)>,
+    /// Optional fields, also those that this version does not know.
+    pub fields: Fields,
 }
 
 /// Names one state of one link: what `ETag` and `If-Match` carry.

@@ -105,6 +105,8 @@ pub mod kinds {
     pub const EXPORT: Kind = Kind(0xF007);
     /// A piece of that file is asked for.
     pub const EXPORT_READ: Kind = Kind(0xF008);
+    /// As `PROPOSE`, for commands of level 1 and later: the level, then the command.
+    pub const PROPOSE_AT: Kind = Kind(0xF009);
     /// What the node is: a member, or new.
     pub const PROBE: Kind = Kind(0xF010);
     /// A new node asks to become a member.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{CallError, Kind, NodeId, Request, ServiceError, ShardId, Want};
+use waypost_protocol::{CallError, Kind, NodeId, Request, ServiceError, ShardId, Want, codec};
 
 use waypost_telemetry::SpanKind;
 
@@ -58,10 +58,6 @@ enum FarError {
     Service(ServiceError),
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("invariant: messages have no shape that postcard refuses")
-}
-
 impl Far {
     /// Asks one node.
     pub(crate) async fn call<M: Request>(
@@ -74,7 +70,8 @@ impl Far {
         let place = message.shard().map_or(0, |shard| shard.0);
         let (mut span, origin) = Origin::current().part(SpanKind::Client, || format!("ask {} {}", service, M::NAME));
         span.note("waypost.node.id", node.0.to_string());
-        let answer = self.peers.call(node, Lane::Calls, M::KIND, place, encode(&(origin, message)), within).await;
+        let answer =
+            self.peers.call(node, Lane::Calls, M::KIND, place, codec::encode(&(origin, message)), within).await;
         let answer = answer.inspect_err(|error| span.fail(error.to_string()));
         let answer = answer.map_err(|error| match error {
             PeerError::Overloaded => CallError::Overloaded { service },
@@ -82,7 +79,7 @@ impl Far {
             PeerError::Lost => CallError::Unavailable { service },
             PeerError::Unreachable(_) | PeerError::Refused(_) => CallError::Unreachable { service },
         })?;
-        let answer: Result<M::Reply, FarError> = postcard::from_bytes(&answer)
+        let answer: Result<M::Reply, FarError> = codec::decode(&answer)
             .map_err(|error| ServiceError::OutcomeUnknown(format!("the node's answer cannot be read: {error}")))?;
         answer.map_err(|error| match error {
             FarError::Overloaded => CallError::Overloaded { service },
@@ -109,7 +106,7 @@ impl Served {
         let serve: Serve = Box::new(move |body, within| {
             let actor = actor.clone();
             Box::pin(async move {
-                let (origin, message): (Origin, M) = postcard::from_bytes(&body)
+                let (origin, message): (Origin, M) = codec::decode(&body)
                     .map_err(|error| PeerError::Refused(format!("the message {} cannot be read: {error}", M::NAME)))?;
                 let asked = async {
                     tracing::debug!(asked = M::NAME, "asked by another node");
@@ -121,7 +118,7 @@ impl Served {
                     CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
                     CallError::Service(error) => FarError::Service(error),
                 });
-                Ok(encode(&answer))
+                Ok(codec::encode(&answer))
             })
         });
         self.table.insert(M::KIND, serve);

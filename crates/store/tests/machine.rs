@@ -79,6 +79,7 @@ struct Model {
 }
 
 const START: u64 = 1_000_000;
+const LEVEL: waypost_protocol::Level = waypost_protocol::Level::CURRENT;
 
 /// What the model says comes of a step: a word, and the key it is about.
 type Expected = (&'static str, Option<u8>);
@@ -195,10 +196,15 @@ fn command(step: &Step, model: &Model) -> Option<Command> {
             generated,
             find_existing: find,
             idempotency: idempotency.map(|(name, print)| (IdempotencyKey([name; 16]), u64::from(print))),
+            fields: Default::default(),
         })),
-        Step::Edit { key: k, version, target: t } => {
-            Command::Edit { key: key(k), if_version: guard(&k, version), target: Some(target(t)), valid_until: None }
-        }
+        Step::Edit { key: k, version, target: t } => Command::Edit {
+            key: key(k),
+            if_version: guard(&k, version),
+            target: Some(target(t)),
+            valid_until: None,
+            fields: Default::default(),
+        },
         Step::Delete { key: k, version } => Command::Delete { key: key(k), if_version: guard(&k, version) },
         Step::Clicks { sequence, key: k, visits } => Command::RecordClicks(Arc::new(ClickBatch {
             node: NodeId(1),
@@ -306,7 +312,7 @@ proptest! {
                 }
                 _ => {
                     let commands = command(step, &model).into_iter().collect();
-                    let batch = Batch { at: UnixMs(START + index), commands };
+                    let batch = Batch { level: LEVEL, at: UnixMs(START + index), commands };
                     let outcomes = machine.apply(index, &batch).unwrap();
                     let (expected, about) = model.apply(step, index);
                     prop_assert_eq!(word(&outcomes[0]), expected, "{:?}", step);
@@ -337,8 +343,9 @@ fn filled(tree: waypost_store::Tree, links: u16) -> ShardMachine {
             generated: true,
             find_existing: false,
             idempotency: None,
+            fields: Default::default(),
         };
-        let batch = Batch { at: UnixMs(START), commands: vec![Command::Create(Box::new(new))] };
+        let batch = Batch { level: LEVEL, at: UnixMs(START), commands: vec![Command::Create(Box::new(new))] };
         machine.apply(u64::from(number), &batch).unwrap();
     }
     machine.checkpoint(b"here").unwrap();
@@ -409,7 +416,7 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
     let mut next = 0;
     for index in 0..50 {
         let commands = vec![Command::LeaseKeys { node: NodeId(index % 3), count: 100 + index }];
-        let outcomes = machine.apply(index, &Batch { at: UnixMs(index), commands }).unwrap();
+        let outcomes = machine.apply(index, &Batch { level: LEVEL, at: UnixMs(index), commands }).unwrap();
         assert_eq!(outcomes, [Outcome::Leased { start: next, count: 100 + index }]);
         next += 100 + index;
         if index % 7 == 0 {
@@ -419,7 +426,7 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
     }
     let mut set = |digest: u8, replace| {
         let commands = vec![Command::SetAdminKey { digest: KeyDigest([digest; 32]), replace }];
-        machine.apply(99, &Batch { at: UnixMs(0), commands }).unwrap().remove(0)
+        machine.apply(99, &Batch { level: LEVEL, at: UnixMs(0), commands }).unwrap().remove(0)
     };
     assert_eq!(set(1, false), Outcome::Done);
     assert_eq!(set(2, false), Outcome::AdminKeyExists);
@@ -440,7 +447,7 @@ fn visitor(number: u64) -> Register {
 const DAY_MS: u64 = 24 * 3_600_000;
 
 fn at(day: u64, command: Command) -> Batch {
-    Batch { at: UnixMs(day * DAY_MS), commands: vec![command] }
+    Batch { level: LEVEL, at: UnixMs(day * DAY_MS), commands: vec![command] }
 }
 
 #[test]

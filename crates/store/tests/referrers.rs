@@ -21,6 +21,7 @@ const STRINGS: u64 = 200;
 const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 const DAY: u32 = 20_000;
+const LEVEL: waypost_protocol::Level = waypost_protocol::Level::CURRENT;
 const NOW: UnixMs = UnixMs(DAY as u64 * 24 * 3_600_000);
 
 fn create(machine: &mut ShardMachine, slug: &str) -> LinkKey {
@@ -33,8 +34,9 @@ fn create(machine: &mut ShardMachine, slug: &str) -> LinkKey {
         generated: false,
         find_existing: false,
         idempotency: None,
+        fields: Default::default(),
     };
-    machine.apply(1, &Batch { at: NOW, commands: vec![Command::Create(Box::new(new))] }).unwrap();
+    machine.apply(1, &Batch { level: LEVEL, at: NOW, commands: vec![Command::Create(Box::new(new))] }).unwrap();
     key
 }
 
@@ -54,7 +56,7 @@ fn a_day_of_a_link_takes_some_tens_of_bytes() {
         let deltas = vec![ClickDelta { link, hour: DAY * 24 + 9, last: NOW, tallies, visitors }];
         let spans = vec![JournalSpan { journal: 1, from: number, upto: number + 1 }];
         let clicks = ClickBatch { node: NodeId(1), spans, strings: strings.clone(), deltas, orphans: Vec::new() };
-        let batch = Batch { at: NOW, commands: vec![Command::RecordClicks(Arc::new(clicks))] };
+        let batch = Batch { level: LEVEL, at: NOW, commands: vec![Command::RecordClicks(Arc::new(clicks))] };
         machine.apply(2 + number, &batch).unwrap();
     }
     machine.checkpoint(b"x").unwrap();
@@ -83,7 +85,9 @@ fn endless_referrers_of_one_link_take_no_more_than_their_bounds() {
         let delta = ClickDelta { link: key.hash(), hour: day * 24, last: at, tallies, visitors: smallvec![] };
         let spans = vec![JournalSpan { journal: 1, from: batch, upto: batch + 1 }];
         let clicks = ClickBatch { node: NodeId(1), spans, strings, deltas: vec![delta], orphans: Vec::new() };
-        machine.apply(2 + batch, &Batch { at, commands: vec![Command::RecordClicks(Arc::new(clicks))] }).unwrap();
+        machine
+            .apply(2 + batch, &Batch { level: LEVEL, at, commands: vec![Command::RecordClicks(Arc::new(clicks))] })
+            .unwrap();
         pending = pending.max(machine.pending_bytes());
         if machine.pending_bytes() >= CHECKPOINT_BYTES || batch + 1 == referrers / STRINGS {
             machine.checkpoint(b"x").unwrap();

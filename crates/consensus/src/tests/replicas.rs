@@ -82,6 +82,7 @@ pub(super) async fn replica_with(
         data_dir: dir.to_owned(),
         options,
         peers: peers.clone(),
+        level: Arc::default(),
     };
     let group = Group::<ShardMachine>::open(&place, GROUP, if_new).await;
     let group = Arc::new(group.unwrap_or_else(|error| panic!("{}: {error}", dir.display())));

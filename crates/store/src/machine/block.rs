@@ -18,6 +18,11 @@ pub(super) const BLOCK_BYTES: usize = 4096;
 /// A block that shrinks below this is dissolved, and its links move to the newest block.
 pub(super) const BLOCK_BYTES_MIN: usize = BLOCK_BYTES / 4;
 
+/// The largest link, with all its fields: it has to fit into a block of its own.
+pub(super) const LINK_BYTES_MAX: usize = 20 * 1024;
+
+const _: () = assert!(LINK_BYTES_MAX + 1024 < crate::VALUE_BYTES_MAX && LINK_BYTES_MAX < u16::MAX as usize);
+
 const HEAD_BYTES: usize = 6;
 
 /// Appends a link.
@@ -27,7 +32,7 @@ pub(super) fn push(block: &mut Vec<u8>, slot: u32, link: &Link) {
 }
 
 fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) {
-    let length = u16::try_from(bytes.len()).expect("invariant: a link is a URL of at most 8 KiB and little more");
+    let length = u16::try_from(bytes.len()).expect("invariant: no link is above LINK_BYTES_MAX");
     block.extend_from_slice(&slot.to_le_bytes());
     block.extend_from_slice(&length.to_le_bytes());
     block.extend_from_slice(bytes);
@@ -35,7 +40,7 @@ fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) {
 
 /// The size that a link adds to a block.
 pub(super) fn size_of(link: &Link) -> usize {
-    HEAD_BYTES + link.target.as_str().len() + link.key.code.as_bytes().len() + 24
+    HEAD_BYTES + link.target.as_str().len() + link.key.code.as_bytes().len() + link.fields.bytes() + 24
 }
 
 /// Walks over a block's (slot, encoded link) pairs.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use waypost_protocol::clicks::HOUR_MS;
 use waypost_protocol::link::Visits;
-use waypost_protocol::{Link, UnixMs};
+use waypost_protocol::{Level, Link, NoRecord, Record, UnixMs};
 
 use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
 use super::idempotency::Idempotency;
@@ -60,11 +60,55 @@ fn numbered(prefix: u8, number: u32) -> [u8; 5] {
     key
 }
 
+/// Version 1 of the record `m`: what is written at level 0.
+#[derive(Serialize, Deserialize)]
+struct MetaRecordV1 {
+    position: Vec<u8>,
+    next_block: u32,
+    meta: ShardMeta,
+}
+
+impl Record for MetaRecordV1 {
+    const VERSION: u8 = 1;
+    type Previous = NoRecord;
+
+    fn migrate(previous: NoRecord) -> Self {
+        match previous {}
+    }
+}
+
+/// Version 2 of the record `m`, since level 1.
 #[derive(Serialize, Deserialize)]
 struct MetaRecord {
     position: Vec<u8>,
     next_block: u32,
     meta: ShardMeta,
+    level: Level,
+}
+
+/// The latest version of the record `m`.
+pub(super) const META_VERSION: u8 = MetaRecord::VERSION;
+
+impl Record for MetaRecord {
+    const VERSION: u8 = 2;
+    type Previous = MetaRecordV1;
+
+    fn migrate(previous: MetaRecordV1) -> Self {
+        let MetaRecordV1 { position, next_block, meta } = previous;
+        Self { position, next_block, meta, level: Level::BASE }
+    }
+}
+
+impl MetaRecord {
+    /// The sealed record, in the version that belongs to its level.
+    fn seal(self, tree: &Tree) -> Vec<u8> {
+        let Self { position, next_block, meta, level } = self;
+        let (version, payload) = match level {
+            Level::BASE => (MetaRecordV1::VERSION, MetaRecordV1 { position, next_block, meta }.write()),
+            _ => (Self::VERSION, Self { position, next_block, meta, level }.write()),
+        };
+        super::seal(tree.name(), META_KEY, version, &payload)
+    }
 }
 
 impl ShardMachine {
@@ -84,8 +128,9 @@ impl ShardMachine {
         }
         self.write_stats(&mut batch)?;
         self.idempotency.checkpoint(&self.tree, &mut batch);
-        let record = MetaRecord { position: position.to_vec(), next_block: self.next_block, meta: self.meta.clone() };
-        batch.insert(META_KEY, seal_record(&self.tree, META_KEY, &encode(&record)));
+        let (next_block, meta) = (self.next_block, self.meta.clone());
+        let record = MetaRecord { position: position.to_vec(), next_block, meta, level: self.level };
+        batch.insert(META_KEY, record.seal(&self.tree));
         self.tree.apply(batch)
     }
 
@@ -198,8 +243,9 @@ impl ShardMachine {
             }
             return Ok((Self::new(tree, ShardMeta::default()), None));
         };
-        let record: MetaRecord = decode("checkpoint", open_record(&tree, META_KEY, &value)?)?;
+        let record: MetaRecord = super::read_record(tree.name(), META_KEY, &value)?;
         let mut machine = Self::new(tree.clone(), record.meta);
+        machine.level = record.level;
         machine.next_block = record.next_block;
         machine.index = read_blocks(&tree, &mut machine.expiry)?;
         machine.visits = vec![SlotVisits::default(); machine.index.slots()];

@@ -1,33 +1,73 @@
 //! The state of group 0: what the whole cluster agrees on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use waypost_protocol::command::{Batch, Command, Founding, NodeRecord, Outcome};
+use waypost_protocol::command::{Batch, Command, Founding, NODES_MAX, NodeRecord, Outcome};
 use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::permutation::CODES;
-use waypost_protocol::{NodeId, UnixMs};
+use waypost_protocol::{Level, NodeId, UnixMs};
 
-use super::{META_KEY, Machine, decode, encode, open_record, seal_record};
+use super::Machine;
+use super::cluster_records::{self, StoredAs};
 use crate::{StoreError, Tree};
 
 /// What the cluster has agreed on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterState {
     /// How the cluster was created; `None` = not yet.
     pub founding: Option<Founding>,
+    /// The level that all members understand.
+    pub level: Level,
     /// The first number of the counter that nobody has leased. Never goes back.
     pub next_key: u64,
     /// blake3 of the admin key; `None` = there is none.
     pub admin_key: Option<KeyDigest>,
     /// The largest proposer's time seen.
     pub applied_at: UnixMs,
-    /// The members of the cluster.
+    /// The members of the cluster, at most [`NODES_MAX`].
     pub nodes: BTreeMap<NodeId, NodeRecord>,
     /// Which nodes are to hold each group. A group that is not in it belongs to the node that created the cluster.
     pub placement: BTreeMap<u32, Vec<NodeId>>,
-    /// Ids of nodes that were taken out or replaced.
-    pub gone: BTreeSet<NodeId>,
+    /// Nodes that were removed or replaced.
+    pub gone: Gone,
+}
+
+/// How many removed nodes are remembered: the ones removed last. Since level 1 a node that is forgotten here cannot come back
+/// either: only `AdmitNode` takes a node in, and a node sends that once, before it belongs to any cluster.
+const GONE_MAX: usize = 1024;
+
+/// Ids of nodes that were removed or replaced, with the log index at which that was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone(pub(super) BTreeMap<NodeId, u64>);
+
+impl Gone {
+    /// Whether a node was removed.
+    pub fn contains(&self, node: &NodeId) -> bool {
+        self.0.contains_key(node)
+    }
+
+    fn insert(&mut self, node: NodeId, index: u64) {
+        self.0.insert(node, index);
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.0.len() > GONE_MAX {
+            let oldest = self.0.iter().min_by_key(|(node, index)| (**index, **node)).map(|(node, _)| *node);
+            let Some(oldest) = oldest else { return };
+            self.0.remove(&oldest);
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Gone {
+    type Item = &'a NodeId;
+    type IntoIter = std::collections::btree_map::Keys<'a, NodeId, u64>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.keys()
+    }
 }
 
 impl ClusterState {
@@ -36,13 +76,45 @@ impl ClusterState {
         let needs = |placed: &&Vec<NodeId>| placed.contains(&node) && placed.len() - 1 < placed.len() / 2 + 1;
         self.placement.values().filter(needs).count() as u32
     }
+
+    /// Notes a node, in place of one of the same name: that one was emptied and has a new id, so the old id will not come back.
+    fn put_node(&mut self, index: u64, record: &NodeRecord) -> Outcome {
+        if self.gone.contains(&record.id) {
+            return Outcome::NotFound;
+        }
+        let same_name = |other: &&NodeRecord| other.name == record.name && other.id != record.id;
+        let replaced: Vec<NodeId> = self.nodes.values().filter(same_name).map(|node| node.id).collect();
+        let needed: u32 = replaced.iter().map(|old| self.needing(*old)).sum();
+        if needed > 0 {
+            return Outcome::NodeNeeded { groups: needed };
+        }
+        for old in replaced {
+            self.leave(index, old);
+        }
+        let drain = self.nodes.get(&record.id).is_some_and(|known| known.drain);
+        self.nodes.insert(record.id, NodeRecord { drain, ..record.clone() });
+        Outcome::Done
+    }
+
+    fn leave(&mut self, index: u64, node: NodeId) {
+        self.nodes.remove(&node);
+        self.gone.insert(node, index);
+        // Before level 1 every replica keeps all of them.
+        if self.level >= Level::ONE {
+            self.gone.forget_oldest();
+        }
+    }
 }
 
 /// The state machine of group 0.
 pub struct ClusterMachine {
     tree: Tree,
     state: ClusterState,
+    /// What the last checkpoint has written, and how: the next one writes what differs.
+    stored: StoredAs,
     dirty: bool,
+    /// Told when the level rises.
+    level: Option<Arc<ClusterLevel>>,
 }
 
 impl ClusterMachine {
@@ -70,12 +142,18 @@ impl ClusterMachine {
         state.next_key += skip(left).min(left);
         state.nodes.clear();
         state.placement.clear();
-        state.gone.clear();
+        state.gone = Gone::default();
         self.dirty = true;
         Ok(founding)
     }
 
-    fn apply_one(&mut self, command: &Command) -> Result<Outcome, StoreError> {
+    /// Has `level` follow the level of the cluster.
+    pub fn follow_level(&mut self, level: Arc<ClusterLevel>) {
+        level.raise(self.state.level);
+        self.level = Some(level);
+    }
+
+    fn apply_one(&mut self, index: u64, command: &Command) -> Result<Outcome, StoreError> {
         let state = &mut self.state;
         Ok(match command {
             Command::Found(founding) => match &state.founding {
@@ -102,30 +180,29 @@ impl ClusterMachine {
                 Outcome::Done
             }
             Command::PutNode(record) => {
-                if state.gone.contains(&record.id) {
+                // Since level 1 a node becomes a member by `AdmitNode` alone.
+                if state.level >= Level::ONE && !state.nodes.contains_key(&record.id) {
                     return Ok(Outcome::NotFound);
                 }
-                // A node that was emptied has a new id: the old one will not come back.
-                let same_name = |other: &NodeRecord| other.name == record.name && other.id != record.id;
-                let replaced: Vec<NodeId> =
-                    state.nodes.values().filter(|other| same_name(other)).map(|n| n.id).collect();
-                let needed: u32 = replaced.iter().map(|old| state.needing(*old)).sum();
-                if needed > 0 {
-                    return Ok(Outcome::NodeNeeded { groups: needed });
+                state.put_node(index, record)
+            }
+            Command::AdmitNode(record) => {
+                if state.nodes.len() >= NODES_MAX && !state.nodes.contains_key(&record.id) {
+                    return Ok(Outcome::TooManyNodes { max: NODES_MAX as u32 });
                 }
-                for old in replaced {
-                    state.nodes.remove(&old);
-                    state.gone.insert(old);
+                state.put_node(index, record)
+            }
+            Command::RaiseLevel { level, members } => {
+                if !state.nodes.keys().all(|node| members.contains(node)) {
+                    return Ok(Outcome::MembersChanged);
                 }
-                let drain = state.nodes.get(&record.id).is_some_and(|known| known.drain);
-                state.nodes.insert(record.id, NodeRecord { drain, ..(**record).clone() });
+                state.level = state.level.max(*level);
                 Outcome::Done
             }
             Command::RemoveNode { node } => match (state.nodes.contains_key(node), state.needing(*node)) {
                 (false, _) => Outcome::NotFound,
                 (true, 0) => {
-                    state.nodes.remove(node);
-                    state.gone.insert(*node);
+                    state.leave(index, *node);
                     Outcome::Done
                 }
                 (true, groups) => Outcome::NodeNeeded { groups },
@@ -156,34 +233,34 @@ impl ClusterMachine {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct MetaRecord {
-    position: Vec<u8>,
-    state: ClusterState,
-}
-
 impl Machine for ClusterMachine {
     fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
-        let (state, position) = match tree.get(META_KEY)? {
-            None => (ClusterState::default(), None),
-            Some(value) => {
-                let record: MetaRecord = decode("checkpoint", open_record(&tree, META_KEY, &value)?)?;
-                (record.state, Some(record.position))
-            }
-        };
-        Ok((Self { tree, state, dirty: false }, position))
+        let (state, stored, position) = cluster_records::load(&tree)?;
+        Ok((Self { tree, state, stored, dirty: false, level: None }, position))
     }
 
     fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let (machine, position) = Self::open(self.tree.clone())?;
+        let level = self.level.take();
         *self = machine;
+        if let Some(level) = level {
+            self.follow_level(level);
+        }
         Ok(position)
     }
 
-    fn apply(&mut self, _index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
         self.state.applied_at = self.state.applied_at.max(batch.at);
         self.dirty = true;
-        batch.commands.iter().map(|command| self.apply_one(command)).collect()
+        let outcomes = batch.commands.iter().map(|command| self.apply_one(index, command)).collect();
+        if let Some(level) = &self.level {
+            level.raise(self.state.level);
+        }
+        outcomes
+    }
+
+    fn level(&self) -> Level {
+        self.state.level
     }
 
     fn pending_bytes(&self) -> u64 {
@@ -191,8 +268,7 @@ impl Machine for ClusterMachine {
     }
 
     fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
-        let record = MetaRecord { position: position.to_vec(), state: self.state.clone() };
-        self.tree.insert(META_KEY, seal_record(&self.tree, META_KEY, &encode(&record)))?;
+        self.stored = cluster_records::write(&self.tree, &self.state, &self.stored, position)?;
         self.dirty = false;
         Ok(())
     }

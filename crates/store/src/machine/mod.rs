@@ -13,6 +13,7 @@
 mod block;
 mod checkpoint;
 pub mod cluster;
+mod cluster_records;
 mod idempotency;
 pub mod incoming;
 mod index;
@@ -26,6 +27,7 @@ mod stats_query;
 mod visits;
 
 use waypost_protocol::command::{Batch, Outcome};
+use waypost_protocol::{Level, Record, RecordError};
 
 use crate::{StoreError, Tree};
 
@@ -34,8 +36,20 @@ pub use shard::ShardMachine;
 pub use stats::HOURS_KEPT_DAYS;
 pub use stats_query::StatsQuery;
 
-/// The format of every record that the machines store.
-const FORMAT: u8 = 1;
+/// The version of every kind of record that has had no other.
+const FIRST: u8 = 1;
+
+/// The latest version of the kind of record that has this key in this tree. What is later is refused by name.
+fn latest_version(tree: &str, key: &[u8]) -> u8 {
+    match key {
+        META_KEY if tree == CLUSTER_TREE => cluster_records::META_VERSION,
+        META_KEY => checkpoint::META_VERSION,
+        _ => FIRST,
+    }
+}
+
+/// The tree of group 0; the others are of shards.
+const CLUSTER_TREE: &str = "sm/0";
 
 /// The key of the record that holds a machine's position and what is small enough to be written whole.
 const META_KEY: &[u8] = b"m";
@@ -63,6 +77,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// # Errors
     /// When the store fails.
     fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError>;
+
+    /// The level by which the machine acts and stores: the highest that its log has shown.
+    fn level(&self) -> Level;
 
     /// About how many bytes the next checkpoint has to write.
     fn pending_bytes(&self) -> u64;
@@ -92,9 +109,14 @@ pub fn stored_position(tree: &Tree) -> Result<Option<Vec<u8>>, StoreError> {
     Ok(Some(position))
 }
 
-/// Seals a record of a tree.
+/// Seals a record of a kind that has had one version only.
 fn seal_record(tree: &Tree, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    waypost_protocol::seal(&context(tree.name(), key), FORMAT, payload)
+    seal(tree.name(), key, FIRST, payload)
+}
+
+/// Seals a record of the tree with a name.
+fn seal(tree: &str, key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
+    waypost_protocol::seal(&context(tree, key), version, payload)
 }
 
 /// Checks a record of a tree and returns its payload.
@@ -104,12 +126,27 @@ fn open_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8],
 
 /// Checks a record of the tree with a name and returns its payload.
 pub(crate) fn open_record_of<'a>(tree: &str, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    open_sealed(tree, key, bytes).map(|(_, payload)| payload)
+}
+
+/// Checks a record of the tree with a name; returns its version and payload.
+fn open_sealed<'a>(tree: &str, key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), StoreError> {
     let what = || format!("{tree} record {}", readable(key));
     match waypost_protocol::open(&context(tree, key), bytes) {
-        Ok((FORMAT, payload)) => Ok(payload),
+        Ok((version, payload)) if (FIRST..=latest_version(tree, key)).contains(&version) => Ok((version, payload)),
         Ok((version, _)) => Err(StoreError::UnknownVersion { what: what(), version }),
         Err(error) => Err(StoreError::Corrupt { what: what(), detail: error.to_string() }),
     }
+}
+
+/// Reads a record of any version of its kind.
+fn read_record<T: Record>(tree: &str, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let (version, payload) = open_sealed(tree, key, bytes)?;
+    let what = || format!("{tree} record {}", readable(key));
+    T::read(version, payload).map_err(|error| match error {
+        RecordError::UnknownVersion(version) => StoreError::UnknownVersion { what: what(), version },
+        RecordError::Damaged(detail) => StoreError::Corrupt { what: what(), detail },
+    })
 }
 
 /// Checks every record of a tree; answers how many there are and what is wrong with those that are damaged.

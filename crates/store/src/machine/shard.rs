@@ -10,7 +10,7 @@ use waypost_protocol::clicks::Counts;
 use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
 use waypost_protocol::digest::UrlDigest;
 use waypost_protocol::link::{LinkVersion, Visits};
-use waypost_protocol::{Domain, Link, LinkKey, Target, UnixMs};
+use waypost_protocol::{Domain, Level, Link, LinkKey, Target, UnixMs};
 
 use super::idempotency::{Idempotency, Remembered};
 use super::index::{FRESH, Index};
@@ -48,6 +48,7 @@ pub struct ShardMachine {
     pub(super) idempotency: Idempotency,
     pub(super) expiry: BTreeSet<(UnixMs, u32)>,
     pub(super) meta: ShardMeta,
+    pub(super) level: Level,
     on_change: Option<OnChange>,
 }
 
@@ -85,6 +86,7 @@ impl ShardMachine {
             idempotency: Idempotency::default(),
             expiry: BTreeSet::new(),
             meta,
+            level: Level::BASE,
             on_change: None,
         }
     }
@@ -229,8 +231,11 @@ impl ShardMachine {
             written_at: index,
             created_by: new.created_by,
             generated: new.generated,
-            extra: Vec::new(),
+            fields: new.fields.clone(),
         };
+        if block::size_of(&link) > block::LINK_BYTES_MAX {
+            return Ok(Outcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
+        }
         let key_hash = link.key.hash().0;
         let slot = self.index.insert(key_hash, url_hash(&link));
         if self.visits.len() < self.index.slots() {
@@ -259,6 +264,9 @@ impl ShardMachine {
         change(&mut link);
         link.version = old.version.saturating_add(1);
         link.written_at = index;
+        if block::size_of(&link) > block::LINK_BYTES_MAX {
+            return Ok(Outcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
+        }
         self.leave_block(slot);
         if let Some(until) = old.valid_until {
             self.expiry.remove(&(until, slot));
@@ -351,6 +359,7 @@ impl Machine for ShardMachine {
     }
 
     fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+        self.level = self.level.max(batch.level);
         self.meta.applied_at = self.meta.applied_at.max(batch.at);
         let at = self.meta.applied_at;
         batch
@@ -358,14 +367,17 @@ impl Machine for ShardMachine {
             .iter()
             .map(|command| match command {
                 Command::Create(new) => self.create(index, at, new),
-                Command::Edit { key, if_version, target, valid_until } => self.edit(index, key, *if_version, |link| {
-                    if let Some(target) = target {
-                        link.target = target.clone();
-                    }
-                    if let Some(until) = valid_until {
-                        link.valid_until = *until;
-                    }
-                }),
+                Command::Edit { key, if_version, target, valid_until, fields } => {
+                    self.edit(index, key, *if_version, |link| {
+                        if let Some(target) = target {
+                            link.target = target.clone();
+                        }
+                        if let Some(until) = valid_until {
+                            link.valid_until = *until;
+                        }
+                        link.fields.change(fields);
+                    })
+                }
                 Command::Delete { key, if_version } => self.delete(key, *if_version),
                 Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
                 Command::RecordClicks(clicks) => Ok(self.record_clicks(clicks)),
@@ -376,12 +388,18 @@ impl Machine for ShardMachine {
                 | Command::PutNode(_)
                 | Command::RemoveNode { .. }
                 | Command::DrainNode { .. }
-                | Command::Place { .. } => Err(StoreError::Corrupt {
+                | Command::Place { .. }
+                | Command::AdmitNode(_)
+                | Command::RaiseLevel { .. } => Err(StoreError::Corrupt {
                     what: format!("log of {}", self.tree.name()),
                     detail: "a command of group 0 stands in the log of a shard".to_owned(),
                 }),
             })
             .collect()
+    }
+
+    fn level(&self) -> Level {
+        self.level
     }
 
     fn pending_bytes(&self) -> u64 {

@@ -56,7 +56,11 @@ impl Shard {
 
     fn apply(&self, command: Command) {
         let index = self.index.replace(self.index.get() + 1);
-        let batch = Batch { at: UnixMs(u64::from(self.today.get()) * 24 * 3_600_000), commands: vec![command] };
+        let batch = Batch {
+            level: waypost_protocol::Level::CURRENT,
+            at: UnixMs(u64::from(self.today.get()) * 24 * 3_600_000),
+            commands: vec![command],
+        };
         self.machine.borrow_mut().apply(index, &batch).unwrap();
     }
 
@@ -69,6 +73,7 @@ impl Shard {
             generated: false,
             find_existing: false,
             idempotency: None,
+            fields: Default::default(),
         })));
     }
 
@@ -234,7 +239,13 @@ fn the_most_visited_links_are_named_also_when_a_checkpoint_moves_them() {
         shard.checkpoint();
         let edit = |lock| {
             let target = Target::parse(&format!("https://example.com/{lock}"), &[], 8192).ok();
-            shard.apply(Command::Edit { key: key("one"), if_version: None, target, valid_until: None });
+            shard.apply(Command::Edit {
+                key: key("one"),
+                if_version: None,
+                target,
+                valid_until: None,
+                fields: Default::default(),
+            });
             shard.checkpoint();
         };
         let stats = shard

@@ -1,0 +1,181 @@
+//! How the state of group 0 is stored.
+//!
+//! | key | record | since level |
+//! |---|---|---|
+//! | `m` | version 1: position and the whole state; version 2: position and what there is one of | 0; 1 |
+//! | `n` + id `u64` | a member | 1 |
+//! | `p` + group `u32` | the nodes that are to hold a group | 1 |
+//! | `g` + id `u64` | the log index at which a node was removed | 1 |
+//!
+//! In version 1 all stood in one record, which must not grow above the largest value of the database. A checkpoint writes the
+//! records that have changed, in one atomic batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::command::{Founding, NodeRecord};
+use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::{Level, NoRecord, NodeId, Record, UnixMs};
+
+use super::cluster::{ClusterState, Gone};
+use super::{META_KEY, open_sealed, read_record, seal};
+use crate::{Batch, StoreError, Tree};
+
+const NODE_PREFIX: u8 = b'n';
+const PLACEMENT_PREFIX: u8 = b'p';
+const GONE_PREFIX: u8 = b'g';
+
+/// What the tree holds.
+#[derive(Debug, Default)]
+pub(super) enum StoredAs {
+    /// Nothing yet, or the one record of level 0.
+    #[default]
+    Whole,
+    /// Records of their own for this state.
+    Parts(Box<ClusterState>),
+}
+
+/// Version 1 of the record `m`.
+#[derive(Serialize, Deserialize)]
+struct WholeRecord {
+    position: Vec<u8>,
+    founding: Option<Founding>,
+    next_key: u64,
+    admin_key: Option<KeyDigest>,
+    applied_at: UnixMs,
+    nodes: BTreeMap<NodeId, NodeRecord>,
+    placement: BTreeMap<u32, Vec<NodeId>>,
+    gone: BTreeSet<NodeId>,
+}
+
+impl Record for WholeRecord {
+    const VERSION: u8 = 1;
+    type Previous = NoRecord;
+
+    fn migrate(previous: NoRecord) -> Self {
+        match previous {}
+    }
+}
+
+/// Version 2 of the record `m`. It is no migration of version 1: the other parts of that become records of their own.
+#[derive(Serialize, Deserialize)]
+struct MetaRecord {
+    position: Vec<u8>,
+    level: Level,
+    founding: Option<Founding>,
+    next_key: u64,
+    admin_key: Option<KeyDigest>,
+    applied_at: UnixMs,
+}
+
+/// The version of [`MetaRecord`].
+pub(super) const META_VERSION: u8 = 2;
+
+/// Reads the state of the last checkpoint, and its position.
+pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8>>), StoreError> {
+    let Some(value) = tree.get(META_KEY)? else { return Ok(Default::default()) };
+    let (version, payload) = open_sealed(tree.name(), META_KEY, &value)?;
+    if version == WholeRecord::VERSION {
+        let whole: WholeRecord = read_record(tree.name(), META_KEY, &value)?;
+        let state = ClusterState {
+            founding: whole.founding,
+            level: Level::BASE,
+            next_key: whole.next_key,
+            admin_key: whole.admin_key,
+            applied_at: whole.applied_at,
+            nodes: whole.nodes,
+            placement: whole.placement,
+            gone: Gone(whole.gone.into_iter().map(|node| (node, 0)).collect()),
+        };
+        return Ok((state, StoredAs::Whole, Some(whole.position)));
+    }
+    let meta: MetaRecord = super::decode("checkpoint", payload)?;
+    let mut state = ClusterState {
+        founding: meta.founding,
+        level: meta.level,
+        next_key: meta.next_key,
+        admin_key: meta.admin_key,
+        applied_at: meta.applied_at,
+        ..ClusterState::default()
+    };
+    each(tree, NODE_PREFIX, |id, node| state.nodes.insert(NodeId(id), node))?;
+    each(tree, PLACEMENT_PREFIX, |group, voters| state.placement.insert(group as u32, voters))?;
+    each(tree, GONE_PREFIX, |id, index: u64| state.gone.0.insert(NodeId(id), index))?;
+    Ok((state.clone(), StoredAs::Parts(Box::new(state)), Some(meta.position)))
+}
+
+fn each<T: for<'a> Deserialize<'a>, R>(
+    tree: &Tree,
+    prefix: u8,
+    mut put: impl FnMut(u64, T) -> R,
+) -> Result<(), StoreError> {
+    for entry in tree.scan_prefix(&[prefix]) {
+        let (key, value) = entry?;
+        let number = key[1..].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        put(number, super::decode("record of group 0", super::open_record(tree, &key, &value)?)?);
+    }
+    Ok(())
+}
+
+/// Writes what differs from what is stored, with the position; answers what is stored then.
+pub(super) fn write(
+    tree: &Tree,
+    state: &ClusterState,
+    stored: &StoredAs,
+    position: &[u8],
+) -> Result<StoredAs, StoreError> {
+    let mut batch = Batch::default();
+    if state.level == Level::BASE {
+        let whole = WholeRecord {
+            position: position.to_vec(),
+            founding: state.founding.clone(),
+            next_key: state.next_key,
+            admin_key: state.admin_key,
+            applied_at: state.applied_at,
+            nodes: state.nodes.clone(),
+            placement: state.placement.clone(),
+            gone: state.gone.into_iter().copied().collect(),
+        };
+        batch.insert(META_KEY, seal(tree.name(), META_KEY, WholeRecord::VERSION, &whole.write()));
+        tree.apply(batch)?;
+        return Ok(StoredAs::Whole);
+    }
+    let nothing = ClusterState::default();
+    let known = match stored {
+        StoredAs::Whole => &nothing,
+        StoredAs::Parts(known) => known,
+    };
+    let long = |node: &NodeId| node.0.to_be_bytes();
+    differing(tree, &mut batch, NODE_PREFIX, &known.nodes, &state.nodes, long);
+    differing(tree, &mut batch, PLACEMENT_PREFIX, &known.placement, &state.placement, |group| group.to_be_bytes());
+    differing(tree, &mut batch, GONE_PREFIX, &known.gone.0, &state.gone.0, long);
+    let meta = MetaRecord {
+        position: position.to_vec(),
+        level: state.level,
+        founding: state.founding.clone(),
+        next_key: state.next_key,
+        admin_key: state.admin_key,
+        applied_at: state.applied_at,
+    };
+    batch.insert(META_KEY, seal(tree.name(), META_KEY, META_VERSION, &super::encode(&meta)));
+    tree.apply(batch)?;
+    Ok(StoredAs::Parts(Box::new(state.clone())))
+}
+
+fn differing<K: Ord, V: PartialEq + Serialize, const N: usize>(
+    tree: &Tree,
+    batch: &mut Batch,
+    prefix: u8,
+    known: &BTreeMap<K, V>,
+    now: &BTreeMap<K, V>,
+    bytes: impl Fn(&K) -> [u8; N],
+) {
+    let key = |of: &K| [[prefix].as_slice(), &bytes(of)].concat();
+    for (of, value) in now.iter().filter(|(of, value)| known.get(of) != Some(value)) {
+        let key = key(of);
+        batch.insert(&key, super::seal_record(tree, &key, &super::encode(value)));
+    }
+    for of in known.keys().filter(|of| !now.contains_key(of)) {
+        batch.remove(&key(of));
+    }
+}

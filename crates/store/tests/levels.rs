@@ -1,0 +1,291 @@
+//! Levels: what a state stores before and after all nodes of the cluster understand a later version.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use waypost_protocol::command::{Batch, Command, Founding, NODES_MAX, NewLink, NodeRecord, Outcome};
+use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
+use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
+use waypost_store::{Db, DbOptions, StoreError};
+use waypost_telemetry::Metrics;
+
+fn open(dir: &Path) -> Db {
+    Db::open(dir, &DbOptions::default(), &Metrics::new()).unwrap()
+}
+
+fn node(id: u64) -> NodeRecord {
+    NodeRecord {
+        id: NodeId(id),
+        name: format!("node-{id}.example.org"),
+        peer: format!("node-{id}.example.org:7400"),
+        http: format!("node-{id}.example.org:8080"),
+        zone: "zone".to_owned(),
+        services: ["key_allocator", "link_store", "redirector", "click_counter", "janitor"].map(str::to_owned).to_vec(),
+        drain: false,
+    }
+}
+
+fn founding(shards: u32) -> Command {
+    Command::Found(Founding {
+        cluster_id: [1; 16],
+        name: "test".to_owned(),
+        shards,
+        permutation_key: [2; 32],
+        created_at: UnixMs(1),
+    })
+}
+
+fn raise(members: impl IntoIterator<Item = u64>) -> Command {
+    Command::RaiseLevel { level: Level::ONE, members: members.into_iter().map(NodeId).collect() }
+}
+
+struct Log<M> {
+    machine: M,
+    index: u64,
+}
+
+impl<M: Machine> Log<M> {
+    fn open(db: &Db, tree: &str) -> Self {
+        let (machine, position) = M::open(db.tree(tree).unwrap()).unwrap();
+        let index = position.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+        Self { machine, index }
+    }
+
+    fn apply(&mut self, level: Level, command: Command) -> Outcome {
+        self.index += 1;
+        let batch = Batch { level, at: UnixMs(1_000 + self.index), commands: vec![command] };
+        self.machine.apply(self.index, &batch).unwrap().remove(0)
+    }
+
+    fn checkpoint(&mut self) {
+        self.machine.checkpoint(&self.index.to_le_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn group_0_of_level_0_becomes_records_of_their_own_when_the_level_rises() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/0").unwrap();
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::BASE, founding(16));
+    log.apply(Level::BASE, Command::LeaseKeys { node: NodeId(1), count: 4096 });
+    log.apply(Level::BASE, Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false });
+    for id in 1..=3 {
+        assert_eq!(log.apply(Level::BASE, Command::PutNode(Box::new(node(id)))), Outcome::Done);
+    }
+    log.apply(Level::BASE, Command::RemoveNode { node: NodeId(3) });
+    log.apply(Level::BASE, Command::Place { group: 1, voters: vec![NodeId(1), NodeId(2)] });
+    log.checkpoint();
+    // One record, of the version that an earlier version reads.
+    assert_eq!(verify_tree(&tree).unwrap(), (1, Vec::new()));
+    assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 1);
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    let before = log.machine.state().clone();
+    assert_eq!((before.nodes.len(), before.level, before.next_key), (2, Level::BASE, 4096));
+    assert!(before.gone.contains(&NodeId(3)));
+
+    assert_eq!(log.apply(Level::ONE, raise([1, 2])), Outcome::Done);
+    log.checkpoint();
+    // One record each: the common one, two nodes, one placement, one removed node.
+    assert_eq!(verify_tree(&tree).unwrap(), (5, Vec::new()));
+    assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 2);
+    let after = Log::<ClusterMachine>::open(&db, "sm/0").machine.state().clone();
+    assert_eq!(after.level, Level::ONE);
+    assert_eq!(
+        after,
+        waypost_store::machine::ClusterState { level: Level::ONE, applied_at: after.applied_at, ..before }
+    );
+}
+
+#[test]
+fn the_level_rises_only_if_the_members_are_those_that_were_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::BASE, founding(1));
+    for id in 1..=2 {
+        log.apply(Level::BASE, Command::PutNode(Box::new(node(id))));
+    }
+    assert_eq!(log.apply(Level::ONE, raise([1])), Outcome::MembersChanged);
+    assert_eq!(log.machine.level(), Level::BASE);
+    let level = std::sync::Arc::new(waypost_protocol::level::ClusterLevel::default());
+    log.machine.follow_level(level.clone());
+    assert_eq!(log.apply(Level::ONE, raise([1, 2, 9])), Outcome::Done);
+    assert_eq!((log.machine.level(), level.get()), (Level::ONE, Level::ONE));
+    // It does not go down again.
+    assert_eq!(
+        log.apply(Level::ONE, Command::RaiseLevel { level: Level::BASE, members: vec![NodeId(1), NodeId(2)] }),
+        Outcome::Done
+    );
+    assert_eq!(log.machine.level(), Level::ONE);
+    // Who opens the state, or gets it as a snapshot, knows the level at once.
+    log.checkpoint();
+    let fresh = std::sync::Arc::new(waypost_protocol::level::ClusterLevel::default());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.machine.follow_level(fresh.clone());
+    assert_eq!(fresh.get(), Level::ONE);
+}
+
+#[test]
+fn group_0_holds_as_many_nodes_and_shards_as_a_cluster_may_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::ONE, founding(256));
+    log.apply(Level::ONE, raise([]));
+    for id in 1..=NODES_MAX as u64 {
+        assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(node(id)))), Outcome::Done);
+    }
+    let max = NODES_MAX as u32;
+    assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(node(9_999)))), Outcome::TooManyNodes { max });
+    for group in 0..=256 {
+        let voters = (1..=7).map(|voter| NodeId(u64::MAX - voter)).collect();
+        log.apply(Level::ONE, Command::Place { group, voters });
+    }
+    log.checkpoint();
+    assert_eq!(Log::<ClusterMachine>::open(&db, "sm/0").machine.state(), log.machine.state());
+}
+
+#[test]
+fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, raise([]));
+    for id in 1..=3_000 {
+        // The same name with another id: the node was emptied.
+        let record = NodeRecord { name: "one".to_owned(), ..node(id) };
+        assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(record))), Outcome::Done);
+    }
+    log.checkpoint();
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    let gone = &log.machine.state().gone;
+    assert_eq!(gone.into_iter().count(), 1024);
+    assert!(gone.contains(&NodeId(2_999)) && !gone.contains(&NodeId(1)) && !gone.contains(&NodeId(3_000)));
+    // Neither one that is remembered nor one that is not comes back by telling of itself.
+    for id in [2_999, 1] {
+        let record = NodeRecord { name: "back".to_owned(), ..node(id) };
+        assert_eq!(log.apply(Level::ONE, Command::PutNode(Box::new(record))), Outcome::NotFound);
+    }
+    let record = NodeRecord { name: "back".to_owned(), ..node(2_999) };
+    assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(record))), Outcome::NotFound);
+    let (records, _) = verify_tree(&db.tree("sm/0").unwrap()).unwrap();
+    assert_eq!(records, 1 + 1 + 1024);
+}
+
+fn new_link(fields: Fields) -> NewLink {
+    NewLink {
+        key: key(),
+        target: Target::parse("https://example.com/a", &[], 8192).unwrap(),
+        valid_until: None,
+        created_by: 0,
+        generated: false,
+        find_existing: false,
+        idempotency: None,
+        fields,
+    }
+}
+
+fn key() -> LinkKey {
+    LinkKey::new(Code::parse_slug("sale").unwrap())
+}
+
+fn edit(fields: FieldChanges) -> Command {
+    let target = Some(Target::parse("https://example.com/b", &[], 8192).unwrap());
+    Command::Edit { key: key(), if_version: None, target, valid_until: None, fields }
+}
+
+#[test]
+fn fields_that_this_version_does_not_know_survive_an_edit_a_checkpoint_and_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    let mut fields = Fields::default();
+    fields.set(200, Some(b"of a later version".to_vec()));
+    fields.set(201, Some(b"too".to_vec()));
+    assert!(matches!(log.apply(Level::ONE, Command::Create(Box::new(new_link(fields)))), Outcome::Created(_)));
+    log.checkpoint();
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    let mut changes = FieldChanges::default();
+    changes.set(201, None);
+    changes.set(7, Some(b"seven".to_vec()));
+    for changes in [FieldChanges::default(), changes] {
+        assert!(matches!(log.apply(Level::ONE, edit(changes)), Outcome::Edited(_)));
+    }
+    log.checkpoint();
+    let path = dir.path().join("snapshot");
+    let file = std::fs::File::create(&path).unwrap();
+    snapshot::export(log.machine.tree(), 1, &log.index.to_le_bytes(), &file, 0).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let other = open(other.path());
+    snapshot::import(&other.tree("sm/1").unwrap(), 1, &path).unwrap();
+    for db in [&db, &other] {
+        let log = Log::<ShardMachine>::open(db, "sm/1");
+        let (link, _) = log.machine.get(&key()).unwrap().unwrap();
+        let kept: Vec<(u8, &[u8])> = vec![(7, b"seven"), (200, b"of a later version")];
+        assert_eq!(link.fields.iter().collect::<Vec<_>>(), kept);
+        assert_eq!((link.version, link.target.as_str()), (3, "https://example.com/b"));
+        assert_eq!(log.machine.level(), Level::ONE);
+    }
+}
+
+#[test]
+fn a_shard_writes_for_earlier_versions_until_its_log_shows_the_level() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/1").unwrap();
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    log.apply(Level::BASE, Command::Create(Box::new(new_link(Fields::default()))));
+    log.checkpoint();
+    assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 1);
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    assert_eq!(log.machine.level(), Level::BASE);
+    log.apply(Level::ONE, edit(FieldChanges::default()));
+    log.checkpoint();
+    assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 2);
+    // A leader that has not heard of the level yet changes nothing about it.
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    log.apply(Level::BASE, edit(FieldChanges::default()));
+    assert_eq!(log.machine.level(), Level::ONE);
+    assert!(log.machine.get(&key()).unwrap().is_some());
+}
+
+#[test]
+fn a_link_never_grows_beyond_what_can_be_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    log.apply(Level::ONE, Command::Create(Box::new(new_link(Fields::default()))));
+    let grow = |tag: u8| {
+        let mut changes = FieldChanges::default();
+        changes.set(tag, Some(vec![tag; 9_000]));
+        edit(changes)
+    };
+    for tag in [1, 2] {
+        assert!(matches!(log.apply(Level::ONE, grow(tag)), Outcome::Edited(_)));
+    }
+    assert_eq!(log.apply(Level::ONE, grow(3)), Outcome::LinkTooLarge { max: 20 * 1024 });
+    log.checkpoint();
+    let log = Log::<ShardMachine>::open(&db, "sm/1");
+    assert_eq!(log.machine.get(&key()).unwrap().unwrap().0.version, 3);
+}
+
+#[test]
+fn records_of_a_later_version_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    for (name, machine) in [("sm/0", "group 0"), ("sm/1", "shard")] {
+        let tree = db.tree(name).unwrap();
+        let context = [name.as_bytes(), b"/m"].concat();
+        tree.insert(b"m", waypost_protocol::seal(&context, 3, b"")).unwrap();
+        let refused = match name {
+            "sm/0" => ClusterMachine::open(tree).map(|_| ()),
+            _ => ShardMachine::open(tree).map(|_| ()),
+        };
+        assert!(matches!(refused, Err(StoreError::UnknownVersion { version: 3, .. })), "{machine}: {refused:?}");
+    }
+}
