@@ -14,6 +14,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY crates/protocol/Cargo.toml crates/protocol/
 COPY crates/runtime/Cargo.toml crates/runtime/
 COPY crates/store/Cargo.toml crates/store/
+COPY crates/tasks/Cargo.toml crates/tasks/
 COPY crates/telemetry/Cargo.toml crates/telemetry/
 COPY crates/transport/Cargo.toml crates/transport/
 COPY crates/consensus/Cargo.toml crates/consensus/

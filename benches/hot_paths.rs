@@ -10,14 +10,13 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use waypost_click_counter::{Agent, Geo, JournalOptions, Journals, Outbox, Recorder, Visit, Visitor};
 use waypost_journal::Journal;
-use waypost_protocol::clicks::ClickBatch;
 use waypost_protocol::command::{Batch, Command, NewLink};
 use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_redirector::{Lookup, ReadView};
-use waypost_runtime::{Answer, Ask, Spec, WhenSpent, supervise};
+use waypost_runtime::{Answer, Ask, Routes, Spec, Supervision, WhenSpent, supervise};
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
 use waypost_telemetry::Metrics;
@@ -148,7 +147,7 @@ fn clicks(c: &mut Criterion) {
         b.iter(|| Agent::of(black_box(std::str::from_utf8(BROWSER).unwrap())));
     });
     // What a million visits of a hundred thousand links become.
-    let gather = |outbox: &mut Outbox, taken: &mut dyn FnMut(&ClickBatch)| {
+    let gather = |outbox: &mut Outbox| {
         let mut random = 88_172_645_463_325_252u64;
         for position in 1..=1_000_000u64 {
             random ^= random << 13;
@@ -162,24 +161,20 @@ fn clicks(c: &mut Criterion) {
                 language: *b"de",
                 visitor: Some(Register::of(random)),
             };
-            outbox.add(1, (position - 1, position), &visit, b"example.org", None);
-            if position == 1_000_000 || !outbox.has_room() {
-                for shard in (0..16).map(ShardId) {
-                    while let Some(batch) = outbox.next(shard, 1).pop() {
-                        taken(&batch);
-                        outbox.delivered(shard);
-                    }
-                }
-            }
+            outbox.add(1, position, &visit, b"example.org", None);
         }
     };
     let mut outbox = Outbox::new(NodeId(1), 16);
     outbox.begin(1, 0);
+    gather(&mut outbox);
     let (mut batches, mut bytes) = (0, 0);
-    gather(&mut outbox, &mut |batch| {
-        batches += 1;
-        bytes += postcard::to_stdvec(batch).unwrap().len();
-    });
+    for shard in (0..16).map(ShardId) {
+        while let Some(batch) = outbox.next(shard, 1).pop() {
+            batches += 1;
+            bytes += postcard::to_stdvec(&*batch).unwrap().len();
+            outbox.delivered(shard);
+        }
+    }
     println!("clicks/1,000,000 visits of 100,000 links: {batches} commands, {bytes} bytes");
     let mut slow = c.benchmark_group("clicks");
     slow.sample_size(10);
@@ -191,7 +186,7 @@ fn clicks(c: &mut Criterion) {
                 outbox
             },
             |mut outbox| {
-                gather(&mut outbox, &mut |batch| drop(black_box(batch.spans.len())));
+                gather(&mut outbox);
                 outbox.waiting()
             },
             BatchSize::PerIteration,
@@ -271,16 +266,17 @@ fn calls(c: &mut Criterion) {
         backoff_first: Duration::ZERO,
         backoff_max: Duration::ZERO,
         when_spent: WhenSpent::Stop,
+        needed: true,
     };
-    let metrics = Metrics::new();
+    let supervision = Supervision::new(&Metrics::new());
     let key = LinkKey::new(Code::from_path("abc").unwrap());
     for (name, arbiter) in
         [("actor/call, same thread", None), ("actor/call, other thread", Some(actix::Arbiter::new()))]
     {
         let echo = system.block_on(async {
             let handle = arbiter.as_ref().map_or_else(actix::Arbiter::current, actix::Arbiter::handle);
-            supervise::<LinkStore, _>(spec.clone(), &metrics, &handle, || Echo, |routes| routes.serves::<GetLink>())
-                .await
+            let routes = |routes: Routes<LinkStore, Echo>| routes.serves::<GetLink>();
+            supervise(spec.clone(), &supervision, &handle, || Echo, routes).await
         });
         c.bench_function(name, |b| {
             b.iter(|| {

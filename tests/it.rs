@@ -10,6 +10,7 @@ mod cluster;
 mod command_line;
 mod fault;
 mod golden;
+mod supervision;
 mod tidy;
 
 use tempfile::TempDir;

@@ -34,6 +34,41 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
+/// A detached task that panics ends in silence, so tasks are started by `waypost-tasks`, which lists them all. What is awaited says so in the
+/// line above.
+#[test]
+fn no_task_is_detached_that_the_list_of_tasks_does_not_have() {
+    const WAYS: &[&str] = &[
+        "tokio::spawn(",
+        "actix::spawn(",
+        "actix_rt::spawn(",
+        "spawn_local(",
+        "thread::spawn(",
+        "thread::Builder",
+        "engine.spawn(",
+        "runtime.spawn(",
+        "handle.spawn(",
+    ];
+    let product = |path: &Path| {
+        let path = path.strip_prefix(ROOT).unwrap().to_string_lossy().into_owned();
+        let ours = ["src/", "actors/", "crates/"].iter().any(|dir| path.starts_with(dir));
+        let apart = ["crates/tasks/", "crates/testkit/"].iter().any(|dir| path.starts_with(dir));
+        ours && !apart && !path.contains("/tests/") && !path.ends_with("tests.rs")
+    };
+    let mut started = 0;
+    for path in sources().into_iter().filter(|path| product(path)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut before = "";
+        for line in text.lines().take_while(|line| *line != "#[cfg(test)]") {
+            let detached = WAYS.iter().any(|way| line.contains(way)) && !line.contains(".await");
+            assert!(!detached || before.contains("// Awaited below"), "{}: {line}", path.display());
+            started += usize::from(line.contains("Task::"));
+            before = line;
+        }
+    }
+    assert!(started > 20, "the search finds no tasks any more");
+}
+
 #[test]
 fn each_engine_is_named_by_one_crate_only() {
     for (engine, gate) in

@@ -308,6 +308,7 @@ fn failed(error: &NodeError) -> u8 {
     complain!("waypost: {error}");
     match error {
         NodeError::Unsupported(_) => exit::USAGE,
+        NodeError::ServerEnded(..) => exit::SOFTWARE,
         NodeError::Store(waypost_store::StoreError::Locked { .. }) => exit::FAILURE,
         error if error.is_storage() => exit::STORAGE,
         _ => exit::FAILURE,

@@ -9,6 +9,7 @@ use waypost_consensus::{Export, ExportError, Groups, Members};
 use waypost_protocol::UnixMs;
 use waypost_protocol::peer::Peers;
 use waypost_store::archive::{ArchiveHead, ArchiveSum};
+use waypost_tasks::{Task, Tasks};
 
 /// Pieces that wait for a slow reader.
 const PIECES_WAITING: usize = 4;
@@ -32,7 +33,7 @@ pub struct Backups {
     groups: Arc<Groups>,
     members: Arc<Members>,
     peers: Arc<dyn Peers>,
-    engine: tokio::runtime::Handle,
+    tasks: Tasks,
     /// One at a time: each writes the states of groups into files on their leaders.
     turn: Arc<Semaphore>,
 }
@@ -42,13 +43,8 @@ pub type Pieces = mpsc::Receiver<Result<Vec<u8>, BackupError>>;
 
 impl Backups {
     /// For the groups of this node, and those that others hold.
-    pub fn new(
-        groups: Arc<Groups>,
-        members: Arc<Members>,
-        peers: Arc<dyn Peers>,
-        engine: tokio::runtime::Handle,
-    ) -> Self {
-        Self { groups, members, peers, engine, turn: Arc::new(Semaphore::new(1)) }
+    pub fn new(groups: Arc<Groups>, members: Arc<Members>, peers: Arc<dyn Peers>, tasks: Tasks) -> Self {
+        Self { groups, members, peers, tasks, turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Begins a backup; `None` while another one is being made. It ends when the receiver is dropped.
@@ -56,7 +52,7 @@ impl Backups {
         let turn = self.turn.clone().try_acquire_owned().ok()?;
         let (groups, members, peers) = (self.groups.clone(), self.members.clone(), self.peers.clone());
         let (send, pieces) = mpsc::channel(PIECES_WAITING);
-        self.engine.spawn(async move {
+        self.tasks.spawn_once(Task::Backup, async move {
             let written = tokio::select! {
                 written = write(&groups, &members, peers.as_ref(), now, &send) => written,
                 () = send.closed() => Err(BackupError::NobodyReads),

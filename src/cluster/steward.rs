@@ -11,6 +11,7 @@ use waypost_protocol::command::{Command, NodeRecord};
 use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_redirector::ReadView;
 use waypost_store::machine::{ClusterState, Machine};
+use waypost_tasks::{Task, Tasks};
 use waypost_transport::Transport;
 
 use super::start::is_gone;
@@ -32,9 +33,24 @@ pub struct Steward {
     transport: Transport,
     record: NodeRecord,
     view: Arc<ReadView>,
-    changing: Mutex<BTreeSet<u32>>,
+    changing: Arc<Mutex<BTreeSet<u32>>>,
+    /// Shards that this node held when it last looked.
+    held: Mutex<BTreeSet<u32>>,
     taken_out: Arc<Notify>,
     created: bool,
+    tasks: Tasks,
+}
+
+/// The group whose members are being changed, until it is dropped, also by a panic.
+struct Changing {
+    groups: Arc<Mutex<BTreeSet<u32>>>,
+    group: u32,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.groups.lock().remove(&self.group);
+    }
 }
 
 impl Steward {
@@ -47,15 +63,16 @@ impl Steward {
         view: Arc<ReadView>,
         taken_out: Arc<Notify>,
         created: bool,
+        tasks: Tasks,
     ) -> Self {
-        Self { groups, transport, record, view, changing: Mutex::default(), taken_out, created }
+        let (changing, held) = (Arc::default(), Mutex::default());
+        Self { groups, transport, record, view, changing, held, taken_out, created, tasks }
     }
 
     /// Works until the node stops.
     pub async fn run(self: Arc<Self>) {
         let mut noted = std::pin::pin!(self.note_self());
         let mut noting = true;
-        let mut held = BTreeSet::new();
         let mut leaving = std::pin::pin!(self.notice_removal());
         loop {
             tokio::select! {
@@ -66,7 +83,7 @@ impl Steward {
             let state = self.groups.cluster().read(|machine| machine.state().clone());
             self.keep_addresses(&state);
             self.keep_members(&state);
-            self.forget_lost_shards(&mut held);
+            self.forget_lost_shards();
         }
     }
 
@@ -157,7 +174,9 @@ impl Steward {
             return;
         }
         let (steward, group) = (self.clone(), group.clone());
-        tokio::spawn(async move {
+        let changing = Changing { groups: self.changing.clone(), group: group.id() };
+        self.tasks.spawn_once(Task::MemberChange, async move {
+            let _changing = changing;
             let id = group.id();
             let changed = tokio::select! {
                 changed = group.set_members(&voters, &learners) => changed.map_err(|error| error.to_string()),
@@ -167,7 +186,6 @@ impl Steward {
                 Ok(()) => tracing::info!(group = id, voters = voters.len(), "the members of a group were changed"),
                 Err(why) => tracing::info!(group = id, why, "the members of a group were not changed yet"),
             }
-            steward.changing.lock().remove(&id);
         });
     }
 
@@ -184,9 +202,10 @@ impl Steward {
     }
 
     /// Links of a shard that has left this node would not be told of changes: they are forgotten, with all others.
-    fn forget_lost_shards(&self, held: &mut BTreeSet<u32>) {
+    fn forget_lost_shards(&self) {
         let now: BTreeSet<u32> =
             (0..self.groups.founding().shards).filter(|shard| self.groups.holds(ShardId(*shard))).collect();
+        let mut held = self.held.lock();
         if !held.is_subset(&now) {
             self.view.invalidate(None);
         }

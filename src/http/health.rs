@@ -35,10 +35,18 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     if node.groups.cluster().read(|machine| !machine.state().nodes.contains_key(&node.groups.node())) {
         return Err(Problem::not_ready("the cluster does not know this node yet"));
     }
+    let given_up = node.supervision.given_up();
+    if let Some(down) = given_up.iter().find(|down| down.needed) {
+        let actor = down.actor;
+        return Err(Problem::not_ready(format!(
+            "the service {actor} panicked too often and was given up; start the node again, and report what its log says"
+        )));
+    }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",
         "writable": leaderless.is_empty() && !node.read_only.load(Ordering::Relaxed),
         "shards": node.shards,
         "leaderless": leaderless,
+        "givenUp": given_up.iter().map(|down| down.actor).collect::<Vec<_>>(),
     })))
 }

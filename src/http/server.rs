@@ -16,7 +16,7 @@ use actix_web::{App, HttpResponse, guard, web};
 use parking_lot::Mutex;
 use waypost_click_counter::{Journals, Recorder};
 use waypost_redirector::{Seed, Worker};
-use waypost_runtime::supervise;
+use waypost_runtime::{Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 use super::access_log::AccessLog;
@@ -45,6 +45,8 @@ pub struct PublicServer {
     pub visitors: VisitorRules,
     /// For the metrics of workers.
     pub metrics: Metrics,
+    /// For the Redirectors of workers.
+    pub supervision: Supervision,
     /// Whether this node answers redirects.
     pub redirects: bool,
     /// How long a link of a shard without a replica here is answered without asking again.
@@ -104,7 +106,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     let arbiter = actix::Arbiter::current();
     let redirector = supervise(
         waypost_redirector::spec(),
-        &parts.metrics,
+        &parts.supervision,
         &arbiter,
         move || Worker::new(seed.clone()),
         waypost_redirector::routes,

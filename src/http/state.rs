@@ -9,7 +9,7 @@ use waypost_consensus::Groups;
 use waypost_protocol::messages::{KeyAllocator, LinkStore, Redirector};
 use waypost_protocol::{ServiceError, UnixMs};
 use waypost_redirector::ReadView;
-use waypost_runtime::ActorRef;
+use waypost_runtime::{ActorRef, Supervision};
 
 use super::access::Access;
 use super::access_log::AccessLog;
@@ -31,6 +31,8 @@ pub struct NodeState {
     pub groups: Arc<Groups>,
     /// What is known of the other nodes.
     pub control: Arc<Control>,
+    /// Which actors were given up.
+    pub supervision: Supervision,
     /// Copies of everything, on request.
     pub backups: Backups,
     /// The number of shards.

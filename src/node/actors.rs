@@ -12,8 +12,7 @@ use waypost_protocol::messages::{
     ClickCounter, CreateLink, DeleteLink, EditLink, Flush, GetLink, GetOrphans, GetStats, Janitor, KeyAllocator,
     LinkStore, NextKeys, RecordClicks, ResetStats,
 };
-use waypost_runtime::{ActorRef, Far, Served, supervise};
-use waypost_telemetry::Metrics;
+use waypost_runtime::{ActorRef, Far, Served, Supervision, supervise};
 
 use super::clock;
 use crate::config::{Config, ServiceName};
@@ -37,7 +36,7 @@ pub(super) async fn start(
     far: &Far,
     read_only: Arc<AtomicBool>,
     journals: &Journals,
-    metrics: &Metrics,
+    supervision: &Supervision,
 ) -> Actors {
     let shards = groups.founding().shards;
     // Two threads of their own: what waits for the log or reads the disk must not hold up an HTTP worker.
@@ -49,7 +48,7 @@ pub(super) async fn start(
         let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: identity.id };
         supervise(
             waypost_key_allocator::spec(),
-            metrics,
+            supervision,
             &background,
             move || waypost_key_allocator::Allocator::new(seed.clone()),
             waypost_key_allocator::routes,
@@ -75,7 +74,7 @@ pub(super) async fn start(
         };
         let child = supervise(
             waypost_link_store::spec(config.shard_inflight_max, config.shard_statistics_max),
-            metrics,
+            supervision,
             &store_arbiter,
             move || waypost_link_store::LinkShard::new(seed.clone()),
             waypost_link_store::routes,
@@ -90,13 +89,11 @@ pub(super) async fn start(
         node: identity.id,
         shards,
         interval: config.clicks_interval,
-        spill_bytes: config.clicks_spill_bytes,
-        read_only,
-        metrics: metrics.clone(),
+        metrics: supervision.metrics().clone(),
     };
     let clicks = supervise(
         waypost_click_counter::spec(),
-        metrics,
+        supervision,
         &background,
         move || waypost_click_counter::ClickCollector::new(seed.clone()),
         waypost_click_counter::routes,
@@ -109,13 +106,13 @@ pub(super) async fn start(
         expired_retention_ms: config.expired_retention.as_millis() as u64,
         interval: config.janitor_interval,
         clock,
-        metrics: metrics.clone(),
+        metrics: supervision.metrics().clone(),
     };
     let janitor = match runs(ServiceName::Janitor) && runs(ServiceName::LinkStore) {
         true => Some(
             supervise(
                 waypost_janitor::spec(),
-                metrics,
+                supervision,
                 &background,
                 move || waypost_janitor::Keeper::new(seed.clone()),
                 waypost_janitor::routes,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use waypost_click_counter::{Geo, JournalOptions, Journals};
 use waypost_protocol::command::Founding;
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
 use super::NodeError;
@@ -23,7 +24,12 @@ pub(super) fn open_journals(config: &Config, founding: &Founding, metrics: &Metr
 }
 
 /// Brings the journals to disk again and again, in a thread of its own: a sync waits for the disk.
-pub(super) fn keep_synced(journals: Journals, every: Duration, on_failure: fn(&str)) -> std::io::Result<()> {
+pub(super) fn keep_synced(
+    journals: Journals,
+    every: Duration,
+    tasks: &Tasks,
+    on_failure: fn(&str),
+) -> std::io::Result<()> {
     let run = move || {
         loop {
             std::thread::sleep(every);
@@ -33,6 +39,5 @@ pub(super) fn keep_synced(journals: Journals, every: Duration, on_failure: fn(&s
             }
         }
     };
-    std::thread::Builder::new().name("journal-sync".to_owned()).spawn(run)?;
-    Ok(())
+    tasks.thread(Task::JournalSync, run).map(|_| ())
 }

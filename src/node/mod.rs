@@ -19,8 +19,9 @@ use waypost_protocol::UnixMs;
 use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::digest::KeyDigest;
 use waypost_redirector::ReadView;
-use waypost_runtime::Far;
+use waypost_runtime::{Far, Supervision};
 use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
 use crate::cluster::{Backups, ClusterRouter, Control, Ready, Steward};
@@ -85,6 +86,9 @@ pub enum NodeError {
     /// The operating system refuses something else.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A server has ended, and nobody told it to.
+    #[error("the {0} server has ended by itself: {1}")]
+    ServerEnded(&'static str, String),
     /// A write that the start needs failed.
     #[error("the start could not write to the cluster's state: {0}")]
     Start(String),
@@ -133,13 +137,14 @@ pub async fn run(
     let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
 
     let metrics = Metrics::new();
+    let (tasks, supervision) = (Tasks::new(&metrics), Supervision::new(&metrics));
     let started = std::time::Instant::now();
     crate::restore::refuse_half(&config.node.data_dir)?;
     let db = open_store(&config, &metrics)?;
     db.on_failure(on_storage_failure);
     let joining = async {
         tokio::select! {
-            joined = peers::join(&config, &db, &engine, &metrics) => Some(joined),
+            joined = peers::join(&config, &db, &engine, &tasks, &metrics) => Some(joined),
             _ = terminate.recv() => None,
             _ = interrupt.recv() => None,
         }
@@ -163,7 +168,7 @@ pub async fn run(
     }
 
     let read_only = Arc::new(AtomicBool::new(false));
-    watch_space(&config, read_only.clone(), &metrics)?;
+    watch_space(&config, read_only.clone(), &tasks, &metrics)?;
     let view = Arc::new(ReadView::new(config.cache_bytes, &metrics));
     for group in groups.shards() {
         let view = view.clone();
@@ -176,11 +181,11 @@ pub async fn run(
     let access = access(&config, local, &groups).await?;
     let journals = clicks::open_journals(&config, groups.founding(), &metrics)?;
     let recorders = (0..config.workers).map(|_| journals.recorder()).collect::<Result<Vec<_>, _>>()?;
-    clicks::keep_synced(journals.clone(), config.journal_sync, on_storage_failure)?;
+    clicks::keep_synced(journals.clone(), config.journal_sync, &tasks, on_storage_failure)?;
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
     let far =
         Far { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
-    let actors = actors::start(&config, &groups, identity, &far, read_only.clone(), &journals, &metrics).await;
+    let actors = actors::start(&config, &groups, identity, &far, read_only.clone(), &journals, &supervision).await;
     let stopping = Arc::new(AtomicBool::new(false));
     service.set_ready(Ready {
         groups: groups.clone(),
@@ -195,7 +200,8 @@ pub async fn run(
         config.replicas as usize,
         config.moves_max,
     ));
-    engine.spawn(control.clone().run());
+    let running = control.clone();
+    tasks.on(&engine).spawn(Task::Controller, move || running.clone().run());
     let taken_out = Arc::new(tokio::sync::Notify::new());
     let steward = Steward::new(
         groups.clone(),
@@ -204,15 +210,18 @@ pub async fn run(
         view.clone(),
         taken_out.clone(),
         identity.cluster.is_some_and(|tie| tie.created),
+        tasks.on(&engine),
     );
-    engine.spawn(Arc::new(steward).run());
+    let steward = Arc::new(steward);
+    tasks.on(&engine).spawn(Task::Steward, move || steward.clone().run());
     let node = Arc::new(NodeState {
         links: actors.links.clone(),
         keys: actors.keys.clone(),
         view: view.clone(),
         groups: groups.clone(),
-        backups: Backups::new(groups.clone(), members, Arc::new(transport.clone()), engine.clone()),
+        backups: Backups::new(groups.clone(), members, Arc::new(transport.clone()), tasks.on(&engine)),
         control,
+        supervision: supervision.clone(),
         shards: groups.founding().shards,
         access,
         address: PublicAddress::new(config.public_url.clone(), public_address),
@@ -241,6 +250,7 @@ pub async fn run(
             recorders: Arc::new(parking_lot::Mutex::new(recorders)),
             visitors: config.visitors.clone(),
             metrics: metrics.clone(),
+            supervision,
             workers: config.workers,
             connections_max: config.connections_max,
             keep_alive: config.keep_alive,
@@ -248,7 +258,9 @@ pub async fn run(
         },
     )?;
     let (admin_handle, handle) = (admin_server.handle(), server.handle());
+    // Awaited below.
     let mut admin_server = tokio::task::spawn_local(admin_server);
+    // Awaited below.
     let mut server = tokio::task::spawn_local(server);
     known_to_cluster(&groups).await;
     announce(public_address, admin_address);
@@ -258,13 +270,13 @@ pub async fn run(
         () = taken_out.notified() => why = Err(peers::taken_out(&config)),
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
-        ended = &mut server => tracing::error!(?ended, "the public server has ended by itself"),
-        ended = &mut admin_server => tracing::error!(?ended, "the admin server has ended by itself"),
+        ended = &mut server => why = Err(NodeError::ServerEnded("public", format!("{ended:?}"))),
+        ended = &mut admin_server => why = Err(NodeError::ServerEnded("admin", format!("{ended:?}"))),
     }
     stopping.store(true, Ordering::Relaxed);
     hand_over(&groups, &engine).await;
     node.draining.store(true, Ordering::Relaxed);
-    tokio::task::spawn_local(async move {
+    tasks.spawn_once_local(Task::SecondSignal, async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::warn!("told to stop again: leaving at once; what was acknowledged is on disk");
         std::process::exit(1);
@@ -313,6 +325,7 @@ async fn known_to_cluster(groups: &Groups) {
 /// Gives the groups that this node leads to other nodes, so that nobody has to wait for an election.
 async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Handle) {
     let groups = groups.clone();
+    // Awaited below.
     let handing = engine.spawn(async move {
         let shards = groups.shards().iter().filter(|group| group.is_leader() && group.voters().len() > 1);
         let shards = join_all(shards.map(|group| group.hand_over(None, HAND_OVER_MAX))).await;
@@ -376,7 +389,7 @@ fn announce(public: std::net::SocketAddr, admin: std::net::SocketAddr) {
     println!("waypost is ready: http://{public} (admin http://{admin})");
 }
 
-fn watch_space(config: &Config, read_only: Arc<AtomicBool>, metrics: &Metrics) -> Result<(), NodeError> {
+fn watch_space(config: &Config, read_only: Arc<AtomicBool>, tasks: &Tasks, metrics: &Metrics) -> Result<(), NodeError> {
     let watch = SpaceWatch::new(&config.node.data_dir);
     let (low, high) = (config.free_space_low, config.free_space_high);
     let free_gauge = metrics.gauge("waypost_disk_free_bytes", "Free space of the file system of the data directory");
@@ -402,7 +415,7 @@ fn watch_space(config: &Config, read_only: Arc<AtomicBool>, metrics: &Metrics) -
         Ok(())
     };
     look()?;
-    std::thread::Builder::new().name("space-watch".to_owned()).spawn(move || {
+    tasks.thread(Task::SpaceWatch, move || {
         loop {
             std::thread::sleep(SPACE_INTERVAL);
             if let Err(error) = look() {

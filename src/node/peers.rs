@@ -7,8 +7,9 @@ use parking_lot::RwLock;
 use waypost_consensus::{ClusterTie, GroupOptions, GroupPlace, Groups, Members, NodeIdentity, OpenedCluster};
 use waypost_protocol::command::{Founding, NodeRecord};
 use waypost_store::Db;
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
-use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, Transport};
+use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, TlsServer, Transport};
 
 use super::{NodeError, clock, listen};
 use crate::cluster::{Found, NodeService, find_or_found, is_gone};
@@ -29,6 +30,7 @@ pub(super) async fn join(
     config: &Config,
     db: &Db,
     engine: &tokio::runtime::Handle,
+    tasks: &Tasks,
     metrics: &Metrics,
 ) -> Result<Joined, NodeError> {
     let mut identity = NodeIdentity::load(db, rand::random())?;
@@ -55,13 +57,7 @@ pub(super) async fn join(
         if peer.port == 0 {
             peer.port = listener.local_addr()?.port();
         }
-        let (service, metrics) = (service.clone(), metrics.clone());
-        engine.spawn(async move {
-            let limits = SessionLimits::default();
-            if let Err(error) = waypost_transport::listen(listener, server, own, service, limits, &metrics).await {
-                tracing::error!(%error, "the peer port has failed");
-            }
-        });
+        listen_for_nodes(listener, server, own, service.clone(), &tasks.on(engine), metrics);
     }
     let record = NodeRecord {
         id: identity.id,
@@ -92,9 +88,11 @@ pub(super) async fn join(
         options: GroupOptions { checkpoint_bytes: config.checkpoint_bytes, free_min: config.free_space_low, clock },
         peers: Arc::new(transport.clone()),
         level: Arc::default(),
+        tasks: tasks.on(engine),
     };
     let store = config.node.services.contains(&ServiceName::LinkStore);
     let (opened_service, opened_transport, opened) = (service.clone(), transport.clone(), members.clone());
+    // Awaited below.
     let opening = engine.spawn(async move {
         let opened = OpenedCluster::open(place, founding, opened).await?;
         // Until group 0 tells of the nodes, the members of its log are where they can be found.
@@ -110,6 +108,31 @@ pub(super) async fn join(
         return Err(taken_out(config));
     }
     Ok(Joined { identity, groups, members, transport, service, record })
+}
+
+/// Accepts connections of other nodes for as long as the node runs.
+fn listen_for_nodes(
+    listener: TcpListener,
+    tls: Option<TlsServer>,
+    own: Identity,
+    service: Arc<NodeService>,
+    tasks: &Tasks,
+    metrics: &Metrics,
+) {
+    let (stopping, metrics) = (tasks.clone(), metrics.clone());
+    tasks.spawn(Task::PeerPort, move || {
+        // The next run of the task listens on the same port.
+        let listener = listener.try_clone();
+        let (tls, own, service) = (tls.clone(), own.clone(), service.clone());
+        let (stopping, metrics) = (stopping.clone(), metrics.clone());
+        async move {
+            let limits = SessionLimits::default();
+            let listening = async { waypost_transport::listen(listener?, tls, own, service, limits, &metrics).await };
+            if let Err(error) = listening.await {
+                stopping.stop_process(Task::PeerPort, &error.to_string());
+            }
+        }
+    });
 }
 
 pub(super) fn taken_out(config: &Config) -> NodeError {

@@ -12,6 +12,7 @@ use actix::prelude::*;
 use waypost_protocol::messages::{Janitor, LinkStore, Sweep, Swept, Upkeep};
 use waypost_protocol::{ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_tasks::{Task, fault};
 use waypost_telemetry::{Counter, Metrics};
 
 /// Expired links removed from one shard in one round: one log entry.
@@ -75,16 +76,19 @@ impl Keeper {
         let shared = self.shared.clone();
         // A round that takes longer than the interval is not overtaken by the next.
         if !shared.running.replace(true) {
-            actix::spawn(async move {
+            let round = async move {
                 round(&shared).await;
                 shared.running.set(false);
-            });
+            };
+            // A part of the actor: a panic in it rebuilds the actor, and the next round is not waited for in vain.
+            ctx.spawn(round.into_actor(self));
         }
         ctx.run_later(self.shared.seed.interval, Self::tick);
     }
 }
 
 async fn round(shared: &Shared) -> Swept {
+    fault(Task::UpkeepRound);
     let mut swept = Swept::default();
     for shard in (0..shared.seed.shards).map(ShardId) {
         let request = Upkeep {
@@ -142,7 +146,8 @@ pub fn routes(routes: Routes<Janitor, Keeper>) -> Routes<Janitor, Keeper> {
     routes.serves::<Sweep>()
 }
 
-/// Bounds and restart policy: every sweep is idempotent, so it is restarted with growing pauses.
+/// Bounds and restart policy: every sweep is idempotent, so it is restarted with growing pauses. Requests are answered without it, so
+/// a node whose janitor was given up is ready.
 pub fn spec() -> Spec {
     Spec {
         name: "janitor",
@@ -153,5 +158,6 @@ pub fn spec() -> Spec {
         backoff_first: Duration::from_millis(100),
         backoff_max: Duration::from_secs(30),
         when_spent: WhenSpent::Stop,
+        needed: false,
     }
 }

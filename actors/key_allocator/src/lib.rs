@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::Notify;
+use tokio::time::timeout_at;
 use waypost_consensus::Group;
 use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::messages::{KeyAllocator, NextKeys};
@@ -19,6 +20,7 @@ use waypost_protocol::permutation::Permutation;
 use waypost_protocol::{NodeId, ServiceError};
 use waypost_runtime::{Answer, Ask, Routes, Spec, WhenSpent};
 use waypost_store::machine::ClusterMachine;
+use waypost_tasks::{Task, fault};
 
 pub use lease::{LEASE, Leases};
 
@@ -65,14 +67,15 @@ impl Allocator {
     }
 
     /// Fetches a lease unless one is on its way.
-    fn fetch_lease(&self) {
+    fn fetch_lease(&self, ctx: &mut Context<Self>) {
         if *self.shared.leasing.borrow() == Leasing::Running {
             return;
         }
         self.shared.leasing.replace(Leasing::Running);
         let (seed, shared) = (self.seed.clone(), self.shared.clone());
-        // Not tied to the actor's context: a lease that arrives after a restart only fills a structure nobody holds.
-        actix::spawn(async move {
+        // A part of the actor: a panic in it rebuilds the actor. A lease that is on its way then is lost, which only skips codes.
+        let fetch = async move {
+            fault(Task::LeaseFetch);
             let leased =
                 seed.cluster.propose_anywhere(Command::LeaseKeys { node: seed.node, count: LEASE }, LEASE_MAX).await;
             let state = match leased.map(|applied| applied.outcome) {
@@ -85,15 +88,16 @@ impl Allocator {
             };
             shared.leasing.replace(state);
             shared.changed.notify_waiters();
-        });
+        };
+        ctx.spawn(fetch.into_actor(self));
     }
 }
 
 impl Actor for Allocator {
     type Context = Context<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
-        self.fetch_lease();
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.fetch_lease(ctx);
     }
 }
 
@@ -107,9 +111,9 @@ impl Handler<Ask<NextKeys>> for Allocator {
         let count = message.count.min(waypost_protocol::messages::key_allocator::KEYS_PER_CALL_MAX) as usize;
         let shared = self.shared.clone();
         if shared.leases.borrow().low() {
-            self.fetch_lease();
+            self.fetch_lease(ctx);
         }
-        let own = ctx.address();
+        let (own, deadline) = (ctx.address(), held.deadline());
         held.later(async move {
             loop {
                 let changed = shared.changed.notified();
@@ -124,7 +128,10 @@ impl Handler<Ask<NextKeys>> for Allocator {
                 if own.try_send(FetchLease).is_err() {
                     return Err(ServiceError::Unavailable("the allocator is busy".to_owned()));
                 }
-                changed.await;
+                // After a restart of the actor nobody tells of a change any more; the caller does not wait for longer either.
+                if timeout_at(deadline, changed).await.is_err() {
+                    return Err(ServiceError::Unavailable("no lease of codes in time".to_owned()));
+                }
             }
         })
     }
@@ -138,9 +145,9 @@ struct FetchLease;
 impl Handler<FetchLease> for Allocator {
     type Result = ();
 
-    fn handle(&mut self, _: FetchLease, _: &mut Self::Context) {
+    fn handle(&mut self, _: FetchLease, ctx: &mut Self::Context) {
         if self.shared.leases.borrow().low() {
-            self.fetch_lease();
+            self.fetch_lease(ctx);
         }
     }
 }
@@ -161,5 +168,6 @@ pub fn spec() -> Spec {
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
         when_spent: WhenSpent::Stop,
+        needed: true,
     }
 }

@@ -48,5 +48,6 @@ pub fn spec(inflight_max: usize, statistics_max: usize) -> Spec {
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
         when_spent: WhenSpent::ExitProcess(EXIT_LINK_STORE),
+        needed: true,
     }
 }

@@ -100,5 +100,6 @@ pub fn spec() -> Spec {
         backoff_first: Duration::from_millis(1),
         backoff_max: Duration::from_millis(500),
         when_spent: WhenSpent::Stop,
+        needed: true,
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 use waypost_store::machine::Machine;
+use waypost_tasks::Task;
 
 use crate::format::{bytes, parse};
 use crate::group::Group;
@@ -131,7 +132,7 @@ impl<M: Machine> Group<M> {
         let total = file.metadata()?.len();
         self.exports().add(id, file);
         let exports = Arc::downgrade(self.exports());
-        tokio::spawn(async move {
+        self.tasks().spawn_once(Task::ExportFile, async move {
             while exports.upgrade().is_some_and(|exports| exports.keep(id)) {
                 sleep(IDLE_MAX).await;
             }

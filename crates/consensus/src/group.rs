@@ -19,6 +19,7 @@ use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::machine::Machine;
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::{Db, LogStore};
+use waypost_tasks::{Task, Tasks};
 
 use crate::export::Exports;
 use crate::groups::OpenError;
@@ -61,7 +62,8 @@ pub struct Group<M: Machine> {
     raft: Raft<TypeConfig, GroupMachine<M>>,
     state: Arc<RwLock<Positioned<M>>>,
     queue: mpsc::Sender<Waiting>,
-    tasks: Vec<JoinHandle<()>>,
+    running: Vec<JoinHandle<()>>,
+    tasks: Tasks,
     node: NodeId,
     peers: Arc<dyn Peers>,
     files: SnapshotFiles,
@@ -92,6 +94,8 @@ pub struct GroupPlace {
     pub peers: Arc<dyn Peers>,
     /// The level of the cluster.
     pub level: Arc<ClusterLevel>,
+    /// Runs the tasks of groups.
+    pub tasks: Tasks,
 }
 
 /// How a group that is not in the database yet comes about.
@@ -112,7 +116,7 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// When the store is damaged or fails, or the group does not come back in time.
     pub(crate) async fn open(place: &GroupPlace, id: u32, if_new: IfNew) -> Result<Self, OpenError> {
-        let GroupPlace { db, node, address, data_dir, options, peers, level } = place.clone();
+        let GroupPlace { db, node, address, data_dir, options, peers, level, tasks } = place.clone();
         let snapshots = data_dir.join("snapshots");
         let tree = db.tree(&format!("sm/{id}"))?;
         let incoming = Incoming::new(tree.clone(), id, snapshots.clone());
@@ -126,7 +130,10 @@ impl<M: Machine> Group<M> {
             log_bytes: options.checkpoint_bytes * LOG_PER_CHECKPOINT,
             log_bytes_since: AtomicU64::new(0),
         });
-        let log = RaftLog::new(LogStore::open(&db, id)?, db.commit().clone());
+        let log = LogStore::open(&db, id)?;
+        // A replica that was killed before it got its first entry or snapshot has a vote at most, and waits for its leader.
+        let mut has_members = state.read().applied.is_some() || log.last_index()?.is_some();
+        let log = RaftLog::new(log, db.commit().clone());
         log.recover(state.read().applied)?;
         let installing = Arc::new(AtomicBool::new(false));
         let machine =
@@ -134,13 +141,13 @@ impl<M: Machine> Group<M> {
         let failed = |detail: String| OpenError::Group { group: id, detail };
         let network = Network { group: id, node: node.0, peers: peers.clone() };
         let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
-        let mut initialized = raft.is_initialized().await.map_err(|e| failed(e.to_string()))?;
+        let initialized = raft.is_initialized().await.map_err(|e| failed(e.to_string()))?;
         if !initialized && if_new == IfNew::Create {
             let members = BTreeMap::from([(node.0, BasicNode::new(address))]);
             raft.initialize(members).await.map_err(|e| failed(e.to_string()))?;
-            initialized = true;
+            has_members = true;
         }
-        if initialized {
+        if has_members {
             // What openraft shows follows what it knows.
             let known = |metrics: &RaftMetrics<TypeConfig>| metrics.membership_config.voter_ids().next().is_some();
             let waiting = raft.wait(Some(RECOVERY_MAX));
@@ -148,10 +155,20 @@ impl<M: Machine> Group<M> {
         }
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let closing = Arc::new(AtomicBool::new(false));
-        let tasks = vec![
-            tokio::spawn(proposer::run(raft.clone(), options.clock, level.clone(), waiting)),
-            tokio::spawn(checkpoint_when_due(raft.clone(), due, files.tree.clone())),
-            tokio::spawn(fail_with_the_engine(raft.clone(), state.clone(), closing.clone())),
+        let running = vec![
+            tasks.spawn(Task::Proposer, {
+                let (raft, level) = (raft.clone(), level.clone());
+                let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
+                move || proposer::run(raft.clone(), options.clock, level.clone(), waiting.clone())
+            }),
+            tasks.spawn(Task::Checkpoint, {
+                let (raft, tree) = (raft.clone(), files.tree.clone());
+                move || checkpoint_when_due(raft.clone(), due.clone(), tree.clone())
+            }),
+            tasks.spawn(Task::EngineWatch, {
+                let (raft, state, closing) = (raft.clone(), state.clone(), closing.clone());
+                move || fail_with_the_engine(raft.clone(), state.clone(), closing.clone())
+            }),
         ];
         let (receiving, exports) = (Arc::default(), Arc::default());
         let group = Self {
@@ -159,6 +176,7 @@ impl<M: Machine> Group<M> {
             raft,
             state,
             queue,
+            running,
             tasks,
             node,
             peers,
@@ -225,6 +243,10 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.exports
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     pub(crate) fn level(&self) -> &ClusterLevel {
@@ -317,7 +339,7 @@ impl<M: Machine> Group<M> {
         let failed = |detail: String| OpenError::Group { group: self.id, detail };
         self.closing.store(true, Ordering::Release);
         self.raft.shutdown().await.map_err(|error| failed(error.to_string()))?;
-        for task in &self.tasks {
+        for task in &self.running {
             task.abort();
         }
         // An export that runs is waited for, but not for ever: without a checkpoint the next start has more to replay.

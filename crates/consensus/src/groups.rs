@@ -217,6 +217,7 @@ impl OpenedCluster {
             let place = place.clone();
             let members = members.clone();
             async move {
+                // Awaited below; a panic in it fails the start.
                 let opening = tokio::spawn(async move {
                     let group = Group::<ShardMachine>::open(&place, id, if_new).await.map(Arc::new)?;
                     members.add(id, group.clone());

@@ -15,6 +15,7 @@ use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
 use waypost_protocol::{Kind, Level};
 use waypost_store::SpaceWatch;
 use waypost_store::machine::{Machine, snapshot};
+use waypost_tasks::Task;
 
 use crate::export::ExportPiece;
 use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
@@ -187,12 +188,13 @@ impl<M: Machine> Group<M> {
         };
         let raft = self.raft().clone();
         // In a task of its own: the leader may give up waiting, and then it has to be finished all the same.
-        let installing = tokio::spawn(async move {
+        let installing = self.tasks().spawn_once(Task::Install, async move {
             let installed = install(&raft, group, whole, leader).await;
             *receiving = Receiving { installed: installed.as_ref().ok().map(|_| id), ..Receiving::default() };
             installed
         });
-        installing.await.map_err(io::Error::other)?
+        let installed = installing.await.map_err(io::Error::other)?;
+        installed.unwrap_or_else(|| Err(io::Error::other("the installation has ended by itself")))
     }
 }
 

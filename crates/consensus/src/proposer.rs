@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use openraft::Raft;
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use waypost_protocol::clicks::ClickDelta;
 use waypost_protocol::command::{Batch, Command, Outcome};
 use waypost_protocol::level::ClusterLevel;
@@ -125,8 +125,10 @@ pub(crate) async fn run<M: Machine>(
     raft: Raft<TypeConfig, GroupMachine<M>>,
     clock: fn() -> UnixMs,
     level: Arc<ClusterLevel>,
-    mut queue: mpsc::Receiver<Waiting>,
+    queue: Arc<Mutex<mpsc::Receiver<Waiting>>>,
 ) {
+    // Nobody else has it; after a panic the next run of this task goes on with what waits.
+    let mut queue = queue.lock().await;
     let mut in_flight: FuturesUnordered<Write> = FuturesUnordered::new();
     let mut held: Option<Waiting> = None;
     loop {

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use waypost_protocol::peer::BoxFuture;
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{CommitHandle, StoreError};
+use waypost_tasks::{Task, fault, panic_text};
 
 use crate::position::Positioned;
 use crate::proposer::size_of;
@@ -147,6 +149,18 @@ pub(crate) async fn write_snapshot<M: Machine>(
     .await
 }
 
+/// Changes the state. A panic leaves it half changed, so the store fails: nothing of it may be written or answered any more.
+fn or_fail<M: Machine, T>(
+    state: &mut Positioned<M>,
+    change: impl FnOnce(&mut Positioned<M>) -> io::Result<T>,
+) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(|| change(state))).unwrap_or_else(|panic| {
+        let why = format!("the state of a group was being changed, and that panicked: {}", panic_text(&*panic));
+        state.machine.tree().fail(&why);
+        Err(io::Error::other(why))
+    })
+}
+
 fn failed<M: Machine>(machine: &M, error: StoreError) -> io::Error {
     machine.tree().fail(&error);
     io::Error::other(error)
@@ -244,9 +258,12 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
                     EntryPayload::Blank => Vec::new(),
                     EntryPayload::Normal(proposal) => {
                         log_bytes += proposal.0.commands.iter().map(size_of).sum::<usize>() as u64;
-                        let applied = state.machine.apply(entry.log_id.index, &proposal.0);
-                        // Half applied: nothing of this machine may be written any more.
-                        applied.map_err(|error| failed(&state.machine, error))?
+                        or_fail(&mut state, |state| {
+                            fault(Task::Apply);
+                            let applied = state.machine.apply(entry.log_id.index, &proposal.0);
+                            // Half applied: nothing of this machine may be written any more.
+                            applied.map_err(|error| failed(&state.machine, error))
+                        })?
                     }
                     EntryPayload::Membership(members) => {
                         state.members = StoredMembership::new(Some(entry.log_id), members.clone());
@@ -277,8 +294,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let state = self.state.clone();
         let written = blocking(move || {
             let _kept = kept;
-            let mut state = state.write();
-            state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))
+            or_fail(&mut state.write(), |state| {
+                state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))
+            })
         });
         let written = written.await;
         self.due.log_bytes_since.store(0, Ordering::Relaxed);

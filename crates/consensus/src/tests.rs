@@ -22,6 +22,7 @@ use waypost_protocol::{Code, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
+use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
 
 use crate::log_store::RaftLog;
@@ -85,6 +86,7 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         options: GroupOptions { checkpoint_bytes, free_min: 0, clock },
         peers: Arc::new(NoPeers),
         level: Arc::default(),
+        tasks: Tasks::new(&Metrics::new()),
     };
     OpenedCluster::open(place, Some(founding()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
 }

@@ -12,6 +12,7 @@ use waypost_protocol::{CallError, Class, Request, Retry, Service, ServiceError, 
 use crate::ask::Ask;
 use crate::far::{Far, Place};
 use crate::metrics::ActorMetrics;
+use crate::panics::Panics;
 use crate::routes::{Route, Table};
 
 /// The pause before a call looks again for who can answer it.
@@ -33,6 +34,7 @@ pub(crate) struct Child {
     pub(crate) closed: AtomicBool,
     pub(crate) stop: Arc<Notify>,
     pub(crate) metrics: Arc<ActorMetrics>,
+    pub(crate) panics: Arc<Panics>,
 }
 
 /// A service that can be called: one actor, or one for each shard. Cheap to clone.
@@ -187,7 +189,8 @@ impl<S: Service> ActorRef<S> {
                 .map_err(|_| late())?
                 .map_err(|_| unavailable.clone())?,
         };
-        let ask = Ask::new(message, permit, deadline, child.metrics.clone(), route.metrics.clone());
+        let ask =
+            Ask::new(message, permit, deadline, child.metrics.clone(), route.metrics.clone(), child.panics.clone());
         let answer = route.recipient.send(ask);
         match timeout_at(deadline, answer).await {
             Err(_) => Err(late()),

@@ -9,10 +9,12 @@ use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use waypost_protocol::{Request, Service, ServiceError};
+use waypost_tasks::{Task, fault, panic_text};
 use waypost_telemetry::{Span, SpanKind};
 
 use crate::metrics::{ActorMetrics, MessageMetrics};
 use crate::origin::Origin;
+use crate::panics::Panics;
 
 /// What a handler answers.
 pub type Answer<M> = Result<<M as Request>::Reply, ServiceError>;
@@ -34,6 +36,7 @@ impl<M: Request> Ask<M> {
         deadline: Instant,
         actor: Arc<ActorMetrics>,
         metrics: Arc<MessageMetrics>,
+        panics: Arc<Panics>,
     ) -> Self {
         actor.inflight.inc();
         let origin = Origin::current();
@@ -50,6 +53,8 @@ impl<M: Request> Ask<M> {
             span,
             actor,
             metrics,
+            panics,
+            generation: 0,
             message: PhantomData,
         };
         Self { message, held }
@@ -62,6 +67,7 @@ impl<M: Request> Ask<M> {
         held.actor.queue_seconds.observe((now - held.since).as_secs_f64());
         held.since = now;
         held.open = true;
+        held.generation = held.panics.generation();
         held.span.event("taken out of the mailbox");
         (message, held)
     }
@@ -79,6 +85,9 @@ pub struct Held<M> {
     span: Span,
     actor: Arc<ActorMetrics>,
     metrics: Arc<MessageMetrics>,
+    panics: Arc<Panics>,
+    /// Of the actor, when it took the message in hand.
+    generation: u64,
     message: PhantomData<fn(M)>,
 }
 
@@ -94,14 +103,19 @@ impl<M: Request> Held<M> {
         answer
     }
 
-    /// Answers when the future does. It runs apart from the actor, also when the caller is gone, and a panic in it is
-    /// answered `OutcomeUnknown` and leaves the actor alone.
+    /// Answers when the future does. It runs apart from the actor, also when the caller is gone. A panic in it is answered
+    /// `OutcomeUnknown` and counts as one of the actor, which is rebuilt: they share state.
     pub fn later(mut self, future: impl Future<Output = Answer<M>> + 'static) -> ResponseFuture<Answer<M>> {
         let origin = std::mem::take(&mut self.origin);
         Box::pin(origin.scope(async move {
+            let future = async {
+                fault(Task::Handler);
+                future.await
+            };
             let answer = AssertUnwindSafe(future).catch_unwind().await.unwrap_or_else(|panic| {
-                let text = crate::supervisor::panic_text(&*panic);
+                let text = panic_text(&*panic);
                 tracing::error!(asked = M::NAME, panic = text, "a handler's future panicked");
+                self.panics.report(self.generation, text);
                 Err(ServiceError::OutcomeUnknown("the handler failed".to_owned()))
             });
             self.finish(&answer);

@@ -14,8 +14,10 @@ mod ask;
 mod far;
 mod metrics;
 mod origin;
+mod panics;
 mod routes;
 mod spec;
+mod supervision;
 mod supervisor;
 
 pub use actor_ref::ActorRef;
@@ -24,4 +26,5 @@ pub use far::{Far, Place, Router, Served};
 pub use origin::{ORIGIN_BYTES_MAX, Origin};
 pub use routes::Routes;
 pub use spec::{Spec, WhenSpent};
+pub use supervision::{GivenUp, Supervision};
 pub use supervisor::{Rebuilt, next_generation, supervise};

@@ -10,6 +10,7 @@ pub(crate) struct ActorMetrics {
     name: &'static str,
     pub(crate) inflight: Gauge,
     pub(crate) up: Gauge,
+    pub(crate) given_up: Gauge,
     pub(crate) restarts: Counter,
     pub(crate) overloaded: Counter,
     pub(crate) late: Counter,
@@ -40,6 +41,9 @@ impl ActorMetrics {
                 .gauge_vec("waypost_actor_inflight", "Messages queued or in work", &["actor"])
                 .with_label_values(&[name]),
             up: metrics.gauge_vec("waypost_actor_up", "Actors running", &["actor"]).with_label_values(&[name]),
+            given_up: metrics
+                .gauge_vec("waypost_actor_given_up", "Actors that panicked too often and stay down", &["actor"])
+                .with_label_values(&[name]),
             restarts: metrics
                 .counter_vec("waypost_actor_restarts_total", "Restarts after a panic", &["actor", "cause"])
                 .with_label_values(&[name, "panic"]),

@@ -20,12 +20,14 @@ use futures_util::future::poll_fn;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 use waypost_protocol::Service;
-use waypost_telemetry::Metrics;
+use waypost_tasks::{Task, panic_text};
 
 use crate::actor_ref::{ActorRef, Child};
 use crate::metrics::ActorMetrics;
+use crate::panics::Panics;
 use crate::routes::Routes;
 use crate::spec::{Spec, WhenSpent};
+use crate::supervision::Supervision;
 
 thread_local! {
     /// The new actor, between its factory and `restarting`.
@@ -60,7 +62,7 @@ pub fn next_generation<A: 'static>() -> A {
 /// When the arbiter has stopped.
 pub async fn supervise<S, A>(
     spec: Spec,
-    metrics: &Metrics,
+    supervision: &Supervision,
     arbiter: &ArbiterHandle,
     factory: impl Fn() -> A + Send + 'static,
     routes: impl FnOnce(Routes<S, A>) -> Routes<S, A> + Send + 'static,
@@ -69,14 +71,15 @@ where
     S: Service,
     A: Actor<Context = Context<A>> + Rebuilt,
 {
-    let metrics = Arc::new(ActorMetrics::new(metrics, spec.name));
+    let metrics = Arc::new(ActorMetrics::new(&supervision.metrics, spec.name));
+    let supervision = supervision.clone();
     let (started, answer) = oneshot::channel();
     arbiter.spawn_fn(move || {
         let mut context = Context::<A>::new();
         // Admission decides how much is queued; the mailbox lies above it and never does.
         context.set_mailbox_capacity(2 * spec.inflight_max + spec.slow_reads_max + 16);
         let table = routes(Routes::new(context.address(), metrics.clone())).into_table();
-        let stop = Arc::new(Notify::new());
+        let (stop, panics) = (Arc::new(Notify::new()), Arc::new(Panics::default()));
         let child = Child {
             table,
             places: Arc::new(Semaphore::new(spec.inflight_max)),
@@ -87,43 +90,61 @@ where
             closed: AtomicBool::new(false),
             stop: stop.clone(),
             metrics: metrics.clone(),
+            panics: panics.clone(),
         };
         let future = context.into_future(factory());
-        actix::spawn(run(spec, metrics, future, factory, stop));
+        let tasks = supervision.tasks.clone();
+        tasks.spawn_once_local(Task::Supervisor, async move {
+            let gave_up = run(&spec, &metrics, future, factory, &stop, &panics).await;
+            if gave_up {
+                give_up(&spec, &metrics, &supervision);
+            }
+        });
         let _ = started.send(child);
     });
     ActorRef::one(answer.await.expect("invariant: the arbiter runs as long as the node"))
 }
 
+/// What follows when an actor cannot be kept running.
+fn give_up(spec: &Spec, metrics: &ActorMetrics, supervision: &Supervision) {
+    match spec.when_spent {
+        WhenSpent::ExitProcess(code) => std::process::exit(code),
+        WhenSpent::Stop => {
+            metrics.given_up.inc();
+            supervision.give_up(spec);
+        }
+    }
+}
+
+/// Answers whether the actor was given up, and not stopped on purpose.
 async fn run<A>(
-    spec: Spec,
-    metrics: Arc<ActorMetrics>,
+    spec: &Spec,
+    metrics: &ActorMetrics,
     mut future: ContextFut<A, Context<A>>,
     factory: impl Fn() -> A,
-    stop: Arc<Notify>,
-) where
+    stop: &Notify,
+    panics: &Panics,
+) -> bool
+where
     A: Actor<Context = Context<A>> + Rebuilt,
 {
     metrics.up.inc();
     let mut restarts = VecDeque::new();
-    loop {
+    let gave_up = loop {
         let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
             Ok(poll) => poll.map(|()| None),
-            Err(panic) => Poll::Ready(Some(panic)),
+            Err(panic) => Poll::Ready(Some(panic_text(&*panic).to_owned())),
         });
         let panic = tokio::select! {
             biased;
             () = stop.notified() => None,
+            panic = panics.next() => Some(panic),
             ended = polled => ended,
         };
-        let Some(panic) = panic else { break };
-        let text = panic_text(&*panic).to_owned();
-        if !pause(&spec, &mut restarts).await {
+        let Some(text) = panic else { break false };
+        if !pause(spec, &mut restarts).await {
             tracing::error!(actor = spec.name, panic = text, "the actor panicked too often and is given up");
-            if let WhenSpent::ExitProcess(code) = spec.when_spent {
-                std::process::exit(code);
-            }
-            break;
+            break true;
         }
         tracing::error!(
             actor = spec.name,
@@ -132,25 +153,27 @@ async fn run<A>(
             "the actor panicked and is restarted"
         );
         metrics.restarts.inc();
+        panics.rebuilt();
         let restarted = catch_unwind(AssertUnwindSafe(|| {
             NEXT.set(Some(Box::new(factory())));
             future.restart()
         }));
         match restarted {
             Ok(true) => {}
-            Ok(false) => break, // nobody holds an address any more
+            Ok(false) => break false, // nobody holds an address any more
             Err(panic) => {
                 let text = panic_text(&*panic);
-                tracing::error!(actor = spec.name, panic = text, "the actor cannot be rebuilt");
-                break;
+                tracing::error!(actor = spec.name, panic = text, "the actor cannot be rebuilt and is given up");
+                break true;
             }
         }
-    }
+    };
     metrics.up.dec();
     // `stopped` runs here, perhaps on what a panic left behind: what it does wrong must not take the thread with it.
     if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
         tracing::error!(actor = spec.name, "the actor panicked while it stopped");
     }
+    gave_up
 }
 
 /// Notes a restart and waits before it; `false` when the restarts are spent.
@@ -170,12 +193,4 @@ async fn pause(spec: &Spec, restarts: &mut VecDeque<Instant>) -> bool {
 
 fn backoff(spec: &Spec, earlier: u32) -> Duration {
     spec.backoff_first.saturating_mul(2u32.saturating_pow(earlier.min(16))).min(spec.backoff_max)
-}
-
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use waypost_protocol::message::{Class, Kind, Retry};
 use waypost_protocol::{CallError, Request, Service, ServiceError, ShardId};
-use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent, supervise};
+use waypost_runtime::{ActorRef, Answer, Ask, GivenUp, Routes, Spec, Supervision, WhenSpent, supervise};
 use waypost_telemetry::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -188,12 +188,13 @@ fn spec() -> Spec {
         backoff_first: Duration::from_millis(1),
         backoff_max: Duration::from_millis(5),
         when_spent: WhenSpent::Stop,
+        needed: true,
     }
 }
 
 async fn start(spec: Spec, world: &World, metrics: &Metrics) -> ActorRef<Probe> {
     let world = world.clone();
-    supervise(spec, metrics, &Arbiter::current(), move || Worker::new(world.clone()), routes).await
+    supervise(spec, &Supervision::new(metrics), &Arbiter::current(), move || Worker::new(world.clone()), routes).await
 }
 
 async fn started() -> (ActorRef<Probe>, World, Metrics) {
@@ -249,11 +250,40 @@ async fn a_panic_in_a_future_of_the_actor_rebuilds_it() {
 }
 
 #[actix::test]
-async fn a_panic_in_the_future_of_an_answer_leaves_the_actor_alone() {
-    let (probe, _, _) = started().await;
+async fn a_panic_in_the_future_of_an_answer_rebuilds_the_actor() {
+    let (probe, _, metrics) = started().await;
     let answer = probe.call(BoomLater::new(), SECOND).await;
     assert!(matches!(answer, Err(CallError::Service(ServiceError::OutcomeUnknown(_)))), "{answer:?}");
-    assert_eq!(probe.call(Count::new(), SECOND).await, Ok((1, 1)));
+    until(async || probe.call(Count::new(), PATIENCE).await.unwrap().0 == 2).await;
+    let text = metrics.render();
+    assert!(text.contains("waypost_actor_restarts_total{actor=\"probe\",cause=\"panic\"} 1"), "{text}");
+}
+
+#[actix::test]
+async fn futures_of_one_life_that_panic_together_cost_one_restart() {
+    let (probe, world, metrics) = started().await;
+    // More than there are restarts.
+    let booms = (0..8).map(|_| probe.call(BoomLater::new(), PATIENCE));
+    assert!(futures_util::future::join_all(booms).await.iter().all(Result::is_err));
+    until(async || probe.call(Count::new(), PATIENCE).await.unwrap().0 == 2).await;
+    assert_eq!(world.generations.load(Ordering::SeqCst), 2);
+    assert!(metrics.render().contains("waypost_actor_restarts_total{actor=\"probe\",cause=\"panic\"} 1"));
+}
+
+#[actix::test]
+async fn futures_of_answers_that_panic_again_and_again_spend_the_restarts() {
+    let metrics = Metrics::new();
+    let supervision = Supervision::new(&metrics);
+    let world = World::default();
+    let probe = supervise(spec(), &supervision, &Arbiter::current(), move || Worker::new(world.clone()), routes).await;
+    assert_eq!(supervision.given_up(), []);
+    for generation in 1..=4 {
+        until(async || probe.call(Count::new(), PATIENCE).await.is_ok_and(|(seen, _)| seen == generation)).await;
+        assert!(probe.call(BoomLater::new(), PATIENCE).await.is_err());
+    }
+    until(async || probe.call(Count::new(), PATIENCE).await == Err(UNAVAILABLE)).await;
+    assert_eq!(supervision.given_up(), [GivenUp { actor: "probe", needed: true }]);
+    assert!(metrics.render().contains("waypost_actor_given_up{actor=\"probe\"} 1"));
 }
 
 #[actix::test]

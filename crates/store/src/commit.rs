@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Counter, Histogram, Metrics};
 
 use crate::db::Failure;
@@ -64,7 +65,7 @@ impl CommitThread {
             waiters: metrics.histogram("waypost_commit_waiters", "Who shared one flush and sync", WAITERS),
             commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
         };
-        let handle = std::thread::Builder::new().name("group-commit".to_owned()).spawn(move || thread.run(&waiting))?;
+        let handle = Tasks::new(metrics).thread(Task::GroupCommit, move || thread.run(&waiting))?;
         Ok((CommitHandle { queue }, handle))
     }
 

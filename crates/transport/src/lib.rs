@@ -23,6 +23,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
 use waypost_protocol::{Kind, NodeId};
+use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
 
 pub use dial::{Dial, MemoryNet, Stream, TcpDial};
@@ -46,7 +47,7 @@ struct Inner {
     addresses: RwLock<HashMap<NodeId, String>>,
     links: Mutex<HashMap<(NodeId, Lane), Link>>,
     metrics: TransportMetrics,
-    runtime: tokio::runtime::Handle,
+    tasks: Tasks,
 }
 
 impl Transport {
@@ -58,7 +59,7 @@ impl Transport {
             addresses: RwLock::default(),
             links: Mutex::default(),
             metrics: TransportMetrics::new(metrics),
-            runtime,
+            tasks: Tasks::new(metrics).on(&runtime),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -109,7 +110,7 @@ impl Transport {
         let address = address.ok_or_else(|| PeerError::Unreachable("its address is not known".to_owned()))?;
         let inner = &self.inner;
         let link =
-            Link::start(inner.identity.clone(), inner.dial.clone(), to, address, lane, &inner.metrics, &inner.runtime);
+            Link::start(inner.identity.clone(), inner.dial.clone(), to, address, lane, &inner.metrics, &inner.tasks);
         links.insert((to, lane), link.clone());
         Ok(link)
     }

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::Framed;
 use waypost_protocol::peer::{Lane, PeerError};
 use waypost_protocol::{Kind, NodeId};
+use waypost_tasks::{Task, Tasks};
 
 use crate::dial::{Dial, Stream};
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
 use crate::handshake::{self, Identity};
-use crate::metrics::TransportMetrics;
+use crate::metrics::{Open, TransportMetrics};
 
 /// Requests that may wait for a link to write them.
 const QUEUE_MAX: usize = 1024;
@@ -63,13 +64,14 @@ impl Link {
         address: String,
         lane: Lane,
         metrics: &TransportMetrics,
-        runtime: &tokio::runtime::Handle,
+        tasks: &Tasks,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let down = Arc::new(AtomicBool::new(false));
         let link = Self { queue, down: down.clone(), metrics: metrics.clone() };
-        let task = Task { identity, dial, to, address, lane, down, metrics: metrics.clone() };
-        runtime.spawn(task.run(waiting));
+        let upkeep = Upkeep { identity, dial, to, address, lane, down, metrics: metrics.clone() };
+        let (upkeep, waiting) = (Arc::new(upkeep), Arc::new(AsyncMutex::new(waiting)));
+        tasks.spawn(Task::PeerLink, move || upkeep.clone().run(waiting.clone()));
         link
     }
 
@@ -101,7 +103,8 @@ impl Link {
     }
 }
 
-struct Task {
+/// Keeps the connection up.
+struct Upkeep {
     identity: Identity,
     dial: Arc<dyn Dial>,
     to: NodeId,
@@ -111,17 +114,19 @@ struct Task {
     metrics: TransportMetrics,
 }
 
-impl Task {
-    async fn run(self, mut queue: mpsc::Receiver<Outgoing>) {
+impl Upkeep {
+    async fn run(self: Arc<Self>, queue: Arc<AsyncMutex<mpsc::Receiver<Outgoing>>>) {
+        // Nobody else has it; after a panic the next run of this task goes on with what waits.
+        let mut queue = queue.lock().await;
         let mut failures = 0u32;
         loop {
             match self.connect().await {
                 Ok(stream) => {
                     failures = 0;
                     self.down.store(false, Ordering::Release);
-                    self.metrics.links_up.inc();
+                    let open = Open::new(&self.metrics.links_up);
                     let ended = session(stream, &mut queue, &self.metrics).await;
-                    self.metrics.links_up.dec();
+                    drop(open);
                     match ended {
                         Ended::NotWanted => return,
                         Ended::Broken(why) => {

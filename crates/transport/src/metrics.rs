@@ -2,6 +2,22 @@
 
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
+/// Counts a connection as open until it is dropped, also by a panic.
+pub(crate) struct Open(Gauge);
+
+impl Open {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 #[derive(Clone)]
 pub(crate) struct TransportMetrics {
     pub(crate) links_up: Gauge,

@@ -15,12 +15,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::Framed;
 use waypost_protocol::Kind;
 use waypost_protocol::peer::{PeerError, PeerService};
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
 use crate::dial::Stream;
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
 use crate::handshake::{self, Identity, Peer};
-use crate::metrics::SessionMetrics;
+use crate::metrics::{Open, SessionMetrics};
 use crate::tls::TlsServer;
 
 /// The bounds of the peer port.
@@ -115,7 +116,7 @@ pub async fn listen(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let metrics = SessionMetrics::new(metrics);
+    let (metrics, tasks) = (SessionMetrics::new(metrics), Tasks::new(metrics));
     let places = Arc::new(Semaphore::new(limits.sessions_max));
     let doors = Doors::new(limits);
     // A node that is refused comes again and again.
@@ -137,7 +138,8 @@ pub async fn listen(
         let places = places.clone();
         let (identity, service, metrics, tls) = (identity.clone(), service.clone(), metrics.clone(), tls.clone());
         let told = told.clone();
-        tokio::spawn(async move {
+        let of_session = tasks.clone();
+        tasks.spawn_once(Task::PeerSession, async move {
             let greeted = timeout(limits.handshake_max, async {
                 stream.set_nodelay(true).map_err(|error| error.to_string())?;
                 let stream: Box<dyn Stream> = match tls {
@@ -150,7 +152,9 @@ pub async fn listen(
             drop(door);
             let place = places.try_acquire_owned().map_err(|_| "there are too many connections of nodes".to_owned());
             match greeted.and_then(|greeted| Ok((greeted, place?))) {
-                Ok(((from, stream), _place)) => run(stream, from, &identity, service, limits, &metrics).await,
+                Ok(((from, stream), _place)) => {
+                    run(stream, from, &identity, service, limits, &metrics, &of_session).await
+                }
                 Err(why) => {
                     metrics.refused.inc();
                     let mut told = told.lock();
@@ -173,9 +177,9 @@ pub async fn serve_stream(
     limits: SessionLimits,
     metrics: &Metrics,
 ) {
-    let metrics = SessionMetrics::new(metrics);
+    let (metrics, tasks) = (SessionMetrics::new(metrics), Tasks::new(metrics));
     match timeout(limits.handshake_max, handshake::answer(identity, stream)).await {
-        Ok(Ok((from, stream))) => run(stream, from, identity, service, limits, &metrics).await,
+        Ok(Ok((from, stream))) => run(stream, from, identity, service, limits, &metrics, &tasks).await,
         _ => metrics.refused.inc(),
     }
 }
@@ -187,8 +191,9 @@ async fn run(
     service: Arc<dyn PeerService>,
     limits: SessionLimits,
     metrics: &SessionMetrics,
+    tasks: &Tasks,
 ) {
-    metrics.sessions.inc();
+    let _open = Open::new(&metrics.sessions);
     let (mut sink, mut frames) = Framed::new(stream, codec(FRAME_BYTES_MAX)).split();
     // As many answers as requests in work, and some room for pongs.
     let (answers, mut ready) = mpsc::channel::<Bytes>(limits.requests_max + 16);
@@ -242,7 +247,7 @@ async fn run(
             };
             metrics.served.inc();
             let (service, from, answers) = (service.clone(), from.sender(own), answers.clone());
-            tokio::spawn(async move {
+            tasks.spawn_once(Task::PeerRequest, async move {
                 let within = Duration::from_millis(within_ms.into());
                 let served = timeout(within, service.serve(from, Kind(kind), place, body.to_vec(), within)).await;
                 let frame = match served {
@@ -259,5 +264,4 @@ async fn run(
         }
     };
     tokio::select! { () = read => {}, () = write => {} }
-    metrics.sessions.dec();
 }

@@ -12,6 +12,7 @@ use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
 use waypost_protocol::{Kind, NodeId, Target};
 use waypost_store::machine::ShardMachine;
 use waypost_store::{Db, LogStore};
+use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
 
 use super::{clock, create, open};
@@ -83,6 +84,7 @@ pub(super) async fn replica_with(
         options,
         peers: peers.clone(),
         level: Arc::default(),
+        tasks: Tasks::new(&Metrics::new()),
     };
     let group = Group::<ShardMachine>::open(&place, GROUP, if_new).await;
     let group = Arc::new(group.unwrap_or_else(|error| panic!("{}: {error}", dir.display())));
