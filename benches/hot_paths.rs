@@ -10,6 +10,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use waypost_click_counter::{Agent, Geo, JournalOptions, Journals, Outbox, Recorder, Visit, Visitor};
 use waypost_journal::Journal;
+use waypost_protocol::clicks::ClickBatch;
 use waypost_protocol::command::{Batch, Command, NewLink};
 use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
@@ -147,7 +148,7 @@ fn clicks(c: &mut Criterion) {
         b.iter(|| Agent::of(black_box(std::str::from_utf8(BROWSER).unwrap())));
     });
     // What a million visits of a hundred thousand links become.
-    let gather = |outbox: &mut Outbox| {
+    let gather = |outbox: &mut Outbox, taken: &mut dyn FnMut(&ClickBatch)| {
         let mut random = 88_172_645_463_325_252u64;
         for position in 1..=1_000_000u64 {
             random ^= random << 13;
@@ -161,20 +162,24 @@ fn clicks(c: &mut Criterion) {
                 language: *b"de",
                 visitor: Some(Register::of(random)),
             };
-            outbox.add(1, position, &visit, b"example.org", None);
+            outbox.add(1, (position - 1, position), &visit, b"example.org", None);
+            if position == 1_000_000 || !outbox.has_room() {
+                for shard in (0..16).map(ShardId) {
+                    while let Some(batch) = outbox.next(shard, 1).pop() {
+                        taken(&batch);
+                        outbox.delivered(shard);
+                    }
+                }
+            }
         }
     };
     let mut outbox = Outbox::new(NodeId(1), 16);
     outbox.begin(1, 0);
-    gather(&mut outbox);
     let (mut batches, mut bytes) = (0, 0);
-    for shard in (0..16).map(ShardId) {
-        while let Some(batch) = outbox.next(shard, 1).pop() {
-            batches += 1;
-            bytes += postcard::to_stdvec(&*batch).unwrap().len();
-            outbox.delivered(shard);
-        }
-    }
+    gather(&mut outbox, &mut |batch| {
+        batches += 1;
+        bytes += postcard::to_stdvec(batch).unwrap().len();
+    });
     println!("clicks/1,000,000 visits of 100,000 links: {batches} commands, {bytes} bytes");
     let mut slow = c.benchmark_group("clicks");
     slow.sample_size(10);
@@ -186,7 +191,7 @@ fn clicks(c: &mut Criterion) {
                 outbox
             },
             |mut outbox| {
-                gather(&mut outbox);
+                gather(&mut outbox, &mut |batch| _ = black_box(batch.spans.len()));
                 outbox.waiting()
             },
             BatchSize::PerIteration,

@@ -97,6 +97,7 @@ table! {
         record: bool = true,
         interval_ms: u32 = 1000,
         journal_records: u32 = 1_000_000,
+        spill_bytes: ByteSize = ByteSize(64 << 20),
         journal_sync_ms: u32 = 100,
         geo_database: String = String::new(),
         respect_do_not_track: bool = false,

@@ -120,6 +120,8 @@ pub struct Config {
     pub clicks_interval: Duration,
     /// Whether visits are recorded.
     pub clicks_record: bool,
+    /// The bytes that clicks of shards that take none may take beside the journals.
+    pub clicks_spill_bytes: u64,
     /// How often the journals are brought to disk.
     pub journal_sync: Duration,
     /// The database of places.
@@ -296,6 +298,7 @@ impl Config {
             cache_bytes: check.range("[cache] bytes", raw.cache.bytes.0, 1 << 20, 1 << 45)?,
             clicks_interval: millis("[clicks] interval_ms", raw.clicks.interval_ms, 10)?,
             clicks_record: raw.clicks.record,
+            clicks_spill_bytes: check.range("[clicks] spill_bytes", raw.clicks.spill_bytes.0, 0, 1 << 40)?,
             journal_sync: millis("[clicks] journal_sync_ms", raw.clicks.journal_sync_ms, 10)?,
             geo_database: Some(&raw.clicks.geo_database).filter(|path| !path.is_empty()).map(PathBuf::from),
             visitors: VisitorRules {

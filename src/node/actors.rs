@@ -89,6 +89,8 @@ pub(super) async fn start(
         node: identity.id,
         shards,
         interval: config.clicks_interval,
+        spill_bytes: config.clicks_spill_bytes,
+        read_only,
         metrics: supervision.metrics().clone(),
     };
     let clicks = supervise(

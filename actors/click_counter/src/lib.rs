@@ -1,28 +1,34 @@
 //! ClickCounter: takes visits out of the workers' journals and brings them to the shards.
 //!
 //! Promise: what is in a journal reaches its shard exactly once, whatever dies in between. A journal is released only when every
-//! shard has what is its own; a batch counts only where the last one of the same journals ended.
+//! shard has what is its own, or has it in its spill; a batch counts only where the last one of the same journals ended. A shard that
+//! takes no clicks holds up no other.
 
 mod agent;
+mod drain;
 mod gather;
 mod geo;
 mod outbox;
 mod recorder;
+mod spill;
 mod visit;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::join_all;
-use waypost_journal::Journal;
+use tokio::time::Instant;
 use waypost_protocol::messages::{ClickCounter, Flush, Flushed, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
 use waypost_tasks::{Task, fault};
-use waypost_telemetry::{Counter, Gauge, Metrics};
+use waypost_telemetry::Metrics;
+
+use drain::Drain;
 
 pub use agent::Agent;
 pub use geo::{Geo, GeoError, Location};
@@ -38,6 +44,13 @@ const TURNS: u32 = 4;
 
 /// How long a shard may take to answer a batch before it is sent again.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A shard that has not answered a batch for so long is not waited for: longer than an election, and short enough that the journals of
+/// a busy node, which hold some ten seconds, do not fill meanwhile.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+/// How often in a round room is made in the journals, by some tens of thousands of clicks each time.
+const MOVES_MAX: u32 = 64;
 
 /// How long a flush waits before it tries again a batch that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -58,165 +71,108 @@ pub struct Seed {
     pub shards: u32,
     /// How often each shard is sent what waits for it.
     pub interval: Duration,
+    /// What the spills of shards that take no clicks may take of the disk, in bytes.
+    pub spill_bytes: u64,
+    /// Set while the disk has too little free space: nothing is spilled then.
+    pub read_only: Arc<AtomicBool>,
     /// For the metrics of the way.
     pub metrics: Metrics,
 }
 
 /// The actor. It begins at what is not released yet, so it may be rebuilt at any time.
 pub struct ClickCollector {
-    seed: Seed,
-    shared: Rc<Shared>,
+    drain: Rc<Drain>,
+    working: Rc<Cell<bool>>,
     /// Whose turn it is.
     turn: u32,
-}
-
-struct Shared {
-    outbox: RefCell<Outbox>,
-    /// Up to where each journal was read.
-    read: RefCell<HashMap<u64, u64>>,
-    /// Shards with a batch being sent right now.
-    sending: RefCell<Vec<bool>>,
-    recorded: Counter,
-    delivered: Counter,
-    waiting: Gauge,
 }
 
 impl ClickCollector {
     /// A collector that has read nothing yet.
     pub fn new(seed: Seed) -> Self {
-        let shared = Rc::new(Shared::new(&seed));
-        Self { seed, shared, turn: 0 }
+        Self { drain: Rc::new(Drain::new(&seed)), working: Rc::default(), turn: 0 }
     }
 
     /// Sends some of the shards what waits for them. They take turns, so that the work of an interval does not hold up redirects in
     /// one burst; several at a time, since what comes together is brought to disk together.
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.shared.drain(&self.seed.journals);
-        self.shared.release(&self.seed.journals);
         let turn = self.turn;
         self.turn = (turn + 1) % TURNS;
-        for shard in self.shared.outbox.borrow().busy().into_iter().filter(|shard| shard.0 % TURNS == turn) {
-            let (seed, shared) = (self.seed.clone(), self.shared.clone());
-            // A part of the actor: a panic in it rebuilds the actor, which reads the journals again.
-            ctx.spawn(async move { send(&seed, &shared, shard).await }.into_actor(self));
-        }
-        ctx.run_later(self.seed.interval / TURNS, Self::tick);
+        let (drain, working) = (self.drain.clone(), self.working.clone());
+        let round = async move {
+            // A round that takes longer than a turn is not overtaken by the next.
+            if !working.replace(true) {
+                work(&drain).await;
+                working.set(false);
+            }
+            let busy = drain.outbox.borrow().busy();
+            join_all(busy.into_iter().filter(|shard| shard.0 % TURNS == turn).map(|shard| send(&drain, shard))).await;
+        };
+        // A part of the actor: a panic in it rebuilds the actor, which reads the journals again.
+        ctx.spawn(round.into_actor(self));
+        ctx.run_later(self.drain.seed.interval / TURNS, Self::tick);
     }
 }
 
-impl Shared {
-    fn new(seed: &Seed) -> Self {
-        Self {
-            outbox: RefCell::new(Outbox::new(seed.node, seed.shards)),
-            read: RefCell::default(),
-            sending: RefCell::new(vec![false; seed.shards.max(1) as usize]),
-            recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits taken over by the click counter"),
-            delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have"),
-            waiting: seed.metrics.gauge("waypost_clicks_waiting", "Visits read and not yet answered by a shard"),
-        }
+/// One round: reads what has come, releases what has arrived, and makes room where a shard holds it back.
+async fn work(drain: &Drain) {
+    drain.note_stalled(STALLED_AFTER);
+    while drain.read_on() {
+        tokio::task::yield_now().await;
     }
-
-    /// Reads on in all journals, as far as there is room for what is found.
-    fn drain(&self, journals: &Journals) {
-        let mut outbox = self.outbox.borrow_mut();
-        let mut read = self.read.borrow_mut();
-        for journal in journals.left().into_iter().chain(journals.current()) {
-            if !outbox.has_room() {
-                break;
-            }
-            let id = journal.id();
-            let from = *read.entry(id).or_insert_with(|| {
-                outbox.begin(id, journal.released());
-                journal.released()
-            });
-            let mut count = 0;
-            let upto = journal.read(from, journal.head(), |position, words, text| {
-                count += 1;
-                outbox.add(id, position, &Visit::of(words), text, None);
-            });
-            self.recorded.inc_by(count);
-            read.insert(id, upto);
+    drain.release();
+    for _ in 0..MOVES_MAX {
+        if !drain.make_room().await {
+            break;
         }
-        self.waiting.set(outbox.waiting() as i64);
-    }
-
-    /// Lets go of what every shard has.
-    fn release(&self, journals: &Journals) {
-        let mut outbox = self.outbox.borrow_mut();
-        let mut read = self.read.borrow_mut();
-        for journal in journals.current() {
-            let Some(upto) = read.get(&journal.id()) else { continue };
-            journal.release(outbox.released(journal.id(), *upto));
-        }
-        for journal in journals.left() {
-            let id = journal.id();
-            let Some(upto) = read.get(&id) else { continue };
-            journal.release(outbox.released(id, *upto));
-            if journal.released() >= journal.head() {
-                journals.finish(id);
-                outbox.end(id);
-                read.remove(&id);
-                if let Err(error) = journal.remove() {
-                    tracing::warn!(%error, "a click journal that was counted is not deleted");
-                }
-            }
-        }
-    }
-
-    /// A shard has counted up to other positions than was thought: what it has not is read again.
-    fn start_again(&self, journals: &Journals, shard: ShardId, reached: &[(u64, u64)]) {
-        let mut outbox = self.outbox.borrow_mut();
-        outbox.start_again(shard, reached);
-        let again = |journal: Journal| {
-            let Some(upto) = self.read.borrow().get(&journal.id()).copied() else { return };
-            journal.read(journal.released(), upto, |position, words, text| {
-                outbox.add(journal.id(), position, &Visit::of(words), text, Some(shard));
-            });
-        };
-        journals.left().into_iter().chain(journals.current()).for_each(again);
+        drain.release();
     }
 }
 
 /// Sends a shard everything that waits for it, batch after batch; stops at the first that is not answered.
-async fn send(seed: &Seed, shared: &Shared, shard: ShardId) {
-    if std::mem::replace(&mut shared.sending.borrow_mut()[shard.index()], true) {
+async fn send(drain: &Drain, shard: ShardId) {
+    let idle = drain.sending.borrow()[shard.index()].is_none();
+    if !idle {
         return;
     }
     fault(Task::ClickSend);
     let mut missteps = 0;
     while missteps < MISSTEPS_MAX {
-        let batches = shared.outbox.borrow_mut().next(shard, RecordClicks::BATCHES_MAX);
+        drain.read_again(shard);
+        let batches = drain.outbox.borrow_mut().next(shard, RecordClicks::BATCHES_MAX);
         if batches.is_empty() {
             break;
         }
         let sent = batches.len();
-        match seed.links.call(RecordClicks { shard, batches }, TIMEOUT).await {
+        drain.sending.borrow_mut()[shard.index()] = Some(Instant::now());
+        match drain.seed.links.call(RecordClicks { shard, batches }, TIMEOUT).await {
             Ok(Recorded::Counted(0)) => break,
             Ok(Recorded::Counted(counted)) => {
                 missteps = 0;
-                let mut outbox = shared.outbox.borrow_mut();
-                (0..counted.min(sent)).for_each(|_| shared.delivered.inc_by(outbox.delivered(shard)));
+                let mut outbox = drain.outbox.borrow_mut();
+                (0..counted.min(sent)).for_each(|_| drain.delivered.inc_by(outbox.delivered(shard)));
             }
             Ok(Recorded::OutOfStep(reached)) => {
                 tracing::debug!(shard = shard.0, "a shard has counted clicks up to elsewhere; going on from there");
                 missteps += 1;
-                shared.start_again(&seed.journals, shard, &reached);
+                drain.start_again(shard, &reached);
             }
             Err(error) => {
                 tracing::warn!(shard = shard.0, %error, "visits not delivered; they are sent again");
+                drain.outbox.borrow_mut().set_stalled(shard, true);
                 break;
             }
         }
     }
-    shared.sending.borrow_mut()[shard.index()] = false;
+    drain.sending.borrow_mut()[shard.index()] = None;
 }
 
 impl Actor for ClickCollector {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(self.seed.interval / TURNS, Self::tick);
-        ctx.run_interval(GEO_LOOK, |collector, _| collector.seed.journals.geo().refresh());
+        ctx.run_later(self.drain.seed.interval / TURNS, Self::tick);
+        ctx.run_interval(GEO_LOOK, |collector, _| collector.drain.seed.journals.geo().refresh());
     }
 }
 
@@ -227,24 +183,26 @@ impl Handler<Ask<Flush>> for ClickCollector {
 
     fn handle(&mut self, ask: Ask<Flush>, _: &mut Self::Context) -> Self::Result {
         let (_, held) = ask.open();
-        let (seed, shared) = (self.seed.clone(), self.shared.clone());
+        let drain = self.drain.clone();
         let deadline = held.deadline();
         held.later(async move {
             let mut before = 0;
             loop {
-                shared.drain(&seed.journals);
-                before = shared.outbox.borrow().waiting().max(before);
-                let busy = shared.outbox.borrow().busy();
-                if busy.is_empty() || tokio::time::Instant::now() + RETRY_PAUSE >= deadline {
+                while drain.read_on() {
+                    tokio::task::yield_now().await;
+                }
+                before = drain.outbox.borrow().waiting().max(before);
+                let busy = drain.outbox.borrow().busy();
+                if busy.is_empty() || Instant::now() + RETRY_PAUSE >= deadline {
                     break;
                 }
-                join_all(busy.into_iter().map(|shard| send(&seed, &shared, shard))).await;
-                if shared.outbox.borrow().waiting() > 0 {
+                join_all(busy.into_iter().map(|shard| send(&drain, shard))).await;
+                if drain.outbox.borrow().waiting() > 0 {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
-            shared.release(&seed.journals);
-            let waiting = shared.outbox.borrow().waiting();
+            drain.release();
+            let waiting = drain.outbox.borrow().waiting();
             Ok(Flushed { delivered: before.saturating_sub(waiting), waiting })
         })
     }

@@ -2,9 +2,12 @@
 //!
 //! What is read of the journals is gathered by shard into batches. A batch says from where to where it goes in each journal, and is
 //! sent until it is answered; a shard that was reached by an earlier life of this node says how far, and then the rest is gathered
-//! anew. A journal may be released up to where every shard has what is its own.
+//! anew. A journal may be released up to where every shard has what is its own, or has it in its spill.
+//!
+//! Each shard has room for some batches. A shard that takes none for long (it is *stalled*) holds up no other: the journals are read
+//! on, and what is its own is skipped, to be read again from there when it has room. A shard that is merely slow is waited for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use waypost_protocol::clicks::ClickBatch;
@@ -14,8 +17,14 @@ use waypost_protocol::{KeyHash, NodeId, ShardId};
 use crate::gather::{ByHash, Open};
 use crate::visit::Visit;
 
-/// Batches that may wait for one shard. Beyond that the journals are not read on: they hold more than memory should.
-const BATCHES_MAX: usize = 128;
+/// Batches of about 10 KB that may wait for all shards together: what the clicks on their way take in memory.
+const BATCHES_MAX: usize = 1024;
+
+/// Batches that may wait for one shard: at least what one call carries.
+const OF_SHARD_MIN: usize = 16;
+
+/// More would not be sent faster.
+const OF_SHARD_MAX: usize = 128;
 
 struct Batch {
     batch: Arc<ClickBatch>,
@@ -28,60 +37,102 @@ struct Shard {
     closed: VecDeque<Batch>,
     /// Where the next batch begins in each journal.
     next: ByHash<u64, u64>,
+    /// Up to where visits of each journal were added, or are counted.
+    added: ByHash<u64, u64>,
     /// Up to where the shard has counted each journal.
     counted: ByHash<u64, u64>,
+    /// Where each journal has to be read again for this shard: what it has from there on was skipped.
+    behind: ByHash<u64, u64>,
+    /// About how many visits that were.
+    skipped: u64,
+    /// Up to where each journal's visits for this shard are in its spill.
+    spilled: ByHash<u64, u64>,
+    stalled: bool,
 }
 
 /// What is waiting for each shard.
 pub struct Outbox {
     node: NodeId,
     shards: Vec<Shard>,
+    of_shard_max: usize,
 }
 
 impl Outbox {
     /// Nothing waiting.
     pub fn new(node: NodeId, shards: u32) -> Self {
-        Self { node, shards: (0..shards.max(1)).map(|_| Shard::default()).collect() }
+        let shards: Vec<Shard> = (0..shards.max(1)).map(|_| Shard::default()).collect();
+        let of_shard_max = (BATCHES_MAX / shards.len()).clamp(OF_SHARD_MIN, OF_SHARD_MAX);
+        Self { node, shards, of_shard_max }
     }
 
-    fn shard_of(&self, visit: &Visit, text: &[u8]) -> usize {
+    /// The shard that a visit is for.
+    pub(crate) fn shard_of(&self, visit: &Visit, text: &[u8]) -> ShardId {
         // A path that is no link always goes to the same shard, so that it is counted once.
         let hash = visit.link.unwrap_or_else(|| KeyHash(fingerprint(&[text])));
-        hash.shard(self.shards.len() as u32).index()
+        hash.shard(self.shards.len() as u32)
     }
 
     /// A journal that was released up to `released` when this life began.
     pub fn begin(&mut self, journal: u64, released: u64) {
         for shard in &mut self.shards {
-            shard.next.insert(journal, released);
-            shard.counted.insert(journal, released);
+            // What is in the spill comes before.
+            if !shard.spilled.contains_key(&journal) {
+                shard.start_at(journal, released);
+            }
         }
     }
 
-    /// A journal that is gone.
-    pub fn end(&mut self, journal: u64) {
-        for shard in &mut self.shards {
-            shard.next.remove(&journal);
-            shard.counted.remove(&journal);
+    /// A shard has visits in its spill, of some journals and up to these positions; when this life began.
+    pub(crate) fn begin_spilled(&mut self, shard: ShardId, visits: u64, journals: impl Iterator<Item = (u64, u64)>) {
+        let shard = &mut self.shards[shard.index()];
+        shard.skipped += visits;
+        for (journal, upto) in journals {
+            // How far it has counted, the shard says when it is asked.
+            shard.start_at(journal, 0);
+            shard.spilled.insert(journal, upto);
+            shard.behind.insert(journal, 0);
         }
     }
 
-    /// Adds a visit, which ends at `position` in its journal. With `only`, if it is for that shard, and was not counted there.
-    pub fn add(&mut self, journal: u64, position: u64, visit: &Visit, text: &[u8], only: Option<ShardId>) {
+    /// Only these journals are left; others are wanted for what is in a spill at most.
+    pub(crate) fn keep(&mut self, journals: &BTreeSet<u64>) {
+        for Shard { next, added, counted, behind, spilled, .. } in &mut self.shards {
+            let kept = |journal: &u64| journals.contains(journal) || spilled.contains_key(journal);
+            [next, added, counted, behind].into_iter().for_each(|of| of.retain(|journal, _| kept(journal)));
+        }
+    }
+
+    /// Adds a visit that is in its journal between two positions, unless it was added before. What the shard has no room for is
+    /// skipped. With `only`, if it is for that shard. Answers whether it was added now.
+    pub fn add(
+        &mut self,
+        journal: u64,
+        (start, position): (u64, u64),
+        visit: &Visit,
+        text: &[u8],
+        only: Option<ShardId>,
+    ) -> bool {
         let index = self.shard_of(visit, text);
-        if only.is_some_and(|only| only.index() != index) {
-            return;
+        if only.is_some_and(|only| only != index) {
+            return false;
         }
-        let shard = &mut self.shards[index];
-        let next = shard.next.get(&journal).copied().unwrap_or(0);
-        if position <= next {
-            return;
+        let room = self.of_shard_max;
+        let shard = &mut self.shards[index.index()];
+        if position <= shard.added.get(&journal).copied().unwrap_or(0) {
+            return false;
         }
-        shard.open.span(journal, next, position);
+        if shard.behind.contains_key(&journal) || shard.closed.len() >= room {
+            shard.behind.entry(journal).or_insert(start);
+            shard.skipped += u64::from(only.is_none());
+            return false;
+        }
+        shard.open.span(journal, shard.next.get(&journal).copied().unwrap_or(0), position);
         shard.open.add(visit, text);
+        shard.added.insert(journal, position);
         if shard.open.is_full() {
             shard.close(self.node);
         }
+        true
     }
 
     /// The batches to send to a shard now, at most `max`: the same as long as they were not answered, and perhaps more.
@@ -96,6 +147,7 @@ impl Outbox {
     /// The shard has counted the first batch. Answers how many visits it carried.
     pub fn delivered(&mut self, shard: ShardId) -> u64 {
         let waiting = &mut self.shards[shard.index()];
+        waiting.stalled = false;
         let Some(Batch { batch, visits }) = waiting.closed.pop_front() else { return 0 };
         for span in &batch.spans {
             waiting.counted.insert(span.journal, span.upto);
@@ -104,36 +156,109 @@ impl Outbox {
     }
 
     /// The shard has counted these journals up to other positions: nothing is waiting for it any more, and what it has not
-    /// counted has to be added again.
+    /// counted is behind. See [`Outbox::read_again`].
     pub fn start_again(&mut self, shard: ShardId, reached: &[(u64, u64)]) {
         let waiting = &mut self.shards[shard.index()];
+        waiting.skipped += waiting.waiting();
         waiting.closed.clear();
         waiting.open = Open::default();
-        for (journal, position) in reached {
-            waiting.counted.insert(*journal, *position);
-        }
+        waiting.counted.extend(reached.iter().copied());
         waiting.next = waiting.counted.clone();
+        waiting.added = waiting.counted.clone();
+        waiting.behind = waiting.counted.clone();
+    }
+
+    /// A shard that was behind and has room: from where each journal is to be read again for it. What does not fit then is behind
+    /// again.
+    pub(crate) fn read_again(&mut self, shard: ShardId) -> Option<ByHash<u64, u64>> {
+        let room = self.of_shard_max / 2;
+        let waiting = &mut self.shards[shard.index()];
+        (!waiting.behind.is_empty() && waiting.closed.len() <= room).then(|| std::mem::take(&mut waiting.behind))
+    }
+
+    /// Notes what reading again has brought.
+    pub(crate) fn has_read_again(&mut self, shard: ShardId, added: u64) {
+        let waiting = &mut self.shards[shard.index()];
+        waiting.skipped = if waiting.behind.is_empty() { 0 } else { waiting.skipped.saturating_sub(added) };
+    }
+
+    /// Whether what is in the spill of a shard is behind still, so that it is read before anything else.
+    pub(crate) fn is_behind(&self, shard: ShardId, journal: u64) -> bool {
+        self.shards[shard.index()].behind.contains_key(&journal)
+    }
+
+    /// What is in the spill is not read on now: there is no room.
+    pub(crate) fn stay_behind(&mut self, shard: ShardId, journals: impl Iterator<Item = u64>) {
+        let behind = &mut self.shards[shard.index()].behind;
+        for journal in journals {
+            behind.entry(journal).or_insert(0);
+        }
+    }
+
+    /// Notes whether a shard takes batches. One that does not is not waited for.
+    pub(crate) fn set_stalled(&mut self, shard: ShardId, stalled: bool) {
+        self.shards[shard.index()].stalled = stalled;
     }
 
     /// Up to where a journal, which was read up to `read`, is needed no more.
     pub fn released(&self, journal: u64, read: u64) -> u64 {
-        let of = |shard: &Shard| {
-            let waits = shard.open.has(journal)
-                || shard.closed.iter().any(|batch| batch.batch.spans.iter().any(|span| span.journal == journal));
-            if waits { shard.counted.get(&journal).copied().unwrap_or(0) } else { read }
-        };
-        self.shards.iter().map(of).min().unwrap_or(read)
+        self.shards.iter().map(|shard| shard.released(journal, read)).min().unwrap_or(read)
     }
 
-    /// Whether more should be read of the journals.
+    /// The shards that hold back a journal's release and take no batches, each with up to where it needs nothing.
+    pub(crate) fn holding_back(&self, journal: u64, read: u64) -> Vec<(ShardId, u64)> {
+        let of = |(index, shard): (usize, &Shard)| {
+            let released = shard.released(journal, read);
+            (shard.stalled && released < read).then_some((ShardId(index as u32), released))
+        };
+        self.shards.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// What a shard has in a journal up to a position is in its spill now.
+    pub(crate) fn spilled(&mut self, shard: ShardId, journal: u64, upto: u64) {
+        self.shards[shard.index()].spilled.insert(journal, upto);
+    }
+
+    /// Up to where visits of a journal for a shard were added.
+    pub(crate) fn added(&self, shard: ShardId, journal: u64) -> u64 {
+        self.shards[shard.index()].added.get(&journal).copied().unwrap_or(0)
+    }
+
+    /// What a shard has in a journal up to a position is not kept any longer; so many visits of it are not in memory either.
+    pub(crate) fn give_up(&mut self, shard: ShardId, journal: u64, upto: u64, visits: u64) {
+        let shard = &mut self.shards[shard.index()];
+        shard.spilled.insert(journal, upto);
+        shard.skipped = shard.skipped.saturating_sub(visits);
+        if let Some(from) = shard.behind.get_mut(&journal) {
+            *from = upto.max(*from);
+        }
+    }
+
+    /// Whether a shard has counted everything up to these positions, so that its spill is needed no more.
+    pub(crate) fn has_counted(&self, shard: ShardId, mut upto: impl Iterator<Item = (u64, u64)>) -> bool {
+        let shard = &self.shards[shard.index()];
+        upto.all(|(journal, position)| shard.counted.get(&journal).is_some_and(|counted| *counted >= position))
+    }
+
+    /// The spill of a shard is gone.
+    pub(crate) fn end_spill(&mut self, shard: ShardId) {
+        self.shards[shard.index()].spilled.clear();
+    }
+
+    /// Whether more should be read of the journals: a shard that is full and takes batches is waited for.
     pub fn has_room(&self) -> bool {
-        self.shards.iter().all(|shard| shard.closed.len() < BATCHES_MAX)
+        let full = |shard: &Shard| shard.closed.len() >= self.of_shard_max;
+        self.shards.iter().all(|shard| !full(shard) || shard.stalled) && !self.shards.iter().all(full)
+    }
+
+    /// Whether no shard takes batches.
+    pub(crate) fn all_stalled(&self) -> bool {
+        self.shards.iter().all(|shard| shard.stalled)
     }
 
     /// Visits that no shard has answered yet.
     pub fn waiting(&self) -> u64 {
-        let of = |shard: &Shard| shard.open.visits + shard.closed.iter().map(|batch| batch.visits).sum::<u64>();
-        self.shards.iter().map(of).sum()
+        self.shards.iter().map(|shard| shard.waiting() + shard.skipped).sum()
     }
 
     /// The shards that have something waiting.
@@ -144,11 +269,33 @@ impl Outbox {
     /// Whether a shard has something waiting.
     pub fn is_busy(&self, shard: ShardId) -> bool {
         let shard = &self.shards[shard.index()];
-        shard.open.visits > 0 || !shard.closed.is_empty()
+        shard.open.visits > 0 || !shard.closed.is_empty() || !shard.behind.is_empty()
     }
 }
 
 impl Shard {
+    fn start_at(&mut self, journal: u64, position: u64) {
+        self.next.insert(journal, position);
+        self.added.insert(journal, position);
+        self.counted.insert(journal, position);
+    }
+
+    fn waiting(&self) -> u64 {
+        self.open.visits + self.closed.iter().map(|batch| batch.visits).sum::<u64>()
+    }
+
+    fn released(&self, journal: u64, read: u64) -> u64 {
+        let position = |of: &ByHash<u64, u64>| of.get(&journal).copied().unwrap_or(0);
+        let waits = self.open.has(journal)
+            || self.closed.iter().any(|batch| batch.batch.spans.iter().any(|span| span.journal == journal));
+        let own = match self.behind.get(&journal) {
+            _ if waits => position(&self.counted),
+            Some(from) => position(&self.counted).max(*from),
+            None => read,
+        };
+        own.max(position(&self.spilled))
+    }
+
     fn close(&mut self, node: NodeId) {
         if self.open.visits == 0 {
             return;
@@ -203,7 +350,7 @@ mod tests {
     fn visits_of_a_link_are_added_up_with_the_time_of_the_last() {
         let mut outbox = outbox();
         for (position, at) in [(1, 5), (2, 9), (3, 7)] {
-            outbox.add(7, position, &visit(7, at), b"", None);
+            outbox.add(7, (position - 1, position), &visit(7, at), b"", None);
         }
         let batch = next(&mut outbox);
         assert_eq!(batch.spans, [JournalSpan { journal: 7, from: 0, upto: 3 }]);
@@ -214,9 +361,9 @@ mod tests {
     #[test]
     fn a_batch_keeps_its_content_until_it_is_delivered_and_the_next_begins_where_it_ends() {
         let mut outbox = outbox();
-        outbox.add(7, 1, &visit(1, 1), b"", None);
+        outbox.add(7, (0, 1), &visit(1, 1), b"", None);
         let first = next(&mut outbox);
-        outbox.add(7, 4, &visit(2, 2), b"", None);
+        outbox.add(7, (1, 4), &visit(2, 2), b"", None);
         assert_eq!(next(&mut outbox), first);
         assert_eq!(outbox.released(7, 4), 0, "nothing was counted yet");
         assert_eq!(outbox.delivered(SHARD), 1);
@@ -231,23 +378,72 @@ mod tests {
     fn a_shard_that_was_reached_before_gets_only_the_rest() {
         let mut outbox = outbox();
         for position in 1..=10 {
-            outbox.add(7, position, &visit(position, 1), b"", None);
+            outbox.add(7, (position - 1, position), &visit(position, 1), b"", None);
         }
         next(&mut outbox);
         outbox.start_again(SHARD, &[(7, 6)]);
-        assert_eq!(outbox.waiting(), 0);
+        assert_eq!(outbox.waiting(), 10, "as far as is known");
+        assert_eq!(outbox.read_again(SHARD).unwrap()[&7], 6);
+        let mut added = 0;
         for position in 1..=10 {
-            outbox.add(7, position, &visit(position, 1), b"", Some(SHARD));
+            added += u64::from(outbox.add(7, (position - 1, position), &visit(position, 1), b"", Some(SHARD)));
         }
+        outbox.has_read_again(SHARD, added);
+        assert_eq!(outbox.waiting(), 4);
         let batch = next(&mut outbox);
         assert_eq!((batch.spans[0].from, batch.spans[0].upto, visits(&batch)), (6, 10, 4));
+    }
+
+    #[test]
+    fn a_shard_that_is_full_is_waited_for_unless_it_is_stalled() {
+        let mut outbox = Outbox::new(NodeId(1), 2);
+        outbox.begin(7, 0);
+        let link = |shard: u32| {
+            (1u64..)
+                .map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+                .find(|n| KeyHash(*n).shard(2) == ShardId(shard))
+                .unwrap()
+        };
+        let (stuck, other) = (visit(link(0), 1), visit(link(1), 1));
+        let mut position = 0;
+        while outbox.has_room() {
+            position += 1;
+            let text = format!("host{position}.example");
+            outbox.add(7, (position - 1, position), &stuck, text.as_bytes(), None);
+        }
+        let first_skipped = position;
+        outbox.set_stalled(ShardId(0), true);
+        assert!(outbox.has_room(), "the other shard goes on");
+        for _ in 0..10 {
+            for visit in [&stuck, &other] {
+                position += 1;
+                outbox.add(7, (position - 1, position), visit, b"", None);
+            }
+        }
+        let in_memory = first_skipped;
+        assert_eq!(outbox.waiting(), in_memory + 20, "skipped visits are waiting too");
+        while outbox.next(ShardId(1), 1).pop().is_some() {
+            outbox.delivered(ShardId(1));
+        }
+        // The journal is needed from its start, until the shard has its visits or they are elsewhere.
+        assert_eq!(outbox.holding_back(7, position), [(ShardId(0), 0)]);
+        outbox.spilled(ShardId(0), 7, first_skipped + 5);
+        assert_eq!(outbox.released(7, position), first_skipped + 5);
+        assert_eq!(outbox.read_again(ShardId(0)), None, "there is no room yet");
+        while outbox.next(ShardId(0), 1).pop().is_some() {
+            outbox.delivered(ShardId(0));
+        }
+        let behind = outbox.read_again(ShardId(0)).unwrap();
+        assert_eq!(behind[&7], first_skipped);
+        assert!(outbox.add(7, (first_skipped, first_skipped + 1), &stuck, b"", Some(ShardId(0))));
+        assert!(!outbox.add(7, (first_skipped, first_skipped + 1), &stuck, b"", Some(ShardId(0))), "added already");
     }
 
     #[test]
     fn everything_comes_out_in_batches_that_fit_a_command() {
         let mut outbox = outbox();
         for i in 0..5000 {
-            outbox.add(7, i + 1, &visit(i, i), format!("host{i}.example\nBerlin").as_bytes(), None);
+            outbox.add(7, (i, i + 1), &visit(i, i), format!("host{i}.example\nBerlin").as_bytes(), None);
         }
         let mut reached = 0;
         while let Some(batch) = outbox.next(SHARD, 1).pop() {

@@ -77,6 +77,8 @@ struct Shared {
     journals: Mutex<Vec<Journal>>,
     /// What earlier lives left.
     left: Mutex<Vec<Journal>>,
+    /// Which of the actors that follow each other after panics may write into spills; held while one does.
+    spill_life: Arc<Mutex<u64>>,
     lost: Counter,
 }
 
@@ -124,8 +126,18 @@ impl Journals {
         if waiting > 0 {
             tracing::info!(journals = left.len(), slots = waiting, "clicks of an earlier run are counted now");
         }
-        let lost = metrics.counter("waypost_clicks_lost_total", "Visits not recorded because a journal was full");
-        let shared = Shared { options, geo, journals: Mutex::default(), left: Mutex::new(left), lost };
+        let lost = metrics.counter(
+            "waypost_clicks_lost_total",
+            "Visits not counted: a journal was full, or the spill of their shard",
+        );
+        let shared = Shared {
+            options,
+            geo,
+            journals: Mutex::default(),
+            left: Mutex::new(left),
+            spill_life: Arc::default(),
+            lost,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -144,6 +156,20 @@ impl Journals {
     /// The database of places.
     pub fn geo(&self) -> &Geo {
         &self.shared.geo
+    }
+
+    /// Where they lie.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        &self.shared.options.directory
+    }
+
+    /// Visits that were recorded will not be counted.
+    pub(crate) fn note_lost(&self, visits: u64) {
+        self.shared.lost.inc_by(visits);
+    }
+
+    pub(crate) fn spill_life(&self) -> Arc<Mutex<u64>> {
+        self.shared.spill_life.clone()
     }
 
     /// The journals of this life.

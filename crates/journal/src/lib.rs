@@ -168,6 +168,11 @@ impl Journal {
         self.shared.id
     }
 
+    /// How many slots the ring has.
+    pub fn slots(&self) -> u64 {
+        self.shared.slots
+    }
+
     /// The position after the last entry.
     pub fn head(&self) -> u64 {
         self.shared.head.load(Ordering::Acquire)

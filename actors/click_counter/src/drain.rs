@@ -1,0 +1,377 @@
+//! Clicks between the journals and the shards: reads the one, fills the outbox for the other, releases what has arrived.
+//!
+//! Nothing here waits for a shard. What a shard that takes nothing for long keeps from being released is moved into its spill, so that
+//! the journals have room for the clicks of the others; when the spills are full too, the clicks of that shard are given up, and
+//! counted as lost.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+use waypost_journal::Journal;
+use waypost_protocol::ShardId;
+use waypost_telemetry::{Counter, Gauge};
+
+use crate::Seed;
+use crate::outbox::Outbox;
+use crate::recorder::Journals;
+use crate::spill::{Entries, Spill};
+use crate::visit::Visit;
+
+/// Slots of a journal that are read at a time: some milliseconds, after which other actors of the thread have their turn.
+const READ_MAX: u64 = 32 * 1024;
+
+/// Clicks that are moved into a spill at a time: they are in memory meanwhile, with about 50 bytes each.
+const SPILL_MAX: u64 = 32 * 1024;
+
+pub(crate) struct Drain {
+    pub(crate) seed: Seed,
+    pub(crate) outbox: RefCell<Outbox>,
+    /// Up to where each journal was read.
+    read: RefCell<HashMap<u64, u64>>,
+    /// Of each shard, since when a batch is on its way.
+    pub(crate) sending: RefCell<Vec<Option<Instant>>>,
+    spills: RefCell<HashMap<ShardId, Kept>>,
+    /// One pass at a time moves clicks into spills.
+    spilling: Cell<bool>,
+    /// Which actor of the process this is.
+    life: u64,
+    pub(crate) delivered: Counter,
+    recorded: Counter,
+    waiting: Gauge,
+    spilled: Gauge,
+}
+
+/// A spill that is not being written right now has its file here.
+struct Kept {
+    spill: Option<Spill>,
+    /// Where reading goes on.
+    at: u64,
+}
+
+/// What is to be moved, of one journal and for one shard.
+pub(crate) struct Move {
+    shard: ShardId,
+    journal: u64,
+    upto: u64,
+    entries: Entries,
+    /// Those of them that are in no batch.
+    skipped: u64,
+    spill: Option<Spill>,
+}
+
+impl Drain {
+    /// Begins with what earlier lives have left.
+    pub(crate) fn new(seed: &Seed) -> Self {
+        let mut outbox = Outbox::new(seed.node, seed.shards);
+        let mut spills = HashMap::new();
+        // What an actor that has panicked still writes is written before this, or not at all.
+        let spill_life = seed.journals.spill_life();
+        let mut latest = spill_life.lock();
+        *latest += 1;
+        let life = *latest;
+        let found = Spill::open_all(seed.journals.directory());
+        drop(latest);
+        let found = found.inspect_err(|error| tracing::warn!(%error, "spilled clicks cannot be looked for"));
+        for (shard, spill) in found.unwrap_or_default() {
+            if shard.0 >= seed.shards {
+                tracing::warn!(shard = shard.0, "spilled clicks are of a shard that there is not; they are left alone");
+                continue;
+            }
+            tracing::info!(
+                shard = shard.0,
+                clicks = spill.count(),
+                "spilled clicks are counted as soon as the shard takes them"
+            );
+            outbox.begin_spilled(shard, spill.count(), spill.upto());
+            spills.insert(shard, Kept { spill: Some(spill), at: Spill::START });
+        }
+        Self {
+            outbox: RefCell::new(outbox),
+            read: RefCell::default(),
+            sending: RefCell::new(vec![None; seed.shards.max(1) as usize]),
+            spills: RefCell::new(spills),
+            spilling: Cell::default(),
+            life,
+            recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits taken over by the click counter"),
+            delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have"),
+            waiting: seed.metrics.gauge("waypost_clicks_waiting", "Visits read and not yet answered by a shard"),
+            spilled: seed.metrics.gauge("waypost_clicks_spilled", "Visits in the spills of shards that take none"),
+            seed: seed.clone(),
+        }
+    }
+
+    fn journals(&self) -> &Journals {
+        &self.seed.journals
+    }
+
+    fn all(&self) -> impl Iterator<Item = Journal> {
+        self.journals().left().into_iter().chain(self.journals().current())
+    }
+
+    /// Reads a piece of each journal, as far as there is room for what is found. Answers whether there may be more to read now.
+    pub(crate) fn read_on(&self) -> bool {
+        let mut outbox = self.outbox.borrow_mut();
+        let mut read = self.read.borrow_mut();
+        let mut more = false;
+        for journal in self.all() {
+            let id = journal.id();
+            let from = *read.entry(id).or_insert_with(|| {
+                outbox.begin(id, journal.released());
+                journal.released()
+            });
+            if !outbox.has_room() {
+                more = false;
+                break;
+            }
+            let (mut start, mut count) = (from, 0);
+            let head = journal.head();
+            let upto = journal.read(from, head.min(from + READ_MAX), |position, words, text| {
+                count += 1;
+                outbox.add(id, (start, position), &Visit::of(words), text, None);
+                start = position;
+            });
+            self.recorded.inc_by(count);
+            read.insert(id, upto);
+            more |= upto > from && upto < head;
+        }
+        self.waiting.set(outbox.waiting() as i64);
+        more
+    }
+
+    /// Reads again what was skipped for a shard that has room now: first its spill, then the journals.
+    pub(crate) fn read_again(&self, shard: ShardId) {
+        let mut outbox = self.outbox.borrow_mut();
+        // Not while its spill is being written.
+        if self.spills.borrow().get(&shard).is_some_and(|kept| kept.spill.is_none()) {
+            return;
+        }
+        let Some(behind) = outbox.read_again(shard) else { return };
+        let mut added = self.read_spill(&mut outbox, shard);
+        let read = self.read.borrow();
+        for journal in self.all() {
+            let id = journal.id();
+            let (Some(from), Some(upto)) = (behind.get(&id), read.get(&id)) else { continue };
+            // What was released is in the spill, or counted.
+            let mut at = journal.released().max(*from);
+            while at < *upto {
+                let mut start = at;
+                let next = journal.read(at, (at + READ_MAX).min(*upto), |position, words, text| {
+                    added += u64::from(outbox.add(id, (start, position), &Visit::of(words), text, Some(shard)));
+                    start = position;
+                });
+                if next == at {
+                    break;
+                }
+                if outbox.is_behind(shard, id) {
+                    break;
+                }
+                at = next;
+            }
+        }
+        outbox.has_read_again(shard, added);
+    }
+
+    fn read_spill(&self, outbox: &mut Outbox, shard: ShardId) -> u64 {
+        let mut spills = self.spills.borrow_mut();
+        let Some(Kept { spill: Some(spill), at }) = spills.get_mut(&shard) else { return 0 };
+        let mut added = 0;
+        let next = spill.read_from(*at, |entry| {
+            let visit = Visit::of(entry.words);
+            added += u64::from(outbox.add(entry.journal, (0, entry.position), &visit, entry.text, Some(shard)));
+            !outbox.is_behind(shard, entry.journal)
+        });
+        match next {
+            Ok(next) => {
+                *at = next;
+                if next < spill.len() {
+                    // In the order in which they were visited: nothing of the journals before the rest of the spill.
+                    outbox.stay_behind(shard, spill.upto().map(|(journal, _)| journal));
+                }
+            }
+            Err(error) => {
+                tracing::error!(shard = shard.0, %error, "spilled clicks cannot be read; they stay in their file");
+                outbox.stay_behind(shard, spill.upto().map(|(journal, _)| journal));
+            }
+        }
+        added
+    }
+
+    /// A shard has counted up to other positions than was thought: what it has not is read again.
+    pub(crate) fn start_again(&self, shard: ShardId, reached: &[(u64, u64)]) {
+        self.outbox.borrow_mut().start_again(shard, reached);
+        if let Some(kept) = self.spills.borrow_mut().get_mut(&shard) {
+            kept.at = Spill::START;
+        }
+        self.read_again(shard);
+    }
+
+    /// Lets go of what every shard has, or has in its spill.
+    pub(crate) fn release(&self) {
+        self.end_spills();
+        let mut outbox = self.outbox.borrow_mut();
+        let mut read = self.read.borrow_mut();
+        for journal in self.journals().current() {
+            let Some(upto) = read.get(&journal.id()) else { continue };
+            journal.release(outbox.released(journal.id(), *upto));
+        }
+        for journal in self.journals().left() {
+            let id = journal.id();
+            let Some(upto) = read.get(&id) else { continue };
+            journal.release(outbox.released(id, *upto));
+            if journal.released() >= journal.head() {
+                self.journals().finish(id);
+                read.remove(&id);
+                if let Err(error) = journal.remove() {
+                    tracing::warn!(%error, "a click journal that was counted is not deleted");
+                }
+            }
+        }
+        outbox.keep(&self.all().map(|journal| journal.id()).collect::<BTreeSet<_>>());
+    }
+
+    /// Deletes the spills of which the shards have everything.
+    fn end_spills(&self) {
+        let (mut outbox, mut spills) = (self.outbox.borrow_mut(), self.spills.borrow_mut());
+        let counted = |(shard, kept): (&ShardId, &Kept)| {
+            kept.spill.as_ref().is_some_and(|spill| outbox.has_counted(*shard, spill.upto())).then_some(*shard)
+        };
+        for shard in spills.iter().filter_map(counted).collect::<Vec<_>>() {
+            let Some(Kept { spill: Some(spill), .. }) = spills.remove(&shard) else { continue };
+            outbox.end_spill(shard);
+            if let Err(error) = spill.remove() {
+                tracing::warn!(shard = shard.0, %error, "spilled clicks that were counted are not deleted");
+            }
+        }
+        let count = |kept: &Kept| kept.spill.as_ref().map_or(0, Spill::count) as i64;
+        if !self.spilling.get() {
+            self.spilled.set(spills.values().map(count).sum());
+        }
+    }
+
+    /// Notes which shards have not answered for long.
+    pub(crate) fn note_stalled(&self, after: std::time::Duration) {
+        let mut outbox = self.outbox.borrow_mut();
+        for (index, since) in self.sending.borrow().iter().enumerate() {
+            if since.is_some_and(|since| since.elapsed() >= after) {
+                outbox.set_stalled(ShardId(index as u32), true);
+            }
+        }
+    }
+
+    /// Makes room in journals that are half full of what stalled shards hold back: moves some of it into their spills, or, when
+    /// these are full or the disk is, and other shards need the room soon, gives it up. Answers whether there is more room now.
+    pub(crate) async fn make_room(&self) -> bool {
+        if self.spilling.replace(true) {
+            return false;
+        }
+        let mut gained = false;
+        for mut next in self.moves() {
+            let room = self.seed.spill_bytes.saturating_sub(self.spill_bytes());
+            if next.entries.len() > room || self.seed.read_only.load(Ordering::Relaxed) {
+                gained |= self.give_up(next);
+                continue;
+            }
+            next.spill = self.spills.borrow_mut().get_mut(&next.shard).and_then(|kept| kept.spill.take());
+            let directory = self.journals().directory().to_owned();
+            let (spill_life, life) = (self.journals().spill_life(), self.life);
+            let write = move || {
+                let latest = spill_life.lock();
+                if *latest == life { next.write(&directory) } else { (next, Some(std::io::Error::other("overtaken"))) }
+            };
+            if let Ok(moved) = tokio::task::spawn_blocking(write).await {
+                gained |= self.moved(moved);
+            }
+        }
+        self.spilling.set(false);
+        gained
+    }
+
+    fn spill_bytes(&self) -> u64 {
+        self.spills.borrow().values().filter_map(|kept| kept.spill.as_ref()).map(Spill::len).sum()
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        let (outbox, read) = (self.outbox.borrow(), self.read.borrow());
+        let mut moves = Vec::new();
+        // Journals of earlier lives take no room from anybody.
+        for journal in self.journals().current() {
+            let id = journal.id();
+            let used = journal.head() - journal.released();
+            let Some(read) = read.get(&id) else { continue };
+            if used < journal.slots() / 2 {
+                continue;
+            }
+            for (shard, from) in outbox.holding_back(id, *read) {
+                let (mut entries, mut skipped, added) = (Entries::default(), 0, outbox.added(shard, id));
+                let mut at = journal.released().max(from);
+                while at < *read && entries.count() < SPILL_MAX {
+                    let next = journal.read(at, (at + READ_MAX).min(*read), |position, words, text| {
+                        let visit = Visit::of(words);
+                        if position > from && outbox.shard_of(&visit, text) == shard {
+                            entries.push(id, position, words, text);
+                            skipped += u64::from(position > added);
+                        }
+                    });
+                    if next == at {
+                        break;
+                    }
+                    at = next;
+                }
+                moves.push(Move { shard, journal: id, upto: at, entries, skipped, spill: None });
+            }
+        }
+        moves
+    }
+
+    /// A move has been made, or has failed.
+    fn moved(&self, (moved, failed): (Move, Option<std::io::Error>)) -> bool {
+        let Move { shard, journal, upto, spill, .. } = moved;
+        let mut spills = self.spills.borrow_mut();
+        match spill {
+            Some(spill) => {
+                let kept = spills.entry(shard).or_insert(Kept { spill: None, at: Spill::START });
+                kept.spill = Some(spill);
+            }
+            None => drop(spills.remove(&shard)),
+        }
+        if let Some(error) = failed {
+            tracing::error!(shard = shard.0, %error, "clicks of a shard that takes none cannot be spilled");
+            return false;
+        }
+        self.outbox.borrow_mut().spilled(shard, journal, upto);
+        true
+    }
+
+    /// There is no room for what a shard holds back. As long as others have use for the room in the journal, it goes.
+    fn give_up(&self, Move { shard, journal, upto, skipped, .. }: Move) -> bool {
+        let mut outbox = self.outbox.borrow_mut();
+        let full = |other: &Journal| other.id() == journal && other.head() - other.released() > other.slots() / 4 * 3;
+        if outbox.all_stalled() || !self.journals().current().iter().any(full) {
+            return false;
+        }
+        tracing::warn!(shard = shard.0, clicks = skipped, "clicks of a shard that takes none are given up");
+        self.journals().note_lost(skipped);
+        outbox.give_up(shard, journal, upto, skipped);
+        true
+    }
+}
+
+impl Move {
+    fn write(mut self, directory: &std::path::Path) -> (Self, Option<std::io::Error>) {
+        if self.entries.is_empty() {
+            return (self, None);
+        }
+        let spill = match self.spill.take() {
+            Some(spill) => Ok(spill),
+            None => Spill::create(directory, self.shard),
+        };
+        let written = spill.and_then(|mut spill| {
+            let written = spill.append(&self.entries);
+            self.spill = Some(spill);
+            written
+        });
+        (self, written.err())
+    }
+}
