@@ -7,12 +7,15 @@
 //!
 //! The checksum finds damage that TCP's own does not; it is no protection against an attacker, which is TLS's task.
 
+use std::ops::RangeInclusive;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
-/// The version of frames and of the handshake. Nodes of different versions refuse each other by name.
-pub const PROTOCOL_VERSION: u8 = 2;
+/// The versions of frames that this node speaks, from the oldest to the newest. Two nodes speak the newest that both know; without a
+/// common one they refuse each other by name. A version goes from here when no supported release speaks it alone.
+pub const PROTOCOL_VERSIONS: RangeInclusive<u8> = 2..=2;
 
 /// No frame is longer: what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
@@ -58,7 +61,8 @@ pub enum FrameError {
     #[error("the frame is cut short")]
     Short,
     /// From another release.
-    #[error("the frame has version {0}; this node speaks version {PROTOCOL_VERSION}")]
+    #[error("the frame has version {0}; this node speaks versions {oldest} to {newest}",
+        oldest = PROTOCOL_VERSIONS.start(), newest = PROTOCOL_VERSIONS.end())]
     Version(u8),
     /// The bytes are not what was sent.
     #[error("the frame's checksum does not fit")]
@@ -81,12 +85,12 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 impl Frame {
-    /// The frame's bytes, without their length.
-    pub fn encode(&self, body: &[u8]) -> Bytes {
+    /// The frame's bytes, without their length, in a version that the other side speaks.
+    pub fn encode(&self, version: u8, body: &[u8]) -> Bytes {
         let mut head = [0u8; 64];
         let head = postcard::to_slice(self, &mut head).expect("invariant: a head has at most 30 bytes");
         let mut bytes = BytesMut::with_capacity(2 + head.len() + body.len() + CHECKSUM_BYTES);
-        bytes.put_u8(PROTOCOL_VERSION);
+        bytes.put_u8(version);
         bytes.put_u8(head.len() as u8);
         bytes.put_slice(head);
         bytes.put_slice(body);
@@ -103,7 +107,7 @@ impl Frame {
         if bytes.len() < 2 + CHECKSUM_BYTES {
             return Err(FrameError::Short);
         }
-        if bytes[0] != PROTOCOL_VERSION {
+        if !PROTOCOL_VERSIONS.contains(&bytes[0]) {
             return Err(FrameError::Version(bytes[0]));
         }
         let sum = bytes.split_off(bytes.len() - CHECKSUM_BYTES);
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn the_wire_format_keeps_its_golden_bytes() {
         let head = |frame: Frame, body: &[u8]| {
-            let bytes = frame.encode(body);
+            let bytes = frame.encode(2, body);
             hex(&bytes[..bytes.len() - CHECKSUM_BYTES])
         };
         let request = Frame::Request { id: 300, kind: 0x0201, place: 5, within_ms: 1000 };
@@ -144,12 +148,12 @@ mod tests {
         assert_eq!(head(Frame::Answer { id: 1 }, b""), "02020101");
         assert_eq!(head(Frame::Refusal { id: 1, overloaded: true }, b"x"), "020302010178");
         assert_eq!(head(Frame::Ping, b""), "020103");
-        assert_eq!(hex(&Frame::Pong.encode(b"")), "020104".to_owned() + &hex(&checksum(&[2, 1, 4])));
+        assert_eq!(hex(&Frame::Pong.encode(2, b"")), "020104".to_owned() + &hex(&checksum(&[2, 1, 4])));
     }
 
     #[test]
     fn a_frame_of_another_version_is_refused_by_name() {
-        let mut bytes = BytesMut::from(&Frame::Ping.encode(b"")[..]);
+        let mut bytes = BytesMut::from(&Frame::Ping.encode(2, b"")[..]);
         bytes[0] = 9;
         assert_eq!(Frame::decode(bytes), Err(FrameError::Version(9)));
     }
@@ -158,14 +162,14 @@ mod tests {
         #[test]
         fn what_is_written_is_read(id: u64, kind: u16, place: u32, within_ms: u32, body: Vec<u8>) {
             let frame = Frame::Request { id, kind, place, within_ms };
-            let bytes = BytesMut::from(&frame.encode(&body)[..]);
+            let bytes = BytesMut::from(&frame.encode(2, &body)[..]);
             prop_assert_eq!(Frame::decode(bytes), Ok((frame, BytesMut::from(&body[..]))));
         }
 
         #[test]
         fn a_changed_bit_is_noticed(body: Vec<u8>, at: prop::sample::Index, bit in 0..8u32) {
             let frame = Frame::Request { id: 7, kind: 1, place: 2, within_ms: 3 };
-            let mut bytes = BytesMut::from(&frame.encode(&body)[..]);
+            let mut bytes = BytesMut::from(&frame.encode(2, &body)[..]);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             prop_assert!(Frame::decode(bytes).is_err());

@@ -1,15 +1,19 @@
 //! The handshake: both sides say who they are and prove that they know the cluster's secret.
 //!
 //! ```text
-//! dialer  ─ Hello(version, cluster, id, name, whom it wants, nonce) ─►  listener
-//!         ◄─ Welcome(cluster, id, name, nonce, proof) or Refused(why) ─
+//! dialer  ─ Hello(first version, cluster, id, name, whom it wants, nonce, versions) ─►  listener
+//!         ◄─ Welcome(cluster, id, name, nonce, proof, version) or Refused(why) ─
 //!         ─ Proof ─►
 //!         ◄─ Ready or Refused(why) ─
 //! ```
 //!
 //! A proof is blake3, keyed with the secret, over the side's name, the Hello and the Welcome, so it fits no other handshake.
 //! The secret itself is never sent. Without TLS, what follows the handshake is not protected.
+//!
+//! The messages follow the rules of `waypost_protocol::codec`: version 0.1 sends and reads them without the versions at their ends,
+//! and then speaks the first version. The listener chooses the newest version that both know.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,16 +22,19 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
-use waypost_protocol::NodeId;
 use waypost_protocol::peer::Sender;
+use waypost_protocol::{NodeId, codec};
 
 use crate::dial::Stream;
-use crate::frame::{PROTOCOL_VERSION, codec};
+use crate::frame::{PROTOCOL_VERSIONS, codec as frames};
 
 /// The longest message of a handshake.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
 const MAGIC: [u8; 8] = *b"waypost\0";
+
+/// The version of frames that nodes speak which do not say which they know.
+const FIRST_VERSION: u8 = 2;
 
 /// The secret that all nodes of a cluster share.
 #[derive(Clone)]
@@ -62,11 +69,29 @@ struct Hello {
     name: String,
     wanted: Option<u64>,
     nonce: [u8; 32],
+    /// The oldest and the newest version of frames that the dialer speaks; 0 = only `version`.
+    oldest: u8,
+    newest: u8,
+}
+
+impl Hello {
+    fn versions(&self) -> RangeInclusive<u8> {
+        match self.newest {
+            0 => self.version..=self.version,
+            newest => self.oldest..=newest,
+        }
+    }
+}
+
+/// The newest version that both sides speak.
+fn common_version(ours: &RangeInclusive<u8>, theirs: &RangeInclusive<u8>) -> Option<u8> {
+    let newest = *ours.end().min(theirs.end());
+    (newest >= *ours.start().max(theirs.start())).then_some(newest)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
-    Welcome { cluster: Option<[u8; 16]>, node: u64, name: String, nonce: [u8; 32], proof: [u8; 32] },
+    Welcome { cluster: Option<[u8; 16]>, node: u64, name: String, nonce: [u8; 32], proof: [u8; 32], version: u8 },
     Refused(String),
     Ready,
 }
@@ -89,14 +114,14 @@ fn refused(why: impl Into<String>) -> HandshakeError {
 }
 
 async fn send<T: Serialize>(wire: &mut Wire, message: &T) -> Result<Vec<u8>, HandshakeError> {
-    let bytes = postcard::to_stdvec(message).expect("invariant: our own structs have no shape that postcard refuses");
+    let bytes = codec::encode(message);
     wire.send(Bytes::from(bytes.clone())).await?;
     Ok(bytes)
 }
 
 async fn receive<T: for<'a> Deserialize<'a>>(wire: &mut Wire) -> Result<(T, Vec<u8>), HandshakeError> {
     let bytes = wire.next().await.ok_or(HandshakeError::Closed)??.to_vec();
-    let message = postcard::from_bytes(&bytes).map_err(|_| refused("what listens there is no waypost peer port"))?;
+    let message = codec::decode(&bytes).map_err(|_| refused("what listens there is no waypost peer port"))?;
     Ok((message, bytes))
 }
 
@@ -109,6 +134,14 @@ fn proof(secret: &Secret, side: &[u8], hello: &[u8], node: u64, nonce: &[u8; 32]
     *hasher.finalize().as_bytes()
 }
 
+/// The name of a side in its proof. It tells the version, so that nobody in between can talk two nodes into an older one.
+fn side(name: &[u8], version: u8) -> Vec<u8> {
+    match version {
+        FIRST_VERSION => name.to_vec(),
+        later => [name, &[later]].concat(),
+    }
+}
+
 /// Whether two nodes belong together; a node without a cluster may speak to any, to find one.
 fn clusters_fit(one: Option<[u8; 16]>, other: Option<[u8; 16]>) -> bool {
     one.is_none() || other.is_none() || one == other
@@ -119,6 +152,8 @@ fn clusters_fit(one: Option<[u8; 16]>, other: Option<[u8; 16]>) -> bool {
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) name: String,
+    /// The version of frames that both speak.
+    pub(crate) version: u8,
     cluster: Option<[u8; 16]>,
 }
 
@@ -130,37 +165,61 @@ impl Peer {
     }
 }
 
+/// A connection that was dialled, after the handshake.
+pub(crate) struct Dialled {
+    /// Who answered.
+    pub(crate) node: NodeId,
+    pub(crate) stream: Box<dyn Stream>,
+    /// The version of frames that both speak.
+    pub(crate) version: u8,
+}
+
 /// The dialer's side. `wanted` is the node that is to answer, if that is known.
 pub(crate) async fn dial(
     identity: &Identity,
     wanted: Option<NodeId>,
     stream: Box<dyn Stream>,
-) -> Result<(NodeId, Box<dyn Stream>), HandshakeError> {
-    let mut wire = Framed::new(stream, codec(MESSAGE_BYTES_MAX));
+) -> Result<Dialled, HandshakeError> {
+    dial_with(identity, wanted, stream, PROTOCOL_VERSIONS).await
+}
+
+async fn dial_with(
+    identity: &Identity,
+    wanted: Option<NodeId>,
+    stream: Box<dyn Stream>,
+    versions: RangeInclusive<u8>,
+) -> Result<Dialled, HandshakeError> {
+    let mut wire = Framed::new(stream, frames(MESSAGE_BYTES_MAX));
     let own = *identity.cluster.read();
     let hello = Hello {
         magic: MAGIC,
-        version: PROTOCOL_VERSION,
+        version: FIRST_VERSION,
         cluster: own,
         node: identity.node.0,
         name: identity.name.clone(),
         wanted: wanted.map(|node| node.0),
         nonce: rand::random(),
+        oldest: *versions.start(),
+        newest: *versions.end(),
     };
     let hello_bytes = send(&mut wire, &hello).await?;
-    let (node, name) = match receive(&mut wire).await?.0 {
+    let (node, name, version) = match receive(&mut wire).await?.0 {
         Reply::Refused(why) => return Err(HandshakeError::Refused(why)),
         Reply::Ready => return Err(refused("the handshake is out of order")),
-        Reply::Welcome { cluster: _, node, name, nonce, proof: shown } => {
-            let expected = proof(&identity.secret, b"listener", &hello_bytes, node, &nonce);
+        Reply::Welcome { cluster: _, node, name, nonce, proof: shown, version } => {
+            let version = if version == 0 { FIRST_VERSION } else { version };
+            let expected = proof(&identity.secret, &side(b"listener", version), &hello_bytes, node, &nonce);
             if !bool::from(expected.ct_eq(&shown)) {
                 return Err(refused(format!(
                     "\"{name}\" does not know the secret of this cluster; [cluster] secret has to be the same on all nodes"
                 )));
             }
-            let own_proof = proof(&identity.secret, b"dialer", &hello_bytes, node, &nonce);
+            if !versions.contains(&version) {
+                return Err(refused(format!("\"{name}\" speaks peer protocol {version}, this node does not")));
+            }
+            let own_proof = proof(&identity.secret, &side(b"dialer", version), &hello_bytes, node, &nonce);
             send(&mut wire, &own_proof).await?;
-            (node, name)
+            (node, name, version)
         }
     };
     match receive(&mut wire).await?.0 {
@@ -171,7 +230,7 @@ pub(crate) async fn dial(
     if wanted.is_some_and(|wanted| wanted.0 != node) {
         return Err(refused(format!("another node answers there: \"{name}\"")));
     }
-    Ok((NodeId(node), wire.into_inner()))
+    Ok(Dialled { node: NodeId(node), stream: wire.into_inner(), version })
 }
 
 /// The listener's side.
@@ -179,14 +238,32 @@ pub(crate) async fn answer(
     identity: &Identity,
     stream: Box<dyn Stream>,
 ) -> Result<(Peer, Box<dyn Stream>), HandshakeError> {
-    let mut wire = Framed::new(stream, codec(MESSAGE_BYTES_MAX));
+    answer_with(identity, stream, PROTOCOL_VERSIONS).await
+}
+
+async fn answer_with(
+    identity: &Identity,
+    stream: Box<dyn Stream>,
+    versions: RangeInclusive<u8>,
+) -> Result<(Peer, Box<dyn Stream>), HandshakeError> {
+    let mut wire = Framed::new(stream, frames(MESSAGE_BYTES_MAX));
     let (hello, hello_bytes): (Hello, _) = receive(&mut wire).await?;
     let own = *identity.cluster.read();
+    let common = common_version(&versions, &hello.versions());
     let objection = if hello.magic != MAGIC {
         Some("this is a waypost peer port".to_owned())
-    } else if hello.version != PROTOCOL_VERSION {
-        let (theirs, ours) = (hello.version, PROTOCOL_VERSION);
-        Some(format!("\"{}\" speaks peer protocol {theirs}, \"{}\" speaks {ours}", hello.name, identity.name))
+    } else if common.is_none() {
+        let spoken = |versions: RangeInclusive<u8>| match versions.start() == versions.end() {
+            true => versions.start().to_string(),
+            false => format!("{} to {}", versions.start(), versions.end()),
+        };
+        Some(format!(
+            "\"{}\" speaks peer protocol {}, \"{}\" speaks {}; upgrade the older one",
+            hello.name,
+            spoken(hello.versions()),
+            identity.name,
+            spoken(versions)
+        ))
     } else if !clusters_fit(own, hello.cluster) {
         Some(format!(
             "\"{}\" belongs to another cluster than \"{}\"; two clusters cannot be joined. Check the addresses in \
@@ -210,16 +287,131 @@ pub(crate) async fn answer(
     }
     let nonce: [u8; 32] = rand::random();
     let node = identity.node.0;
-    let shown = proof(&identity.secret, b"listener", &hello_bytes, node, &nonce);
-    let welcome = Reply::Welcome { cluster: own, node, name: identity.name.clone(), nonce, proof: shown };
+    let version = common.expect("invariant: there is a common version, or an objection");
+    let shown = proof(&identity.secret, &side(b"listener", version), &hello_bytes, node, &nonce);
+    let welcome = Reply::Welcome { cluster: own, node, name: identity.name.clone(), nonce, proof: shown, version };
     send(&mut wire, &welcome).await?;
     let (shown, _): ([u8; 32], _) = receive(&mut wire).await?;
-    let expected = proof(&identity.secret, b"dialer", &hello_bytes, node, &nonce);
+    let expected = proof(&identity.secret, &side(b"dialer", version), &hello_bytes, node, &nonce);
     if !bool::from(expected.ct_eq(&shown)) {
         let why = format!("\"{}\" does not know the secret of this cluster", hello.name);
         send(&mut wire, &Reply::Refused(why.clone())).await?;
         return Err(HandshakeError::Refused(why));
     }
     send(&mut wire, &Reply::Ready).await?;
-    Ok((Peer { node: NodeId(hello.node), name: hello.name, cluster: hello.cluster }, wire.into_inner()))
+    let peer = Peer { node: NodeId(hello.node), name: hello.name, version, cluster: hello.cluster };
+    Ok((peer, wire.into_inner()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(node: u64) -> Identity {
+        let cluster = Arc::new(RwLock::new(Some([3; 16])));
+        Identity { node: NodeId(node), name: format!("n{node}"), secret: Secret::new("secret"), cluster }
+    }
+
+    async fn greet(
+        dialer: RangeInclusive<u8>,
+        listener: RangeInclusive<u8>,
+    ) -> (Result<u8, String>, Result<u8, String>) {
+        let (one, two) = tokio::io::duplex(1 << 12);
+        let (first, second) = (identity(1), identity(2));
+        let (dialled, answered) = tokio::join!(
+            dial_with(&first, Some(NodeId(2)), Box::new(one), dialer),
+            answer_with(&second, Box::new(two), listener),
+        );
+        let dialled = dialled.map(|dialled| dialled.version).map_err(|error| error.to_string());
+        (dialled, answered.map(|(peer, _)| peer.version).map_err(|error| error.to_string()))
+    }
+
+    #[tokio::test]
+    async fn two_nodes_speak_the_newest_version_that_both_know() {
+        for (dialer, listener, common) in [(2..=2, 2..=4, 2), (2..=4, 2..=3, 3), (3..=5, 2..=4, 4), (2..=2, 2..=2, 2)] {
+            assert_eq!(greet(dialer, listener).await, (Ok(common), Ok(common)));
+        }
+    }
+
+    #[tokio::test]
+    async fn nodes_without_a_common_version_refuse_each_other_and_name_what_they_speak() {
+        for (dialer, listener) in [(2..=2, 3..=4), (3..=4, 2..=2)] {
+            let (dialled, answered) = greet(dialer, listener).await;
+            let (dialled, answered) = (dialled.unwrap_err(), answered.unwrap_err());
+            assert_eq!(dialled, answered);
+            assert!(dialled.contains("3 to 4") && dialled.contains("peer protocol"), "{dialled}");
+        }
+    }
+
+    /// The messages of version 0.1, which end before the versions.
+    #[derive(Serialize, Deserialize)]
+    struct FirstHello {
+        magic: [u8; 8],
+        version: u8,
+        cluster: Option<[u8; 16]>,
+        node: u64,
+        name: String,
+        wanted: Option<u64>,
+        nonce: [u8; 32],
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum FirstReply {
+        Welcome { cluster: Option<[u8; 16]>, node: u64, name: String, nonce: [u8; 32], proof: [u8; 32] },
+        Refused(String),
+        Ready,
+    }
+
+    #[tokio::test]
+    async fn a_dialer_of_version_0_1_is_answered_in_its_version() {
+        let (one, two) = tokio::io::duplex(1 << 12);
+        let (old, new) = (identity(1), identity(2));
+        let dialer = async {
+            let mut wire: Wire = Framed::new(Box::new(one), frames(MESSAGE_BYTES_MAX));
+            let hello = FirstHello {
+                magic: MAGIC,
+                version: 2,
+                cluster: *old.cluster.read(),
+                node: 1,
+                name: "n1".to_owned(),
+                wanted: None,
+                nonce: [7; 32],
+            };
+            let bytes = postcard::to_stdvec(&hello).unwrap();
+            wire.send(Bytes::from(bytes.clone())).await.unwrap();
+            let reply = wire.next().await.unwrap().unwrap();
+            let Ok(FirstReply::Welcome { node, nonce, proof: shown, .. }) = postcard::from_bytes(&reply) else {
+                panic!("it was not welcomed")
+            };
+            assert_eq!(shown, proof(&old.secret, b"listener", &bytes, node, &nonce));
+            send(&mut wire, &proof(&old.secret, b"dialer", &bytes, node, &nonce)).await.unwrap();
+            let reply = wire.next().await.unwrap().unwrap();
+            matches!(postcard::from_bytes(&reply), Ok(FirstReply::Ready))
+        };
+        let (ready, answered) = tokio::join!(dialer, answer_with(&new, Box::new(two), 2..=4));
+        assert!(ready);
+        assert_eq!(answered.map(|(peer, _)| peer.version).ok(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_listener_of_version_0_1_is_spoken_to_in_its_version() {
+        let (one, two) = tokio::io::duplex(1 << 12);
+        let (new, old) = (identity(1), identity(2));
+        let listener = async {
+            let mut wire: Wire = Framed::new(Box::new(two), frames(MESSAGE_BYTES_MAX));
+            let bytes = wire.next().await.unwrap().unwrap();
+            let hello: FirstHello = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(hello.version, 2);
+            let nonce = [9; 32];
+            let shown = proof(&old.secret, b"listener", &bytes, 2, &nonce);
+            let cluster = *old.cluster.read();
+            let welcome = FirstReply::Welcome { cluster, node: 2, name: "n2".to_owned(), nonce, proof: shown };
+            send(&mut wire, &welcome).await.unwrap();
+            let (shown, _): ([u8; 32], _) = receive(&mut wire).await.unwrap();
+            assert_eq!(shown, proof(&old.secret, b"dialer", &bytes, 2, &nonce));
+            send(&mut wire, &FirstReply::Ready).await.unwrap();
+        };
+        let (dialled, ()) = tokio::join!(dial_with(&new, None, Box::new(one), 2..=4), listener);
+        assert_eq!(dialled.map(|dialled| dialled.version).ok(), Some(2));
+    }
 }

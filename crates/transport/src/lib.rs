@@ -27,7 +27,7 @@ use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
 
 pub use dial::{Dial, MemoryNet, Stream, TcpDial};
-pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, PROTOCOL_VERSION};
+pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, PROTOCOL_VERSIONS};
 pub use handshake::{Identity, Secret};
 pub use session::{SessionLimits, listen, serve_stream};
 pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer};

@@ -14,9 +14,9 @@ use waypost_protocol::peer::{Lane, PeerError};
 use waypost_protocol::{Kind, NodeId};
 use waypost_tasks::{Task, Tasks};
 
-use crate::dial::{Dial, Stream};
+use crate::dial::Dial;
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
-use crate::handshake::{self, Identity};
+use crate::handshake::{self, Dialled, Identity};
 use crate::metrics::{Open, TransportMetrics};
 
 /// Requests that may wait for a link to write them.
@@ -121,11 +121,11 @@ impl Upkeep {
         let mut failures = 0u32;
         loop {
             match self.connect().await {
-                Ok(stream) => {
+                Ok(dialled) => {
                     failures = 0;
                     self.down.store(false, Ordering::Release);
                     let open = Open::new(&self.metrics.links_up);
-                    let ended = session(stream, &mut queue, &self.metrics).await;
+                    let ended = session(dialled, &mut queue, &self.metrics).await;
                     drop(open);
                     match ended {
                         Ended::NotWanted => return,
@@ -162,12 +162,10 @@ impl Upkeep {
         }
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    async fn connect(&self) -> Result<Dialled, String> {
         let connecting = async {
             let stream = self.dial.dial(&self.address).await.map_err(|error| error.to_string())?;
-            let (_, stream) =
-                handshake::dial(&self.identity, Some(self.to), stream).await.map_err(|error| error.to_string())?;
-            Ok(stream)
+            handshake::dial(&self.identity, Some(self.to), stream).await.map_err(|error| error.to_string())
         };
         timeout(CONNECT_MAX, connecting).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
@@ -181,7 +179,8 @@ enum Ended {
 /// Requests that were sent and not answered yet.
 type Pending = Arc<Mutex<HashMap<u64, (Answer, Instant)>>>;
 
-async fn session(stream: Box<dyn Stream>, queue: &mut mpsc::Receiver<Outgoing>, metrics: &TransportMetrics) -> Ended {
+async fn session(dialled: Dialled, queue: &mut mpsc::Receiver<Outgoing>, metrics: &TransportMetrics) -> Ended {
+    let Dialled { stream, version, .. } = dialled;
     let (mut sink, mut frames) = Framed::new(stream, codec(FRAME_BYTES_MAX)).split();
     let pending: Pending = Arc::default();
     let answers = pending.clone();
@@ -220,7 +219,7 @@ async fn session(stream: Box<dyn Stream>, queue: &mut mpsc::Receiver<Outgoing>, 
             let now = Instant::now();
             pending.lock().retain(|_, (_, deadline)| *deadline > now);
             let fed = match first {
-                None => sink.feed(Frame::Ping.encode(b"")).await,
+                None => sink.feed(Frame::Ping.encode(version, b"")).await,
                 Some(first) => {
                     let mut result = Ok(());
                     let mut next = Some(first);
@@ -234,7 +233,7 @@ async fn session(stream: Box<dyn Stream>, queue: &mut mpsc::Receiver<Outgoing>, 
                         let within_ms = left.as_millis().min(u32::MAX.into()) as u32;
                         let Outgoing { kind, place, body, answer, deadline } = outgoing;
                         let request = Frame::Request { id: next_id, kind: kind.0, place, within_ms };
-                        let frame = request.encode(&body);
+                        let frame = request.encode(version, &body);
                         pending.lock().insert(next_id, (answer, deadline));
                         result = sink.feed(frame).await;
                         if result.is_err() {
@@ -278,13 +277,14 @@ pub(crate) async fn ask_once(
 ) -> Result<(NodeId, Vec<u8>), PeerError> {
     let unreachable = |error: String| PeerError::Unreachable(error);
     let stream = dial.dial(address).await.map_err(|error| unreachable(error.to_string()))?;
-    let (peer, stream) = handshake::dial(identity, None, stream).await.map_err(|error| match error {
+    let dialled = handshake::dial(identity, None, stream).await.map_err(|error| match error {
         handshake::HandshakeError::Refused(why) => PeerError::Refused(why),
         other => unreachable(other.to_string()),
     })?;
+    let Dialled { node: peer, stream, version } = dialled;
     let mut wire = Framed::new(stream, codec(FRAME_BYTES_MAX));
     let request = Frame::Request { id: 1, kind: kind.0, place: 0, within_ms: within.as_millis() as u32 };
-    wire.send(request.encode(&body)).await.map_err(|_| PeerError::Lost)?;
+    wire.send(request.encode(version, &body)).await.map_err(|_| PeerError::Lost)?;
     let bytes = wire.next().await.ok_or(PeerError::Lost)?.map_err(|_| PeerError::Lost)?;
     match Frame::decode(bytes) {
         Ok((Frame::Answer { .. }, body)) => Ok((peer, body.to_vec())),

@@ -194,6 +194,7 @@ async fn run(
     tasks: &Tasks,
 ) {
     let _open = Open::new(&metrics.sessions);
+    let version = from.version;
     let (mut sink, mut frames) = Framed::new(stream, codec(FRAME_BYTES_MAX)).split();
     // As many answers as requests in work, and some room for pongs.
     let (answers, mut ready) = mpsc::channel::<Bytes>(limits.requests_max + 16);
@@ -226,7 +227,7 @@ async fn run(
             let (id, kind, place, within_ms, body) = match Frame::decode(bytes) {
                 Ok((Frame::Request { id, kind, place, within_ms }, body)) => (id, kind, place, within_ms, body),
                 Ok((Frame::Ping, _)) => {
-                    if answers.send(Frame::Pong.encode(b"")).await.is_err() {
+                    if answers.send(Frame::Pong.encode(version, b"")).await.is_err() {
                         return;
                     }
                     continue;
@@ -240,7 +241,7 @@ async fn run(
             };
             let Ok(place_held) = places.clone().try_acquire_owned() else {
                 metrics.overloaded.inc();
-                if answers.send(Frame::Refusal { id, overloaded: true }.encode(b"")).await.is_err() {
+                if answers.send(Frame::Refusal { id, overloaded: true }.encode(version, b"")).await.is_err() {
                     return;
                 }
                 continue;
@@ -251,10 +252,14 @@ async fn run(
                 let within = Duration::from_millis(within_ms.into());
                 let served = timeout(within, service.serve(from, Kind(kind), place, body.to_vec(), within)).await;
                 let frame = match served {
-                    Ok(Ok(answer)) if answer.len() < FRAME_BYTES_MAX - 128 => Frame::Answer { id }.encode(&answer),
-                    Ok(Ok(_)) => Frame::Refusal { id, overloaded: false }.encode(b"the answer is too long"),
-                    Ok(Err(PeerError::Overloaded)) => Frame::Refusal { id, overloaded: true }.encode(b""),
-                    Ok(Err(PeerError::Refused(why))) => Frame::Refusal { id, overloaded: false }.encode(why.as_bytes()),
+                    Ok(Ok(answer)) if answer.len() < FRAME_BYTES_MAX - 128 => {
+                        Frame::Answer { id }.encode(version, &answer)
+                    }
+                    Ok(Ok(_)) => Frame::Refusal { id, overloaded: false }.encode(version, b"the answer is too long"),
+                    Ok(Err(PeerError::Overloaded)) => Frame::Refusal { id, overloaded: true }.encode(version, b""),
+                    Ok(Err(PeerError::Refused(why))) => {
+                        Frame::Refusal { id, overloaded: false }.encode(version, why.as_bytes())
+                    }
                     // What became of it is not known: the sender's own deadline tells it so.
                     Ok(Err(_)) | Err(_) => return,
                 };

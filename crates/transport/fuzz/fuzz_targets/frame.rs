@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut sealed = BytesMut::from(bytes);
     sealed.extend_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
     if let Ok((frame, body)) = Frame::decode(sealed.clone()) {
-        let (again, same_body) = Frame::decode(BytesMut::from(&frame.encode(&body)[..])).expect("what was written is read");
+        let (again, same_body) = Frame::decode(BytesMut::from(&frame.encode(2, &body)[..])).expect("what was written is read");
         assert_eq!((frame, body), (again, same_body));
     }
 });
