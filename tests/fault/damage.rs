@@ -90,3 +90,38 @@ async fn after_a_flipped_byte_a_node_is_refused_or_has_every_link() {
     }
     assert!(refused > 0, "at least the places in the log that is read at the start are noticed");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_node_whose_scrub_comes_upon_damage_stops() {
+    const LINKS: usize = 3000;
+    let (_dir, builder) = crate::node_in_temp();
+    // More than the cache of the database keeps, all in one shard, and read through in seconds.
+    let mut node = builder
+        .env("WAYPOST_CLUSTER_SHARDS", "1")
+        .env("WAYPOST_STORAGE_CACHE_BYTES", "8MiB")
+        .env("WAYPOST_JANITOR_INTERVAL_MS", "100")
+        .start()
+        .unwrap();
+    let needle = "https://example.com/kept/";
+    let makers = (0..8).map(|maker| {
+        let client = node.client();
+        tokio::spawn(async move {
+            for i in (maker..LINKS).step_by(8) {
+                client.create(&format!("{needle}{i}/{}", "x".repeat(7000))).await.unwrap();
+            }
+        })
+    });
+    for maker in makers.collect::<Vec<_>>() {
+        maker.await.unwrap();
+    }
+    let path = file(&node, "db");
+    let bytes = std::fs::read(&path).unwrap();
+    let db = std::fs::File::options().write(true).open(&path).unwrap();
+    let places = bytes.windows(needle.len()).enumerate().filter(|(_, window)| *window == needle.as_bytes());
+    for (place, _) in places {
+        std::os::unix::fs::FileExt::write_all_at(&db, b"#", place as u64 + 3).unwrap();
+    }
+    let status = node.wait_exit().unwrap();
+    assert_eq!(status.code(), Some(74), "{}", node.errors());
+    assert!(node.errors().contains("the store has failed"), "{}", node.errors());
+}

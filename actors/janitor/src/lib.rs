@@ -54,7 +54,6 @@ struct Shared {
     running: Cell<bool>,
     expired: Counter,
     scrubbed: Counter,
-    damaged: Counter,
 }
 
 impl Keeper {
@@ -66,7 +65,6 @@ impl Keeper {
             running: Cell::new(false),
             expired: metrics.counter("waypost_expired_removed_total", "Expired links removed"),
             scrubbed: metrics.counter("waypost_scrubbed_records_total", "Stored records whose checksum was verified"),
-            damaged: metrics.counter("waypost_scrub_damaged_total", "Stored records found damaged by the scrub"),
             seed,
         };
         Self { shared: Rc::new(shared) }
@@ -108,11 +106,11 @@ async fn round(shared: &Shared) -> Swept {
             }
         };
         for damage in &done.damaged {
-            tracing::error!(shard = shard.0, damage, "the scrub found a damaged record; run `waypost check`");
+            // The store has failed by this, and the process stops (docs/adr/0015).
+            tracing::error!(shard = shard.0, damage, "the scrub found a damaged record");
         }
         shared.expired.inc_by(u64::from(done.expired));
         shared.scrubbed.inc_by(u64::from(done.scrubbed));
-        shared.damaged.inc_by(done.damaged.len() as u64);
         swept.expired += u64::from(done.expired);
         swept.scrubbed += u64::from(done.scrubbed);
         swept.damaged += done.damaged.len() as u64;

@@ -79,8 +79,9 @@ pub(crate) fn unexpected(outcome: &Outcome) -> ServiceError {
 }
 
 pub(crate) fn unreadable(error: waypost_store::StoreError) -> ServiceError {
+    // The store has failed by this, and the process stops (docs/adr/0015).
     tracing::error!(%error, "a link cannot be read");
-    ServiceError::Unavailable("the link cannot be read; run `waypost check`".to_owned())
+    ServiceError::Unavailable("the link cannot be read".to_owned())
 }
 
 async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Created, ServiceError> {

@@ -323,10 +323,19 @@ impl Tree {
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
         #[cfg(test)]
         READS.set(READS.get() + 1);
-        // Reading goes on after a failed write: redirects are answered until the process stops.
-        match catch_unwind(AssertUnwindSafe(|| self.tree.get(key))) {
-            Ok(Ok(value)) => Ok(value.map(Value)),
-            Ok(Err(error)) => Err(error.into()),
+        self.read(|tree| tree.get(key)).map(|value| value.map(Value))
+    }
+
+    /// Reads. It goes on after a failed write: redirects are answered until the process stops. What cannot be read any more is
+    /// a failure like others.
+    fn read<T>(&self, read: impl FnOnce(&sled::Tree) -> sled::Result<T>) -> Result<T, StoreError> {
+        match catch_unwind(AssertUnwindSafe(|| read(&self.tree))) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let error = StoreError::from(error);
+                self.fail(&error);
+                Err(error)
+            }
             Err(_panic) => Err(StoreError::Failed(self.failure.set("the database panicked while reading".to_owned()))),
         }
     }
@@ -376,7 +385,7 @@ impl Tree {
     pub fn scan_prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<Record, StoreError>> + use<> {
         #[cfg(test)]
         READS.set(READS.get() + 1);
-        self.tree.scan_prefix(prefix).map(record)
+        Records { tree: self.clone(), iter: Some(self.tree.scan_prefix(prefix)) }
     }
 
     /// All records from a key on, in order.
@@ -390,12 +399,42 @@ impl Tree {
         range: R,
     ) -> impl DoubleEndedIterator<Item = Result<Record, StoreError>> + use<R> {
         let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
-        self.tree.range::<Vec<u8>, _>(bounds).map(record)
+        Records { tree: self.clone(), iter: Some(self.tree.range::<Vec<u8>, _>(bounds)) }
     }
 }
 
-fn record(record: sled::Result<(sled::IVec, sled::IVec)>) -> Result<Record, StoreError> {
-    record.map(|(key, value)| (Value(key), Value(value))).map_err(StoreError::from)
+/// Records in order, up to the first that cannot be read.
+struct Records {
+    tree: Tree,
+    iter: Option<sled::Iter>,
+}
+
+impl Records {
+    fn step(
+        &mut self,
+        step: impl FnOnce(&mut sled::Iter) -> Option<sled::Result<(sled::IVec, sled::IVec)>>,
+    ) -> Option<Result<Record, StoreError>> {
+        let iter = self.iter.as_mut()?;
+        let record = self.tree.read(|_| step(iter).transpose());
+        if record.is_err() {
+            self.iter = None;
+        }
+        record.transpose().map(|record| record.map(|(key, value)| (Value(key), Value(value))))
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(Iterator::next)
+    }
+}
+
+impl DoubleEndedIterator for Records {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(DoubleEndedIterator::next_back)
+    }
 }
 
 fn check_size(bytes: usize) -> Result<(), StoreError> {

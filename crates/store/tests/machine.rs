@@ -12,7 +12,7 @@ use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, LinkKey, LinkVersion, NodeId, Target, UnixMs};
-use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
+use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, scrub_tree, snapshot, verify_tree};
 use waypost_store::{Db, DbOptions, StoreError};
 use waypost_telemetry::Metrics;
 
@@ -390,6 +390,86 @@ fn records_without_their_checkpoint_are_refused_and_not_taken_for_an_empty_shard
     tree.remove(b"m").unwrap();
     let error = ShardMachine::open(tree).err().unwrap();
     assert!(matches!(&error, StoreError::Corrupt { what, .. } if what == "sm/1"), "{error}");
+}
+
+/// The first of the links of `filled`.
+fn first_link() -> LinkKey {
+    LinkKey::new(Code::parse_slug("code0").unwrap())
+}
+
+/// A shard with checkpointed links and one damaged record, that a running node has not read yet.
+fn damaged_while_it_runs(prefix: &[u8]) -> (tempfile::TempDir, Db, ShardMachine) {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/1").unwrap();
+    let mut machine = filled(tree.clone(), 500);
+    let delta = ClickDelta {
+        link: first_link().hash(),
+        hour: 20_000 * 24 + 5,
+        last: UnixMs(1),
+        tallies: smallvec![Tally { bot: false, values: [0, 0, 2, 1, 0, 0, 0], count: 3 }],
+        visitors: smallvec![visitor(1)],
+    };
+    machine.apply(9001, &at(20_000, clicks((0, 10), Vec::new(), vec![delta]))).unwrap();
+    machine.checkpoint(b"there").unwrap();
+    let (key, value) = tree.scan_prefix(prefix).next().unwrap().unwrap();
+    let mut damaged = value.to_vec();
+    damaged[20] ^= 1;
+    tree.insert(&key, damaged).unwrap();
+    assert_eq!(db.failure(), None);
+    (dir, db, machine)
+}
+
+#[test]
+fn damage_that_a_running_node_comes_upon_makes_its_store_fail() {
+    type Read = fn(&ShardMachine) -> Result<(), StoreError>;
+    let reads: [(&str, &[u8], Read); 4] = [
+        ("a link", b"b", |machine| machine.get(&first_link()).map(|_| ())),
+        ("statistics", b"t", |machine| machine.stats(Some(&first_link()), 19_990 * 24..20_010 * 24).map(|_| ())),
+        ("the scrub", b"b", |machine| {
+            let scrubbed = scrub_tree(machine.tree(), b"", 1000)?;
+            assert_eq!(scrubbed.damaged.len(), 1);
+            assert_eq!(scrubbed.next, None, "it ended there");
+            Ok(())
+        }),
+        ("a snapshot", b"v", |machine| {
+            let file = tempfile::tempfile().unwrap();
+            snapshot::export(machine.tree(), 1, b"here", &file, 0).unwrap_err();
+            Ok(())
+        }),
+    ];
+    for (what, prefix, read) in reads {
+        let (_dir, db, machine) = damaged_while_it_runs(prefix);
+        let result = read(&machine);
+        let failure = db.failure().unwrap_or_else(|| panic!("{what}: the store goes on after {result:?}"));
+        assert!(failure.contains("sm/1"), "{what}: {failure}");
+        assert!(db.tree("sm/1").is_err() && db.commit().wait_blocking().is_err(), "{what}: it accepts more");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_read_ends_the_scrub_and_makes_the_store_fail() {
+    const MARK: &[u8] = b"a record whose page goes bad on the disk";
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let tree = db.tree("sm/1").unwrap();
+    // More than the cache keeps, so that some of it has to be read from the disk again.
+    for number in 0u32..3000 {
+        tree.insert(&number.to_be_bytes(), [MARK, &[7; 8000]].concat()).unwrap();
+    }
+    db.commit().wait_blocking().unwrap();
+    let path = dir.path().join("store/db");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let places = bytes.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    for (place, _) in places {
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0], place as u64 + 9).unwrap();
+    }
+    let mut records = tree.scan_prefix(b"");
+    let error = records.find_map(Result::err).expect("every record was in the cache: this shows nothing");
+    assert!(records.next().is_none(), "it goes on behind {error}");
+    assert!(db.failure().is_some(), "the store goes on after {error}");
+    assert!(scrub_tree(&tree, b"", 10_000).is_err());
 }
 
 #[test]

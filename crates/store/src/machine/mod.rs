@@ -124,6 +124,11 @@ fn open_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8],
     open_record_of(tree.name(), key, bytes)
 }
 
+/// As [`open_record`], for whoever serves from the tree: one that does not open makes the store fail, which stops the node.
+fn open_live_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    open_record(tree, key, bytes).inspect_err(|error| tree.fail(error))
+}
+
 /// Checks a record of the tree with a name and returns its payload.
 pub(crate) fn open_record_of<'a>(tree: &str, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
     open_sealed(tree, key, bytes).map(|(_, payload)| payload)
@@ -177,10 +182,11 @@ pub struct Scrubbed {
     pub next: Option<Vec<u8>>,
 }
 
-/// Checks at most `max` records of a tree, beginning at the key `from`.
+/// Checks at most `max` records of a tree that is served from, beginning at the key `from`. A damaged one makes the store fail,
+/// which stops the node.
 ///
 /// # Errors
-/// When the tree cannot be read.
+/// When the tree cannot be read, which makes the store fail too.
 pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<Scrubbed, StoreError> {
     let mut scrubbed = Scrubbed::default();
     for entry in tree.range_from(from) {
@@ -190,7 +196,7 @@ pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<Scrubbed, Stor
             break;
         }
         scrubbed.checked += 1;
-        if let Err(error) = open_record(tree, &key, &value) {
+        if let Err(error) = open_live_record(tree, &key, &value) {
             scrubbed.damaged.push(error.to_string());
         }
     }

@@ -182,7 +182,12 @@ impl ShardMachine {
         Ok(None)
     }
 
+    /// The link in a slot. That it cannot be read, or is not where the index says, makes the store fail.
     pub(super) fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
+        self.read_link(slot).inspect_err(|error| self.tree.fail(error))
+    }
+
+    fn read_link(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
         let number = self.index.block(slot);
         if number == FRESH {
             let link = self.fresh.get(&slot).expect("invariant: a slot marked fresh is in `fresh`");

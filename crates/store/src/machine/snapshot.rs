@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{decode, encode, open_record};
+use super::{decode, encode, open_live_record};
 use crate::{Batch, Space, StoreError, Tree};
 
 const FORMAT: u8 = 1;
@@ -46,7 +46,7 @@ pub fn export(tree: &Tree, group: u32, position: &[u8], file: &File, free_min: u
     for entry in tree.scan_prefix(b"") {
         let (key, value) = entry?;
         // A damaged record must not spread to another replica.
-        open_record(tree, &key, &value)?;
+        open_live_record(tree, &key, &value)?;
         bytes += key.len() + value.len();
         records.push((key.to_vec(), value.to_vec()));
         if bytes >= CHUNK_BYTES {

@@ -13,7 +13,7 @@ use waypost_protocol::clicks::{Counts, Dimension};
 use waypost_protocol::sketch::{Register, Sketch};
 
 use super::slot_day::{SlotDay, Texts};
-use super::{decode, encode, open_record, seal_record};
+use super::{decode, encode, open_live_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
 const PAGE_PREFIX: u8 = b't';
@@ -113,7 +113,7 @@ impl Page {
         let mut found = Self { day, page, texts, slots: Vec::new(), parts: 0, left_out: 0 };
         for entry in tree.scan_prefix(&page_key(day, page)) {
             let (key, value) = entry?;
-            let part: Part = decode("statistics", open_record(tree, &key, &value)?)?;
+            let part: Part = decode("statistics", open_live_record(tree, &key, &value)?)?;
             found.parts += 1;
             // Of few fragments only some of the texts are needed.
             let mut numbers: Vec<Option<u32>> = vec![None; part.strings.len()];
@@ -252,7 +252,7 @@ impl Slot {
 fn load_sketch(tree: &Tree, day: u32, slot: u32, epoch: u32) -> Result<Option<Sketch>, StoreError> {
     let key = sketch_key(day, slot);
     let Some(value) = tree.get(&key)? else { return Ok(None) };
-    let apart: Apart = decode("visitors", open_record(tree, &key, &value)?)?;
+    let apart: Apart = decode("visitors", open_live_record(tree, &key, &value)?)?;
     Ok(Sketch::unpack(&apart.packed).filter(|_| apart.epoch == epoch))
 }
 
@@ -299,7 +299,7 @@ pub(super) fn clean(
     }
     for entry in tree.scan_prefix(&of_day(SKETCH_PREFIX)) {
         let (key, value) = entry?;
-        let apart: Apart = decode("visitors", open_record(tree, &key, &value)?)?;
+        let apart: Apart = decode("visitors", open_live_record(tree, &key, &value)?)?;
         if !lives(number(&key), apart.epoch) {
             batch.remove(&key);
         }

@@ -17,7 +17,7 @@ use waypost_protocol::{Link, LinkKey};
 use super::shard::ShardMachine;
 use super::slot_day::{SlotDay, Texts};
 use super::stats::ALL;
-use super::{block, checkpoint, open_record, stats_page};
+use super::{block, checkpoint, open_live_record, stats_page};
 use crate::{StoreError, Tree};
 
 /// Days that are read between two locks: of all links each may take 50 KB, and all of them are in memory at once.
@@ -318,7 +318,7 @@ impl Top {
         let key = checkpoint::block_key(number);
         // It may be gone: a checkpoint has moved what was in it.
         let Some(value) = tree.get(&key)? else { return Ok(()) };
-        if let Some(link) = block::find(open_record(tree, &key, &value)?, self.slot)?
+        if let Some(link) = block::find(open_live_record(tree, &key, &value)?, self.slot)?
             && link.key.hash().0 == self.key_hash
         {
             self.place = TopPlace::Known(link.key);
