@@ -35,6 +35,12 @@ class Upgrade(Smoke):
         return next(line for line in body.decode().splitlines() if line.startswith("waypost_build_info"))
 
 
+    def level(self):
+        """The level of the cluster as a node of the new version tells it; an old one does not know of levels."""
+        _, body = self.get(f"http://{self.address('a', 9090)}/cluster", {"X-Api-Key": KEY})
+        return json.loads(body).get("level")
+
+
 class Clients:
     """Create links on any node that is up, and follow those that were acknowledged on any other."""
 
@@ -108,6 +114,8 @@ def every_link(clients, nodes):
 def scenario(upgrade):
     say("three nodes of the old version")
     upgrade.start_nodes()
+    # From a version that knows levels to one with the same there is nothing to rise.
+    levels = upgrade.level() is None
     before = upgrade.version("a")
     clients = Clients(upgrade)
     try:
@@ -126,7 +134,21 @@ def scenario(upgrade):
             made = len(clients.links) - acknowledged
             say(f"  {node} is new; {made} links were made meanwhile")
             assert made > 0, "nothing could be created meanwhile"
+            if node != NODES[-1] and levels:
+                assert upgrade.level() == 0, "the level rose while a node of the old version was a member"
             time.sleep(1)
+        if levels:
+            upgrade.wait("the level of the cluster has risen", lambda: upgrade.level() > 0)
+            say(f"  all nodes are new: the cluster is at level {upgrade.level()}")
+        # What is stored and sent from here on opens again, too.
+        for node in NODES:
+            clients.up.discard(node)
+            time.sleep(1)
+            assert upgrade.stop(node) == 0
+            upgrade.start_node(node)
+            upgrade.wait(f"{node} is ready", lambda: upgrade.get(f"http://{upgrade.address(node, 8080)}/health/ready")[0] == 200)
+            upgrade.wait("the cluster is whole", upgrade.settled)
+            clients.up.add(node)
     finally:
         clients.end()
     say(f"  {before} -> {upgrade.version('a')}")

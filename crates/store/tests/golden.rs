@@ -1,0 +1,198 @@
+//! The bytes of every kind of record that a state is stored in. Those of level 0 were written by version 0.1 (commit f8b06c4): what this
+//! version writes while a cluster has a node of that version has to be the same.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use smallvec::smallvec;
+use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
+use waypost_protocol::command::{Batch, Command, Founding, NewLink, NodeRecord};
+use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
+use waypost_protocol::sketch::Register;
+use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
+use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot};
+use waypost_store::{Db, DbOptions, LogStore, Tree};
+use waypost_telemetry::Metrics;
+
+const AT: u64 = 1_700_000_000_000;
+const HOUR: u32 = (AT / 3_600_000) as u32;
+
+fn open(dir: &Path) -> Db {
+    Db::open(dir, &DbOptions::default(), &Metrics::new()).unwrap()
+}
+
+fn key(slug: &str) -> LinkKey {
+    LinkKey::new(Code::parse_slug(slug).unwrap())
+}
+
+fn target(path: &str) -> Target {
+    Target::parse(&format!("https://example.com/{path}"), &[], 8192).unwrap()
+}
+
+fn create(slug: &str, until: Option<u64>) -> Command {
+    Command::Create(Box::new(NewLink {
+        key: key(slug),
+        target: target(slug),
+        valid_until: until.map(UnixMs),
+        created_by: 3,
+        generated: slug.len() == 7,
+        find_existing: false,
+        idempotency: Some((IdempotencyKey([slug.len() as u8; 16]), 77)),
+        fields: Fields::default(),
+    }))
+}
+
+fn clicks(from: u64, slug: &str) -> Command {
+    // So many visitors that their sketch has a record of its own.
+    let visitors = (0..300u64).map(|visitor| Register::of(visitor << 50 | 1)).collect();
+    Command::RecordClicks(Arc::new(ClickBatch {
+        node: NodeId(300),
+        spans: vec![JournalSpan { journal: 5, from, upto: from + 64 }],
+        strings: vec!["de".to_owned(), "/nothing".to_owned()],
+        deltas: vec![ClickDelta {
+            link: key(slug).hash(),
+            hour: HOUR,
+            last: UnixMs(AT + from),
+            tallies: smallvec![
+                Tally { bot: false, values: [1, 0, 0, 0, 0, 0, 0], count: 300 },
+                Tally { bot: true, values: [0; 7], count: 2 },
+            ],
+            visitors,
+        }],
+        orphans: vec![OrphanDelta { path: 2, count: 2, last: UnixMs(AT) }],
+    }))
+}
+
+fn shard_commands() -> Vec<Command> {
+    vec![
+        create("spring-sale", Some(AT + 1)),
+        create("aB3dE6g", None),
+        clicks(0, "spring-sale"),
+        clicks(64, "aB3dE6g"),
+        Command::Edit {
+            key: key("spring-sale"),
+            if_version: None,
+            target: Some(target("b")),
+            valid_until: None,
+            fields: FieldChanges::default(),
+        },
+    ]
+}
+
+fn cluster_commands() -> Vec<Command> {
+    let node = |id: u64| NodeRecord {
+        id: NodeId(id),
+        name: format!("n{id}"),
+        peer: format!("127.0.0.1:{id}"),
+        http: "127.0.0.1:80".to_owned(),
+        zone: "z".to_owned(),
+        services: vec!["link_store".to_owned()],
+        drain: false,
+    };
+    vec![
+        Command::Found(Founding {
+            cluster_id: [1; 16],
+            name: "c".to_owned(),
+            shards: 2,
+            permutation_key: [2; 32],
+            created_at: UnixMs(AT),
+        }),
+        Command::LeaseKeys { node: NodeId(1), count: 4096 },
+        Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false },
+        Command::PutNode(Box::new(node(300))),
+        Command::PutNode(Box::new(node(301))),
+        Command::RemoveNode { node: NodeId(301) },
+        Command::DrainNode { node: NodeId(300), drain: true },
+        Command::Place { group: 1, voters: vec![NodeId(1), NodeId(300)] },
+    ]
+}
+
+fn lines(tree: &Tree) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let line = |record: (waypost_store::Value, waypost_store::Value)| {
+        format!("{} {} {}\n", tree.name(), hex(&record.0), hex(&record.1))
+    };
+    tree.scan_prefix(b"").map(|record| line(record.unwrap())).collect()
+}
+
+/// All records of a shard, of group 0 and of a log, and a snapshot.
+fn written(level: Level) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let batch = |commands| Batch { level, at: UnixMs(AT), commands };
+    let (mut shard, _) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
+    for (index, command) in shard_commands().into_iter().enumerate() {
+        shard.apply(index as u64 + 1, &batch(vec![command])).unwrap();
+    }
+    shard.checkpoint(b"position").unwrap();
+    let (mut cluster, _) = ClusterMachine::open(db.tree("sm/0").unwrap()).unwrap();
+    if level > Level::BASE {
+        cluster.apply(1, &batch(vec![Command::RaiseLevel { level, members: Vec::new() }])).unwrap();
+    }
+    for (index, command) in cluster_commands().into_iter().enumerate() {
+        let command = match command {
+            Command::PutNode(record) if level > Level::BASE => Command::AdmitNode(record),
+            other => other,
+        };
+        cluster.apply(index as u64 + 2, &batch(vec![command])).unwrap();
+    }
+    cluster.checkpoint(b"position").unwrap();
+    let log = LogStore::open(&db, 1).unwrap();
+    log.append([(300, b"entry".to_vec())]).unwrap();
+    log.put_meta("vote", b"vote").unwrap();
+    let path = dir.path().join("snapshot");
+    snapshot::export(cluster.tree(), 0, b"position", &std::fs::File::create(&path).unwrap(), 0).unwrap();
+    let snapshot: String = std::fs::read(&path).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let trees = ["sm/1", "sm/0", "log/1"].map(|name| lines(&db.tree(name).unwrap()));
+    format!("{}snapshot {snapshot}\n", trees.concat())
+}
+
+fn check(level: Level, expected: &str, name: &str) {
+    let found = written(level);
+    for (found, expected) in found.lines().zip(expected.lines()) {
+        assert_eq!(found, expected, "a record of level {level} is written differently than {name} says");
+    }
+    assert_eq!(found.lines().count(), expected.lines().count(), "records of level {level}");
+}
+
+/// Puts the records of a file into a database.
+fn stored(expected: &str) -> (tempfile::TempDir, Db) {
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    for line in expected.lines().filter(|line| !line.starts_with("snapshot")) {
+        let mut parts = line.split(' ');
+        let (tree, key, value) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        db.tree(tree).unwrap().insert(&bytes(key), bytes(value)).unwrap();
+    }
+    (dir, db)
+}
+
+const LEVEL_0: &str = include_str!("golden/level-0.txt");
+
+#[test]
+fn at_level_0_each_record_is_written_as_version_0_1_writes_it() {
+    check(Level::BASE, LEVEL_0, "golden/level-0.txt");
+}
+
+#[test]
+fn what_version_0_1_has_written_is_read() {
+    let (_dir, db) = stored(LEVEL_0);
+    let (shard, position) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
+    assert_eq!(position.as_deref(), Some(&b"position"[..]));
+    let (link, visits) = shard.get(&key("spring-sale")).unwrap().unwrap();
+    assert_eq!((link.version, link.target.as_str(), link.created_by), (2, "https://example.com/b", 3));
+    assert_eq!((visits.total, visits.bots), (300, 2));
+    assert_eq!(shard.level(), Level::BASE);
+    assert_eq!(shard.orphans().len(), 1);
+    let (cluster, position) = ClusterMachine::open(db.tree("sm/0").unwrap()).unwrap();
+    assert_eq!(position.as_deref(), Some(&b"position"[..]));
+    let state = cluster.state();
+    assert_eq!((state.next_key, state.nodes.len(), state.level), (4096, 1, Level::BASE));
+    assert!(state.gone.contains(&NodeId(301)) && state.nodes[&NodeId(300)].drain);
+    assert_eq!(LogStore::open(&db, 1).unwrap().read(0..400, 1000).unwrap(), vec![(300, b"entry".to_vec())]);
+}
