@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke soak-referrers
+.PHONY: upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster bench-paired soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke soak-referrers
 
 run:
 	$(CARGO) run --release -- serve
@@ -34,6 +34,10 @@ bench-create:
 
 bench-cluster:
 	python3 benches/cluster.py $(BENCH_ARGS)
+
+# Two builds in turn: make bench-paired BEFORE=old/waypost AFTER=target/release/waypost
+bench-paired:
+	python3 benches/paired.py $(BENCH_ARGS) $(BEFORE) $(AFTER)
 
 # Three nodes on this machine, with what to try. Ctrl-C stops them; their data stays in waypost-cluster/.
 cluster:
