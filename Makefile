@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster bench-paired soak-kill soak-cluster soak-clicks cluster fuzz image deploy-check smoke soak-referrers
+.PHONY: upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers
 
 run:
 	$(CARGO) run --release -- serve
@@ -72,6 +72,10 @@ fuzz:
 # Kills nodes of a cluster a hundred times (or KILLS) under load, and checks what was acknowledged.
 soak-cluster:
 	TEST_KILLS=$(or $(KILLS),100) $(CARGO) test --test it a_killed_node_costs_no_link -- --nocapture
+
+# Kills one of three new nodes at a random moment of their first five seconds, fifty times (or KILLS), and looks for what was acknowledged.
+soak-founding:
+	TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --test it a_node_that_is_killed_while_a_cluster_is_founded -- --nocapture
 
 # Kills nodes while visitors follow links, twenty times each (or KILLS), and compares what was sent with what was counted.
 soak-clicks:

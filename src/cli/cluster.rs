@@ -265,9 +265,11 @@ fn print(view: &Value) {
         );
     }
     say!("");
-    for (list, what) in
-        [("leaderless", "groups without a leader"), ("moving", "groups whose members are being changed")]
-    {
+    for (list, what) in [
+        ("leaderless", "groups without a leader"),
+        ("moving", "groups whose members are being changed"),
+        ("underreplicated", "groups with fewer copies than wished"),
+    ] {
         let groups: Vec<String> = view[list].as_array().into_iter().flatten().map(Value::to_string).collect();
         if !groups.is_empty() {
             say!("{what}: {}", groups.join(", "));

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use waypost_consensus::{Groups, place};
+use waypost_consensus::Groups;
 use waypost_protocol::command::{Command, NodeRecord};
 use waypost_protocol::peer::{Lane, Peers, kinds};
 use waypost_protocol::{Level, NodeId, codec};
@@ -13,9 +14,13 @@ use waypost_store::machine::ClusterState;
 
 use super::service::NodeService;
 use super::status::{ClusterView, NodeStatus, NodeView};
+use super::wish::Wish;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often it looks while the cluster is being founded, and everybody waits for that.
+const LOOK_FOUNDING: Duration = Duration::from_millis(25);
 
 /// How long a node may take to tell of itself before it counts as down.
 const STATUS_MAX: Duration = Duration::from_millis(1000);
@@ -26,41 +31,45 @@ const EVEN_OUT: Duration = Duration::from_millis(500);
 /// How long a leader may take to hand over.
 const HAND_OVER_MAX: Duration = Duration::from_secs(4);
 
-/// Group 0 has so many voters at most: each of them is asked for every lease of codes.
-const CLUSTER_VOTERS_MAX: usize = 5;
-
 /// The task, and what it can tell.
 pub struct Control {
     groups: Arc<Groups>,
     peers: Arc<dyn Peers>,
     service: Arc<NodeService>,
-    replicas: usize,
+    wish: Wish,
     moves_max: usize,
+    /// The cluster is founded. That it stays.
+    founded: AtomicBool,
 }
 
 impl Control {
-    /// With `replicas` wished copies of each shard, and at most `moves_max` groups changed at a time.
+    /// With what the file wishes, and at most `moves_max` groups changed at a time.
     pub fn new(
         groups: Arc<Groups>,
         peers: Arc<dyn Peers>,
         service: Arc<NodeService>,
-        replicas: usize,
+        wish: Wish,
         moves_max: usize,
     ) -> Self {
-        Self { groups, peers, service, replicas, moves_max }
+        Self { groups, peers, service, wish, moves_max, founded: AtomicBool::new(false) }
     }
 
     /// Works until the node stops.
     pub async fn run(self: Arc<Self>) {
         let mut evened = Instant::now();
         loop {
-            tokio::time::sleep(LOOK).await;
+            let founded = self.unfounded().is_none();
+            tokio::time::sleep(if founded { LOOK } else { LOOK_FOUNDING }).await;
             if !self.groups.cluster().is_leader() {
                 continue;
             }
             let state = self.groups.cluster().read(|machine| machine.state().clone());
             let told = self.ask_all(&state).await;
             self.raise_level(&state, &told).await;
+            if !founded {
+                self.found(&state, &told).await;
+                continue;
+            }
             let moving = moving(&state, &told, self.groups.founding().shards);
             self.settle(&state, &told, &moving).await;
             if moving.is_empty() && evened.elapsed() >= EVEN_OUT {
@@ -95,28 +104,43 @@ impl Control {
         }
     }
 
-    /// The nodes that should hold a group.
-    fn wanted(&self, state: &ClusterState, group: u32) -> Vec<NodeId> {
-        let storing: Vec<&NodeRecord> = state.nodes.values().filter(|node| node.stores() && !node.drain).collect();
-        // Every node learns all of group 0, so more voters than can decide are of no use there.
-        let deciding = |count: usize| if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
-        let replicas = if group == 0 { deciding(storing.len()).min(CLUSTER_VOTERS_MAX) } else { self.replicas };
-        place(group, &storing, replicas)
+    /// Why the cluster is not founded yet, in words: no node is ready then, and no change is accepted.
+    pub fn unfounded(&self) -> Option<String> {
+        if self.founded.load(Ordering::Relaxed) {
+            return None;
+        }
+        let shards = self.groups.founding().shards;
+        let why = self.groups.cluster().read(|machine| self.wish.unfounded(machine.state(), shards));
+        self.founded.store(why.is_none(), Ordering::Relaxed);
+        why
+    }
+
+    /// Notes of each group that has all its voters who they are. The stewards give them to it.
+    async fn found(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
+        if !self.wish.missing(state).is_empty() {
+            return;
+        }
+        let whole = told.values().flat_map(|node| &node.groups).filter(|report| {
+            let open = !state.placement.contains_key(&report.group);
+            open && report.leader && !report.changing && report.voters == self.wish.voters(state, report.group)
+        });
+        let noting = whole.map(|report| {
+            let command = Command::Place { group: report.group, voters: report.voters.clone() };
+            self.groups.cluster().propose(command)
+        });
+        // Those that are not noted are looked at again.
+        let noted = join_all(noting).await.into_iter().filter(Result::is_ok).count();
+        if noted > 0 {
+            tracing::info!(groups = noted, "new groups have all their copies");
+        }
     }
 
     /// Decides on the next moves.
     async fn settle(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, moving: &BTreeSet<u32>) {
         let mut moves = moving.len();
         for group in 0..=self.groups.founding().shards {
-            let wanted = self.wanted(state, group);
-            let Some(placed) = state.placement.get(&group).cloned() else {
-                // A new cluster: as long as nothing was settled, all is on the node that created it.
-                let voters = vec![self.groups.node()];
-                if self.groups.cluster().propose(Command::Place { group, voters }).await.is_err() {
-                    return;
-                }
-                continue;
-            };
+            let wanted = self.wish.voters(state, group);
+            let Some(placed) = state.placement.get(&group).cloned() else { continue };
             if wanted.is_empty() || wanted == placed {
                 continue;
             }
@@ -185,7 +209,7 @@ impl Control {
         let mut moving = moving(&state, &told, founding.shards);
         // What is still to be moved, though nobody has begun.
         moving.extend((0..=founding.shards).filter(|group| {
-            let wanted = self.wanted(&state, *group);
+            let wanted = self.wish.voters(&state, *group);
             !wanted.is_empty() && state.placement.get(group) != Some(&wanted)
         }));
         let led: BTreeSet<u32> = told
@@ -224,6 +248,10 @@ impl Control {
                 ));
             }
         }
+        if let Some(why) = self.unfounded() {
+            warnings.push(format!("the cluster is being founded, and accepts no changes before: {why}"));
+        }
+        let underreplicated = underreplicated(&told, |group| self.wish.voters(&state, group).len());
         let storing = state.nodes.values().filter(|node| node.stores() && !node.drain).count();
         if storing == 2 {
             warnings.push("of two nodes both are needed for changes: add a third, and one may be away".to_owned());
@@ -235,6 +263,7 @@ impl Control {
             asked: self.groups.node(),
             leaderless: (0..=founding.shards).filter(|group| !led.contains(group)).collect(),
             moving: moving.into_iter().collect(),
+            underreplicated,
             nodes: state
                 .nodes
                 .values()
@@ -284,4 +313,12 @@ fn moving(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, shards: u32
             actual.get(group).is_none_or(|(actual, changing)| *changing || *actual != wanted)
         })
         .collect()
+}
+
+/// The shards that have fewer copies on nodes that are up than the number `wished` for them, as their leaders tell.
+fn underreplicated(told: &BTreeMap<NodeId, NodeStatus>, wished: impl Fn(u32) -> usize) -> Vec<u32> {
+    let reports = told.values().flat_map(|node| &node.groups).filter(|report| report.leader && report.group != 0);
+    let copies = |voters: &[NodeId]| voters.iter().filter(|voter| told.contains_key(voter)).count();
+    let short = reports.filter(|report| copies(&report.voters) < wished(report.group)).map(|report| report.group);
+    short.collect::<BTreeSet<u32>>().into_iter().collect()
 }

@@ -8,6 +8,7 @@
 //! steward.rs   makes the groups that this node leads have the members that group 0 wants
 //! control.rs   on the leader of group 0: settles who is to hold what, and evens out leaders
 //! status.rs    how a node tells of itself
+//! wish.rs      which nodes should hold a group, and whether a new cluster has come so far
 //! ```
 
 mod backup;
@@ -17,6 +18,7 @@ mod service;
 mod start;
 mod status;
 mod steward;
+mod wish;
 
 pub use backup::{BackupError, Backups, Pieces};
 pub use control::Control;
@@ -24,4 +26,5 @@ pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};
 pub use start::{Found, find_or_found, is_gone};
 pub use status::{ClusterView, GroupReport, NodeStatus, NodeView};
-pub use steward::Steward;
+pub use steward::{Own, Steward};
+pub use wish::Wish;

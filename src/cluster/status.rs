@@ -101,6 +101,8 @@ pub struct ClusterView {
     pub moving: Vec<u32>,
     /// The level of the cluster: what all of its nodes understand.
     pub level: Level,
+    /// Shards (by their groups) that have fewer copies on nodes that are up than are wished.
+    pub underreplicated: Vec<u32>,
     /// What somebody should look at.
     pub warnings: Vec<String>,
 }

@@ -15,9 +15,13 @@ use waypost_tasks::{Task, Tasks};
 use waypost_transport::Transport;
 
 use super::start::is_gone;
+use super::wish::Wish;
 
 /// How often it looks. A change of members is then noticed before anybody waits for it.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How often it looks while the cluster is being founded, and everybody waits for that.
+const LOOK_FOUNDING: Duration = Duration::from_millis(25);
 
 /// How often one of the others is asked whether this node was removed.
 const ASK: Duration = Duration::from_secs(1);
@@ -31,14 +35,22 @@ type Members = BTreeMap<NodeId, String>;
 pub struct Steward {
     groups: Arc<Groups>,
     transport: Transport,
-    record: NodeRecord,
+    own: Own,
+    wish: Wish,
     view: Arc<ReadView>,
     changing: Arc<Mutex<BTreeSet<u32>>>,
     /// Shards that this node held when it last looked.
     held: Mutex<BTreeSet<u32>>,
     taken_out: Arc<Notify>,
-    created: bool,
     tasks: Tasks,
+}
+
+/// What a steward tells the cluster of its node.
+pub struct Own {
+    /// What group 0 should know of it.
+    pub record: NodeRecord,
+    /// Whether it created the cluster: then it admits itself.
+    pub created: bool,
 }
 
 /// The group whose members are being changed, until it is dropped, also by a panic.
@@ -54,19 +66,18 @@ impl Drop for Changing {
 }
 
 impl Steward {
-    /// A steward for a node that is described by `record`; `created` says whether it created the cluster. `taken_out` is told when
-    /// the cluster has removed it.
+    /// A steward for a node. `taken_out` is told when the cluster has removed it.
     pub fn new(
         groups: Arc<Groups>,
         transport: Transport,
-        record: NodeRecord,
+        own: Own,
+        wish: Wish,
         view: Arc<ReadView>,
         taken_out: Arc<Notify>,
-        created: bool,
         tasks: Tasks,
     ) -> Self {
         let (changing, held) = (Arc::default(), Mutex::default());
-        Self { groups, transport, record, view, changing, held, taken_out, created, tasks }
+        Self { groups, transport, own, wish, view, changing, held, taken_out, tasks }
     }
 
     /// Works until the node stops.
@@ -74,13 +85,15 @@ impl Steward {
         let mut noted = std::pin::pin!(self.note_self());
         let mut noting = true;
         let mut leaving = std::pin::pin!(self.notice_removal());
+        let mut founded = false;
         loop {
             tokio::select! {
                 () = &mut noted, if noting => noting = false,
                 () = &mut leaving => return self.taken_out.notify_one(),
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(if founded { LOOK } else { LOOK_FOUNDING }) => {}
             }
             let state = self.groups.cluster().read(|machine| machine.state().clone());
+            founded = self.wish.unfounded(&state, self.groups.founding().shards).is_none();
             self.keep_addresses(&state);
             self.keep_members(&state);
             self.forget_lost_shards();
@@ -105,17 +118,18 @@ impl Steward {
 
     /// Tells the cluster of this node, until it knows.
     async fn note_self(&self) {
-        let own = self.record.id;
+        let own = self.own.record.id;
         loop {
             let known = self.groups.cluster().read(|machine| machine.state().nodes.get(&own).cloned());
             let unknown = known.is_none();
-            let current = known.is_some_and(|known| NodeRecord { drain: known.drain, ..self.record.clone() } == known);
+            let current =
+                known.is_some_and(|known| NodeRecord { drain: known.drain, ..self.own.record.clone() } == known);
             if current {
                 return;
             }
             // Others were admitted before they had a cluster; the node that created it admits itself.
-            let record = Box::new(self.record.clone());
-            let command = match unknown && self.created && self.groups.level() >= Level::ONE {
+            let record = Box::new(self.own.record.clone());
+            let command = match unknown && self.own.created && self.groups.level() >= Level::ONE {
                 true => Command::AdmitNode(record),
                 false => Command::PutNode(record),
             };
@@ -150,12 +164,17 @@ impl Steward {
     /// The voters and learners that a group should have; `None` while that is not settled.
     fn wanted(&self, state: &ClusterState, group: u32) -> Option<(Members, Members)> {
         let address = |node: &NodeId| state.nodes.get(node).map(|record| (*node, record.peer.clone()));
-        let placed: Option<Members> = state.placement.get(&group)?.iter().map(address).collect();
+        // While the cluster is being founded, each group gets all its voters as soon as all who could be one are known.
+        let settled = match state.placement.get(&group) {
+            Some(placed) => Some(placed.clone()),
+            None => self.wish.missing(state).is_empty().then(|| self.wish.voters(state, group)),
+        };
+        let placed: Option<Members> = settled.and_then(|placed| placed.iter().map(address).collect());
         if group != 0 {
             return placed.map(|voters| (voters, Members::new()));
         }
-        // All nodes learn what the cluster agrees on; also while a voter has gone and nobody was chosen for its place yet, since
-        // a new node has to learn before it can be.
+        // All nodes learn what the cluster agrees on; also while it is being founded, or a voter has gone and nobody was chosen for
+        // its place yet, since a new node has to learn before it can be.
         let as_it_is = || {
             let voters = self.groups.cluster().voters();
             self.groups.cluster().addresses().into_iter().filter(|(node, _)| voters.contains(node)).collect()

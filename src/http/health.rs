@@ -42,6 +42,9 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
             "the service {actor} panicked too often and was given up; start the node again, and report what its log says"
         )));
     }
+    if let Some(why) = node.control.unfounded() {
+        return Err(Problem::not_ready(format!("the cluster is being founded: {why}")));
+    }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",
         "writable": leaderless.is_empty() && !node.read_only.load(Ordering::Relaxed),

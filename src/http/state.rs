@@ -65,12 +65,15 @@ impl NodeState {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Refuses a change while the node is read-only, before anything is done for it.
+    /// Refuses a change before anything is done for it: while the cluster is being founded, or the node is read-only.
     pub(super) fn writable(&self) -> Result<(), ServiceError> {
         if self.read_only.load(Ordering::Relaxed) {
             return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
         }
-        Ok(())
+        match self.control.unfounded() {
+            Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being founded: {why}"))),
+            None => Ok(()),
+        }
     }
 }
 

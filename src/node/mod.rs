@@ -5,6 +5,7 @@ mod clicks;
 mod observe;
 mod peers;
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
-use crate::cluster::{Backups, ClusterRouter, Control, Ready, Steward};
+use crate::cluster::{Backups, ClusterRouter, Control, Own, Ready, Steward, Wish};
 use crate::config::{Config, ServiceName};
 use crate::http::{Access, KEY_PREFIX, NodeState, PublicAddress, PublicServer, admin_server, public_server};
 
@@ -193,11 +194,12 @@ pub async fn run(
         read_only: read_only.clone(),
         stopping: stopping.clone(),
     });
+    let wish = Wish::of(&config);
     let control = Arc::new(Control::new(
         groups.clone(),
         Arc::new(transport.clone()),
         service.clone(),
-        config.replicas as usize,
+        wish.clone(),
         config.moves_max,
     ));
     let running = control.clone();
@@ -206,10 +208,10 @@ pub async fn run(
     let steward = Steward::new(
         groups.clone(),
         transport.clone(),
-        record,
+        Own { record, created: identity.cluster.is_some_and(|tie| tie.created) },
+        wish.clone(),
         view.clone(),
         taken_out.clone(),
-        identity.cluster.is_some_and(|tie| tie.created),
         tasks.on(&engine),
     );
     let steward = Arc::new(steward);
@@ -234,7 +236,7 @@ pub async fn run(
         open_requests: AtomicUsize::new(0),
         clock,
     });
-    observe::observe(&metrics, &db, view, &groups);
+    observe::observe(&metrics, &db, view, &groups, wish);
     observe::certificate(&metrics, config.tls.as_ref());
 
     let admin_server = admin_server(admin, node.clone(), metrics.clone())?;
@@ -262,11 +264,15 @@ pub async fn run(
     let mut admin_server = tokio::task::spawn_local(admin_server);
     // Awaited below.
     let mut server = tokio::task::spawn_local(server);
-    known_to_cluster(&groups).await;
-    announce(public_address, admin_address);
-
+    let ready = async {
+        founded(&node.control).await;
+        known_to_cluster(&groups).await;
+        announce(public_address, admin_address);
+        std::future::pending::<Infallible>().await
+    };
     let mut why = Ok(());
     tokio::select! {
+        never = ready => match never {},
         () = taken_out.notified() => why = Err(peers::taken_out(&config)),
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
@@ -309,6 +315,18 @@ async fn end_requests(node: &NodeState, grace: Duration) {
         }
         tokio::time::sleep(DRAIN_LOOK).await;
         quiet = if node.open_requests.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+    }
+}
+
+/// Waits until the cluster is founded, for as long as that takes: before, there is nothing to serve. Says what it waits for.
+async fn founded(control: &Control) {
+    let mut told = String::new();
+    while let Some(why) = control.unfounded() {
+        if why != told {
+            tracing::info!("the cluster is being founded: {why}");
+            told = why;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -8,8 +8,10 @@ use waypost_store::Db;
 use waypost_telemetry::Metrics;
 use waypost_transport::TlsFiles;
 
-/// The store, the cache and the groups.
-pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &Arc<Groups>) {
+use crate::cluster::Wish;
+
+/// The store, the cache and the groups, of which `wish` says how many copies there should be.
+pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &Arc<Groups>, wish: Wish) {
     let (db, groups) = (db.clone(), groups.clone());
     let links = metrics.gauge("waypost_links", "Links stored on this node");
     let pending = metrics.gauge("waypost_checkpoint_pending_bytes", "Changes not yet in a checkpoint");
@@ -23,6 +25,10 @@ pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &
     );
     let refused =
         metrics.gauge("waypost_snapshots_refused", "Groups whose snapshot this node refuses for want of free space");
+    let underreplicated = metrics.gauge(
+        "waypost_shards_underreplicated",
+        "Shards that this node leads, and of which fewer copies are there than are wished",
+    );
     metrics.on_scrape(move || {
         db.size_on_disk();
         view.observe();
@@ -35,6 +41,9 @@ pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &
         led.set(own().filter(|status| status.leader).count() as i64);
         leaderless.set(own().filter(|status| status.led_by.is_none()).count() as i64);
         refused.set(status.iter().filter(|status| status.waits_for_space).count() as i64);
+        let wished = |group: u32| groups.cluster().read(|machine| wish.voters(machine.state(), group).len());
+        let short = groups.shards().iter().filter(|group| group.is_leader() && group.copies() < wished(group.id()));
+        underreplicated.set(short.count() as i64);
         lag.set(own().map(|status| status.lag).max().unwrap_or(0) as i64);
     });
 }

@@ -3,12 +3,13 @@
 mod faults;
 mod five;
 mod form;
+mod founding;
 mod machines;
 mod partitions;
 mod quorum;
 mod traces;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -41,10 +42,14 @@ pub(crate) async fn with_edge() -> (TempDir, Cluster, usize) {
     (dir, cluster, edge)
 }
 
-/// Waits until each of three nodes leads some shards.
+/// Waits until each of three nodes leads its part of the shards.
 async fn evened_out(cluster: &Cluster) {
-    let names = |view: &serde_json::Value| leaders(view).into_iter().map(|(name, ..)| name).collect::<BTreeSet<_>>();
-    cluster.wait(0, "all nodes lead", |view| names(view).len() == 3).await.unwrap();
+    let even = |view: &serde_json::Value| {
+        let mut led: BTreeMap<String, usize> = BTreeMap::new();
+        leaders(view).into_iter().for_each(|(name, ..)| *led.entry(name).or_default() += 1);
+        led.len() == 3 && led.values().max() <= led.values().min().map(|fewest| fewest + 1).as_ref()
+    };
+    cluster.wait(0, "all nodes lead as many", even).await.unwrap();
 }
 
 /// Waits until a node leads nothing and holds no links.

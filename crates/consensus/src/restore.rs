@@ -117,7 +117,7 @@ impl Beginning<'_> {
         self.settle::<ClusterMachine>(0, source(0)?, |machine| {
             last_change = machine.state().applied_at;
             let age_ms = self.now.0.saturating_sub(last_change.0);
-            founding = Some(machine.begin_anew(self.cluster, |left| skipped(left, age_ms))?.clone());
+            founding = Some(machine.begin_anew(self.cluster, self.node, |left| skipped(left, age_ms))?.clone());
             Ok(())
         })?;
         let founding = founding.expect("invariant: `settle` has called what sets it");

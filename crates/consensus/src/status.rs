@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -10,6 +11,9 @@ use waypost_store::machine::Machine;
 
 use crate::group::Group;
 use crate::lease::{Instant, leads};
+
+/// How long a voter may be silent before its copy does not count: longer than a restart of its process takes.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// What can be told of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +90,18 @@ impl<M: Machine> Group<M> {
         self.raft().server_metrics().borrow_watched().current_leader.map(NodeId)
     }
 
+    /// Of the leader: the voters that are there, itself among them. One that has not answered for ten seconds is not.
+    pub fn copies(&self) -> usize {
+        let now = Instant::now();
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let answered = |voter: &u64| {
+            let last = metrics.heartbeat.as_ref().and_then(|all| all.get(voter).copied().flatten());
+            *voter == metrics.id || last.is_some_and(|at| now < *at + SILENCE_MAX)
+        };
+        metrics.membership_config.voter_ids().filter(answered).count()
+    }
+
     /// What can be told of the group.
     pub fn status(&self) -> GroupStatus {
         // One lock after the other: a guard in the expression below would be held to its end, and to ask for the same lock again while
@@ -102,7 +118,9 @@ impl<M: Machine> Group<M> {
             led_by: self.leader(),
             voters: self.voters(),
             learners: self.learners(),
-            changing: self.is_changing(),
+            // Those of a change that is not committed yet may still turn out to be others.
+            changing: self.is_changing()
+                || server.membership_config.log_id() != server.committed_membership_config.log_id(),
             term: server.vote.leader_id.term,
             applied,
             lag: self.lag(),

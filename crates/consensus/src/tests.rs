@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::StorageError;
+use openraft::raft::AppendEntriesRequest;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::RwLock;
@@ -89,6 +90,38 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         tasks: Tasks::new(&Metrics::new()),
     };
     OpenedCluster::open(place, Some(founding()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_was_stopped_before_it_had_any_entry_opens_again_to_wait_for_its_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_group = async |dir: &Path| {
+        let db = open(dir, &Metrics::new());
+        let place = GroupPlace {
+            db: db.clone(),
+            node: NodeId(7),
+            address: "127.0.0.1:7400".to_owned(),
+            data_dir: dir.to_owned(),
+            options: GroupOptions { checkpoint_bytes: 1 << 20, free_min: 0, clock },
+            peers: Arc::new(NoPeers),
+            level: Arc::default(),
+            tasks: Tasks::new(&Metrics::new()),
+        };
+        let opening = OpenedCluster::open(place, None, Arc::default());
+        let opened =
+            tokio::time::timeout(Duration::from_secs(60), opening).await.expect("it waits for nobody").unwrap();
+        (db, opened)
+    };
+    let (_db, opened) = open_group(dir.path()).await;
+    // The first that a learner hears of its leader is a heartbeat, which it may get without an entry.
+    let vote = crate::types::Vote::new_committed(1, 3);
+    let heartbeat = AppendEntriesRequest { vote, prev_log_id: None, leader_commit: None, entries: Vec::new() };
+    opened.cluster().raft().append_entries(heartbeat).await.unwrap();
+    let copy = dir.path().join("copy");
+    copy_files(&dir.path().join("store"), &copy.join("store"));
+    let (_db, opened) = open_group(&copy).await;
+    assert!(opened.cluster().raft().is_initialized().await.unwrap(), "the vote was kept");
+    assert!(!opened.cluster().is_member());
 }
 
 fn create(number: usize) -> (LinkKey, Command) {

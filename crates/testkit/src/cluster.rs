@@ -1,5 +1,6 @@
 //! Several nodes with one configuration file, each on a loopback address of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -145,6 +146,20 @@ impl Cluster {
             self.node_mut(*index).ready()?;
         }
         Ok(())
+    }
+
+    /// Makes a node that was spawned with [`Cluster::builder`] part of this, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends before it is ready.
+    pub fn take_over(&mut self, index: usize, node: Node) -> Result<()> {
+        self.nodes[index].insert(node).ready()
+    }
+
+    /// Where node `index` answers requests, once it does.
+    pub fn address(&self, index: usize) -> SocketAddr {
+        let [a, b] = self.net;
+        SocketAddr::from(([127, a, b, index as u8 + 1], 8080))
     }
 
     /// A running node.

@@ -123,13 +123,18 @@ impl ClusterMachine {
         &self.state
     }
 
-    /// Makes the state that of a new cluster with the same links, keys and settings, which has no members yet, for the next
-    /// checkpoint to write. Of the numbers that are left, `skip` says how many are not given out: codes may have been made of
+    /// Makes the state that of a new cluster with the same links, keys and settings, which has no members yet and all of its groups on
+    /// `node`, for the next checkpoint to write. Of the numbers that are left, `skip` says how many are not given out: codes may have been made of
     /// them that this state does not know.
     ///
     /// # Errors
     /// When the state is not that of a cluster.
-    pub fn begin_anew(&mut self, cluster_id: [u8; 16], skip: impl FnOnce(u64) -> u64) -> Result<&Founding, StoreError> {
+    pub fn begin_anew(
+        &mut self,
+        cluster_id: [u8; 16],
+        node: NodeId,
+        skip: impl FnOnce(u64) -> u64,
+    ) -> Result<&Founding, StoreError> {
         let state = &mut self.state;
         let Some(founding) = &mut state.founding else {
             return Err(StoreError::Corrupt {
@@ -141,7 +146,7 @@ impl ClusterMachine {
         let left = CODES.saturating_sub(state.next_key);
         state.next_key += skip(left).min(left);
         state.nodes.clear();
-        state.placement.clear();
+        state.placement = (0..=founding.shards).map(|group| (group, vec![node])).collect();
         state.gone = Gone::default();
         self.dirty = true;
         Ok(founding)

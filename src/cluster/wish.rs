@@ -1,0 +1,90 @@
+//! Which nodes should hold a group, as group 0's members and the file say, and whether a new cluster has come so far.
+//!
+//! A cluster is *founded* when group 0 says of each group who holds it. Its leader says so only once the group has all its voters; until
+//! then no node is ready and no change is accepted, so that whatever is acknowledged has all its copies. A crash at any point of
+//! it leaves a cluster that is not founded yet, and its nodes go on with that when they are back.
+
+use waypost_consensus::place;
+use waypost_protocol::NodeId;
+use waypost_protocol::command::NodeRecord;
+use waypost_store::machine::ClusterState;
+
+use crate::config::{Config, ServiceName};
+
+/// Group 0 has so many voters at most: each of them is asked for every lease of codes.
+const CLUSTER_VOTERS_MAX: usize = 5;
+
+/// What this node's file asks for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Wished copies of each shard.
+    replicas: usize,
+    /// The names of the nodes that store links: without them no cluster is founded.
+    founders: Vec<String>,
+}
+
+impl Wish {
+    /// What a configuration asks for.
+    pub fn of(config: &Config) -> Self {
+        let stores = config.nodes.iter().filter(|node| node.services.contains(&ServiceName::LinkStore));
+        Self { replicas: config.replicas as usize, founders: stores.map(|node| node.name.clone()).collect() }
+    }
+
+    /// The nodes that should hold a group, in the order of their ids.
+    pub fn voters(&self, state: &ClusterState, group: u32) -> Vec<NodeId> {
+        let storing: Vec<&NodeRecord> = state.nodes.values().filter(|node| node.stores() && !node.drain).collect();
+        // Every node learns all of group 0, so more voters than can decide are of no use there.
+        let deciding = |count: usize| if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
+        let replicas = if group == 0 { deciding(storing.len()).min(CLUSTER_VOTERS_MAX) } else { self.replicas };
+        place(group, &storing, replicas)
+    }
+
+    /// The nodes of the file that a cluster cannot be founded without, and that it does not know yet.
+    pub fn missing(&self, state: &ClusterState) -> Vec<&str> {
+        let known = |name: &str| state.nodes.values().any(|node| node.name == name);
+        self.founders.iter().map(String::as_str).filter(|name| !known(name)).collect()
+    }
+
+    /// Why the cluster is not founded yet, in words; `None` once it is.
+    pub fn unfounded(&self, state: &ClusterState, shards: u32) -> Option<String> {
+        let unsettled = (0..=shards).filter(|group| !state.placement.contains_key(group)).count();
+        if unsettled == 0 {
+            return None;
+        }
+        let missing = self.missing(state);
+        Some(match missing.is_empty() {
+            true => format!("{unsettled} groups do not have all their copies yet"),
+            false => format!("waiting for {} to join", missing.join(", ")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(names: &[&str], placed: u32) -> ClusterState {
+        let record = |(id, name): (usize, &&str)| NodeRecord {
+            id: NodeId(id as u64 + 1),
+            name: (*name).to_owned(),
+            peer: String::new(),
+            http: String::new(),
+            zone: String::new(),
+            services: vec!["link_store".to_owned()],
+            drain: false,
+        };
+        let nodes = names.iter().enumerate().map(record).map(|node| (node.id, node)).collect();
+        let placement = (0..placed).map(|group| (group, vec![NodeId(1)])).collect();
+        ClusterState { nodes, placement, ..ClusterState::default() }
+    }
+
+    #[test]
+    fn a_cluster_is_founded_when_it_is_settled_who_holds_each_group() {
+        let wish = Wish { replicas: 3, founders: vec!["a".to_owned(), "b".to_owned()] };
+        assert_eq!(wish.unfounded(&state(&["a"], 0), 4).unwrap(), "waiting for b to join");
+        assert_eq!(wish.unfounded(&state(&["a", "b"], 3), 4).unwrap(), "2 groups do not have all their copies yet");
+        assert_eq!(wish.unfounded(&state(&["a", "b"], 5), 4), None);
+        // One that was taken out later, or was never in this node's file, is not waited for.
+        assert_eq!(wish.unfounded(&state(&["c"], 5), 4), None);
+    }
+}
