@@ -49,7 +49,7 @@ deploy-check:
 	$(CARGO) build --workspace --locked
 	bash deploy/check.sh target/debug/waypost
 
-# Three nodes behind the real nginx, scraped by the real Prometheus, under load; a node dies and comes back. With PICTURE=file.png
+# Three nodes behind the real nginx, scraped by the real Prometheus, under load; one dies and comes back, then two do. With PICTURE=file.png
 # the dashboard is drawn.
 smoke:
 	$(CARGO) build --workspace --locked

@@ -1,8 +1,9 @@
 """Three nodes behind the real nginx, scraped by the real Prometheus, under load: `make smoke`.
 
-A node is killed and comes back. No client of nginx may see an error on a redirect, the alert for the node has to fire and to end, and
-every query of the dashboard has to return data. Everything runs on addresses of the loopback range and in a temporary directory,
-and is ended and removed afterwards. Takes about two minutes.
+A node is killed and comes back; then two are, so that no group has a quorum. No client of nginx may see an error on a redirect, the
+alerts for the node and for the groups without a leader have to fire and to end, and every query of the dashboard has to return data.
+Everything runs on addresses of the loopback range and in a temporary directory, and is ended and removed afterwards. Takes about four
+minutes.
 """
 
 import argparse
@@ -28,7 +29,7 @@ NODES = ("a", "b", "c")
 KEY = "smoke-test-admin-key-of-enough-length"
 # Redirects a second, below what nginx lets through from one address.
 RATE = 150
-LIMIT_S = 420
+LIMIT_S = 600
 
 
 def say(text):
@@ -192,6 +193,38 @@ def check_front(smoke, context):
     assert len(ask("GET", "/neverwas").headers["X-Request-Id"]) == 32, "nginx names each request"
 
 
+def create(connection, url):
+    connection.request("POST", "/shorten", body=json.dumps({"longUrl": url}),
+                       headers={"Content-Type": "application/json", "X-Api-Key": KEY})
+    answer = connection.getresponse()
+    body = answer.read()
+    return answer.status, json.loads(body) if answer.status == 201 else body
+
+
+def lose_the_quorum(smoke, context):
+    """Two of three nodes are killed: the third goes on with redirects, and says that nothing can be changed, until they are back."""
+    for node in ("a", "c"):
+        smoke.processes[node].kill()
+        smoke.processes[node].wait()
+    say("  nodes a and c are killed")
+    ready = f"http://{smoke.address('b', 8080)}/health/ready"
+    smoke.wait("b says that it refuses changes", lambda: json.loads(smoke.get(ready)[1])["writable"] is False)
+    health = subprocess.run([smoke.waypost, "health", "--server", f"http://{smoke.address('b', 8080)}"], capture_output=True)
+    assert health.returncode == 3, health
+    smoke.wait("WaypostNoLeader fires", lambda: smoke.firing("WaypostNoLeader"))
+    status, problem = create(smoke.nginx(context), "https://example.com/without-a-quorum")
+    assert status in (502, 503, 504), (status, problem)
+    say("  WaypostNoLeader fires; changes are refused, redirects go on")
+    for node in ("a", "c"):
+        smoke.start_node(node)
+    smoke.wait("the cluster is whole again", smoke.settled)
+    smoke.wait("WaypostNoLeader ends", lambda: not smoke.firing("WaypostNoLeader"))
+    status, made = create(smoke.nginx(context), "https://example.com/with-a-quorum")
+    assert status == 201, (status, made)
+    smoke.wait("WaypostNodeDown ends", lambda: not smoke.firing("WaypostNodeDown"))
+    say("  both are back, and the alerts have ended")
+
+
 def scenario(smoke):
     say("three nodes, nginx, Prometheus")
     smoke.start_nodes()
@@ -203,11 +236,8 @@ def scenario(smoke):
     connection, links = smoke.nginx(context), []
     for i in range(60):
         url = f"https://example.com/smoke/{i}"
-        connection.request("POST", "/shorten", body=json.dumps({"longUrl": url}),
-                           headers={"Content-Type": "application/json", "X-Api-Key": KEY})
-        answer = connection.getresponse()
-        made = json.loads(answer.read())
-        assert answer.status == 201, made
+        status, made = create(connection, url)
+        assert status == 201, made
         links.append((made["shortCode"], url))
     check_front(smoke, context)
     for node in NODES:
@@ -233,6 +263,7 @@ def scenario(smoke):
         smoke.wait("the cluster is whole again", smoke.settled)
         smoke.wait("WaypostNodeDown ends", lambda: not smoke.firing("WaypostNodeDown"))
         say("  node a is back, and the alert has ended")
+        lose_the_quorum(smoke, context)
         time.sleep(10)
     finally:
         visitors.end()
