@@ -44,7 +44,13 @@ async fn an_import_survives_a_restart_and_is_not_repeated() {
     }
 
     let server = format!("http://{}", node.address());
-    let again = waypost(&["import", file, "--server", &server, "--report", report]);
+    let kept = waypost(&["import", file, "--server", &server, "--report", report]);
+    assert_eq!(kept.status.code(), Some(2));
+    assert!(text(&kept.stderr).contains("--force"), "{}", text(&kept.stderr));
+    let own = waypost(&["import", file, "--server", &server, "--report", file, "--force"]);
+    assert_eq!(own.status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(file).unwrap(), SAMPLE, "the report has overwritten what is imported");
+    let again = waypost(&["import", file, "--server", &server, "--report", report, "--force"]);
     assert!(text(&again.stdout).contains(&format!("{rows} created")), "the same rows answer the same links");
     let again: Vec<String> =
         csv::Reader::from_path(report).unwrap().records().map(|record| record.unwrap()[4].to_owned()).collect();
@@ -75,6 +81,28 @@ async fn rows_that_fail_are_reported_and_the_exit_code_says_so() {
     assert!(rows[1].starts_with("2,https://example.com/1,one,created,one,"), "{report}");
     assert!(rows[2].starts_with("3,https://example.com/2,one,conflict,,,"), "{report}");
     assert!(rows[3].starts_with("4,example.com,,failed,,,") && rows[3].contains("https://"), "{report}");
+}
+
+#[tokio::test]
+async fn an_import_of_links_that_are_there_already_finds_them_by_slug_and_url() {
+    let (dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let (file, report) = (dir.path().join("rows.csv"), dir.path().join("report.csv"));
+    std::fs::write(&file, "keyword,url,title\r\nsale,https://example.com/sale,Spring\r\n").unwrap();
+    let first = waypost(&["import", file.to_str().unwrap(), "--server", &server]);
+    assert_eq!((first.status.code(), text(&first.stdout).trim()), (Some(0), "1 created, 0 existing, 0 failed"));
+    assert!(text(&first.stderr).contains("title"), "{}", text(&first.stderr));
+    // A day later, or from another file: the server does not know the row by its idempotency key.
+    std::fs::write(&file, "keyword,url\n\nsale,https://example.com/sale\nsale,https://example.com/other\n").unwrap();
+    let arguments = ["import", file.to_str().unwrap(), "--server", &server, "--find-existing", "--report"];
+    let again = waypost(&[arguments.as_slice(), &[report.to_str().unwrap()]].concat());
+    assert_eq!((again.status.code(), text(&again.stdout).trim()), (Some(3), "0 created, 1 existing, 1 failed"));
+    let report = std::fs::read_to_string(report).unwrap();
+    assert!(report.contains(&format!("3,https://example.com/sale,sale,existing,sale,{server}/sale,,")), "{report}");
+    assert!(report.contains("4,https://example.com/other,sale,conflict,,,"), "{report}");
+    assert_eq!(node.client().follow("sale").await.unwrap().as_deref(), Some("https://example.com/sale"));
+    let same = waypost(&["shorten", "https://example.com/sale", "--slug", "sale", "--server", &server]);
+    assert!(text(&same.stderr).contains("already names a link to this URL"), "{}", text(&same.stderr));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Each row carries an idempotency key made of its place and content, so an import that was interrupted and is started again
 //! makes no duplicates while the server remembers the keys (a day); `--find-existing` makes none at any time.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
-use super::rows::{self, Row, RowResult};
+use super::rows::{self, Row, RowResult, Rows};
 use super::{exit, links};
 use crate::say;
 
@@ -29,9 +29,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct ImportArgs {
     /// The file; - for standard input
     file: PathBuf,
-    /// Write what became of each row to this file, as CSV
+    /// Write what became of each row to this file, as CSV; it must not exist yet
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Overwrite the report if it exists
+    #[arg(long, requires = "report")]
+    force: bool,
     /// Use the existing link of a URL instead of making a second one
     #[arg(long)]
     find_existing: bool,
@@ -65,8 +68,11 @@ pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let server = Server::new(&args.server)?;
     // Says at once when there is no server, instead of after eight tries of each row.
     links::require(&server).await?;
-    let rows = open(&args.file)?;
-    let mut report = args.report.as_deref().map(Report::create).transpose()?;
+    let Rows { rows, ignored } = open(&args.file)?;
+    if !ignored.is_empty() {
+        crate::complain!("these columns are not imported: {}", ignored.join(", "));
+    }
+    let mut report = args.report.as_deref().map(|path| Report::create(path, &args.file, args.force)).transpose()?;
     let bar = progress(&args.file)?;
     let mut summary = Summary::default();
     let mut done =
@@ -100,7 +106,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     Ok(if failed == 0 { exit::OK } else { exit::PARTLY })
 }
 
-fn open(path: &Path) -> Result<Box<dyn Iterator<Item = RowResult>>, Failed> {
+fn open(path: &Path) -> Result<Rows, Failed> {
     let failed = |error: String| Failed::new(exit::USAGE, format!("{}: {error}", path.display()));
     let input: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(BufReader::new(std::io::stdin()))
@@ -140,7 +146,7 @@ async fn import(server: &Server, row: RowResult, find_existing: bool) -> Done {
     let row = match row {
         Ok(row) => row,
         Err(error) => {
-            let row = Row { line: 0, url: String::new(), slug: None, valid_until: None };
+            let row = Row { line: 0, url: String::new(), slug: None, valid_until: None, ignored: String::new() };
             return Done { row, status: "failed", code: String::new(), short_url: String::new(), error };
         }
     };
@@ -157,6 +163,10 @@ async fn import(server: &Server, row: RowResult, find_existing: bool) -> Done {
         Ok(answer) => match answer.status {
             StatusCode::CREATED => ("created", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
             StatusCode::OK => ("existing", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
+            // A link of this slug that leads to the same URL is what was wanted.
+            StatusCode::CONFLICT if find_existing && answer.body.get("shortUrl").is_some() => {
+                ("existing", row.slug.clone().unwrap_or_default(), answer.text("shortUrl"), String::new())
+            }
             StatusCode::CONFLICT => ("conflict", String::new(), String::new(), answer.problem()),
             _ => ("failed", String::new(), String::new(), answer.problem()),
         },
@@ -195,18 +205,34 @@ impl Report {
         Failed::new(exit::FAILURE, format!("{}: {}", path.display(), error.to_string()))
     }
 
-    fn create(path: &Path) -> Result<Self, Failed> {
-        let mut writer = csv::Writer::from_path(path).map_err(|error| Self::failed(path, error))?;
+    fn create(path: &Path, input: &Path, force: bool) -> Result<Self, Failed> {
+        let usage = |detail: String| Failed::new(exit::USAGE, format!("{}: {detail}", path.display()));
+        if let (Ok(report), Ok(input)) = (path.canonicalize(), input.canonicalize())
+            && report == input
+        {
+            return Err(usage("the report would overwrite the file that is imported; give it another name".to_owned()));
+        }
+        let mut options = OpenOptions::new();
+        options.write(true);
+        let file = if force { options.create(true).truncate(true) } else { options.create_new(true) }.open(path);
+        let file = file.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                usage("the report exists already; give it another name, or --force to overwrite it".to_owned())
+            }
+            _ => usage(error.to_string()),
+        })?;
+        let mut writer = csv::Writer::from_writer(file);
         writer
-            .write_record(["row", "url", "slug", "status", "shortCode", "shortUrl", "error"])
+            .write_record(["row", "url", "slug", "status", "shortCode", "shortUrl", "error", "notImported"])
             .map_err(|error| Self::failed(path, error))?;
         Ok(Self { writer, path: path.to_owned() })
     }
 
     fn write(&mut self, done: &Done) -> Result<(), Failed> {
         let (line, slug) = (done.row.line.to_string(), done.row.slug.as_deref().unwrap_or_default());
+        let row = &done.row;
         self.writer
-            .write_record([&line, &done.row.url, slug, done.status, &done.code, &done.short_url, &done.error])
+            .write_record([&line, &row.url, slug, done.status, &done.code, &done.short_url, &done.error, &row.ignored])
             .map_err(|error| Self::failed(&self.path, error))
     }
 

@@ -3,6 +3,7 @@
 mod backup;
 mod client;
 mod cluster;
+mod columns;
 pub mod exit;
 mod import;
 mod links;

@@ -1,6 +1,8 @@
 //! The rows of an import file: a URL a line, or CSV with a header.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::columns::{self, Column};
 
 /// One row to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,32 +12,133 @@ pub(super) struct Row {
     pub(super) url: String,
     pub(super) slug: Option<String>,
     pub(super) valid_until: Option<String>,
+    /// The columns of the row that hold something and are not imported.
+    pub(super) ignored: String,
 }
 
 /// The longest line: a URL of the largest possible size, and what may stand beside it. A longer one is cut here and refused
 /// by the server.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
+/// How much of the file is looked at to see what it is.
+const SAMPLE_BYTES: u64 = 64 * 1024;
+
+/// How many lines of it.
+const SAMPLE_LINES: usize = 100;
+
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
 /// A row, or what is wrong with the file there.
 pub(super) type RowResult = Result<Row, String>;
 
-/// Reads rows one by one, so that a file of any length can be imported.
-pub(super) fn read<R: BufRead + 'static>(mut input: R) -> Result<Box<dyn Iterator<Item = RowResult>>, String> {
-    let head = input.fill_buf().map_err(|error| error.to_string())?;
-    if head.starts_with(b"\xef\xbb\xbf") {
-        input.consume(3);
+/// An import file that was understood.
+pub(super) struct Rows {
+    /// Its rows one by one, so that a file of any length can be imported.
+    pub(super) rows: Box<dyn Iterator<Item = RowResult>>,
+    /// Columns that are not imported.
+    pub(super) ignored: Vec<String>,
+}
+
+/// Understands a file: a list of URLs, or CSV whose header names a column of URLs.
+///
+/// # Errors
+/// When it is neither, with what to change. Nothing was imported then.
+pub(super) fn read<R: BufRead + 'static>(input: R) -> Result<Rows, String> {
+    let mut input = LineEnds { input, after_return: false };
+    let mut sample = Vec::new();
+    input.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(|error| error.to_string())?;
+    if sample.starts_with(b"\xef\xbb\xbf") {
+        sample.drain(..3);
     }
-    let head = input.fill_buf().map_err(|error| error.to_string())?;
-    let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let header = String::from_utf8_lossy(first).to_lowercase();
-    let delimiter = if header.contains(';') { b';' } else { b',' };
-    let columns: Vec<&str> =
-        header.split(char::from(delimiter)).map(|column| column.trim().trim_matches('"')).collect();
-    if columns.iter().any(|column| matches!(*column, "url" | "longurl" | "long url")) {
-        csv_rows(input, delimiter)
-    } else {
-        Ok(Box::new(lines(input)))
+    let text = String::from_utf8_lossy(&sample).into_owned();
+    let significant = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+    let skipped = text.lines().take_while(|line| !significant(line)).count();
+    let head: Vec<&str> = text.lines().skip(skipped).filter(significant).take(SAMPLE_LINES).collect();
+    let whole = BufReader::new(io::Cursor::new(sample).chain(input));
+    let Some(first) = head.first() else { return Ok(Rows { rows: Box::new(lines(whole)), ignored: Vec::new() }) };
+    let header =
+        |delimiter: &u8| Some((*delimiter, columns::of_header(cells(first, *delimiter).iter().map(String::as_str))?));
+    if let Some((delimiter, columns)) = DELIMITERS.iter().filter_map(header).max_by_key(|(_, columns)| columns.len()) {
+        return csv_rows(whole, skipped, delimiter, columns);
     }
+    if !is_like_a_url(first)
+        && !DELIMITERS.iter().any(|delimiter| cells(first, *delimiter).iter().any(|cell| is_like_a_url(cell)))
+    {
+        return Err(format!(
+            "line {} is neither a URL nor a header that names a column of URLs: give that column the name \"url\", and the one of \
+             the codes the name \"slug\"",
+            skipped + 1
+        ));
+    }
+    if let Some(delimiter) = DELIMITERS.iter().chain(b" ").find(|delimiter| is_headerless_csv(&head, **delimiter)) {
+        return Err(format!(
+            "it looks like CSV without a header: every line has a URL and more, with {:?} between. Put a first line above that names \
+             the columns, such as url{0}slug",
+            char::from(*delimiter)
+        ));
+    }
+    Ok(Rows { rows: Box::new(lines(whole)), ignored: Vec::new() })
+}
+
+/// Makes one `\n` of each end of a line, so that lines are counted alike wherever a file comes from.
+struct LineEnds<R> {
+    input: R,
+    after_return: bool,
+}
+
+impl<R: BufRead> Read for LineEnds<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let buffer = self.input.fill_buf()?;
+            if buffer.is_empty() || into.is_empty() {
+                return Ok(0);
+            }
+            let (mut taken, mut written) = (0, 0);
+            for byte in buffer {
+                if written == into.len() {
+                    break;
+                }
+                taken += 1;
+                let after_return = std::mem::replace(&mut self.after_return, *byte == b'\r');
+                if *byte == b'\n' && after_return {
+                    continue;
+                }
+                into[written] = if *byte == b'\r' { b'\n' } else { *byte };
+                written += 1;
+            }
+            self.input.consume(taken);
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+    }
+}
+
+/// The cells of one line.
+fn cells(line: &str, delimiter: u8) -> Vec<String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .trim(csv::Trim::All)
+        .from_reader(line.as_bytes());
+    let record = reader.records().next().and_then(Result::ok);
+    record.map_or_else(Vec::new, |record| record.iter().map(str::to_owned).collect())
+}
+
+fn is_like_a_url(text: &str) -> bool {
+    text.contains("://") || text.contains('.') && !text.contains(' ')
+}
+
+/// Whether all lines have the same number of cells, one of which is a URL, and always the same one.
+fn is_headerless_csv(lines: &[&str], delimiter: u8) -> bool {
+    let shape = |line: &&str| {
+        let cells = cells(line, delimiter);
+        let urls: Vec<usize> = (0..cells.len()).filter(|at| is_like_a_url(&cells[*at])).collect();
+        (cells.len() >= 2 && urls.len() == 1).then(|| (cells.len(), urls[0]))
+    };
+    let mut shapes = lines.iter().map(shape);
+    let first = shapes.next().flatten();
+    first.is_some() && shapes.all(|shape| shape == first)
 }
 
 fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
@@ -58,9 +161,15 @@ fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 return Some(Err(format!("line {line} is not UTF-8; save the file as UTF-8, or escape the URL")));
             };
-            let url = text.trim_end_matches(['\n', '\r']).trim_matches(' ');
+            let url = text.trim_end_matches('\n').trim_matches(' ');
             if !url.is_empty() && !url.starts_with('#') {
-                return Some(Ok(Row { line, url: url.to_owned(), slug: None, valid_until: None }));
+                return Some(Ok(Row {
+                    line,
+                    url: url.to_owned(),
+                    slug: None,
+                    valid_until: None,
+                    ignored: String::new(),
+                }));
             }
         }
     })
@@ -81,26 +190,52 @@ fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
     }
 }
 
-fn csv_rows<R: BufRead + 'static>(input: R, delimiter: u8) -> Result<Box<dyn Iterator<Item = RowResult>>, String> {
+fn csv_rows<R: BufRead + 'static>(
+    mut input: R,
+    skipped: usize,
+    delimiter: u8,
+    columns: Vec<Column>,
+) -> Result<Rows, String> {
+    for _ in 0..skipped {
+        skip_line(&mut input).map_err(|error| error.to_string())?;
+    }
+    // With an end of a line after the last record, too: lines are counted at the ends of records, since the reader counts blank lines
+    // before one as its beginning.
+    let input = input.chain(&b"\n"[..]);
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(input);
-    let header = reader.headers().map_err(|error| error.to_string())?.clone();
-    let find = |names: &[&str]| header.iter().position(|column| names.contains(&column.to_lowercase().as_str()));
-    let url = find(&["url", "longurl", "long url"]).ok_or("the header names no column url")?;
-    let (slug, until) =
-        (find(&["slug", "customslug", "short code", "shortcode"]), find(&["validuntil", "valid until"]));
-    Ok(Box::new(reader.into_records().map(move |record| {
-        let record = record.map_err(|error| error.to_string())?;
-        let field = |index: Option<usize>| {
-            index.and_then(|index| record.get(index)).filter(|text| !text.is_empty()).map(str::to_owned)
+    let names = reader.headers().map_err(|error| error.to_string())?.clone();
+    let unknown = |at: usize| columns.get(at) == Some(&Column::Unknown);
+    let ignored = names.iter().enumerate().filter(|(at, _)| unknown(*at)).map(|(_, name)| name.to_owned()).collect();
+    let mut record = csv::StringRecord::new();
+    let next = move || match reader.read_record(&mut record) {
+        Ok(false) => None,
+        Ok(true) => {
+            let within = record.iter().flat_map(str::bytes).filter(|byte| *byte == b'\n').count() as u64;
+            Some(Ok((reader.position().line() - 1 - within, record.clone())))
+        }
+        Err(error) => Some(Err(error.to_string())),
+    };
+    let rows = std::iter::from_fn(next).map(move |record| {
+        let (line, record) = record?;
+        let field = |column| {
+            let at = columns.iter().position(|known| *known == column)?;
+            record.get(at).filter(|text| !text.is_empty()).map(str::to_owned)
         };
+        let not_imported = record
+            .iter()
+            .enumerate()
+            .filter(|(at, text)| !text.is_empty() && columns.get(*at).is_none_or(|column| *column == Column::Unknown));
+        let not_imported: Vec<&str> = not_imported.map(|(at, _)| names.get(at).unwrap_or("(no name)")).collect();
         Ok(Row {
-            line: record.position().map_or(0, csv::Position::line),
-            url: field(Some(url)).unwrap_or_default(),
-            slug: field(slug),
-            valid_until: field(until),
+            line: line + skipped as u64,
+            url: field(Column::Url).unwrap_or_default(),
+            slug: field(Column::Slug).map(|text| columns::slug_of(&text).to_owned()),
+            valid_until: field(Column::ValidUntil),
+            ignored: not_imported.join(" "),
         })
-    })))
+    });
+    Ok(Rows { rows: Box::new(rows), ignored })
 }
 
 #[cfg(test)]
@@ -108,11 +243,75 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> Vec<Row> {
-        read(std::io::Cursor::new(text.as_bytes().to_vec())).unwrap().map(Result::unwrap).collect()
+        file(text).unwrap().rows.map(Result::unwrap).collect()
+    }
+
+    fn file(text: &str) -> Result<Rows, String> {
+        read(io::Cursor::new(text.as_bytes().to_vec()))
     }
 
     fn row(line: u64, url: &str, slug: Option<&str>) -> Row {
-        Row { line, url: url.to_owned(), slug: slug.map(str::to_owned), valid_until: None }
+        let (url, slug) = (url.to_owned(), slug.map(str::to_owned));
+        Row { line, url, slug, valid_until: None, ignored: String::new() }
+    }
+
+    #[test]
+    fn the_columns_of_other_shorteners_are_read_and_what_is_not_imported_is_named() {
+        let text = "keyword,url,title,clicks\nsale,https://a.example/,Spring,7\n,https://b.example/,,\n";
+        let file = file(text).unwrap();
+        assert_eq!(file.ignored, ["title", "clicks"]);
+        let rows: Vec<Row> = file.rows.map(Result::unwrap).collect();
+        let sale = Row { ignored: "title clicks".to_owned(), ..row(2, "https://a.example/", Some("sale")) };
+        assert_eq!(rows, [sale, row(3, "https://b.example/", None)]);
+    }
+
+    #[test]
+    fn a_header_may_come_after_comments_and_with_any_delimiter() {
+        for delimiter in [",", ";", "\t", "|"] {
+            let text =
+                format!("\u{feff}\n# exported today\n\nslug{delimiter}url\none{delimiter}https://a.example/?q=1\n");
+            assert_eq!(rows(&text), [row(5, "https://a.example/?q=1", Some("one"))], "{delimiter:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_in_the_line_that_an_editor_shows_whatever_the_ends_of_lines_are() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["url,slug", "https://a.example/,one", "https://b.example/,two", ""].join(end);
+            assert_eq!(
+                rows(&text),
+                [row(2, "https://a.example/", Some("one")), row(3, "https://b.example/", Some("two"))],
+                "{end:?}"
+            );
+            let text = ["slug,url", "", "one,https://a.example/", "", "", "\"two\",https://b.example/"].join(end);
+            assert_eq!(
+                rows(&text),
+                [row(3, "https://a.example/", Some("one")), row(6, "https://b.example/", Some("two"))],
+                "{end:?}"
+            );
+            let text = ["https://a.example/", "", "https://b.example/"].join(end);
+            assert_eq!(
+                rows(&text),
+                [row(1, "https://a.example/", None), row(3, "https://b.example/", None)],
+                "{end:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_refused_with_what_to_change() {
+        for (text, part) in [
+            ("https://a.example/,one\nhttps://b.example/,two\n", "without a header"),
+            ("one;https://a.example/\n", "without a header"),
+            ("https://a.example/\tone\nhttps://b.example/\ttwo\n", "without a header"),
+            ("https://a.example/ one\nhttps://b.example/ two\n", "without a header"),
+            ("name,clicks\na,1\n", "names a column of URLs"),
+            ("links\nhttps://a.example/\n", "line 1 is neither"),
+            ("# x\n\nfoo|bar\nhttps://a.example/|one\n", "line 3 is neither"),
+        ] {
+            let refused = file(text).err().unwrap_or_else(|| panic!("{text}"));
+            assert!(refused.contains(part), "{text}: {refused}");
+        }
     }
 
     #[test]
@@ -143,7 +342,7 @@ mod tests {
         let mut text = b"https://a.example/caf\xe9\nhttps://b.example/\n".to_vec();
         text.extend(vec![b'x'; 3 * LINE_BYTES_MAX as usize]);
         text.extend(b"\nhttps://c.example/\n");
-        let rows: Vec<RowResult> = read(std::io::Cursor::new(text)).unwrap().collect();
+        let rows: Vec<RowResult> = read(io::Cursor::new(text)).unwrap().rows.collect();
         assert!(rows[0].as_ref().unwrap_err().contains("line 1 is not UTF-8"));
         assert_eq!(rows[1].as_ref().unwrap(), &row(2, "https://b.example/", None));
         assert!(rows[2].as_ref().unwrap_err().contains("line 3 is longer"));

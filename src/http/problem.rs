@@ -16,9 +16,12 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     field: Option<&'static str>,
+    /// The short URL of the link that is meant, if it leads where the request wants.
+    short_url: Option<String>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Document<'a> {
     r#type: String,
     title: &'a str,
@@ -26,13 +29,15 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_url: Option<&'a str>,
 }
 
 const UNKNOWN_LINK: &str = "link-not-found";
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), field: None }
+        Self { status, kind, title, detail: detail.into(), field: None, short_url: None }
     }
 
     /// The request cannot be read at all.
@@ -68,15 +73,17 @@ impl Problem {
         problem
     }
 
-    /// The slug names another link.
-    pub fn slug_taken(slug: &str) -> Self {
-        let mut problem = Self::new(
-            StatusCode::CONFLICT,
-            "slug-taken",
-            "The slug is taken",
-            format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
-        );
+    /// The slug names a link already; `same` is its short URL, if that link leads to the same URL for the same time.
+    pub fn slug_taken(slug: &str, same: Option<String>) -> Self {
+        let detail = match &same {
+            None => format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
+            Some(short_url) => {
+                format!("\"{slug}\" already names a link to this URL, so there is nothing to create; use {short_url}")
+            }
+        };
+        let mut problem = Self::new(StatusCode::CONFLICT, "slug-taken", "The slug is taken", detail);
         problem.field = Some("customSlug");
+        problem.short_url = same;
         problem
     }
 
@@ -208,6 +215,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             field: self.field,
+            short_url: self.short_url.as_deref(),
         };
         let mut response = HttpResponse::build(self.status).content_type("application/problem+json").json(document);
         let headers = response.headers_mut();

@@ -11,6 +11,7 @@ use waypost_protocol::messages::{CreateLink, Created};
 use waypost_protocol::{CallError, Code, ServiceError, Target};
 
 use super::link_json::{LinkJson, parse_time};
+use super::links::get_link;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 
@@ -40,12 +41,19 @@ pub(super) async fn shorten(
     let node = &worker.node;
     let created_by = node.access.check(&request)?;
     let message = build(&request, &body, node, created_by)?;
-    let slug = message.slug.clone();
+    let wanted = (message.slug.clone(), message.target.clone(), message.valid_until);
     node.writable().map_err(waypost_protocol::CallError::from)?;
     let (link, mut response) = match create(node, message).await? {
         Created::New(link) => (link, HttpResponse::Created()),
         Created::Existing(link) => (link, HttpResponse::Ok()),
-        Created::SlugTaken => return Err(Problem::slug_taken(slug.as_ref().map_or("", |slug| slug.as_str()))),
+        Created::SlugTaken => {
+            let (slug, target, valid_until) = wanted;
+            let slug = slug.as_ref().map_or("", |slug| slug.as_str());
+            // Read where it was refused, so that the link is seen that was in the way.
+            let link = get_link(&worker, slug, true).await.ok().map(|view| view.link);
+            let same = link.is_some_and(|link| link.target == target && link.valid_until == valid_until);
+            return Err(Problem::slug_taken(slug, same.then(|| node.address.short_url(&request, slug))));
+        }
         Created::IdempotencyMismatch => return Err(Problem::idempotency_mismatch()),
     };
     let json = LinkJson::new(&link, &node.address.short_url(&request, link.key.code.as_str()));

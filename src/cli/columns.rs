@@ -1,0 +1,131 @@
+//! What the columns of an import file mean: the names that Waypost and other shorteners give them.
+
+/// A column of an import file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    /// Where the link leads.
+    Url,
+    /// The code of the link, or its whole short URL.
+    Slug,
+    /// When the link ends.
+    ValidUntil,
+    /// Nothing that can be imported.
+    Unknown,
+}
+
+/// Names of the column with the URL, without case, spaces, `_` and `-`.
+const URL: &[&str] = &[
+    "url",
+    "longurl",
+    "target",
+    "targeturl",
+    "destination",
+    "destinationurl",
+    "original",
+    "originalurl",
+    "longlink",
+    "redirecturl",
+];
+
+const SLUG: &[&str] = &[
+    "slug",
+    "customslug",
+    "shortcode",
+    "code",
+    "keyword",
+    "key",
+    "alias",
+    "slashtag",
+    "address",
+    "shortlink",
+    "shorturl",
+    "backhalf",
+    "custombackhalf",
+];
+
+const VALID_UNTIL: &[&str] =
+    &["validuntil", "expires", "expiresat", "expireat", "expiry", "expiration", "expirationdate", "expirydate"];
+
+/// The meaning of each column; `None` if none of them is the URL, so that the line is no header.
+pub(super) fn of_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Vec<Column>> {
+    let names: Vec<String> = names.into_iter().map(bare).collect();
+    let mut columns: Vec<Column> = names.iter().map(|name| meaning(name)).collect();
+    // `link` is the short one where there is a long one beside it.
+    let link = names.iter().position(|name| name == "link");
+    if let Some(at) = link {
+        let has = |columns: &[Column], column| columns.contains(&column);
+        columns[at] = match (has(&columns, Column::Url), has(&columns, Column::Slug)) {
+            (false, _) => Column::Url,
+            (true, false) => Column::Slug,
+            (true, true) => Column::Unknown,
+        };
+    }
+    // Of two columns of one meaning the first counts.
+    for at in 1..columns.len() {
+        if columns[..at].contains(&columns[at]) {
+            columns[at] = Column::Unknown;
+        }
+    }
+    columns.contains(&Column::Url).then_some(columns)
+}
+
+fn meaning(name: &str) -> Column {
+    match name {
+        name if URL.contains(&name) => Column::Url,
+        name if SLUG.contains(&name) => Column::Slug,
+        name if VALID_UNTIL.contains(&name) => Column::ValidUntil,
+        _ => Column::Unknown,
+    }
+}
+
+fn bare(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, ' ' | '_' | '-' | '"')).flat_map(char::to_lowercase).collect()
+}
+
+/// The code in a column that holds a code or a whole short URL.
+pub(super) fn slug_of(text: &str) -> &str {
+    let text = text.trim_end_matches('/');
+    let text = text.split(['?', '#']).next().unwrap_or(text);
+    match text.contains("://") || text.contains('.') {
+        true => text.rsplit('/').next().unwrap_or(text),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_of_other_shorteners_are_known() {
+        use Column::{Slug, Unknown, Url, ValidUntil};
+        for (header, expected) in [
+            ("url,slug,validUntil", vec![Url, Slug, ValidUntil]),
+            ("keyword,url,title,timestamp,ip,clicks", vec![Slug, Url, Unknown, Unknown, Unknown, Unknown]),
+            ("Short Code,Long URL", vec![Slug, Url]),
+            ("address,target,expire_at", vec![Slug, Url, ValidUntil]),
+            ("slashtag,destination", vec![Slug, Url]),
+            ("title,long_url,link", vec![Unknown, Url, Slug]),
+            ("link", vec![Url]),
+            ("Link,URL,Slug", vec![Unknown, Url, Slug]),
+            ("url,URL", vec![Url, Unknown]),
+        ] {
+            assert_eq!(of_header(header.split(',')), Some(expected), "{header}");
+        }
+        assert_eq!(of_header(["name", "clicks"]), None);
+        assert_eq!(of_header(["https://example.com/", "code"]), None);
+    }
+
+    #[test]
+    fn a_short_url_in_the_column_of_codes_is_its_code() {
+        for (text, code) in [
+            ("sale", "sale"),
+            ("https://s.example/sale", "sale"),
+            ("s.example/sale/", "sale"),
+            ("https://s.example/sale?utm=1", "sale"),
+            ("nested/slug", "nested/slug"),
+        ] {
+            assert_eq!(slug_of(text), code);
+        }
+    }
+}
