@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use waypost_testkit::NodeBuilder;
+use waypost_testkit::{NodeBuilder, cannot_run};
 
 use crate::{PROGRAM, node_in_temp};
 
@@ -22,7 +22,7 @@ impl<'a> SmallDisk<'a> {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            println!("SKIPPED: a small tmpfs cannot be mounted here (it needs root)");
+            cannot_run("a small tmpfs cannot be mounted here (it needs root)");
         }
         mounted.then_some(Self(path))
     }
@@ -95,7 +95,7 @@ async fn create_until_it_stops(builder: &NodeBuilder, inject: &str) -> (i32, Str
 #[tokio::test]
 async fn a_node_whose_disk_fails_stops_and_loses_nothing_that_it_acknowledged() {
     if Command::new("strace").arg("-V").output().is_err() {
-        println!("SKIPPED: strace is not installed");
+        cannot_run("strace is not installed");
         return;
     }
     for inject in ["inject=fdatasync:error=EIO:when=60+", "inject=pwrite64:error=ENOSPC:when=60+"] {
@@ -108,6 +108,21 @@ async fn a_node_whose_disk_fails_stops_and_loses_nothing_that_it_acknowledged() 
         let client = node.client();
         for (code, url) in &acked {
             assert_eq!(client.follow(code).await.unwrap().as_ref(), Some(url), "{inject}: {code}");
+        }
+    }
+}
+
+#[test]
+fn under_ci_a_test_of_the_disk_that_cannot_run_fails() {
+    let this = std::env::current_exe().unwrap();
+    for test in ["a_node_whose_disk_fails_stops", "a_node_whose_disk_fills_up_refuses"] {
+        for (ci, passes) in [("true", false), ("false", true)] {
+            // Without a path there is neither strace nor mount.
+            let ran =
+                Command::new(&this).arg(format!("fault::disk::{test}")).env("CI", ci).env("PATH", "").output().unwrap();
+            let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+            assert!(said.contains("running 1 test"), "{said}");
+            assert_eq!(ran.status.success(), passes, "CI={ci} {test}: {said}");
         }
     }
 }

@@ -91,6 +91,10 @@ fn what_was_committed_survives_sigkill() {
 #[test]
 fn the_first_failure_of_the_disk_is_final_and_nothing_acknowledged_is_lost() {
     if Command::new("strace").arg("-V").output().is_err() {
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "strace is not installed; under CI that is a failure"
+        );
         println!("SKIPPED: strace is not installed");
         return;
     }
@@ -103,6 +107,18 @@ fn the_first_failure_of_the_disk_is_final_and_nothing_acknowledged_is_lost() {
         assert!(text.contains("failed, told 1 time(s)"), "{inject}: {text}");
         let last = text.lines().filter_map(durable).next_back();
         assert_all_there(dir.path(), last.unwrap_or_else(|| panic!("{inject}: nothing was acknowledged")));
+    }
+}
+
+#[test]
+fn under_ci_the_test_of_a_failing_disk_fails_when_it_cannot_run() {
+    for (ci, passes) in [("true", false), ("false", true)] {
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let again = again.args(["--exact", "the_first_failure_of_the_disk_is_final_and_nothing_acknowledged_is_lost"]);
+        let ran = again.env("CI", ci).env("PATH", "").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(said.contains("running 1 test"), "{said}");
+        assert_eq!(ran.status.success(), passes, "CI={ci}: {said}");
     }
 }
 

@@ -9,6 +9,7 @@ mod node;
 mod places;
 mod proxy;
 mod seed;
+mod skip;
 
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, leaders};
@@ -19,3 +20,4 @@ pub use node::{Node, NodeBuilder};
 pub use places::write_places;
 pub use proxy::{Proxies, Rule};
 pub use seed::{chance, pick};
+pub use skip::cannot_run;
