@@ -143,6 +143,9 @@ pub async fn run(
     crate::restore::refuse_half(&config.node.data_dir)?;
     let db = open_store(&config, &metrics)?;
     db.on_failure(on_storage_failure);
+    // Before the groups: they may be sent more than there is room for as soon as they are open.
+    let read_only = Arc::new(AtomicBool::new(false));
+    watch_space(&config, read_only.clone(), db.exhausted().clone(), &tasks, &metrics)?;
     let joining = async {
         tokio::select! {
             joined = peers::join(&config, &db, &engine, &tasks, &metrics) => Some(joined),
@@ -168,8 +171,6 @@ pub async fn run(
         );
     }
 
-    let read_only = Arc::new(AtomicBool::new(false));
-    watch_space(&config, read_only.clone(), &tasks, &metrics)?;
     let view = Arc::new(ReadView::new(config.cache_bytes, &metrics));
     for group in groups.shards() {
         let view = view.clone();
@@ -407,11 +408,19 @@ fn announce(public: std::net::SocketAddr, admin: std::net::SocketAddr) {
     println!("waypost is ready: http://{public} (admin http://{admin})");
 }
 
-fn watch_space(config: &Config, read_only: Arc<AtomicBool>, tasks: &Tasks, metrics: &Metrics) -> Result<(), NodeError> {
+fn watch_space(
+    config: &Config,
+    read_only: Arc<AtomicBool>,
+    exhausted: Arc<AtomicBool>,
+    tasks: &Tasks,
+    metrics: &Metrics,
+) -> Result<(), NodeError> {
     let watch = SpaceWatch::new(&config.node.data_dir);
     let (low, high) = (config.free_space_low, config.free_space_high);
     let free_gauge = metrics.gauge("waypost_disk_free_bytes", "Free space of the file system of the data directory");
     let read_only_gauge = metrics.gauge("waypost_read_only", "1 while changes are refused for want of space");
+    let exhausted_gauge =
+        metrics.gauge("waypost_space_exhausted", "1 while not even a leader's log entries are taken for want of space");
     let mut state = SpaceState::Writable;
     let mut look = move || -> std::io::Result<()> {
         let space = watch.check()?;
@@ -424,12 +433,19 @@ fn watch_space(config: &Config, read_only: Arc<AtomicBool>, tasks: &Tasks, metri
                     low,
                     "the disk has too little free space: changes are refused, redirects go on"
                 ),
+                SpaceState::Exhausted => tracing::error!(
+                    free = space.free_bytes,
+                    low,
+                    "the disk is nearly full: this node takes no log entries, so its copies lag behind"
+                ),
                 SpaceState::Writable => tracing::info!(free = space.free_bytes, "changes are accepted again"),
             }
         }
         state = next;
-        read_only_gauge.set((next == SpaceState::ReadOnly).into());
-        read_only.store(next == SpaceState::ReadOnly, Ordering::Relaxed);
+        read_only_gauge.set((next != SpaceState::Writable).into());
+        read_only.store(next != SpaceState::Writable, Ordering::Relaxed);
+        exhausted_gauge.set((next == SpaceState::Exhausted).into());
+        exhausted.store(next == SpaceState::Exhausted, Ordering::Relaxed);
         Ok(())
     };
     look()?;

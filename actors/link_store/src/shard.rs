@@ -70,6 +70,7 @@ pub(crate) fn failed(error: ProposeError) -> ServiceError {
         ProposeError::Overloaded | ProposeError::TooLarge { .. } | ProposeError::NotYet { .. } => {
             ServiceError::Unavailable(error.to_string())
         }
+        ProposeError::NoSpace => ServiceError::ReadOnly(error.to_string()),
         ProposeError::Stopped(_) => ServiceError::OutcomeUnknown(error.to_string()),
     }
 }

@@ -74,6 +74,8 @@ pub struct Group<M: Machine> {
     heard: Heard,
     /// Set while a snapshot is refused for want of space.
     waits_for_space: Arc<AtomicBool>,
+    /// Set while the log must not grow any more.
+    exhausted: Arc<AtomicBool>,
     level: Arc<ClusterLevel>,
 }
 
@@ -187,6 +189,7 @@ impl<M: Machine> Group<M> {
             installing,
             heard: Heard::default(),
             waits_for_space: Arc::default(),
+            exhausted: db.exhausted().clone(),
             level,
         };
         if group.voters() == BTreeSet::from([node]) {
@@ -235,6 +238,11 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn heard(&self) -> &Heard {
         &self.heard
+    }
+
+    /// Whether there is too little free space for a longer log.
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        self.exhausted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn waits_for_space(&self) -> &Arc<AtomicBool> {
@@ -299,6 +307,9 @@ impl<M: Machine> Group<M> {
         let bytes = proposer::size_of(&command);
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX });
+        }
+        if self.is_out_of_space() {
+            return Err(ProposeError::NoSpace);
         }
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Waiting { command, bytes, reply }).map_err(|error| match error {

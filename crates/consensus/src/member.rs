@@ -96,6 +96,10 @@ impl<M: Machine> Member for Group<M> {
             match kind {
                 kinds::APPEND => {
                     let request = wire::decode_append(&body).map_err(refused)?;
+                    // Heartbeats are answered, so this replica stays a follower that lags, and takes the entries when there is room.
+                    if !request.entries.is_empty() && self.is_out_of_space() {
+                        return Err(refused(ProposeError::NoSpace));
+                    }
                     let leader = request.vote.leader_id().node_id;
                     let response = self.raft().append_entries(request).await.map_err(refused)?;
                     if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
@@ -141,7 +145,11 @@ impl<M: Machine> Member for Group<M> {
                         Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
                         Err(ProposeError::NotLeader { leader }) => Proposed::NotLeader(leader),
                         Err(ProposeError::Overloaded) => Proposed::Overloaded,
-                        Err(error @ (ProposeError::TooLarge { .. } | ProposeError::NotYet { .. })) => {
+                        Err(
+                            error @ (ProposeError::TooLarge { .. }
+                            | ProposeError::NotYet { .. }
+                            | ProposeError::NoSpace),
+                        ) => {
                             return Err(refused(error));
                         }
                         // Whether it was applied is not known: no answer says so.

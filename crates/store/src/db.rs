@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::ops::{Bound, Deref, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -87,6 +88,7 @@ pub struct Db {
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
     failure: Arc<Failure>,
     bytes: Gauge,
+    exhausted: Arc<AtomicBool>,
 }
 
 impl Db {
@@ -121,7 +123,15 @@ impl Db {
         let (commit, thread) =
             CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, witness, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
-        Ok(Self { db, dir, commit, thread: Arc::new(Mutex::new(Some(thread))), failure, bytes })
+        Ok(Self {
+            db,
+            dir,
+            commit,
+            thread: Arc::new(Mutex::new(Some(thread))),
+            failure,
+            bytes,
+            exhausted: Arc::default(),
+        })
     }
 
     /// A tree of the database, made if there is none.
@@ -155,6 +165,11 @@ impl Db {
     /// Why the store accepts nothing more, if it has failed.
     pub fn failure(&self) -> Option<String> {
         self.failure.get()
+    }
+
+    /// Set while there is so little free space that no log may grow any more: the database does not survive a full disk.
+    pub fn exhausted(&self) -> &Arc<AtomicBool> {
+        &self.exhausted
     }
 
     /// Has `hook` called once, with the first failure.

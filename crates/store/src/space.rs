@@ -20,17 +20,26 @@ pub struct Space {
 pub enum SpaceState {
     /// Writes are accepted.
     Writable,
-    /// Writes are refused; redirects go on.
+    /// Changes are refused; redirects go on, and what a leader or the node itself has to write.
     ReadOnly,
+    /// Nothing is added to a log any more, also not what a leader sends.
+    Exhausted,
 }
 
+/// The part of the low mark that is kept for what has to be written in any case: votes, checkpoints, removing what was purged.
+const RESERVE: u64 = 4;
+
 impl SpaceState {
-    /// The state that follows: read-only below `low` bytes, writable again above `high`.
+    /// The state that follows: read-only below `low` bytes, writable again above `high`; exhausted below a quarter of `low`, until
+    /// half of it is free again.
     #[must_use]
     pub fn next(self, free: u64, low: u64, high: u64) -> Self {
         match self {
+            _ if free < low / RESERVE => Self::Exhausted,
+            Self::Exhausted if free < low / 2 => Self::Exhausted,
             Self::Writable if free < low => Self::ReadOnly,
-            Self::ReadOnly if free >= high.max(low) => Self::Writable,
+            Self::ReadOnly | Self::Exhausted if free >= high.max(low) => Self::Writable,
+            Self::Exhausted => Self::ReadOnly,
             same => same,
         }
     }
@@ -88,6 +97,25 @@ mod tests {
             (150, SpaceState::ReadOnly),
             (200, SpaceState::Writable),
             (150, SpaceState::Writable),
+        ] {
+            state = state.next(free, 100, 200);
+            assert_eq!(state, expected, "at {free}");
+        }
+    }
+
+    #[test]
+    fn it_is_exhausted_below_a_quarter_of_the_low_mark_until_half_of_it_is_free() {
+        let mut state = SpaceState::Writable;
+        for (free, expected) in [
+            (25, SpaceState::ReadOnly),
+            (24, SpaceState::Exhausted),
+            (25, SpaceState::Exhausted),
+            (49, SpaceState::Exhausted),
+            (50, SpaceState::ReadOnly),
+            (24, SpaceState::Exhausted),
+            (200, SpaceState::Writable),
+            (0, SpaceState::Exhausted),
+            (199, SpaceState::ReadOnly),
         ] {
             state = state.next(free, 100, 200);
             assert_eq!(state, expected, "at {free}");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::BasicNode;
@@ -32,9 +33,9 @@ pub(super) const EARLY: usize = 320;
 pub(super) const LATE: usize = 100;
 pub(super) const LONG: usize = 7000;
 
-/// The members reach each other directly, unless they are cut off.
+/// The members reach each other directly, unless they are cut off; and how many requests were refused.
 #[derive(Default)]
-pub(super) struct Here(pub(super) RwLock<HashMap<NodeId, Arc<dyn Member>>>);
+pub(super) struct Here(pub(super) RwLock<HashMap<NodeId, Arc<dyn Member>>>, pub(super) AtomicU64);
 
 impl Peers for Here {
     fn call(
@@ -49,7 +50,10 @@ impl Peers for Here {
         let member = self.0.read().get(&to).cloned();
         Box::pin(async move {
             let member = member.ok_or_else(|| PeerError::Unreachable("it is away".to_owned()))?;
-            tokio::time::timeout(within, member.answer(kind, body, within)).await.map_err(|_| PeerError::Timeout)?
+            let answer = tokio::time::timeout(within, member.answer(kind, body, within)).await;
+            let answer = answer.map_err(|_| PeerError::Timeout)?;
+            self.1.fetch_add(u64::from(matches!(answer, Err(PeerError::Refused(_)))), Ordering::Relaxed);
+            answer
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Snapshots between two replicas: who may send one, what goes on meanwhile, and a disk without room for one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use waypost_telemetry::Metrics;
 
 use super::replicas::*;
 use super::{clock, create, open};
-use crate::GroupOptions;
 use crate::format::{VoteRecord, bytes, encode_position, parse};
 use crate::group::IfNew;
 use crate::types::{LeaderId, LogId};
 use crate::wire::{SnapshotPiece, SnapshotTaken};
+use crate::{GroupOptions, ProposeError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_with_entries_of_a_later_leader_of_the_same_term_is_refused_and_stops_nobody() {
@@ -177,4 +178,37 @@ async fn a_replica_without_room_for_a_snapshot_refuses_it_and_says_so_and_takes_
     until("it is taken when there is room", || follower.missing(0..EARLY + LATE).is_empty()).await;
     assert!(!follower.group.status().waits_for_space);
     leader.stop(&peers, LEADER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_whose_disk_is_nearly_full_lags_and_catches_up_when_there_is_room() {
+    let root = tempfile::tempdir().unwrap();
+    let peers: Arc<Here> = Arc::default();
+    let leader = replica(&root.path().join("leader"), LEADER, &peers, IfNew::Create).await;
+    let follower = replica(&root.path().join("follower"), FOLLOWER, &peers, IfNew::Wait).await;
+    leader.group.raft().add_learner(FOLLOWER.0, BasicNode::new("127.0.0.1:7402"), true).await.unwrap();
+    leader.group.tick_if_needed();
+    leader.create(0..5).await;
+    until("the learner follows", || follower.missing(0..5).is_empty()).await;
+    let last = follower.group.status().last;
+    follower.db.exhausted().store(true, Ordering::Relaxed);
+    leader.create(5..30).await;
+    until("its entries are refused", || peers.1.load(Ordering::Relaxed) > 2).await;
+    // Not even in its log.
+    assert_eq!(follower.group.status().last, last);
+    assert_eq!(follower.group.leader(), Some(LEADER));
+    follower.db.exhausted().store(false, Ordering::Relaxed);
+    until("it catches up", || follower.missing(0..30).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_nearly_full_proposes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let alone = replica(&root.path().join("alone"), LEADER, &Arc::default(), IfNew::Create).await;
+    let last = alone.group.status().last;
+    alone.db.exhausted().store(true, Ordering::Relaxed);
+    assert_eq!(alone.group.propose(create(1).1).await, Err(ProposeError::NoSpace));
+    assert_eq!(alone.group.status().last, last);
+    alone.db.exhausted().store(false, Ordering::Relaxed);
+    alone.create(1..2).await;
 }
