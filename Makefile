@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers
+.PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers
 
 run:
 	$(CARGO) run --release -- serve
@@ -88,3 +88,12 @@ soak-referrers:
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:
 	TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --test it every_acknowledged_link_survives_sigkill -- --nocapture
+
+# Changes the source in small ways and looks whether the tests of the same crate notice (needs cargo-mutants). CRATES are protocol, journal and store by
+# default; hours for all of it, so SHARD=k/n takes every n-th change. What is not noticed is in target/mutants/CRATE/mutants.out/missed.txt.
+mutants:
+	@status=0; for crate in $(or $(CRATES),protocol journal store); do \
+	  mkdir -p target/mutants/$$crate; \
+	  $(CARGO) mutants --package waypost-$$crate --output target/mutants/$$crate --minimum-test-timeout 120 \
+	    $(if $(SHARD),--shard $(SHARD)) || status=$$?; \
+	done; exit $$status
