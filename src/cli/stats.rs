@@ -85,6 +85,10 @@ fn print(report: &Value) {
     say!("unique visitors   {}", report["uniqueVisitors"]);
     say!("clicks of bots    {}", report["botClicks"]);
     say!("clicks ever       {}", report["totalClicks"]);
+    if report["stale"] == true {
+        say!("");
+        say!("a shard has no leader now: its latest clicks may be missing");
+    }
     let empty = Vec::new();
     let series = report["series"].as_array().unwrap_or(&empty);
     let most = series.iter().filter_map(|point| point["clicks"].as_u64()).max().unwrap_or(0);

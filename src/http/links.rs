@@ -4,13 +4,14 @@ use actix_web::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Deserializer, Serialize};
 use waypost_protocol::clicks::HOUR_MS;
-use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, GetStats, LinkView};
+use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkView};
 use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Target};
 
 use super::link_json::{LinkJson, format_time, parse_time};
 use super::problem::Problem;
 use super::shorten;
 use super::state::WorkerState;
+use super::stats::of_key;
 
 pub(super) fn key_of(path: &str) -> Result<LinkKey, Problem> {
     Code::from_path(path).map(LinkKey::new).ok_or_else(Problem::unknown_link)
@@ -175,6 +176,9 @@ struct Analytics {
     last_30_days: LastDays,
     last_accessed: Option<String>,
     created_at: String,
+    /// Told without a leader: totals may be lower than what was told before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
 }
 
 #[derive(Serialize)]
@@ -193,16 +197,19 @@ pub(super) async fn analytics(
     let node = &worker.node;
     let to = ((node.clock)().0 / HOUR_MS) as u32 + 1;
     let from = (to.saturating_sub(1) / 24).saturating_sub(29) * 24;
-    let message = GetStats { shard: link.key.shard(node.shards), key: Some(link.key.clone()), from, to };
-    let stats = node.links.call(message, node.timeout).await?.unwrap_or_default();
+    let (stats, stale) = of_key(node, &link.key, &(from..to)).await?;
+    let stats = stats.unwrap_or_default();
+    // Nodes of version 0.1 do not tell it.
+    let last = stats.last.max(visits.last);
     let clicks = stats.days.iter().map(|(_, counts, _)| counts.people).sum();
     Ok(HttpResponse::Ok().json(Analytics {
         short_code: link.key.code.to_string(),
         long_url: link.target.as_str().to_owned(),
-        total_clicks: visits.total,
-        bot_clicks: visits.bots,
+        total_clicks: stats.total.people,
+        bot_clicks: stats.total.bots,
         last_30_days: LastDays { clicks, unique_visitors: stats.visitors.count() },
-        last_accessed: (visits.total > 0).then(|| format_time(visits.last)),
+        last_accessed: (stats.total.people > 0).then(|| format_time(last)),
         created_at: format_time(link.created_at),
+        stale,
     }))
 }

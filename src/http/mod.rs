@@ -14,6 +14,7 @@ mod health;
 mod keys;
 mod link_json;
 mod links;
+mod live;
 mod metrics;
 mod origin;
 mod pages;

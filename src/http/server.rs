@@ -25,7 +25,7 @@ use super::metrics::WorkerMetrics;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
-use super::{backup, health, keys, links, redirect, request_id, shorten, stats};
+use super::{backup, health, keys, links, live, redirect, request_id, shorten, stats};
 use crate::config::VisitorRules;
 
 /// What the public listener is made of.
@@ -213,9 +213,9 @@ fn app(
                 .route(web::get().to(stats::of_link))
                 .route(web::delete().to(stats::reset)),
         )
-        .service(route("/api/v1/links/{code}/stats/live", "GET").route(web::get().to(stats::live_of_link)))
+        .service(route("/api/v1/links/{code}/stats/live", "GET").route(web::get().to(live::live_of_link)))
         .service(route("/api/v1/stats", "GET").route(web::get().to(stats::of_all)))
-        .service(route("/api/v1/stats/live", "GET").route(web::get().to(stats::live_of_all)))
+        .service(route("/api/v1/stats/live", "GET").route(web::get().to(live::live_of_all)))
         .service(route("/api/v1/stats/orphans", "GET").route(web::get().to(stats::orphans)))
         .service(
             route("/api/v1/links/{code}", "GET, PATCH, DELETE")

@@ -1,21 +1,17 @@
-//! Statistics: of a link, of all links, and of what is no link; as JSON, as CSV, and live.
+//! Statistics: of a link, of all links, and of what is no link; as JSON and as CSV.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
 use futures_util::future::try_join_all;
-use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use waypost_protocol::clicks::{Counts, Dimension, Orphan, Stats};
-use waypost_protocol::messages::{Changed, GetOrphans, GetStats, ResetStats};
-use waypost_protocol::{CallError, LinkKey, ShardId, UnixMs};
+use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, ResetStats};
+use waypost_protocol::{CallError, LinkKey, Request, ServiceError, ShardId, UnixMs};
 
 use super::link_json::format_time;
 use super::links::key_of;
@@ -29,14 +25,8 @@ const TOP_MAX: usize = 50;
 /// Values of a dimension that are told.
 const VALUES_MAX: usize = 1000;
 
-/// Live streams that one node serves at once: each asks the shards every second.
-const LIVE_MAX: usize = 64;
-
-/// How often a live stream tells.
-const LIVE_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a live stream lasts; a browser then connects anew by itself.
-const LIVE_TICKS_MAX: u32 = 3600;
+/// The header of an answer that was given without a leader.
+const STALE: &str = "x-waypost-stale";
 
 /// The question, as it is written in the URL.
 #[derive(Debug, Deserialize)]
@@ -70,6 +60,9 @@ struct Report {
     unique_visitors: u64,
     /// Since the link was made, or its statistics were reset.
     total_clicks: u64,
+    /// Told without a leader: totals may be lower than what was told before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
     series: Vec<Point>,
     by: BTreeMap<&'static str, Vec<ValueCount>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,20 +103,63 @@ fn dimensions(text: &str) -> Result<Vec<Dimension>, Problem> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(of).collect()
 }
 
-/// What the shards know, added up.
-async fn ask(node: &NodeState, key: Option<&LinkKey>, hours: &std::ops::Range<u32>) -> Result<Stats, Problem> {
-    let of = |shard: ShardId| {
-        let message = GetStats { shard, key: key.cloned(), from: hours.start, to: hours.end };
-        node.links.call(message, node.timeout)
-    };
-    if let Some(key) = key {
-        return of(key.shard(node.shards)).await?.ok_or_else(Problem::unknown_link);
+/// How long it is waited for a shard's leader: about an election. Then a replica answers.
+const LEADERLESS_MAX: Duration = Duration::from_secs(2);
+
+/// The answer of a shard, and whether it may lack what others have told already: without a leader, a replica says what it knows.
+pub(super) struct Told<T> {
+    pub(super) answer: T,
+    pub(super) stale: bool,
+}
+
+/// Asks the leader of a shard; without one, any replica. `ask` makes the message for the one or the other.
+async fn ask_leader<M: Request<Service = LinkStore>>(
+    node: &NodeState,
+    ask: impl Fn(bool) -> M,
+) -> Result<Told<M::Reply>, CallError> {
+    let since = Instant::now();
+    let patience = LEADERLESS_MAX.min(node.timeout / 2);
+    match node.links.call_while_nobody(ask(true), node.timeout, patience).await {
+        Err(CallError::Service(ServiceError::NotHere { .. }) | CallError::Unreachable { .. }) => {
+            let answer = node.links.call(ask(false), node.timeout.saturating_sub(since.elapsed())).await?;
+            Ok(Told { answer, stale: true })
+        }
+        answer => Ok(Told { answer: answer?, stale: false }),
     }
+}
+
+/// The statistics of a link, as far as its shard has them.
+pub(super) async fn of_key(
+    node: &NodeState,
+    key: &LinkKey,
+    hours: &std::ops::Range<u32>,
+) -> Result<(Option<Stats>, bool), CallError> {
+    let (from, to, shard) = (hours.start, hours.end, key.shard(node.shards));
+    let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader };
+    let Told { answer, stale } = ask_leader(node, ask).await?;
+    Ok((answer, stale))
+}
+
+/// What the shards know, added up.
+pub(super) async fn ask(
+    node: &NodeState,
+    key: Option<&LinkKey>,
+    hours: &std::ops::Range<u32>,
+) -> Result<Told<Stats>, Problem> {
+    if let Some(key) = key {
+        let (answer, stale) = of_key(node, key, hours).await?;
+        return Ok(Told { answer: answer.ok_or_else(Problem::unknown_link)?, stale });
+    }
+    let (from, to) = (hours.start, hours.end);
+    let of = |shard| ask_leader(node, move |from_leader| GetStats { shard, key: None, from, to, from_leader });
     let mut all = Stats::default();
+    let mut stale = false;
     let mut hours: BTreeMap<u32, Counts> = BTreeMap::new();
     let mut days: BTreeMap<u32, Counts> = BTreeMap::new();
     let mut values: BTreeMap<(Dimension, String), Counts> = BTreeMap::new();
-    for stats in try_join_all((0..node.shards).map(ShardId).map(of)).await?.into_iter().flatten() {
+    for told in try_join_all((0..node.shards).map(ShardId).map(of)).await? {
+        stale |= told.stale;
+        let Some(stats) = told.answer else { continue };
         stats.hours.iter().for_each(|(hour, counts)| hours.entry(*hour).or_default().merge(*counts));
         stats.days.iter().for_each(|(day, counts, _)| days.entry(*day).or_default().merge(*counts));
         all.visitors.merge(&stats.visitors);
@@ -138,14 +174,14 @@ async fn ask(node: &NodeState, key: Option<&LinkKey>, hours: &std::ops::Range<u3
     all.values = values.into_iter().map(|((dimension, text), counts)| (dimension, text, counts)).collect();
     all.top.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.people));
     all.top.truncate(TOP_MAX);
-    Ok(all)
+    Ok(Told { answer: all, stale })
 }
 
 async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Result<Report, Problem> {
     let now = (worker.node.clock)();
     let range = Range::parse(query.from.as_deref(), query.to.as_deref(), &query.tz, query.interval, now)?;
     let wanted = dimensions(&query.by)?;
-    let stats = ask(&worker.node, key.as_ref(), &range.hours).await?;
+    let Told { answer: stats, stale } = ask(&worker.node, key.as_ref(), &range.hours).await?;
     let mut sum = Counts::default();
     stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
     let by = wanted.into_iter().map(|dimension| {
@@ -182,6 +218,7 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
         bot_clicks: sum.bots,
         unique_visitors: stats.visitors.count(),
         total_clicks: query.bots.of(stats.total),
+        stale,
         series,
         by,
         top: key.is_none().then(|| {
@@ -215,9 +252,19 @@ fn csv_of(rows: impl IntoIterator<Item = Vec<String>>) -> Result<HttpResponse, P
 }
 
 fn answer(request: &HttpRequest, report: &Report) -> Result<HttpResponse, Problem> {
-    if !wants_csv(request) {
-        return Ok(HttpResponse::Ok().json(report));
+    let mut answer = if wants_csv(request) { table(report)? } else { HttpResponse::Ok().json(report) };
+    mark(&mut answer, report.stale);
+    Ok(answer)
+}
+
+/// Says in a header, too, that an answer may be behind one that was given before.
+fn mark(answer: &mut HttpResponse, stale: bool) {
+    if stale {
+        answer.headers_mut().insert(HeaderName::from_static(STALE), HeaderValue::from_static("true"));
     }
+}
+
+fn table(report: &Report) -> Result<HttpResponse, Problem> {
     let row = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>();
     if report.by.is_empty() {
         let points = report.series.iter().map(|point| vec![point.time.clone(), point.clicks.to_string()]);
@@ -273,107 +320,29 @@ pub(super) async fn reset(
 pub(super) async fn orphans(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
     node.access.check(&request)?;
-    let of = |shard: ShardId| node.links.call(GetOrphans { shard }, node.timeout);
+    let of = |shard| ask_leader(node, move |from_leader| GetOrphans { shard, from_leader });
+    let told = try_join_all((0..node.shards).map(ShardId).map(of)).await?;
+    let stale = told.iter().any(|told| told.stale);
     let mut all: BTreeMap<String, (u64, UnixMs)> = BTreeMap::new();
-    for Orphan { path, count, last } in try_join_all((0..node.shards).map(ShardId).map(of)).await?.into_iter().flatten()
-    {
+    for Orphan { path, count, last } in told.into_iter().flat_map(|told| told.answer) {
         let (sum, latest) = all.entry(path).or_default();
         *sum += count;
         *latest = last.max(*latest);
     }
     let mut all: Vec<_> = all.into_iter().collect();
     all.sort_by(|one, other| other.1.0.cmp(&one.1.0).then_with(|| one.0.cmp(&other.0)));
-    if wants_csv(&request) {
+    let mut answer = if wants_csv(&request) {
         let rows = all.into_iter().map(|(path, (visits, last))| vec![path, visits.to_string(), format_time(last)]);
-        return csv_of(std::iter::once(vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()]).chain(rows));
-    }
-    let list: Vec<_> = all
-        .into_iter()
-        .map(|(path, (visits, last))| json!({ "path": path, "visits": visits, "lastVisit": format_time(last) }))
-        .collect();
-    Ok(HttpResponse::Ok().json(json!({ "orphans": list })))
-}
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// One of the live streams; counts while it lives.
-struct Live {
-    worker: web::Data<WorkerState>,
-    key: Option<LinkKey>,
-    told: Option<Counts>,
-    ticks: u32,
-}
-
-impl Live {
-    fn begin(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<Self, Problem> {
-        let began = Self { worker, key, told: None, ticks: 0 };
-        if LIVE.fetch_add(1, Ordering::AcqRel) >= LIVE_MAX {
-            return Err(Problem::not_ready(format!("{LIVE_MAX} live streams are open already")));
-        }
-        Ok(began)
-    }
-
-    /// The next event: the totals when they have changed, else a comment that keeps the connection up.
-    async fn next(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
-        let node: Arc<NodeState> = self.worker.node.clone();
-        if self.ticks > 0 {
-            tokio::time::sleep(LIVE_EVERY).await;
-        }
-        self.ticks += 1;
-        if node.draining() || self.ticks > LIVE_TICKS_MAX {
-            return None;
-        }
-        let text = match ask(&node, self.key.as_ref(), &(0..0)).await {
-            Ok(stats) if self.told != Some(stats.total) => {
-                let before = self.told.replace(stats.total).unwrap_or(stats.total);
-                let event = json!({
-                    "totalClicks": stats.total.people,
-                    "botClicks": stats.total.bots,
-                    "newClicks": stats.total.people.saturating_sub(before.people),
-                    "at": format_time((node.clock)()),
-                });
-                format!("event: clicks\ndata: {event}\n\n")
-            }
-            Ok(_) => ":\n\n".to_owned(),
-            Err(problem) if problem.is_unknown_link() => return None,
-            Err(_) => ": the shard does not answer now\n\n".to_owned(),
-        };
-        Some((Ok(Bytes::from(text)), self))
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        LIVE.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-async fn live(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<HttpResponse, Problem> {
-    // An unknown link is told so, and not by a stream without events.
-    ask(&worker.node, key.as_ref(), &(0..0)).await?;
-    let events = stream::unfold(Live::begin(worker, key)?, Live::next);
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(events))
-}
-
-/// The totals of a link as they grow, as server-sent events.
-pub(super) async fn live_of_link(
-    request: HttpRequest,
-    path: web::Path<String>,
-    worker: web::Data<WorkerState>,
-) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
-    let key = key_of(&path)?;
-    live(worker, Some(key)).await
-}
-
-/// The totals of all links as they grow.
-pub(super) async fn live_of_all(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
-    live(worker, None).await
+        csv_of(std::iter::once(vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()]).chain(rows))?
+    } else {
+        let list: Vec<_> = all
+            .into_iter()
+            .map(|(path, (visits, last))| json!({ "path": path, "visits": visits, "lastVisit": format_time(last) }))
+            .collect();
+        HttpResponse::Ok().json(json!({ "orphans": list }))
+    };
+    mark(&mut answer, stale);
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod hostile;
+mod monotonic;
 mod statistics;
 mod told;
 

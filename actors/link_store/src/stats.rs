@@ -62,10 +62,20 @@ impl Handler<Ask<ResetStats>> for LinkShard {
     }
 }
 
+/// Whether this node may tell statistics. A leader that is sure of itself has counted all that any other has told of, so that totals
+/// do not go back for whoever asks several nodes in turn.
+async fn may_tell(seed: &Seed, from_leader: bool) -> Result<(), ServiceError> {
+    held_here(seed)?;
+    if from_leader {
+        seed.group.linearize(false).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Reads statistics from this node's replica. Days come from the disk, perhaps thousands of them: not on the thread that
 /// redirects wait for, and not for a caller who has gone.
 async fn stats(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Option<Stats>, ServiceError> {
-    held_here(seed)?;
+    may_tell(seed, request.from_leader).await?;
     let group = seed.group.clone();
     let query = StatsQuery::new(request.key, request.from..request.to);
     let unavailable = |error: String| ServiceError::Unavailable(error);
@@ -90,10 +100,10 @@ impl Handler<Ask<GetOrphans>> for LinkShard {
     type Result = ResponseFuture<Answer<GetOrphans>>;
 
     fn handle(&mut self, ask: Ask<GetOrphans>, _: &mut Self::Context) -> Self::Result {
-        let (_, held) = ask.open();
+        let (request, held) = ask.open();
         let seed = self.seed.clone();
         held.later(async move {
-            held_here(&seed)?;
+            may_tell(&seed, request.from_leader).await?;
             Ok(seed.group.read(|machine| machine.orphans()))
         })
     }

@@ -165,6 +165,8 @@ pub struct Stats {
     pub total: Counts,
     /// The links with the most visits of people; only for all links.
     pub top: Vec<(LinkKey, Counts)>,
+    /// When the last visit of a person was, of one link; 0 = there was none, or a node of an older version answers.
+    pub last: UnixMs,
 }
 
 /// Visits to a path that is no link.

@@ -79,9 +79,23 @@ impl<S: Service> ActorRef<S> {
     /// # Errors
     /// See [`CallError`]; `outcome_unknown` tells which of them leave a write in doubt.
     pub async fn call<M: Request<Service = S>>(&self, message: M, timeout: Duration) -> Result<M::Reply, CallError> {
+        self.call_while_nobody(message, timeout, timeout).await
+    }
+
+    /// As [`ActorRef::call`], but waits for `nobody_max` at most while nobody is known who could answer, or can be reached: for
+    /// callers who know what to do without a leader.
+    ///
+    /// # Errors
+    /// As for `call`; `NotHere` or `Unreachable` when nobody was found in time.
+    pub async fn call_while_nobody<M: Request<Service = S>>(
+        &self,
+        message: M,
+        timeout: Duration,
+        nobody_max: Duration,
+    ) -> Result<M::Reply, CallError> {
         let want = message.want();
         match &self.far {
-            Some(far) if want != Want::Own => self.call_anywhere(far, message, want, timeout).await,
+            Some(far) if want != Want::Own => self.call_anywhere(far, message, want, timeout, nobody_max).await,
             _ => self.call_here(message, timeout).await,
         }
     }
@@ -92,8 +106,10 @@ impl<S: Service> ActorRef<S> {
         message: M,
         want: Want,
         timeout: Duration,
+        nobody_max: Duration,
     ) -> Result<M::Reply, CallError> {
         let deadline = Instant::now() + timeout;
+        let nobody_until = Instant::now() + nobody_max;
         let (mut named, mut avoid) = (None, Vec::new());
         let mut want = want;
         for hop in 1u32.. {
@@ -130,7 +146,10 @@ impl<S: Service> ActorRef<S> {
                 }
                 _ => return Err(error),
             };
-            if Instant::now() + HOP_PAUSE >= deadline {
+            let nobody =
+                matches!(error, CallError::Service(ServiceError::NotHere { .. }) | CallError::Unreachable { .. });
+            let end = if nobody { deadline.min(nobody_until) } else { deadline };
+            if Instant::now() + HOP_PAUSE >= end {
                 return Err(error);
             }
             if place == Place::Nowhere {

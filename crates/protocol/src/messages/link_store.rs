@@ -156,6 +156,9 @@ pub struct GetStats {
     pub from: u32,
     /// The hour after the last one that counts.
     pub to: u32,
+    /// Whether the leader has to answer, so that totals never go back for whoever asks one node after another; `false`: any replica.
+    /// Older versions do not know it and are content with any replica.
+    pub from_leader: bool,
 }
 
 /// Reads the visits to what is no link.
@@ -163,6 +166,8 @@ pub struct GetStats {
 pub struct GetOrphans {
     /// Which shard.
     pub shard: ShardId,
+    /// As for [`GetStats`].
+    pub from_leader: bool,
 }
 
 /// Forgets the statistics of a link.
@@ -202,6 +207,10 @@ pub struct UpkeepDone {
     pub scrub_next: Vec<u8>,
 }
 
+fn told_by(leader: bool) -> Want {
+    if leader { Want::Leader } else { Want::Replica }
+}
+
 macro_rules! request {
     ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident, $want:expr) => {
         impl Request for $message {
@@ -232,7 +241,7 @@ request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, |get| matc
 request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| Want::Leader);
 request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| Want::Leader);
 request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);
-request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, |_| Want::Replica);
-request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, |_| Want::Replica);
+request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, |get| told_by(get.from_leader));
+request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, |get| told_by(get.from_leader));
 request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| Want::Leader);
 request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| Want::Own);

@@ -177,13 +177,21 @@ impl StatsQuery {
         };
         *self = Self { begun: self.begun + 1, ..Self::new(self.key.take(), hours) };
         self.place = Some((machine.tree.clone(), slot, epoch));
-        self.stats.total = machine.total(slot);
+        self.tell_total(machine, slot);
         if self.hours.is_empty() {
             return Ok(Next::Done(true));
         }
         self.days = self.hours.start / 24..self.hours.end.div_ceil(24);
         self.next_days(machine);
         Ok(Next::Read)
+    }
+
+    fn tell_total(&mut self, machine: &ShardMachine, slot: u32) {
+        self.stats.total = machine.total(slot);
+        self.stats.last = match machine.visits.get(slot as usize) {
+            Some(of) if slot != ALL => of.visits.last,
+            _ => Default::default(),
+        };
     }
 
     fn next_days(&mut self, machine: &ShardMachine) {
@@ -220,7 +228,7 @@ impl StatsQuery {
             self.next_days(machine);
             return Ok(Next::Read);
         }
-        self.stats.total = machine.total(slot);
+        self.tell_total(machine, slot);
         if slot != ALL {
             return Ok(Next::Done(true));
         }
