@@ -7,11 +7,11 @@ use std::time::Duration;
 use actix::Arbiter;
 use waypost_click_counter::Journals;
 use waypost_consensus::{Groups, NodeIdentity};
-use waypost_protocol::ShardId;
 use waypost_protocol::messages::{
-    ClickCounter, CreateLink, DeleteLink, EditLink, Flush, GetLink, GetOrphans, GetStats, Janitor, KeyAllocator,
-    LinkStore, NextKeys, RecordClicks, ResetStats,
+    ClickCounter, CreateLink, DeleteLink, EditLink, EndJournals, Flush, GetLink, GetOrphans, GetStats, Janitor,
+    KeyAllocator, LinkStore, NextKeys, RecordClicks, ResetStats,
 };
+use waypost_protocol::{Level, ShardId};
 use waypost_runtime::{ActorRef, Far, Served, Supervision, supervise};
 
 use super::clock;
@@ -68,6 +68,10 @@ pub(super) async fn start(
                 let groups = groups.clone();
                 Arc::new(move |shard| groups.holds(shard))
             },
+            gone: {
+                let groups = groups.clone();
+                Arc::new(move |node| groups.cluster().read(|machine| machine.state().gone.contains(&node)))
+            },
             keys: keys.clone(),
             read_only: read_only.clone(),
             clock,
@@ -90,6 +94,10 @@ pub(super) async fn start(
         shards,
         interval: config.clicks_interval,
         spill_bytes: config.clicks_spill_bytes,
+        told_of_ends: {
+            let groups = groups.clone();
+            Arc::new(move || groups.level() >= Level::ONE)
+        },
         read_only,
         metrics: supervision.metrics().clone(),
     };
@@ -139,6 +147,7 @@ impl Actors {
             .message::<GetStats>(&self.links)
             .message::<GetOrphans>(&self.links)
             .message::<ResetStats>(&self.links)
+            .message::<EndJournals>(&self.links)
     }
 
     /// Stops in the order in which they need each other; the last clicks are delivered first.
@@ -146,7 +155,7 @@ impl Actors {
         if let Some(janitor) = &self.janitor {
             janitor.stop();
         }
-        match self.clicks.call(Flush, FLUSH_TIMEOUT).await {
+        match self.clicks.call(Flush { last: true }, FLUSH_TIMEOUT).await {
             Ok(flushed) if flushed.waiting == 0 => {}
             Ok(flushed) => {
                 tracing::warn!(

@@ -295,7 +295,6 @@ pub async fn run(
     handle.stop(false).await;
     end_requests(&node, DRAIN_LOOK * 4).await;
     actors.stop().await;
-    journals.remove_finished();
     admin_handle.stop(false).await;
     let closing = groups.clone();
     engine.spawn(async move { closing.close().await }).await.map_err(|error| NodeError::Start(error.to_string()))??;

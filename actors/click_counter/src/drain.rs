@@ -7,23 +7,32 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use waypost_journal::Journal;
 use waypost_protocol::ShardId;
+use waypost_protocol::messages::EndJournals;
 use waypost_telemetry::{Counter, Gauge};
 
-use crate::Seed;
 use crate::outbox::Outbox;
 use crate::recorder::Journals;
 use crate::spill::{Entries, Spill};
 use crate::visit::Visit;
+use crate::{RETRY_PAUSE, Seed};
 
 /// Slots of a journal that are read at a time: some milliseconds, after which other actors of the thread have their turn.
 const READ_MAX: u64 = 32 * 1024;
 
 /// Clicks that are moved into a spill at a time: they are in memory meanwhile, with about 50 bytes each.
 const SPILL_MAX: u64 = 32 * 1024;
+
+/// How long a shard may take to hear of journals that have ended.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When it is tried again to tell them.
+const END_PAUSE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Drain {
     pub(crate) seed: Seed,
@@ -35,6 +44,9 @@ pub(crate) struct Drain {
     spills: RefCell<HashMap<ShardId, Kept>>,
     /// One pass at a time moves clicks into spills.
     spilling: Cell<bool>,
+    ending: Cell<bool>,
+    /// When the shards could not be told of ended journals.
+    end_tried: Cell<Option<Instant>>,
     /// Which actor of the process this is.
     life: u64,
     pub(crate) delivered: Counter,
@@ -93,6 +105,8 @@ impl Drain {
             sending: RefCell::new(vec![None; seed.shards.max(1) as usize]),
             spills: RefCell::new(spills),
             spilling: Cell::default(),
+            ending: Cell::default(),
+            end_tried: Cell::default(),
             life,
             recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits taken over by the click counter"),
             delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have"),
@@ -211,7 +225,7 @@ impl Drain {
     pub(crate) fn release(&self) {
         self.end_spills();
         let mut outbox = self.outbox.borrow_mut();
-        let mut read = self.read.borrow_mut();
+        let read = self.read.borrow();
         for journal in self.journals().current() {
             let Some(upto) = read.get(&journal.id()) else { continue };
             journal.release(outbox.released(journal.id(), *upto));
@@ -220,15 +234,68 @@ impl Drain {
             let id = journal.id();
             let Some(upto) = read.get(&id) else { continue };
             journal.release(outbox.released(id, *upto));
-            if journal.released() >= journal.head() {
-                self.journals().finish(id);
-                read.remove(&id);
-                if let Err(error) = journal.remove() {
-                    tracing::warn!(%error, "a click journal that was counted is not deleted");
-                }
-            }
         }
         outbox.keep(&self.all().map(|journal| journal.id()).collect::<BTreeSet<_>>());
+    }
+
+    /// Ends the journals of earlier lives, and with `last` of this one, that were counted to their ends. The shards are told before a
+    /// journal is deleted: they keep its position until then, since what comes again of it must not count again. If the process dies
+    /// in between, the next life finds the journal, released to its end, and tells them again.
+    pub(crate) async fn end_journals(&self, last: bool) {
+        while last && self.ending.get() {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        let soon = self.end_tried.get().is_some_and(|tried| tried.elapsed() < END_PAUSE);
+        if self.ending.get() || soon && !last {
+            return;
+        }
+        let ended = self.ended(last);
+        if ended.is_empty() {
+            return;
+        }
+        self.ending.set(true);
+        let told = self.tell_ended(&ended).await;
+        self.ending.set(false);
+        if let Err(error) = told {
+            self.end_tried.set(Some(Instant::now()));
+            tracing::warn!(%error, "shards were not told of click journals that have ended; they are kept until then");
+            return;
+        }
+        for journal in ended {
+            self.journals().finish(journal.id());
+            self.read.borrow_mut().remove(&journal.id());
+            if let Err(error) = journal.remove() {
+                tracing::warn!(%error, "a click journal that was counted is not deleted");
+            }
+        }
+    }
+
+    fn ended(&self, last: bool) -> Vec<Journal> {
+        let (read, outbox) = (self.read.borrow(), self.outbox.borrow());
+        let mut ended = self.journals().left();
+        ended.extend(self.journals().current().into_iter().filter(|_| last));
+        let counted = |journal: &Journal| read.contains_key(&journal.id()) && journal.released() >= journal.head();
+        // What is in a spill names its journal, too.
+        ended.retain(|journal| counted(journal) && !outbox.is_spilled(journal.id()));
+        ended.truncate(EndJournals::MAX);
+        ended
+    }
+
+    async fn tell_ended(&self, ended: &[Journal]) -> Result<(), String> {
+        if !(self.seed.told_of_ends)() {
+            return Ok(());
+        }
+        // A power cut must not bring back what is told to be released.
+        let journals = ended.to_vec();
+        let synced = tokio::task::spawn_blocking(move || journals.iter().try_for_each(Journal::sync)).await;
+        synced.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let journals: Vec<u64> = ended.iter().map(Journal::id).collect();
+        let tell = |shard| {
+            let journals = journals.clone();
+            self.seed.links.call(EndJournals { shard: ShardId(shard), journals }, END_TIMEOUT)
+        };
+        let told = join_all((0..self.seed.shards).map(tell)).await;
+        told.into_iter().collect::<Result<Vec<()>, _>>().map(drop).map_err(|error| error.to_string())
     }
 
     /// Deletes the spills of which the shards have everything.
@@ -251,7 +318,7 @@ impl Drain {
     }
 
     /// Notes which shards have not answered for long.
-    pub(crate) fn note_stalled(&self, after: std::time::Duration) {
+    pub(crate) fn note_stalled(&self, after: Duration) {
         let mut outbox = self.outbox.borrow_mut();
         for (index, since) in self.sending.borrow().iter().enumerate() {
             if since.is_some_and(|since| since.elapsed() >= after) {

@@ -73,6 +73,8 @@ pub struct Seed {
     pub interval: Duration,
     /// What the spills of shards that take no clicks may take of the disk, in bytes.
     pub spill_bytes: u64,
+    /// Whether the shards want to be told of journals that have ended: at level 0 they cannot.
+    pub told_of_ends: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Set while the disk has too little free space: nothing is spilled then.
     pub read_only: Arc<AtomicBool>,
     /// For the metrics of the way.
@@ -127,6 +129,7 @@ async fn work(drain: &Drain) {
         }
         drain.release();
     }
+    drain.end_journals(false).await;
 }
 
 /// Sends a shard everything that waits for it, batch after batch; stops at the first that is not answered.
@@ -182,7 +185,7 @@ impl Handler<Ask<Flush>> for ClickCollector {
     type Result = ResponseFuture<Answer<Flush>>;
 
     fn handle(&mut self, ask: Ask<Flush>, _: &mut Self::Context) -> Self::Result {
-        let (_, held) = ask.open();
+        let (Flush { last }, held) = ask.open();
         let drain = self.drain.clone();
         let deadline = held.deadline();
         held.later(async move {
@@ -202,6 +205,7 @@ impl Handler<Ask<Flush>> for ClickCollector {
                 }
             }
             drain.release();
+            drain.end_journals(last).await;
             let waiting = drain.outbox.borrow().waiting();
             Ok(Flushed { delivered: before.saturating_sub(waiting), waiting })
         })

@@ -240,6 +240,11 @@ impl Outbox {
         upto.all(|(journal, position)| shard.counted.get(&journal).is_some_and(|counted| *counted >= position))
     }
 
+    /// Whether visits of a journal are in a spill.
+    pub(crate) fn is_spilled(&self, journal: u64) -> bool {
+        self.shards.iter().any(|shard| shard.spilled.contains_key(&journal))
+    }
+
     /// The spill of a shard is gone.
     pub(crate) fn end_spill(&mut self, shard: ShardId) {
         self.shards[shard.index()].spilled.clear();

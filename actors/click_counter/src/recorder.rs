@@ -182,9 +182,11 @@ impl Journals {
         self.shared.left.lock().clone()
     }
 
-    /// A journal of an earlier life was counted to its end.
+    /// A journal was counted to its end.
     pub(crate) fn finish(&self, id: u64) {
-        self.shared.left.lock().retain(|journal| journal.id() != id);
+        for journals in [&self.shared.left, &self.shared.journals] {
+            journals.lock().retain(|journal| journal.id() != id);
+        }
     }
 
     /// Brings to disk what all workers have recorded.
@@ -193,17 +195,6 @@ impl Journals {
     /// When the disk fails.
     pub fn sync(&self) -> std::io::Result<()> {
         self.current().iter().try_for_each(Journal::sync)
-    }
-
-    /// Deletes the journals that were counted to their ends; for after the last request.
-    pub fn remove_finished(&self) {
-        for journal in self.current().into_iter().chain(self.left()) {
-            if journal.released() == journal.head()
-                && let Err(error) = journal.remove()
-            {
-                tracing::warn!(%error, "a click journal was not deleted");
-            }
-        }
     }
 }
 

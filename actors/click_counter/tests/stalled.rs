@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use waypost_click_counter::{ClickCollector, Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
 use waypost_protocol::clicks::ClickBatch;
-use waypost_protocol::messages::{ClickCounter, Flush, LinkStore, RecordClicks, Recorded};
+use waypost_protocol::messages::{ClickCounter, EndJournals, Flush, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{KeyHash, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask, Spec, Supervision, WhenSpent, supervise};
 use waypost_telemetry::Metrics;
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Known {
     positions: HashMap<u64, u64>,
     counted: u64,
+    /// Journals that were said to have ended.
+    ended: HashSet<u64>,
     down: bool,
     /// Counts, and its answer is lost.
     mute: bool,
@@ -37,6 +39,10 @@ struct Known {
 
 impl Known {
     fn record(&mut self, batch: &ClickBatch) -> Result<(), Vec<(u64, u64)>> {
+        assert!(
+            batch.spans.iter().all(|span| !self.ended.contains(&span.journal)),
+            "a journal that has ended comes again"
+        );
         let reached = |journal: u64| self.positions.get(&journal).copied().unwrap_or(0);
         if batch.spans.iter().all(|span| reached(span.journal) == span.upto) {
             return Ok(());
@@ -84,6 +90,21 @@ impl Handler<Ask<RecordClicks>> for Shard {
             true => held.now(Err(ServiceError::OutcomeUnknown("the answer is lost".to_owned()))),
             false => held.now(Ok(Recorded::Counted(counted))),
         }
+    }
+}
+
+impl Handler<Ask<EndJournals>> for Shard {
+    type Result = Answer<EndJournals>;
+
+    fn handle(&mut self, ask: Ask<EndJournals>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let mut known = self.known.lock().unwrap();
+        if known.down {
+            return held.now(Err(ServiceError::Unavailable("there is no leader".to_owned())));
+        }
+        known.positions.retain(|journal, _| !request.journals.contains(journal));
+        known.ended.extend(request.journals);
+        held.now(if known.mute { Err(ServiceError::OutcomeUnknown("the answer is lost".to_owned())) } else { Ok(()) })
     }
 }
 
@@ -141,7 +162,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
             let handle = Arbiter::current();
             children.push(
                 supervise::<LinkStore, Shard>(spec, &supervision, &handle, shard, |routes| {
-                    routes.serves::<RecordClicks>()
+                    routes.serves::<RecordClicks>().serves::<EndJournals>()
                 })
                 .await,
             );
@@ -156,6 +177,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
             shards: SHARDS,
             interval: Duration::from_millis(20),
             spill_bytes,
+            told_of_ends: Arc::new(|| true),
             read_only: world.read_only.clone(),
             metrics: metrics.clone(),
         };
@@ -231,14 +253,14 @@ fn a_shard_that_takes_no_clicks_holds_up_no_other_and_has_all_of_its_own_later()
         world.set(0, |shard| shard.down = false);
         life.until(world, |world, shard| world.counted(shard) >= world.of_shard[shard]).await;
         life.visit(world, 100).await;
-        let flushed = life.clicks.call(Flush, PATIENCE).await.unwrap();
+        let flushed = life.clicks.call(Flush { last: true }, PATIENCE).await.unwrap();
         assert_eq!(flushed.waiting, 0);
-        life.journals.remove_finished();
     });
     for shard in 0..SHARDS as usize {
         assert_eq!(world.counted(shard), world.of_shard[shard]);
     }
     assert_eq!((files(dir.path(), "spill"), files(dir.path(), "clicks")), (0, 0));
+    assert!(world.shards.iter().all(|shard| shard.lock().unwrap().positions.is_empty()), "positions are left for ever");
 }
 
 #[test]
@@ -280,13 +302,13 @@ fn clicks_are_counted_once_through_lives_that_end_while_a_shard_is_down() {
     }
     life(dir.path(), &mut world, 64 << 20, async |life, world| {
         life.until(world, |world, shard| world.counted(shard) >= world.of_shard[shard]).await;
-        assert_eq!(life.clicks.call(Flush, PATIENCE).await.unwrap().waiting, 0);
-        life.journals.remove_finished();
+        assert_eq!(life.clicks.call(Flush { last: true }, PATIENCE).await.unwrap().waiting, 0);
     });
     for shard in 0..SHARDS as usize {
         assert_eq!(world.counted(shard), world.of_shard[shard], "shard {shard}");
     }
     assert_eq!((files(dir.path(), "spill"), files(dir.path(), "clicks")), (0, 0));
+    assert!(world.shards.iter().all(|shard| shard.lock().unwrap().positions.is_empty()), "positions are left for ever");
 }
 
 #[test]
@@ -301,7 +323,7 @@ fn only_the_clicks_of_the_shard_that_takes_none_are_lost_when_its_spill_is_full(
             assert!(lost > 0 && lost < world.of_shard[0], "{lost}");
             world.set(0, |shard| shard.down = false);
             life.until(world, |world, shard| shard > 0 || world.counted(0) + life.lost() >= world.of_shard[0]).await;
-            assert_eq!(life.clicks.call(Flush, PATIENCE).await.unwrap().waiting, 0);
+            assert_eq!(life.clicks.call(Flush { last: true }, PATIENCE).await.unwrap().waiting, 0);
             assert_eq!(world.counted(0) + life.lost(), world.of_shard[0]);
         });
         for shard in 1..SHARDS as usize {

@@ -10,7 +10,8 @@ mod stats;
 use std::time::Duration;
 
 use waypost_protocol::messages::{
-    CreateLink, DeleteLink, EditLink, GetLink, GetOrphans, GetStats, LinkStore, RecordClicks, ResetStats, Upkeep,
+    CreateLink, DeleteLink, EditLink, EndJournals, GetLink, GetOrphans, GetStats, LinkStore, RecordClicks, ResetStats,
+    Upkeep,
 };
 use waypost_runtime::{Routes, Spec, WhenSpent};
 
@@ -27,6 +28,7 @@ pub fn routes(routes: Routes<LinkStore, LinkShard>) -> Routes<LinkStore, LinkSha
         .serves::<GetStats>()
         .serves::<GetOrphans>()
         .serves::<ResetStats>()
+        .serves::<EndJournals>()
         .serves::<Upkeep>()
 }
 

@@ -8,13 +8,15 @@ use actix::prelude::*;
 use waypost_consensus::{Group, ProposeError};
 use waypost_protocol::command::{Command, NewLink, Outcome};
 use waypost_protocol::messages::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, KeyAllocator, LinkView, Upkeep, UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetLink, KeyAllocator, LinkView, Upkeep,
+    UpkeepDone,
 };
 use waypost_protocol::{FieldChanges, Fields, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
 use crate::keys::Keys;
+use crate::stats::end_journals;
 
 /// How many generated codes may turn out to be taken by an alias before a create is given up. With a billion aliases the
 /// chance of one is 1 in 3,500, so eight in a row mean that something else is wrong.
@@ -29,6 +31,8 @@ pub struct Seed {
     pub group: Arc<Group<ShardMachine>>,
     /// Whether this node's replica may answer for the shard.
     pub holds: Arc<dyn Fn(ShardId) -> bool + Send + Sync>,
+    /// Whether a node was taken out of the cluster, so that it cannot come back.
+    pub gone: Arc<dyn Fn(NodeId) -> bool + Send + Sync>,
     /// Where fresh codes come from.
     pub keys: ActorRef<KeyAllocator>,
     /// Set while the disk has too little free space for writes.
@@ -149,11 +153,33 @@ async fn upkeep(seed: Seed, request: Upkeep) -> Result<UpkeepDone, ServiceError>
     done.scrubbed = scrubbed.checked;
     done.damaged = scrubbed.damaged;
     done.scrub_next = scrubbed.next.unwrap_or_default();
+    if let Err(error) = forget_left_behind(&seed.gone, &group).await {
+        tracing::warn!(%error, "journals of nodes that are gone were not forgotten");
+    }
     match swept {
         Ok(expired) => done.expired = expired,
         Err(error) => tracing::warn!(%error, "expired links were not removed"),
     }
     Ok(done)
+}
+
+/// How long the positions of a node's journals are kept after the node has been taken out of the cluster: what its journals had may
+/// be brought in by another node until then.
+const LEFT_BEHIND_MS: u64 = 90 * 24 * 3_600_000;
+
+/// Forgets positions of journals whose node cannot come back.
+async fn forget_left_behind(
+    gone: &Arc<dyn Fn(NodeId) -> bool + Send + Sync>,
+    group: &Group<ShardMachine>,
+) -> Result<(), ServiceError> {
+    if !group.is_leader() {
+        return Ok(());
+    }
+    let left = group.read(|machine| {
+        let before = UnixMs(machine.applied_at().0.saturating_sub(LEFT_BEHIND_MS));
+        machine.journals_left_behind(|node| gone(node), before, EndJournals::MAX)
+    });
+    if left.is_empty() { Ok(()) } else { end_journals(group, left).await }
 }
 
 async fn sweep(group: &Group<ShardMachine>, before: UnixMs, max: usize) -> Result<u32, ServiceError> {

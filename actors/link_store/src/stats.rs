@@ -6,12 +6,13 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use waypost_consensus::Group;
 use waypost_protocol::ServiceError;
 use waypost_protocol::clicks::Stats;
 use waypost_protocol::command::{Command, Outcome};
-use waypost_protocol::messages::{GetOrphans, GetStats, RecordClicks, Recorded, ResetStats};
+use waypost_protocol::messages::{EndJournals, GetOrphans, GetStats, RecordClicks, Recorded, ResetStats};
 use waypost_runtime::{Answer, Ask};
-use waypost_store::machine::StatsQuery;
+use waypost_store::machine::{ShardMachine, StatsQuery};
 
 use crate::shard::{LinkShard, Seed, change, failed, held_here, unexpected, unreadable};
 
@@ -46,6 +47,25 @@ impl Handler<Ask<RecordClicks>> for LinkShard {
             }
             Ok(Recorded::Counted(counted))
         })
+    }
+}
+
+impl Handler<Ask<EndJournals>> for LinkShard {
+    type Result = ResponseFuture<Answer<EndJournals>>;
+
+    fn handle(&mut self, ask: Ask<EndJournals>, _: &mut Self::Context) -> Self::Result {
+        let (request, held) = ask.open();
+        let group = self.seed.group.clone();
+        held.later(async move { end_journals(&group, request.journals).await })
+    }
+}
+
+/// Forgets positions of journals. Also while the node is read-only: there is less to keep then.
+pub(crate) async fn end_journals(group: &Group<ShardMachine>, mut journals: Vec<u64>) -> Result<(), ServiceError> {
+    journals.truncate(EndJournals::MAX);
+    match group.propose(Command::EndJournals { journals }).await.map_err(failed)?.outcome {
+        Outcome::Done => Ok(()),
+        other => Err(unexpected(&other)),
     }
 }
 

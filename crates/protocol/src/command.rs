@@ -112,6 +112,12 @@ pub enum Command {
         /// The nodes that said that they understand it.
         members: Vec<NodeId>,
     },
+    /// Forgets how far the clicks of these journals were counted: they have ended, or the node that had them cannot come back. For
+    /// a shard. Since level 1.
+    EndJournals {
+        /// Their numbers.
+        journals: Vec<u64>,
+    },
 }
 
 impl Command {
@@ -120,7 +126,7 @@ impl Command {
         match self {
             Self::Create(new) if !new.fields.is_empty() => Level::ONE,
             Self::Edit { fields, .. } if !fields.is_empty() => Level::ONE,
-            Self::AdmitNode(_) => Level::ONE,
+            Self::AdmitNode(_) | Self::EndJournals { .. } => Level::ONE,
             Self::RaiseLevel { level, .. } => *level,
             _ => Level::BASE,
         }
@@ -143,7 +149,8 @@ impl Command {
             | Self::Delete { .. }
             | Self::RemoveExpired { .. }
             | Self::RecordClicks(_)
-            | Self::ResetStats { .. } => false,
+            | Self::ResetStats { .. }
+            | Self::EndJournals { .. } => false,
         }
     }
 }

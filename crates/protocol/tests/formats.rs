@@ -160,6 +160,7 @@ fn commands_of_level_1_keep_their_bytes() {
         (edit, "80d095ffbc310108000b737072696e672d73616c65000000010400"),
         (Command::AdmitNode(node()), "80d095ffbc31010dac02026e3103613a3103623a32017a010a6c696e6b5f73746f726500"),
         (raise, "80d095ffbc31010e010201ac02"),
+        (Command::EndJournals { journals: vec![5, 300] }, "80d095ffbc31010f0205ac02"),
     ];
     for (command, expected) in cases {
         assert_eq!(command.level(), Level::ONE);
@@ -193,6 +194,7 @@ fn each_command_belongs_to_group_0_or_to_a_shard() {
     assert_eq!(for_cluster, [[true; 7].as_slice(), &[false; 6]].concat());
     assert!(Command::AdmitNode(node()).is_for_cluster());
     assert!(Command::RaiseLevel { level: Level(1), members: Vec::new() }.is_for_cluster());
+    assert!(!Command::EndJournals { journals: Vec::new() }.is_for_cluster());
 }
 
 #[test]

@@ -14,7 +14,10 @@ impl Service for ClickCounter {
 
 /// Sends everything recorded so far to the shards and waits for their answers. Sent before a clean stop.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Flush;
+pub struct Flush {
+    /// Whether no visit will be recorded any more: journals whose visits are all counted are ended then, and deleted.
+    pub last: bool,
+}
 
 /// What a [`Flush`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -170,6 +170,21 @@ pub struct GetOrphans {
     pub from_leader: bool,
 }
 
+/// Forgets how far the clicks of journals were counted, since they have ended: nothing of them is left that could be sent again. For
+/// clusters of level 1.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndJournals {
+    /// Which shard.
+    pub shard: ShardId,
+    /// The numbers of the journals, at most [`EndJournals::MAX`].
+    pub journals: Vec<u64>,
+}
+
+impl EndJournals {
+    /// Journals of one message.
+    pub const MAX: usize = 512;
+}
+
 /// Forgets the statistics of a link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ResetStats {
@@ -244,4 +259,5 @@ request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| Want
 request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, |get| told_by(get.from_leader));
 request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, |get| told_by(get.from_leader));
 request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| Want::Leader);
+request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, |_| Want::Leader);
 request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| Want::Own);

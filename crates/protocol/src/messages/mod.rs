@@ -10,8 +10,8 @@ pub use click_counter::{ClickCounter, Flush, Flushed};
 pub use janitor::{Janitor, Sweep, Swept};
 pub use key_allocator::{KeyAllocator, NextKeys};
 pub use link_store::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, GetOrphans, GetStats, LinkStore, LinkView,
-    RecordClicks, Recorded, ResetStats, Upkeep, UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetLink, GetOrphans, GetStats, LinkStore,
+    LinkView, RecordClicks, Recorded, ResetStats, Upkeep, UpkeepDone,
 };
 pub use redirector::{Redirector, Resolution, Resolve};
 
@@ -28,6 +28,7 @@ pub const KINDS: &[(Kind, &str)] = &[
     (GetStats::KIND, GetStats::NAME),
     (GetOrphans::KIND, GetOrphans::NAME),
     (ResetStats::KIND, ResetStats::NAME),
+    (EndJournals::KIND, EndJournals::NAME),
     (Upkeep::KIND, Upkeep::NAME),
     (Resolve::KIND, Resolve::NAME),
     (Flush::KIND, Flush::NAME),

@@ -7,6 +7,7 @@
 //! | `v` + page | the visits of 256 slots |
 //! | `t`, `h` | statistics of visits (`stats_page.rs`) |
 //! | `o` | visits to what is no link (`orphans.rs`) |
+//! | `j` + node | how far the clicks of its journals were counted (`positions.rs`) |
 //! | `i` + number | idempotency keys, in the order in which they came (`idempotency.rs`) |
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
 use super::idempotency::Idempotency;
 use super::index::Index;
 use super::orphans::Orphans;
+use super::positions::Positions;
 use super::shard::{ShardMachine, ShardMeta, url_hash};
 use super::stats::HOURS_KEPT_DAYS;
 use super::stats_page;
@@ -127,6 +129,7 @@ impl ShardMachine {
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
         self.write_stats(&mut batch)?;
+        self.positions.write(&self.tree, &mut batch);
         self.idempotency.checkpoint(&self.tree, &mut batch);
         let (next_block, meta) = (self.next_block, self.meta.clone());
         let record = MetaRecord { position: position.to_vec(), next_block, meta, level: self.level };
@@ -251,6 +254,7 @@ impl ShardMachine {
         machine.visits = vec![SlotVisits::default(); machine.index.slots()];
         read_visits(&tree, &mut machine.visits)?;
         machine.orphans = Orphans::open(&tree)?;
+        machine.positions = Positions::open(&tree)?;
         machine.idempotency = Idempotency::open(&tree)?;
         machine.idempotency.forget(machine.meta.applied_at);
         Ok((machine, Some(record.position)))

@@ -228,7 +228,8 @@ impl ClusterMachine {
             | Command::Delete { .. }
             | Command::RemoveExpired { .. }
             | Command::RecordClicks(_)
-            | Command::ResetStats { .. } => {
+            | Command::ResetStats { .. }
+            | Command::EndJournals { .. } => {
                 return Err(StoreError::Corrupt {
                     what: format!("log of {}", self.tree.name()),
                     detail: "a command of a shard stands in the log of group 0".to_owned(),

@@ -18,6 +18,7 @@ mod idempotency;
 pub mod incoming;
 mod index;
 mod orphans;
+mod positions;
 pub mod shard;
 mod slot_day;
 pub mod snapshot;

@@ -15,6 +15,7 @@ use waypost_protocol::{Domain, Level, Link, LinkKey, Target, UnixMs};
 use super::idempotency::{Idempotency, Remembered};
 use super::index::{FRESH, Index};
 use super::orphans::Orphans;
+use super::positions::Positions;
 use super::stats::Recents;
 use super::stats_query::ChangedDays;
 use super::visits::{DirtyPages, SlotVisits};
@@ -44,6 +45,8 @@ pub struct ShardMachine {
     /// Days of which a checkpoint has written the statistics.
     pub(super) changed_days: ChangedDays,
     pub(super) orphans: Orphans,
+    /// How far the clicks of journals were counted, since level 1.
+    pub(super) positions: Positions,
     pub(super) dirty_visits: DirtyPages,
     pub(super) idempotency: Idempotency,
     pub(super) expiry: BTreeSet<(UnixMs, u32)>,
@@ -57,7 +60,8 @@ pub struct ShardMachine {
 pub(super) struct ShardMeta {
     /// The largest proposer's time seen. Never runs backwards.
     pub(super) applied_at: UnixMs,
-    /// How far the clicks of each journal were counted, and when that was last told.
+    /// How far the clicks of each journal were counted, and when that was last told; since level 1 only of journals of which nothing
+    /// was heard since (`positions.rs`).
     pub(super) journals: BTreeMap<u64, (u64, UnixMs)>,
     /// Days before this one since 1970 have no hours any more.
     pub(super) folded: u32,
@@ -82,6 +86,7 @@ impl ShardMachine {
             recents: Recents::default(),
             changed_days: ChangedDays::default(),
             orphans: Orphans::default(),
+            positions: Positions::default(),
             dirty_visits: DirtyPages::default(),
             idempotency: Idempotency::default(),
             expiry: BTreeSet::new(),
@@ -387,6 +392,11 @@ impl Machine for ShardMachine {
                 Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
                 Command::RecordClicks(clicks) => Ok(self.record_clicks(clicks)),
                 Command::ResetStats { key } => self.reset_stats(key),
+                Command::EndJournals { journals } => {
+                    self.positions.end(journals);
+                    self.meta.journals.retain(|journal, _| !journals.contains(journal));
+                    Ok(Outcome::Done)
+                }
                 Command::Found(_)
                 | Command::LeaseKeys { .. }
                 | Command::SetAdminKey { .. }
@@ -412,6 +422,7 @@ impl Machine for ShardMachine {
             + self.dead.len() as u64 * block::BLOCK_BYTES as u64
             + self.dirty_visits.count as u64 * super::checkpoint::VISITS_PAGE_WEIGHT
             + self.recents.pending_bytes()
+            + self.positions.pending_bytes()
             + self.idempotency.pending_bytes()
     }
 

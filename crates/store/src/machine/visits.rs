@@ -3,7 +3,7 @@
 use waypost_protocol::clicks::{ClickBatch, HOUR_MS, Orphan};
 use waypost_protocol::command::Outcome;
 use waypost_protocol::link::Visits;
-use waypost_protocol::{LinkKey, UnixMs};
+use waypost_protocol::{Level, LinkKey, NodeId, UnixMs};
 
 use super::shard::ShardMachine;
 use super::stats;
@@ -44,12 +44,16 @@ impl DirtyPages {
     }
 }
 
-/// Journals whose positions are kept. Each start of a node makes one for each worker; those that were not heard of longest go first.
+/// Journals whose positions are kept at level 0. Each start of a node makes one for each worker; those that were not heard of longest go
+/// first, and what is left of them is counted again. Since level 1 none goes that may be heard of again.
 const JOURNALS_MAX: usize = 512;
 
 impl ShardMachine {
     pub(super) fn record_clicks(&mut self, clicks: &ClickBatch) -> Outcome {
-        let reached = |journal: u64| self.meta.journals.get(&journal).map_or(0, |(position, _)| *position);
+        let reached = |journal: u64| {
+            let position = self.positions.get(clicks.node, journal);
+            position.or_else(|| self.meta.journals.get(&journal).map(|(position, _)| *position)).unwrap_or(0)
+        };
         if clicks.spans.iter().all(|span| reached(span.journal) == span.upto) {
             return Outcome::Done;
         }
@@ -59,13 +63,17 @@ impl ShardMachine {
             );
         }
         let now = self.meta.applied_at;
-        for span in &clicks.spans {
-            self.meta.journals.insert(span.journal, (span.upto, now));
-        }
-        while self.meta.journals.len() > JOURNALS_MAX {
-            let oldest = self.meta.journals.iter().min_by_key(|(journal, (_, heard))| (*heard, **journal));
-            let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
-            self.meta.journals.remove(&oldest);
+        if self.level >= Level::ONE {
+            // They wait in their journals until the node says of others that they have ended.
+            if !self.positions.has_room(clicks.node, clicks.spans.iter().map(|span| span.journal)) {
+                return Outcome::ClicksOutOfStep(clicks.spans.iter().map(|span| (span.journal, span.from)).collect());
+            }
+            for span in &clicks.spans {
+                self.meta.journals.remove(&span.journal);
+                self.positions.set(clicks.node, span.journal, span.upto, now);
+            }
+        } else {
+            self.note_positions(clicks, now);
         }
         let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
         for delta in &clicks.deltas {
@@ -93,6 +101,24 @@ impl ShardMachine {
             self.orphans.add(orphan, &clicks.strings, now);
         }
         Outcome::Done
+    }
+
+    /// Notes how far the clicks of journals were counted, as level 0 does.
+    fn note_positions(&mut self, clicks: &ClickBatch, now: UnixMs) {
+        for span in &clicks.spans {
+            self.meta.journals.insert(span.journal, (span.upto, now));
+        }
+        while self.meta.journals.len() > JOURNALS_MAX {
+            let oldest = self.meta.journals.iter().min_by_key(|(journal, (_, heard))| (*heard, **journal));
+            let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
+            self.meta.journals.remove(&oldest);
+        }
+    }
+
+    /// Journals of nodes that are gone for good and of which nothing was heard since `before`, at most `max`: their positions can be
+    /// forgotten.
+    pub fn journals_left_behind(&self, gone: impl Fn(NodeId) -> bool, before: UnixMs, max: usize) -> Vec<u64> {
+        self.positions.left_behind(gone, before, max)
     }
 
     pub(super) fn forget_visits(&mut self, slot: u32) {
