@@ -95,5 +95,5 @@ mutants:
 	@status=0; for crate in $(or $(CRATES),protocol journal store); do \
 	  mkdir -p target/mutants/$$crate; \
 	  $(CARGO) mutants --package waypost-$$crate --output target/mutants/$$crate --minimum-test-timeout 120 \
-	    $(if $(SHARD),--shard $(SHARD)) || status=$$?; \
+	    $(if $(SHARD),--sharding round-robin --shard $(SHARD)) || status=$$?; \
 	done; exit $$status

@@ -179,3 +179,24 @@ pub struct Orphan {
     /// When the last was.
     pub last: UnixMs,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dimensions_are_named_as_in_requests() {
+        let names = Dimension::ALL.map(Dimension::as_str);
+        assert_eq!(names, ["country", "city", "referrer", "browser", "os", "device", "language"]);
+    }
+
+    #[test]
+    fn counts_keep_people_and_bots_apart_and_stop_at_the_largest_number() {
+        let mut counts = Counts { people: 1, bots: 10 };
+        counts.add(false, 2);
+        counts.add(true, 5);
+        assert_eq!(counts, Counts { people: 3, bots: 15 });
+        counts.merge(Counts { people: 100, bots: u64::MAX });
+        assert_eq!(counts, Counts { people: 103, bots: u64::MAX });
+    }
+}

@@ -83,3 +83,37 @@ pub struct Visits {
     /// When the last of a person was; 0 = never.
     pub last: UnixMs,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+
+    #[test]
+    fn a_version_is_written_as_two_numbers_and_read_back() {
+        let version = LinkVersion { version: 12, written_at: 255 };
+        assert_eq!((version.to_string(), "12-ff".parse()), ("12-ff".to_owned(), Ok(version)));
+        for wrong in ["", "12", "12-", "-ff", "x-1", "1-g", "1-1-1", "4294967296-1"] {
+            assert_eq!(wrong.parse::<LinkVersion>(), Err(()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_link_ends_with_the_millisecond_that_it_names_and_tells_its_version() {
+        let link = |valid_until| Link {
+            key: LinkKey::new(Code::parse_slug("code").unwrap()),
+            target: Target::parse("https://example.com", &[], 8192).unwrap(),
+            created_at: UnixMs(1),
+            valid_until,
+            version: 3,
+            written_at: 9,
+            created_by: 0,
+            generated: false,
+            fields: Fields::default(),
+        };
+        let ends = link(Some(UnixMs(100)));
+        assert_eq!([99, 100, 101].map(|now| ends.expired(UnixMs(now))), [false, true, true]);
+        assert!(!link(None).expired(UnixMs(u64::MAX)));
+        assert_eq!(ends.link_version(), LinkVersion { version: 3, written_at: 9 });
+    }
+}

@@ -197,6 +197,82 @@ mod tests {
     }
 
     #[test]
+    fn a_register_is_chosen_by_the_first_bits_of_a_hash_and_its_value_by_the_zeros_behind_them() {
+        for (hash, index, rank) in [
+            (0, 0, 51),
+            (1, 0, 50),
+            (1 << 49, 0, 1),
+            (1 << 48, 0, 2),
+            (1 << 50, 1, 51),
+            (3 << 50 | 1 << 47 | 1, 3, 3),
+            (1 << 63, 8192, 51),
+            (u64::MAX, 16383, 1),
+        ] {
+            let register = Register::of(hash);
+            assert_eq!((register, register.index()), (Register(index << 6 | rank), index), "{hash:#x}");
+        }
+    }
+
+    #[test]
+    fn only_registers_that_a_hash_can_have_are_added_and_of_each_the_largest_stays() {
+        let mut sketch = Sketch::default();
+        sketch.add([Register(16384 << 6 | 1), Register(7 << 6), Register(7 << 6 | 52), Register(u32::MAX)]);
+        assert!(sketch.is_empty());
+        sketch.add([
+            Register(16383 << 6 | 51),
+            Register(5 << 6 | 3),
+            Register(5 << 6 | 9),
+            Register(5 << 6 | 4),
+            Register(1),
+        ]);
+        let expected = [Register(1), Register(5 << 6 | 9), Register(16383 << 6 | 51)];
+        assert_eq!((sketch.registers(), sketch.is_empty()), (&expected[..], false));
+        sketch.add([Register(0)]);
+        let mut empty = Sketch::default();
+        empty.merge(&sketch);
+        assert_eq!(empty, sketch);
+        empty.merge(&Sketch::default());
+        assert_eq!(empty.registers(), expected);
+    }
+
+    #[test]
+    fn the_packed_form_has_the_documented_bytes_and_nothing_else_is_unpacked() {
+        let mut sketch = Sketch::default();
+        sketch.add(
+            [(0, 1), (1, 2), (2, 51), (3, 4), (4, 33), (16382, 9), (16383, 5)].map(|(i, rank)| Register(i << 6 | rank)),
+        );
+        let packed = sketch.pack();
+        assert_eq!(packed.len(), 12288);
+        assert_eq!(packed[..6], [0b00000100, 0b00101100, 0b11000100, 0b10000100, 0, 0]);
+        assert_eq!(packed[12284..], [0, 0, 0b00000010, 0b01000101]);
+        assert!(packed[6..12284].iter().all(|byte| *byte == 0));
+        assert_eq!(Sketch::unpack(&packed), Some(sketch));
+        for wrong in [&packed[1..], &[&packed[..], &[0]].concat(), &[]] {
+            assert_eq!(Sketch::unpack(wrong), None);
+        }
+        // No hash leaves more than 51 in a register.
+        for (rank, sound) in [(51u8, true), (52, false)] {
+            let mut bytes = vec![0; 12288];
+            bytes[0] = rank << 2;
+            assert_eq!(Sketch::unpack(&bytes).is_some(), sound, "{rank}");
+        }
+    }
+
+    #[test]
+    fn the_count_of_known_sketches_is_known() {
+        let counts = [1u64, 2, 7, 1000, 30_000, 200_000].map(|count| sketch(0..count).count());
+        assert_eq!(counts, [1, 2, 7, 995, 29_584, 200_356]);
+        // Registers with the largest value of all have a share of their own.
+        let mut full = Sketch::default();
+        full.add((0..REGISTERS as u32).map(|index| Register(index << 6 | if index % 3 == 0 { 51 } else { 40 })));
+        // By the formula of the paper, computed elsewhere; the last digits are beyond a float.
+        let expected = 19_490_165_237_514_108;
+        assert!(full.count().abs_diff(expected) < expected >> 40, "{}", full.count());
+        full.add((0..REGISTERS as u32).map(|index| Register(index << 6 | 51)));
+        assert_eq!(full.count(), u64::MAX);
+    }
+
+    #[test]
     fn who_comes_again_is_not_counted_again() {
         let once = sketch(0..5000);
         assert_eq!(sketch((0..5000).chain(0..5000).chain(1000..2000)), once);

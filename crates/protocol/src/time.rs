@@ -18,3 +18,15 @@ impl UnixMs {
         self <= now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_added_up_to_the_end_of_time_and_past_once_they_are_reached() {
+        assert_eq!(UnixMs(5).saturating_add_ms(7), UnixMs(12));
+        assert_eq!(UnixMs(5).saturating_add_ms(u64::MAX), UnixMs(u64::MAX));
+        assert_eq!([4, 5, 6].map(|now| UnixMs(5).is_past(UnixMs(now))), [false, true, true]);
+    }
+}
