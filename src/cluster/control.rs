@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use waypost_consensus::Groups;
-use waypost_protocol::command::{Command, NodeRecord};
+use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_protocol::peer::{Lane, Peers, kinds};
 use waypost_protocol::{Level, NodeId, codec};
 use waypost_store::machine::ClusterState;
@@ -98,8 +98,13 @@ impl Control {
     async fn raise_level(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
         let Some(level) = common_level(state, told).filter(|level| *level > state.level) else { return };
         let members = state.nodes.keys().copied().collect();
-        match self.groups.cluster().propose(Command::RaiseLevel { level, members }).await {
-            Ok(_) => tracing::info!(%level, "all nodes of the cluster understand this level now"),
+        match self.groups.cluster().propose(Command::RaiseLevel { level, members }).await.map(|applied| applied.outcome)
+        {
+            Ok(Outcome::Done) => tracing::info!(%level, "all nodes of the cluster understand this level now"),
+            // A node has joined meanwhile, which may not be able to read the entry with the command: a checkpoint takes it out of the log.
+            Ok(_) => {
+                let _ = self.groups.cluster().checkpoint().await;
+            }
             Err(error) => tracing::debug!(%error, "the level of the cluster was not raised yet"),
         }
     }

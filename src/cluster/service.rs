@@ -93,16 +93,23 @@ impl NodeService {
             return Err(refused("this node belongs to no cluster yet"));
         };
         let name = record.name.clone();
-        let needed = cluster.read(|machine| machine.state().level);
-        if level < needed {
-            return Err(refused(format!(
+        let too_low = |needed: Level| {
+            refused(format!(
                 "\"{name}\" runs an earlier version of waypost (level {level}); this cluster is at level {needed}. Start it with the \
                  version of the other nodes"
-            )));
+            ))
+        };
+        let (needed, first) = cluster.read(|machine| (machine.state().level, machine.state().nodes.is_empty()));
+        if level < needed {
+            return Err(too_low(needed));
         }
+        if first && needed >= Level::ONE {
+            return Err(refused("the node that created the cluster is not noted as its first member yet; try again"));
+        }
+        let record = Box::new(record);
         let admit = match needed {
-            Level::BASE => Command::PutNode(Box::new(record)),
-            _ => Command::AdmitNode(Box::new(record)),
+            Level::BASE => Command::PutNode(record),
+            _ => Command::AdmitNode { record, level },
         };
         match cluster.propose_anywhere(admit, within).await {
             Ok(applied) if applied.outcome == Outcome::Done => {
@@ -116,9 +123,12 @@ impl NodeService {
             Ok(applied) if let Outcome::TooManyNodes { max } = applied.outcome => {
                 Err(refused(format!("the cluster has {max} nodes, which is as many as it may have; remove one first")))
             }
-            Ok(_) => {
+            Ok(applied) if let Outcome::LevelTooLow { needed } = applied.outcome => Err(too_low(needed)),
+            Ok(_) if self.has_left(from.node) => {
                 Err(refused("this id was taken out of the cluster; empty the data directory to join as a new node"))
             }
+            // This node has not heard yet of what the cluster has become.
+            Ok(_) => Err(refused("the cluster could not take it in just now; try again")),
             Err(error) => Err(refused(format!("the cluster cannot decide now: {error}"))),
         }
     }

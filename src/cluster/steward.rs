@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use waypost_consensus::{Group, Groups};
-use waypost_protocol::command::{Command, NodeRecord};
+use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_redirector::ReadView;
 use waypost_store::machine::{ClusterState, Machine};
@@ -88,7 +88,10 @@ impl Steward {
         let mut founded = false;
         loop {
             tokio::select! {
-                () = &mut noted, if noting => noting = false,
+                member = &mut noted, if noting => match member {
+                    true => noting = false,
+                    false => return self.taken_out.notify_one(),
+                },
                 () = &mut leaving => return self.taken_out.notify_one(),
                 () = tokio::time::sleep(if founded { LOOK } else { LOOK_FOUNDING }) => {}
             }
@@ -116,25 +119,29 @@ impl Steward {
         }
     }
 
-    /// Tells the cluster of this node, until it knows.
-    async fn note_self(&self) {
+    /// Tells the cluster of this node, until it knows; `false` if this node is no member any more.
+    async fn note_self(&self) -> bool {
         let own = self.own.record.id;
         loop {
-            let known = self.groups.cluster().read(|machine| machine.state().nodes.get(&own).cloned());
-            let unknown = known.is_none();
+            let (known, first) = self.groups.cluster().read(|machine| {
+                let nodes = &machine.state().nodes;
+                (nodes.get(&own).cloned(), nodes.is_empty())
+            });
             let current =
                 known.is_some_and(|known| NodeRecord { drain: known.drain, ..self.own.record.clone() } == known);
             if current {
-                return;
+                return true;
             }
-            // Others were admitted before they had a cluster; the node that created it admits itself.
+            // Others were admitted before they had a cluster. The node that created it admits itself, as its first.
             let record = Box::new(self.own.record.clone());
-            let command = match unknown && self.own.created && self.groups.level() >= Level::ONE {
-                true => Command::AdmitNode(record),
+            let command = match first && self.own.created && self.groups.level() >= Level::ONE {
+                true => Command::AdmitNode { record, level: Level::CURRENT },
                 false => Command::PutNode(record),
             };
-            if let Err(error) = self.groups.cluster().propose_anywhere(command, NOTE_MAX).await {
-                tracing::debug!(%error, "the cluster does not know of this node's change yet");
+            match self.groups.cluster().propose_anywhere(command, NOTE_MAX).await {
+                Ok(applied) if applied.outcome == Outcome::NotFound => return false,
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "the cluster does not know of this node's change yet"),
             }
             tokio::time::sleep(LOOK).await;
         }

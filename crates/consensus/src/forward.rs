@@ -44,6 +44,11 @@ impl<M: Machine> Group<M> {
                             Ok(Proposed::Applied(index, outcome)) => return Ok(Applied { index, outcome }),
                             Ok(Proposed::NotLeader(leader)) => ProposeError::NotLeader { leader },
                             Ok(Proposed::Overloaded) => ProposeError::Overloaded,
+                            Ok(Proposed::TooLarge(bytes, max)) => {
+                                return Err(ProposeError::TooLarge { bytes: bytes as usize, max: max as usize });
+                            }
+                            // Its knowledge of the level may lag behind this node's.
+                            Ok(Proposed::NotYet(needed, level)) => ProposeError::NotYet { needed, level },
                             Err(error) => ProposeError::Stopped(error.to_string()),
                         },
                     }

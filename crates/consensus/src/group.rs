@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use waypost_protocol::command::Command;
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::peer::Peers;
-use waypost_protocol::{NodeId, UnixMs};
+use waypost_protocol::{Level, NodeId, UnixMs};
 use waypost_store::machine::Machine;
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::{Db, LogStore};
@@ -301,7 +301,8 @@ impl<M: Machine> Group<M> {
     /// future is dropped the command may still be applied.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         let (needed, level) = (command.level(), self.level.get());
-        if needed > level && !matches!(command, Command::RaiseLevel { .. }) {
+        let raises = matches!(command, Command::RaiseLevel { .. }) && needed <= Level::CURRENT;
+        if needed > level && !raises {
             return Err(ProposeError::NotYet { needed, level });
         }
         let bytes = proposer::size_of(&command);

@@ -145,6 +145,12 @@ impl<M: Machine> Member for Group<M> {
                         Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
                         Err(ProposeError::NotLeader { leader }) => Proposed::NotLeader(leader),
                         Err(ProposeError::Overloaded) => Proposed::Overloaded,
+                        Err(ProposeError::TooLarge { bytes, max }) if kind == kinds::PROPOSE_AT => {
+                            Proposed::TooLarge(bytes as u64, max as u64)
+                        }
+                        Err(ProposeError::NotYet { needed, level }) if kind == kinds::PROPOSE_AT => {
+                            Proposed::NotYet(needed, level)
+                        }
                         Err(
                             error @ (ProposeError::TooLarge { .. }
                             | ProposeError::NotYet { .. }

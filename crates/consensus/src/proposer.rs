@@ -109,7 +109,7 @@ pub(crate) fn size_of(command: &Command) -> usize {
         Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
         Command::Delete { key, .. } | Command::ResetStats { key } => 24 + key.code.as_bytes().len(),
         Command::Found(founding) => 128 + founding.name.len(),
-        Command::PutNode(record) | Command::AdmitNode(record) => {
+        Command::PutNode(record) | Command::AdmitNode { record, .. } => {
             let services = record.services.iter().map(|service| service.len() + 2).sum::<usize>();
             64 + record.name.len() + record.peer.len() + record.http.len() + record.zone.len() + services
         }
@@ -153,9 +153,11 @@ pub(crate) async fn run<M: Machine>(
         let mut bytes = first.bytes;
         let mut commands = vec![first.command];
         let mut replies = vec![first.reply];
-        while commands.len() < ENTRY_COMMANDS_MAX {
+        // What raises the level is of the level that it names, so nothing else shares its entry.
+        let raises = |command: &Command| matches!(command, Command::RaiseLevel { .. });
+        while commands.len() < ENTRY_COMMANDS_MAX && !raises(&commands[0]) {
             let Ok(next) = queue.try_recv() else { break };
-            if bytes + next.bytes > ENTRY_BYTES_MAX {
+            if bytes + next.bytes > ENTRY_BYTES_MAX || raises(&next.command) {
                 held = Some(next);
                 break;
             }
@@ -163,7 +165,6 @@ pub(crate) async fn run<M: Machine>(
             commands.push(next.command);
             replies.push(next.reply);
         }
-        // What raises the level is of the level that it names.
         let level = commands.iter().map(Command::level).fold(level.get(), Level::max);
         in_flight.push(Box::pin(write(raft.clone(), Batch { level, at: clock(), commands }, replies)));
     }

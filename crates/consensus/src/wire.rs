@@ -5,6 +5,7 @@ use std::io;
 use openraft::raft::TransferLeaderRequest;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
+use waypost_protocol::Level;
 use waypost_protocol::command::Outcome;
 
 use crate::format::{
@@ -79,6 +80,10 @@ pub(crate) enum Proposed {
     NotLeader(Option<u64>),
     /// Too much to do; nothing was done.
     Overloaded,
+    /// Larger than a command may be; nothing was done. Bytes, and the most that are possible.
+    TooLarge(u64, u64),
+    /// The leader knows a lower level than the command needs; nothing was done. The level needed, and that of the cluster.
+    NotYet(Level, Level),
 }
 
 fn ids(id: &Option<LogId>) -> Option<StoredLogId> {

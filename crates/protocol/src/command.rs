@@ -103,8 +103,14 @@ pub enum Command {
         /// Which link.
         key: LinkKey,
     },
-    /// Makes a new node a member of the cluster; otherwise as `PutNode`, which since level 1 only changes a member. Since level 1.
-    AdmitNode(Box<NodeRecord>),
+    /// Makes a new node a member of the cluster, unless it understands less than the cluster uses; otherwise as `PutNode`, which since
+    /// level 1 only changes a member. Since level 1.
+    AdmitNode {
+        /// The node.
+        record: Box<NodeRecord>,
+        /// The highest level that it understands.
+        level: Level,
+    },
     /// Raises the level of the cluster, unless it has other members than those that were asked. Since the level it names.
     RaiseLevel {
         /// The new level.
@@ -124,9 +130,9 @@ impl Command {
     /// The lowest level at which it may be proposed.
     pub fn level(&self) -> Level {
         match self {
-            Self::Create(new) if !new.fields.is_empty() => Level::ONE,
-            Self::Edit { fields, .. } if !fields.is_empty() => Level::ONE,
-            Self::AdmitNode(_) | Self::EndJournals { .. } => Level::ONE,
+            Self::Create(new) => new.fields.level(),
+            Self::Edit { fields, .. } => fields.level(),
+            Self::AdmitNode { .. } | Self::EndJournals { .. } => Level::ONE,
             Self::RaiseLevel { level, .. } => *level,
             _ => Level::BASE,
         }
@@ -142,7 +148,7 @@ impl Command {
             | Self::RemoveNode { .. }
             | Self::DrainNode { .. }
             | Self::Place { .. }
-            | Self::AdmitNode(_)
+            | Self::AdmitNode { .. }
             | Self::RaiseLevel { .. } => true,
             Self::Create(_)
             | Self::Edit { .. }
@@ -268,6 +274,11 @@ pub enum Outcome {
     TooManyNodes {
         /// How many that are.
         max: u32,
+    },
+    /// The node understands less than the cluster uses.
+    LevelTooLow {
+        /// The level of the cluster.
+        needed: Level,
     },
     /// The cluster has other members than the command names; nothing was done.
     MembersChanged,

@@ -8,8 +8,24 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Level;
+
 /// What a field is known by. A tag that was in a release keeps its meaning for ever.
 pub type Tag = u8;
+
+/// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not would ignore a
+/// password, or a limit of visits. Such a field is refused until the cluster is at its level. A field that may be ignored (a title, a
+/// note) needs no entry: it can be set as soon as commands carry fields.
+const NEEDED: &[(Tag, Level)] = &[];
+
+/// The lowest level at which a field may be set.
+fn level_of(tag: Tag) -> Level {
+    NEEDED.iter().find(|(needed, _)| *needed == tag).map_or(Level::ONE, |(_, level)| *level)
+}
+
+fn level_of_all(tags: impl Iterator<Item = Tag>) -> Level {
+    tags.map(level_of).max().unwrap_or(Level::BASE)
+}
 
 /// The optional fields of a link.
 ///
@@ -51,6 +67,11 @@ impl Fields {
         }
     }
 
+    /// The lowest level at which a link may have these fields.
+    pub fn level(&self) -> Level {
+        level_of_all(self.0.iter().map(|(tag, _)| *tag))
+    }
+
     /// Whether no field is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -76,6 +97,11 @@ impl FieldChanges {
     /// Sets a field to a value, or clears it with `None`.
     pub fn set(&mut self, tag: Tag, value: Option<Vec<u8>>) {
         self.0.push((tag, value));
+    }
+
+    /// The lowest level at which these changes may be made.
+    pub fn level(&self) -> Level {
+        level_of_all(self.0.iter().map(|(tag, _)| *tag))
     }
 
     /// Whether nothing is changed.

@@ -151,6 +151,7 @@ fn commands_of_level_1_keep_their_bytes() {
     changes.set(4, None);
     let create = Command::Create(Box::new(NewLink { fields, ..create() }));
     let edit = Command::Edit { key: link_key(), if_version: None, target: None, valid_until: None, fields: changes };
+    let admit = Command::AdmitNode { record: node(), level: Level::ONE };
     let raise = Command::RaiseLevel { level: Level(1), members: vec![NodeId(1), NodeId(300)] };
     let cases = [
         (
@@ -158,7 +159,7 @@ fn commands_of_level_1_keep_their_bytes() {
             "80d095ffbc310107000b737072696e672d73616c651568747470733a2f2f6578616d706c652e636f6d2f61010501000101090909090909090909090909090909094d0104026869",
         ),
         (edit, "80d095ffbc310108000b737072696e672d73616c65000000010400"),
-        (Command::AdmitNode(node()), "80d095ffbc31010dac02026e3103613a3103623a32017a010a6c696e6b5f73746f726500"),
+        (admit, "80d095ffbc31010dac02026e3103613a3103623a32017a010a6c696e6b5f73746f72650001"),
         (raise, "80d095ffbc31010e010201ac02"),
         (Command::EndJournals { journals: vec![5, 300] }, "80d095ffbc31010f0205ac02"),
     ];
@@ -192,7 +193,7 @@ fn commands_of_a_later_version_are_refused_by_their_level() {
 fn each_command_belongs_to_group_0_or_to_a_shard() {
     let for_cluster: Vec<bool> = of_level_0().iter().map(|(command, _)| command.is_for_cluster()).collect();
     assert_eq!(for_cluster, [[true; 7].as_slice(), &[false; 6]].concat());
-    assert!(Command::AdmitNode(node()).is_for_cluster());
+    assert!(Command::AdmitNode { record: node(), level: Level::ONE }.is_for_cluster());
     assert!(Command::RaiseLevel { level: Level(1), members: Vec::new() }.is_for_cluster());
     assert!(!Command::EndJournals { journals: Vec::new() }.is_for_cluster());
 }

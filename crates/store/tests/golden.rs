@@ -133,7 +133,7 @@ fn written(level: Level) -> String {
     }
     for (index, command) in cluster_commands().into_iter().enumerate() {
         let command = match command {
-            Command::PutNode(record) if level > Level::BASE => Command::AdmitNode(record),
+            Command::PutNode(record) if level > Level::BASE => Command::AdmitNode { record, level },
             other => other,
         };
         cluster.apply(index as u64 + 2, &batch(vec![command])).unwrap();

@@ -27,6 +27,10 @@ fn node(id: u64) -> NodeRecord {
     }
 }
 
+fn admit(record: NodeRecord) -> Command {
+    Command::AdmitNode { record: Box::new(record), level: Level::ONE }
+}
+
 fn founding(shards: u32) -> Command {
     Command::Found(Founding {
         cluster_id: [1; 16],
@@ -137,16 +141,71 @@ fn group_0_holds_as_many_nodes_and_shards_as_a_cluster_may_have() {
     log.apply(Level::ONE, founding(256));
     log.apply(Level::ONE, raise([]));
     for id in 1..=NODES_MAX as u64 {
-        assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(node(id)))), Outcome::Done);
+        assert_eq!(log.apply(Level::ONE, admit(node(id))), Outcome::Done);
     }
     let max = NODES_MAX as u32;
-    assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(node(9_999)))), Outcome::TooManyNodes { max });
+    assert_eq!(log.apply(Level::ONE, admit(node(9_999))), Outcome::TooManyNodes { max });
     for group in 0..=256 {
         let voters = (1..=7).map(|voter| NodeId(u64::MAX - voter)).collect();
         log.apply(Level::ONE, Command::Place { group, voters });
     }
     log.checkpoint();
     assert_eq!(Log::<ClusterMachine>::open(&db, "sm/0").machine.state(), log.machine.state());
+}
+
+#[test]
+fn a_full_cluster_takes_a_node_in_place_of_one_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, raise([]));
+    for id in 1..=NODES_MAX as u64 {
+        log.apply(Level::ONE, admit(node(id)));
+    }
+    let emptied = NodeRecord { name: node(7).name, ..node(9_999) };
+    assert_eq!(log.apply(Level::ONE, admit(emptied)), Outcome::Done);
+    assert_eq!(log.machine.state().nodes.len(), NODES_MAX);
+    assert!(log.machine.state().gone.contains(&NodeId(7)));
+}
+
+#[test]
+fn a_node_that_understands_less_than_the_cluster_uses_is_not_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, raise([]));
+    // As after a serving node that did not know of the level yet.
+    let late = Command::AdmitNode { record: Box::new(node(1)), level: Level::BASE };
+    assert_eq!(log.apply(Level::ONE, late), Outcome::LevelTooLow { needed: Level::ONE });
+    assert!(log.machine.state().nodes.is_empty());
+}
+
+#[test]
+fn replicas_remember_the_same_removed_nodes_whether_or_not_one_was_started_anew_before_the_level_rose() {
+    let state_of = |dir: &Path, restarted: bool| {
+        let db = open(dir);
+        let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+        log.apply(Level::BASE, founding(1));
+        for id in 1..=1_500 {
+            log.apply(
+                Level::BASE,
+                Command::PutNode(Box::new(NodeRecord { name: "one".to_owned(), ..node(2_000 - id) })),
+            );
+        }
+        if restarted {
+            log.checkpoint();
+            log = Log::open(&db, "sm/0");
+        }
+        log.apply(Level::ONE, raise([500]));
+        for id in 3_001..=3_010 {
+            log.apply(Level::ONE, admit(NodeRecord { name: "one".to_owned(), ..node(id) }));
+        }
+        log.machine.state().clone()
+    };
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(state_of(one.path(), false), state_of(two.path(), true));
 }
 
 #[test]
@@ -159,7 +218,7 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
     for id in 1..=3_000 {
         // The same name with another id: the node was emptied.
         let record = NodeRecord { name: "one".to_owned(), ..node(id) };
-        assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(record))), Outcome::Done);
+        assert_eq!(log.apply(Level::ONE, admit(record)), Outcome::Done);
     }
     log.checkpoint();
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
@@ -172,7 +231,7 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
         assert_eq!(log.apply(Level::ONE, Command::PutNode(Box::new(record))), Outcome::NotFound);
     }
     let record = NodeRecord { name: "back".to_owned(), ..node(2_999) };
-    assert_eq!(log.apply(Level::ONE, Command::AdmitNode(Box::new(record))), Outcome::NotFound);
+    assert_eq!(log.apply(Level::ONE, admit(record)), Outcome::NotFound);
     let (records, _) = verify_tree(&db.tree("sm/0").unwrap()).unwrap();
     assert_eq!(records, 1 + 1 + 1024);
 }

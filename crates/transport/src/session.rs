@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::Framed;
 use waypost_protocol::Kind;
+use waypost_protocol::command::NODES_MAX;
 use waypost_protocol::peer::{PeerError, PeerService};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
@@ -41,10 +42,15 @@ pub struct SessionLimits {
     pub silence_max: Duration,
 }
 
+/// Two connections of each node that a cluster may have, and some room for those that ask once or come again.
+const SESSIONS_MAX: usize = 640;
+
+const _: () = assert!(SESSIONS_MAX >= 2 * NODES_MAX + 64);
+
 impl Default for SessionLimits {
     fn default() -> Self {
         Self {
-            sessions_max: 256,
+            sessions_max: SESSIONS_MAX,
             handshakes_max: 128,
             handshakes_per_address_max: 32,
             requests_max: 4096,

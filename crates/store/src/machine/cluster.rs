@@ -35,7 +35,7 @@ pub struct ClusterState {
 }
 
 /// How many removed nodes are remembered: the ones removed last. Since level 1 a node that is forgotten here cannot come back
-/// either: only `AdmitNode` takes a node in, and a node sends that once, before it belongs to any cluster.
+/// either: only `AdmitNode` takes a node in, and a node asks for that before it belongs to any cluster.
 const GONE_MAX: usize = 1024;
 
 /// Ids of nodes that were removed or replaced, with the log index at which that was.
@@ -191,8 +191,12 @@ impl ClusterMachine {
                 }
                 state.put_node(index, record)
             }
-            Command::AdmitNode(record) => {
-                if state.nodes.len() >= NODES_MAX && !state.nodes.contains_key(&record.id) {
+            Command::AdmitNode { record, level } => {
+                if *level < state.level {
+                    return Ok(Outcome::LevelTooLow { needed: state.level });
+                }
+                let others = state.nodes.values().filter(|node| node.id != record.id && node.name != record.name);
+                if others.count() >= NODES_MAX {
                     return Ok(Outcome::TooManyNodes { max: NODES_MAX as u32 });
                 }
                 state.put_node(index, record)
@@ -200,6 +204,10 @@ impl ClusterMachine {
             Command::RaiseLevel { level, members } => {
                 if !state.nodes.keys().all(|node| members.contains(node)) {
                     return Ok(Outcome::MembersChanged);
+                }
+                // What is stored at level 0 does not say when: a replica that was started anew meanwhile has forgotten it.
+                if state.level == Level::BASE {
+                    state.gone.0.values_mut().for_each(|index| *index = 0);
                 }
                 state.level = state.level.max(*level);
                 Outcome::Done

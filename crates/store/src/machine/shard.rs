@@ -404,7 +404,7 @@ impl Machine for ShardMachine {
                 | Command::RemoveNode { .. }
                 | Command::DrainNode { .. }
                 | Command::Place { .. }
-                | Command::AdmitNode(_)
+                | Command::AdmitNode { .. }
                 | Command::RaiseLevel { .. } => Err(StoreError::Corrupt {
                     what: format!("log of {}", self.tree.name()),
                     detail: "a command of group 0 stands in the log of a shard".to_owned(),
