@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers
+.PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers
 
 run:
 	$(CARGO) run --release -- serve
@@ -31,6 +31,9 @@ bench-redirect:
 
 bench-create:
 	python3 benches/create.py $(BENCH_ARGS)
+
+bench-years:
+	python3 benches/years.py $(BENCH_ARGS)
 
 bench-cluster:
 	python3 benches/cluster.py $(BENCH_ARGS)
