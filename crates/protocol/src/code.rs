@@ -173,6 +173,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_text_of_a_request_is_a_code_only_if_its_length_and_all_its_characters_are_possible() {
+        let longest = "x".repeat(SLUG_BYTES_MAX);
+        for (text, possible) in [
+            ("", false),
+            ("a", true),
+            (longest.as_str(), true),
+            (&format!("{longest}x"), false),
+            ("a b", false),
+            ("a/b", false),
+            (&format!("{longest}/"), false),
+        ] {
+            assert_eq!(
+                Code::from_path(text).is_some_and(|code| code.as_bytes() == text.as_bytes()),
+                possible,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn a_slug_is_taken_as_it_is_written() {
         for slug in ["a", "Spring-Sale_2026", "0000001", "1", &"x".repeat(64)] {
             assert_eq!(Code::parse_slug(slug).unwrap().as_str(), slug);
