@@ -1,8 +1,10 @@
 //! Where in its log a state is, and with which members; kept beside the state under one lock.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use waypost_store::machine::Machine;
+use waypost_tasks::panic_text;
 
 use crate::format::{decode_position, encode_position};
 use crate::types::{LogId, StoredMembership};
@@ -25,11 +27,78 @@ impl<M: Machine> Positioned<M> {
         Ok(Self { machine, applied, members, checkpointed: stored.is_some() })
     }
 
-    /// Writes a checkpoint of the state at its position. Durable after the next commit.
+    /// Changes the state. A panic leaves it half changed, so the store fails: nothing of it may be written or answered any more.
+    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        catch_unwind(AssertUnwindSafe(|| change(self))).unwrap_or_else(|panic| {
+            let why = format!("the state of a group was being changed, and that panicked: {}", panic_text(&*panic));
+            self.machine.tree().fail(&why);
+            Err(io::Error::other(why))
+        })
+    }
+
+    /// Writes a checkpoint of the state at its position. Durable after the next commit. When that fails the store fails: parts of the
+    /// state may be marked as written which are not.
     pub(crate) fn checkpoint(&mut self) -> io::Result<Vec<u8>> {
-        let position = encode_position(self.applied.as_ref(), &self.members);
-        self.machine.checkpoint(&position).map_err(io::Error::other)?;
-        self.checkpointed = true;
-        Ok(position)
+        self.change(|state| {
+            let position = encode_position(state.applied.as_ref(), &state.members);
+            let written = state.machine.checkpoint(&position);
+            written.inspect_err(|error| state.machine.tree().fail(error)).map_err(io::Error::other)?;
+            state.checkpointed = true;
+            Ok(position)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waypost_protocol::Level;
+    use waypost_protocol::command::{Batch, Outcome};
+    use waypost_store::{Db, DbOptions, StoreError, Tree};
+    use waypost_telemetry::Metrics;
+
+    use super::*;
+
+    /// Takes its changes out of memory, and panics before it has written them.
+    struct Panics(Tree);
+
+    impl Machine for Panics {
+        fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
+            Ok((Self(tree), None))
+        }
+
+        fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(None)
+        }
+
+        fn apply(&mut self, _: u64, _: &Batch) -> Result<Vec<Outcome>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn level(&self) -> Level {
+            Level::BASE
+        }
+
+        fn pending_bytes(&self) -> u64 {
+            0
+        }
+
+        fn checkpoint(&mut self, _: &[u8]) -> Result<(), StoreError> {
+            panic!("halfway")
+        }
+
+        fn tree(&self) -> &Tree {
+            &self.0
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_panics_fails_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), &DbOptions::default(), &Metrics::new()).unwrap();
+        let (machine, _) = Panics::open(db.tree("sm/1").unwrap()).unwrap();
+        let mut state = Positioned::new(machine, None).unwrap();
+        assert!(state.checkpoint().is_err() && !state.checkpointed);
+        assert!(db.failure().is_some_and(|why| why.contains("halfway")), "{:?}", db.failure());
+        assert!(state.machine.tree().insert(b"k", vec![1]).is_err(), "nothing may be written any more");
     }
 }

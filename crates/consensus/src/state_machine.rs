@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{self, Seek};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,13 +14,13 @@ use futures_util::{Stream, TryStreamExt};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::{EntryPayload, OptionalSend};
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::{Notify, Semaphore};
 use waypost_protocol::peer::BoxFuture;
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{CommitHandle, StoreError};
-use waypost_tasks::{Task, fault, panic_text};
+use waypost_tasks::{Task, fault};
 
 use crate::position::Positioned;
 use crate::proposer::size_of;
@@ -94,7 +93,7 @@ impl<M: Machine> GroupMachine<M> {
     }
 
     fn snapshot(&self) -> AnySnapshot {
-        let state = self.state.read();
+        let state = read_or_wait(&self.state);
         let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.members.clone() };
         let (group, shared, files) = (self.group, self.state.clone(), self.files.clone());
         let write = move || -> BoxFuture<'static, io::Result<(File, Option<LogId>)>> {
@@ -109,7 +108,15 @@ impl<M: Machine> GroupMachine<M> {
     /// Whether changes have to wait until the running export is done, if one runs.
     fn is_full(&self, log_bytes: u64) -> bool {
         log_bytes >= DEFERRED_MAX * self.due.log_bytes
-            || self.state.read().machine.pending_bytes() >= DEFERRED_MAX * self.due.bytes
+            || read_or_wait(&self.state).machine.pending_bytes() >= DEFERRED_MAX * self.due.bytes
+    }
+}
+
+/// Locks the state for reading; see `write_or_wait`.
+fn read_or_wait<M: Machine>(state: &RwLock<Positioned<M>>) -> RwLockReadGuard<'_, Positioned<M>> {
+    match state.try_read() {
+        Some(locked) => locked,
+        None => tokio::task::block_in_place(|| state.read()),
     }
 }
 
@@ -129,10 +136,11 @@ pub(crate) async fn write_snapshot<M: Machine>(
     group: u32,
     purpose: &'static str,
 ) -> io::Result<(File, Vec<u8>)> {
-    let _turn = TURN.acquire().await.map_err(io::Error::other)?;
+    let turn = TURN.acquire().await.map_err(io::Error::other)?;
     let kept = files.tree.clone().lock_owned().await;
     blocking(move || {
-        let _kept = kept;
+        // Held by the thread: whoever asked may give up waiting, and the thread goes on writing.
+        let _held = (turn, kept);
         static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let path = files.dir.join(format!("{purpose}-{group}-{number}.snap"));
@@ -140,25 +148,13 @@ pub(crate) async fn write_snapshot<M: Machine>(
         std::fs::remove_file(&path)?;
         let (position, tree) = {
             let mut state = state.write();
-            let position = state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))?;
+            let position = state.checkpoint()?;
             (position, state.machine.tree().clone())
         };
         snapshot::export(&tree, group, &position, &file, files.free_min).map_err(io::Error::other)?;
         Ok((file, position))
     })
     .await
-}
-
-/// Changes the state. A panic leaves it half changed, so the store fails: nothing of it may be written or answered any more.
-fn or_fail<M: Machine, T>(
-    state: &mut Positioned<M>,
-    change: impl FnOnce(&mut Positioned<M>) -> io::Result<T>,
-) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(|| change(state))).unwrap_or_else(|panic| {
-        let why = format!("the state of a group was being changed, and that panicked: {}", panic_text(&*panic));
-        state.machine.tree().fail(&why);
-        Err(io::Error::other(why))
-    })
 }
 
 fn failed<M: Machine>(machine: &M, error: StoreError) -> io::Error {
@@ -242,7 +238,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
     type SnapshotBuilder = CheckpointBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        let state = self.state.read();
+        let state = read_or_wait(&self.state);
         Ok((state.applied, state.members.clone()))
     }
 
@@ -258,7 +254,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
                     EntryPayload::Blank => Vec::new(),
                     EntryPayload::Normal(proposal) => {
                         log_bytes += proposal.0.commands.iter().map(size_of).sum::<usize>() as u64;
-                        or_fail(&mut state, |state| {
+                        state.change(|state| {
                             fault(Task::Apply);
                             let applied = state.machine.apply(entry.log_id.index, &proposal.0);
                             // Half applied: nothing of this machine may be written any more.
@@ -281,7 +277,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         if self.is_full(since) {
             drop(self.files.tree.lock().await);
         }
-        if since >= self.due.log_bytes || self.state.read().machine.pending_bytes() >= self.due.bytes {
+        if since >= self.due.log_bytes || read_or_wait(&self.state).machine.pending_bytes() >= self.due.bytes {
             self.due.notify.notify_one();
         }
         Ok(())
@@ -294,9 +290,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let state = self.state.clone();
         let written = blocking(move || {
             let _kept = kept;
-            or_fail(&mut state.write(), |state| {
-                state.checkpoint().inspect_err(|error| state.machine.tree().fail(error))
-            })
+            state.write().checkpoint()
         });
         let written = written.await;
         self.due.log_bytes_since.store(0, Ordering::Relaxed);
@@ -314,14 +308,15 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let (incoming, state) = (self.files.incoming.clone(), self.state.clone());
         blocking(move || {
             let _kept = kept;
-            let mut state = state.write();
-            let imported = incoming.import();
-            let position = imported.and_then(|()| state.machine.reopen()).map_err(|e| failed(&state.machine, e))?;
-            let (applied, members) = crate::format::decode_position(&position.unwrap_or_default())?;
-            state.applied = applied;
-            state.members = members;
-            state.checkpointed = true;
-            Ok(())
+            state.write().change(|state| {
+                let imported = incoming.import();
+                let position = imported.and_then(|()| state.machine.reopen()).map_err(|e| failed(&state.machine, e))?;
+                let (applied, members) = crate::format::decode_position(&position.unwrap_or_default())?;
+                state.applied = applied;
+                state.members = members;
+                state.checkpointed = true;
+                Ok(())
+            })
         })
         .await?;
         self.commit.wait().await?;
@@ -332,6 +327,6 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<AnySnapshot>> {
-        Ok(self.state.read().checkpointed.then(|| self.snapshot()))
+        Ok(read_or_wait(&self.state).checkpointed.then(|| self.snapshot()))
     }
 }
