@@ -1,6 +1,7 @@
 //! A node: from its configuration to its servers, and back when it stops.
 
 mod actors;
+mod admin_key;
 mod clicks;
 mod observe;
 mod peers;
@@ -17,8 +18,6 @@ use waypost_click_counter::GeoError;
 use waypost_consensus::{Groups, OpenError};
 use waypost_journal::JournalError;
 use waypost_protocol::UnixMs;
-use waypost_protocol::command::{Command, Outcome};
-use waypost_protocol::digest::KeyDigest;
 use waypost_redirector::ReadView;
 use waypost_runtime::{Far, Supervision};
 use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
@@ -27,16 +26,13 @@ use waypost_telemetry::Metrics;
 
 use crate::cluster::{Backups, ClusterRouter, Control, Own, Ready, Steward, Wish};
 use crate::config::{Config, ServiceName};
-use crate::http::{Access, KEY_PREFIX, NodeState, PublicAddress, PublicServer, admin_server, public_server};
+use crate::http::{NodeState, PublicAddress, PublicServer, admin_server, public_server};
 
 /// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the groups that a stopping node leads may take to find another leader.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
-
-/// How long the cluster may take to note the admin key.
-const NOTE_MAX: Duration = Duration::from_secs(60);
 
 /// How often a stopping node looks whether requests are still open.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
@@ -180,7 +176,7 @@ pub async fn run(
     let local = public_address.ip().is_loopback()
         && admin_address.ip().is_loopback()
         && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
-    let access = access(&config, local, &groups).await?;
+    let access = admin_key::access(&config, local, &groups).await?;
     let journals = clicks::open_journals(&config, groups.founding(), &metrics)?;
     let recorders = (0..config.workers).map(|_| journals.recorder()).collect::<Result<Vec<_>, _>>()?;
     clicks::keep_synced(journals.clone(), config.journal_sync, &tasks, on_storage_failure)?;
@@ -363,48 +359,9 @@ fn listen(address: std::net::SocketAddr, key: &'static str) -> Result<TcpListene
     TcpListener::bind(address).map_err(|error| NodeError::Listen { address, key, reason: error.to_string() })
 }
 
-/// Decides who may change links, making an admin key where one is needed and there is none.
-async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -> Result<Access, NodeError> {
-    let set = async |digest: KeyDigest, replace: bool| {
-        let applied = groups.cluster().propose_anywhere(Command::SetAdminKey { digest, replace }, NOTE_MAX).await;
-        applied.map(|applied| applied.outcome).map_err(|error| NodeError::Start(error.to_string()))
-    };
-    let of_cluster = groups.clone();
-    let stored = move || of_cluster.cluster().read(|machine| machine.state().admin_key);
-    if let Some(key) = &config.admin_key {
-        let digest = KeyDigest::of(key);
-        if stored().is_none_or(|stored| !stored.matches(&digest)) {
-            set(digest, true).await?;
-        }
-    } else if stored().is_none() && !local {
-        let key = format!("{KEY_PREFIX}{}", random_base62());
-        match set(KeyDigest::of(&key), false).await? {
-            Outcome::Done => show_key(&key),
-            // Another node was quicker: its key is the cluster's.
-            Outcome::AdminKeyExists => {}
-            other => return Err(NodeError::Start(format!("the admin key was not accepted: {other:?}"))),
-        }
-    }
-    Ok(Access::new(local, stored))
-}
-
-/// 43 characters of base62: 256 random bits.
-fn random_base62() -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    (0..43).map(|_| char::from(DIGITS[rand::random_range(0..DIGITS.len())])).collect()
-}
-
-#[expect(clippy::print_stdout, reason = "the key is shown once, to the person who starts the server, and never logged")]
-fn show_key(key: &str) {
-    println!(
-        "This server can be reached from other machines, so changes need a key. This is the admin key; it is shown only \
-         once:\n\n    {key}\n\nSend it as `X-Api-Key: {KEY_PREFIX}…`, or set WAYPOST_API_KEY for the waypost commands.\n"
-    );
-}
-
-#[expect(clippy::print_stdout, reason = "the one line that scripts wait for and read the ports from")]
+/// The one line that scripts wait for and read the ports from. A node that nobody listens to serves all the same.
 fn announce(public: std::net::SocketAddr, admin: std::net::SocketAddr) {
-    println!("waypost is ready: http://{public} (admin http://{admin})");
+    crate::say!("waypost is ready: http://{public} (admin http://{admin})");
 }
 
 fn watch_space(

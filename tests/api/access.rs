@@ -66,6 +66,34 @@ async fn on_a_public_address_the_first_start_makes_a_key_and_shows_it_once() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_made_and_could_not_be_shown_is_shown_at_the_next_start() {
+    let (dir, builder) = node_in_temp();
+    let builder = builder.listen("0.0.0.0:0");
+    let unseen = dir.path().join("data/admin-key");
+    {
+        // Nothing that it prints arrives.
+        let node = builder.clone().under(&["sh", "-c", "exec \"$@\" >/dev/full", "sh"]).spawn().unwrap();
+        let since = std::time::Instant::now();
+        while !node.errors().contains("the admin key cannot be printed") {
+            assert!(since.elapsed() < std::time::Duration::from_secs(60), "{}", node.errors());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&unseen).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "others can read the key");
+    }
+    let mut node = builder.start().unwrap();
+    let key =
+        node.printed().iter().find(|line| line.contains("wp_admin_")).expect("no key was shown").trim().to_owned();
+    assert!(!unseen.exists(), "a key that was shown is still kept");
+    let client = waypost_testkit::Client::new(([127, 0, 0, 1], node.address().port()).into());
+    let create = client.request(Method::POST, "/shorten").json(&json!({ "longUrl": "https://example.com/" }));
+    assert_eq!(client.send(create.header("x-api-key", &key)).await.unwrap().status, 201);
+    node.terminate().unwrap();
+    let node = builder.start().unwrap();
+    assert!(!node.printed().iter().any(|line| line.contains("wp_admin_")), "the key is shown again");
+}
+
+#[tokio::test]
 async fn a_public_url_elsewhere_makes_a_key_needed_also_on_loopback() {
     let (_dir, builder) = node_in_temp();
     let node = builder.env("WAYPOST_HTTP_PUBLIC_URL", "https://go.example").start().unwrap();
