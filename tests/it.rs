@@ -6,6 +6,7 @@
 mod api;
 mod backup;
 mod clicks;
+mod clock;
 mod cluster;
 mod command_line;
 mod fault;

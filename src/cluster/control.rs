@@ -12,6 +12,7 @@ use waypost_protocol::peer::{Lane, Peers, kinds};
 use waypost_protocol::{Level, NodeId, codec};
 use waypost_store::machine::ClusterState;
 
+use super::clock;
 use super::service::NodeService;
 use super::status::{ClusterView, NodeStatus, NodeView};
 use super::wish::Wish;
@@ -253,6 +254,7 @@ impl Control {
                 ));
             }
         }
+        warnings.extend(self.clock_warnings(&state).await);
         if let Some(why) = self.unfounded() {
             warnings.push(format!("the cluster is being founded, and accepts no changes before: {why}"));
         }
@@ -277,6 +279,21 @@ impl Control {
             level: state.level,
             warnings,
         }
+    }
+
+    /// What should be known of the nodes' clocks.
+    async fn clock_warnings(&self, state: &ClusterState) -> Vec<String> {
+        let Some(own) = self.service.clock() else { return Vec::new() };
+        let asking = state.nodes.values().map(|record| async move {
+            let report = match record.id == self.groups.node() {
+                true => Some(own),
+                false => clock::ask(&*self.peers, record.id).await,
+            };
+            report.map(|report| (record.name.clone(), report))
+        });
+        let told: Vec<_> = join_all(asking).await.into_iter().flatten().collect();
+        // Read again: the others may have taken a second.
+        clock::warnings(self.service.clock().unwrap_or(own).now, &told)
     }
 
     /// Changes what group 0 knows of a node.

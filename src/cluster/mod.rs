@@ -1,6 +1,7 @@
 //! The node among others: how it finds or founds its cluster, and what it does to keep it in shape.
 //!
 //! ```text
+//! clock.rs     whether the wall clock may be acted on where that cannot be undone (clock_trust.rs decides)
 //! backup.rs    a backup of all groups, wherever they are
 //! start.rs     a new node: found a cluster, or find one and join
 //! service.rs   what this node answers to others
@@ -12,6 +13,8 @@
 //! ```
 
 mod backup;
+mod clock;
+mod clock_trust;
 mod control;
 mod router;
 mod service;
@@ -21,6 +24,8 @@ mod steward;
 mod wish;
 
 pub use backup::{BackupError, Backups, Pieces};
+pub use clock::{Clock, ClockReport, read_clocks};
+pub use clock_trust::{Doubt, Reading};
 pub use control::Control;
 pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};

@@ -12,6 +12,7 @@ use waypost_protocol::{Kind, Level, NodeId, codec};
 use waypost_runtime::Served;
 use waypost_store::machine::ClusterMachine;
 
+use super::clock::{Clock, ClockReport};
 use super::start::{Joining, Probed};
 use super::status::{NodeStatus, reports};
 
@@ -31,6 +32,8 @@ pub struct Ready {
     pub read_only: Arc<AtomicBool>,
     /// Set when the node begins to stop.
     pub stopping: Arc<AtomicBool>,
+    /// Its clock.
+    pub clock: Arc<Clock>,
 }
 
 /// Answers other nodes from the moment the peer port is open; what is not there yet is refused.
@@ -76,6 +79,11 @@ impl NodeService {
             groups: reports(&ready.groups),
             level: Level::CURRENT,
         })
+    }
+
+    /// What the node says of its clock, once it has started.
+    pub fn clock(&self) -> Option<ClockReport> {
+        self.ready.get().map(|ready| ready.clock.report())
     }
 
     fn has_left(&self, node: NodeId) -> bool {
@@ -193,6 +201,10 @@ impl NodeService {
             kinds::STATUS => {
                 let status = self.status().ok_or_else(|| refused("the node is starting"))?;
                 Ok(codec::encode(&status))
+            }
+            kinds::CLOCK => {
+                let report = self.clock().ok_or_else(|| refused("the node is starting"))?;
+                Ok(codec::encode(&report))
             }
             kinds::MOVE_LEADER => self.move_leader(place, &body).await,
             message => {

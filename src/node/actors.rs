@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use waypost_click_counter::Journals;
-use waypost_consensus::{Groups, NodeIdentity};
+use waypost_consensus::Groups;
 use waypost_protocol::messages::{
     ClickCounter, CreateLink, DeleteLink, EditLink, EndJournals, Flush, GetLink, GetOrphans, GetStats, Janitor,
     KeyAllocator, LinkStore, NextKeys, RecordClicks, ResetStats,
@@ -15,6 +15,7 @@ use waypost_protocol::{Level, ShardId};
 use waypost_runtime::{ActorRef, Far, Served, Supervision, supervise};
 
 use super::clock;
+use crate::cluster::Clock;
 use crate::config::{Config, ServiceName};
 
 /// How long the last clicks may take to reach the shards when the node stops.
@@ -32,10 +33,10 @@ pub(super) struct Actors {
 pub(super) async fn start(
     config: &Config,
     groups: &Arc<Groups>,
-    identity: NodeIdentity,
     far: &Far,
     read_only: Arc<AtomicBool>,
     journals: &Journals,
+    clock_watch: &Arc<Clock>,
     supervision: &Supervision,
 ) -> Actors {
     let shards = groups.founding().shards;
@@ -45,7 +46,7 @@ pub(super) async fn start(
 
     let runs = |service| config.node.services.contains(&service);
     let keys = if runs(ServiceName::KeyAllocator) {
-        let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: identity.id };
+        let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: groups.node() };
         supervise(
             waypost_key_allocator::spec(),
             supervision,
@@ -90,7 +91,7 @@ pub(super) async fn start(
     let seed = waypost_click_counter::Seed {
         journals: journals.clone(),
         links: links.clone(),
-        node: identity.id,
+        node: groups.node(),
         shards,
         interval: config.clicks_interval,
         spill_bytes: config.clicks_spill_bytes,
@@ -115,7 +116,10 @@ pub(super) async fn start(
         shards,
         expired_retention_ms: config.expired_retention.as_millis() as u64,
         interval: config.janitor_interval,
-        clock,
+        trusted_now: {
+            let clock = clock_watch.clone();
+            Arc::new(move || clock.trusted_now())
+        },
         metrics: supervision.metrics().clone(),
     };
     let janitor = match runs(ServiceName::Janitor) && runs(ServiceName::LinkStore) {

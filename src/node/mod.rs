@@ -24,7 +24,7 @@ use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
-use crate::cluster::{Backups, ClusterRouter, Control, Own, Ready, Steward, Wish};
+use crate::cluster::{Backups, Clock, ClusterRouter, Control, Own, Ready, Steward, Wish};
 use crate::config::{Config, ServiceName};
 use crate::http::{NodeState, PublicAddress, PublicServer, admin_server, public_server};
 
@@ -168,10 +168,16 @@ pub async fn run(
     }
 
     let view = Arc::new(ReadView::new(config.cache_bytes, &metrics));
+    let clock_watch = Arc::new(Clock::new(&db, groups.clone(), Arc::new(transport.clone()), &metrics)?);
     for group in groups.shards() {
-        let view = view.clone();
-        group.configure(|machine| machine.on_change(Arc::new(move |key| view.invalidate(key))));
+        let (view, clock) = (view.clone(), clock_watch.clone());
+        group.configure(|machine| {
+            machine.on_change(Arc::new(move |key| view.invalidate(key)));
+            machine.fold_by(Arc::new(move || clock.trusted_now()));
+        });
     }
+    let watching = clock_watch.clone();
+    tasks.on(&engine).spawn(Task::ClockWatch, move || watching.clone().run());
     // A public URL elsewhere says that something passes requests on to a listener on loopback.
     let local = public_address.ip().is_loopback()
         && admin_address.ip().is_loopback()
@@ -183,13 +189,14 @@ pub async fn run(
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
     let far =
         Far { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
-    let actors = actors::start(&config, &groups, identity, &far, read_only.clone(), &journals, &supervision).await;
+    let actors = actors::start(&config, &groups, &far, read_only.clone(), &journals, &clock_watch, &supervision).await;
     let stopping = Arc::new(AtomicBool::new(false));
     service.set_ready(Ready {
         groups: groups.clone(),
         served: actors.served(),
         read_only: read_only.clone(),
         stopping: stopping.clone(),
+        clock: clock_watch.clone(),
     });
     let wish = Wish::of(&config);
     let control = Arc::new(Control::new(
@@ -292,6 +299,7 @@ pub async fn run(
     end_requests(&node, DRAIN_LOOK * 4).await;
     actors.stop().await;
     admin_handle.stop(false).await;
+    clock_watch.note_now()?;
     let closing = groups.clone();
     engine.spawn(async move { closing.close().await }).await.map_err(|error| NodeError::Start(error.to_string()))??;
     tokio::task::spawn_blocking(move || db.close()).await.map_err(|error| NodeError::Start(error.to_string()))??;

@@ -25,7 +25,7 @@ pub(crate) async fn cluster_of(count: usize) -> (TempDir, Cluster) {
 }
 
 /// The same, of a kind of its own.
-async fn started(count: usize, kind: impl FnOnce(Cluster) -> Cluster) -> (TempDir, Cluster) {
+pub(crate) async fn started(count: usize, kind: impl FnOnce(Cluster) -> Cluster) -> (TempDir, Cluster) {
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = kind(Cluster::new(PROGRAM, dir.path()));
     let all: Vec<usize> = (0..count).map(|_| cluster.add(None).unwrap()).collect();

@@ -2,10 +2,11 @@
 //!
 //! It holds no data. A round asks each shard for a bounded piece of upkeep: expired links beyond their retention are
 //! removed, and some records have their checksum verified, so that the whole store is read again and again without being
-//! noticed. Every round can be repeated. (Log space is reclaimed by checkpoints, which the groups make by themselves.)
+//! noticed. Every round can be repeated. While the clock is in doubt nothing is removed. (Log space is reclaimed by checkpoints, which the groups make by themselves.)
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -36,8 +37,8 @@ pub struct Seed {
     pub expired_retention_ms: u64,
     /// The time between two rounds.
     pub interval: Duration,
-    /// The clock.
-    pub clock: fn() -> UnixMs,
+    /// The time; `None` while it is in doubt, and nothing may be removed for its age.
+    pub trusted_now: Arc<dyn Fn() -> Option<UnixMs> + Send + Sync>,
     /// For the metrics of its work.
     pub metrics: Metrics,
 }
@@ -89,9 +90,11 @@ async fn round(shared: &Shared) -> Swept {
     fault(Task::UpkeepRound);
     let mut swept = Swept::default();
     for shard in (0..shared.seed.shards).map(ShardId) {
+        // Asked for each shard: a clock can jump between two of them. What had expired in 1970 is nothing.
+        let now = (shared.seed.trusted_now)().unwrap_or_default();
         let request = Upkeep {
             shard,
-            expired_before: UnixMs((shared.seed.clock)().0.saturating_sub(shared.seed.expired_retention_ms)),
+            expired_before: UnixMs(now.0.saturating_sub(shared.seed.expired_retention_ms)),
             expired_max: EXPIRED_MAX,
             scrub_from: shared.cursors.borrow()[shard.index()].clone(),
             scrub_max: SCRUB_MAX,

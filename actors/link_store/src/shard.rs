@@ -153,7 +153,7 @@ async fn upkeep(seed: Seed, request: Upkeep) -> Result<UpkeepDone, ServiceError>
     done.scrubbed = scrubbed.checked;
     done.damaged = scrubbed.damaged;
     done.scrub_next = scrubbed.next.unwrap_or_default();
-    if let Err(error) = forget_left_behind(&seed.gone, &group).await {
+    if let Err(error) = forget_left_behind(&seed.gone, &group, request.expired_before).await {
         tracing::warn!(%error, "journals of nodes that are gone were not forgotten");
     }
     match swept {
@@ -167,16 +167,18 @@ async fn upkeep(seed: Seed, request: Upkeep) -> Result<UpkeepDone, ServiceError>
 /// be brought in by another node until then.
 const LEFT_BEHIND_MS: u64 = 90 * 24 * 3_600_000;
 
-/// Forgets positions of journals whose node cannot come back.
+/// Forgets positions of journals whose node cannot come back. `sure` is a time that has passed for certain: what the janitor removes links
+/// by, and 0 while the clock is in doubt, since what is forgotten could be counted again.
 async fn forget_left_behind(
     gone: &Arc<dyn Fn(NodeId) -> bool + Send + Sync>,
     group: &Group<ShardMachine>,
+    sure: UnixMs,
 ) -> Result<(), ServiceError> {
     if !group.is_leader() {
         return Ok(());
     }
     let left = group.read(|machine| {
-        let before = UnixMs(machine.applied_at().0.saturating_sub(LEFT_BEHIND_MS));
+        let before = UnixMs(sure.0.saturating_sub(LEFT_BEHIND_MS));
         machine.journals_left_behind(|node| gone(node), before, EndJournals::MAX)
     });
     if left.is_empty() { Ok(()) } else { end_journals(group, left).await }

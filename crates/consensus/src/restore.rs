@@ -116,7 +116,11 @@ impl Beginning<'_> {
         let mut last_change = UnixMs(0);
         self.settle::<ClusterMachine>(0, source(0)?, |machine| {
             last_change = machine.state().applied_at;
-            let age_ms = self.now.0.saturating_sub(last_change.0);
+            // The last change may bear a time that a wrong clock has given it. One in the future says nothing; the cluster's own age
+            // is more than that of its last change.
+            let founded = machine.state().founding.as_ref().map_or(UnixMs(0), |founding| founding.created_at);
+            let since = if last_change > self.now { founded } else { last_change };
+            let age_ms = self.now.0.saturating_sub(since.0);
             founding = Some(machine.begin_anew(self.cluster, self.node, |left| skipped(left, age_ms))?.clone());
             Ok(())
         })?;

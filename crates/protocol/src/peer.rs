@@ -115,4 +115,6 @@ pub mod kinds {
     pub const STATUS: Kind = Kind(0xF012);
     /// The leader of a group is asked to hand over to another node.
     pub const MOVE_LEADER: Kind = Kind(0xF013);
+    /// What time it is there, and whether the node is sure of that.
+    pub const CLOCK: Kind = Kind(0xF014);
 }

@@ -75,6 +75,8 @@ tasks! {
     JournalSync = "journal_sync", Restart;
     /// Watches free space.
     SpaceWatch = "space_watch", Restart;
+    /// Watches the wall clock for jumps.
+    ClockWatch = "clock_watch", Restart;
     /// Ends a stopping node at once when it is told to stop again.
     SecondSignal = "second_signal", End;
     /// Polls an actor and rebuilds it.

@@ -31,26 +31,35 @@ static int is_on(const char *name) {
 
 // Clock.
 
-static int64_t clock_offset_ms(void) {
-    static int64_t offset, read_at = -1;
+// Both in one file, so that a machine that was suspended never shows one of them without the other.
+static int64_t wall_offset_ms, boot_offset_ms;
+
+static void read_offsets(void) {
+    static int64_t read_at = -1;
     struct timespec now;
     syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
     int64_t ms = now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    if (read_at >= 0 && ms - read_at < 20) return offset;
+    if (read_at >= 0 && ms - read_at < 20) return;
     read_at = ms;
-    char path[PATH_MAX], text[32] = {0};
-    if (!in_dir(path, "clock")) return 0;
+    char path[PATH_MAX], text[64] = {0}, *rest;
+    if (!in_dir(path, "clock")) return;
     int fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return offset = 0;
-    if (syscall(SYS_read, fd, text, sizeof text - 1) > 0) offset = strtoll(text, NULL, 10);
+    if (fd < 0) {
+        wall_offset_ms = boot_offset_ms = 0;
+        return;
+    }
+    if (syscall(SYS_read, fd, text, sizeof text - 1) > 0) {
+        wall_offset_ms = strtoll(text, &rest, 10);
+        boot_offset_ms = strtoll(rest, NULL, 10);
+    }
     syscall(SYS_close, fd);
-    return offset;
 }
 
 int clock_gettime(clockid_t id, struct timespec *time) {
     int result = syscall(SYS_clock_gettime, id, time);
-    if (result == 0 && id == CLOCK_REALTIME) {
-        int64_t offset = clock_offset_ms();
+    if (result == 0 && (id == CLOCK_REALTIME || id == CLOCK_BOOTTIME)) {
+        read_offsets();
+        int64_t offset = id == CLOCK_REALTIME ? wall_offset_ms : boot_offset_ms;
         int64_t nanos = time->tv_nsec + offset % 1000 * 1000000;
         time->tv_sec += offset / 1000 + (nanos < 0 ? -1 : nanos / 1000000000);
         time->tv_nsec = (nanos + 1000000000) % 1000000000;

@@ -89,8 +89,17 @@ impl Faults {
     /// # Errors
     /// When that cannot be told to the node.
     pub fn clock_off_by_ms(&self, offset: i64) -> Result<()> {
+        self.clocks_off_by_ms(offset, 0)
+    }
+
+    /// The wall clock is off by `wall` milliseconds from now on, and the time since boot by `boot`. A machine that was suspended has both
+    /// ahead by the same; one whose clock was set has only the first.
+    ///
+    /// # Errors
+    /// When that cannot be told to the node.
+    pub fn clocks_off_by_ms(&self, wall: i64, boot: i64) -> Result<()> {
         let path = self.dir.join("clock.new");
-        std::fs::write(&path, offset.to_string())?;
+        std::fs::write(&path, format!("{wall} {boot}"))?;
         Ok(std::fs::rename(path, self.dir.join("clock"))?)
     }
 

@@ -145,7 +145,9 @@ impl ShardMachine {
         let today = (self.meta.applied_at.0 / HOUR_MS / 24) as u32;
         // Hours are kept for a while only. One day at a time; a node that was away for long folds several, checkpoint by
         // checkpoint.
-        let oldest = today.saturating_sub(HOURS_KEPT_DAYS);
+        // While the time is in doubt nothing is old.
+        let now = self.fold_by.as_ref().map_or(Some(self.meta.applied_at), |time| time());
+        let oldest = now.map_or(0, |now| (now.0 / HOUR_MS / 24) as u32).saturating_sub(HOURS_KEPT_DAYS);
         let fold = self.meta.folded.max(self.meta.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
         let mut changed = written.clone();
         let mut folded = None;
@@ -256,7 +258,6 @@ impl ShardMachine {
         machine.orphans = Orphans::open(&tree)?;
         machine.positions = Positions::open(&tree)?;
         machine.idempotency = Idempotency::open(&tree)?;
-        machine.idempotency.forget(machine.meta.applied_at);
         Ok((machine, Some(record.position)))
     }
 }

@@ -264,7 +264,9 @@ impl Machine for ClusterMachine {
     }
 
     fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
-        self.state.applied_at = self.state.applied_at.max(batch.at);
+        // As in the shards, a time may step back since level 1.
+        let stepping = batch.level.max(self.state.level) >= Level::ONE;
+        self.state.applied_at = if stepping { batch.at } else { self.state.applied_at.max(batch.at) };
         self.dirty = true;
         let outcomes = batch.commands.iter().map(|command| self.apply_one(index, command)).collect();
         if let Some(level) = &self.level {

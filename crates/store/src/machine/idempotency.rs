@@ -1,6 +1,6 @@
 //! The idempotency keys of a shard: by which a create that was sent twice is recognised.
 //!
-//! Kept for [`WINDOW_MS`] and at most [`KEYS_MAX`] a shard, oldest out first. Both are constants and not settings, because
+//! They count for [`WINDOW_MS`]; at most [`KEYS_MAX`] a shard are kept, oldest out first. Both are constants and not settings, because
 //! every replica has to forget the same key at the same command.
 
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +12,7 @@ use waypost_protocol::digest::IdempotencyKey;
 use super::{decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
-/// How long a key is remembered, in milliseconds: a day.
+/// How long a key counts, in milliseconds: a day.
 pub(super) const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// How many keys a shard remembers: about 10 MB in the worst case, a million keys on a node of 16 shards.
@@ -47,7 +47,7 @@ pub(super) struct Idempotency {
 }
 
 impl Idempotency {
-    /// What a key stands for at `now`. Looks at the age too: a replica that restarted has forgotten old keys already.
+    /// What a key stands for at `now`, if it is not too old.
     pub(super) fn get(&self, key: &IdempotencyKey, now: UnixMs) -> Option<Remembered> {
         self.keys.get(key).copied().filter(|what| what.at.0.saturating_add(WINDOW_MS) > now.0)
     }
@@ -56,16 +56,15 @@ impl Idempotency {
         self.keys.insert(key, what);
         self.order.push_back((key, what));
         self.pending += 1;
-        self.forget(what.at);
+        self.bound();
     }
 
-    /// Forgets what is too old at `now`, and what is too much.
-    pub(super) fn forget(&mut self, now: UnixMs) {
-        while let Some((oldest, what)) = self.order.front() {
-            let expired = what.at.0.saturating_add(WINDOW_MS) <= now.0;
-            if !expired && self.order.len() <= KEYS_MAX {
-                return;
-            }
+    /// Forgets what is too much, oldest first. Nothing is forgotten for its age: that would follow from one proposer's clock, and could not
+    /// be undone.
+    fn bound(&mut self) {
+        while self.order.len() > KEYS_MAX
+            && let Some((oldest, what)) = self.order.front()
+        {
             if self.keys.get(oldest) == Some(what) {
                 self.keys.remove(oldest);
             }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use waypost_protocol::UnixMs;
 use waypost_protocol::clicks::{HOUR_MS, OTHER, Orphan, OrphanDelta};
+use waypost_protocol::{Level, UnixMs};
 
 use crate::{Batch, StoreError, Tree};
 
@@ -31,17 +31,33 @@ impl Orphans {
     }
 
     /// Adds visits at `now`. What was not visited for long makes room.
-    pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String], now: UnixMs) {
-        if self.paths.len() >= ORPHANS_MAX {
+    pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String], now: UnixMs, level: Level) {
+        // Before level 1 all that are old make room at once.
+        if self.paths.len() >= ORPHANS_MAX && level < Level::ONE {
             self.paths.retain(|_, (_, last)| last.saturating_add_ms(ORPHAN_MS) > now);
         }
         let path = usize::from(delta.path).checked_sub(1).and_then(|at| strings.get(at));
         let path = path.map_or(OTHER, String::as_str);
+        if level >= Level::ONE && self.paths.len() >= ORPHANS_MAX && !self.paths.contains_key(path) {
+            self.make_room(now);
+        }
         let known = self.paths.contains_key(path) || self.paths.len() < ORPHANS_MAX;
         let (count, last) = self.paths.entry(if known { path } else { OTHER }.to_owned()).or_default();
         *count = count.saturating_add(delta.count.into());
         *last = (*last).max(delta.last);
         self.dirty = true;
+    }
+
+    /// Forgets the path that was not visited longest, if that is long. One for each that comes: a proposer whose clock jumps ahead for a
+    /// moment cannot empty the list.
+    fn make_room(&mut self, now: UnixMs) {
+        let oldest = self.paths.iter().min_by_key(|(path, (_, last))| (*last, *path));
+        if let Some((path, (_, last))) = oldest
+            && last.saturating_add_ms(ORPHAN_MS) <= now
+        {
+            let path = path.clone();
+            self.paths.remove(&path);
+        }
     }
 
     pub(super) fn write(&mut self, tree: &Tree, batch: &mut Batch) {

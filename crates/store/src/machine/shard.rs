@@ -26,6 +26,9 @@ use crate::{StoreError, Tree};
 /// may have changed.
 pub type OnChange = Arc<dyn Fn(Option<&LinkKey>) + Send + Sync>;
 
+/// Tells the time, or that it is in doubt.
+pub type FoldBy = Arc<dyn Fn() -> Option<UnixMs> + Send + Sync>;
+
 /// The state machine of a shard.
 ///
 /// Invariants: a slot in `fresh` has block `FRESH` in the index and the other way round; `visits` is as long as the
@@ -53,12 +56,14 @@ pub struct ShardMachine {
     pub(super) meta: ShardMeta,
     pub(super) level: Level,
     on_change: Option<OnChange>,
+    /// The time by which hours of statistics become days; `None` = that of the last command.
+    pub(super) fold_by: Option<FoldBy>,
 }
 
 /// What a checkpoint writes whole.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct ShardMeta {
-    /// The largest proposer's time seen. Never runs backwards.
+    /// The proposer's time of the last entry; before level 1 the largest.
     pub(super) applied_at: UnixMs,
     /// How far the clicks of each journal were counted, and when that was last told; since level 1 only of journals of which nothing
     /// was heard since (`positions.rs`).
@@ -93,6 +98,7 @@ impl ShardMachine {
             meta,
             level: Level::BASE,
             on_change: None,
+            fold_by: None,
         }
     }
 
@@ -101,12 +107,18 @@ impl ShardMachine {
         self.on_change = Some(listener);
     }
 
+    /// Sets the time by which a checkpoint makes days of old hours, which cannot be undone; it does not while the time is in doubt. Each
+    /// replica does so for itself: what is told of a link stays the same.
+    pub fn fold_by(&mut self, time: FoldBy) {
+        self.fold_by = Some(time);
+    }
+
     /// How many links there are.
     pub fn links(&self) -> usize {
         self.index.len()
     }
 
-    /// The largest proposer's time seen.
+    /// The proposer's time of the last entry; before level 1 the largest.
     pub fn applied_at(&self) -> UnixMs {
         self.meta.applied_at
     }
@@ -357,11 +369,12 @@ impl Machine for ShardMachine {
 
     fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let (machine, position) = Self::load_checkpoint(self.tree.clone())?;
-        let listener = self.on_change.take();
+        let (listener, fold_by) = (self.on_change.take(), self.fold_by.take());
         let changed_days = self.changed_days.replaced();
         *self = machine;
         self.changed_days = changed_days;
         self.on_change = listener;
+        self.fold_by = fold_by;
         if let Some(listener) = &self.on_change {
             listener(None);
         }
@@ -370,7 +383,8 @@ impl Machine for ShardMachine {
 
     fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
         self.level = self.level.max(batch.level);
-        self.meta.applied_at = self.meta.applied_at.max(batch.at);
+        // Order is the index. Since level 1 a time may step back, so that a clock that jumped ahead is forgotten when it is right again.
+        self.meta.applied_at = if self.level >= Level::ONE { batch.at } else { self.meta.applied_at.max(batch.at) };
         let at = self.meta.applied_at;
         batch
             .commands

@@ -93,12 +93,14 @@ impl ShardMachine {
             let visits = &mut self.visits[slot as usize].visits;
             visits.total = visits.total.saturating_add(counts.people);
             visits.bots = visits.bots.saturating_add(counts.bots);
-            // Also of a clock that has jumped ahead.
-            visits.last = visits.last.max(delta.last.min(now.saturating_add_ms(HOUR_MS)));
+            // Also of a clock that has jumped ahead. Since level 1 a time that one has left is corrected by the next visit.
+            let latest = now.saturating_add_ms(HOUR_MS);
+            let before = if self.level >= Level::ONE { visits.last.min(latest) } else { visits.last };
+            visits.last = before.max(delta.last.min(latest));
             self.dirty_visits.insert(super::checkpoint::visits_page(slot));
         }
         for orphan in &clicks.orphans {
-            self.orphans.add(orphan, &clicks.strings, now);
+            self.orphans.add(orphan, &clicks.strings, now, self.level);
         }
         Outcome::Done
     }

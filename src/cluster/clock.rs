@@ -1,0 +1,250 @@
+//! The wall clock where acting on it cannot be undone: it is read together with the time since boot, and not used while it is in
+//! doubt (`clock_trust.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use waypost_consensus::{Groups, last_seen, note_seen};
+use waypost_protocol::peer::{Lane, Peers, kinds};
+use waypost_protocol::{NodeId, UnixMs};
+use waypost_store::{Db, StoreError};
+use waypost_telemetry::{Counter, Gauge, Metrics};
+
+use super::clock_trust::{AGREE_MAX, Doubt, Reading, Trust};
+
+/// How often the clocks are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long another node may take to tell its time. An answer that took long says little about now.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// How often it is noted that the node runs: much less than the day after which a start is not sure of its clock.
+const NOTE_EVERY_MS: u64 = 3_600_000;
+
+/// Reading both clocks takes less than that, or is repeated.
+const READ_MAX_MS: u64 = 500;
+
+/// What a node says of its clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// Its wall clock.
+    pub now: UnixMs,
+    /// Why the node does not trust it, and for how many milliseconds.
+    pub doubt: Option<(Doubt, u64)>,
+}
+
+/// This node's clock.
+pub struct Clock {
+    db: Db,
+    groups: Arc<Groups>,
+    peers: Arc<dyn Peers>,
+    trust: Mutex<Trust>,
+    /// The time since boot at which it was last noted that the node runs.
+    noted: Mutex<Option<u64>>,
+    trusted: Gauge,
+    jumps: Counter,
+}
+
+/// Both clocks of this machine.
+pub fn read_clocks() -> Reading {
+    let mut boot = boot_ms();
+    loop {
+        let reading = Reading { wall: crate::node::clock(), boot_ms: boot };
+        let after = boot_ms();
+        // A process that is held up between the two would see a jump where there is none.
+        if after.saturating_sub(boot) <= READ_MAX_MS {
+            return reading;
+        }
+        boot = after;
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn boot_ms() -> u64 {
+    // It cannot fail: every Linux that the product runs on has this clock.
+    let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    since.as_millis() as u64
+}
+
+/// Without the time that the machine was suspended: waking up counts as a jump.
+#[cfg(not(target_os = "linux"))]
+fn boot_ms() -> u64 {
+    let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    since.as_millis() as u64
+}
+
+impl Clock {
+    /// At the start of a node.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn new(db: &Db, groups: Arc<Groups>, peers: Arc<dyn Peers>, metrics: &Metrics) -> Result<Self, StoreError> {
+        let links: usize = groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum();
+        let alone = others(&groups).is_empty();
+        let trust = Trust::begin(read_clocks(), last_seen(db)?, alone && links == 0);
+        let clock = Self {
+            db: db.clone(),
+            groups,
+            peers,
+            trust: Mutex::new(trust),
+            noted: Mutex::default(),
+            trusted: metrics
+                .gauge("waypost_clock_trusted", "0 while nothing is removed for its age, since the clock is in doubt"),
+            jumps: metrics.counter("waypost_clock_jumps_total", "Jumps of the wall clock"),
+        };
+        if let Some((doubt, _)) = clock.report().doubt {
+            tracing::info!(%doubt, "nothing is removed for its age until the clock is confirmed");
+        }
+        clock.show();
+        Ok(clock)
+    }
+
+    /// The time, unless the clock is in doubt. For what cannot be undone.
+    pub fn trusted_now(&self) -> Option<UnixMs> {
+        let now = self.look();
+        self.trust.lock().doubt().is_none().then_some(now.wall)
+    }
+
+    /// What other nodes are told.
+    pub fn report(&self) -> ClockReport {
+        ClockReport { now: read_clocks().wall, doubt: self.trust.lock().doubt() }
+    }
+
+    /// Watches the clocks until the node stops.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            self.look();
+            if self.trust.lock().doubt().is_some() {
+                let (others, jumps) = (others(&self.groups), self.jumps.get());
+                let agreeing = self.agreeing(&others).await;
+                let now = self.look();
+                // What they said of the time before a jump says nothing of the time after it.
+                let sure = self.jumps.get() == jumps && self.trust.lock().judge(now, others.len(), agreeing);
+                if sure {
+                    tracing::info!(others = others.len(), agreeing, "the clock is trusted again");
+                }
+                self.show();
+            }
+            if let Err(error) = self.note() {
+                tracing::warn!(%error, "that the node runs could not be noted");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Notes that the node runs, if that was not noted for long; not while the clock is in doubt.
+    fn note(&self) -> Result<(), StoreError> {
+        let boot_ms = boot_ms();
+        let due = self.noted.lock().is_none_or(|noted| boot_ms.saturating_sub(noted) >= NOTE_EVERY_MS);
+        if due && self.note_now()? {
+            *self.noted.lock() = Some(boot_ms);
+        }
+        Ok(())
+    }
+
+    /// Notes that the node runs; answers whether its clock could be trusted for that.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn note_now(&self) -> Result<bool, StoreError> {
+        let Some(now) = self.trusted_now() else { return Ok(false) };
+        note_seen(&self.db, now)?;
+        Ok(true)
+    }
+
+    fn look(&self) -> Reading {
+        let mut trust = self.trust.lock();
+        // Read under the lock: a reading that is older than the last one would look like a jump.
+        let now = read_clocks();
+        if let Some(by_ms) = trust.look(now) {
+            tracing::warn!(by_ms, "the wall clock has jumped; nothing is removed for its age until it is confirmed");
+            self.jumps.inc();
+            drop(trust);
+            self.show();
+        }
+        now
+    }
+
+    fn show(&self) {
+        self.trusted.set(self.trust.lock().doubt().is_none().into());
+    }
+
+    /// How many of the other nodes have the same time.
+    async fn agreeing(&self, others: &[NodeId]) -> usize {
+        let asking = others.iter().map(|node| async move {
+            let asked = Instant::now();
+            let report = ask(&*self.peers, *node).await?;
+            // When it was read there, between the request and the answer, is not known better than this.
+            let own = read_clocks().wall.0 as i64 - asked.elapsed().as_millis() as i64 / 2;
+            Some((report.now.0 as i64 - own).unsigned_abs() <= AGREE_MAX.as_millis() as u64)
+        });
+        join_all(asking).await.into_iter().filter(|agrees| *agrees == Some(true)).count()
+    }
+}
+
+/// What another node says of its clock; `None` if it does not answer, or is of a version that does not know the question.
+pub(super) async fn ask(peers: &dyn Peers, node: NodeId) -> Option<ClockReport> {
+    let answer = peers.call(node, Lane::Calls, kinds::CLOCK, 0, Vec::new(), ANSWER_MAX).await.ok()?;
+    waypost_protocol::codec::decode(&answer).ok()
+}
+
+fn others(groups: &Groups) -> Vec<NodeId> {
+    let own = groups.node();
+    groups.cluster().read(|machine| machine.state().nodes.keys().copied().filter(|node| *node != own).collect())
+}
+
+/// What an operator should know of the nodes' clocks. `own` is that of the node that looks.
+pub(super) fn warnings(own: UnixMs, told: &[(String, ClockReport)]) -> Vec<String> {
+    /// A doubt that a start had is over by then, if the others answer.
+    const SETTLING_MS: u64 = 10_000;
+    let mut warnings = Vec::new();
+    for (name, report) in told {
+        let ahead_ms = report.now.0 as i64 - own.0 as i64;
+        if ahead_ms.unsigned_abs() > AGREE_MAX.as_millis() as u64 {
+            let (way, seconds) = (if ahead_ms > 0 { "ahead of" } else { "behind" }, ahead_ms.unsigned_abs() / 1000);
+            warnings.push(format!("the clock of {name} is {seconds} seconds {way} that of the node that was asked"));
+        }
+        match report.doubt {
+            Some((doubt, for_ms)) if matches!(doubt, Doubt::Jumped { .. }) || for_ms > SETTLING_MS => warnings.push(
+                format!("{name} removes nothing for its age until its clock is confirmed by most of the others, or was steady for ten minutes: {doubt}"),
+            ),
+            _ => {}
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_is_told_of_clocks_that_differ_or_are_in_doubt() {
+        let own = UnixMs(1_800_000_000_000);
+        let report = |ms: i64, doubt| ClockReport { now: UnixMs((own.0 as i64 + ms) as u64), doubt };
+        let told = [
+            ("a".to_owned(), report(0, None)),
+            ("b".to_owned(), report(-61_000, None)),
+            ("c".to_owned(), report(500, Some((Doubt::Jumped { by_ms: 86_400_000 * 4 }, 0)))),
+            ("d".to_owned(), report(0, Some((Doubt::NoRecord, 2_000)))),
+            ("e".to_owned(), report(0, Some((Doubt::NoRecord, 20_000)))),
+        ];
+        let said = warnings(own, &told);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].contains("clock of b is 61 seconds behind"), "{said:?}");
+        assert!(said[1].starts_with("c removes nothing") && said[1].ends_with("it went ahead by 4 days"), "{said:?}");
+        assert!(said[2].starts_with("e removes nothing"), "{said:?}");
+    }
+
+    #[test]
+    fn a_report_has_golden_bytes() {
+        let report = ClockReport { now: UnixMs(1_800_000_000_000), doubt: Some((Doubt::Jumped { by_ms: -5 }, 300)) };
+        let bytes = postcard::to_stdvec(&report).unwrap();
+        assert_eq!(bytes, [0x80, 0x80, 0xcf, 0xba, 0xb1, 0x34, 1, 0, 9, 0xac, 2]);
+        assert_eq!(postcard::from_bytes::<ClockReport>(&bytes).unwrap(), report);
+    }
+}
