@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use waypost_click_counter::{Agent, Geo, JournalOptions, Journals, Outbox, Recorder, Visit, Visitor};
@@ -16,7 +16,7 @@ use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs};
-use waypost_redirector::{Lookup, ReadView};
+use waypost_redirector::{Lookup, ReadView, Source};
 use waypost_runtime::{Answer, Ask, Routes, Spec, Supervision, WhenSpent, supervise};
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
@@ -69,13 +69,14 @@ fn records(c: &mut Criterion) {
 
 fn redirects(c: &mut Criterion) {
     let metrics = Metrics::new();
-    let view = ReadView::new(256 << 20, &metrics);
+    let view = ReadView::new(256 << 20, 1, Duration::from_secs(1), &metrics);
+    view.believe(ShardId(0), Instant::now() + Duration::from_secs(86_400));
     let permutation = Permutation::new([7; 32]);
     let codes: Vec<Code> = (0..100_000).filter_map(|counter| permutation.code(counter)).collect();
     for (number, code) in codes.iter().enumerate() {
         let key = LinkKey::new(code.clone());
         let fill = view.begin_fill(&key);
-        view.finish_fill(fill, &key, &target(number as u64), None, None);
+        view.finish_fill(fill, &key, &target(number as u64), None, Source::Replica(ShardId(0)));
     }
     let mut next = 0;
     let mut code = || {
@@ -83,7 +84,8 @@ fn redirects(c: &mut Criterion) {
         codes[next].as_str()
     };
     c.bench_function("redirect/cache look-up of 100,000", |b| {
-        b.iter(|| view.lookup(Domain::default(), black_box(code()), NOW));
+        let at = Instant::now();
+        b.iter(|| view.lookup(Domain::default(), black_box(code()), NOW, at));
     });
     let dir = tempfile::tempdir().unwrap();
     let (recorder, journal) = recorder(dir.path(), &metrics);
@@ -91,7 +93,9 @@ fn redirects(c: &mut Criterion) {
     c.bench_function("redirect/look-up, response, click", |b| {
         b.iter(|| {
             let code = black_box(code());
-            let Lookup::Redirect(location, link) = view.lookup(Domain::default(), code, NOW) else { unreachable!() };
+            let Lookup::Redirect(location, link) = view.lookup(Domain::default(), code, NOW, Instant::now()) else {
+                unreachable!()
+            };
             recorder.visit(link, NOW, &plain);
             make_room(&journal);
             waypost::http::found(location)
@@ -285,7 +289,7 @@ fn calls(c: &mut Criterion) {
         });
         c.bench_function(name, |b| {
             b.iter(|| {
-                let message = GetLink { shard: ShardId(0), key: key.clone(), strong: false };
+                let message = GetLink { shard: ShardId(0), key: key.clone(), strong: false, leader: false };
                 system.block_on(echo.call(message, Duration::from_secs(5))).unwrap()
             });
         });

@@ -5,6 +5,7 @@
 //! backup.rs    a backup of all groups, wherever they are
 //! start.rs     a new node: found a cluster, or find one and join
 //! service.rs   what this node answers to others
+//! freshness.rs how one node asks another how far the groups are that it leads
 //! router.rs    which node answers what
 //! steward.rs   makes the groups that this node leads have the members that group 0 wants
 //! control.rs   on the leader of group 0: settles who is to hold what, and evens out leaders
@@ -16,6 +17,7 @@ mod backup;
 mod clock;
 mod clock_trust;
 mod control;
+mod freshness;
 mod router;
 mod service;
 mod start;
@@ -27,6 +29,7 @@ pub use backup::{BackupError, Backups, Pieces};
 pub use clock::{Clock, ClockReport, read_clocks};
 pub use clock_trust::{Doubt, Reading};
 pub use control::Control;
+pub use freshness::asking;
 pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};
 pub use start::{Found, find_or_found, is_gone};

@@ -206,6 +206,7 @@ impl NodeService {
                 let report = self.clock().ok_or_else(|| refused("the node is starting"))?;
                 Ok(codec::encode(&report))
             }
+            kinds::COMMITTED => super::freshness::answer(&self.members, &body).await,
             kinds::MOVE_LEADER => self.move_leader(place, &body).await,
             message => {
                 let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;

@@ -65,7 +65,7 @@ impl From<GroupStatus> for GroupReport {
 pub(super) fn reports(groups: &Groups) -> Vec<GroupReport> {
     let has_part = |status: &GroupStatus| match status.group.checked_sub(1) {
         None => true,
-        Some(shard) => groups.holds(ShardId(shard)),
+        Some(shard) => groups.takes_part(ShardId(shard)),
     };
     groups.status().into_iter().filter(has_part).map(GroupReport::from).collect()
 }

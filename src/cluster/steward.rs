@@ -230,7 +230,7 @@ impl Steward {
     /// Links of a shard that has left this node would not be told of changes: they are forgotten, with all others.
     fn forget_lost_shards(&self) {
         let now: BTreeSet<u32> =
-            (0..self.groups.founding().shards).filter(|shard| self.groups.holds(ShardId(*shard))).collect();
+            (0..self.groups.founding().shards).filter(|shard| self.groups.takes_part(ShardId(*shard))).collect();
         let mut held = self.held.lock();
         if !held.is_subset(&now) {
             self.view.invalidate(None);

@@ -160,7 +160,7 @@ pub struct Config {
     pub admin_key: Option<String>,
     /// How many groups may have their members changed at a time.
     pub moves_max: usize,
-    /// How long a node without a replica answers for a link without asking again.
+    /// How old the answer of a node may be through which a link was not changed.
     pub stale_after: Duration,
     /// The secret that the nodes share; empty = none.
     pub cluster_secret: String,

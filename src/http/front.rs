@@ -37,7 +37,7 @@ impl<S> Front<S> {
         let started = Instant::now();
         let worker = &*self.worker;
         let now = (worker.node.clock)();
-        let Lookup::Redirect(location, link) = worker.node.view.lookup(Domain::default(), code, now) else {
+        let Lookup::Redirect(location, link) = worker.node.view.lookup(Domain::default(), code, now, started) else {
             return None;
         };
         if worker.recorder.is_on()

@@ -14,8 +14,8 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// The node answers requests: its state is what had been acknowledged before the last stop. A node that is read-only for
-/// want of space, or has groups without a leader, is ready, since redirects go on, and says so (`writable`).
+/// The node answers requests: its state is what had been acknowledged when it started, as far as a leader could be asked. A node that is
+/// read-only for want of space, or has groups without a leader, is ready, since redirects go on, and says so (`writable`).
 pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     if node.draining() {
         return Err(Problem::not_ready("the server is stopping"));
@@ -44,6 +44,10 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     }
     if let Some(why) = node.control.unfounded() {
         return Err(Problem::not_ready(format!("the cluster is being founded: {why}")));
+    }
+    let behind = node.fresh.catching_up();
+    if behind > 0 {
+        return Err(Problem::not_ready(format!("the copies of {behind} shards are catching up")));
     }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",

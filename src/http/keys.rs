@@ -53,7 +53,7 @@ pub(super) async fn generate(request: HttpRequest, worker: web::Data<WorkerState
 /// The code, unless somebody has made an alias of the same text.
 async fn unless_taken(worker: &WorkerState, code: Code) -> Result<Option<String>, CallError> {
     let key = LinkKey::new(code.clone());
-    let message = GetLink { shard: key.shard(worker.node.shards), key, strong: true };
+    let message = GetLink { shard: key.shard(worker.node.shards), key, strong: true, leader: true };
     let taken = worker.node.links.call(message, worker.node.timeout).await?.is_some();
     Ok((!taken).then(|| code.to_string()))
 }

@@ -1,11 +1,13 @@
 //! `GET`, `PATCH`, `DELETE /api/v1/links/{code}` and `GET /analytics/{code}`.
 
+use std::time::Instant;
+
 use actix_web::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Deserializer, Serialize};
 use waypost_protocol::clicks::HOUR_MS;
-use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkView};
-use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Target};
+use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
+use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Request, Target};
 
 use super::link_json::{LinkJson, format_time, parse_time};
 use super::problem::Problem;
@@ -37,8 +39,23 @@ enum Consistency {
 
 pub(super) async fn get_link(worker: &WorkerState, path: &str, strong: bool) -> Result<LinkView, Problem> {
     let key = key_of(path)?;
-    let message = GetLink { shard: key.shard(worker.node.shards), key, strong };
+    // Who changed it through this node sees the change.
+    let leader = worker.node.view.only_leader(&key, Instant::now());
+    let message = GetLink { shard: key.shard(worker.node.shards), key, strong, leader };
     worker.node.links.call(message, worker.node.timeout).await?.ok_or_else(Problem::unknown_link)
+}
+
+/// Asks for a change, and makes sure that this node does not answer from before it any more when the caller hears of it.
+async fn change<M: Request<Service = LinkStore>>(
+    worker: &WorkerState,
+    key: &LinkKey,
+    message: M,
+) -> Result<M::Reply, CallError> {
+    let node = &worker.node;
+    let reply = node.links.call(message, node.timeout).await?;
+    // Also when the own replica has applied it: another node may lead or hold the shard when it is asked for next.
+    node.view.changed_here(key, Instant::now());
+    Ok(reply)
 }
 
 fn etag(link: &Link) -> String {
@@ -139,8 +156,8 @@ pub(super) async fn patch(
     node.writable().map_err(CallError::from)?;
     let if_version = guarded(&request, &worker, &path).await?;
     let key = key_of(&path)?;
-    let message = EditLink { shard: key.shard(node.shards), key, if_version, target, valid_until };
-    match node.links.call(message, node.timeout).await? {
+    let message = EditLink { shard: key.shard(node.shards), key: key.clone(), if_version, target, valid_until };
+    match change(&worker, &key, message).await? {
         Changed::Edited(link) => Ok(describe(&request, &worker, &link)),
         Changed::VersionMismatch { current } => Err(Problem::precondition_failed(current)),
         Changed::NotFound | Changed::Deleted => Err(Problem::unknown_link()),
@@ -158,8 +175,8 @@ pub(super) async fn delete(
     let if_version = guarded(&request, &worker, &path).await?;
     node.writable().map_err(CallError::from)?;
     let key = key_of(&path)?;
-    let message = DeleteLink { shard: key.shard(node.shards), key, if_version };
-    match node.links.call(message, node.timeout).await? {
+    let message = DeleteLink { shard: key.shard(node.shards), key: key.clone(), if_version };
+    match change(&worker, &key, message).await? {
         Changed::Deleted => Ok(HttpResponse::NoContent().finish()),
         Changed::VersionMismatch { current } => Err(Problem::precondition_failed(current)),
         Changed::NotFound | Changed::Edited(_) => Err(Problem::unknown_link()),

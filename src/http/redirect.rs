@@ -4,6 +4,7 @@
 //! come here through the `App`. Both build their response with [`found`], so a visitor cannot tell the ways apart.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use actix_http::body::BoxBody;
 use actix_http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
@@ -86,7 +87,7 @@ async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderVal
     }
     let Some(code) = Code::from_path(path) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
-    match worker.node.view.lookup(Domain::default(), code.as_str(), now) {
+    match worker.node.view.lookup(Domain::default(), code.as_str(), now, Instant::now()) {
         Lookup::Redirect(location, link) => {
             worker.metrics.hit();
             return Ok((link, location));

@@ -49,8 +49,8 @@ pub struct PublicServer {
     pub supervision: Supervision,
     /// Whether this node answers redirects.
     pub redirects: bool,
-    /// How long a link of a shard without a replica here is answered without asking again.
-    pub stale_after: Duration,
+    /// How long the answer of another node is given without asking again.
+    pub keep: Duration,
     /// Threads that answer requests.
     pub workers: usize,
     /// Connections that may be open on one worker.
@@ -94,15 +94,7 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
 /// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
 async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     let node = parts.node.clone();
-    let groups = node.groups.clone();
-    let seed = Seed {
-        view: node.view.clone(),
-        links: node.links.clone(),
-        shards: node.shards,
-        holds: Arc::new(move |shard| groups.holds(shard)),
-        stale_after: parts.stale_after,
-        clock: node.clock,
-    };
+    let seed = Seed { view: node.view.clone(), links: node.links.clone(), shards: node.shards, keep: parts.keep };
     let arbiter = actix::Arbiter::current();
     let redirector = supervise(
         waypost_redirector::spec(),

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use waypost_protocol::digest::{IdempotencyKey, fingerprint};
 use waypost_protocol::messages::{CreateLink, Created};
-use waypost_protocol::{CallError, Code, ServiceError, Target};
+use waypost_protocol::{CallError, Code, LinkKey, ServiceError, Target};
+use waypost_runtime::Place;
 
 use super::link_json::{LinkJson, parse_time};
 use super::links::get_link;
@@ -68,7 +69,7 @@ async fn create(node: &NodeState, message: CreateLink) -> Result<Created, CallEr
     let repeatable = message.slug.is_none() || message.idempotency.is_some();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match node.links.call(message.clone(), left).await {
+        match node.links.call_placed(message.clone(), left).await {
             Err(error)
                 if repeatable
                     && !node.draining()
@@ -80,8 +81,26 @@ async fn create(node: &NodeState, message: CreateLink) -> Result<Created, CallEr
             {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
-            answer => return answer,
+            answer => {
+                let (created, place) = answer?;
+                if let Some(slug) = message.slug.filter(|_| place != Place::Here) {
+                    claimed_elsewhere(node, &LinkKey::new(slug));
+                }
+                return Ok(created);
+            }
         }
+    }
+}
+
+/// An alias was claimed through this node, and its leader has applied that. If it led elsewhere before, this node may not have heard yet that
+/// it does not any more.
+fn claimed_elsewhere(node: &NodeState, key: &LinkKey) {
+    let shard = key.shard(node.shards);
+    let own = node.groups.shard(shard).filter(|_| node.groups.holds(shard));
+    // What cannot be read is for the leader to say.
+    let clean = own.is_some_and(|group| matches!(group.read(|machine| machine.get(key)), Ok(None)));
+    if !clean {
+        node.view.changed_here(key, Instant::now());
     }
 }
 

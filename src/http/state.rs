@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use waypost_click_counter::Recorder;
-use waypost_consensus::Groups;
+use waypost_consensus::{Freshness, Groups};
 use waypost_protocol::messages::{KeyAllocator, LinkStore, Redirector};
 use waypost_protocol::{ServiceError, UnixMs};
 use waypost_redirector::ReadView;
@@ -29,6 +29,8 @@ pub struct NodeState {
     pub view: Arc<ReadView>,
     /// The replicated groups, for status.
     pub groups: Arc<Groups>,
+    /// How old the answers of this node's replicas may be.
+    pub fresh: Arc<Freshness>,
     /// What is known of the other nodes.
     pub control: Arc<Control>,
     /// Which actors were given up.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use waypost_click_counter::Journals;
-use waypost_consensus::Groups;
+use waypost_consensus::Freshness;
 use waypost_protocol::messages::{
     ClickCounter, CreateLink, DeleteLink, EditLink, EndJournals, Flush, GetLink, GetOrphans, GetStats, Janitor,
     KeyAllocator, LinkStore, NextKeys, RecordClicks, ResetStats,
@@ -32,13 +32,14 @@ pub(super) struct Actors {
 /// Starts the five services, each after those that it calls.
 pub(super) async fn start(
     config: &Config,
-    groups: &Arc<Groups>,
+    fresh: &Arc<Freshness>,
     far: &Far,
     read_only: Arc<AtomicBool>,
     journals: &Journals,
     clock_watch: &Arc<Clock>,
     supervision: &Supervision,
 ) -> Actors {
+    let groups = fresh.groups();
     let shards = groups.founding().shards;
     // Two threads of their own: what waits for the log or reads the disk must not hold up an HTTP worker.
     let store_arbiter = Arbiter::new().handle();
@@ -73,6 +74,7 @@ pub(super) async fn start(
                 let groups = groups.clone();
                 Arc::new(move |node| groups.cluster().read(|machine| machine.state().gone.contains(&node)))
             },
+            fresh: fresh.clone(),
             keys: keys.clone(),
             read_only: read_only.clone(),
             clock,

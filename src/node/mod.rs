@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::future::join_all;
 use tokio::signal::unix::{SignalKind, signal};
 use waypost_click_counter::GeoError;
-use waypost_consensus::{Groups, OpenError};
+use waypost_consensus::{FRESH, Freshness, Groups, OpenError};
 use waypost_journal::JournalError;
 use waypost_protocol::UnixMs;
 use waypost_redirector::ReadView;
@@ -24,7 +24,7 @@ use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
-use crate::cluster::{Backups, Clock, ClusterRouter, Control, Own, Ready, Steward, Wish};
+use crate::cluster::{Backups, Clock, ClusterRouter, Control, Own, Ready, Steward, Wish, asking};
 use crate::config::{Config, ServiceName};
 use crate::http::{NodeState, PublicAddress, PublicServer, admin_server, public_server};
 
@@ -33,6 +33,12 @@ const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the groups that a stopping node leads may take to find another leader.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
+/// How long a starting node waits for its replicas to catch up before it says that it is there. `/health/ready` goes on to say no.
+const CATCH_UP_MAX: Duration = Duration::from_secs(60);
+
+/// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for who has none.
+const BOUND_LEAST: Duration = Duration::from_secs(1);
 
 /// How often a stopping node looks whether requests are still open.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
@@ -167,7 +173,8 @@ pub async fn run(
         );
     }
 
-    let view = Arc::new(ReadView::new(config.cache_bytes, &metrics));
+    let bound = config.stale_after.max(BOUND_LEAST);
+    let view = Arc::new(ReadView::new(config.cache_bytes, groups.founding().shards, bound, &metrics));
     let clock_watch = Arc::new(Clock::new(&db, groups.clone(), Arc::new(transport.clone()), &metrics)?);
     for group in groups.shards() {
         let (view, clock) = (view.clone(), clock_watch.clone());
@@ -178,6 +185,11 @@ pub async fn run(
     }
     let watching = clock_watch.clone();
     tasks.on(&engine).spawn(Task::ClockWatch, move || watching.clone().run());
+    let believing = view.clone();
+    let believe = Arc::new(move |shard, until| believing.believe(shard, until));
+    let fresh = Arc::new(Freshness::new(groups.clone(), asking(Arc::new(transport.clone())), believe));
+    let running = fresh.clone();
+    tasks.on(&engine).spawn(Task::Freshness, move || running.clone().run());
     // A public URL elsewhere says that something passes requests on to a listener on loopback.
     let local = public_address.ip().is_loopback()
         && admin_address.ip().is_loopback()
@@ -189,7 +201,7 @@ pub async fn run(
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
     let far =
         Far { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
-    let actors = actors::start(&config, &groups, &far, read_only.clone(), &journals, &clock_watch, &supervision).await;
+    let actors = actors::start(&config, &fresh, &far, read_only.clone(), &journals, &clock_watch, &supervision).await;
     let stopping = Arc::new(AtomicBool::new(false));
     service.set_ready(Ready {
         groups: groups.clone(),
@@ -225,6 +237,7 @@ pub async fn run(
         keys: actors.keys.clone(),
         view: view.clone(),
         groups: groups.clone(),
+        fresh: fresh.clone(),
         backups: Backups::new(groups.clone(), members, Arc::new(transport.clone()), tasks.on(&engine)),
         control,
         supervision: supervision.clone(),
@@ -240,7 +253,7 @@ pub async fn run(
         open_requests: AtomicUsize::new(0),
         clock,
     });
-    observe::observe(&metrics, &db, view, &groups, wish);
+    observe::observe(&metrics, &db, view, &groups, &fresh, wish);
     observe::certificate(&metrics, config.tls.as_ref());
 
     let admin_server = admin_server(admin, node.clone(), metrics.clone())?;
@@ -248,7 +261,7 @@ pub async fn run(
         public,
         PublicServer {
             redirects: serves(ServiceName::Redirector),
-            stale_after: config.stale_after,
+            keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
             node: node.clone(),
             journals: journals.clone(),
             access_every: config.log_access_every,
@@ -271,6 +284,7 @@ pub async fn run(
     let ready = async {
         founded(&node.control).await;
         known_to_cluster(&groups).await;
+        caught_up(&fresh).await;
         announce(public_address, admin_address);
         std::future::pending::<Infallible>().await
     };
@@ -340,6 +354,21 @@ async fn known_to_cluster(groups: &Groups) {
     let deadline = tokio::time::Instant::now() + HAND_OVER_MAX;
     let known = || groups.cluster().read(|machine| machine.state().nodes.contains_key(&groups.node()));
     while !known() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until the replicas of this node show what was acknowledged before it started.
+async fn caught_up(fresh: &Freshness) {
+    let deadline = tokio::time::Instant::now() + CATCH_UP_MAX;
+    while fresh.catching_up() > 0 {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::warn!(
+                shards = fresh.catching_up(),
+                "some replicas have not caught up yet; others answer for them"
+            );
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

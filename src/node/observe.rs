@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use waypost_consensus::Groups;
+use waypost_consensus::{Freshness, Groups};
 use waypost_redirector::ReadView;
 use waypost_store::Db;
 use waypost_telemetry::Metrics;
@@ -11,8 +11,15 @@ use waypost_transport::TlsFiles;
 use crate::cluster::Wish;
 
 /// The store, the cache and the groups, of which `wish` says how many copies there should be.
-pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &Arc<Groups>, wish: Wish) {
-    let (db, groups) = (db.clone(), groups.clone());
+pub(super) fn observe(
+    metrics: &Metrics,
+    db: &Db,
+    view: Arc<ReadView>,
+    groups: &Arc<Groups>,
+    fresh: &Arc<Freshness>,
+    wish: Wish,
+) {
+    let (db, groups, fresh) = (db.clone(), groups.clone(), fresh.clone());
     let links = metrics.gauge("waypost_links", "Links stored on this node");
     let pending = metrics.gauge("waypost_checkpoint_pending_bytes", "Changes not yet in a checkpoint");
     let held = metrics
@@ -29,6 +36,14 @@ pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &
         "waypost_shards_underreplicated",
         "Shards that this node leads, and of which fewer copies are there than are wished",
     );
+    let catching_up = metrics.gauge(
+        "waypost_shards_catching_up",
+        "Shards whose copy on this node does not show yet what was acknowledged before it started; others answer for them",
+    );
+    let stale = metrics.gauge(
+        "waypost_shards_stale",
+        "Shards whose copy on this node may be older than the bound: their leader is ahead, or none can be reached",
+    );
     metrics.on_scrape(move || {
         db.size_on_disk();
         view.observe();
@@ -44,6 +59,8 @@ pub(super) fn observe(metrics: &Metrics, db: &Db, view: Arc<ReadView>, groups: &
         let wished = |group: u32| groups.cluster().read(|machine| wish.voters(machine.state(), group).len());
         let short = groups.shards().iter().filter(|group| group.is_leader() && group.copies() < wished(group.id()));
         underreplicated.set(short.count() as i64);
+        catching_up.set(fresh.catching_up() as i64);
+        stale.set(fresh.stale() as i64);
         lag.set(own().map(|status| status.lag).max().unwrap_or(0) as i64);
     });
 }

@@ -4,6 +4,7 @@ mod faults;
 mod five;
 mod form;
 mod founding;
+mod fresh;
 mod machines;
 mod partitions;
 mod quorum;

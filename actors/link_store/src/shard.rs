@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
-use waypost_consensus::{Group, ProposeError};
+use waypost_consensus::{Freshness, Group, ProposeError, Standing};
 use waypost_protocol::command::{Command, NewLink, Outcome};
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetLink, KeyAllocator, LinkView, Upkeep,
@@ -33,6 +33,8 @@ pub struct Seed {
     pub holds: Arc<dyn Fn(ShardId) -> bool + Send + Sync>,
     /// Whether a node was taken out of the cluster, so that it cannot come back.
     pub gone: Arc<dyn Fn(NodeId) -> bool + Send + Sync>,
+    /// How old this node's replica may be.
+    pub fresh: Arc<Freshness>,
     /// Where fresh codes come from.
     pub keys: ActorRef<KeyAllocator>,
     /// Set while the disk has too little free space for writes.
@@ -218,14 +220,15 @@ impl Handler<Ask<CreateLink>> for LinkShard {
 /// Whether this node's replica may answer.
 pub(crate) fn held_here(seed: &Seed) -> Result<(), ServiceError> {
     let group = &seed.group;
-    if (seed.holds)(seed.shard) {
-        return Ok(());
-    }
-    Err(ServiceError::NotHere { leader: group.presumed_leader().filter(|leader| *leader != group.node()) })
+    if (seed.holds)(seed.shard) { Ok(()) } else { Err(elsewhere(group)) }
 }
 
-/// Reads a link from this node's replica. That there is none, only a leader that is sure of itself may say: a follower may
-/// not have heard of the link yet.
+fn elsewhere(group: &Group<ShardMachine>) -> ServiceError {
+    ServiceError::NotHere { leader: group.presumed_leader().filter(|leader| *leader != group.node()) }
+}
+
+/// Reads a link from this node's replica, if it is fresh, or if no leader can be reached. That there is no such link, only a leader that
+/// is sure of itself may say: a follower may not have heard of the link yet.
 async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
     let group = &seed.group;
     held_here(seed)?;
@@ -233,9 +236,13 @@ async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceE
         let found = group.read(|machine| machine.get(&request.key)).map_err(unreadable)?;
         Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits }))
     };
-    if request.strong {
-        group.linearize(true).await.map_err(failed)?;
+    if request.strong || request.leader {
+        group.linearize(request.strong).await.map_err(failed)?;
         return read();
+    }
+    match seed.fresh.sure(seed.shard).await {
+        Standing::Fresh(_) | Standing::Leaderless => {}
+        Standing::Lags | Standing::Unsure => return Err(elsewhere(group)),
     }
     if let Some(found) = read()? {
         return Ok(Some(found));

@@ -96,6 +96,15 @@ async fn may_tell(seed: &Seed, from_leader: bool) -> Result<(), ServiceError> {
 /// redirects wait for, and not for a caller who has gone.
 async fn stats(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Option<Stats>, ServiceError> {
     may_tell(seed, request.from_leader).await?;
+    if let Some(stats) = read(seed, request.clone(), deadline).await? {
+        return Ok(Some(stats));
+    }
+    // That there is no such link, only a leader may say: a follower may not have heard of it yet.
+    seed.group.linearize(false).await.map_err(failed)?;
+    read(seed, request, deadline).await
+}
+
+async fn read(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Option<Stats>, ServiceError> {
     let group = seed.group.clone();
     let query = StatsQuery::new(request.key, request.from..request.to);
     let unavailable = |error: String| ServiceError::Unavailable(error);

@@ -8,7 +8,7 @@ use actix_http::header::HeaderValue;
 use bytes::Bytes;
 use quick_cache::Equivalent;
 use triomphe::ThinArc;
-use waypost_protocol::{Domain, KeyHash, LinkKey, Target, UnixMs};
+use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 
 /// What an entry takes beside its text: the counted head (56 bytes), the cache's slot (32) and table (about 10), and what
 /// the allocator rounds up.
@@ -18,23 +18,38 @@ struct Head {
     link: KeyHash,
     /// `u64::MAX` = never.
     until: UnixMs,
-    /// From this moment on the link has to be asked for again; `u64::MAX` = never.
-    stale: UnixMs,
+    /// See [`Entry::trust`].
+    trust: u64,
     domain: Domain,
     target_bytes: u32,
 }
+
+/// For how long an entry may be answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It was read from this node's replica of the shard, which tells of every change: as long as that replica may be believed.
+    Replica(ShardId),
+    /// Until so many nanoseconds of the view's clock.
+    Until(u64),
+}
+
+/// Marks a `Trust::Replica`: no clock of a process reaches 292 years.
+const REPLICA: u64 = 1 << 63;
 
 /// A cached link: the target's text, then the code's. Equal and hashed as its key is.
 #[derive(Clone)]
 pub(crate) struct Entry(ThinArc<Head, u8>);
 
 impl Entry {
-    pub(crate) fn new(key: &LinkKey, target: &Target, until: Option<UnixMs>, stale: Option<UnixMs>) -> Self {
+    pub(crate) fn new(key: &LinkKey, target: &Target, until: Option<UnixMs>, trust: Trust) -> Self {
         let (target, code) = (target.as_str().as_bytes(), key.code.as_bytes());
         let head = Head {
             link: key.hash(),
             until: until.unwrap_or(UnixMs(u64::MAX)),
-            stale: stale.unwrap_or(UnixMs(u64::MAX)),
+            trust: match trust {
+                Trust::Replica(shard) => REPLICA | u64::from(shard.0),
+                Trust::Until(nanos) => nanos.min(REPLICA - 1),
+            },
             domain: key.domain,
             target_bytes: target.len() as u32,
         };
@@ -52,9 +67,12 @@ impl Entry {
         self.0.header.header.until
     }
 
-    /// From this moment on it has to be asked for again.
-    pub(crate) fn stale(&self) -> UnixMs {
-        self.0.header.header.stale
+    /// For how long it may be answered from.
+    pub(crate) fn trust(&self) -> Trust {
+        match self.0.header.header.trust {
+            replica if replica & REPLICA != 0 => Trust::Replica(ShardId((replica & !REPLICA) as u32)),
+            nanos => Trust::Until(nanos),
+        }
     }
 
     /// What it takes, about.

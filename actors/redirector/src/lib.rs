@@ -5,17 +5,20 @@
 //! nothing but warmth.
 
 mod entry;
+mod fences;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use waypost_protocol::messages::{GetLink, LinkStore, Redirector, Resolution, Resolve};
-use waypost_protocol::{CallError, ServiceError, ShardId, UnixMs};
-use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_protocol::{CallError, ServiceError};
+use waypost_runtime::{ActorRef, Answer, Ask, Place, Routes, Spec, WhenSpent};
 
-pub use view::{Lookup, ReadView};
+pub use view::{Lookup, ReadView, Source};
 
 /// How long the link store may take to answer a look-up.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,12 +32,8 @@ pub struct Seed {
     pub links: ActorRef<LinkStore>,
     /// The number of shards.
     pub shards: u32,
-    /// Whether this node holds a replica of a shard, which tells of every change.
-    pub holds: Arc<dyn Fn(ShardId) -> bool + Send + Sync>,
-    /// How long a link of another node's shard is answered without asking again.
-    pub stale_after: Duration,
-    /// The clock.
-    pub clock: fn() -> UnixMs,
+    /// How long the answer of another node is given without asking again, counted from the question.
+    pub keep: Duration,
 }
 
 /// The actor: one for each HTTP worker, on the worker's own thread.
@@ -63,20 +62,24 @@ impl Handler<Ask<Resolve>> for Worker {
         let seed = self.seed.clone();
         held.later(async move {
             let key = request.key;
-            let fill = seed.view.begin_fill(&key);
+            let (fill, asked) = (seed.view.begin_fill(&key), Instant::now());
             let shard = key.shard(seed.shards);
-            let stale = || UnixMs((seed.clock)().0 + seed.stale_after.as_millis() as u64);
-            let stale = (!(seed.holds)(shard)).then(stale);
-            let get = GetLink { shard, key: key.clone(), strong: false };
-            let found = seed.links.call(get, TIMEOUT).await.map_err(|error| match error {
+            let leader = seed.view.only_leader(&key, asked);
+            let get = GetLink { shard, key: key.clone(), strong: false, leader };
+            let (found, place) = seed.links.call_placed(get, TIMEOUT).await.map_err(|error| match error {
                 CallError::Service(error) => error,
                 other => ServiceError::Unavailable(other.to_string()),
             })?;
+            // Only of its own replica this node hears all changes. What another node says may be older than what it has heard.
+            let source = match place {
+                Place::Here => Source::Replica(shard),
+                Place::At(_) | Place::Nowhere => Source::Elsewhere(asked + seed.keep),
+            };
             Ok(match found {
                 None => Resolution::Unknown,
                 Some(found) => {
                     let (target, valid_until) = (found.link.target, found.link.valid_until);
-                    seed.view.finish_fill(fill, &key, &target, valid_until, stale);
+                    seed.view.finish_fill(fill, &key, &target, valid_until, source);
                     Resolution::Found { target, valid_until }
                 }
             })

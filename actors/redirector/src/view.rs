@@ -5,14 +5,17 @@
 //! asked for goes first.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use actix_http::header::HeaderValue;
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use waypost_protocol::{Domain, KeyHash, LinkKey, Target, UnixMs};
+use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
-use crate::entry::{ENTRY_BYTES, Entry, KeyRef};
+use crate::entry::{ENTRY_BYTES, Entry, KeyRef, Trust};
+use crate::fences::Fences;
 
 /// What the view knows of a code.
 #[derive(Debug, Clone)]
@@ -29,11 +32,26 @@ pub enum Lookup {
 /// look-up now and then, never a wrong answer.
 const EPOCHS: usize = 1024;
 
+/// Where an answer that is to be cached comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// This node's replica of the shard: the view hears of every change.
+    Replica(ShardId),
+    /// Another node: nobody tells of changes, so the link is asked for again after this moment.
+    Elsewhere(Instant),
+}
+
 /// The cache, shared by all workers and by whoever changes links.
 pub struct ReadView {
     /// Key and value are the same entry.
     cache: Cache<Entry, Entry, Bytes>,
     epochs: Box<[AtomicU64]>,
+    /// All moments are kept as nanoseconds since this one.
+    began: Instant,
+    /// By shard: until when what was read from this node's replica may be answered.
+    believed: Box<[AtomicU64]>,
+    fences: Mutex<Fences>,
+    bound: Duration,
     bytes: Gauge,
     entries: Gauge,
     evicted: Counter,
@@ -56,22 +74,32 @@ impl Weighter<Entry, Entry> for Bytes {
 }
 
 impl ReadView {
-    /// An empty cache of at most about `bytes` bytes.
-    pub fn new(bytes: u64, metrics: &Metrics) -> Self {
+    /// An empty cache of at most about `bytes` bytes, for so many `shards`. No other node answers with what was changed longer than
+    /// `bound` ago.
+    pub fn new(bytes: u64, shards: u32, bound: Duration, metrics: &Metrics) -> Self {
         let expected = (bytes / (ENTRY_BYTES + 64)).clamp(1024, 1 << 28) as usize;
         Self {
             cache: Cache::with_weighter(expected, bytes, Bytes),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
+            began: Instant::now(),
+            believed: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            fences: Mutex::default(),
+            bound,
             bytes: metrics.gauge("waypost_cache_bytes", "Bytes that the cached links take, about"),
             entries: metrics.gauge("waypost_cache_entries", "Links in the cache"),
             evicted: metrics.counter("waypost_cache_invalidated_total", "Links dropped because they were changed"),
         }
     }
 
-    /// What is known of a code, at `now`.
-    pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs) -> Lookup {
+    /// What is known of a code at `now`. Links expire by the wall clock; how old an answer may be is measured by `at`, the same moment
+    /// of the monotonic clock.
+    pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs, at: Instant) -> Lookup {
         let Some(entry) = self.cache.get(&KeyRef { domain, code: code.as_bytes() }) else { return Lookup::Miss };
-        if entry.stale() <= now {
+        let until = match entry.trust() {
+            Trust::Until(until) => until,
+            Trust::Replica(shard) => self.believed.get(shard.index()).map_or(0, |until| until.load(Ordering::Acquire)),
+        };
+        if until <= self.nanos(at) {
             return Lookup::Miss;
         }
         if entry.until() <= now {
@@ -87,21 +115,17 @@ impl ReadView {
         Fill { stripe, epoch: self.epochs[stripe].load(Ordering::Acquire) }
     }
 
-    /// Caches the answer, unless the key may have been changed since the look-up began. `stale` is set where no replica
-    /// on this node tells of changes: from then on it is asked for again.
-    pub fn finish_fill(
-        &self,
-        fill: Fill,
-        key: &LinkKey,
-        target: &Target,
-        until: Option<UnixMs>,
-        stale: Option<UnixMs>,
-    ) {
+    /// Caches the answer, unless the key may have been changed since the look-up began.
+    pub fn finish_fill(&self, fill: Fill, key: &LinkKey, target: &Target, until: Option<UnixMs>, source: Source) {
         let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
         if !unchanged() {
             return;
         }
-        let entry = Entry::new(key, target, until, stale);
+        let trust = match source {
+            Source::Replica(shard) => Trust::Replica(shard),
+            Source::Elsewhere(until) => Trust::Until(self.nanos(until)),
+        };
+        let entry = Entry::new(key, target, until, trust);
         self.cache.insert(entry.clone(), entry);
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
@@ -125,6 +149,30 @@ impl ReadView {
                 self.cache.clear();
             }
         }
+    }
+
+    /// Until when this node's replica of a shard may be believed; a moment that is over: not any more.
+    pub fn believe(&self, shard: ShardId, until: Instant) {
+        if let Some(believed) = self.believed.get(shard.index()) {
+            believed.store(self.nanos(until), Ordering::Release);
+        }
+    }
+
+    /// A change of this link that was asked for here is applied, perhaps by another node: until the bound is over, what this node's own
+    /// replica, or one elsewhere, says of the link may be older.
+    pub fn changed_here(&self, key: &LinkKey, at: Instant) {
+        // In this order: a look-up that begins in between sees the fence, one before is not cached.
+        self.fences.lock().add(key.hash(), at, self.bound);
+        self.invalidate(Some(key));
+    }
+
+    /// Whether only the leader of its shard may say where a link leads.
+    pub fn only_leader(&self, key: &LinkKey, at: Instant) -> bool {
+        self.fences.lock().stands(key.hash(), at)
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.began).as_nanos() as u64
     }
 
     /// Brings the metrics up to date.
@@ -162,18 +210,36 @@ mod tests {
         Target::parse(url, &[], 8192).unwrap()
     }
 
-    fn fill(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>) {
+    const SHARD: ShardId = ShardId(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A view that believes its node's replica.
+    fn view(bytes: u64) -> ReadView {
+        let view = ReadView::new(bytes, 2, SECOND, &Metrics::new());
+        view.believe(SHARD, Instant::now() + SECOND * 3600);
+        view
+    }
+
+    fn fill_from(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>, source: Source) {
         let fill = view.begin_fill(&key(code));
-        view.finish_fill(fill, &key(code), &target(url), until, None);
+        view.finish_fill(fill, &key(code), &target(url), until, source);
+    }
+
+    fn fill(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>) {
+        fill_from(view, code, url, until, Source::Replica(SHARD));
+    }
+
+    fn lookup_at(view: &ReadView, code: &str, at: Instant) -> Lookup {
+        view.lookup(Domain::default(), code, UnixMs(1000), at)
     }
 
     fn lookup(view: &ReadView, code: &str) -> Lookup {
-        view.lookup(Domain::default(), code, UnixMs(1000))
+        lookup_at(view, code, Instant::now())
     }
 
     #[test]
     fn a_cached_link_is_found_by_its_text_until_it_expires() {
-        let view = ReadView::new(1 << 20, &Metrics::new());
+        let view = view(1 << 20);
         fill(&view, "abc", "https://example.com/a", None);
         fill(&view, "old", "https://example.com/b", Some(UnixMs(1000)));
         assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(to, _) if to == "https://example.com/a"));
@@ -183,26 +249,57 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_tells_the_changes_of_is_asked_for_again() {
-        let view = ReadView::new(1 << 20, &Metrics::new());
-        let fill = view.begin_fill(&key("abc"));
-        view.finish_fill(fill, &key("abc"), &target("https://example.com/a"), None, Some(UnixMs(1001)));
-        assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(..)));
-        assert!(matches!(view.lookup(Domain::default(), "abc", UnixMs(1001)), Lookup::Miss));
+    fn what_nobody_tells_the_changes_of_is_asked_for_again_also_when_the_wall_clock_steps_back() {
+        let (view, asked) = (view(1 << 20), Instant::now());
+        fill_from(&view, "abc", "https://example.com/a", None, Source::Elsewhere(asked + SECOND));
+        let hour = 3_600_000;
+        let lookup = |wall: u64, at| view.lookup(Domain::default(), "abc", UnixMs(wall), at);
+        assert!(matches!(lookup(2 * hour, asked + SECOND / 2), Lookup::Redirect(..)));
+        assert!(matches!(lookup(hour, asked + SECOND), Lookup::Miss));
+        // And forward: nothing is asked for more often than it has to be.
+        assert!(matches!(lookup(9 * hour, asked + SECOND / 2), Lookup::Redirect(..)));
+    }
+
+    #[test]
+    fn what_the_own_replica_said_is_answered_as_long_as_that_replica_is_believed() {
+        let (view, now) = (view(1 << 20), Instant::now());
+        fill(&view, "abc", "https://example.com/a", None);
+        fill_from(&view, "other", "https://example.com/b", None, Source::Replica(ShardId(0)));
+        view.believe(SHARD, now + SECOND);
+        assert!(matches!(lookup_at(&view, "abc", now + SECOND / 2), Lookup::Redirect(..)));
+        assert!(matches!(lookup_at(&view, "other", now), Lookup::Miss), "another shard");
+        assert!(matches!(lookup_at(&view, "abc", now + SECOND), Lookup::Miss));
+        view.believe(SHARD, now + SECOND * 3);
+        assert!(matches!(lookup_at(&view, "abc", now + SECOND * 2), Lookup::Redirect(..)));
+        view.believe(SHARD, now);
+        assert!(matches!(lookup_at(&view, "abc", now + SECOND * 2), Lookup::Miss));
+    }
+
+    #[test]
+    fn a_link_that_was_changed_through_this_node_is_left_to_its_leader() {
+        let (view, now) = (view(1 << 20), Instant::now());
+        let begun = view.begin_fill(&key("abc"));
+        fill(&view, "abc", "https://example.com/old", None);
+        view.changed_here(&key("abc"), now);
+        assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
+        assert!(view.only_leader(&key("abc"), now) && !view.only_leader(&key("b"), now));
+        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, Source::Replica(SHARD));
+        assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
+        assert!(!view.only_leader(&key("abc"), now + SECOND));
     }
 
     #[test]
     fn an_answer_that_was_overtaken_by_a_change_is_not_cached() {
-        let view = ReadView::new(1 << 20, &Metrics::new());
+        let view = view(1 << 20);
         let begun = view.begin_fill(&key("abc"));
         view.invalidate(Some(&key("abc")));
-        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, None);
+        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, Source::Replica(SHARD));
         assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
     }
 
     #[test]
     fn a_changed_key_is_forgotten_and_so_is_everything_when_asked() {
-        let view = ReadView::new(1 << 20, &Metrics::new());
+        let view = view(1 << 20);
         fill(&view, "a", "https://example.com/a", None);
         fill(&view, "b", "https://example.com/b", None);
         view.invalidate(Some(&key("a")));
@@ -214,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_cache_stays_within_its_bytes() {
-        let view = ReadView::new(100_000, &Metrics::new());
+        let view = view(100_000);
         for i in 0..10_000 {
             fill(&view, &format!("code{i}"), "https://example.com/some/long/path/to/fill/the/cache", None);
         }

@@ -21,6 +21,7 @@ use waypost_store::machine::incoming::Incoming;
 use waypost_store::{Db, LogStore};
 use waypost_tasks::{Task, Tasks};
 
+use crate::age::Committed;
 use crate::export::Exports;
 use crate::groups::OpenError;
 use crate::lease::{Heard, LEASE};
@@ -77,6 +78,8 @@ pub struct Group<M: Machine> {
     /// Set while the log must not grow any more.
     exhausted: Arc<AtomicBool>,
     level: Arc<ClusterLevel>,
+    /// Whether the state shows what had been acknowledged before the process started, or before this node became a member.
+    caught_up: AtomicBool,
 }
 
 /// What a group is opened with.
@@ -191,6 +194,7 @@ impl<M: Machine> Group<M> {
             waits_for_space: Arc::default(),
             exhausted: db.exhausted().clone(),
             level,
+            caught_up: AtomicBool::new(false),
         };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
@@ -236,10 +240,6 @@ impl<M: Machine> Group<M> {
         &self.receiving
     }
 
-    pub(crate) fn heard(&self) -> &Heard {
-        &self.heard
-    }
-
     /// Whether there is too little free space for a longer log.
     pub(crate) fn is_out_of_space(&self) -> bool {
         self.exhausted.load(Ordering::Relaxed)
@@ -277,6 +277,31 @@ impl<M: Machine> Group<M> {
     /// Whether a snapshot is about to replace the state: reading it would have to wait.
     pub fn is_installing(&self) -> bool {
         self.installing.load(Ordering::Acquire)
+    }
+
+    /// Whether the state shows what had been acknowledged before the process started, or before this node became a member, as far as
+    /// anybody could tell.
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_caught_up(&self, caught_up: bool) {
+        self.caught_up.store(caught_up, Ordering::Release);
+    }
+
+    /// The last index of the log that is applied, perhaps some microseconds late.
+    pub(crate) fn applied(&self) -> u64 {
+        self.raft.data_metrics().borrow_watched().last_applied.map_or(0, |id| id.index)
+    }
+
+    /// How far the group is, if this node leads it and is sure of that: everything that was acknowledged before is up to that index.
+    pub(crate) async fn committed(&self) -> Option<Committed> {
+        if !self.raft.is_leader() {
+            return None;
+        }
+        let (read, _) = self.raft.get_read_log_id(ReadPolicy::LeaseRead).await.ok()?;
+        let id = read.log_id();
+        Some(Committed { index: id.index, term: id.leader_id.term })
     }
 
     /// Waits until the state shows every write that was acknowledged anywhere before this call; only a leader that is sure

@@ -253,9 +253,9 @@ impl Groups {
         self.shards.get(shard.index())
     }
 
-    /// Whether this node's replica of a shard may answer for it: it is a voter, and group 0 still wants it to be. A replica
+    /// Whether this node has a replica of a shard that takes part: it is a voter, and group 0 still wants it to be. A replica
     /// that was taken out never hears of that from its own group.
-    pub fn holds(&self, shard: ShardId) -> bool {
+    pub fn takes_part(&self, shard: ShardId) -> bool {
         let Some(group) = self.shard(shard).filter(|group| !group.is_installing()) else { return false };
         let placed = self.cluster.read(|machine| {
             machine.state().placement.get(&group.id()).is_none_or(|placed| placed.contains(&self.node))
@@ -266,6 +266,13 @@ impl Groups {
     /// The level that all nodes of the cluster understand, as far as this one has heard.
     pub fn level(&self) -> Level {
         self.cluster.level().get()
+    }
+
+    /// Whether this node's replica of a shard may answer for it: it takes part, and has caught up with what was acknowledged before
+    /// it did ([`crate::Freshness`]). How old its answers may be then is another question.
+    pub fn holds(&self, shard: ShardId) -> bool {
+        let ready = |group: &Arc<Group<ShardMachine>>| group.is_caught_up() || group.is_leader();
+        self.shard(shard).is_some_and(ready) && self.takes_part(shard)
     }
 
     /// The groups of all shards, by number.

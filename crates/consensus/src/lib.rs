@@ -11,9 +11,11 @@
 //!                          └──apply──► state_machine ──► outcome ◄──┘
 //! ```
 
+mod age;
 mod export;
 mod format;
 mod forward;
+mod freshness;
 mod group;
 mod groups;
 mod lease;
@@ -35,7 +37,9 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use age::{Committed, FRESH, Standing};
 pub use export::{Export, ExportError};
+pub use freshness::{ANSWER_MAX, Asking, Believe, Freshness};
 pub use group::{Group, GroupOptions, GroupPlace};
 pub use groups::{ClusterTie, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
 pub use member::Member;

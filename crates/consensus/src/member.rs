@@ -17,6 +17,7 @@ use waypost_store::SpaceWatch;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_tasks::Task;
 
+use crate::age::Committed;
 use crate::export::ExportPiece;
 use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
 use crate::group::Group;
@@ -84,6 +85,9 @@ fn check_room(free: u64, free_min: u64, total: u64, have: u64) -> io::Result<()>
 pub trait Member: Send + Sync {
     /// Answers a request of another member.
     fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;
+
+    /// How far the group is, if this node leads it and is sure of that.
+    fn committed(&self) -> BoxFuture<'_, Option<Committed>>;
 }
 
 fn refused(error: impl ToString) -> PeerError {
@@ -91,6 +95,10 @@ fn refused(error: impl ToString) -> PeerError {
 }
 
 impl<M: Machine> Member for Group<M> {
+    fn committed(&self) -> BoxFuture<'_, Option<Committed>> {
+        Box::pin(Group::committed(self))
+    }
+
     fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
         Box::pin(async move {
             match kind {

@@ -72,6 +72,15 @@ impl<M: Machine> Group<M> {
         self.voters().contains(&self.node()) || self.learners().contains(&self.node())
     }
 
+    /// Whether this node is the only member.
+    pub fn is_alone(&self) -> bool {
+        let metrics = self.raft().server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let mut voters = membership.voter_ids();
+        voters.next() == Some(self.node().0) && voters.next().is_none() && membership.learner_ids().next().is_none()
+    }
+
     /// Whether this node leads: it was elected, and a quorum has answered it within its lease.
     pub fn is_leader(&self) -> bool {
         leads(&self.raft().metrics().borrow_watched(), Instant::now())

@@ -75,6 +75,9 @@ pub trait Request: Serialize + DeserializeOwned + Clone + Send + 'static {
     fn want(&self) -> Want {
         Want::Own
     }
+
+    /// A replica has left the answer to the leader, perhaps because what it knows is newer than what others do: nobody else is to answer.
+    fn ask_leader(&mut self) {}
 }
 
 /// What a service itself can answer instead of a reply. Expected outcomes (a slug that is taken) are part of the reply,

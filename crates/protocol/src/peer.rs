@@ -117,4 +117,6 @@ pub mod kinds {
     pub const MOVE_LEADER: Kind = Kind(0xF013);
     /// What time it is there, and whether the node is sure of that.
     pub const CLOCK: Kind = Kind(0xF014);
+    /// How far are the groups that the node leads?
+    pub const COMMITTED: Kind = Kind(0xF015);
 }

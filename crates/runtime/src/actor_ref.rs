@@ -79,7 +79,19 @@ impl<S: Service> ActorRef<S> {
     /// # Errors
     /// See [`CallError`]; `outcome_unknown` tells which of them leave a write in doubt.
     pub async fn call<M: Request<Service = S>>(&self, message: M, timeout: Duration) -> Result<M::Reply, CallError> {
-        self.call_while_nobody(message, timeout, timeout).await
+        self.call_placed(message, timeout).await.map(|(reply, _)| reply)
+    }
+
+    /// As [`ActorRef::call`], and tells where it was answered.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call_placed<M: Request<Service = S>>(
+        &self,
+        message: M,
+        timeout: Duration,
+    ) -> Result<(M::Reply, Place), CallError> {
+        self.call_bounded(message, timeout, timeout).await
     }
 
     /// As [`ActorRef::call`], but waits for `nobody_max` at most while nobody is known who could answer, or can be reached: for
@@ -93,21 +105,30 @@ impl<S: Service> ActorRef<S> {
         timeout: Duration,
         nobody_max: Duration,
     ) -> Result<M::Reply, CallError> {
+        self.call_bounded(message, timeout, nobody_max).await.map(|(reply, _)| reply)
+    }
+
+    async fn call_bounded<M: Request<Service = S>>(
+        &self,
+        message: M,
+        timeout: Duration,
+        nobody_max: Duration,
+    ) -> Result<(M::Reply, Place), CallError> {
         let want = message.want();
         match &self.far {
             Some(far) if want != Want::Own => self.call_anywhere(far, message, want, timeout, nobody_max).await,
-            _ => self.call_here(message, timeout).await,
+            _ => self.call_here(message, timeout).await.map(|reply| (reply, Place::Here)),
         }
     }
 
     async fn call_anywhere<M: Request<Service = S>>(
         &self,
         far: &Far,
-        message: M,
+        mut message: M,
         want: Want,
         timeout: Duration,
         nobody_max: Duration,
-    ) -> Result<M::Reply, CallError> {
+    ) -> Result<(M::Reply, Place), CallError> {
         let deadline = Instant::now() + timeout;
         let nobody_until = Instant::now() + nobody_max;
         let (mut named, mut avoid) = (None, Vec::new());
@@ -124,14 +145,17 @@ impl<S: Service> ActorRef<S> {
             };
             let error = match answer {
                 Err(error) => error,
-                answer => return answer,
+                Ok(reply) => return Ok((reply, place)),
             };
             // Whatever else it was: has it been done, or may it be done again?
             let another = match (&error, place) {
                 (CallError::Service(ServiceError::NotHere { leader }), _) => {
                     named = *leader;
                     // A replica that does not know leaves the answer to the leader.
-                    want = if want == Want::Replica { Want::Leader } else { want };
+                    if want == Want::Replica {
+                        want = Want::Leader;
+                        message.ask_leader();
+                    }
                     named.is_some()
                 }
                 (CallError::Unreachable { .. }, Place::At(node)) => {

@@ -44,6 +44,29 @@ macro_rules! message {
 }
 
 message!(Look, 1, Always, Replica);
+
+/// Says whether it was left to the leader.
+#[derive(Clone, Serialize, Deserialize)]
+struct Find {
+    leader: bool,
+}
+
+impl Request for Find {
+    type Service = Store;
+    type Reply = u64;
+    const KIND: Kind = Kind(3);
+    const NAME: &'static str = "Find";
+    const CLASS: Class = Class::Read;
+    const RETRY: Retry = Retry::Always;
+
+    fn want(&self) -> Want {
+        Want::Replica
+    }
+
+    fn ask_leader(&mut self) {
+        self.leader = true;
+    }
+}
 message!(Put, 2, Never, Leader);
 
 /// What a node does with a message.
@@ -60,6 +83,8 @@ enum Does {
 struct World {
     nodes: Vec<Does>,
     asked: Mutex<Vec<u64>>,
+    /// The last byte of each message.
+    told: Mutex<Vec<Option<u8>>>,
 }
 
 #[derive(Serialize)]
@@ -80,10 +105,11 @@ impl Peers for World {
         _: Lane,
         _: Kind,
         _: u32,
-        _: Vec<u8>,
+        body: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
         Box::pin(async move {
+            self.told.lock().unwrap().push(body.last().copied());
             self.asked.lock().unwrap().push(to.0);
             let encode = |answer: Result<u64, Wire>| Ok(postcard::to_stdvec(&answer).unwrap());
             match self.nodes[to.0 as usize - 1] {
@@ -113,7 +139,7 @@ async fn ask<M: Request<Service = Store, Reply = u64>>(
     message: M,
     nodes: &[Does],
 ) -> (Result<u64, CallError>, Vec<u64>) {
-    let world = Arc::new(World { nodes: nodes.to_vec(), asked: Mutex::default() });
+    let world = Arc::new(World { nodes: nodes.to_vec(), asked: Mutex::default(), told: Mutex::default() });
     let store = ActorRef::<Store>::elsewhere(Far { router: world.clone(), peers: world.clone() });
     let answer = store.call(message, PATIENCE).await;
     let asked = world.asked.lock().unwrap().clone();
@@ -133,6 +159,16 @@ async fn a_leader_that_is_named_is_asked_and_passed_over_if_it_is_down() {
     assert!(answer.is_err(), "who names a dead leader is asked again, until time is up: {answer:?}");
     let (answer, asked) = ask(Put, &[Does::Names(2), Does::Answers]).await;
     assert_eq!((answer, asked), (Ok(2), vec![1, 2]));
+}
+
+#[tokio::test]
+async fn what_a_replica_does_not_know_only_the_leader_may_answer() {
+    // A replica that knows of a newer state than the one that is asked next must not get its older answer.
+    let nodes = vec![Does::Names(2), Does::Answers];
+    let world = Arc::new(World { nodes, asked: Mutex::default(), told: Mutex::default() });
+    let store = ActorRef::<Store>::elsewhere(Far { router: world.clone(), peers: world.clone() });
+    assert_eq!(store.call(Find { leader: false }, PATIENCE).await, Ok(2));
+    assert_eq!(*world.told.lock().unwrap(), [Some(0), Some(1)]);
 }
 
 #[tokio::test]

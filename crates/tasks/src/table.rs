@@ -67,6 +67,8 @@ tasks! {
     Controller = "controller", Restart;
     /// Brings groups to the members that group 0 wants, and keeps addresses.
     Steward = "steward", Restart;
+    /// Asks the leaders of shards how far they are.
+    Freshness = "freshness", Restart;
     /// Changes the members of one group.
     MemberChange = "member_change", End;
     /// Writes one backup.

@@ -69,6 +69,8 @@ pub struct GetLink {
     pub key: LinkKey,
     /// Whether the answer has to show everything that was acknowledged before the question.
     pub strong: bool,
+    /// Whether only a leader that is sure of itself may answer, by its lease: somebody knows of a newer state than other replicas may have.
+    pub leader: bool,
 }
 
 /// A link with what is known of its visits.
@@ -249,10 +251,27 @@ macro_rules! request {
 }
 
 request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, |_| Want::Leader);
-request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, |get| match get.strong {
-    true => Want::Leader,
-    false => Want::Replica,
-});
+impl Request for GetLink {
+    type Service = LinkStore;
+    type Reply = Option<LinkView>;
+    const KIND: Kind = Kind(0x0202);
+    const NAME: &'static str = "get_link";
+    const CLASS: Class = Class::Read;
+    const RETRY: Retry = Retry::Always;
+
+    fn shard(&self) -> Option<ShardId> {
+        Some(self.shard)
+    }
+
+    fn want(&self) -> Want {
+        if self.strong || self.leader { Want::Leader } else { Want::Replica }
+    }
+
+    fn ask_leader(&mut self) {
+        self.leader = true;
+    }
+}
+
 request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| Want::Leader);
 request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| Want::Leader);
 request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);

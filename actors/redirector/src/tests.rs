@@ -1,0 +1,94 @@
+//! What a worker caches of what it is told, by whom.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Arbiter, System};
+use serde::Serialize;
+use waypost_protocol::link::{Link, Visits};
+use waypost_protocol::messages::{GetLink, LinkStore, LinkView, Resolution, Resolve};
+use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
+use waypost_protocol::{Code, Domain, Kind, LinkKey, NodeId, ServiceError, ShardId, Target, UnixMs, Want};
+use waypost_runtime::{ActorRef, Far, Origin, Place, Router, Supervision, supervise};
+use waypost_telemetry::Metrics;
+
+use crate::{Lookup, ReadView, Seed, Worker, routes, spec};
+
+const SHARDS: u32 = 16;
+const KEEP: Duration = Duration::from_millis(250);
+
+/// Another node, which answers with a link as it was.
+struct Old {
+    /// Whether the last question was for the leader only.
+    leader: parking_lot::Mutex<Option<bool>>,
+}
+
+impl Router for Old {
+    fn place(&self, _: &'static str, _: Option<ShardId>, _: Want, _: Option<NodeId>, _: &[NodeId]) -> Place {
+        Place::At(NodeId(2))
+    }
+}
+
+#[derive(Serialize)]
+enum Never {
+    #[expect(dead_code, reason = "the order of the variants is the wire format")]
+    Service(ServiceError),
+}
+
+impl Peers for Old {
+    fn call(
+        &self,
+        _: NodeId,
+        _: Lane,
+        _: Kind,
+        _: u32,
+        body: Vec<u8>,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
+        let (_, get): (Origin, GetLink) = postcard::from_bytes(&body).unwrap();
+        *self.leader.lock() = Some(get.leader);
+        let link = Link {
+            key: get.key,
+            target: Target::parse("https://example.com/old", &[], 8192).unwrap(),
+            created_at: UnixMs(1),
+            valid_until: None,
+            version: 1,
+            written_at: 1,
+            created_by: 0,
+            generated: false,
+            fields: Default::default(),
+        };
+        let view = LinkView { link, visits: Visits::default() };
+        let answer: Result<Option<LinkView>, Never> = Ok(Some(view));
+        Box::pin(async move { Ok(postcard::to_stdvec(&answer).unwrap()) })
+    }
+}
+
+#[test]
+fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
+    System::new().block_on(async {
+        let metrics = Metrics::new();
+        let view = Arc::new(ReadView::new(1 << 20, SHARDS, Duration::from_secs(1), &metrics));
+        // This node has a replica of every shard, which is believed; but it did not know the link, or lags.
+        (0..SHARDS).for_each(|shard| view.believe(ShardId(shard), Instant::now() + Duration::from_secs(3600)));
+        let old = Arc::new(Old { leader: parking_lot::Mutex::new(None) });
+        let links: ActorRef<LinkStore> = ActorRef::elsewhere(Far { router: old.clone(), peers: old.clone() });
+        let seed = Seed { view: view.clone(), links, shards: SHARDS, keep: KEEP };
+        let make = move || Worker::new(seed.clone());
+        let worker = supervise(spec(), &Supervision::new(&metrics), &Arbiter::current(), make, routes).await;
+        let key = LinkKey::new(Code::parse_slug("abc").unwrap());
+        let resolve = || worker.call(Resolve { key: key.clone() }, Duration::from_secs(10));
+        assert!(matches!(resolve().await, Ok(Resolution::Found { .. })));
+        let after = Instant::now();
+        let lookup = |at| view.lookup(Domain::default(), "abc", UnixMs(1000), at);
+        assert!(
+            matches!(lookup(after + KEEP), Lookup::Miss),
+            "nobody tells this node of changes that the other had not seen"
+        );
+        assert_eq!(*old.leader.lock(), Some(false));
+        // After a change that was asked for here, only who has made it may answer.
+        view.changed_here(&key, after);
+        assert!(resolve().await.is_ok());
+        assert_eq!(*old.leader.lock(), Some(true));
+    });
+}

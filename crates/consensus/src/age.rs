@@ -1,0 +1,246 @@
+//! How old the state of a replica may be, decided from what its leader says. No clock, no network: moments are given.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A replica answers by itself for so long after a moment of which it shows everything that was acknowledged before.
+///
+/// With what a node without a replica keeps (at most a quarter of a second by default), this makes the bound of one second.
+pub const FRESH: Duration = Duration::from_millis(750);
+
+/// A replica whose leader has not answered for so long, while it was asked again and again, counts as one that nobody leads. Together
+/// with the pause between two questions below [`FRESH`], so that redirects do not wait while a killed leader is replaced.
+const LEADERLESS_AFTER: Duration = Duration::from_millis(600);
+
+/// The same after the process was started, or stood still: its connections come up first.
+const LEADERLESS_AFTER_START: Duration = Duration::from_secs(3);
+
+/// More than this one failed question does not count for, pause included: it may have waited for a processor, and not for its answer.
+const QUESTION_MAX: Duration = Duration::from_millis(400);
+
+/// When a question took so long the process was stopped meanwhile, or as good as stopped: its connections have to come up again first.
+const STOPPED_AFTER: Duration = Duration::from_millis(1600);
+
+/// A replica that has not applied after so long what its leader had committed lags: others answer better.
+const LAGS_AFTER: Duration = Duration::from_millis(300);
+
+/// Answers of the leader that wait until the replica has applied what they tell of.
+const MARKS_MAX: usize = 16;
+
+/// What a replica may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It shows everything that was acknowledged [`FRESH`] ago; so until this moment.
+    Fresh(Instant),
+    /// No leader of its group can be reached: what it has is the best there is.
+    Leaderless,
+    /// Its leader is ahead of it.
+    Lags,
+    /// That is not known yet.
+    Unsure,
+}
+
+/// What a leader has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// It has committed up to this index of the log.
+    pub index: u64,
+    /// In this term.
+    pub term: u64,
+}
+
+/// What is known of one replica.
+#[derive(Debug, Default)]
+pub(crate) struct Age {
+    /// Everything that was acknowledged before this moment is applied.
+    shows: Option<Instant>,
+    /// When the leader was asked, and the index that has to be applied to show everything until then.
+    marks: VecDeque<(Instant, Committed)>,
+    /// For how long the leader was asked in vain.
+    silent: Duration,
+    /// Whether a leader has answered since the process was started, or stood still.
+    met: bool,
+    /// The term in which this replica leads and has applied all that earlier leaders had committed.
+    leads: Option<u64>,
+    /// Whether it has shown, since it became a member, what was acknowledged before; or nobody could tell.
+    caught_up: bool,
+}
+
+impl Age {
+    /// A leader said, asked at `asked`, how far it is. `own`: this replica is the leader.
+    pub(crate) fn heard(&mut self, asked: Instant, committed: Committed, own: bool, applied: u64) {
+        (self.silent, self.met) = (Duration::ZERO, true);
+        if own && self.leads == Some(committed.term) {
+            // Nothing is acknowledged that it has not applied itself.
+            self.marks.clear();
+            self.show(asked);
+            return;
+        }
+        if self.marks.len() < MARKS_MAX {
+            self.marks.push_back((asked, committed));
+        }
+        let reached = self.applied(applied);
+        if own && reached {
+            self.leads = Some(committed.term);
+        }
+    }
+
+    /// The replica has applied the log up to an index. Answers whether nothing is waited for.
+    pub(crate) fn applied(&mut self, applied: u64) -> bool {
+        while let Some((asked, committed)) = self.marks.front().copied() {
+            if committed.index > applied {
+                return false;
+            }
+            self.marks.pop_front();
+            self.show(asked);
+        }
+        true
+    }
+
+    fn show(&mut self, asked: Instant) {
+        self.shows = self.shows.max(Some(asked));
+        self.caught_up = true;
+    }
+
+    /// No leader has answered; `took` has passed since the last question.
+    pub(crate) fn in_vain(&mut self, took: Duration) {
+        if took >= STOPPED_AFTER {
+            (self.silent, self.met) = (Duration::ZERO, false);
+        } else {
+            self.silent += took.min(QUESTION_MAX);
+        }
+        self.caught_up |= self.is_leaderless();
+    }
+
+    fn is_leaderless(&self) -> bool {
+        self.silent >= if self.met { LEADERLESS_AFTER } else { LEADERLESS_AFTER_START }
+    }
+
+    /// Whether the last question was answered by a leader.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.silent == Duration::ZERO && self.caught_up
+    }
+
+    /// The replica is no member any more.
+    pub(crate) fn left(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether it has shown, since it became a member, what was acknowledged before; or nobody could tell.
+    pub(crate) fn caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    /// What it may say now.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let fresh = self.shows.map(|shows| shows + FRESH);
+        match fresh {
+            Some(until) if until > now => Standing::Fresh(until),
+            _ if self.caught_up && self.is_leaderless() => Standing::Leaderless,
+            _ if self.marks.front().is_some_and(|(asked, _)| *asked + LAGS_AFTER <= now) => Standing::Lags,
+            _ => Standing::Unsure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn to(index: u64) -> Committed {
+        Committed { index, term: 1 }
+    }
+
+    #[test]
+    fn a_replica_is_fresh_from_the_question_on_once_it_has_applied_what_the_leader_had_committed() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        assert_eq!(age.standing(now), Standing::Unsure);
+        age.heard(now, to(10), false, 9);
+        assert!(!age.caught_up());
+        assert_eq!(age.standing(now + MS), Standing::Unsure);
+        assert!(age.applied(10));
+        assert!(age.caught_up());
+        assert_eq!(age.standing(now + MS), Standing::Fresh(now + FRESH));
+        assert_eq!(age.standing(now + FRESH), Standing::Unsure);
+    }
+
+    #[test]
+    fn a_replica_that_falls_behind_lags_although_it_hears_its_leader() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), false, 10);
+        for step in 1..40 {
+            age.heard(now + 50 * MS * step, to(10 + u64::from(step)), false, 10);
+        }
+        assert!(age.marks.len() <= MARKS_MAX);
+        assert_eq!(age.standing(now + FRESH), Standing::Lags);
+        // It shows what was acknowledged until the last question that it remembers.
+        assert!(age.applied(100));
+        assert_eq!(age.standing(now + FRESH), Standing::Fresh(now + 50 * MS * MARKS_MAX as u32 + FRESH));
+    }
+
+    #[test]
+    fn without_an_answer_of_a_leader_the_replica_is_the_best_there_is_before_it_stops_being_fresh() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), false, 10);
+        (0..4).for_each(|_| age.in_vain(150 * MS));
+        assert!(matches!(age.standing(now + 600 * MS), Standing::Fresh(_)));
+        assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
+        age.heard(now + FRESH, to(11), false, 10);
+        assert_eq!(age.standing(now + FRESH), Standing::Unsure);
+    }
+
+    #[test]
+    fn the_time_that_a_process_was_stopped_is_no_time_in_which_it_has_asked() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), false, 10);
+        (0..3).for_each(|_| age.in_vain(150 * MS));
+        let later = now + Duration::from_secs(3600);
+        age.in_vain(Duration::from_secs(3600));
+        assert_eq!(age.standing(later), Standing::Unsure);
+        // Its connections come up first, as after a start.
+        (0..19).for_each(|_| age.in_vain(150 * MS));
+        assert_eq!(age.standing(later), Standing::Unsure);
+        age.in_vain(150 * MS);
+        assert_eq!(age.standing(later), Standing::Leaderless);
+        age.heard(later, to(11), false, 11);
+        (0..4).for_each(|_| age.in_vain(150 * MS));
+        assert_eq!(age.standing(later + FRESH), Standing::Leaderless, "it was connected before");
+    }
+
+    #[test]
+    fn after_a_start_the_leader_is_looked_for_longer_and_then_the_own_state_serves() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        (0..19).for_each(|_| age.in_vain(150 * MS));
+        assert!(!age.caught_up());
+        assert_eq!(age.standing(now), Standing::Unsure);
+        age.in_vain(150 * MS);
+        assert!(age.caught_up());
+        assert_eq!(age.standing(now), Standing::Leaderless);
+    }
+
+    #[test]
+    fn a_leader_needs_only_its_lease_once_it_has_applied_what_earlier_ones_had_committed() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), true, 9);
+        assert_eq!(age.standing(now), Standing::Unsure, "an earlier leader may have acknowledged it");
+        age.heard(now + MS, to(10), true, 10);
+        // While it writes a snapshot it applies nothing, and acknowledges nothing.
+        let later = now + Duration::from_secs(10);
+        age.heard(later, to(50), true, 10);
+        assert_eq!(age.standing(later), Standing::Fresh(later + FRESH));
+        // In another term there may have been another leader in between.
+        age.heard(later + FRESH, Committed { index: 60, term: 3 }, true, 59);
+        assert_eq!(age.standing(later + FRESH), Standing::Unsure);
+    }
+
+    #[test]
+    fn a_replica_that_comes_back_to_its_group_has_to_catch_up_again() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), false, 10);
+        age.left();
+        assert!(!age.caught_up());
+        assert_eq!(age.standing(now), Standing::Unsure);
+    }
+}

@@ -1,0 +1,201 @@
+//! Asks the leaders of this node's shards how far they are, so that a replica knows how old its answers may be.
+//!
+//! Heartbeats would not do: one that was long on its way looks like a new one. Here a replica asks, and counts from its own question: once it
+//! has applied what the leader had committed when it answered, it shows everything that was acknowledged before the question.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::join;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use waypost_protocol::peer::{BoxFuture, PeerError};
+use waypost_protocol::{NodeId, ShardId};
+
+use crate::age::{Age, Committed, Standing};
+use crate::groups::Groups;
+
+/// The pause between two rounds of questions: one small request to each node that leads a shard of which this node has a replica.
+const ASK_EVERY: Duration = Duration::from_millis(150);
+
+/// The pause when somebody waits for the answer.
+const ASK_AT_ONCE: Duration = Duration::from_millis(20);
+
+/// How long a node may take to say how far it is. [`Age`] reckons with it.
+pub const ANSWER_MAX: Duration = Duration::from_millis(250);
+
+/// How long an answer may wait until it is known whether the replica is fresh. By then it is known that it lags, or that nobody leads.
+const SURE_MAX: Duration = Duration::from_secs(1);
+
+/// How often a replica that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// For how long what a replica without a leader says is believed: longer than a round of questions takes.
+const LEADERLESS_KEEP: Duration = Duration::from_millis(600);
+
+/// A replica without others needs to be told nothing.
+const ALWAYS: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Asks a node how far the groups with these numbers are; it answers for those that it leads.
+pub type Asking =
+    Arc<dyn Fn(NodeId, Vec<u32>) -> BoxFuture<'static, Result<Vec<(u32, Committed)>, PeerError>> + Send + Sync>;
+
+/// Hears until when a replica may be believed.
+pub type Believe = Arc<dyn Fn(ShardId, Instant) + Send + Sync>;
+
+/// Knows how old the answers of this node's replicas may be.
+pub struct Freshness {
+    groups: Arc<Groups>,
+    ages: Vec<Mutex<Age>>,
+    ask: Asking,
+    believe: Believe,
+    wanted: Notify,
+    rounds: watch::Sender<u64>,
+}
+
+impl Freshness {
+    /// For the replicas of a node. [`Freshness::run`] has to run.
+    pub fn new(groups: Arc<Groups>, ask: Asking, believe: Believe) -> Self {
+        let ages = groups.shards().iter().map(|_| Mutex::default()).collect();
+        let freshness = Self { groups, ages, ask, believe, wanted: Notify::new(), rounds: watch::Sender::default() };
+        for shard in 0..freshness.ages.len() {
+            freshness.look(ShardId(shard as u32));
+        }
+        freshness
+    }
+
+    /// The groups of the node.
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.groups
+    }
+
+    /// Asks, until the node stops.
+    pub async fn run(self: Arc<Self>) {
+        let mut last = Instant::now();
+        loop {
+            let asked = tokio::time::timeout(ASK_EVERY, self.wanted.notified()).await;
+            if asked.is_ok() {
+                tokio::time::sleep(ASK_AT_ONCE).await;
+            }
+            self.round(last.elapsed()).await;
+            last = Instant::now();
+            self.rounds.send_modify(|round| *round += 1);
+        }
+    }
+
+    /// What this node's replica of a shard may say; waits until that is known.
+    pub async fn sure(&self, shard: ShardId) -> Standing {
+        let deadline = Instant::now() + SURE_MAX;
+        let mut rounds = self.rounds.subscribe();
+        loop {
+            let standing = self.look(shard);
+            if standing != Standing::Unsure || Instant::now() >= deadline {
+                return standing;
+            }
+            self.wanted.notify_one();
+            let _ = tokio::time::timeout(LOOK, rounds.changed()).await;
+        }
+    }
+
+    /// Shards of which this node's replica has not caught up since it became a member, or the node started.
+    pub fn catching_up(&self) -> usize {
+        let behind = |shard: &u32| self.groups.takes_part(ShardId(*shard)) && !self.groups.holds(ShardId(*shard));
+        (0..self.ages.len() as u32).filter(behind).count()
+    }
+
+    /// Shards of which this node's replica may not say that it is fresh.
+    pub fn stale(&self) -> usize {
+        let stale = |shard: &u32| {
+            self.groups.takes_part(ShardId(*shard)) && !matches!(self.look(ShardId(*shard)), Standing::Fresh(_))
+        };
+        (0..self.ages.len() as u32).filter(stale).count()
+    }
+
+    /// Looks at a replica, and tells what is to be believed of it.
+    fn look(&self, shard: ShardId) -> Standing {
+        let now = Instant::now();
+        let (Some(group), Some(age)) = (self.groups.shard(shard), self.ages.get(shard.index())) else {
+            return Standing::Lags;
+        };
+        let standing = if group.is_alone() {
+            group.set_caught_up(true);
+            Standing::Fresh(now + ALWAYS)
+        } else if !self.groups.takes_part(shard) {
+            age.lock().left();
+            group.set_caught_up(false);
+            Standing::Lags
+        } else {
+            let mut age = age.lock();
+            age.applied(group.applied());
+            group.set_caught_up(age.caught_up());
+            age.standing(now)
+        };
+        (self.believe)(
+            shard,
+            match standing {
+                Standing::Fresh(until) => until,
+                Standing::Leaderless => now + LEADERLESS_KEEP,
+                Standing::Lags | Standing::Unsure => now,
+            },
+        );
+        standing
+    }
+
+    /// Asks all leaders once. `took` has passed since the last round.
+    async fn round(&self, took: Duration) {
+        let asked = Instant::now();
+        let own = self.groups.node();
+        let mut questions: BTreeMap<NodeId, Vec<u32>> = BTreeMap::new();
+        let mut open = BTreeSet::new();
+        let mut leads = Vec::new();
+        for (index, group) in self.groups.shards().iter().enumerate() {
+            if group.is_alone() || !self.groups.takes_part(ShardId(index as u32)) {
+                continue;
+            }
+            open.insert(group.id());
+            let leader = group.presumed_leader();
+            if leader == Some(own) {
+                leads.push(group);
+            }
+            // Whoever was believed to lead has not said so: one of the others may have been elected.
+            let asks_all = leader.is_none() || !self.ages[index].lock().is_answered();
+            let asked = if asks_all { group.voters() } else { leader.into_iter().collect() };
+            asked
+                .into_iter()
+                .filter(|node| *node != own)
+                .for_each(|node| questions.entry(node).or_default().push(group.id()));
+        }
+        let open = Mutex::new(open);
+        let heard = |group: u32, committed: Committed, own: bool| {
+            let Some(index) = group.checked_sub(1).filter(|_| open.lock().remove(&group)) else { return };
+            let (group, age) = (&self.groups.shards()[index as usize], &self.ages[index as usize]);
+            age.lock().heard(asked, committed, own, group.applied());
+            self.look(ShardId(index));
+        };
+        let here = async {
+            for group in leads {
+                if let Some(committed) = group.committed().await {
+                    heard(group.id(), committed, true);
+                }
+            }
+        };
+        let there = async {
+            let asking = questions.into_iter().map(|(node, groups)| (self.ask)(node, groups));
+            let mut answers: FuturesUnordered<_> = asking.collect();
+            while let Some(answer) = answers.next().await {
+                answer.into_iter().flatten().for_each(|(group, committed)| heard(group, committed, false));
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER_MAX, join(here, there)).await;
+        let silent = open.into_inner();
+        for (index, group) in self.groups.shards().iter().enumerate() {
+            if silent.contains(&group.id()) {
+                self.ages[index].lock().in_vain(took + asked.elapsed());
+            }
+            self.look(ShardId(index as u32));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! How one node asks another how far the groups are that it leads.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use waypost_consensus::{ANSWER_MAX, Asking, Committed, Members};
+use waypost_protocol::codec::{DecodeError, decode, encode};
+use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
+
+use super::status::NodeStatus;
+
+/// Groups that are asked for at once; a cluster has at most 256 shards.
+const GROUPS_MAX: usize = 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Question {
+    groups: Vec<u32>,
+}
+
+/// Of the groups asked for, those that the node leads: number, index, term.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    groups: Vec<(u32, u64, u64)>,
+}
+
+/// Asks over the connections to other nodes.
+pub fn asking(peers: Arc<dyn Peers>) -> Asking {
+    Arc::new(move |node, groups| {
+        let peers = peers.clone();
+        Box::pin(async move {
+            let refused = |error: DecodeError| PeerError::Refused(error.to_string());
+            let body = encode(&Question { groups: groups.clone() });
+            match peers.call(node, Lane::Consensus, kinds::COMMITTED, 0, body, ANSWER_MAX).await {
+                Ok(answer) => {
+                    let answer: Answer = decode(&answer).map_err(refused)?;
+                    Ok(answer
+                        .groups
+                        .into_iter()
+                        .map(|(group, index, term)| (group, Committed { index, term }))
+                        .collect())
+                }
+                // A node of version 0.1 does not know the question. It tells what is in its log, which is at least as much.
+                Err(PeerError::Refused(_)) => {
+                    let answer = peers.call(node, Lane::Calls, kinds::STATUS, 0, Vec::new(), ANSWER_MAX).await?;
+                    let status: NodeStatus = decode(&answer).map_err(refused)?;
+                    let led = status.groups.into_iter().filter(|group| group.leader && groups.contains(&group.group));
+                    Ok(led.map(|group| (group.group, Committed { index: group.last, term: group.term })).collect())
+                }
+                Err(error) => Err(error),
+            }
+        })
+    })
+}
+
+/// Answers such a question.
+pub(super) async fn answer(members: &Members, body: &[u8]) -> Result<Vec<u8>, PeerError> {
+    let question: Question = decode(body).map_err(|error| PeerError::Refused(error.to_string()))?;
+    let mut groups = Vec::new();
+    for group in question.groups.into_iter().take(GROUPS_MAX) {
+        if let Some(member) = members.get(group)
+            && let Some(Committed { index, term }) = member.committed().await
+        {
+            groups.push((group, index, term));
+        }
+    }
+    Ok(encode(&Answer { groups }))
+}
