@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::ReadPolicy;
 use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
@@ -24,7 +25,7 @@ use waypost_tasks::{Task, Tasks};
 use crate::age::Committed;
 use crate::export::Exports;
 use crate::groups::OpenError;
-use crate::lease::{Heard, LEASE};
+use crate::lease::{Heard, Instant, LEASE, Promise};
 use crate::log_store::RaftLog;
 use crate::member::Receiving;
 use crate::network::Network;
@@ -47,6 +48,9 @@ pub struct GroupOptions {
 /// A checkpoint is due when the log since the last one is this many times as long as a checkpoint may be: bounds the
 /// replay after a crash when commands change the same things again and again, as clicks do.
 const LOG_PER_CHECKPOINT: u64 = 4;
+
+/// Replicas that were opened at the same time begin to stand for election within so many milliseconds.
+const ELECT_SPREAD_MS: u64 = 400;
 
 /// How long a start may take to bring a group back to its acknowledged state.
 const RECOVERY_MAX: Duration = Duration::from_secs(300);
@@ -73,6 +77,7 @@ pub struct Group<M: Machine> {
     closing: Arc<AtomicBool>,
     installing: Arc<AtomicBool>,
     heard: Heard,
+    promise: Promise,
     /// Set while a snapshot is refused for want of space.
     waits_for_space: Arc<AtomicBool>,
     /// Set while the log must not grow any more.
@@ -145,8 +150,16 @@ impl<M: Machine> Group<M> {
             GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), files.clone(), installing.clone());
         let failed = |detail: String| OpenError::Group { group: id, detail };
         let network = Network { group: id, node: node.0, peers: peers.clone() };
+        let opened = Instant::now();
         let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
         let initialized = raft.is_initialized().await.map_err(|e| failed(e.to_string()))?;
+        let promise = Promise::before(opened, initialized);
+        // Not all at once after a power cut: each node begins elsewhere, for each group.
+        let turn =
+            Duration::from_millis((node.0 ^ u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15)) % ELECT_SPREAD_MS);
+        if promise.left(opened).is_some() {
+            raft.runtime_config().elect(false);
+        }
         if !initialized && if_new == IfNew::Create {
             let members = BTreeMap::from([(node.0, BasicNode::new(address))]);
             raft.initialize(members).await.map_err(|e| failed(e.to_string()))?;
@@ -172,7 +185,13 @@ impl<M: Machine> Group<M> {
             }),
             tasks.spawn(Task::EngineWatch, {
                 let (raft, state, closing) = (raft.clone(), state.clone(), closing.clone());
-                move || fail_with_the_engine(raft.clone(), state.clone(), closing.clone())
+                move || {
+                    let electing = elect_after(raft.clone(), promise, turn);
+                    let watching = fail_with_the_engine(raft.clone(), state.clone(), closing.clone());
+                    async move {
+                        tokio::join!(electing, watching);
+                    }
+                }
             }),
         ];
         let (receiving, exports) = (Arc::default(), Arc::default());
@@ -191,6 +210,7 @@ impl<M: Machine> Group<M> {
             closing,
             installing,
             heard: Heard::default(),
+            promise,
             waits_for_space: Arc::default(),
             exhausted: db.exhausted().clone(),
             level,
@@ -238,6 +258,15 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn receiving(&self) -> &Arc<tokio::sync::Mutex<Receiving>> {
         &self.receiving
+    }
+
+    /// What this replica may have promised a leader before its process was restarted.
+    pub(crate) fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     /// Whether there is too little free space for a longer log.
@@ -399,6 +428,14 @@ async fn finish_install(db: &Db, incoming: &Incoming, id: u32) -> Result<(), Ope
         tokio::task::block_in_place(|| incoming.discard())?;
     }
     Ok(())
+}
+
+/// Lets a replica stand for election when nobody counts on its promise any more, and a `turn` later.
+async fn elect_after<M: Machine>(raft: Raft<TypeConfig, GroupMachine<M>>, promise: Promise, turn: Duration) {
+    if let Some(left) = promise.left(Instant::now()) {
+        tokio::time::sleep(left + turn).await;
+    }
+    raft.runtime_config().elect(true);
 }
 
 /// A group whose engine has ended by itself can keep no promise any more: the store is made to fail, which stops the node.

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use openraft::RaftMetrics;
 use openraft::alias::InstantOf;
+use openraft::{Instant as _, RaftMetrics};
 use parking_lot::Mutex;
 
 use crate::types::TypeConfig;
@@ -30,6 +30,26 @@ impl Heard {
     /// Whether `leader` was heard within the lease before `now`.
     pub(crate) fn is_recent(&self, leader: u64, now: Instant) -> bool {
         self.0.lock().is_some_and(|(heard, at)| heard == leader && now < at + LEASE)
+    }
+}
+
+/// What a replica that has just been opened may have promised a leader in an earlier life of its process: to elect nobody else for the lease.
+/// openraft keeps that in memory only, while the leader goes on to read by its lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Promise {
+    until: Option<Instant>,
+}
+
+impl Promise {
+    /// `opened` is when the replica was opened; `possible`, whether it has ever voted.
+    pub(crate) fn before(opened: Instant, possible: bool) -> Self {
+        Self { until: possible.then_some(opened + LEASE) }
+    }
+
+    /// What is left of the promise at `now`.
+    pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
+        let left = self.until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -70,6 +90,16 @@ mod tests {
         assert!(!leads(&of_three(Some(acked)), acked + LEASE));
         assert!(!leads(&of_three(None), acked), "nobody has answered it yet");
         assert!(!leads(&metrics(&[1, 2, 3], ServerState::Follower, Some(acked)), acked));
+    }
+
+    #[test]
+    fn a_promise_of_an_earlier_life_is_kept_for_the_lease() {
+        let opened = Instant::now();
+        let promise = Promise::before(opened, true);
+        assert_eq!(promise.left(opened), Some(LEASE));
+        assert!(promise.left(opened + LEASE / 2).is_some());
+        assert_eq!(promise.left(opened + LEASE), None);
+        assert_eq!(Promise::before(opened, false).left(opened), None, "a new replica has promised nothing");
     }
 
     #[test]

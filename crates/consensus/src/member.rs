@@ -117,11 +117,13 @@ impl<M: Machine> Member for Group<M> {
                 }
                 kinds::VOTE => {
                     let request = wire::decode_vote_request(&body).map_err(refused)?;
+                    self.may_vote(request.leadership_transfer)?;
                     let response = self.raft().vote(request).await.map_err(refused)?;
                     Ok(wire::encode_vote_response(&response))
                 }
                 kinds::PRE_VOTE => {
                     let request = wire::decode_vote_request(&body).map_err(refused)?;
+                    self.may_vote(false)?;
                     let response = self.raft().pre_vote(request).await.map_err(refused)?;
                     Ok(wire::encode_vote_response(&response))
                 }
@@ -178,6 +180,17 @@ impl<M: Machine> Member for Group<M> {
 }
 
 impl<M: Machine> Group<M> {
+    /// Refuses to vote while a leader may count on it that this replica, in an earlier life, has promised not to; unless that leader wants
+    /// another one itself.
+    fn may_vote(&self, wanted_by_leader: bool) -> Result<(), PeerError> {
+        match self.promise().left(Instant::now()) {
+            Some(_) if !wanted_by_leader => {
+                Err(refused("it has just started, and may have promised a leader not to vote"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn take_piece(&self, piece: SnapshotPiece) -> io::Result<SnapshotTaken> {
         if piece.total > SNAPSHOT_BYTES_MAX {
             return Err(io::Error::other("the snapshot is too long"));

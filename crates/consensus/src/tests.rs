@@ -5,6 +5,7 @@ mod crash;
 mod replicas;
 #[cfg(debug_assertions)]
 mod snapshots;
+mod votes;
 
 use std::path::Path;
 use std::sync::Arc;
