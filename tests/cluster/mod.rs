@@ -8,6 +8,7 @@ mod fresh;
 mod machines;
 mod partitions;
 mod quorum;
+mod soak;
 mod traces;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,7 @@
 //! Clients that write all the time and remember what they were told, and the questions to ask of that afterwards.
+//!
+//! What they look for: acknowledged links that are lost, aliases with two owners, answers that are older than they may be, links that outlive
+//! their end, and visits that are not counted, or twice.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,20 +10,23 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::Client;
+use crate::life::{BOUND, Life};
+use crate::worker::Worker;
+use crate::{Answer, Client};
 
 /// What was acknowledged, and what was not.
 #[derive(Default)]
-struct History {
-    /// Code to target, of every `201`.
-    links: HashMap<String, String>,
+pub(crate) struct History {
+    /// Code to target, of every `201` for a link that nobody changes.
+    pub(crate) links: HashMap<String, String>,
+    /// Links that are edited and deleted.
+    pub(crate) lives: Vec<Life>,
     /// Alias to the targets of claims whose outcome is not known.
-    unknown: HashMap<String, Vec<String>>,
+    pub(crate) unknown: HashMap<String, Vec<String>>,
     /// What must never happen.
-    broken: Vec<String>,
+    pub(crate) broken: Vec<String>,
 }
 
 /// Counts of a run.
@@ -38,6 +44,23 @@ pub struct Tally {
     pub missed: u64,
     /// The longest time without an acknowledged create.
     pub longest_pause: Duration,
+    /// Edits and deletes that were acknowledged.
+    pub changed: u64,
+    /// Answers `410` of links after their end.
+    pub ended: u64,
+    /// Answers `302`, each of which is a visit to be counted.
+    pub visits: u64,
+    /// Requests for links whose answer was not read: they may have been visits.
+    pub visits_in_doubt: u64,
+}
+
+/// What clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// They create links and follow them.
+    Creates,
+    /// They edit, delete and claim again as well, and make links that end. Only for nodes that can reach the leaders.
+    Changes,
 }
 
 /// Clients at work on a cluster.
@@ -46,18 +69,37 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     history: Arc<Mutex<History>>,
     tally: Arc<Mutex<Tally>>,
+    clocks: Arc<Clocks>,
     clients: Vec<JoinHandle<()>>,
+}
+
+/// How often clocks were set: what happens at a time that a link's end is compared with, while they are, is nobody's fault.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    pub(crate) wrong: AtomicBool,
+    pub(crate) set: AtomicU64,
 }
 
 impl Load {
     /// Starts `clients` that create links on nodes at random, one in five an alias that others claim too, and follow links
     /// that were acknowledged.
     pub fn start(clients: usize, targets: &[SocketAddr]) -> Self {
+        Self::begin(clients, targets, Does::Creates)
+    }
+
+    /// As [`Load::start`]; the clients also edit and delete links, claim aliases again, and make links that end soon. An answer that is
+    /// older than it may be is told by [`Load::finish`]; so nodes that cannot reach the leaders must not be aimed at.
+    pub fn start_with_changes(clients: usize, targets: &[SocketAddr]) -> Self {
+        Self::begin(clients, targets, Does::Changes)
+    }
+
+    fn begin(clients: usize, targets: &[SocketAddr], does: Does) -> Self {
         let load = Self {
             targets: Arc::new(Mutex::new(targets.to_vec())),
             stop: Arc::default(),
             history: Arc::default(),
             tally: Arc::default(),
+            clocks: Arc::default(),
             clients: Vec::new(),
         };
         let last = Arc::new(Mutex::new(Instant::now()));
@@ -66,6 +108,8 @@ impl Load {
             .map(|number| {
                 let worker = Worker {
                     number,
+                    does,
+                    clocks: load.clocks.clone(),
                     targets: load.targets.clone(),
                     stop: load.stop.clone(),
                     history: load.history.clone(),
@@ -84,6 +128,12 @@ impl Load {
         *self.targets.lock().expect("invariant: no client panics") = targets.to_vec();
     }
 
+    /// Says whether the wall clock of any node is wrong. Links end by wall clocks: only while all are right it is looked when.
+    pub fn clocks_are_right(&self, right: bool) {
+        self.clocks.wrong.store(!right, Ordering::SeqCst);
+        self.clocks.set.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// What happened so far.
     pub fn tally(&self) -> Tally {
         *self.tally.lock().expect("invariant: no client panics")
@@ -93,27 +143,34 @@ impl Load {
     ///
     /// # Errors
     /// What was lost, doubled or wrong.
-    pub async fn finish(self, nodes: &[SocketAddr]) -> Result<Tally> {
+    pub async fn finish(mut self, nodes: &[SocketAddr]) -> Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
-        for client in self.clients {
+        for client in std::mem::take(&mut self.clients) {
             client.await?;
         }
         let history = std::mem::take(&mut *self.history.lock().expect("invariant: no client panics"));
         if !history.broken.is_empty() {
             bail!("{}", history.broken.join("; "));
         }
+        tokio::time::sleep(BOUND).await;
         for address in nodes {
             let client = Client::new(*address);
-            for (code, url) in &history.links {
-                let mut answer = client.get(&format!("/{code}")).await?;
-                // A busy node may say that it is; the link has to be there all the same.
-                for _ in 0..TRIES {
-                    if !matches!(answer.status, 503 | 504) {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    answer = client.get(&format!("/{code}")).await?;
+            for life in &history.lives {
+                let asked = Instant::now();
+                let answer = self.ask(&client, &life.code).await?;
+                let target = answer.header("location").map(str::to_owned);
+                let known = matches!(answer.status, 302 | 404);
+                if !known || !life.allows(&target, asked, *address) {
+                    bail!(
+                        "{} was answered {} {target:?} on {address}, and is {}",
+                        life.code,
+                        answer.status,
+                        life.told(asked)
+                    );
                 }
+            }
+            for (code, url) in &history.links {
+                let answer = self.ask(&client, code).await?;
                 if answer.status != 302 || answer.header("location") != Some(url) {
                     let said = String::from_utf8_lossy(&answer.body).into_owned();
                     bail!("{code} was answered {} {said} on {address}, and was acknowledged for {url}", answer.status);
@@ -121,7 +178,9 @@ impl Load {
             }
             // A claim in doubt may have won, but then nobody else has, and it leads where it was to lead.
             for (alias, urls) in history.unknown.iter().filter(|(alias, _)| !history.links.contains_key(*alias)) {
-                if let Some(found) = client.follow(alias).await?
+                let answer = self.ask(&client, alias).await?;
+                if answer.status == 302
+                    && let Some(found) = answer.header("location").map(str::to_owned)
                     && !urls.contains(&found)
                 {
                     bail!("{alias} leads to {found}, which nobody claimed it for");
@@ -130,99 +189,22 @@ impl Load {
         }
         Ok(*self.tally.lock().expect("invariant: no client panics"))
     }
+
+    /// Follows a link. A busy node may say that it is; the link has to be there all the same.
+    async fn ask(&self, client: &Client, code: &str) -> Result<Answer> {
+        for attempt in 0.. {
+            let answer = client.get(&format!("/{code}")).await?;
+            if answer.status == 302 {
+                self.tally.lock().expect("invariant: no client panics").visits += 1;
+            }
+            if !matches!(answer.status, 503 | 504) || attempt >= TRIES {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        unreachable!("the loop ends by itself")
+    }
 }
 
 /// How often a link is asked for that a node is too busy to answer for.
 const TRIES: usize = 50;
-
-struct Worker {
-    number: usize,
-    targets: Arc<Mutex<Vec<SocketAddr>>>,
-    stop: Arc<AtomicBool>,
-    history: Arc<Mutex<History>>,
-    tally: Arc<Mutex<Tally>>,
-    last: Arc<Mutex<Instant>>,
-    aliases: Arc<AtomicU64>,
-}
-
-impl Worker {
-    async fn run(self) {
-        let mut clients: HashMap<SocketAddr, Client> = HashMap::new();
-        let mut own: Vec<(String, String)> = Vec::new();
-        for i in 0usize.. {
-            if self.stop.load(Ordering::Relaxed) {
-                return;
-            }
-            let targets = self.targets.lock().expect("invariant: no client panics").clone();
-            if targets.is_empty() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-            let address = targets[rand::random_range(0..targets.len())];
-            let client = clients.entry(address).or_insert_with(|| Client::new(address)).clone();
-            if i % 3 == 2 && !own.is_empty() {
-                let (code, url) = &own[rand::random_range(0..own.len())];
-                self.follow(&client, address, code, url).await;
-            } else {
-                self.create(&client, i, &mut own).await;
-            }
-        }
-    }
-
-    async fn create(&self, client: &Client, i: usize, own: &mut Vec<(String, String)>) {
-        let url = format!("https://example.com/{}/{i}", self.number);
-        // Clients go through the same aliases at about the same time.
-        let slug = i.is_multiple_of(5).then(|| format!("alias{}", self.aliases.fetch_add(1, Ordering::Relaxed) / 3));
-        let answer = client.shorten(json!({ "longUrl": url, "customSlug": slug })).await;
-        if answer.is_err() {
-            // The node is down: no need to ask it as fast as the machine can.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let mut history = self.history.lock().expect("invariant: no client panics");
-        let mut tally = self.tally.lock().expect("invariant: no client panics");
-        match answer {
-            Ok(answer) if answer.status == 201 => {
-                let code = answer.text("shortCode");
-                if let Some(other) = history.links.insert(code.clone(), url.clone()) {
-                    history.broken.push(format!("{code} was given to {other} and to {url}"));
-                }
-                own.push((code, url));
-                tally.acknowledged += 1;
-                let mut last = self.last.lock().expect("invariant: no client panics");
-                tally.longest_pause = tally.longest_pause.max(last.elapsed());
-                *last = Instant::now();
-            }
-            Ok(answer) if answer.status == 409 => {}
-            Ok(answer) if answer.status == 507 || answer.status == 503 && answer.problem() != "outcome-unknown" => {
-                tally.refused += 1;
-            }
-            Ok(answer) if matches!(answer.status, 503 | 504) => {
-                tally.unknown += 1;
-                history.unknown.entry(slug.unwrap_or_default()).or_default().push(url);
-            }
-            Ok(answer) => history.broken.push(format!("a create was answered {}", answer.status)),
-            // The node went down before or after it had done it.
-            Err(_) => {
-                tally.unknown += 1;
-                history.unknown.entry(slug.unwrap_or_default()).or_default().push(url);
-            }
-        }
-    }
-
-    async fn follow(&self, client: &Client, address: SocketAddr, code: &str, url: &str) {
-        let answer = client.get(&format!("/{code}")).await;
-        let up = self.targets.lock().expect("invariant: no client panics").contains(&address);
-        let mut tally = self.tally.lock().expect("invariant: no client panics");
-        match answer {
-            Ok(answer) if answer.status == 302 && answer.header("location") == Some(url) => tally.redirects += 1,
-            Ok(answer) if answer.status == 302 || answer.status == 404 => {
-                let said =
-                    format!("{code} was answered {} {:?} on {address}", answer.status, answer.header("location"));
-                self.history.lock().expect("invariant: no client panics").broken.push(said);
-            }
-            Ok(_) => tally.missed += 1,
-            Err(_) if up => tally.missed += 1,
-            Err(_) => {}
-        }
-    }
-}

@@ -5,11 +5,13 @@ mod cluster;
 mod collector;
 mod faults;
 mod history;
+mod life;
 mod node;
 mod places;
 mod proxy;
 mod seed;
 mod skip;
+mod worker;
 
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, leaders};
