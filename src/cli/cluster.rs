@@ -24,8 +24,8 @@ pub(super) enum ClusterCommand {
     Drain(WaitArgs),
     /// Let a drained node hold replicas again
     Undrain(NodeArgs),
-    /// Take a node out for good: a drained one, or one that will not come back
-    Remove(NodeArgs),
+    /// Take a node out for good. One that runs is emptied first, and brings its clicks to the shards; one that is down will not come back
+    Remove(WaitArgs),
     /// Let another node lead a group
     MoveLeader(MoveArgs),
 }
@@ -113,20 +113,12 @@ pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
         }
         ClusterCommand::Drain(args) => {
             let name = args.node.node;
-            let path = format!("/cluster/nodes/{name}/drain");
             let server = server(args.node.admin)?;
-            let answer = server.send(Method::POST, &path, None, None).await?;
-            if args.wait == 0 || !answer.status.is_success() {
+            if args.wait == 0 {
+                let answer = server.send(Method::POST, &format!("/cluster/nodes/{name}/drain"), None, None).await?;
                 return accepted(&answer, "the node is being emptied; `waypost cluster status` shows how far that is");
             }
-            let look = |seen: &Seen| match seen {
-                Seen { up: false, .. } => Some(format!("{name} does not answer; remove it if it will not come back")),
-                Seen { holds: 0, leads: 0, moving: 0, .. } => None,
-                Seen { holds, moving, .. } => {
-                    Some(format!("{name} holds {holds} shards; {moving} groups are being moved"))
-                }
-            };
-            wait(&server, &name, args.wait, look).await?;
+            drain(&server, &name, args.wait).await?;
             say!("{name} holds nothing any more: `waypost cluster remove {name}` takes it out");
             Ok(exit::OK)
         }
@@ -136,8 +128,13 @@ pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
             accepted(&answer, "the node may hold replicas again")
         }
         ClusterCommand::Remove(args) => {
-            let path = format!("/cluster/nodes/{}", args.node);
-            let answer = server(args.admin)?.send(Method::DELETE, &path, None, None).await?;
+            let name = args.node.node;
+            let server = server(args.node.admin)?;
+            let seen = look_at(&server, &name).await?;
+            if seen.up && seen.holds > 0 {
+                drain(&server, &name, args.wait).await?;
+            }
+            let answer = server.send(Method::DELETE, &format!("/cluster/nodes/{name}"), None, None).await?;
             accepted(&answer, "the node is no longer a member; take it out of cluster.toml, and stop it")
         }
         ClusterCommand::MoveLeader(args) => {
@@ -173,6 +170,29 @@ impl Seen {
     }
 }
 
+/// What the cluster knows of a node now.
+async fn look_at(server: &Server, name: &str) -> Result<Seen, Failed> {
+    let answer = server.send(Method::GET, "/cluster", None, None).await?;
+    match answer.status.is_success() {
+        true => Ok(Seen::of(&answer.body, name)),
+        false => Err(Failed::new(exit::FAILURE, answer.problem())),
+    }
+}
+
+/// Has a node emptied, and waits until it is.
+async fn drain(server: &Server, name: &str, seconds: u64) -> Result<(), Failed> {
+    let answer = server.send(Method::POST, &format!("/cluster/nodes/{name}/drain"), None, None).await?;
+    if !answer.status.is_success() {
+        return accepted(&answer, "").map(|_| ());
+    }
+    let look = |seen: &Seen| match seen {
+        Seen { up: false, .. } => Some(format!("{name} does not answer; remove it if it will not come back")),
+        Seen { holds: 0, leads: 0, moving: 0, .. } => None,
+        Seen { holds, moving, .. } => Some(format!("{name} holds {holds} shards; {moving} groups are being moved")),
+    };
+    wait(server, name, seconds, look).await
+}
+
 /// Looks at the cluster until `missing` says that nothing is, showing what it says meanwhile.
 async fn wait(
     server: &Server,
@@ -186,11 +206,7 @@ async fn wait(
     // A node that has just joined is not moved to yet: what is settled stays so for a moment.
     let mut settled = 0;
     loop {
-        let answer = server.send(Method::GET, "/cluster", None, None).await?;
-        if !answer.status.is_success() {
-            return Err(Failed::new(exit::FAILURE, answer.problem()));
-        }
-        let still = missing(&Seen::of(&answer.body, name));
+        let still = missing(&look_at(server, name).await?);
         settled = if still.is_none() { settled + 1 } else { 0 };
         if settled >= 3 {
             spinner.finish_and_clear();

@@ -32,6 +32,9 @@ const EVEN_OUT: Duration = Duration::from_millis(500);
 /// How long a leader may take to hand over.
 const HAND_OVER_MAX: Duration = Duration::from_secs(4);
 
+/// How long a node may take to leave: its requests end, its clicks are counted, and it takes itself out.
+const LEAVE_MAX: Duration = Duration::from_secs(22);
+
 /// The task, and what it can tell.
 pub struct Control {
     groups: Arc<Groups>,
@@ -78,6 +81,27 @@ impl Control {
                 self.even_out(&state, &told).await;
             }
         }
+    }
+
+    /// The number of shards.
+    pub(super) fn shards(&self) -> u32 {
+        self.groups.founding().shards
+    }
+
+    /// Asks a node that is up to take itself out.
+    pub(super) async fn ask_to_leave(&self, node: NodeId) -> Result<(), String> {
+        if node == self.groups.node() {
+            return self.service.leave().await;
+        }
+        let asked = self.peers.call(node, Lane::Calls, kinds::LEAVE, 0, Vec::new(), LEAVE_MAX).await;
+        asked.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// What group 0 says, and what the nodes that are up say of themselves.
+    pub(super) async fn survey(&self) -> (ClusterState, BTreeMap<NodeId, NodeStatus>) {
+        let state = self.groups.cluster().read(|machine| machine.state().clone());
+        let told = self.ask_all(&state).await;
+        (state, told)
     }
 
     /// Asks every node how it is.

@@ -9,6 +9,7 @@
 //! router.rs    which node answers what
 //! steward.rs   makes the groups that this node leads have the members that group 0 wants
 //! control.rs   on the leader of group 0: settles who is to hold what, and evens out leaders
+//! leave.rs     taking a node out, if the others can go on without it
 //! status.rs    how a node tells of itself
 //! wish.rs      which nodes should hold a group, and whether a new cluster has come so far
 //! ```
@@ -18,6 +19,7 @@ mod clock;
 mod clock_trust;
 mod control;
 mod freshness;
+mod leave;
 mod router;
 mod service;
 mod start;
@@ -30,6 +32,7 @@ pub use clock::{Clock, ClockReport, read_clocks};
 pub use clock_trust::{Doubt, Reading};
 pub use control::Control;
 pub use freshness::asking;
+pub use leave::{Leave, RetireError, SETTLE_MAX};
 pub use router::ClusterRouter;
 pub use service::{NodeService, Ready};
 pub use start::{Found, find_or_found, is_gone};

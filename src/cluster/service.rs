@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use waypost_consensus::{Group, Groups, Members};
-use waypost_protocol::command::{Command, Outcome};
+use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
 use waypost_protocol::{Kind, Level, NodeId, codec};
 use waypost_runtime::Served;
 use waypost_store::machine::ClusterMachine;
 
 use super::clock::{Clock, ClockReport};
+use super::control::Control;
+use super::leave::{Leave, RetireError};
 use super::start::{Joining, Probed};
 use super::status::{NodeStatus, reports};
 
@@ -43,6 +45,8 @@ pub struct NodeService {
     tie: Arc<RwLock<Option<[u8; 16]>>>,
     members: Arc<Members>,
     cluster: OnceLock<Arc<Group<ClusterMachine>>>,
+    control: OnceLock<Arc<Control>>,
+    leave: OnceLock<Box<dyn Leave>>,
     ready: OnceLock<Ready>,
 }
 
@@ -50,15 +54,47 @@ fn refused(error: impl ToString) -> PeerError {
     PeerError::Refused(error.to_string())
 }
 
+fn needed_as_it_was(name: &str, why: &RetireError) -> PeerError {
+    refused(format!(
+        "\"{name}\" comes with an empty data directory, but the cluster needs what it held: {why}. Is its disk mounted, and data_dir \
+         right?"
+    ))
+}
+
 impl NodeService {
     /// A node that has only its name and the digest of its configuration. `tie` is its cluster, once it has one.
     pub fn new(name: &str, config: u64, tie: Arc<RwLock<Option<[u8; 16]>>>, members: Arc<Members>) -> Self {
-        Self { name: name.to_owned(), config, tie, members, cluster: OnceLock::new(), ready: OnceLock::new() }
+        Self {
+            name: name.to_owned(),
+            config,
+            tie,
+            members,
+            cluster: OnceLock::new(),
+            control: OnceLock::new(),
+            leave: OnceLock::new(),
+            ready: OnceLock::new(),
+        }
     }
 
     /// Group 0 is open: new nodes can be taken in.
     pub fn set_cluster(&self, cluster: Arc<Group<ClusterMachine>>) {
         let _ = self.cluster.set(cluster);
+    }
+
+    /// The other nodes can be asked how they are: a node can be replaced.
+    pub fn set_control(&self, control: Arc<Control>) {
+        let _ = self.control.set(control);
+    }
+
+    /// The node can be taken out while it runs.
+    pub fn set_leave(&self, leave: Box<dyn Leave>) {
+        let _ = self.leave.set(leave);
+    }
+
+    /// Takes this node out of the cluster.
+    pub(super) async fn leave(&self) -> Result<(), String> {
+        let leave = self.leave.get().ok_or_else(|| "it is starting".to_owned())?;
+        leave.leave().await
     }
 
     /// The node has started.
@@ -114,6 +150,14 @@ impl NodeService {
         if first && needed >= Level::ONE {
             return Err(refused("the node that created the cluster is not noted as its first member yet; try again"));
         }
+        let same_name = |other: &&NodeRecord| other.name == record.name && other.id != record.id;
+        let (gone, namesakes) = cluster.read(|machine| {
+            let namesakes = machine.state().nodes.values().filter(same_name).map(|node| node.id).collect::<Vec<_>>();
+            (machine.state().gone.contains(&record.id), namesakes)
+        });
+        if !gone && !namesakes.is_empty() {
+            self.replace(&name, &namesakes).await?;
+        }
         let record = Box::new(record);
         let admit = match needed {
             Level::BASE => Command::PutNode(record),
@@ -124,10 +168,12 @@ impl NodeService {
                 tracing::info!(name, "a node has joined the cluster");
                 Ok(tie.to_vec())
             }
-            Ok(applied) if matches!(applied.outcome, Outcome::NodeNeeded { .. }) => Err(refused(format!(
-                "\"{name}\" comes with an empty data directory, but the cluster needs what it held: no majority of the copies \
-                 is elsewhere. Is its disk mounted, and data_dir right?"
-            ))),
+            Ok(applied) if let Outcome::NodeNeeded { groups } = applied.outcome => {
+                Err(needed_as_it_was(&name, &RetireError::Placed(groups)))
+            }
+            Ok(applied) if applied.outcome == Outcome::MembersChanged => {
+                Err(refused("the members of the cluster are changing; try again"))
+            }
             Ok(applied) if let Outcome::TooManyNodes { max } = applied.outcome => {
                 Err(refused(format!("the cluster has {max} nodes, which is as many as it may have; remove one first")))
             }
@@ -138,6 +184,16 @@ impl NodeService {
             // This node has not heard yet of what the cluster has become.
             Ok(_) => Err(refused("the cluster could not take it in just now; try again")),
             Err(error) => Err(refused(format!("the cluster cannot decide now: {error}"))),
+        }
+    }
+
+    /// Takes out the nodes whose name a new one has.
+    async fn replace(&self, name: &str, namesakes: &[NodeId]) -> Result<(), PeerError> {
+        let control = self.control.get().ok_or_else(|| refused("the node is starting"))?;
+        match control.replace(namesakes).await {
+            Ok(()) => Ok(()),
+            Err(error @ (RetireError::Needed(_) | RetireError::Placed(_))) => Err(needed_as_it_was(name, &error)),
+            Err(error) => Err(refused(error)),
         }
     }
 
@@ -208,6 +264,7 @@ impl NodeService {
             }
             kinds::COMMITTED => super::freshness::answer(&self.members, &body).await,
             kinds::MOVE_LEADER => self.move_leader(place, &body).await,
+            kinds::LEAVE => self.leave().await.map(|()| Vec::new()).map_err(refused),
             message => {
                 let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;
                 let serving = ready.served.serve(message, body, within);

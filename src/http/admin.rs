@@ -11,7 +11,7 @@ use waypost_telemetry::Metrics;
 use super::health;
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::cluster::NodeView;
+use crate::cluster::{NodeView, RetireError};
 
 async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
@@ -78,26 +78,21 @@ async fn remove(
         seen.record.id == record.id && groups.into_iter().any(|group| group.group != 0)
     };
     if view.nodes.iter().any(holds) {
-        return Err(Problem::conflict("it is up and holds links; drain it first, and wait until it is empty"));
+        return Err(Problem::conflict(
+            "it is up and holds links; drain it first, and wait until it is empty (`waypost cluster remove` does)",
+        ));
     }
-    let left: Vec<_> = view.nodes.iter().filter(|seen| seen.record.id != record.id && seen.status.is_some()).collect();
-    let up = |id| left.iter().any(|seen| seen.record.id == id);
-    let reports = || left.iter().flat_map(|seen| seen.status.iter().flat_map(|status| &status.groups));
-    // What the groups are now, which may not be what they are wished to be yet.
-    let goes_on = |group: &u32| {
-        reports().filter(|report| report.group == *group && report.leader).any(|report| {
-            report.voters.iter().filter(|id| up(**id)).count() > report.voters.len() / 2 && !report.changing
-        })
-    };
-    let stuck: Vec<String> = (0..=view.shards).filter(|group| !goes_on(group)).map(|g| g.to_string()).collect();
-    if !stuck.is_empty() {
-        return Err(Problem::conflict(format!(
-            "without it, groups {} have no leader, or not enough members that are up; it may hold what nobody else has. Start it \
-             again, or wait until the others have caught up",
-            stuck.join(", ")
-        )));
+    match node.control.remove(record.id).await {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(RetireError::NotAMember) => Err(Problem::unknown_node(&path)),
+        Err(error @ (RetireError::Needed(_) | RetireError::Placed(_))) => {
+            Err(Problem::conflict(format!("{error}. Start it again, or wait until the others have caught up")))
+        }
+        Err(error @ RetireError::Stays(_)) => {
+            Err(Problem::conflict(format!("{error}; or stop it, and remove it then")))
+        }
+        Err(error @ RetireError::Undecided(_)) => Err(Problem::not_ready(error.to_string())),
     }
-    changed(node.control.change(Command::RemoveNode { node: record.id }).await, &path)
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,6 @@
 //! Plain requests for a cached link are answered by the front service (`front.rs`) without the actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor cannot tell the ways apart.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix_http::body::BoxBody;
@@ -79,7 +78,7 @@ fn orphan(request: &HttpRequest, worker: &WorkerState) {
 }
 
 async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderValue), Problem> {
-    if worker.node.closed.load(Ordering::SeqCst) {
+    if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));
     }
     if !worker.redirects {

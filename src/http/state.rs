@@ -55,6 +55,8 @@ pub struct NodeState {
     pub draining: AtomicBool,
     /// Set when the last visits have been counted: no redirect is answered any more.
     pub closed: AtomicBool,
+    /// Set while the node is being taken out of the cluster: as `draining` and `closed`, unless it stays after all.
+    pub leaving: AtomicBool,
     /// Requests that the `App` is answering. The front service answers at once, so it has none.
     pub open_requests: AtomicUsize,
     /// The clock.
@@ -62,9 +64,14 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// Whether the node is stopping.
+    /// Whether the node is stopping, or leaving the cluster.
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Whether no redirect is answered any more, so that no visit comes after the last count.
+    pub(super) fn closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst) || self.leaving.load(Ordering::SeqCst)
     }
 
     /// Refuses a change before anything is done for it: while the cluster is being founded, or the node is read-only.

@@ -25,7 +25,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Actors {
     pub(super) links: ActorRef<LinkStore>,
     pub(super) keys: ActorRef<KeyAllocator>,
-    clicks: ActorRef<ClickCounter>,
+    pub(super) clicks: ActorRef<ClickCounter>,
     janitor: Option<ActorRef<Janitor>>,
 }
 

@@ -3,6 +3,7 @@
 mod actors;
 mod admin_key;
 mod clicks;
+mod leave;
 mod observe;
 mod peers;
 
@@ -52,14 +53,16 @@ pub enum NodeError {
     /// The node was removed: what it has may be out of date.
     #[error(
         "\"{name}\" was taken out of the cluster, so it serves none of what it has. To let it join as a new node, empty {}; \
-         else take it out of cluster.toml",
-        data_dir.display()
+         else take it out of cluster.toml{}",
+        data_dir.display(), leave::clicks_hint(*clicks, data_dir)
     )]
     TakenOut {
         /// Its name.
         name: String,
         /// Where its data is.
         data_dir: std::path::PathBuf,
+        /// Slots of its click journals that were not counted.
+        clicks: u64,
     },
     /// The click journals cannot be used.
     #[error(transparent)]
@@ -218,6 +221,7 @@ pub async fn run(
         wish.clone(),
         config.moves_max,
     ));
+    service.set_control(control.clone());
     let running = control.clone();
     tasks.on(&engine).spawn(Task::Controller, move || running.clone().run());
     let taken_out = Arc::new(tokio::sync::Notify::new());
@@ -250,9 +254,11 @@ pub async fn run(
         read_only,
         draining: AtomicBool::new(false),
         closed: AtomicBool::new(false),
+        leaving: AtomicBool::new(false),
         open_requests: AtomicUsize::new(0),
         clock,
     });
+    service.set_leave(Box::new(leave::Leaving { node: node.clone(), clicks: actors.clicks.clone() }));
     observe::observe(&metrics, &db, view, &groups, &fresh, wish);
     observe::certificate(&metrics, config.tls.as_ref());
 
@@ -289,9 +295,10 @@ pub async fn run(
         std::future::pending::<Infallible>().await
     };
     let mut why = Ok(());
+    let mut was_taken_out = false;
     tokio::select! {
         never = ready => match never {},
-        () = taken_out.notified() => why = Err(peers::taken_out(&config)),
+        () = taken_out.notified() => was_taken_out = true,
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
         ended = &mut server => why = Err(NodeError::ServerEnded("public", format!("{ended:?}"))),
@@ -318,7 +325,11 @@ pub async fn run(
     engine.spawn(async move { closing.close().await }).await.map_err(|error| NodeError::Start(error.to_string()))??;
     tokio::task::spawn_blocking(move || db.close()).await.map_err(|error| NodeError::Start(error.to_string()))??;
     tracing::info!("stopped");
-    why
+    match was_taken_out {
+        // Only now it is known how many clicks are left.
+        true => Err(peers::taken_out(&config)),
+        false => why,
+    }
 }
 
 /// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one

@@ -136,7 +136,8 @@ fn listen_for_nodes(
 }
 
 pub(super) fn taken_out(config: &Config) -> NodeError {
-    NodeError::TakenOut { name: config.node.name.clone(), data_dir: config.node.data_dir.clone() }
+    let data_dir = config.node.data_dir.clone();
+    NodeError::TakenOut { name: config.node.name.clone(), clicks: super::leave::clicks_left(&data_dir), data_dir }
 }
 
 fn tie_of(found: Found) -> ClusterTie {

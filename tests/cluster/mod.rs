@@ -5,9 +5,11 @@ mod five;
 mod form;
 mod founding;
 mod fresh;
+mod leaving;
 mod machines;
 mod partitions;
 mod quorum;
+mod replaced;
 mod soak;
 mod traces;
 

@@ -114,7 +114,7 @@ pub(crate) fn size_of(command: &Command) -> usize {
             64 + record.name.len() + record.peer.len() + record.http.len() + record.zone.len() + services
         }
         Command::EndJournals { journals } => 16 + 10 * journals.len(),
-        Command::RaiseLevel { members, .. } => 16 + 10 * members.len(),
+        Command::RaiseLevel { members, .. } | Command::RetireNode { members, .. } => 16 + 10 * members.len(),
         Command::Place { voters, .. } => 16 + 10 * voters.len(),
         Command::LeaseKeys { .. }
         | Command::SetAdminKey { .. }

@@ -48,7 +48,7 @@ pub enum Command {
     /// Makes a node a member of the cluster, or changes what is known of it. A node of the same name with another id is
     /// replaced by it: its data directory was emptied. Unless a group could not go on without what the old one held.
     PutNode(Box<NodeRecord>),
-    /// Takes a node out of the cluster, unless a group could not go on without it. Its id is never used again.
+    /// Takes a node out of the cluster, unless a group could not go on without it. Its id is never used again. Refused since level 1.
     RemoveNode {
         /// Which.
         node: NodeId,
@@ -103,8 +103,8 @@ pub enum Command {
         /// Which link.
         key: LinkKey,
     },
-    /// Makes a new node a member of the cluster, unless it understands less than the cluster uses; otherwise as `PutNode`, which since
-    /// level 1 only changes a member. Since level 1.
+    /// Makes a new node a member of the cluster, unless it understands less than the cluster uses, or a member has its name; otherwise
+    /// as `PutNode`, which since level 1 only changes a member. Since level 1.
     AdmitNode {
         /// The node.
         record: Box<NodeRecord>,
@@ -124,6 +124,15 @@ pub enum Command {
         /// Their numbers.
         journals: Vec<u64>,
     },
+    /// Takes a node out of the cluster, unless a group could not go on without it, or the cluster has other members than those for
+    /// which that was decided: so of two that leave at once, the second is decided upon without the first. Its id is never used
+    /// again. Since level 1, in the place of `RemoveNode`, and of a replacement by `PutNode`.
+    RetireNode {
+        /// Which.
+        node: NodeId,
+        /// All members of the cluster, in the order of their ids.
+        members: Vec<NodeId>,
+    },
 }
 
 impl Command {
@@ -132,7 +141,7 @@ impl Command {
         match self {
             Self::Create(new) => new.fields.level(),
             Self::Edit { fields, .. } => fields.level(),
-            Self::AdmitNode { .. } | Self::EndJournals { .. } => Level::ONE,
+            Self::AdmitNode { .. } | Self::EndJournals { .. } | Self::RetireNode { .. } => Level::ONE,
             Self::RaiseLevel { level, .. } => *level,
             _ => Level::BASE,
         }
@@ -149,7 +158,8 @@ impl Command {
             | Self::DrainNode { .. }
             | Self::Place { .. }
             | Self::AdmitNode { .. }
-            | Self::RaiseLevel { .. } => true,
+            | Self::RaiseLevel { .. }
+            | Self::RetireNode { .. } => true,
             Self::Create(_)
             | Self::Edit { .. }
             | Self::Delete { .. }

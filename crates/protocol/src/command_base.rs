@@ -103,7 +103,10 @@ impl BaseCommand {
             Command::RemoveExpired { keys, before } => Self::RemoveExpired { keys, before },
             Command::RecordClicks(clicks) => Self::RecordClicks(clicks),
             Command::ResetStats { key } => Self::ResetStats { key },
-            Command::AdmitNode { .. } | Command::RaiseLevel { .. } | Command::EndJournals { .. } => {
+            Command::AdmitNode { .. }
+            | Command::RaiseLevel { .. }
+            | Command::EndJournals { .. }
+            | Command::RetireNode { .. } => {
                 unreachable!("invariant: a batch has at least the level of each of its commands")
             }
         }

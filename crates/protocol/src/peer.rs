@@ -119,4 +119,6 @@ pub mod kinds {
     pub const CLOCK: Kind = Kind(0xF014);
     /// How far are the groups that the node leads?
     pub const COMMITTED: Kind = Kind(0xF015);
+    /// The node is asked to bring its clicks to the shards and to take itself out of the cluster.
+    pub const LEAVE: Kind = Kind(0xF016);
 }

@@ -153,6 +153,7 @@ fn commands_of_level_1_keep_their_bytes() {
     let edit = Command::Edit { key: link_key(), if_version: None, target: None, valid_until: None, fields: changes };
     let admit = Command::AdmitNode { record: node(), level: Level::ONE };
     let raise = Command::RaiseLevel { level: Level(1), members: vec![NodeId(1), NodeId(300)] };
+    let retire = Command::RetireNode { node: NodeId(300), members: vec![NodeId(1), NodeId(300)] };
     let cases = [
         (
             create,
@@ -162,6 +163,7 @@ fn commands_of_level_1_keep_their_bytes() {
         (admit, "80d095ffbc31010dac02026e3103613a3103623a32017a010a6c696e6b5f73746f72650001"),
         (raise, "80d095ffbc31010e010201ac02"),
         (Command::EndJournals { journals: vec![5, 300] }, "80d095ffbc31010f0205ac02"),
+        (retire, "80d095ffbc310110ac020201ac02"),
     ];
     for (command, expected) in cases {
         assert_eq!(command.level(), Level::ONE);
@@ -194,6 +196,7 @@ fn each_command_belongs_to_group_0_or_to_a_shard() {
     let for_cluster: Vec<bool> = of_level_0().iter().map(|(command, _)| command.is_for_cluster()).collect();
     assert_eq!(for_cluster, [[true; 7].as_slice(), &[false; 6]].concat());
     assert!(Command::AdmitNode { record: node(), level: Level::ONE }.is_for_cluster());
+    assert!(Command::RetireNode { node: NodeId(1), members: Vec::new() }.is_for_cluster());
     assert!(Command::RaiseLevel { level: Level(1), members: Vec::new() }.is_for_cluster());
     assert!(!Command::EndJournals { journals: Vec::new() }.is_for_cluster());
 }

@@ -164,6 +164,8 @@ fn a_full_cluster_takes_a_node_in_place_of_one_of_its_name() {
         log.apply(Level::ONE, admit(node(id)));
     }
     let emptied = NodeRecord { name: node(7).name, ..node(9_999) };
+    let members = (1..=NODES_MAX as u64).map(NodeId).collect();
+    assert_eq!(log.apply(Level::ONE, Command::RetireNode { node: NodeId(7), members }), Outcome::Done);
     assert_eq!(log.apply(Level::ONE, admit(emptied)), Outcome::Done);
     assert_eq!(log.machine.state().nodes.len(), NODES_MAX);
     assert!(log.machine.state().gone.contains(&NodeId(7)));
@@ -200,12 +202,38 @@ fn replicas_remember_the_same_removed_nodes_whether_or_not_one_was_started_anew_
         }
         log.apply(Level::ONE, raise([500]));
         for id in 3_001..=3_010 {
+            let old = *log.machine.state().nodes.keys().next().unwrap();
+            let retire = Command::RetireNode { node: old, members: vec![old] };
+            assert_eq!(log.apply(Level::ONE, retire), Outcome::Done);
             log.apply(Level::ONE, admit(NodeRecord { name: "one".to_owned(), ..node(id) }));
         }
         log.machine.state().clone()
     };
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert_eq!(state_of(one.path(), false), state_of(two.path(), true));
+}
+
+#[test]
+fn of_two_nodes_that_leave_at_once_the_second_is_decided_upon_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::<ClusterMachine>::open(&open(dir.path()), "sm/0");
+    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, raise([]));
+    for id in 1..=4 {
+        log.apply(Level::ONE, admit(node(id)));
+    }
+    let retire = |node: u64, members: &[u64]| {
+        let members = members.iter().map(|id| NodeId(*id)).collect();
+        Command::RetireNode { node: NodeId(node), members }
+    };
+    // Both were decided for the same members.
+    assert_eq!(log.apply(Level::ONE, retire(3, &[1, 2, 3, 4])), Outcome::Done);
+    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 3, 4])), Outcome::MembersChanged);
+    assert_eq!(log.apply(Level::ONE, retire(3, &[1, 2, 4])), Outcome::NotFound);
+    log.apply(Level::ONE, Command::Place { group: 1, voters: vec![NodeId(2), NodeId(4)] });
+    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 4])), Outcome::NodeNeeded { groups: 1 });
+    log.apply(Level::ONE, Command::Place { group: 1, voters: vec![NodeId(1), NodeId(2)] });
+    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 4])), Outcome::Done);
 }
 
 #[test]
@@ -217,8 +245,13 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
     log.apply(Level::ONE, raise([]));
     for id in 1..=3_000 {
         // The same name with another id: the node was emptied.
-        let record = NodeRecord { name: "one".to_owned(), ..node(id) };
-        assert_eq!(log.apply(Level::ONE, admit(record)), Outcome::Done);
+        let admit = admit(NodeRecord { name: "one".to_owned(), ..node(id) });
+        if id > 1 {
+            assert_eq!(log.apply(Level::ONE, admit.clone()), Outcome::MembersChanged, "the old one is still a member");
+            let retire = Command::RetireNode { node: NodeId(id - 1), members: vec![NodeId(id - 1)] };
+            assert_eq!(log.apply(Level::ONE, retire), Outcome::Done);
+        }
+        assert_eq!(log.apply(Level::ONE, admit), Outcome::Done);
     }
     log.checkpoint();
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");

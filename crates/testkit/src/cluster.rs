@@ -156,6 +156,11 @@ impl Cluster {
         self.nodes[index].insert(node).ready()
     }
 
+    /// Makes a node that is ready part of this.
+    pub fn take_over_ready(&mut self, index: usize, node: Node) {
+        self.nodes[index] = Some(node);
+    }
+
     /// Where node `index` answers requests, once it does.
     pub fn address(&self, index: usize) -> SocketAddr {
         let [a, b] = self.net;

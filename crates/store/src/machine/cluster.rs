@@ -77,6 +77,11 @@ impl ClusterState {
         self.placement.values().filter(needs).count() as u32
     }
 
+    /// Whether another node has the name of this one.
+    fn has_namesake(&self, record: &NodeRecord) -> bool {
+        self.nodes.values().any(|other| other.name == record.name && other.id != record.id)
+    }
+
     /// Notes a node, in place of one of the same name: that one was emptied and has a new id, so the old id will not come back.
     fn put_node(&mut self, index: u64, record: &NodeRecord) -> Outcome {
         if self.gone.contains(&record.id) {
@@ -189,14 +194,20 @@ impl ClusterMachine {
                 if state.level >= Level::ONE && !state.nodes.contains_key(&record.id) {
                     return Ok(Outcome::NotFound);
                 }
+                if state.level >= Level::ONE && state.has_namesake(record) {
+                    return Ok(Outcome::MembersChanged);
+                }
                 state.put_node(index, record)
             }
             Command::AdmitNode { record, level } => {
                 if *level < state.level {
                     return Ok(Outcome::LevelTooLow { needed: state.level });
                 }
-                let others = state.nodes.values().filter(|node| node.id != record.id && node.name != record.name);
-                if others.count() >= NODES_MAX {
+                // It has to be retired first, which is decided by what the groups are.
+                if state.has_namesake(record) {
+                    return Ok(Outcome::MembersChanged);
+                }
+                if state.nodes.len() >= NODES_MAX && !state.nodes.contains_key(&record.id) {
                     return Ok(Outcome::TooManyNodes { max: NODES_MAX as u32 });
                 }
                 state.put_node(index, record)
@@ -212,6 +223,8 @@ impl ClusterMachine {
                 state.level = state.level.max(*level);
                 Outcome::Done
             }
+            // Since level 1 it has to be decided for the members that there are: `RetireNode`.
+            Command::RemoveNode { .. } if state.level >= Level::ONE => Outcome::MembersChanged,
             Command::RemoveNode { node } => match (state.nodes.contains_key(node), state.needing(*node)) {
                 (false, _) => Outcome::NotFound,
                 (true, 0) => {
@@ -220,6 +233,21 @@ impl ClusterMachine {
                 }
                 (true, groups) => Outcome::NodeNeeded { groups },
             },
+            Command::RetireNode { node, members } => {
+                if !state.nodes.contains_key(node) {
+                    return Ok(Outcome::NotFound);
+                }
+                if !state.nodes.keys().eq(members) {
+                    return Ok(Outcome::MembersChanged);
+                }
+                match state.needing(*node) {
+                    0 => {
+                        state.leave(index, *node);
+                        Outcome::Done
+                    }
+                    groups => Outcome::NodeNeeded { groups },
+                }
+            }
             Command::DrainNode { node, drain } => match state.nodes.get_mut(node) {
                 Some(record) => {
                     record.drain = *drain;

@@ -419,7 +419,8 @@ impl Machine for ShardMachine {
                 | Command::DrainNode { .. }
                 | Command::Place { .. }
                 | Command::AdmitNode { .. }
-                | Command::RaiseLevel { .. } => Err(StoreError::Corrupt {
+                | Command::RaiseLevel { .. }
+                | Command::RetireNode { .. } => Err(StoreError::Corrupt {
                     what: format!("log of {}", self.tree.name()),
                     detail: "a command of group 0 stands in the log of a shard".to_owned(),
                 }),

@@ -1,0 +1,85 @@
+//! A node that runs and is to be taken out: it answers no redirects any more, brings every click to its shard, and takes itself out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use waypost_journal::Journal;
+use waypost_protocol::messages::{ClickCounter, Flush};
+use waypost_protocol::peer::BoxFuture;
+use waypost_runtime::ActorRef;
+
+use super::end_requests;
+use crate::cluster::{Leave, SETTLE_MAX};
+use crate::http::NodeState;
+
+/// How long open requests may take to end.
+const REQUESTS_MAX: Duration = Duration::from_secs(4);
+
+/// How long the clicks may take to reach their shards.
+const CLICKS_MAX: Duration = Duration::from_secs(10);
+
+/// The part of a running node that can leave.
+pub(super) struct Leaving {
+    pub(super) node: Arc<NodeState>,
+    pub(super) clicks: ActorRef<ClickCounter>,
+}
+
+/// No redirects are answered until it is dropped, or for good.
+struct Closed<'a> {
+    node: &'a NodeState,
+    for_good: bool,
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.node.leaving.store(self.for_good, Ordering::SeqCst);
+    }
+}
+
+impl Leaving {
+    async fn try_to(&self) -> Result<(), String> {
+        let own = self.node.groups.node();
+        self.node.control.may_leave(own, SETTLE_MAX).await.map_err(|error| error.to_string())?;
+        // Whoever asked may go away meanwhile, and this with them: then the node stays.
+        let mut closed = Closed { node: &self.node, for_good: false };
+        self.node.leaving.store(true, Ordering::SeqCst);
+        end_requests(&self.node, REQUESTS_MAX).await;
+        match self.clicks.call(Flush { last: false }, CLICKS_MAX).await {
+            Ok(flushed) if flushed.waiting == 0 => {}
+            Ok(flushed) => return Err(format!("{} of its clicks have not reached their shards", flushed.waiting)),
+            Err(error) => return Err(format!("its clicks have not reached their shards: {error}")),
+        }
+        self.node.control.retire(own, SETTLE_MAX).await.map_err(|error| error.to_string())?;
+        closed.for_good = true;
+        Ok(())
+    }
+}
+
+impl Leave for Leaving {
+    fn leave(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(self.try_to())
+    }
+}
+
+/// How much of the click journals in a data directory no shard has counted, in slots: a click takes at least one.
+pub(super) fn clicks_left(data_dir: &Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(data_dir.join("journal")) else { return 0 };
+    let journals =
+        files.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "clicks"));
+    journals.filter_map(|path| Journal::open(&path).ok()).map(|journal| journal.head() - journal.released()).sum()
+}
+
+/// What to do with clicks that a removed node still has.
+pub(super) fn clicks_hint(clicks: u64, data_dir: &Path) -> String {
+    if clicks == 0 {
+        return String::new();
+    }
+    let journal = data_dir.join("journal");
+    format!(
+        ". {clicks} slots of its click journals were not counted: keep {journal} when you empty the directory, and the node brings them in \
+         when it has joined; or move the files in it into the same directory of another node, and restart that one",
+        journal = journal.display()
+    )
+}
