@@ -1,12 +1,9 @@
 //! Clicks between the journals and the shards: reads the one, fills the outbox for the other, releases what has arrived.
 //!
-//! Nothing here waits for a shard. What a shard that takes nothing for long keeps from being released is moved into its spill, so that
-//! the journals have room for the clicks of the others; when the spills are full too, the clicks of that shard are given up, and
-//! counted as lost.
+//! Nothing here waits for a shard. What a shard that takes nothing for long keeps from being released makes room in `room.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,15 +15,12 @@ use waypost_telemetry::{Counter, Gauge};
 
 use crate::outbox::Outbox;
 use crate::recorder::Journals;
-use crate::spill::{Entries, Spill};
+use crate::spill::Spill;
 use crate::visit::Visit;
 use crate::{RETRY_PAUSE, Seed};
 
 /// Slots of a journal that are read at a time: some milliseconds, after which other actors of the thread have their turn.
-const READ_MAX: u64 = 32 * 1024;
-
-/// Clicks that are moved into a spill at a time: they are in memory meanwhile, with about 50 bytes each.
-const SPILL_MAX: u64 = 32 * 1024;
+pub(crate) const READ_MAX: u64 = 32 * 1024;
 
 /// How long a shard may take to hear of journals that have ended.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,17 +32,19 @@ pub(crate) struct Drain {
     pub(crate) seed: Seed,
     pub(crate) outbox: RefCell<Outbox>,
     /// Up to where each journal was read.
-    read: RefCell<HashMap<u64, u64>>,
+    pub(crate) read: RefCell<HashMap<u64, u64>>,
     /// Of each shard, since when a batch is on its way.
     pub(crate) sending: RefCell<Vec<Option<Instant>>>,
-    spills: RefCell<HashMap<ShardId, Kept>>,
-    /// One pass at a time moves clicks into spills.
-    spilling: Cell<bool>,
+    pub(crate) spills: RefCell<HashMap<ShardId, Kept>>,
+    /// One piece at a time is moved into a spill.
+    pub(crate) spilling: Cell<bool>,
+    /// When the disk has refused one.
+    pub(crate) spill_failed: Cell<Option<Instant>>,
     ending: Cell<bool>,
     /// When the shards could not be told of ended journals.
     end_tried: Cell<Option<Instant>>,
     /// Which actor of the process this is.
-    life: u64,
+    pub(crate) life: u64,
     pub(crate) delivered: Counter,
     recorded: Counter,
     waiting: Gauge,
@@ -56,21 +52,10 @@ pub(crate) struct Drain {
 }
 
 /// A spill that is not being written right now has its file here.
-struct Kept {
-    spill: Option<Spill>,
+pub(crate) struct Kept {
+    pub(crate) spill: Option<Spill>,
     /// Where reading goes on.
-    at: u64,
-}
-
-/// What is to be moved, of one journal and for one shard.
-pub(crate) struct Move {
-    shard: ShardId,
-    journal: u64,
-    upto: u64,
-    entries: Entries,
-    /// Those of them that are in no batch.
-    skipped: u64,
-    spill: Option<Spill>,
+    pub(crate) at: u64,
 }
 
 impl Drain {
@@ -105,6 +90,7 @@ impl Drain {
             sending: RefCell::new(vec![None; seed.shards.max(1) as usize]),
             spills: RefCell::new(spills),
             spilling: Cell::default(),
+            spill_failed: Cell::default(),
             ending: Cell::default(),
             end_tried: Cell::default(),
             life,
@@ -116,7 +102,7 @@ impl Drain {
         }
     }
 
-    fn journals(&self) -> &Journals {
+    pub(crate) fn journals(&self) -> &Journals {
         &self.seed.journals
     }
 
@@ -325,120 +311,5 @@ impl Drain {
                 outbox.set_stalled(ShardId(index as u32), true);
             }
         }
-    }
-
-    /// Makes room in journals that are half full of what stalled shards hold back: moves some of it into their spills, or, when
-    /// these are full or the disk is, and other shards need the room soon, gives it up. Answers whether there is more room now.
-    pub(crate) async fn make_room(&self) -> bool {
-        if self.spilling.replace(true) {
-            return false;
-        }
-        let mut gained = false;
-        for mut next in self.moves() {
-            let room = self.seed.spill_bytes.saturating_sub(self.spill_bytes());
-            if next.entries.len() > room || self.seed.read_only.load(Ordering::Relaxed) {
-                gained |= self.give_up(next);
-                continue;
-            }
-            next.spill = self.spills.borrow_mut().get_mut(&next.shard).and_then(|kept| kept.spill.take());
-            let directory = self.journals().directory().to_owned();
-            let (spill_life, life) = (self.journals().spill_life(), self.life);
-            let write = move || {
-                let latest = spill_life.lock();
-                if *latest == life { next.write(&directory) } else { (next, Some(std::io::Error::other("overtaken"))) }
-            };
-            if let Ok(moved) = tokio::task::spawn_blocking(write).await {
-                gained |= self.moved(moved);
-            }
-        }
-        self.spilling.set(false);
-        gained
-    }
-
-    fn spill_bytes(&self) -> u64 {
-        self.spills.borrow().values().filter_map(|kept| kept.spill.as_ref()).map(Spill::len).sum()
-    }
-
-    fn moves(&self) -> Vec<Move> {
-        let (outbox, read) = (self.outbox.borrow(), self.read.borrow());
-        let mut moves = Vec::new();
-        // Journals of earlier lives take no room from anybody.
-        for journal in self.journals().current() {
-            let id = journal.id();
-            let used = journal.head() - journal.released();
-            let Some(read) = read.get(&id) else { continue };
-            if used < journal.slots() / 2 {
-                continue;
-            }
-            for (shard, from) in outbox.holding_back(id, *read) {
-                let (mut entries, mut skipped, added) = (Entries::default(), 0, outbox.added(shard, id));
-                let mut at = journal.released().max(from);
-                while at < *read && entries.count() < SPILL_MAX {
-                    let next = journal.read(at, (at + READ_MAX).min(*read), |position, words, text| {
-                        let visit = Visit::of(words);
-                        if position > from && outbox.shard_of(&visit, text) == shard {
-                            entries.push(id, position, words, text);
-                            skipped += u64::from(position > added);
-                        }
-                    });
-                    if next == at {
-                        break;
-                    }
-                    at = next;
-                }
-                moves.push(Move { shard, journal: id, upto: at, entries, skipped, spill: None });
-            }
-        }
-        moves
-    }
-
-    /// A move has been made, or has failed.
-    fn moved(&self, (moved, failed): (Move, Option<std::io::Error>)) -> bool {
-        let Move { shard, journal, upto, spill, .. } = moved;
-        let mut spills = self.spills.borrow_mut();
-        match spill {
-            Some(spill) => {
-                let kept = spills.entry(shard).or_insert(Kept { spill: None, at: Spill::START });
-                kept.spill = Some(spill);
-            }
-            None => drop(spills.remove(&shard)),
-        }
-        if let Some(error) = failed {
-            tracing::error!(shard = shard.0, %error, "clicks of a shard that takes none cannot be spilled");
-            return false;
-        }
-        self.outbox.borrow_mut().spilled(shard, journal, upto);
-        true
-    }
-
-    /// There is no room for what a shard holds back. As long as others have use for the room in the journal, it goes.
-    fn give_up(&self, Move { shard, journal, upto, skipped, .. }: Move) -> bool {
-        let mut outbox = self.outbox.borrow_mut();
-        let full = |other: &Journal| other.id() == journal && other.head() - other.released() > other.slots() / 4 * 3;
-        if outbox.all_stalled() || !self.journals().current().iter().any(full) {
-            return false;
-        }
-        tracing::warn!(shard = shard.0, clicks = skipped, "clicks of a shard that takes none are given up");
-        self.journals().note_lost(skipped);
-        outbox.give_up(shard, journal, upto, skipped);
-        true
-    }
-}
-
-impl Move {
-    fn write(mut self, directory: &std::path::Path) -> (Self, Option<std::io::Error>) {
-        if self.entries.is_empty() {
-            return (self, None);
-        }
-        let spill = match self.spill.take() {
-            Some(spill) => Ok(spill),
-            None => Spill::create(directory, self.shard),
-        };
-        let written = spill.and_then(|mut spill| {
-            let written = spill.append(&self.entries);
-            self.spill = Some(spill);
-            written
-        });
-        (self, written.err())
     }
 }

@@ -10,7 +10,10 @@ mod gather;
 mod geo;
 mod outbox;
 mod recorder;
+mod room;
 mod spill;
+#[cfg(test)]
+mod tests;
 mod visit;
 
 use std::cell::Cell;
@@ -49,7 +52,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// a busy node, which hold some ten seconds, do not fill meanwhile.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 
-/// How often in a round room is made in the journals, by some tens of thousands of clicks each time.
+/// How often in a round room is made in the journals, by some megabytes each time.
 const MOVES_MAX: u32 = 64;
 
 /// How long a flush waits before it tries again a batch that failed.
@@ -128,6 +131,10 @@ async fn work(drain: &Drain) {
             break;
         }
         drain.release();
+        // The clicks of the other shards go on meanwhile.
+        while drain.read_on() {
+            tokio::task::yield_now().await;
+        }
     }
     drain.end_journals(false).await;
 }

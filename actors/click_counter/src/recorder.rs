@@ -168,6 +168,11 @@ impl Journals {
         self.shared.lost.inc_by(visits);
     }
 
+    #[cfg(test)]
+    pub(crate) fn lost(&self) -> Counter {
+        self.shared.lost.clone()
+    }
+
     pub(crate) fn spill_life(&self) -> Arc<Mutex<u64>> {
         self.shared.spill_life.clone()
     }

@@ -38,6 +38,14 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
+    /// The most that one takes in the file.
+    pub(crate) const ONE_BYTES_MAX: u64 = (ENTRY_BYTES + TEXT_PIECE * TEXT_SLOTS_MAX) as u64;
+
+    /// What one with this text takes in the file.
+    pub(crate) fn bytes_of(text: &[u8]) -> u64 {
+        (ENTRY_BYTES + TEXT_PIECE * text.len().div_ceil(TEXT_PIECE).min(TEXT_SLOTS_MAX)) as u64
+    }
+
     /// Adds an entry of a journal. Positions of a journal have to grow.
     pub(crate) fn push(&mut self, journal: u64, position: u64, [one, two, three]: [u64; 3], text: &[u8]) {
         let pieces = text.len().div_ceil(TEXT_PIECE).min(TEXT_SLOTS_MAX);
@@ -51,11 +59,6 @@ impl Entries {
         self.bytes.extend_from_slice(padded);
         self.upto.insert(journal, position);
         self.count += 1;
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
     }
 
     /// What they take in the file.

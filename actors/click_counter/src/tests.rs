@@ -1,0 +1,151 @@
+//! A drain without actors: what it moves, gives up, finds again and deletes, step by step.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use waypost_protocol::{KeyHash, NodeId, ShardId, UnixMs};
+use waypost_runtime::ActorRef;
+use waypost_telemetry::Metrics;
+
+use crate::drain::Drain;
+use crate::room::MOVE_BYTES_MAX;
+use crate::{Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
+
+const SHARDS: u32 = 4;
+
+/// The shard whose clicks these tests record.
+const OWN: ShardId = ShardId(0);
+
+/// What a visit without text takes in a spill.
+const VISIT_BYTES: u64 = 48;
+
+struct Fixture {
+    seed: Seed,
+    recorder: Recorder,
+    lost: waypost_telemetry::Counter,
+}
+
+impl Fixture {
+    fn new(directory: &Path, slots: u64, spill_bytes: u64) -> Self {
+        let metrics = Metrics::new();
+        let options = JournalOptions { directory: directory.to_owned(), slots, visitor_secret: [7; 32], record: true };
+        let journals = Journals::open(options, Arc::new(Geo::open(None).unwrap()), &metrics).unwrap();
+        let recorder = journals.recorder().unwrap();
+        let lost = journals.lost();
+        let seed = Seed {
+            journals,
+            links: ActorRef::sharded(Vec::new()),
+            node: NodeId(1),
+            shards: SHARDS,
+            interval: Duration::from_secs(1),
+            spill_bytes,
+            told_of_ends: Arc::new(|| true),
+            read_only: Arc::new(AtomicBool::new(false)),
+            metrics,
+        };
+        Self { seed, recorder, lost }
+    }
+
+    /// Visits of links of [`OWN`], each of another one.
+    fn visit(&self, count: u64) {
+        let links = (0..).map(|i: u64| KeyHash(i.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        for link in links.filter(|link| link.shard(SHARDS) == OWN).take(count as usize) {
+            self.recorder.visit(link, UnixMs(1_790_000_000_000), &Visitor::default());
+        }
+    }
+
+    /// One that has read everything, with so many shards that take no batches.
+    fn drain(&self, stalled: u32) -> Drain {
+        let drain = Drain::new(&self.seed);
+        (0..stalled).for_each(|shard| drain.outbox.borrow_mut().set_stalled(ShardId(shard), true));
+        while drain.read_on() {}
+        drain
+    }
+}
+
+fn spilled(directory: &Path) -> u64 {
+    std::fs::metadata(directory.join("shard-0.spill")).map_or(0, |file| file.len())
+}
+
+#[tokio::test]
+async fn what_is_moved_at_a_time_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 200_000, 1 << 30);
+    fixture.visit(190_000);
+    let drain = fixture.drain(SHARDS);
+    let (mut before, mut moves) = (0, 0);
+    while drain.make_room().await {
+        drain.release();
+        let now = spilled(dir.path());
+        assert!(now - before <= MOVE_BYTES_MAX + VISIT_BYTES, "{} bytes were in memory", now - before);
+        (before, moves) = (now, moves + 1);
+    }
+    assert!(moves >= 2, "{moves}");
+    let journal = fixture.seed.journals.current().pop().unwrap();
+    assert!(journal.head() - journal.released() < journal.slots() / 2, "there is no room");
+}
+
+#[tokio::test]
+async fn nothing_is_read_when_no_shard_takes_clicks_and_the_spills_are_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 10_000, 100 << 10);
+    fixture.visit(10_000);
+    let drain = fixture.drain(SHARDS);
+    assert!(drain.make_room().await);
+    drain.release();
+    for _ in 0..10 {
+        assert!(!drain.make_room().await);
+        assert!(!drain.has_step(), "it is read for nothing");
+    }
+    let full = spilled(dir.path());
+    assert!((90 << 10..=100 << 10).contains(&full), "{full} bytes are spilled");
+    assert_eq!(fixture.lost.get(), 0, "nobody else has use for the room");
+}
+
+#[tokio::test]
+async fn only_as_much_is_given_up_as_others_have_use_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 200_000, 0);
+    let drain = fixture.drain(1);
+    for (recorded, lost) in [(99_000, 0..1), (51_000, 0..1), (40_000, 20_000..66_000)] {
+        fixture.visit(recorded);
+        while drain.read_on() {}
+        while drain.make_room().await {
+            drain.release();
+        }
+        assert!(!drain.has_step(), "it is read for nothing");
+        assert!(lost.contains(&fixture.lost.get()), "{} are lost", fixture.lost.get());
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_a_spill_is_not_asked_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 200_000, 1 << 30);
+    fixture.visit(120_000);
+    let drain = fixture.drain(1);
+    // In the way of the spill.
+    std::fs::create_dir(dir.path().join("shard-0.spill")).unwrap();
+    assert!(!drain.make_room().await);
+    assert!(!drain.has_step(), "it is read for nothing");
+    // As with a full spill: the others need the room.
+    fixture.visit(70_000);
+    while drain.read_on() {}
+    while drain.make_room().await {}
+    assert!(fixture.lost.get() > 0);
+}
+
+#[tokio::test]
+async fn nothing_is_read_for_a_spill_while_the_disk_is_nearly_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 10_000, 1 << 20);
+    fixture.visit(6_000);
+    let drain = fixture.drain(1);
+    fixture.seed.read_only.store(true, Ordering::Relaxed);
+    assert!(!drain.has_step(), "it is read for nothing");
+    fixture.seed.read_only.store(false, Ordering::Relaxed);
+    assert!(drain.make_room().await);
+    assert_eq!(spilled(dir.path()) / VISIT_BYTES, 6_000);
+}
