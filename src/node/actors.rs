@@ -97,7 +97,7 @@ pub(super) async fn start(
         shards,
         interval: config.clicks_interval,
         spill_bytes: config.clicks_spill_bytes,
-        told_of_ends: {
+        is_level_one: {
             let groups = groups.clone();
             Arc::new(move || groups.level() >= Level::ONE)
         },

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use waypost_journal::Journal;
+use waypost_journal::{Journal, JournalError};
 use waypost_protocol::ShardId;
 use waypost_protocol::messages::EndJournals;
 use waypost_telemetry::{Counter, Gauge};
@@ -28,6 +28,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// When it is tried again to tell them.
 const END_PAUSE: Duration = Duration::from_secs(10);
 
+/// When spills that cannot be read are looked for again.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Drain {
     pub(crate) seed: Seed,
     pub(crate) outbox: RefCell<Outbox>,
@@ -36,6 +39,9 @@ pub(crate) struct Drain {
     /// Of each shard, since when a batch is on its way.
     pub(crate) sending: RefCell<Vec<Option<Instant>>>,
     pub(crate) spills: RefCell<HashMap<ShardId, Kept>>,
+    /// Whether the spills of earlier lives were found, and when they were looked for in vain.
+    found: Cell<bool>,
+    looked: Cell<Option<Instant>>,
     /// One piece at a time is moved into a spill.
     pub(crate) spilling: Cell<bool>,
     /// When the disk has refused one.
@@ -61,34 +67,20 @@ pub(crate) struct Kept {
 impl Drain {
     /// Begins with what earlier lives have left.
     pub(crate) fn new(seed: &Seed) -> Self {
-        let mut outbox = Outbox::new(seed.node, seed.shards);
-        let mut spills = HashMap::new();
         // What an actor that has panicked still writes is written before this, or not at all.
-        let spill_life = seed.journals.spill_life();
-        let mut latest = spill_life.lock();
-        *latest += 1;
-        let life = *latest;
-        let found = Spill::open_all(seed.journals.directory());
-        drop(latest);
-        let found = found.inspect_err(|error| tracing::warn!(%error, "spilled clicks cannot be looked for"));
-        for (shard, spill) in found.unwrap_or_default() {
-            if shard.0 >= seed.shards {
-                tracing::warn!(shard = shard.0, "spilled clicks are of a shard that there is not; they are left alone");
-                continue;
-            }
-            tracing::info!(
-                shard = shard.0,
-                clicks = spill.count(),
-                "spilled clicks are counted as soon as the shard takes them"
-            );
-            outbox.begin_spilled(shard, spill.count(), spill.upto());
-            spills.insert(shard, Kept { spill: Some(spill), at: Spill::START });
-        }
+        let life = {
+            let spill_life = seed.journals.spill_life();
+            let mut latest = spill_life.lock();
+            *latest += 1;
+            *latest
+        };
         Self {
-            outbox: RefCell::new(outbox),
+            outbox: RefCell::new(Outbox::new(seed.node, seed.shards)),
             read: RefCell::default(),
             sending: RefCell::new(vec![None; seed.shards.max(1) as usize]),
-            spills: RefCell::new(spills),
+            spills: RefCell::default(),
+            found: Cell::default(),
+            looked: Cell::default(),
             spilling: Cell::default(),
             spill_failed: Cell::default(),
             ending: Cell::default(),
@@ -102,6 +94,47 @@ impl Drain {
         }
     }
 
+    /// Whether what earlier lives have spilled was found. Nothing is read of the journals before: a shard that is given what is later
+    /// in a journal takes what is earlier, in a spill, for counted.
+    pub(crate) fn has_found_spills(&self) -> bool {
+        if !self.found.get() && self.looked.get().is_none_or(|looked| looked.elapsed() >= LOOK_PAUSE) {
+            match self.find_spills() {
+                Ok(found) => self.found.set(found),
+                Err(error) => {
+                    tracing::error!(%error, "spilled clicks cannot be read; no clicks are counted until they can")
+                }
+            }
+            self.looked.set(Some(Instant::now()));
+        }
+        self.found.get()
+    }
+
+    /// Answers `false` when this is no more the actor that may.
+    fn find_spills(&self) -> Result<bool, JournalError> {
+        let spill_life = self.journals().spill_life();
+        let latest = spill_life.lock();
+        if *latest != self.life {
+            return Ok(false);
+        }
+        let found = Spill::open_all(self.journals().directory())?;
+        drop(latest);
+        let (mut outbox, mut spills) = (self.outbox.borrow_mut(), self.spills.borrow_mut());
+        for (shard, spill) in found {
+            if shard.0 >= self.seed.shards {
+                tracing::warn!(shard = shard.0, "spilled clicks are of a shard that there is not; they are left alone");
+                continue;
+            }
+            tracing::info!(
+                shard = shard.0,
+                clicks = spill.count(),
+                "spilled clicks are counted as soon as the shard takes them"
+            );
+            outbox.begin_spilled(shard, spill.count(), spill.upto());
+            spills.insert(shard, Kept { spill: Some(spill), at: Spill::START });
+        }
+        Ok(true)
+    }
+
     pub(crate) fn journals(&self) -> &Journals {
         &self.seed.journals
     }
@@ -112,6 +145,9 @@ impl Drain {
 
     /// Reads a piece of each journal, as far as there is room for what is found. Answers whether there may be more to read now.
     pub(crate) fn read_on(&self) -> bool {
+        if !self.has_found_spills() {
+            return false;
+        }
         let mut outbox = self.outbox.borrow_mut();
         let mut read = self.read.borrow_mut();
         let mut more = false;
@@ -268,7 +304,7 @@ impl Drain {
     }
 
     async fn tell_ended(&self, ended: &[Journal]) -> Result<(), String> {
-        if !(self.seed.told_of_ends)() {
+        if !(self.seed.is_level_one)() {
             return Ok(());
         }
         // A power cut must not bring back what is told to be released.

@@ -26,7 +26,7 @@ use actix::prelude::*;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use waypost_protocol::messages::{ClickCounter, Flush, Flushed, LinkStore, RecordClicks, Recorded};
-use waypost_protocol::{NodeId, ShardId};
+use waypost_protocol::{NodeId, ServiceError, ShardId};
 use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
 use waypost_tasks::{Task, fault};
 use waypost_telemetry::Metrics;
@@ -76,8 +76,9 @@ pub struct Seed {
     pub interval: Duration,
     /// What the spills of shards that take no clicks may take of the disk, in bytes.
     pub spill_bytes: u64,
-    /// Whether the shards want to be told of journals that have ended: at level 0 they cannot.
-    pub told_of_ends: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether the cluster is at level 1. Before, shards cannot be told of journals that have ended, and nothing is spilled: a
+    /// release that does not know of spills may come back, and would leave them out.
+    pub is_level_one: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Set while the disk has too little free space: nothing is spilled then.
     pub read_only: Arc<AtomicBool>,
     /// For the metrics of the way.
@@ -196,6 +197,9 @@ impl Handler<Ask<Flush>> for ClickCollector {
         let drain = self.drain.clone();
         let deadline = held.deadline();
         held.later(async move {
+            if !drain.has_found_spills() {
+                return Err(ServiceError::Unavailable("spilled clicks cannot be read".to_owned()));
+            }
             let mut before = 0;
             loop {
                 while drain.read_on() {

@@ -20,6 +20,7 @@ use waypost_telemetry::{Counter, Metrics};
 
 use crate::agent::Agent;
 use crate::geo::{Geo, Location};
+use crate::spill::Spill;
 use crate::visit::Visit;
 
 /// User agents, and addresses, that a worker remembers the class of.
@@ -105,7 +106,8 @@ impl Journals {
     /// Opens what earlier lives left in the directory.
     ///
     /// # Errors
-    /// When the directory cannot be made or read. A file that is no journal is left alone, with a warning.
+    /// When the directory cannot be made or read, or clicks in it that were spilled: a shard would be given later ones before them, and
+    /// take them for counted. A file that is no journal is left alone, with a warning.
     pub fn open(options: JournalOptions, geo: Arc<Geo>, metrics: &Metrics) -> Result<Self, JournalError> {
         let directory = options.directory.clone();
         let failed = |error| JournalError::Io { path: directory.clone(), error };
@@ -122,6 +124,8 @@ impl Journals {
                 Err(error) => tracing::warn!(%error, "a click journal cannot be read; it is left as it is"),
             }
         }
+        // What the counter needs is looked at now: later nobody would hear of it but the log.
+        Spill::open_all(&directory)?;
         let waiting: u64 = left.iter().map(|journal| journal.head() - journal.released()).sum();
         if waiting > 0 {
             tracing::info!(journals = left.len(), slots = waiting, "clicks of an earlier run are counted now");

@@ -95,7 +95,8 @@ impl Drain {
     /// The bytes that may be spilled now.
     fn spill_room(&self) -> u64 {
         let failed = self.spill_failed.get().is_some_and(|since| since.elapsed() < FAILED_PAUSE);
-        if failed || self.seed.read_only.load(Ordering::Relaxed) {
+        // Before level 1 a release may come back that does not know of spills.
+        if failed || self.seed.read_only.load(Ordering::Relaxed) || !(self.seed.is_level_one)() {
             return 0;
         }
         let taken: u64 = self.spills.borrow().values().filter_map(|kept| kept.spill.as_ref()).map(Spill::len).sum();

@@ -16,7 +16,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use siphasher::sip::SipHasher13;
-use waypost_journal::TEXT_SLOTS_MAX;
+use waypost_journal::{JournalError, TEXT_SLOTS_MAX};
 use waypost_protocol::ShardId;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"wpspills");
@@ -108,22 +108,22 @@ impl Spill {
         Ok(Self { path, file, end: HEADER_BYTES, count: 0, upto: BTreeMap::new() })
     }
 
-    /// What earlier lives have left in a directory. A file that cannot be read is left alone, with a warning.
-    pub(crate) fn open_all(directory: &Path) -> io::Result<Vec<(ShardId, Self)>> {
+    /// What earlier lives have left in a directory.
+    ///
+    /// # Errors
+    /// When one of them cannot be read, with the file.
+    pub(crate) fn open_all(directory: &Path) -> Result<Vec<(ShardId, Self)>, JournalError> {
+        let failed = |path: &Path, error| JournalError::Io { path: path.to_owned(), error };
         let mut found = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
+        for entry in fs::read_dir(directory).map_err(|error| failed(directory, error))? {
+            let path = entry.map_err(|error| failed(directory, error))?.path();
             if path.extension().is_none_or(|extension| extension != EXTENSION) {
                 continue;
             }
-            match Self::open(&path) {
-                Ok(Some(spill)) => found.push(spill),
+            match Self::open(&path).map_err(|error| failed(&path, error))? {
+                Some(spill) => found.push(spill),
                 // The process died while it was made: nothing was moved into it.
-                Ok(None) => fs::remove_file(path)?,
-                Err(error) => {
-                    let path = path.display();
-                    tracing::warn!(%path, %error, "spilled clicks cannot be read; the file is left as it is");
-                }
+                None => fs::remove_file(&path).map_err(|error| failed(&path, error))?,
             }
         }
         Ok(found)

@@ -41,7 +41,7 @@ impl Fixture {
             shards: SHARDS,
             interval: Duration::from_secs(1),
             spill_bytes,
-            told_of_ends: Arc::new(|| true),
+            is_level_one: Arc::new(|| true),
             read_only: Arc::new(AtomicBool::new(false)),
             metrics,
         };
@@ -148,4 +148,50 @@ async fn nothing_is_read_for_a_spill_while_the_disk_is_nearly_full() {
     fixture.seed.read_only.store(false, Ordering::Relaxed);
     assert!(drain.make_room().await);
     assert_eq!(spilled(dir.path()) / VISIT_BYTES, 6_000);
+}
+
+#[tokio::test]
+async fn before_level_one_nothing_is_spilled_and_what_is_given_up_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut fixture = Fixture::new(dir.path(), 200_000, 1 << 30);
+    fixture.seed.is_level_one = Arc::new(|| false);
+    fixture.visit(190_000);
+    let drain = fixture.drain(1);
+    while drain.make_room().await {
+        drain.release();
+    }
+    // An earlier release would not find it.
+    assert_eq!(spilled(dir.path()), 0);
+    assert!(fixture.lost.get() > 0);
+}
+
+#[tokio::test]
+async fn nothing_of_a_journal_goes_out_before_what_is_in_a_spill_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 10_000, 1 << 20);
+    fixture.visit(6_000);
+    let drain = fixture.drain(1);
+    assert!(drain.make_room().await);
+    drain.release();
+    fixture.visit(10);
+    drop(drain);
+    let (spill, aside) = (dir.path().join("shard-0.spill"), dir.path().join("aside"));
+    std::fs::rename(&spill, &aside).unwrap();
+    std::fs::create_dir(&spill).unwrap();
+    let options = JournalOptions { directory: dir.path().to_owned(), slots: 1, visitor_secret: [7; 32], record: true };
+    let started = Journals::open(options, Arc::new(Geo::open(None).unwrap()), &Metrics::new());
+    let refused = started.err().expect("a start refuses it").to_string();
+    assert!(refused.contains("shard-0.spill"), "{refused}");
+    // After a panic of the actor: the process goes on, and the file may come back.
+    let drain = Drain::new(&fixture.seed);
+    assert!(!drain.read_on() && !drain.read_on());
+    assert_eq!(drain.outbox.borrow().waiting(), 0, "the later visits would be sent before the spilled ones");
+    std::fs::remove_dir(&spill).unwrap();
+    std::fs::rename(&aside, &spill).unwrap();
+    let since = std::time::Instant::now();
+    while drain.outbox.borrow().waiting() < 6_010 {
+        assert!(since.elapsed() < Duration::from_secs(60), "{} are waiting", drain.outbox.borrow().waiting());
+        while drain.read_on() {}
+        tokio::task::yield_now().await;
+    }
 }

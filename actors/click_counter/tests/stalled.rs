@@ -177,7 +177,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
             shards: SHARDS,
             interval: Duration::from_millis(20),
             spill_bytes,
-            told_of_ends: Arc::new(|| true),
+            is_level_one: Arc::new(|| true),
             read_only: world.read_only.clone(),
             metrics: metrics.clone(),
         };
