@@ -15,7 +15,7 @@ use waypost_telemetry::{Counter, Gauge};
 
 use crate::outbox::Outbox;
 use crate::recorder::Journals;
-use crate::spill::Spill;
+use crate::spill::{Pass, Spill};
 use crate::visit::Visit;
 use crate::{RETRY_PAUSE, Seed};
 
@@ -116,10 +116,12 @@ impl Drain {
         if *latest != self.life {
             return Ok(false);
         }
-        let found = Spill::open_all(self.journals().directory())?;
+        let (found, lost) = Spill::open_all(self.journals().directory())?;
         drop(latest);
+        self.journals().note_lost(lost);
         let (mut outbox, mut spills) = (self.outbox.borrow_mut(), self.spills.borrow_mut());
-        for (shard, spill) in found {
+        for spill in found {
+            let shard = spill.shard();
             if shard.0 >= self.seed.shards {
                 tracing::warn!(shard = shard.0, "spilled clicks are of a shard that there is not; they are left alone");
                 continue;
@@ -219,8 +221,11 @@ impl Drain {
             !outbox.is_behind(shard, entry.journal)
         });
         match next {
-            Ok(next) => {
+            Ok(Pass { next, damaged }) => {
                 *at = next;
+                if damaged > 0 {
+                    self.note_damage(spill);
+                }
                 if next < spill.len() {
                     // In the order in which they were visited: nothing of the journals before the rest of the spill.
                     outbox.stay_behind(shard, spill.upto().map(|(journal, _)| journal));
@@ -232,6 +237,16 @@ impl Drain {
             }
         }
         added
+    }
+
+    /// What was whole when the spill was found is not any more.
+    fn note_damage(&self, spill: &mut Spill) {
+        match spill.check() {
+            Ok(lost) => self.journals().note_lost(lost),
+            Err(error) => {
+                tracing::error!(shard = spill.shard().0, %error, "damaged spilled clicks cannot be looked at")
+            }
+        }
     }
 
     /// A shard has counted up to other positions than was thought: what it has not is read again.

@@ -124,16 +124,17 @@ impl Journals {
                 Err(error) => tracing::warn!(%error, "a click journal cannot be read; it is left as it is"),
             }
         }
-        // What the counter needs is looked at now: later nobody would hear of it but the log.
-        Spill::open_all(&directory)?;
         let waiting: u64 = left.iter().map(|journal| journal.head() - journal.released()).sum();
         if waiting > 0 {
             tracing::info!(journals = left.len(), slots = waiting, "clicks of an earlier run are counted now");
         }
         let lost = metrics.counter(
             "waypost_clicks_lost_total",
-            "Visits not counted: a journal was full, or the spill of their shard",
+            "Visits not counted: a journal was full, or the spill of their shard, or damaged",
         );
+        // What the counter needs is looked at now: later nobody would hear of it but the log.
+        let (_, damaged) = Spill::open_all(&directory)?;
+        lost.inc_by(damaged);
         let shared = Shared {
             options,
             geo,

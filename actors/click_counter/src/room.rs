@@ -115,7 +115,7 @@ impl Drain {
             let latest = spill_life.lock();
             if *latest == life { next.write(&directory) } else { (next, Some(io::Error::other("overtaken"))) }
         };
-        let Ok((Move { spill, .. }, failed)) = tokio::task::spawn_blocking(write).await else { return false };
+        let Some((Move { spill, .. }, failed)) = apart(write).await else { return false };
         let mut spills = self.spills.borrow_mut();
         match spill {
             Some(spill) => {
@@ -179,6 +179,15 @@ impl Drain {
     }
 }
 
+/// Does what waits for the disk in a thread of its own; `None` when the process ends. A panic in it is one of whoever waits: the actor
+/// is rebuilt, and finds on the disk what was in the hands of the one that panicked.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Some(done),
+        Err(error) => error.try_into_panic().ok().and_then(|panic| std::panic::resume_unwind(panic)),
+    }
+}
+
 impl Move {
     fn write(mut self, directory: &Path) -> (Self, Option<io::Error>) {
         if self.entries.is_empty() {
@@ -194,5 +203,16 @@ impl Move {
             written
         });
         (self, written.err())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "the spill is in my hands")]
+    async fn a_panic_while_a_spill_is_written_is_one_of_the_actor() {
+        apart(|| -> () { panic!("the spill is in my hands") }).await;
     }
 }

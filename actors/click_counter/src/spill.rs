@@ -2,9 +2,11 @@
 //!
 //! Promise: a click keeps its name (journal and position) on the way, so it does not matter that it may be in both for a while, nor
 //! in how many lives of the process it is sent: the shard counts a position once. What [`Spill::append`] has answered is on disk.
+//! The header says how much that is, so that damage to it is told from what was not written to its end. What is damaged is passed
+//! over, up to the next entry that is whole.
 //!
 //! ```text
-//! file   = magic · version · shard · checksum · entries
+//! file   = magic · version · shard · bytes that are on disk · entries in them · checksum · entries
 //! entry  = journal · position · three words · checksum        (the lowest 4 bits of the third word: pieces of text that follow)
 //!          then up to 8 pieces of text of 24 bytes
 //! ```
@@ -21,12 +23,17 @@ use waypost_protocol::ShardId;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"wpspills");
 const VERSION: u64 = 1;
+const NAME: &str = "shard-";
 const EXTENSION: &str = "spill";
 
-const HEADER_BYTES: u64 = 32;
+const HEADER_WORDS: usize = 6;
+const HEADER_BYTES: u64 = 8 * HEADER_WORDS as u64;
 const ENTRY_BYTES: usize = 48;
 const TEXT_PIECE: usize = 24;
 const TEXT_BITS: u64 = 0xF;
+
+/// Every entry begins at a multiple of this.
+const STEP: u64 = 8;
 
 /// Entries that are on their way into a spill.
 #[derive(Default)]
@@ -76,6 +83,7 @@ impl Entries {
 pub(crate) struct Spill {
     path: PathBuf,
     file: File,
+    shard: ShardId,
     end: u64,
     count: u64,
     /// Of each journal: the last position in the file.
@@ -90,72 +98,127 @@ pub(crate) struct Entry<'a> {
     pub(crate) text: &'a [u8],
 }
 
+/// What reading has come to.
+pub(crate) struct Pass {
+    /// The place of the first entry that was not taken.
+    pub(crate) next: u64,
+    /// The bytes before it that are no entries.
+    pub(crate) damaged: u64,
+}
+
 impl Spill {
     /// A new spill for a shard.
     pub(crate) fn create(directory: &Path, shard: ShardId) -> io::Result<Self> {
-        let path = directory.join(format!("shard-{}.{EXTENSION}", shard.0));
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        let words = [MAGIC, VERSION, u64::from(shard.0)];
-        let mut header = Vec::with_capacity(HEADER_BYTES as usize);
-        words.iter().for_each(|word| header.extend_from_slice(&word.to_le_bytes()));
-        header.extend_from_slice(&checksum(&words, &[]).to_le_bytes());
-        let written = file.write_all(&header).and_then(|()| file.sync_all());
-        let written = written.and_then(|()| File::open(directory)?.sync_all());
+        let path = directory.join(format!("{NAME}{}.{EXTENSION}", shard.0));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let mut spill = Self { path, file, shard, end: HEADER_BYTES, count: 0, upto: BTreeMap::new() };
+        let written = spill.write_header(HEADER_BYTES, 0).and_then(|()| File::open(directory)?.sync_all());
         if let Err(error) = written {
-            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(&spill.path);
             return Err(error);
         }
-        Ok(Self { path, file, end: HEADER_BYTES, count: 0, upto: BTreeMap::new() })
+        Ok(spill)
     }
 
-    /// What earlier lives have left in a directory.
+    /// What earlier lives have left in a directory, and how many clicks in it are damaged: each is told once.
     ///
     /// # Errors
     /// When one of them cannot be read, with the file.
-    pub(crate) fn open_all(directory: &Path) -> Result<Vec<(ShardId, Self)>, JournalError> {
+    pub(crate) fn open_all(directory: &Path) -> Result<(Vec<Self>, u64), JournalError> {
         let failed = |path: &Path, error| JournalError::Io { path: path.to_owned(), error };
-        let mut found = Vec::new();
+        let (mut found, mut lost) = (Vec::new(), 0);
         for entry in fs::read_dir(directory).map_err(|error| failed(directory, error))? {
             let path = entry.map_err(|error| failed(directory, error))?.path();
             if path.extension().is_none_or(|extension| extension != EXTENSION) {
                 continue;
             }
             match Self::open(&path).map_err(|error| failed(&path, error))? {
-                Some(spill) => found.push(spill),
+                Some((spill, damaged)) => {
+                    found.push(spill);
+                    lost += damaged;
+                }
                 // The process died while it was made: nothing was moved into it.
                 None => fs::remove_file(&path).map_err(|error| failed(&path, error))?,
             }
         }
-        Ok(found)
+        Ok((found, lost))
     }
 
-    fn open(path: &Path) -> io::Result<Option<(ShardId, Self)>> {
+    fn open(path: &Path) -> io::Result<Option<(Self, u64)>> {
         let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-        if file.metadata()?.len() < HEADER_BYTES {
+        let len = file.metadata()?.len();
+        if len < HEADER_BYTES {
             return Ok(None);
         }
         let mut header = [0; HEADER_BYTES as usize];
         file.read_exact(&mut header)?;
-        let [magic, version, shard, sum]: [u64; 4] = std::array::from_fn(|i| word(&header, i));
-        if magic != MAGIC || sum != checksum(&[magic, version, shard], &[]) {
-            return Err(invalid("it is no file of spilled clicks"));
-        }
-        if version != VERSION {
+        let words: [u64; HEADER_WORDS] = std::array::from_fn(|i| word(&header, i));
+        let [magic, version, shard, bytes, count, sum] = words;
+        if magic == MAGIC && version != VERSION {
             return Err(invalid("its version is not known to this release"));
         }
-        let mut spill = Self { path: path.to_owned(), file, end: HEADER_BYTES, count: 0, upto: BTreeMap::new() };
-        // It ends at the first entry that is not whole.
-        let mut upto = BTreeMap::new();
-        let mut count = 0;
-        let end = spill.read(HEADER_BYTES, u64::MAX, |entry| {
-            upto.insert(entry.journal, entry.position);
+        let sound = magic == MAGIC && sum == checksum(&words[..HEADER_WORDS - 1], &[]);
+        // With a damaged header, all that can be read counts.
+        let (shard, end) = if sound { (Some(shard as u32), bytes.min(len)) } else { (shard_of(path), len) };
+        // What is appended begins where it is looked for.
+        let end = end / STEP * STEP;
+        let shard = ShardId(shard.ok_or_else(|| invalid("it is no file of spilled clicks"))?);
+        let mut spill = Self { path: path.to_owned(), file, shard, end, count, upto: BTreeMap::new() };
+        if sound {
+            let lost = spill.check()?;
+            return Ok(Some((spill, lost)));
+        }
+        spill.count = 0;
+        let damaged = spill.recount()?;
+        if spill.count > 0 {
+            spill.write_header(spill.end, spill.count)?;
+            let lost = damaged.div_ceil(ENTRY_BYTES as u64);
+            tracing::error!(shard = shard.0, found = spill.count, lost, "the header of spilled clicks is damaged");
+            return Ok(Some((spill, lost)));
+        }
+        let empty = fs::read(path)?.iter().all(|byte| *byte == 0);
+        if empty { Ok(None) } else { Err(invalid("nothing in it can be read")) }
+    }
+
+    /// Looks at everything. Answers how many clicks there were the last time and cannot be read now.
+    pub(crate) fn check(&mut self) -> io::Result<u64> {
+        let before = self.count;
+        self.recount()?;
+        let lost = before.saturating_sub(self.count);
+        if lost > 0 {
+            tracing::error!(shard = self.shard.0, left = self.count, lost, "spilled clicks are damaged");
+            self.write_header(self.end, self.count)?;
+        }
+        Ok(lost)
+    }
+
+    /// Counts what can be read. Answers the bytes of what cannot.
+    fn recount(&mut self) -> io::Result<u64> {
+        let (mut upto, mut count) = (BTreeMap::new(), 0);
+        let read = self.read_from(HEADER_BYTES, |entry| {
+            let last: &mut u64 = upto.entry(entry.journal).or_default();
+            *last = entry.position.max(*last);
             count += 1;
             true
         })?;
-        spill.file.set_len(end)?;
-        (spill.end, spill.upto, spill.count) = (end, upto, count);
-        Ok(Some((ShardId(shard as u32), spill)))
+        (self.upto, self.count) = (upto, count);
+        Ok(read.damaged)
+    }
+
+    fn write_header(&mut self, end: u64, count: u64) -> io::Result<()> {
+        let words = [MAGIC, VERSION, u64::from(self.shard.0), end, count];
+        let mut header = Vec::with_capacity(HEADER_BYTES as usize);
+        words.iter().for_each(|word| header.extend_from_slice(&word.to_le_bytes()));
+        header.extend_from_slice(&checksum(&words, &[]).to_le_bytes());
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&header)?;
+        self.file.sync_data()
+    }
+
+    /// Whose it is.
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
     }
 
     /// The journals that it has clicks of, each with the last position.
@@ -181,53 +244,56 @@ impl Spill {
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&entries.bytes)?;
         self.file.sync_data()?;
+        // Only now: what the header speaks of is there.
+        self.write_header(self.end + entries.len(), self.count + entries.count)?;
         self.end += entries.len();
         self.count += entries.count;
         self.upto.extend(&entries.upto);
         Ok(())
     }
 
-    /// Gives the entries from a place on to `take`, until it answers `false`; answers the place of the first that was not taken.
-    pub(crate) fn read_from(&self, from: u64, take: impl FnMut(Entry<'_>) -> bool) -> io::Result<u64> {
-        self.read(from, self.end, take)
-    }
-
-    fn read(&self, from: u64, end: u64, mut take: impl FnMut(Entry<'_>) -> bool) -> io::Result<u64> {
+    /// Gives the entries from a place on to `take`, until it answers `false`.
+    pub(crate) fn read_from(&self, from: u64, mut take: impl FnMut(Entry<'_>) -> bool) -> io::Result<Pass> {
         let mut file = &self.file;
+        // It may have been cut.
+        let whole = self.end.min(file.metadata()?.len());
         file.seek(SeekFrom::Start(from))?;
         let mut reader = BufReader::with_capacity(64 << 10, file);
-        let (mut at, mut head, mut text) = (from, [0; ENTRY_BYTES], [0; TEXT_PIECE * TEXT_SLOTS_MAX]);
-        while at < end {
-            match reader.read_exact(&mut head) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                other => other?,
-            }
+        let (mut at, mut place, mut damaged) = (from, from, self.end - whole);
+        let (mut head, mut text) = ([0; ENTRY_BYTES], [0; TEXT_PIECE * TEXT_SLOTS_MAX]);
+        while at + ENTRY_BYTES as u64 <= whole {
+            reader.seek_relative(at as i64 - place as i64)?;
+            reader.read_exact(&mut head)?;
+            place = at + ENTRY_BYTES as u64;
             let words: [u64; 5] = std::array::from_fn(|i| word(&head, i));
             let pieces = (words[4] & TEXT_BITS) as usize;
-            if pieces > TEXT_SLOTS_MAX {
-                break;
-            }
-            let text = &mut text[..pieces * TEXT_PIECE];
-            match reader.read_exact(text) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                other => other?,
-            }
-            if word(&head, 5) != checksum(&words, text) {
-                break;
+            let next = place + (pieces * TEXT_PIECE) as u64;
+            let possible = pieces <= TEXT_SLOTS_MAX && next <= whole;
+            let text = &mut text[..if possible { pieces * TEXT_PIECE } else { 0 }];
+            reader.read_exact(text)?;
+            place += text.len() as u64;
+            if !possible || word(&head, 5) != checksum(&words, text) {
+                damaged += STEP;
+                at += STEP;
+                continue;
             }
             let [journal, position, one, two, three] = words;
             if !take(Entry { journal, position, words: [one, two, three & !TEXT_BITS], text }) {
-                break;
+                return Ok(Pass { next: at, damaged });
             }
-            at += (ENTRY_BYTES + text.len()) as u64;
+            at = next;
         }
-        Ok(at)
+        Ok(Pass { next: self.end, damaged: damaged + whole.saturating_sub(at) })
     }
 
     /// Deletes the file: the shard has everything.
     pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
+}
+
+fn shard_of(path: &Path) -> Option<u32> {
+    path.file_stem()?.to_str()?.strip_prefix(NAME)?.parse().ok()
 }
 
 fn word(bytes: &[u8], i: usize) -> u64 {
@@ -262,7 +328,7 @@ mod tests {
             found.push((entry.journal, entry.position, entry.words, text(&entry)));
             true
         };
-        assert_eq!(spill.read_from(Spill::START, take).unwrap(), spill.len());
+        assert_eq!(spill.read_from(Spill::START, take).unwrap().next, spill.len());
         found
     }
 
@@ -273,9 +339,9 @@ mod tests {
         let expected: Vec<_> = (0..100).map(|i| (7 + i % 2, i + 1, [i, i << 16, i << 4], i as usize % 60)).collect();
         assert_eq!(entries(&spill), expected);
         drop(spill);
-        let mut found = Spill::open_all(dir.path()).unwrap();
-        let (shard, mut spill) = found.pop().unwrap();
-        assert_eq!((shard, spill.count()), (ShardId(3), 100));
+        let (mut found, lost) = Spill::open_all(dir.path()).unwrap();
+        let mut spill = found.pop().unwrap();
+        assert_eq!((spill.shard(), spill.count(), lost), (ShardId(3), 100, 0));
         assert_eq!(spill.upto().collect::<Vec<_>>(), [(7, 99), (8, 100)]);
         let mut more = Entries::default();
         more.push(7, 500, [1, 2, 16], b"");
@@ -287,7 +353,7 @@ mod tests {
             seen += 1;
             seen <= 10
         };
-        let at = spill.read_from(Spill::START, stop).unwrap();
+        let at = spill.read_from(Spill::START, stop).unwrap().next;
         let mut rest = Vec::new();
         spill
             .read_from(at, |entry| {
@@ -299,28 +365,84 @@ mod tests {
     }
 
     #[test]
-    fn a_spill_ends_at_what_was_not_written_whole() {
+    fn what_was_not_written_to_its_end_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spill = filled(dir.path());
+        let before = fs::read(&spill.path).unwrap();
+        let mut more = Entries::default();
+        more.push(9, 1, [0; 3], b"after");
+        more.push(9, 2, [0; 3], b"");
+        spill.append(&more).unwrap();
+        let (path, whole) = (spill.path.clone(), fs::read(&spill.path).unwrap());
+        drop(spill);
+        // Up to the header, that comes last.
+        for cut in [0, 1, 20, 60, 100] {
+            let torn = [&before[..], &whole[before.len()..whole.len() - cut]].concat();
+            fs::write(&path, torn).unwrap();
+            let (mut spill, lost) = Spill::open(&path).unwrap().unwrap();
+            assert_eq!((spill.count(), lost), (100, 0));
+            spill.append(&more).unwrap();
+            assert_eq!(entries(&spill).len(), 102);
+        }
+        fs::write(&path, &whole[..20]).unwrap();
+        assert!(Spill::open(&path).unwrap().is_none(), "died while it was made");
+    }
+
+    #[test]
+    fn damage_costs_the_clicks_that_it_hits_and_is_told_once() {
         let dir = tempfile::tempdir().unwrap();
         let spill = filled(dir.path());
         let (path, whole) = (spill.path.clone(), fs::read(&spill.path).unwrap());
         drop(spill);
-        for cut in [1, 20, 60, 700] {
-            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            let (_, mut spill) = Spill::open(&path).unwrap().unwrap();
-            let left = entries(&spill);
-            assert!(left.len() < 100 && left.len() as u64 == spill.count(), "{} left", left.len());
+        let middle = whole.len() / 2;
+        let flip = |places: &[usize]| {
+            let mut damaged = whole.clone();
+            places.iter().for_each(|place| damaged[*place] ^= 1);
+            damaged
+        };
+        let all_but: [(Vec<u8>, u64); 6] = [
+            (flip(&[HEADER_BYTES as usize + 9]), 1),
+            (flip(&[middle]), 1),
+            (flip(&[HEADER_BYTES as usize + 1, middle, whole.len() - 1]), 3),
+            // The number of pieces of text.
+            (flip(&[HEADER_BYTES as usize + 32]), 1),
+            (flip(&(middle..middle + 48).collect::<Vec<_>>()), 2),
+            (whole[..whole.len() - 1].to_vec(), 1),
+        ];
+        for (damaged, expected) in all_but {
+            fs::write(&path, damaged).unwrap();
+            let (mut spill, lost) = Spill::open(&path).unwrap().unwrap();
+            assert!((1..=expected).contains(&lost), "{lost} are lost");
+            let left = 100 - lost;
+            assert_eq!((spill.count(), entries(&spill).len() as u64), (left, left));
             let mut more = Entries::default();
             more.push(9, 1, [0; 3], b"after");
             spill.append(&more).unwrap();
-            assert_eq!(entries(&spill).len(), left.len() + 1);
+            drop(spill);
+            let (spill, again) = Spill::open(&path).unwrap().unwrap();
+            assert_eq!((spill.count(), again), (left + 1, 0));
         }
-        let mut damaged = whole.clone();
-        damaged[HEADER_BYTES as usize + 9] ^= 1;
-        fs::write(&path, damaged).unwrap();
-        assert_eq!(Spill::open(&path).unwrap().unwrap().1.count(), 0);
-        for (bytes, why) in [(&whole[..20], "died while it was made"), (&[0; 64][..], "foreign")] {
-            fs::write(&path, bytes).unwrap();
-            assert!(!matches!(Spill::open(&path), Ok(Some(_))), "{why}");
+    }
+
+    #[test]
+    fn what_the_header_does_not_say_is_found_without_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let spill = filled(dir.path());
+        let (path, mut bytes) = (spill.path.clone(), fs::read(&spill.path).unwrap());
+        drop(spill);
+        bytes[25] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let (spill, lost) = Spill::open(&path).unwrap().unwrap();
+        assert_eq!((spill.shard(), spill.count(), lost), (ShardId(3), 100, 0));
+        drop(spill);
+        assert_eq!(Spill::open(&path).unwrap().unwrap().0.count(), 100);
+        // A release that is not known, or nothing that could be read.
+        bytes[8] = 9;
+        for foreign in [&bytes[..], &[7; 200]] {
+            fs::write(&path, foreign).unwrap();
+            assert!(Spill::open(&path).is_err());
         }
+        fs::write(&path, [0; 200]).unwrap();
+        assert!(Spill::open(&path).unwrap().is_none(), "died while it was made");
     }
 }

@@ -11,6 +11,7 @@ use waypost_telemetry::Metrics;
 
 use crate::drain::Drain;
 use crate::room::MOVE_BYTES_MAX;
+use crate::spill::Spill;
 use crate::{Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
 
 const SHARDS: u32 = 4;
@@ -147,7 +148,7 @@ async fn nothing_is_read_for_a_spill_while_the_disk_is_nearly_full() {
     assert!(!drain.has_step(), "it is read for nothing");
     fixture.seed.read_only.store(false, Ordering::Relaxed);
     assert!(drain.make_room().await);
-    assert_eq!(spilled(dir.path()) / VISIT_BYTES, 6_000);
+    assert_eq!(spilled(dir.path()), Spill::START + 6_000 * VISIT_BYTES);
 }
 
 #[tokio::test]
@@ -194,4 +195,35 @@ async fn nothing_of_a_journal_goes_out_before_what_is_in_a_spill_that_cannot_be_
         while drain.read_on() {}
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn damage_to_a_spill_costs_what_it_hits_and_holds_up_nothing() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 10_000, 1 << 20);
+    fixture.visit(6_000);
+    let drain = fixture.drain(1);
+    assert!(drain.make_room().await);
+    drain.release();
+    drop(drain);
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("shard-0.spill")).unwrap();
+    let hit = |click: u64| file.write_all_at(&[0xFF; 4], 64 + click * VISIT_BYTES).unwrap();
+    hit(1_000);
+    let drain = fixture.drain(0);
+    assert_eq!(fixture.lost.get(), 1);
+    // While it is open, too.
+    hit(3_000);
+    hit(3_001);
+    let mut sent = 0;
+    let since = std::time::Instant::now();
+    while spilled(dir.path()) > 0 {
+        assert!(since.elapsed() < Duration::from_secs(60), "{sent} were sent");
+        drain.read_again(OWN);
+        if !drain.outbox.borrow_mut().next(OWN, 1).is_empty() {
+            sent += drain.outbox.borrow_mut().delivered(OWN);
+        }
+        drain.release();
+    }
+    assert_eq!((sent, fixture.lost.get()), (5_997, 3));
 }
