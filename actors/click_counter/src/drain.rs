@@ -67,13 +67,6 @@ pub(crate) struct Kept {
 impl Drain {
     /// Begins with what earlier lives have left.
     pub(crate) fn new(seed: &Seed) -> Self {
-        // What an actor that has panicked still writes is written before this, or not at all.
-        let life = {
-            let spill_life = seed.journals.spill_life();
-            let mut latest = spill_life.lock();
-            *latest += 1;
-            *latest
-        };
         Self {
             outbox: RefCell::new(Outbox::new(seed.node, seed.shards)),
             read: RefCell::default(),
@@ -85,7 +78,7 @@ impl Drain {
             spill_failed: Cell::default(),
             ending: Cell::default(),
             end_tried: Cell::default(),
-            life,
+            life: seed.journals.lives().begin(),
             recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits taken over by the click counter"),
             delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have"),
             waiting: seed.metrics.gauge("waypost_clicks_waiting", "Visits read and not yet answered by a shard"),
@@ -94,12 +87,21 @@ impl Drain {
         }
     }
 
+    /// Whether this is the counter of the process. One that was rebuilt after a panic opens the same files: the one before may send
+    /// what it has, since a shard counts a position once, and must change no file.
+    pub(crate) fn is_latest(&self) -> bool {
+        self.journals().lives().is_latest(self.life)
+    }
+
     /// Whether what earlier lives have spilled was found. Nothing is read of the journals before: a shard that is given what is later
     /// in a journal takes what is earlier, in a spill, for counted.
     pub(crate) fn has_found_spills(&self) -> bool {
-        if !self.found.get() && self.looked.get().is_none_or(|looked| looked.elapsed() >= LOOK_PAUSE) {
+        if self.is_latest()
+            && !self.found.get()
+            && self.looked.get().is_none_or(|looked| looked.elapsed() >= LOOK_PAUSE)
+        {
             match self.find_spills() {
-                Ok(found) => self.found.set(found),
+                Ok(()) => self.found.set(true),
                 Err(error) => {
                     tracing::error!(%error, "spilled clicks cannot be read; no clicks are counted until they can")
                 }
@@ -109,15 +111,8 @@ impl Drain {
         self.found.get()
     }
 
-    /// Answers `false` when this is no more the actor that may.
-    fn find_spills(&self) -> Result<bool, JournalError> {
-        let spill_life = self.journals().spill_life();
-        let latest = spill_life.lock();
-        if *latest != self.life {
-            return Ok(false);
-        }
+    fn find_spills(&self) -> Result<(), JournalError> {
         let (found, lost) = Spill::open_all(self.journals().directory())?;
-        drop(latest);
         self.journals().note_lost(lost);
         let (mut outbox, mut spills) = (self.outbox.borrow_mut(), self.spills.borrow_mut());
         for spill in found {
@@ -134,7 +129,7 @@ impl Drain {
             outbox.begin_spilled(shard, spill.count(), spill.upto());
             spills.insert(shard, Kept { spill: Some(spill), at: Spill::START });
         }
-        Ok(true)
+        Ok(())
     }
 
     pub(crate) fn journals(&self) -> &Journals {
@@ -260,6 +255,9 @@ impl Drain {
 
     /// Lets go of what every shard has, or has in its spill.
     pub(crate) fn release(&self) {
+        if !self.is_latest() {
+            return;
+        }
         self.end_spills();
         let mut outbox = self.outbox.borrow_mut();
         let read = self.read.borrow();
@@ -283,7 +281,7 @@ impl Drain {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         let soon = self.end_tried.get().is_some_and(|tried| tried.elapsed() < END_PAUSE);
-        if self.ending.get() || soon && !last {
+        if self.ending.get() || soon && !last || !self.is_latest() {
             return;
         }
         let ended = self.ended(last);

@@ -202,6 +202,9 @@ impl Handler<Ask<Flush>> for ClickCollector {
             }
             let mut before = 0;
             loop {
+                if !drain.is_latest() {
+                    return Err(ServiceError::Unavailable("the click counter was rebuilt meanwhile".to_owned()));
+                }
                 while drain.read_on() {
                     tokio::task::yield_now().await;
                 }
@@ -217,6 +220,9 @@ impl Handler<Ask<Flush>> for ClickCollector {
             }
             drain.release();
             drain.end_journals(last).await;
+            if !drain.is_latest() {
+                return Err(ServiceError::Unavailable("the click counter was rebuilt meanwhile".to_owned()));
+            }
             let waiting = drain.outbox.borrow().waiting();
             Ok(Flushed { delivered: before.saturating_sub(waiting), waiting })
         })

@@ -9,6 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
@@ -78,9 +79,36 @@ struct Shared {
     journals: Mutex<Vec<Journal>>,
     /// What earlier lives left.
     left: Mutex<Vec<Journal>>,
-    /// Which of the actors that follow each other after panics may write into spills; held while one does.
-    spill_life: Arc<Mutex<u64>>,
+    lives: Arc<Lives>,
     lost: Counter,
+}
+
+/// Which of the counters that follow each other after panics, in one process and on one thread, may change files: the latest. What
+/// another one has begun, such as a flush, may still be under way.
+#[derive(Default)]
+pub(crate) struct Lives {
+    latest: AtomicU64,
+    /// Held while a spill is written.
+    writing: Mutex<()>,
+}
+
+impl Lives {
+    /// A new life. What the one before still writes is written before this, or not at all.
+    pub(crate) fn begin(&self) -> u64 {
+        let _writing = self.writing.lock();
+        self.latest.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether no other life has begun since.
+    pub(crate) fn is_latest(&self, life: u64) -> bool {
+        self.latest.load(Ordering::Relaxed) == life
+    }
+
+    /// Writes something that no later life may find half written.
+    pub(crate) fn write<T>(&self, life: u64, work: impl FnOnce() -> T) -> Option<T> {
+        let _writing = self.writing.lock();
+        self.is_latest(life).then(work)
+    }
 }
 
 /// Records the visits of one worker.
@@ -135,14 +163,8 @@ impl Journals {
         // What the counter needs is looked at now: later nobody would hear of it but the log.
         let (_, damaged) = Spill::open_all(&directory)?;
         lost.inc_by(damaged);
-        let shared = Shared {
-            options,
-            geo,
-            journals: Mutex::default(),
-            left: Mutex::new(left),
-            spill_life: Arc::default(),
-            lost,
-        };
+        let shared =
+            Shared { options, geo, journals: Mutex::default(), left: Mutex::new(left), lives: Arc::default(), lost };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -178,8 +200,9 @@ impl Journals {
         self.shared.lost.clone()
     }
 
-    pub(crate) fn spill_life(&self) -> Arc<Mutex<u64>> {
-        self.shared.spill_life.clone()
+    /// The counters of this process.
+    pub(crate) fn lives(&self) -> Arc<Lives> {
+        self.shared.lives.clone()
     }
 
     /// The journals of this life.

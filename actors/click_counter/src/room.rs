@@ -110,12 +110,10 @@ impl Drain {
         let spill = self.spills.borrow_mut().get_mut(&shard).and_then(|kept| kept.spill.take());
         let next = Move { shard, entries, spill };
         let directory = self.journals().directory().to_owned();
-        let (spill_life, life) = (self.journals().spill_life(), self.life);
-        let write = move || {
-            let latest = spill_life.lock();
-            if *latest == life { next.write(&directory) } else { (next, Some(io::Error::other("overtaken"))) }
-        };
-        let Some((Move { spill, .. }, failed)) = apart(write).await else { return false };
+        let (lives, life) = (self.journals().lives(), self.life);
+        // A later life has opened the file itself: then nothing is written, and this one has nothing more to do.
+        let written = apart(move || lives.write(life, || next.write(&directory))).await.flatten();
+        let Some((Move { spill, .. }, failed)) = written else { return false };
         let mut spills = self.spills.borrow_mut();
         match spill {
             Some(spill) => {

@@ -227,3 +227,29 @@ async fn damage_to_a_spill_costs_what_it_hits_and_holds_up_nothing() {
     }
     assert_eq!((sent, fixture.lost.get()), (5_997, 3));
 }
+
+#[tokio::test]
+async fn a_counter_that_was_rebuilt_changes_no_file_of_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 10_000, 1 << 20);
+    fixture.visit(6_000);
+    let former = fixture.drain(1);
+    assert!(former.make_room().await);
+    former.release();
+    let next = fixture.drain(1);
+    fixture.visit(1_000);
+    while former.read_on() {}
+    let journal = fixture.seed.journals.current().pop().unwrap();
+    let (released, counted) = (journal.released(), [(journal.id(), journal.head())]);
+    // The answer to its last batch comes late.
+    former.outbox.borrow_mut().start_again(OWN, &counted);
+    former.release();
+    former.end_journals(true).await;
+    assert!(!former.make_room().await);
+    assert!(spilled(dir.path()) > 0, "the spill of the next one is gone");
+    assert_eq!(journal.released(), released);
+    while next.read_on() {}
+    next.outbox.borrow_mut().start_again(OWN, &counted);
+    next.release();
+    assert_eq!((spilled(dir.path()), journal.released()), (0, journal.head()));
+}
