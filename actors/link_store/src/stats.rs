@@ -12,7 +12,7 @@ use waypost_protocol::clicks::Stats;
 use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::messages::{EndJournals, GetOrphans, GetStats, RecordClicks, Recorded, ResetStats};
 use waypost_runtime::{Answer, Ask};
-use waypost_store::machine::{ShardMachine, StatsQuery};
+use waypost_store::machine::{ShardMachine, StatsQuery, Told};
 
 use crate::shard::{LinkShard, Seed, change, failed, held_here, unexpected, unreadable};
 
@@ -112,7 +112,13 @@ async fn read(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Optio
     let permit = permit.map_err(|_| unavailable("other statistics are read before".to_owned()))?;
     let _permit = permit.map_err(|error| unavailable(error.to_string()))?;
     let read = tokio::task::spawn_blocking(move || query.answer(|step| group.read_in_turn(step)));
-    read.await.map_err(|error| unavailable(error.to_string()))?.map_err(unreadable)
+    match read.await.map_err(|error| unavailable(error.to_string()))?.map_err(unreadable)? {
+        Told::Stats(stats) => Ok(Some(*stats)),
+        Told::NoLink => Ok(None),
+        Told::Changing => {
+            Err(unavailable("the statistics were reset or replaced again and again meanwhile".to_owned()))
+        }
+    }
 }
 
 impl Handler<Ask<GetStats>> for LinkShard {

@@ -35,7 +35,7 @@ use crate::{StoreError, Tree};
 pub use cluster::{ClusterMachine, ClusterState};
 pub use shard::ShardMachine;
 pub use stats::HOURS_KEPT_DAYS;
-pub use stats_query::StatsQuery;
+pub use stats_query::{StatsQuery, Told};
 
 /// The version of every kind of record that has had no other.
 const FIRST: u8 = 1;

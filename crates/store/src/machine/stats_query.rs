@@ -28,7 +28,7 @@ const DAYS_AT_ONCE: u32 = 32;
 const READ_AGAIN_MAX: u32 = 3;
 
 /// How often a question begins anew because the link was deleted and made again, or reset, or a snapshot has taken the place of the
-/// state. After that all of it is read under one lock.
+/// state. After that it has to be asked again: whoever resets a link in a loop must not make others wait for a lock.
 const BEGUN_MAX: u32 = 3;
 
 /// Checkpoints of which it is known what they changed. A question that is slower than all of these reads its days again.
@@ -85,6 +85,17 @@ enum Next {
     Done(bool),
 }
 
+/// What a question has come to.
+#[derive(Debug, PartialEq)]
+pub enum Told {
+    /// The answer.
+    Stats(Box<Stats>),
+    /// There is no such link.
+    NoLink,
+    /// What was asked for changed again and again meanwhile. Asking again later may work.
+    Changing,
+}
+
 /// A question about the statistics of a link, or of all links, from one hour since 1970 up to another.
 pub struct StatsQuery {
     key: Option<LinkKey>,
@@ -124,7 +135,7 @@ impl StatsQuery {
         }
     }
 
-    /// The answer; `None` if there is no such link. `locked` has to call what it is given with the state: each time for a short
+    /// The answer. `locked` has to call what it is given with the state: each time for a short
     /// while, and it may be another state than before. Reads the disk, so it belongs on a thread that may wait.
     ///
     /// # Errors
@@ -132,21 +143,18 @@ impl StatsQuery {
     pub fn answer(
         mut self,
         locked: impl Fn(&mut dyn FnMut(&ShardMachine) -> Result<(), StoreError>) -> Result<(), StoreError>,
-    ) -> Result<Option<Stats>, StoreError> {
+    ) -> Result<Told, StoreError> {
         loop {
             let mut next = Next::Read;
             locked(&mut |machine| {
                 next = self.step(machine)?;
-                while self.begun > BEGUN_MAX && matches!(next, Next::Read) {
-                    self.read()?;
-                    next = self.step(machine)?;
-                }
                 Ok(())
             })?;
             match next {
+                Next::Read if self.begun > BEGUN_MAX => return Ok(Told::Changing),
                 Next::Read => self.read()?,
-                Next::Done(false) => return Ok(None),
-                Next::Done(true) => return Ok(Some(self.finish())),
+                Next::Done(false) => return Ok(Told::NoLink),
+                Next::Done(true) => return Ok(Told::Stats(Box::new(self.finish()))),
             }
         }
     }
@@ -344,7 +352,11 @@ impl ShardMachine {
     /// # Errors
     /// When a record cannot be read or is damaged.
     pub fn stats(&self, key: Option<&LinkKey>, hours: Range<u32>) -> Result<Option<Stats>, StoreError> {
-        StatsQuery::new(key.cloned(), hours).answer(|step| step(self))
+        match StatsQuery::new(key.cloned(), hours).answer(|step| step(self))? {
+            Told::Stats(stats) => Ok(Some(*stats)),
+            // What is borrowed does not change.
+            Told::NoLink | Told::Changing => Ok(None),
+        }
     }
 
     fn total(&self, slot: u32) -> Counts {
