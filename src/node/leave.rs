@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use waypost_journal::Journal;
 use waypost_protocol::messages::{ClickCounter, Flush};
 use waypost_protocol::peer::BoxFuture;
 use waypost_runtime::ActorRef;
@@ -63,12 +62,9 @@ impl Leave for Leaving {
     }
 }
 
-/// How much of the click journals in a data directory no shard has counted, in slots: a click takes at least one.
+/// How many clicks in a data directory no shard has counted, in slots of journals and of spills: a click takes at least one.
 pub(super) fn clicks_left(data_dir: &Path) -> u64 {
-    let Ok(files) = std::fs::read_dir(data_dir.join("journal")) else { return 0 };
-    let journals =
-        files.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "clicks"));
-    journals.filter_map(|path| Journal::open(&path).ok()).map(|journal| journal.head() - journal.released()).sum()
+    waypost_click_counter::clicks_left(&data_dir.join("journal"))
 }
 
 /// What to do with clicks that a removed node still has.
@@ -79,7 +75,7 @@ pub(super) fn clicks_hint(clicks: u64, data_dir: &Path) -> String {
     let journal = data_dir.join("journal");
     format!(
         ". {clicks} slots of its click journals were not counted: keep {journal} when you empty the directory, and the node brings them in \
-         when it has joined; or move the files in it into the same directory of another node, and restart that one",
+         when it has joined; or move the files in it into the same directory of another node, and restart that one (a `.spill` only where there is none of its name)",
         journal = journal.display()
     )
 }

@@ -36,7 +36,7 @@ use drain::Drain;
 pub use agent::Agent;
 pub use geo::{Geo, GeoError, Location};
 pub use outbox::Outbox;
-pub use recorder::{JournalOptions, Journals, Recorder, Visitor};
+pub use recorder::{JournalOptions, Journals, Recorder, Visitor, clicks_left};
 pub use visit::Visit;
 
 /// How often in a row a shard may say that it is elsewhere before it is left alone until its next turn.

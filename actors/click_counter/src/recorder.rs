@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,7 +21,7 @@ use waypost_telemetry::{Counter, Metrics};
 
 use crate::agent::Agent;
 use crate::geo::{Geo, Location};
-use crate::spill::Spill;
+use crate::spill::{self, Spill};
 use crate::visit::Visit;
 
 /// User agents, and addresses, that a worker remembers the class of.
@@ -81,6 +81,18 @@ struct Shared {
     left: Mutex<Vec<Journal>>,
     lives: Arc<Lives>,
     lost: Counter,
+}
+
+/// About how many clicks in a directory of journals no shard has counted: those in spills, and slots of journals, of which a click
+/// takes at least one. What cannot be read counts nothing. Changes no file.
+pub fn clicks_left(directory: &Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(directory) else { return 0 };
+    let of = |path: PathBuf| match path.extension()?.to_str()? {
+        "clicks" => Journal::open(&path).ok().map(|journal| journal.head() - journal.released()),
+        spill::EXTENSION => Spill::clicks_in(&path).ok(),
+        _ => None,
+    };
+    files.flatten().filter_map(|file| of(file.path())).sum()
 }
 
 /// Which of the counters that follow each other after panics, in one process and on one thread, may change files: the latest. What
@@ -186,7 +198,7 @@ impl Journals {
     }
 
     /// Where they lie.
-    pub(crate) fn directory(&self) -> &std::path::Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.shared.options.directory
     }
 

@@ -12,7 +12,7 @@ use waypost_telemetry::Metrics;
 use crate::drain::Drain;
 use crate::room::MOVE_BYTES_MAX;
 use crate::spill::Spill;
-use crate::{Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
+use crate::{Geo, JournalOptions, Journals, Recorder, Seed, Visitor, clicks_left};
 
 const SHARDS: u32 = 4;
 
@@ -252,4 +252,19 @@ async fn a_counter_that_was_rebuilt_changes_no_file_of_the_next() {
     next.outbox.borrow_mut().start_again(OWN, &counted);
     next.release();
     assert_eq!((spilled(dir.path()), journal.released()), (0, journal.head()));
+}
+
+#[tokio::test]
+async fn spilled_clicks_are_among_those_that_a_node_still_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 10_000, 1 << 20);
+    fixture.visit(6_000);
+    let drain = fixture.drain(1);
+    assert_eq!(clicks_left(dir.path()), 6_000);
+    assert!(drain.make_room().await);
+    drain.release();
+    assert_eq!(clicks_left(dir.path()), 6_000);
+    drain.outbox.borrow_mut().start_again(OWN, &[(fixture.seed.journals.current()[0].id(), 6_000)]);
+    drain.release();
+    assert_eq!(clicks_left(dir.path()), 0);
 }
