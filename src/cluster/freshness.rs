@@ -1,8 +1,11 @@
 //! How one node asks another how far the groups are that it leads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use waypost_consensus::{ANSWER_MAX, Asking, Committed, Members};
 use waypost_protocol::codec::{DecodeError, decode, encode};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
@@ -11,6 +14,11 @@ use super::status::NodeStatus;
 
 /// Groups that are asked for at once; a cluster has at most 256 shards.
 const GROUPS_MAX: usize = 1024;
+
+/// How long one group may take to say how far it is: less than half of what the asking node waits for the answer about all.
+const GROUP_MAX: Duration = Duration::from_millis(100);
+
+const _: () = assert!(2 * GROUP_MAX.as_millis() < ANSWER_MAX.as_millis());
 
 #[derive(Serialize, Deserialize)]
 struct Question {
@@ -55,13 +63,12 @@ pub fn asking(peers: Arc<dyn Peers>) -> Asking {
 /// Answers such a question.
 pub(super) async fn answer(members: &Members, body: &[u8]) -> Result<Vec<u8>, PeerError> {
     let question: Question = decode(body).map_err(|error| PeerError::Refused(error.to_string()))?;
-    let mut groups = Vec::new();
-    for group in question.groups.into_iter().take(GROUPS_MAX) {
-        if let Some(member) = members.get(group)
-            && let Some(Committed { index, term }) = member.committed().await
-        {
-            groups.push((group, index, term));
-        }
-    }
+    // Together, and without those that take long: the engine of one group may be waiting for the disk.
+    let asking = question.groups.into_iter().take(GROUPS_MAX).map(async |group| {
+        let member = members.get(group)?;
+        let Committed { index, term } = timeout(GROUP_MAX, member.committed()).await.ok()??;
+        Some((group, index, term))
+    });
+    let groups = join_all(asking).await.into_iter().flatten().collect();
     Ok(encode(&Answer { groups }))
 }

@@ -85,8 +85,9 @@ async fn bad_bodies_are_refused() {
     // The server may answer and close before ten megabytes are sent; what counts is that it does, and lives.
     if let Ok(answer) = send("application/json", vec![b' '; 10 << 20]).await {
         assert_eq!(answer.status, 413);
-        // The end of the connection may overtake the body of the answer, as megabytes were still on their way.
-        assert!(answer.body.is_empty() || answer.problem() == "body-too-large", "{}", answer.problem());
+        // The end of the connection may overtake the body of the answer or its rest, as megabytes were still on their way.
+        let cut_short = serde_json::from_slice::<serde_json::Value>(&answer.body).is_err();
+        assert!(cut_short || answer.problem() == "body-too-large", "{}", answer.problem());
     }
     let long = vec![b' '; 100_000];
     let refused = send("application/json", long).await.unwrap();

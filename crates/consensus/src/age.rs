@@ -80,7 +80,8 @@ impl Age {
             self.marks.push_back((asked, committed));
         }
         let reached = self.applied(applied);
-        if own && reached {
+        // The mark itself may have found no room.
+        if own && reached && committed.index <= applied {
             self.leads = Some(committed.term);
         }
     }
@@ -102,8 +103,10 @@ impl Age {
         self.caught_up = true;
     }
 
-    /// No leader has answered; `took` has passed since the last question.
-    pub(crate) fn in_vain(&mut self, took: Duration) {
+    /// No leader has answered; `took` has passed since the last question. One that is `heard` otherwise, since it replicates, is given as
+    /// much time as after a start: it is slow and not away, and its answers are fresher than this replica's.
+    pub(crate) fn in_vain(&mut self, took: Duration, heard: bool) {
+        self.met &= !heard;
         if took >= STOPPED_AFTER {
             (self.silent, self.met) = (Duration::ZERO, false);
         } else {
@@ -184,7 +187,7 @@ mod tests {
     fn without_an_answer_of_a_leader_the_replica_is_the_best_there_is_before_it_stops_being_fresh() {
         let (mut age, now) = (Age::default(), Instant::now());
         age.heard(now, to(10), false, 10);
-        (0..4).for_each(|_| age.in_vain(150 * MS));
+        (0..4).for_each(|_| age.in_vain(150 * MS, false));
         assert!(matches!(age.standing(now + 600 * MS), Standing::Fresh(_)));
         assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
         age.heard(now + FRESH, to(11), false, 10);
@@ -195,29 +198,51 @@ mod tests {
     fn the_time_that_a_process_was_stopped_is_no_time_in_which_it_has_asked() {
         let (mut age, now) = (Age::default(), Instant::now());
         age.heard(now, to(10), false, 10);
-        (0..3).for_each(|_| age.in_vain(150 * MS));
+        (0..3).for_each(|_| age.in_vain(150 * MS, false));
         let later = now + Duration::from_secs(3600);
-        age.in_vain(Duration::from_secs(3600));
+        age.in_vain(Duration::from_secs(3600), false);
         assert_eq!(age.standing(later), Standing::Unsure);
         // Its connections come up first, as after a start.
-        (0..19).for_each(|_| age.in_vain(150 * MS));
+        (0..19).for_each(|_| age.in_vain(150 * MS, false));
         assert_eq!(age.standing(later), Standing::Unsure);
-        age.in_vain(150 * MS);
+        age.in_vain(150 * MS, false);
         assert_eq!(age.standing(later), Standing::Leaderless);
         age.heard(later, to(11), false, 11);
-        (0..4).for_each(|_| age.in_vain(150 * MS));
+        (0..4).for_each(|_| age.in_vain(150 * MS, false));
         assert_eq!(age.standing(later + FRESH), Standing::Leaderless, "it was connected before");
     }
 
     #[test]
     fn after_a_start_the_leader_is_looked_for_longer_and_then_the_own_state_serves() {
         let (mut age, now) = (Age::default(), Instant::now());
-        (0..19).for_each(|_| age.in_vain(150 * MS));
+        (0..19).for_each(|_| age.in_vain(150 * MS, false));
         assert!(!age.caught_up());
         assert_eq!(age.standing(now), Standing::Unsure);
-        age.in_vain(150 * MS);
+        age.in_vain(150 * MS, false);
         assert!(age.caught_up());
         assert_eq!(age.standing(now), Standing::Leaderless);
+    }
+
+    #[test]
+    fn a_leader_that_replicates_and_answers_slowly_is_not_taken_for_lost() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), false, 10);
+        (0..19).for_each(|_| age.in_vain(150 * MS, true));
+        assert_eq!(age.standing(now + FRESH), Standing::Unsure);
+        age.in_vain(150 * MS, true);
+        assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
+    }
+
+    #[test]
+    fn a_leader_whose_marks_are_all_waiting_has_not_applied_the_newest() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        for step in 0..MARKS_MAX as u32 {
+            age.heard(now + step * MS, to(10), false, 9);
+        }
+        let committed = Committed { index: 20, term: 2 };
+        age.heard(now + 50 * MS, committed, true, 10);
+        age.heard(now + 60 * MS, committed, true, 10);
+        assert!(age.standing(now + 60 * MS + FRESH - MS) != Standing::Fresh(now + 60 * MS + FRESH));
     }
 
     #[test]

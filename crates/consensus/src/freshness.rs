@@ -176,10 +176,11 @@ impl Freshness {
             self.look(ShardId(index));
         };
         let here = async {
-            for group in leads {
-                if let Some(committed) = group.committed().await {
-                    heard(group.id(), committed, true);
-                }
+            // Together: the engine of one group may be waiting for the disk.
+            let asking = leads.into_iter().map(async |group| (group.id(), group.committed().await));
+            let mut answers: FuturesUnordered<_> = asking.collect();
+            while let Some((group, committed)) = answers.next().await {
+                committed.into_iter().for_each(|committed| heard(group, committed, true));
             }
         };
         let there = async {
@@ -193,7 +194,7 @@ impl Freshness {
         let silent = open.into_inner();
         for (index, group) in self.groups.shards().iter().enumerate() {
             if silent.contains(&group.id()) {
-                self.ages[index].lock().in_vain(took + asked.elapsed());
+                self.ages[index].lock().in_vain(took + asked.elapsed(), group.leader().is_some());
             }
             self.look(ShardId(index as u32));
         }

@@ -134,6 +134,9 @@ fn written(level: Level) -> String {
     for (index, command) in cluster_commands().into_iter().enumerate() {
         let command = match command {
             Command::PutNode(record) if level > Level::BASE => Command::AdmitNode { record, level },
+            Command::RemoveNode { node } if level > Level::BASE => {
+                Command::RetireNode { node, members: vec![NodeId(300), NodeId(301)] }
+            }
             other => other,
         };
         cluster.apply(index as u64 + 2, &batch(vec![command])).unwrap();

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use waypost_protocol::command::{Batch, Command, Founding, NODES_MAX, NewLink, NodeRecord, Outcome};
-use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
 use waypost_store::{Db, DbOptions, StoreError};
@@ -344,6 +344,75 @@ fn a_shard_writes_for_earlier_versions_until_its_log_shows_the_level() {
     log.apply(Level::BASE, edit(FieldChanges::default()));
     assert_eq!(log.machine.level(), Level::ONE);
     assert!(log.machine.get(&key()).unwrap().is_some());
+}
+
+fn keyed(number: u32) -> Command {
+    let mut name = [0; 16];
+    name[..4].copy_from_slice(&number.to_le_bytes());
+    let key = LinkKey::new(Code::parse_slug(&format!("k{number}")).unwrap());
+    let new = NewLink { key, idempotency: Some((IdempotencyKey(name), 7)), ..new_link(Fields::default()) };
+    Command::Create(Box::new(new))
+}
+
+#[test]
+fn a_replica_that_was_restarted_remembers_no_idempotency_key_that_the_others_have_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+    // As many as a shard remembers, and then fifty more: half of the first record of them is forgotten.
+    for number in 0..65_536 + 50 {
+        log.apply(Level::ONE, keyed(number));
+        if number == 65_535 {
+            log.checkpoint();
+        }
+    }
+    log.checkpoint();
+    let mut restarted = Log::<ShardMachine>::open(&db, "sm/1");
+    for forgotten in [0, 49] {
+        // The same request under another slug: who remembers the key answers with the link that it made.
+        let Command::Create(new) = keyed(forgotten) else { unreachable!() };
+        let again = NewLink { key: LinkKey::new(Code::parse_slug(&format!("again{forgotten}")).unwrap()), ..*new };
+        let command = Command::Create(Box::new(again));
+        let (one, other) = (log.apply(Level::ONE, command.clone()), restarted.apply(Level::ONE, command));
+        let slug = |outcome: &Outcome| match outcome {
+            Outcome::Created(link) => link.key.code.as_str().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(slug(&one), format!("again{forgotten}"));
+        assert_eq!(slug(&one), slug(&other));
+    }
+}
+
+#[test]
+fn keys_that_were_too_old_before_the_level_rose_count_on_no_replica_after_it() {
+    let outcomes = [false, true].map(|restarted_by_the_earlier_version| {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(dir.path());
+        let mut log = Log::<ShardMachine>::open(&db, "sm/1");
+        log.apply(Level::BASE, keyed(1));
+        // A clock is forty days ahead for a moment.
+        let ahead =
+            Batch { level: Level::BASE, at: UnixMs(40 * 86_400_000), commands: vec![edit(FieldChanges::default())] };
+        log.index += 1;
+        log.machine.apply(log.index, &ahead).unwrap();
+        if restarted_by_the_earlier_version {
+            log.checkpoint();
+            // It forgot keys by their age when it started.
+            let tree = db.tree("sm/1").unwrap();
+            for record in tree.scan_prefix(b"i") {
+                tree.remove(&record.unwrap().0).unwrap();
+            }
+            log = Log::open(&db, "sm/1");
+        }
+        log.apply(Level::ONE, edit(FieldChanges::default()));
+        let Command::Create(new) = keyed(1) else { unreachable!() };
+        let again = NewLink { key: LinkKey::new(Code::parse_slug("again").unwrap()), ..*new };
+        match log.apply(Level::ONE, Command::Create(Box::new(again))) {
+            Outcome::Created(link) => link.key.code.as_str().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(outcomes, ["again", "again"]);
 }
 
 #[test]

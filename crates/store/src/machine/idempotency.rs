@@ -62,23 +62,33 @@ impl Idempotency {
     /// Forgets what is too much, oldest first. Nothing is forgotten for its age: that would follow from one proposer's clock, and could not
     /// be undone.
     fn bound(&mut self) {
-        while self.order.len() > KEYS_MAX
-            && let Some((oldest, what)) = self.order.front()
-        {
-            if self.keys.get(oldest) == Some(what) {
-                self.keys.remove(oldest);
-            }
-            self.order.pop_front();
-            match self.records.front_mut() {
-                Some((record, left)) => {
-                    *left -= 1;
-                    if *left == 0 {
-                        self.emptied.push(*record);
-                        self.records.pop_front();
-                    }
+        while self.order.len() > KEYS_MAX {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the keys that are too old at `now`. For the entry at which the level rises: before, processes of an earlier version forgot by
+    /// age when they were started, which the others hid by looking at the age; from then on times may step back.
+    pub(super) fn forget_old(&mut self, now: UnixMs) {
+        while self.order.front().is_some_and(|(_, what)| what.at.0.saturating_add(WINDOW_MS) <= now.0) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((oldest, what)) = self.order.pop_front() else { return };
+        if self.keys.get(&oldest) == Some(&what) {
+            self.keys.remove(&oldest);
+        }
+        match self.records.front_mut() {
+            Some((record, left)) => {
+                *left -= 1;
+                if *left == 0 {
+                    self.emptied.push(*record);
+                    self.records.pop_front();
                 }
-                None => self.pending -= 1,
             }
+            None => self.pending -= 1,
         }
     }
 
@@ -118,6 +128,8 @@ impl Idempotency {
                 idempotency.order.push_back((key, what));
             }
         }
+        // A record goes when all its keys are forgotten: some of the first one may have been.
+        idempotency.bound();
         Ok(idempotency)
     }
 }

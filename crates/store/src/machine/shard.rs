@@ -382,6 +382,9 @@ impl Machine for ShardMachine {
     }
 
     fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+        if self.level == Level::BASE && batch.level > Level::BASE {
+            self.idempotency.forget_old(self.meta.applied_at);
+        }
         self.level = self.level.max(batch.level);
         // Order is the index. Since level 1 a time may step back, so that a clock that jumped ahead is forgotten when it is right again.
         self.meta.applied_at = if self.level >= Level::ONE { batch.at } else { self.meta.applied_at.max(batch.at) };
