@@ -156,7 +156,7 @@ impl Outbox {
     }
 
     /// The shard has counted these journals up to other positions: nothing is waiting for it any more, and what it has not
-    /// counted is behind. See [`Outbox::read_again`].
+    /// counted is behind. See `Outbox::read_again`.
     pub fn start_again(&mut self, shard: ShardId, reached: &[(u64, u64)]) {
         let waiting = &mut self.shards[shard.index()];
         waiting.skipped += waiting.waiting();

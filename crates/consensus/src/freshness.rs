@@ -24,7 +24,7 @@ const ASK_EVERY: Duration = Duration::from_millis(150);
 /// The pause when somebody waits for the answer.
 const ASK_AT_ONCE: Duration = Duration::from_millis(20);
 
-/// How long a node may take to say how far it is. [`Age`] reckons with it.
+/// How long a node may take to say how far it is. `Age` reckons with it.
 pub const ANSWER_MAX: Duration = Duration::from_millis(250);
 
 /// How long an answer may wait until it is known whether the replica is fresh. By then it is known that it lags, or that nobody leads.

@@ -381,7 +381,7 @@ impl<M: Machine> Group<M> {
     }
 
     /// Reads the state without holding up what is applied: behind whoever waits to change it, unless that takes longer than
-    /// [`TURN_MAX`], since a snapshot of the state is written. Many that read in turn, one after the other, leave room between them.
+    /// `TURN_MAX`, since a snapshot of the state is written. Many that read in turn, one after the other, leave room between them.
     pub fn read_in_turn<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         let state = self.state.try_read_for(TURN_MAX).unwrap_or_else(|| self.state.read_recursive());
         read(&state.machine)
