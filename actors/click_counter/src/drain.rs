@@ -65,7 +65,7 @@ pub(crate) struct Kept {
 }
 
 impl Drain {
-    /// Begins with what earlier lives have left.
+    /// Starts with the journals and spills that earlier processes have left.
     pub(crate) fn new(seed: &Seed) -> Self {
         Self {
             outbox: RefCell::new(Outbox::new(seed.node, seed.shards)),
@@ -140,7 +140,7 @@ impl Drain {
         self.journals().left().into_iter().chain(self.journals().current())
     }
 
-    /// Reads a piece of each journal, as far as there is room for what is found. Answers whether there may be more to read now.
+    /// Reads a piece of each journal while the outbox has room. Returns whether more can be read now.
     pub(crate) fn read_on(&self) -> bool {
         if !self.has_found_spills() {
             return false;
@@ -253,7 +253,7 @@ impl Drain {
         self.read_again(shard);
     }
 
-    /// Lets go of what every shard has, or has in its spill.
+    /// Releases the journals up to where each shard has counted the clicks, or has them in its spill.
     pub(crate) fn release(&self) {
         if !self.is_latest() {
             return;

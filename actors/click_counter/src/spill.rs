@@ -203,7 +203,7 @@ impl Spill {
         Ok(lost)
     }
 
-    /// Counts what can be read. Answers the bytes of what cannot.
+    /// Counts the entries that can be read. Returns how many bytes cannot.
     fn recount(&mut self) -> io::Result<u64> {
         let (mut upto, mut count) = (BTreeMap::new(), 0);
         let read = self.read_from(HEADER_BYTES, |entry| {

@@ -283,7 +283,7 @@ fn clicks_are_counted_once_through_lives_that_end_while_a_shard_is_down() {
             world.set(mute, |shard| shard.mute = round % 3 == 0);
             life.visit(world, SLOTS * (1 + round % 3)).await;
             assert_eq!(life.lost(), 0);
-            // It ends while the journal is nearly half full of what nobody has yet.
+            // This process ends while the journal is nearly half full of clicks that no shard has counted.
             for _ in 0..SLOTS / 3 {
                 let link = KeyHash((world.visits % LINKS).wrapping_mul(0x9E37_79B9_7F4A_7C15));
                 life.recorder.visit(link, UnixMs(1_790_000_000_000), &Visitor::default());

@@ -20,7 +20,8 @@ use crate::{Level, Link, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 pub struct Batch {
     /// The level of the cluster when it was proposed. All members understand it.
     pub level: Level,
-    /// The proposer's clock. A group's applied time is the largest it has seen, so it never runs backwards.
+    /// The proposer's clock, at which the commands are applied. Before level 1 a group takes the largest time it has seen instead;
+    /// since then times step back when a clock that had jumped ahead is set right.
     pub at: UnixMs,
     /// The commands, applied in this order.
     pub commands: Vec<Command>,

@@ -24,7 +24,7 @@ pub struct ClusterState {
     pub next_key: u64,
     /// blake3 of the admin key; `None` = there is none.
     pub admin_key: Option<KeyDigest>,
-    /// The largest proposer's time seen.
+    /// The time of the last batch applied; before level 1 the largest one seen.
     pub applied_at: UnixMs,
     /// The members of the cluster, at most [`NODES_MAX`].
     pub nodes: BTreeMap<NodeId, NodeRecord>,
