@@ -14,7 +14,7 @@ use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::{Db, StoreError};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
-use super::clock_trust::{AGREE_MAX, Doubt, Reading, Trust};
+use super::clock_trust::{AGREE_MAX, Asked, Doubt, Reading, Trust};
 
 /// How often the clocks are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -120,12 +120,12 @@ impl Clock {
             self.look();
             if self.trust.lock().doubt().is_some() {
                 let (others, jumps) = (others(&self.groups), self.jumps.get());
-                let agreeing = self.agreeing(&others).await;
+                let asked = self.ask_others(&others).await;
                 let now = self.look();
                 // What they said of the time before a jump says nothing of the time after it.
-                let sure = self.jumps.get() == jumps && self.trust.lock().judge(now, others.len(), agreeing);
+                let sure = self.jumps.get() == jumps && self.trust.lock().judge(now, asked);
                 if sure {
-                    tracing::info!(others = others.len(), agreeing, "the clock is trusted again");
+                    tracing::info!(others = asked.nodes, agreeing = asked.agree, "the clock is trusted again");
                 }
                 self.show();
             }
@@ -173,8 +173,8 @@ impl Clock {
         self.trusted.set(self.trust.lock().doubt().is_none().into());
     }
 
-    /// How many of the other nodes have the same time.
-    async fn agreeing(&self, others: &[NodeId]) -> usize {
+    /// Asks the other nodes for the time.
+    async fn ask_others(&self, others: &[NodeId]) -> Asked {
         let asking = others.iter().map(|node| async move {
             let asked = Instant::now();
             let report = ask(&*self.peers, *node).await?;
@@ -182,7 +182,9 @@ impl Clock {
             let own = read_clocks().wall.0 as i64 - asked.elapsed().as_millis() as i64 / 2;
             Some((report.now.0 as i64 - own).unsigned_abs() <= AGREE_MAX.as_millis() as u64)
         });
-        join_all(asking).await.into_iter().filter(|agrees| *agrees == Some(true)).count()
+        let told: Vec<bool> = join_all(asking).await.into_iter().flatten().collect();
+        let agree = told.iter().filter(|agrees| **agrees).count();
+        Asked { nodes: others.len(), agree, differ: told.len() - agree }
     }
 }
 

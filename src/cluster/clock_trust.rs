@@ -74,6 +74,17 @@ impl std::fmt::Display for Doubt {
     }
 }
 
+/// What the other nodes have said of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// How many there are, also those that have not answered.
+    pub nodes: usize,
+    /// How many have the same time.
+    pub agree: usize,
+    /// How many have another time.
+    pub differ: usize,
+}
+
 /// What is known of this node's clock.
 #[derive(Debug)]
 pub struct Trust {
@@ -112,14 +123,15 @@ impl Trust {
         Some(moved)
     }
 
-    /// Decides anew, after `agreeing` of the `others` have said that they have the same time. Answers whether the clock is trusted from now on
-    /// and was not before.
-    pub fn judge(&mut self, now: Reading, others: usize, agreeing: usize) -> bool {
+    /// Decides anew, after the `others` were asked for the time. Answers whether the clock is trusted from now on and was not before.
+    ///
+    /// A majority of the others confirms it at once. A clock that was steady for [`STEADY`] needs no more than a majority of all nodes with
+    /// this one among them, none of which has another time: a lone node, or two of three while the third is away.
+    pub fn judge(&mut self, now: Reading, others: Asked) -> bool {
         let Some((_, since)) = self.doubt else { return false };
-        let sure = match others {
-            0 => now.boot_ms.saturating_sub(since) >= STEADY.as_millis() as u64,
-            _ => agreeing * 2 > others,
-        };
+        let Asked { nodes, agree, differ } = others;
+        let steady = now.boot_ms.saturating_sub(since) >= STEADY.as_millis() as u64;
+        let sure = agree * 2 > nodes || steady && differ == 0 && (agree + 1) * 2 > nodes + 1;
         if sure {
             self.doubt = None;
         }
@@ -196,12 +208,13 @@ mod tests {
 
     #[test]
     fn a_majority_of_the_others_confirms_a_clock() {
-        for (others, needed) in [(1, 1), (2, 2), (3, 2), (4, 3)] {
+        for (nodes, needed) in [(1, 1), (2, 2), (3, 2), (4, 3)] {
             let mut trust = Trust::begin(START, None, false);
-            assert!(!trust.judge(later(100 * DAY_MS), others, needed - 1), "{others}");
-            assert!(trust.judge(later(1000), others, needed), "{others}");
+            let asked = |agree| Asked { nodes, agree, differ: 0 };
+            assert!(!trust.judge(later(1000), asked(needed - 1)), "{nodes}");
+            assert!(trust.judge(later(1000), Asked { differ: nodes - needed, ..asked(needed) }), "{nodes}");
             assert_eq!(trust.doubt(), None);
-            assert!(!trust.judge(later(2000), others, needed), "it was trusted already");
+            assert!(!trust.judge(later(2000), asked(needed)), "it was trusted already");
         }
     }
 
@@ -211,8 +224,22 @@ mod tests {
         let mut trust = trusted();
         trust.look(ahead(later(1000), 90_000));
         trust.look(later(5000));
-        assert!(!trust.judge(later(1000 + steady), 0, 0), "counted from the last jump");
-        assert!(trust.judge(later(5000 + steady), 0, 0));
+        assert!(!trust.judge(later(1000 + steady), Asked::default()), "counted from the last jump");
+        assert!(trust.judge(later(5000 + steady), Asked::default()));
+    }
+
+    #[test]
+    fn after_ten_steady_minutes_a_majority_with_this_node_is_enough_unless_one_disagrees() {
+        let steady = STEADY.as_millis() as u64;
+        let judge = |ms: u64, nodes: usize, agree: usize, differ: usize| {
+            Trust::begin(START, None, false).judge(later(ms), Asked { nodes, agree, differ })
+        };
+        assert!(judge(steady, 2, 1, 0), "two of three have the same time, and the third is away");
+        assert!(!judge(steady - 1, 2, 1, 0));
+        assert!(!judge(steady, 2, 1, 1), "the third has another time");
+        assert!(!judge(100 * DAY_MS, 2, 0, 0), "one of three is no majority");
+        assert!(!judge(100 * DAY_MS, 1, 0, 0), "one of two is none");
+        assert!(judge(steady, 4, 2, 0) && !judge(steady, 4, 1, 0));
     }
 
     #[test]
