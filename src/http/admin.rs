@@ -27,15 +27,11 @@ fn node_named(node: &NodeState, name: &str) -> Result<NodeRecord, Problem> {
     node.control.nodes().into_iter().find(fits).ok_or_else(|| Problem::unknown_node(name))
 }
 
-fn changed(outcome: Result<Outcome, String>, name: &str) -> Result<HttpResponse, Problem> {
-    match outcome {
-        Ok(Outcome::Done) => Ok(HttpResponse::NoContent().finish()),
-        Ok(Outcome::NodeNeeded { groups }) => Err(Problem::conflict(format!(
-            "{groups} groups could not go on without it; drain it first, and wait until it is empty"
-        ))),
-        Ok(_) => Err(Problem::unknown_node(name)),
-        Err(why) => Err(Problem::not_ready(why)),
-    }
+/// Why a node is not drained.
+fn last_to_store() -> Problem {
+    Problem::conflict(
+        "no other node could hold its links: it is the only one that stores any, or all others are drained; add or undrain one first",
+    )
 }
 
 /// `drain` or `undrain`.
@@ -54,11 +50,14 @@ async fn drain(
     let record = node_named(&node, &name)?;
     let can_take = |other: &NodeRecord| other.stores() && !other.drain && other.id != record.id;
     if drain && record.stores() && !node.control.nodes().iter().any(can_take) {
-        return Err(Problem::conflict(
-            "no other node could hold its links: it is the only one that stores any, or all others are drained; add or undrain one first",
-        ));
+        return Err(last_to_store());
     }
-    changed(node.control.change(Command::DrainNode { node: record.id, drain }).await, &name)
+    match node.control.change(Command::DrainNode { node: record.id, drain }).await {
+        Ok(Outcome::Done) => Ok(HttpResponse::NoContent().finish()),
+        Ok(Outcome::NodeNeeded { .. }) => Err(last_to_store()),
+        Ok(_) => Err(Problem::unknown_node(&name)),
+        Err(why) => Err(Problem::not_ready(why)),
+    }
 }
 
 async fn remove(

@@ -6,7 +6,7 @@
 //! | level | what it adds |
 //! |---|---|
 //! | 0 | everything that version 0.1 (commit f8b06c4) reads and writes |
-//! | 1 | batches that carry their level; optional fields in commands; one record for each thing in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, and kept until `EndJournals`; times of commands may step back |
+//! | 1 | batches that carry their level; optional fields in commands; one record for each thing in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, and kept until `EndJournals`; times of commands may step back; the last node that stores links is not drained |
 //!
 //! Group 0 records the level of the cluster. Its leader raises it (`Command::RaiseLevel`) once every member has said that it
 //! understands a higher one; it never goes down, and a node that understands less is not taken in. The proposer stamps each

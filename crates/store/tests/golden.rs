@@ -132,14 +132,16 @@ fn written(level: Level) -> String {
         cluster.apply(1, &batch(vec![Command::RaiseLevel { level, members: Vec::new() }])).unwrap();
     }
     for (index, command) in cluster_commands().into_iter().enumerate() {
-        let command = match command {
-            Command::PutNode(record) if level > Level::BASE => Command::AdmitNode { record, level },
-            Command::RemoveNode { node } if level > Level::BASE => {
-                Command::RetireNode { node, members: vec![NodeId(300), NodeId(301)] }
-            }
-            other => other,
+        let commands = match command {
+            Command::PutNode(record) if level > Level::BASE => vec![Command::AdmitNode { record, level }],
+            // The last node that stores links is not drained at level 1, so this is done while there is another one.
+            Command::RemoveNode { node } if level > Level::BASE => vec![
+                Command::DrainNode { node: NodeId(300), drain: true },
+                Command::RetireNode { node, members: vec![NodeId(300), NodeId(301)] },
+            ],
+            other => vec![other],
         };
-        cluster.apply(index as u64 + 2, &batch(vec![command])).unwrap();
+        cluster.apply(index as u64 + 2, &batch(commands)).unwrap();
     }
     cluster.checkpoint(b"position").unwrap();
     let log = LogStore::open(&db, 1).unwrap();

@@ -172,6 +172,28 @@ fn a_full_cluster_takes_a_node_in_place_of_one_of_its_name() {
 }
 
 #[test]
+fn of_two_nodes_that_are_drained_at_once_the_second_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
+    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, raise([]));
+    for id in 1..=2 {
+        log.apply(Level::ONE, admit(node(id)));
+    }
+    let edge = NodeRecord { services: vec!["redirector".to_owned()], ..node(3) };
+    log.apply(Level::ONE, admit(edge));
+    log.apply(Level::ONE, Command::Place { group: 1, voters: vec![NodeId(1), NodeId(2)] });
+    let mut drain = |id: u64, drain: bool| log.apply(Level::ONE, Command::DrainNode { node: NodeId(id), drain });
+    assert_eq!(drain(1, true), Outcome::Done);
+    assert_eq!(drain(2, true), Outcome::NodeNeeded { groups: 1 });
+    assert_eq!(drain(1, true), Outcome::Done, "it is drained already");
+    assert_eq!(drain(3, true), Outcome::Done, "it stores no links");
+    assert_eq!(drain(1, false), Outcome::Done);
+    assert_eq!(drain(2, true), Outcome::Done);
+}
+
+#[test]
 fn a_node_that_understands_less_than_the_cluster_uses_is_not_taken_in() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());

@@ -77,6 +77,12 @@ impl ClusterState {
         self.placement.values().filter(needs).count() as u32
     }
 
+    /// Whether a node is the only one that stores links and is not drained.
+    fn is_last_to_store(&self, node: NodeId) -> bool {
+        let mut left = self.nodes.values().filter(|record| record.stores() && !record.drain);
+        left.next().is_some_and(|record| record.id == node) && left.next().is_none()
+    }
+
     /// Whether another node has the name of this one.
     fn has_namesake(&self, record: &NodeRecord) -> bool {
         self.nodes.values().any(|other| other.name == record.name && other.id != record.id)
@@ -247,6 +253,10 @@ impl ClusterMachine {
                     }
                     groups => Outcome::NodeNeeded { groups },
                 }
+            }
+            // Of two that are drained at once, the second has to see the first.
+            Command::DrainNode { node, drain: true } if state.level >= Level::ONE && state.is_last_to_store(*node) => {
+                Outcome::NodeNeeded { groups: state.placement.len() as u32 }
             }
             Command::DrainNode { node, drain } => match state.nodes.get_mut(node) {
                 Some(record) => {
