@@ -13,6 +13,7 @@ use waypost_protocol::{Level, NodeId, codec};
 use waypost_store::machine::ClusterState;
 
 use super::clock;
+use super::leaders::{LeaderMove, leader_move};
 use super::service::NodeService;
 use super::status::{ClusterView, NodeStatus, NodeView};
 use super::wish::Wish;
@@ -188,29 +189,10 @@ impl Control {
         }
     }
 
-    /// Moves one leader from the node that leads most to the one that leads least.
+    /// Moves one leader to where it is better off.
     async fn even_out(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
-        let mut leads: BTreeMap<NodeId, Vec<u32>> = told
-            .values()
-            .filter(|node| !node.stopping && !drained(state, node.node))
-            .map(|node| (node.node, Vec::new()))
-            .collect();
-        let mut voters: BTreeMap<u32, &[NodeId]> = BTreeMap::new();
-        for node in told.values() {
-            for report in node.groups.iter().filter(|report| report.leader && report.group != 0) {
-                voters.insert(report.group, &report.voters);
-                leads.entry(node.node).or_default().push(report.group);
-            }
-        }
-        let Some((busiest, groups)) = leads.iter().max_by_key(|(node, groups)| (groups.len(), **node)) else { return };
-        for group in groups {
-            let possible = leads.iter().filter(|(node, _)| *node != busiest && voters[group].contains(node));
-            let Some((idlest, fewest)) = possible.min_by_key(|(node, groups)| (groups.len(), **node)) else { continue };
-            let unwilling = drained(state, *busiest) || told.get(busiest).is_some_and(|node| node.stopping);
-            if groups.len() > fewest.len() + 1 || unwilling && !drained(state, *idlest) {
-                let _ = self.move_leader(*busiest, *group, *idlest).await;
-                return;
-            }
+        if let Some(LeaderMove { from, group, to }) = leader_move(state, told) {
+            let _ = self.move_leader(from, group, to).await;
         }
     }
 
@@ -339,10 +321,6 @@ impl Control {
 fn common_level(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) -> Option<Level> {
     let levels: Option<Vec<Level>> = state.nodes.keys().map(|node| told.get(node).map(|status| status.level)).collect();
     levels?.into_iter().min()
-}
-
-fn drained(state: &ClusterState, node: NodeId) -> bool {
-    state.nodes.get(&node).is_some_and(|record| record.drain)
 }
 
 /// The groups whose members are not what group 0 wants, as their leaders tell; also those of which no leader tells.

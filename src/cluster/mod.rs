@@ -8,7 +8,7 @@
 //! freshness.rs how one node asks another how far the groups are that it leads
 //! router.rs    which node answers what
 //! steward.rs   makes the groups that this node leads have the members that group 0 wants
-//! control.rs   on the leader of group 0: settles who is to hold what, and evens out leaders
+//! control.rs   on the leader of group 0: settles who is to hold what, and evens out leaders (leaders.rs decides)
 //! leave.rs     taking a node out, if the others can go on without it
 //! status.rs    how a node tells of itself
 //! wish.rs      which nodes should hold a group, and whether a new cluster has come so far
@@ -19,6 +19,7 @@ mod clock;
 mod clock_trust;
 mod control;
 mod freshness;
+mod leaders;
 mod leave;
 mod router;
 mod service;

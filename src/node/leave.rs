@@ -10,7 +10,7 @@ use waypost_protocol::peer::BoxFuture;
 use waypost_runtime::ActorRef;
 
 use super::end_requests;
-use crate::cluster::{Leave, SETTLE_MAX};
+use crate::cluster::{Leave, RetireError, SETTLE_MAX};
 use crate::http::NodeState;
 
 /// How long open requests may take to end.
@@ -23,9 +23,11 @@ const CLICKS_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Leaving {
     pub(super) node: Arc<NodeState>,
     pub(super) clicks: ActorRef<ClickCounter>,
+    /// Held by whoever has it leave: a second one waits, and finds that it has left.
+    pub(super) one_at_a_time: tokio::sync::Mutex<()>,
 }
 
-/// No redirects are answered until it is dropped, or for good.
+/// No redirects are answered until it is dropped, or for good, once the node is no member any more.
 struct Closed<'a> {
     node: &'a NodeState,
     for_good: bool,
@@ -33,14 +35,23 @@ struct Closed<'a> {
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        self.node.leaving.store(self.for_good, Ordering::SeqCst);
+        let own = self.node.groups.node();
+        // The answer to its removal may have been lost.
+        let gone = || self.node.groups.cluster().read(|machine| machine.state().gone.contains(&own));
+        self.node.leaving.store(self.for_good || gone(), Ordering::SeqCst);
     }
 }
 
 impl Leaving {
     async fn try_to(&self) -> Result<(), String> {
+        let _alone = self.one_at_a_time.lock().await;
         let own = self.node.groups.node();
-        self.node.control.may_leave(own, SETTLE_MAX).await.map_err(|error| error.to_string())?;
+        match self.node.control.may_leave(own, SETTLE_MAX).await {
+            Ok(_) => {}
+            // Another one who asked was first.
+            Err(RetireError::NotAMember) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
         // Whoever asked may go away meanwhile, and this with them: then the node stays.
         let mut closed = Closed { node: &self.node, for_good: false };
         self.node.leaving.store(true, Ordering::SeqCst);
@@ -50,8 +61,11 @@ impl Leaving {
             Ok(flushed) => return Err(format!("{} of its clicks have not reached their shards", flushed.waiting)),
             Err(error) => return Err(format!("its clicks have not reached their shards: {error}")),
         }
-        self.node.control.retire(own, SETTLE_MAX).await.map_err(|error| error.to_string())?;
-        closed.for_good = true;
+        match self.node.control.retire(own, SETTLE_MAX).await {
+            // Not a member: an earlier try of this retirement was applied, and its answer lost.
+            Ok(()) | Err(RetireError::NotAMember) => closed.for_good = true,
+            Err(error) => return Err(error.to_string()),
+        }
         Ok(())
     }
 }

@@ -258,7 +258,11 @@ pub async fn run(
         open_requests: AtomicUsize::new(0),
         clock,
     });
-    service.set_leave(Box::new(leave::Leaving { node: node.clone(), clicks: actors.clicks.clone() }));
+    service.set_leave(Box::new(leave::Leaving {
+        node: node.clone(),
+        clicks: actors.clicks.clone(),
+        one_at_a_time: tokio::sync::Mutex::default(),
+    }));
     observe::observe(&metrics, &db, view, &groups, &fresh, wish);
     observe::certificate(&metrics, config.tls.as_ref());
 
@@ -298,7 +302,11 @@ pub async fn run(
     let mut was_taken_out = false;
     tokio::select! {
         never = ready => match never {},
-        () = taken_out.notified() => was_taken_out = true,
+        () = taken_out.notified() => {
+            // From here on the shards take no clicks of this node, so it must not answer another redirect.
+            node.leaving.store(true, Ordering::SeqCst);
+            was_taken_out = true;
+        }
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
         ended = &mut server => why = Err(NodeError::ServerEnded("public", format!("{ended:?}"))),

@@ -51,6 +51,31 @@ async fn a_node_that_is_removed_while_it_runs_brings_its_clicks_to_the_shards_fi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_two_remove_at_once_while_it_redirects_loses_no_click() {
+    let (_dir, mut cluster, edge) = with_edge().await;
+    let store = cluster.client(0);
+    let code = store.create("https://example.com/").await.unwrap();
+    let visitor = cluster.client(edge);
+    click(&visitor, &code, 1).await;
+    let (first, second) = (Client::new(cluster.node(0).admin()), Client::new(cluster.node(1).admin()));
+    let visits = async {
+        let mut answered = 1;
+        // Until it answers no more: it closes before its last clicks are counted.
+        while matches!(visitor.follow(&code).await, Ok(Some(_))) {
+            answered += 1;
+        }
+        answered
+    };
+    let ask = async |admin: &Client| {
+        let removed = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n4")).await.unwrap();
+        assert!(matches!(removed.status, 204 | 404 | 409), "{}", String::from_utf8_lossy(&removed.body));
+    };
+    let (answered, (), ()) = tokio::join!(visits, ask(&first), ask(&second));
+    assert_eq!(cluster.node_mut(edge).wait_exit().unwrap().code(), Some(1));
+    counted(&store, &code, answered).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_holds_links_is_emptied_before_it_is_removed() {
     let (_dir, mut cluster) = super::cluster_of(3).await;
     let code = cluster.client(0).create("https://example.com/").await.unwrap();
