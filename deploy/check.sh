@@ -21,7 +21,8 @@ echo "== nginx -t"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
   -keyout "$work/key.pem" -out "$work/certificate.pem" 2>/dev/null
 python3 deploy/render.py deploy/nginx/templates/default.conf.template > "$work/waypost.conf" \
-  RESOLVER= 'WAYPOST_SERVERS=server 127.0.0.1:1 max_fails=0;' HTTP_PORT=18088 HTTPS_PORT=18443 PUBLIC_HOST=localhost \
+  RESOLVER= 'WAYPOST_SERVERS=server 127.0.0.1:1 max_fails=0;' HTTP_PORT=18088 HTTPS_PORT=18443 PUBLIC_HOST=localhost PUBLIC_PORT=18443 \
+  "ACCESS_LOG=$work/access.log" ERROR_LOG=stderr \
   "TLS_CERTIFICATE=$work/certificate.pem" "TLS_KEY=$work/key.pem"
 cat > "$work/nginx.conf" <<CONF
 pid $work/nginx.pid;
@@ -30,6 +31,11 @@ events {}
 http { include $work/waypost.conf; }
 CONF
 nginx -t -q -c "$work/nginx.conf"
+
+echo "== caddy validate"
+(cd "$work" && XDG_DATA_HOME=$work caddy validate --adapter caddyfile --config "$OLDPWD/deploy/caddy/Caddyfile" >"$work/caddy.log" 2>&1) ||
+  { cat "$work/caddy.log"; exit 1; }
+caddy fmt deploy/caddy/Caddyfile | cmp - deploy/caddy/Caddyfile
 
 echo "== promtool: rules, their tests, the configuration"
 promtool check rules deploy/prometheus/rules/waypost.yml >/dev/null
@@ -44,6 +50,10 @@ for file in compose.yml compose.services.yml; do
   # What is missing is a variable without a value in .env.example.
   if grep -q 'variable is not set\|CRITICAL' "$work/compose.log"; then cat "$work/compose.log"; exit 1; fi
 done
+# Images are named by digest, but for the node's own, and those whose comment says that they are not.
+grep -hE '^ *image: |^ARG RUST_IMAGE=|^FROM ' deploy/compose*.yml Dockerfile |
+  grep -vE '@sha256:[0-9a-f]{64}$|WAYPOST_IMAGE|FROM scratch|FROM \$\{RUST_IMAGE\}|(elastic/filebeat|elasticsearch|kibana):8' &&
+  { echo "give the digest of these images"; exit 1; }
 
 echo "== Kubernetes manifests"
 python3 deploy/kubernetes/rules.py | cmp - deploy/kubernetes/monitoring/rules.yaml ||
@@ -61,7 +71,8 @@ systemd-analyze verify "$work/waypost.service"
 
 echo "== workflows"
 "$bin/check-jsonschema" --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
-"$bin/zizmor" --offline --quiet --no-progress .github/workflows
+"$bin/check-jsonschema" --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+"$bin/zizmor" --offline --quiet --no-progress .github/workflows .github/dependabot.yml
 
 echo "== every alert is explained, every metric of the dashboard and the rules exists"
 python3 deploy/references.py

@@ -27,6 +27,7 @@ import urllib.request
 HERE = pathlib.Path(__file__).parent
 NODES = ("a", "b", "c")
 KEY = "smoke-test-admin-key-of-enough-length"
+VISITOR = "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Firefox/126.0"
 # Redirects a second, below what nginx lets through from one address.
 RATE = 150
 LIMIT_S = 600
@@ -59,6 +60,11 @@ class Smoke:
     def front(self):
         return f"{self.net}.10"
 
+    @property
+    def public_url(self):
+        """What visitors type: nginx, on a port that is not the usual one."""
+        return f"https://{self.front}:8443"
+
     def run(self, name, command, **more):
         log = open(self.work / f"{name}.log", "ab")
         self.processes[name] = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, **more)
@@ -88,7 +94,7 @@ class Smoke:
             f'[[node]]\nname = "{node}"\nhttp = "{self.address(node, 8080)}"\nadmin = "{self.address(node, 9090)}"\n'
             f'peer = "{self.address(node, 7400)}"\ndata_dir = "{self.work / node}"\n\n' for node in NODES)
         (self.work / "cluster.toml").write_text(
-            f'[cluster]\nname = "smoke"\n\n{tables}[http]\ntrusted_proxies = "127.0.0.0/8"\npublic_url = "https://{self.front}"\n')
+            f'[cluster]\nname = "smoke"\n\n{tables}[http]\ntrusted_proxies = "127.0.0.0/8"\npublic_url = "{self.public_url}"\n')
         for node in NODES:
             self.start_node(node)
         for node in NODES:
@@ -107,7 +113,8 @@ class Smoke:
         servers = " ".join(f"server {self.address(node, 8080)} max_fails=0;" for node in NODES)
         rendered = subprocess.run(
             [sys.executable, HERE / "render.py", HERE / "nginx/templates/default.conf.template", "RESOLVER=", f"WAYPOST_SERVERS={servers}",
-             f"HTTP_PORT={self.front}:8081", f"HTTPS_PORT={self.front}:8443", f"PUBLIC_HOST={self.front}",
+             f"HTTP_PORT={self.front}:8081", f"HTTPS_PORT={self.front}:8443", f"PUBLIC_HOST={self.front}", "PUBLIC_PORT=8443",
+             f"ACCESS_LOG={self.work}/access.log", f"ERROR_LOG={self.work}/nginx-front.log",
              f"TLS_CERTIFICATE={certificate}", f"TLS_KEY={key}"], check=True, capture_output=True, text=True).stdout
         (self.work / "waypost.conf").write_text(rendered)
         (self.work / "nginx.conf").write_text(
@@ -117,6 +124,15 @@ class Smoke:
             f"include {self.work}/waypost.conf;\n}}\n")
         self.run("nginx", [find("nginx"), "-p", self.work, "-c", self.work / "nginx.conf"])
         self.wait("nginx answers", lambda: socket.create_connection((self.front, 8443), 1).close() is None)
+
+    def start_caddy(self):
+        """Caddy in front of node b, with the shipped file. Its addresses, and a certificate of its own, are all that differs."""
+        own = f"{{\n\tadmin off\n\tskip_install_trust\n\tdefault_bind {self.net}.11\n"
+        (self.work / "Caddyfile").write_text((HERE / "caddy/Caddyfile").read_text().replace("\n{\n", f"\n{own}", 1))
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.work), "XDG_DATA_HOME": str(self.work / "caddy"), "XDG_CONFIG_HOME": str(self.work / "caddy"),
+                       "WAYPOST_HTTP_PUBLIC_URL": f"https://{self.net}.11:8443", "HTTP_PORT": "8081", "WAYPOST_LISTEN": self.address("b", 8080)}
+        self.run("caddy", [find("caddy"), "run", "--adapter", "caddyfile", "--config", self.work / "Caddyfile"], env=environment)
+        self.wait("Caddy answers", lambda: socket.create_connection((f"{self.net}.11", 8443), 1).close() is None)
 
     def start_prometheus(self):
         configuration = (HERE / "prometheus/prometheus.yml").read_text()
@@ -157,7 +173,7 @@ class Visitors:
         while not self.stop.is_set():
             code, url = random.choice(self.links)
             try:
-                connection.request("GET", f"/{code}", headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Firefox/126.0"})
+                connection.request("GET", f"/{code}", headers={"User-Agent": VISITOR})
                 answer = connection.getresponse()
                 answer.read()
                 if answer.status != 302 or answer.headers["Location"] != url:
@@ -174,23 +190,81 @@ class Visitors:
             thread.join(20)
 
 
+def ask(connection, method, path, headers=None, body=None):
+    connection.request(method, path, body=body, headers=headers or {})
+    answer = connection.getresponse()
+    answer.body = answer.read()
+    return answer
+
+
+def check_refusals(plain, public_url):
+    """Over plain http short links are sent on to https, with the published port; API calls are refused, and so is whatever has a key."""
+    moved = ask(plain(), "GET", "/code?a=b")
+    assert moved.status == 308 and moved.headers["Location"] == f"{public_url}/code?a=b", (moved.status, moved.headers["Location"])
+    for method, path, headers in (
+            ("POST", "/shorten", {}), ("POST", "/shorten", {"X-Api-Key": KEY}), ("GET", "/api/v1/links/code", {"X-Api-Key": KEY}),
+            ("GET", "/api/v1/stats", {}), ("GET", "//api/v1/stats", {}), ("GET", "/%61pi/v1/stats", {}), ("GET", "/generate-key", {}),
+            ("DELETE", "/api/v1/links/code", {}), ("GET", "/code", {"Authorization": f"Bearer {KEY}"}), ("GET", "/code", {"x-api-key": KEY}),
+            ("POST", "/code", {})):
+        refused = ask(plain(), method, path, headers)
+        assert refused.status == 403 and "Location" not in refused.headers, (method, path, refused.status)
+        assert refused.headers["Content-Type"] == "application/problem+json", refused.headers["Content-Type"]
+        assert json.loads(refused.body)["type"] == "urn:waypost:problem:https-required", refused.body
+
+
+def check_long(smoke, front, connection):
+    """A link whose target has 8192 bytes, made and followed through a front."""
+    # The code is in the target, so that each has one of its own.
+    for length in (7168, 8192):
+        url = f"https://example.com/{front}/".ljust(length, "a")
+        status, made = create(connection(), url)
+        assert status == 201, (status, made)
+        assert made["shortUrl"] == f"{smoke.public_url}/{made['shortCode']}", made["shortUrl"]
+        found = ask(connection(), "GET", f"/{made['shortCode']}?token=of-a-visitor", {"User-Agent": VISITOR, "Referer": "https://from.example/"})
+        assert found.status == 302 and found.headers["Location"] == url, (found.status, len(found.headers["Location"] or ""))
+
+
 def check_front(smoke, context):
     """What nginx must not let through, and what it passes on."""
-    def ask(method, path, headers=None, body=None):
-        connection = smoke.nginx(context)
-        connection.request(method, path, body=body, headers=headers or {})
-        answer = connection.getresponse()
-        answer.read()
-        return answer
-    assert ask("GET", "/metrics").status == 404
-    assert ask("GET", "/health/ready").status == 404
-    assert ask("GET", "/cluster").status == 404, "the administration is not reached through nginx"
-    assert ask("POST", "/shorten", {"Content-Type": "text/plain"}, "https://example.com/no-key").status == 401
-    plain = http.client.HTTPConnection(smoke.front, 8081, timeout=5)
-    plain.request("GET", "/code", headers={"Host": smoke.front})
-    moved = plain.getresponse()
-    assert moved.status == 308 and moved.headers["Location"] == f"https://{smoke.front}/code", moved.status
-    assert len(ask("GET", "/neverwas").headers["X-Request-Id"]) == 32, "nginx names each request"
+    def through(method, path, headers=None, body=None):
+        return ask(smoke.nginx(context), method, path, headers, body)
+    assert through("GET", "/metrics").status == 404
+    assert through("GET", "/health/ready").status == 404
+    assert through("GET", "/cluster").status == 404, "the administration is not reached through nginx"
+    refused = through("POST", "/shorten", {"Content-Type": "text/plain"}, "https://example.com/no-key")
+    assert refused.status == 401, refused.status
+    check_refusals(lambda: http.client.HTTPConnection(smoke.front, 8081, timeout=5), smoke.public_url)
+    assert len(through("GET", "/neverwas").headers["X-Request-Id"]) == 32, "nginx names each request"
+    check_long(smoke, "nginx", lambda: smoke.nginx(context))
+    # What a client says of itself does not get into its short URL.
+    forged = {"X-Api-Key": KEY, "Content-Type": "text/plain", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "gopher",
+              "Forwarded": "host=evil.example;proto=gopher"}
+    made = through("POST", "/shorten", forged, "https://example.com/forged")
+    assert made.status == 201 and json.loads(made.body)["shortUrl"].startswith(smoke.public_url), made.body
+
+
+def check_caddy(smoke, context):
+    smoke.start_caddy()
+    host = f"{smoke.net}.11"
+    def through():
+        return http.client.HTTPSConnection(host, 8443, timeout=15, context=context)
+    check_refusals(lambda: http.client.HTTPConnection(host, 8081, timeout=5), f"https://{host}:8443")
+    assert ask(through(), "GET", "/metrics").status == 404
+    assert ask(through(), "GET", "/health/ready").status == 404
+    check_long(smoke, "caddy", through)
+
+
+def check_logs(smoke):
+    """What the fronts log: each request, and nothing by which a visitor is known."""
+    for name in ("access.log", "caddy.log"):
+        lines = [line for line in (smoke.work / name).read_text().splitlines() if name == "access.log" or "handled request" in line]
+        assert any("302" in line for line in lines), f"{name} has the redirects"
+        for line in lines:
+            for secret in ("127.0.0.1", "Mozilla", "from.example", "of-a-visitor", KEY):
+                assert secret not in line, f"{name} has {secret}: {line}"
+    for name in ("nginx-front.log", "nginx-error.log"):
+        text = (smoke.work / name).read_text() if (smoke.work / name).exists() else ""
+        assert "client: " not in text, f"{name} names visitors: {text}"
 
 
 def create(connection, url):
@@ -238,8 +312,11 @@ def scenario(smoke):
         url = f"https://example.com/smoke/{i}"
         status, made = create(connection, url)
         assert status == 201, made
+        assert made["shortUrl"] == f"{smoke.public_url}/{made['shortCode']}", made
         links.append((made["shortCode"], url))
     check_front(smoke, context)
+    check_caddy(smoke, context)
+    say("  nginx and Caddy: short URLs with the published port, targets of 8192 bytes, no API over plain http")
     for node in NODES:
         metrics = smoke.get(f"http://{smoke.address(node, 9090)}/metrics")[1]
         subprocess.run([find("promtool"), "check", "metrics"], input=metrics, check=True)
@@ -270,6 +347,8 @@ def scenario(smoke):
     if visitors.errors:
         raise RuntimeError(f"{len(visitors.errors)} of {visitors.followed} redirects failed, such as {visitors.errors[:3]}")
     say(f"  {visitors.followed} redirects through nginx, none failed")
+    check_logs(smoke)
+    say("  the logs of nginx and Caddy have no whole address, user agent, referrer, query or key")
 
     dashboard = json.loads((HERE / "grafana/dashboards/waypost.json").read_text())
     queries = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what `make deploy-check` and `make smoke` check the files here with: Debian's nginx, Prometheus, systemd, kubectl and podman, and
+# Installs what `make deploy-check` and `make smoke` check the files here with: Debian's nginx, Caddy, Prometheus, systemd, kubectl and podman, and
 # validators and a plotter in target/deploy-tools. Needs root for the former; does nothing where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=()
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx)
+command -v caddy >/dev/null || missing+=(caddy)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v kubectl >/dev/null || missing+=(kubernetes-client)

@@ -9,6 +9,7 @@ mod clicks;
 mod clock;
 mod cluster;
 mod command_line;
+mod deployment;
 mod fault;
 mod golden;
 mod supervision;

@@ -185,7 +185,24 @@ pub(super) fn tls(raw: &raw::Peer, check: &Checker<'_>) -> Result<Option<TlsFile
     }
 }
 
-/// A secret in the variable `name`, or in the file that `name` + `_FILE` names.
+/// What a service manager hands over as the secret `name`, if it does: systemd's `LoadCredential=`, with `WAYPOST_ADMIN_KEY` as
+/// `waypost.admin_key`.
+fn credential(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
+    let Some(directory) = environment.get("CREDENTIALS_DIRECTORY").filter(|directory| !directory.is_empty()) else {
+        return Ok(None);
+    };
+    let file = PathBuf::from(directory).join(name.to_ascii_lowercase().replacen('_', ".", 1));
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ConfigError::Invalid {
+            place: file.display().to_string(),
+            message: format!("it cannot be read: {error}"),
+        }),
+    }
+}
+
+/// A secret in the variable `name`, in the file that `name` + `_FILE` names, or else from the service manager.
 pub(super) fn secret(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
     let invalid = |place: &str, message: String| ConfigError::Invalid { place: place.to_owned(), message };
     let by_file = format!("{name}_FILE");
@@ -198,7 +215,10 @@ pub(super) fn secret(environment: &BTreeMap<String, String>, name: &str) -> Resu
             let text = std::fs::read_to_string(path).map_err(|error| invalid(&by_file, format!("{path}: {error}")))?;
             (by_file.as_str(), text.trim().to_owned())
         }
-        (None, None) => return Ok(None),
+        (None, None) => match credential(environment, name)? {
+            Some(key) => (name, key),
+            None => return Ok(None),
+        },
     };
     let strong = key.len() >= SECRET_CHARS_MIN && key.bytes().all(|byte| byte.is_ascii_graphic());
     if !strong {

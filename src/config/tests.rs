@@ -142,6 +142,22 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn secrets_come_from_the_service_manager_where_no_variable_gives_them() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("waypost.admin_key"), "wp_admin_0123456789abcdefghij\n").unwrap();
+    let handed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
+    let config = with("", &[handed], Overrides::default()).unwrap();
+    assert_eq!(config.admin_key.as_deref(), Some("wp_admin_0123456789abcdefghij"));
+    assert_eq!(config.cluster_secret, "", "there is no credential for it");
+    let named = ("WAYPOST_ADMIN_KEY", "wp_admin_of-the-environment");
+    let config = with("", &[handed, named], Overrides::default()).unwrap();
+    assert_eq!(config.admin_key.as_deref(), Some("wp_admin_of-the-environment"));
+    std::fs::write(directory.path().join("waypost.cluster_secret"), "short").unwrap();
+    let message = with("", &[handed], Overrides::default()).unwrap_err().to_string();
+    assert!(message.contains("WAYPOST_CLUSTER_SECRET") && message.contains("at least 22"), "{message}");
+}
+
+#[test]
 fn sizes_are_read_as_people_write_them() {
     for (text, bytes) in [("0", 0), ("12", 12), ("64KiB", 65_536), ("1 MB", 1_000_000), (" 2gib ", 2 << 30)] {
         assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)));
