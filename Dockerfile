@@ -1,10 +1,12 @@
-# syntax=docker/dockerfile:1
 # Waypost as an image: built on Debian bookworm; what runs is the binary and the C library, and no shell.
 #
 #   docker build -t waypost .
 #   docker run -p 8080:8080 -v waypost:/data --stop-timeout 45 --read-only waypost
 
-FROM rust:1.95-bookworm AS build
+# By digest (that of the list for all architectures), so that the same compiler and C library go into it whenever it is built; another one is given
+# as --build-arg. What runs has no base image.
+ARG RUST_IMAGE=rust:1.95-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
+FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 # Half a megabyte less of addresses to set at the start; the C library of bookworm knows the form.
 ENV RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image from the Dockerfile where no registry can be reached: the base image is made here, of Debian's packages and the
-# installed Rust toolchain, under the name that the Dockerfile asks for. Needs root, buildah and debootstrap. Prints the size, and runs
+# installed Rust toolchain; the digest in the Dockerfile is for where there is a registry. Needs root, buildah and debootstrap. Prints the size, and runs
 # the image's program as the image's user on a read-only root.
 #
 #   make image          # with a registry, `docker build -t waypost .` does the same
@@ -38,11 +38,11 @@ if [ "$(buildah inspect --type image --format "$label" "$base" 2>/dev/null)" != 
 fi
 
 echo "building the image"
-buildah bud --pull-never --layers=false --format docker --timestamp 0 --tag waypost:latest . >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; exit 1; }
+buildah bud --pull-never --build-arg "RUST_IMAGE=$base" --layers=false --format docker --timestamp 0 --tag waypost:latest . >"$work/build.log" 2>&1 || { tail -40 "$work/build.log"; exit 1; }
 
 if [ -n "${IMAGE_TWICE:-}" ]; then
   echo "building it again"
-  buildah bud --pull-never --layers=false --no-cache --format docker --timestamp 0 --tag waypost:again . >"$work/again.log" 2>&1 ||
+  buildah bud --pull-never --build-arg "RUST_IMAGE=$base" --layers=false --no-cache --format docker --timestamp 0 --tag waypost:again . >"$work/again.log" 2>&1 ||
     { tail -40 "$work/again.log"; exit 1; }
   # All files with their owners, modes and times. What is around them names the builder's container, which is another each time.
   layers='{{.OCIv1.RootFS.DiffIDs}}'
