@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod command_line;
 mod deployment;
+mod documents;
 mod fault;
 mod golden;
 mod supervision;
