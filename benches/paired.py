@@ -12,6 +12,7 @@ def arguments():
     parser = bench.common_arguments(__doc__, rounds=10, seconds=4)
     parser.add_argument("before", help="the binary to compare with")
     parser.add_argument("after", help="the binary that is compared")
+    parser.add_argument("--only", choices=["redirects", "creates"], help="measure only these")
     parser.add_argument("--links", type=int, default=100_000, help="links of each server")
     parser.add_argument("--connections", type=int, default=64, help="keep-alive connections")
     return parser.parse_args()
@@ -47,23 +48,25 @@ class Side:
 
 def main():
     args = arguments()
+    args.waypost = args.after  # nothing is built
     run = bench.Bench("paired", args)
     bench.head(run)
     sides = [Side(run, "before", args.before), Side(run, "after", args.after)]
+    kinds = [args.only] if args.only else ["redirects", "creates"]
     for number in range(args.rounds):
         # Who comes first changes, so that a machine that grows slower or faster favours neither.
         order = sides if number % 2 == 0 else sides[::-1]
-        for kind in ("redirects", "creates"):
+        for kind in kinds:
             for side in order:
                 report = side.redirect() if kind == "redirects" else side.create(seconds=args.seconds)
                 if report["right"] != report["requests"]:
                     say(f"  {side.name}: {report['requests'] - report['right']} answers were not as expected")
                 side.figures[kind].append(report["right_per_server_cpu_second"])
-        pairs = {kind: ratio(sides[1].figures[kind][-1], sides[0].figures[kind][-1]) for kind in ("redirects", "creates")}
-        say(f"  pair {number + 1:>2}   redirects {show(pairs['redirects'], 3)}   creates {show(pairs['creates'], 3)}")
+        pairs = [f"{kind} {show(ratio(sides[1].figures[kind][-1], sides[0].figures[kind][-1]), 3)}" for kind in kinds]
+        say(f"  pair {number + 1:>2}   {'   '.join(pairs)}")
     say("\n| per CPU-second of the server | before | after | ratio, median of the pairs | smallest | largest |")
     say("|---|---|---|---|---|---|")
-    for kind in ("redirects", "creates"):
+    for kind in kinds:
         before, after = (side.figures[kind] for side in sides)
         ratios = sorted(ratio(one, other) for one, other in zip(after, before))
         run.result[kind] = {"before": before, "after": after, "ratios": ratios}
