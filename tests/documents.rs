@@ -163,6 +163,16 @@ fn source() -> String {
     product.map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
 
+#[test]
+fn commands_of_a_document_can_be_pasted_as_they_stand() {
+    for (name, text) in documents() {
+        for block in parted(&text).1 {
+            let with_prompt = block.text.lines().any(|line| line.starts_with("$ "));
+            assert!(!with_prompt, "{name}: no prompt can be pasted: {}", block.text);
+        }
+    }
+}
+
 /// Words of a text that begin with one of these and have only such characters.
 fn words<'a>(text: &'a str, begins: &[&str], has: fn(char) -> bool) -> BTreeSet<&'a str> {
     text.split(|c: char| !has(c)).filter(|word| begins.iter().any(|begin| word.starts_with(begin))).collect()
@@ -255,6 +265,10 @@ fn documents_name_no_configuration_key_and_no_variable_that_does_not_exist() {
 #[test]
 fn documents_name_no_command_no_option_and_no_file_that_does_not_exist() {
     let makefile = read("Makefile");
+    let is_source = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
+    let sources = ["src", "actors", "crates", "tests", "benches"].iter().flat_map(|dir| files(dir, is_source));
+    let sources: BTreeSet<String> =
+        sources.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     let mut helps: BTreeMap<Vec<String>, String> = BTreeMap::new();
     let mut help_of = |words: &[&str]| {
         let key: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -298,6 +312,8 @@ fn documents_name_no_command_no_option_and_no_file_that_does_not_exist() {
                         ["deploy/", "docs/", "tests/", "src/", "crates/", "actors/", "benches/", ".github/", ".ci/"];
                     let is_path =
                         folders.iter().any(|folder| word.starts_with(folder)) && !word.contains(['*', ':', '{', '<']);
+                    let is_source = word.ends_with(".rs") && !word.contains(['/', '*', ':']);
+                    assert!(!is_source || sources.contains(word), "{name}: there is no {word}");
                     let made = ["deploy/secrets", "deploy/.env"].iter().any(|made| word.starts_with(made));
                     assert!(!is_path || made || Path::new(ROOT).join(word).exists(), "{name}: there is no {word}");
                 }

@@ -13,6 +13,7 @@ mod deployment;
 mod documents;
 mod fault;
 mod golden;
+mod readme;
 mod supervision;
 mod tidy;
 

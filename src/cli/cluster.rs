@@ -253,7 +253,9 @@ fn print(view: &Value) {
         "LEADS",
         "LINKS"
     );
-    for node in view["nodes"].as_array().into_iter().flatten() {
+    let mut nodes: Vec<&Value> = view["nodes"].as_array().into_iter().flatten().collect();
+    nodes.sort_by_key(|node| text(&node["name"]));
+    for node in nodes {
         let status = &node["status"];
         let groups = status["groups"].as_array().map_or(&[][..], Vec::as_slice);
         let holds = groups.iter().filter(|group| group["group"] != 0).count();
