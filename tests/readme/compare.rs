@@ -94,8 +94,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// The length of the date or time that a text begins with, in the forms of RFC 3339 and of HTTP; else 0.
 fn time(text: &str) -> usize {
-    let forms = ["0000-00-00T00:00:00.000Z", "0000-00-00T00:00:00Z", "0000-00-00", "AAA, 00 AAA 0000 00:00:00 GMT"];
-    let is = |form: &str| {
+    let is = |text: &str, form: &str| {
         let same = |(form, byte): (u8, u8)| match form {
             b'0' => byte.is_ascii_digit(),
             b'A' => byte.is_ascii_alphabetic(),
@@ -103,7 +102,16 @@ fn time(text: &str) -> usize {
         };
         text.len() >= form.len() && form.bytes().zip(text.bytes()).all(same)
     };
-    forms.into_iter().find(|form| is(form)).map_or(0, str::len)
+    if is(text, "AAA, 00 AAA 0000 00:00:00 GMT") {
+        return "AAA, 00 AAA 0000 00:00:00 GMT".len();
+    }
+    if !is(text, "0000-00-00T00:00:00") {
+        return if is(text, "0000-00-00") { 10 } else { 0 };
+    }
+    // With a fraction of any length, or none.
+    let rest = &text[19..];
+    let fraction = rest.strip_prefix('.').map_or(0, |digits| 1 + digits.bytes().take_while(u8::is_ascii_digit).count());
+    if rest[fraction..].starts_with('Z') { 20 + fraction } else { 0 }
 }
 
 fn word_fits(shown: &str, word: &str, numbers: bool) -> bool {
@@ -115,7 +123,8 @@ fn word_fits(shown: &str, word: &str, numbers: bool) -> bool {
         && shown.bytes().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
     let is_number = |text: &str| all(text, u8::is_ascii_digit);
     shown == word
-        || time(shown) > 0 && time(shown) == time(word)
+        || time(shown) > 10 && time(word) > 10
+        || time(shown) == 10 && time(word) == 10
         || is_code && word.len() == 7 && all(word, u8::is_ascii_alphanumeric)
         || is_id(shown) && is_id(word) && shown.len() == word.len()
         || numbers && is_number(shown) && is_number(word)
@@ -127,6 +136,9 @@ fn what_is_others_each_time_fits_and_nothing_else() {
     assert!(plain("http://127.0.0.1:8080/Q6r1mKb", "http://127.0.0.1:8080/abcdefg"));
     assert!(!plain("http://127.0.0.1:8080/example", "http://127.0.0.1:8080/abcdefg"));
     assert!(plain("\"createdAt\":\"2026-11-21T04:43:13.802Z\"", "\"createdAt\":\"2027-01-02T00:00:00.000Z\""));
+    assert!(plain("as of 2026-11-21T04:43:13.802Z", "as of 2027-01-02T00:00:00Z"));
+    assert!(plain("as of 2026-11-21T04:43:13.802Z", "as of 2027-01-02T00:00:00.3Z"));
+    assert!(plain("2026-11-21   1", "2027-01-02   1") && !plain("2026-11-21", "2027-01-02T00:00:00Z"));
     assert!(!plain("\"createdAt\":\"2026-11-21T04:43:13.802Z\"", "\"createdAt\":null"));
     assert!(plain("date: Wed, 25 Nov 2026 21:55:52 GMT", "date: Thu, 26 Nov 2026 00:00:00 GMT"));
     assert!(plain("x-request-id: a89cd1b8d6c7fe92", "x-request-id: 0000000000000000"));
