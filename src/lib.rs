@@ -3,6 +3,11 @@
 //! This floor wires: it reads the configuration, opens the store and the groups, starts the actors and the servers, and
 //! stops them in reverse. What the actors decide is in `actors/`, what carries them in `crates/`.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Waypost runs on Linux only (docs/operations.md, \"Supported systems\"): use a container or a virtual machine with Linux"
+);
+
 pub mod check;
 pub mod cli;
 pub mod cluster;
