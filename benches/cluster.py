@@ -18,6 +18,8 @@ import bench
 from bench import median, ratio, say, show
 
 HOST = "127.0.0.1"
+# The nodes take in only those that know it.
+SECRET = "the-secret-of-the-nodes-of-a-bench"
 
 
 def arguments():
@@ -54,7 +56,8 @@ class Cluster:
         for node in names:
             command = [self.run.waypost, "serve", "--config", str(self.file), "--node", node,
                        "--data-dir", str(self.dir / node)]
-            self.processes[node] = self.run.start(command, self.run.environment(), f"{self.dir.name}-{node}.log")
+            environment = {**self.run.environment(), "WAYPOST_CLUSTER_SECRET": SECRET}
+            self.processes[node] = self.run.start(command, environment, f"{self.dir.name}-{node}.log")
         for node in names:
             bench.wait_for(self.processes[node], self.ports[node][0], "/health/ready", 200, 300)
 

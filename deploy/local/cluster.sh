@@ -3,6 +3,12 @@
 set -uo pipefail
 program=${1:?give the waypost binary}
 file="$(dirname "$0")/cluster.toml"
+# Nodes take in only those that know their secret. It is made once, and lies beside their data.
+if [ -z "${WAYPOST_CLUSTER_SECRET:-}${WAYPOST_CLUSTER_SECRET_FILE:-}" ]; then
+  export WAYPOST_CLUSTER_SECRET_FILE=waypost-cluster/secret
+  [ -s "$WAYPOST_CLUSTER_SECRET_FILE" ] ||
+    (umask 077 && mkdir -p waypost-cluster && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >"$WAYPOST_CLUSTER_SECRET_FILE") || exit 1
+fi
 pids=()
 colours=(36 33 35)
 number=0
@@ -30,7 +36,7 @@ Three nodes run. Try, in another terminal:
   $program cluster status --admin http://127.0.0.1:9091
   kill -9 ${pids[0]}                                                          # node a dies; shorten on 8082, follow on 8083
   $program cluster status --admin http://127.0.0.1:9092
-  $program serve --config $file --node a                                   # and comes back
+  ${WAYPOST_CLUSTER_SECRET_FILE:+WAYPOST_CLUSTER_SECRET_FILE=$WAYPOST_CLUSTER_SECRET_FILE }$program serve --config $file --node a   # and comes back
 
 Ctrl-C stops all. Their data stays in waypost-cluster/.
 

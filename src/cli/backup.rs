@@ -14,7 +14,7 @@ use waypost_store::StoreError;
 use waypost_store::archive::{self, ArchiveHead};
 
 use super::client::{Failed, Server, ServerArgs};
-use super::{FileArgs, exit, failed, load, usage};
+use super::{FileArgs, exit, failed, load_offline, usage};
 use crate::node::NodeError;
 use crate::restore::{Report, restore, source};
 use crate::{complain, say};
@@ -159,7 +159,7 @@ pub(super) fn check(path: &Path, as_json: bool) -> u8 {
 }
 
 pub(super) fn run_restore(args: &RestoreArgs) -> u8 {
-    let config = match load(&args.file, None, None) {
+    let config = match load_offline(&args.file) {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };

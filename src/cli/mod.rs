@@ -117,6 +117,20 @@ const COMMAND_LINE_VARIABLES: &[&str] =
     &["WAYPOST_CONFIG", "WAYPOST_NODE", "WAYPOST_DATA_DIR", "WAYPOST_LISTEN", "WAYPOST_ADMIN_LISTEN"];
 
 fn load(file: &FileArgs, listen: Option<SocketAddr>, admin_listen: Option<SocketAddr>) -> Result<Config, ConfigError> {
+    load_for(file, listen, admin_listen, false)
+}
+
+/// For a command that works on a data directory and speaks to no other node.
+fn load_offline(file: &FileArgs) -> Result<Config, ConfigError> {
+    load_for(file, None, None, true)
+}
+
+fn load_for(
+    file: &FileArgs,
+    listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
+    offline: bool,
+) -> Result<Config, ConfigError> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| !COMMAND_LINE_VARIABLES.contains(&name.as_str()))
@@ -127,6 +141,7 @@ fn load(file: &FileArgs, listen: Option<SocketAddr>, admin_listen: Option<Socket
         data_dir: file.data_dir.clone(),
         listen,
         admin_listen,
+        offline,
     };
     config::load(&overrides, &environment)
 }
@@ -252,7 +267,7 @@ fn damage_hint(config: &Config) -> String {
 }
 
 fn check(args: &CheckArgs) -> u8 {
-    let config = match load(&args.file, None, None) {
+    let config = match load_offline(&args.file) {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };

@@ -1,6 +1,6 @@
 //! Checks of single values, with messages that say what to write instead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,9 +12,6 @@ use super::address::PeerAddress;
 use super::explain::suggest;
 use super::valid::{NodeConfig, ServiceName};
 use super::{ConfigError, raw};
-
-/// The shortest secret that is accepted when somebody brings one: 128 bits of base62.
-const SECRET_CHARS_MIN: usize = 22;
 
 pub(super) struct Checker<'a> {
     pub(super) source: &'a str,
@@ -143,6 +140,7 @@ pub(super) fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>,
         && url.query().is_none()
         && url.fragment().is_none()
         && url.username().is_empty()
+        && url.password().is_none()
         && url.has_host();
     if plain { Ok(Some(url)) } else { Err(invalid()) }
 }
@@ -183,49 +181,4 @@ pub(super) fn tls(raw: &raw::Peer, check: &Checker<'_>) -> Result<Option<TlsFile
         })),
         _ => Err(check.invalid("[peer] tls_ca, tls_cert, tls_key", "name all three files, or none")),
     }
-}
-
-/// What a service manager hands over as the secret `name`, if it does: systemd's `LoadCredential=`, with `WAYPOST_ADMIN_KEY` as
-/// `waypost.admin_key`.
-fn credential(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
-    let Some(directory) = environment.get("CREDENTIALS_DIRECTORY").filter(|directory| !directory.is_empty()) else {
-        return Ok(None);
-    };
-    let file = PathBuf::from(directory).join(name.to_ascii_lowercase().replacen('_', ".", 1));
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ConfigError::Invalid {
-            place: file.display().to_string(),
-            message: format!("it cannot be read: {error}"),
-        }),
-    }
-}
-
-/// A secret in the variable `name`, in the file that `name` + `_FILE` names, or else from the service manager.
-pub(super) fn secret(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<String>, ConfigError> {
-    let invalid = |place: &str, message: String| ConfigError::Invalid { place: place.to_owned(), message };
-    let by_file = format!("{name}_FILE");
-    let (place, key) = match (environment.get(name), environment.get(&by_file)) {
-        (Some(_), Some(_)) => {
-            return Err(invalid(name, format!("give it or {by_file}, not both")));
-        }
-        (Some(key), None) => (name, key.trim().to_owned()),
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|error| invalid(&by_file, format!("{path}: {error}")))?;
-            (by_file.as_str(), text.trim().to_owned())
-        }
-        (None, None) => match credential(environment, name)? {
-            Some(key) => (name, key),
-            None => return Ok(None),
-        },
-    };
-    let strong = key.len() >= SECRET_CHARS_MIN && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if !strong {
-        return Err(invalid(
-            place,
-            format!("it has to be at least {SECRET_CHARS_MIN} visible ASCII characters, made at random"),
-        ));
-    }
-    Ok(Some(key))
 }

@@ -9,6 +9,7 @@ mod check;
 mod environment;
 mod explain;
 mod raw;
+mod secret;
 mod valid;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 pub use address::PeerAddress;
 pub use bytes::ByteSize;
 use raw::Raw;
+pub use secret::SecretText;
 pub use valid::{Config, NodeConfig, ServiceName, VisitorRules};
 
 /// The file that is shipped, and what it says is the default.
@@ -57,6 +59,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `--admin-listen`.
     pub admin_listen: Option<SocketAddr>,
+    /// The command asks no other node and listens to none, so it needs no secret.
+    pub offline: bool,
 }
 
 /// Puts the layers together.

@@ -83,7 +83,8 @@ fn wrong_values_say_what_is_possible() {
 fn of_several_nodes_one_has_to_be_chosen() {
     let file = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"127.0.0.1:8081\"\npeer = \"127.0.0.1:7401\"\n";
     assert!(mistake(file).contains("say which: a, b"));
-    let chosen = with(file, &[], Overrides { node: Some("b".to_owned()), ..Overrides::default() }).unwrap();
+    let secret = [("WAYPOST_CLUSTER_SECRET", "0123456789012345678901")];
+    let chosen = with(file, &secret, Overrides { node: Some("b".to_owned()), ..Overrides::default() }).unwrap();
     assert_eq!((chosen.node.name.as_str(), chosen.node.http.port(), chosen.nodes.len()), ("b", 8081, 2));
     let unknown = with(file, &[], Overrides { node: Some("c".to_owned()), ..Overrides::default() }).unwrap_err();
     assert!(unknown.to_string().contains("there is no node \"c\""));
@@ -97,7 +98,7 @@ fn a_node_can_be_reached_by_name() {
     let node = |peer: &str, environment: &[(&str, &str)]| {
         with(&nodes(peer), environment, Overrides { node: Some("a".to_owned()), ..Overrides::default() })
     };
-    let near = node("localhost:7401", &[]).unwrap().node;
+    let near = node("localhost:7401", &[("WAYPOST_CLUSTER_SECRET", "0123456789012345678901")]).unwrap().node;
     assert_eq!(
         (near.peer.to_string().as_str(), near.peer_listen.to_string().as_str()),
         ("localhost:7401", "127.0.0.1:7401")
@@ -106,7 +107,57 @@ fn a_node_can_be_reached_by_name() {
     let far = node("links-1.example:7400", &secret).unwrap().node;
     assert_eq!((far.peer.is_loopback(), far.peer_listen.to_string().as_str()), (false, "0.0.0.0:7400"));
     assert!(node("links-1.example:7400", &[]).unwrap_err().to_string().contains("WAYPOST_CLUSTER_SECRET"));
-    assert_eq!(node("[::1]:7400", &[]).unwrap().node.peer.to_string(), "[::1]:7400");
+    assert_eq!(node("[::1]:7400", &secret[..1]).unwrap().node.peer.to_string(), "[::1]:7400");
+}
+
+#[test]
+fn several_nodes_need_a_secret_or_certificates_also_on_one_machine() {
+    let file = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"127.0.0.1:8081\"\npeer = \"127.0.0.1:7401\"\n";
+    let node = |more: &str, environment: &[(&str, &str)]| {
+        let overrides = Overrides { node: Some("b".to_owned()), ..Overrides::default() };
+        with(&format!("{file}{more}"), environment, overrides)
+    };
+    let refused = node("", &[]).unwrap_err().to_string();
+    assert!(refused.contains("WAYPOST_CLUSTER_SECRET") && refused.contains("also on one machine"), "{refused}");
+    // What only reads or makes a data directory asks nobody.
+    let offline = Overrides { node: Some("b".to_owned()), offline: true, ..Overrides::default() };
+    assert!(with(file, &[], offline).is_ok());
+    // In clear, but not to everybody: that is for one machine.
+    assert!(node("", &[("WAYPOST_CLUSTER_SECRET", "0123456789012345678901")]).is_ok());
+    assert!(node("[peer]\ntls_ca = \"ca\"\ntls_cert = \"cert\"\ntls_key = \"key\"\n", &[]).is_ok());
+}
+
+#[test]
+fn no_secret_is_shown_by_debug_output() {
+    let secrets = [
+        ("WAYPOST_ADMIN_KEY", "wp_admin_0123456789abcdefghijkl"),
+        ("WAYPOST_CLUSTER_SECRET", "the-secret-of-all-nodes-of-this-cluster"),
+    ];
+    let config = with("", &secrets, Overrides::default()).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(secrets.iter().all(|(_, secret)| !shown.contains(secret)), "{shown}");
+    assert!(!format!("{:?}", Config { admin_key: None, ..config }).is_empty());
+}
+
+#[test]
+fn a_secret_that_cannot_be_one_is_named_with_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key");
+    let by_file = file.display().to_string();
+    for (content, part) in [
+        ("", "is empty"),
+        ("\n", "is empty"),
+        ("0123456789012345678901\n0123456789012345678901\n", "has a line break in it"),
+        ("0123456789 0123456789 01", "characters that no key has"),
+        ("short", "is too short; right are at least 22"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let told = with("", &[("WAYPOST_ADMIN_KEY_FILE", &by_file)], Overrides::default()).unwrap_err().to_string();
+        assert!(told.contains(part) && told.contains(&by_file) && told.contains("WAYPOST_ADMIN_KEY_FILE"), "{told}");
+    }
+    std::fs::write(&file, "\u{feff}0123456789012345678901\r\n").unwrap();
+    let config = with("", &[("WAYPOST_ADMIN_KEY_FILE", &by_file)], Overrides::default()).unwrap();
+    assert_eq!(config.admin_key.unwrap().reveal(), "0123456789012345678901");
 }
 
 #[test]
@@ -147,11 +198,11 @@ fn secrets_come_from_the_service_manager_where_no_variable_gives_them() {
     std::fs::write(directory.path().join("waypost.admin_key"), "wp_admin_0123456789abcdefghij\n").unwrap();
     let handed = ("CREDENTIALS_DIRECTORY", directory.path().to_str().unwrap());
     let config = with("", &[handed], Overrides::default()).unwrap();
-    assert_eq!(config.admin_key.as_deref(), Some("wp_admin_0123456789abcdefghij"));
-    assert_eq!(config.cluster_secret, "", "there is no credential for it");
+    assert_eq!(config.admin_key.unwrap().reveal(), "wp_admin_0123456789abcdefghij");
+    assert!(config.cluster_secret.is_empty(), "there is no credential for it");
     let named = ("WAYPOST_ADMIN_KEY", "wp_admin_of-the-environment");
     let config = with("", &[handed, named], Overrides::default()).unwrap();
-    assert_eq!(config.admin_key.as_deref(), Some("wp_admin_of-the-environment"));
+    assert_eq!(config.admin_key.unwrap().reveal(), "wp_admin_of-the-environment");
     std::fs::write(directory.path().join("waypost.cluster_secret"), "short").unwrap();
     let message = with("", &[handed], Overrides::default()).unwrap_err().to_string();
     assert!(message.contains("WAYPOST_CLUSTER_SECRET") && message.contains("at least 22"), "{message}");

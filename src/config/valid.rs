@@ -13,7 +13,8 @@ use waypost_telemetry::LogFormat;
 use waypost_transport::TlsFiles;
 
 use super::address::PeerAddress;
-use super::check::{Checker, public_url, secret, select, tls, trace_endpoint};
+use super::check::{Checker, public_url, select, tls, trace_endpoint};
+use super::secret::{SecretText, secret};
 use super::{ConfigError, Overrides, Raw, raw};
 
 /// A service that a node can run.
@@ -157,13 +158,13 @@ pub struct Config {
     /// One of so many requests is traced; 0 = none.
     pub trace_every: u32,
     /// The admin key that was given, if one was.
-    pub admin_key: Option<String>,
+    pub admin_key: Option<SecretText>,
     /// How many groups may have their members changed at a time.
     pub moves_max: usize,
     /// How old the answer of a node may be through which a link was not changed.
     pub stale_after: Duration,
     /// The secret that the nodes share; empty = none.
-    pub cluster_secret: String,
+    pub cluster_secret: SecretText,
     /// The certificates for the peer port, if it has TLS.
     pub tls: Option<TlsFiles>,
 }
@@ -246,15 +247,17 @@ impl Config {
         };
         let cluster_secret = secret(environment, "WAYPOST_CLUSTER_SECRET")?.unwrap_or_default();
         let tls = tls(&raw.peer, &check)?;
-        if nodes.len() > 1 && !(node.peer.is_loopback() && node.peer_listen.ip().is_loopback()) {
-            if cluster_secret.is_empty() {
+        if nodes.len() > 1 && !overrides.offline {
+            let near = node.peer.is_loopback() && node.peer_listen.ip().is_loopback();
+            // Whoever reaches the peer port of a node is given all it has: on one machine that may be any account.
+            if cluster_secret.is_empty() && !(near && tls.is_some()) {
                 return Err(check.invalid(
                     &format!("[[node]] peer of \"{}\"", node.name),
-                    "the nodes reach each other over a network, so they need a secret: set WAYPOST_CLUSTER_SECRET, or its \
-                     file as WAYPOST_CLUSTER_SECRET_FILE, to the same random text on all",
+                    "several nodes need a secret, also on one machine: set WAYPOST_CLUSTER_SECRET, or its file as \
+                     WAYPOST_CLUSTER_SECRET_FILE, to the same random text on all",
                 ));
             }
-            if tls.is_none() && !raw.peer.allow_plaintext {
+            if !near && tls.is_none() && !raw.peer.allow_plaintext {
                 return Err(check.invalid(
                     "[peer]",
                     "links would travel unencrypted; name certificates in tls_ca, tls_cert and tls_key, or, in a network of \

@@ -31,7 +31,7 @@ pub(super) async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -
     let stored = move || of_cluster.cluster().read(|machine| machine.state().admin_key);
     let unseen = Unseen::new(&config.node.data_dir);
     if let Some(key) = &config.admin_key {
-        let digest = KeyDigest::of(key);
+        let digest = KeyDigest::of(key.reveal());
         if stored().is_none_or(|stored| !stored.matches(&digest)) {
             set(groups, digest, true, NOTE_MAX).await?;
         }

@@ -38,7 +38,7 @@ pub(super) async fn join(
     let own = Identity {
         node: identity.id,
         name: config.node.name.clone(),
-        secret: Secret::new(&config.cluster_secret),
+        secret: Secret::new(config.cluster_secret.reveal()),
         cluster: tie.clone(),
     };
     let (client, server) = match &config.tls {
@@ -148,14 +148,21 @@ fn tie_of(found: Found) -> ClusterTie {
 }
 
 /// Listens for other nodes. A node that is alone in its file can be joined by others if that is safe, and does without it
-/// if the port is taken.
+/// if the port is taken. Without a secret and without certificates anybody could join, so there is no port.
 fn peer_port(config: &Config) -> Result<Option<TcpListener>, NodeError> {
     let address = config.node.peer_listen;
     if config.nodes.len() > 1 {
         return listen(address, "[[node]] peer_listen").map(Some);
     }
-    let safe = address.ip().is_loopback() || config.tls.is_some() && !config.cluster_secret.is_empty();
+    let (secret, tls) = (!config.cluster_secret.is_empty(), config.tls.is_some());
+    let safe = if address.ip().is_loopback() { secret || tls } else { secret && tls };
     if !safe {
+        let needed = if address.ip().is_loopback() {
+            "WAYPOST_CLUSTER_SECRET"
+        } else {
+            "WAYPOST_CLUSTER_SECRET and [peer] tls_*"
+        };
+        tracing::info!("no other node can join this one: that needs {needed}");
         return Ok(None);
     }
     match TcpListener::bind(address) {

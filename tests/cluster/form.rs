@@ -268,9 +268,7 @@ async fn nodes_with_different_files_found_no_cluster_and_say_why() {
     }
     let right = std::fs::read_to_string(cluster.file()).unwrap();
     let other = dir.path().join("other.toml");
-    let start_second = |file: &std::path::Path| {
-        waypost_testkit::NodeBuilder::new(PROGRAM, cluster.data_dir(1)).of_file(file, "n2").spawn().unwrap()
-    };
+    let start_second = |file: &std::path::Path| cluster.builder(1).of_file(file, "n2").spawn().unwrap();
     std::fs::write(&other, right.replace("[cluster]\n", "[cluster]\nshards = 8\n")).unwrap();
     let (one, two) = (cluster.builder(0).spawn().unwrap(), start_second(&other));
     let since = std::time::Instant::now();

@@ -10,6 +10,7 @@ mod machines;
 mod partitions;
 mod quorum;
 mod replaced;
+mod secret;
 mod soak;
 mod traces;
 

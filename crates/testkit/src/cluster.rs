@@ -13,6 +13,9 @@ use crate::{Client, Faults, Node, NodeBuilder, Proxies};
 /// How long a cluster may take to settle.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The secret that the nodes share.
+const SECRET: &str = "the-secret-of-all-clusters-of-tests";
+
 /// A cluster of processes. Killed when it is dropped.
 pub struct Cluster {
     program: PathBuf,
@@ -37,7 +40,7 @@ impl Cluster {
             program: program.into(),
             dir: dir.into(),
             net,
-            environment: Vec::new(),
+            environment: vec![("WAYPOST_CLUSTER_SECRET".to_owned(), SECRET.to_owned())],
             names: Vec::new(),
             services: Vec::new(),
             nodes: Vec::new(),

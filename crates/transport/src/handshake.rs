@@ -36,6 +36,10 @@ const MAGIC: [u8; 8] = *b"waypost\0";
 /// The version of frames that nodes speak which do not say which they know.
 const FIRST_VERSION: u8 = 2;
 
+/// What helps when two nodes have different secrets.
+const SAME_SECRET: &str =
+    "WAYPOST_CLUSTER_SECRET, or the file named by WAYPOST_CLUSTER_SECRET_FILE, has to hold the same on all nodes";
+
 /// The secret that all nodes of a cluster share.
 #[derive(Clone)]
 pub struct Secret([u8; 32]);
@@ -210,9 +214,7 @@ async fn dial_with(
             let version = if version == 0 { FIRST_VERSION } else { version };
             let expected = proof(&identity.secret, &side(b"listener", version), &hello_bytes, node, &nonce);
             if !bool::from(expected.ct_eq(&shown)) {
-                return Err(refused(format!(
-                    "\"{name}\" does not know the secret of this cluster; [cluster] secret has to be the same on all nodes"
-                )));
+                return Err(refused(format!("\"{name}\" does not know the secret of this cluster; {SAME_SECRET}")));
             }
             if !versions.contains(&version) {
                 return Err(refused(format!("\"{name}\" speaks peer protocol {version}, this node does not")));
@@ -294,7 +296,7 @@ async fn answer_with(
     let (shown, _): ([u8; 32], _) = receive(&mut wire).await?;
     let expected = proof(&identity.secret, &side(b"dialer", version), &hello_bytes, node, &nonce);
     if !bool::from(expected.ct_eq(&shown)) {
-        let why = format!("\"{}\" does not know the secret of this cluster", hello.name);
+        let why = format!("\"{}\" does not know the secret of this cluster; {SAME_SECRET}", hello.name);
         send(&mut wire, &Reply::Refused(why.clone())).await?;
         return Err(HandshakeError::Refused(why));
     }
