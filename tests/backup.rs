@@ -67,7 +67,7 @@ async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
 
     let (file, data) = (dir.path().join("a.backup"), dir.path().join("restored"));
     let server = format!("http://{}", node.address());
-    let told = succeeds(&["backup", path(&file), "--server", &server]);
+    let told = succeeds(&["backup", path(&file), "--server", &server, "--data-dir", path(node.data_dir())]);
     assert!(told.contains("read back and sound"), "{told}");
     assert!(succeeds(&["check", "--backup", path(&file)]).contains("damaged      0"));
     let later = client.create("https://example.com/later").await.unwrap();
@@ -127,8 +127,10 @@ async fn a_backup_taken_under_load_through_a_node_without_links_brings_a_cluster
     }
     let file = dir.path().join("a.backup");
     let server = format!("http://{}", cluster.node(edge).address());
-    let written = file.clone();
-    let told = tokio::task::spawn_blocking(move || succeeds(&["backup", path(&written), "--server", &server]));
+    let (written, data_dir) = (file.clone(), cluster.data_dir(edge));
+    let told = tokio::task::spawn_blocking(move || {
+        succeeds(&["backup", path(&written), "--server", &server, "--data-dir", path(&data_dir)])
+    });
     assert!(told.await.unwrap().contains("of \"test\""));
     load.finish(&addresses[..1]).await.unwrap();
     for index in 0..4 {
@@ -215,7 +217,7 @@ async fn a_restore_refuses_what_is_damaged_in_use_or_in_the_way_and_leaves_nothi
     let (file, data) = (dir.path().join("a.backup"), dir.path().join("new"));
     let server = format!("http://{}", node.address());
     let told = refuses(1, &["backup", path(&file), "--server", &server]);
-    assert!(told.contains("admin key"), "{told}");
+    assert!(told.contains("WAYPOST_API_KEY"), "{told}");
     assert!(!file.exists());
     let key = ["--server", &server, "--api-key", "wp_admin_0123456789abcdefghijkl"];
     succeeds(&[&["backup", path(&file)], &key[..]].concat());
@@ -250,7 +252,8 @@ async fn a_restore_fills_a_directory_that_is_there_for_its_owner_only_and_half_o
     let (dir, node) = fresh_node();
     let code = node.client().create("https://example.com/").await.unwrap();
     let file = dir.path().join("a.backup");
-    succeeds(&["backup", path(&file), "--server", &format!("http://{}", node.address())]);
+    let server = format!("http://{}", node.address());
+    succeeds(&["backup", path(&file), "--server", &server, "--data-dir", path(node.data_dir())]);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&file), 0o600);
     drop(node);
@@ -292,20 +295,24 @@ async fn a_backup_that_nobody_reads_on_keeps_no_other_waiting() {
     let server = format!("http://{}", node.address());
     succeeds(&["import", path(&urls), "--server", &server]);
     let mut stuck = std::net::TcpStream::connect(node.address()).unwrap();
-    stuck.write_all(b"GET /api/v1/backup HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let key = node.key().unwrap();
+    stuck
+        .write_all(format!("GET /api/v1/backup HTTP/1.1\r\nhost: localhost\r\nx-api-key: {key}\r\n\r\n").as_bytes())
+        .unwrap();
     let mut head = [0; 12];
     stuck.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 200");
     // Two at once from one node are refused, with the reason.
     let file = dir.path().join("a.backup");
-    let told = refuses(1, &["backup", path(&file), "--server", &server]);
+    let backup = ["backup", path(&file), "--server", &server, "--data-dir", path(node.data_dir())];
+    let told = refuses(1, &backup);
     assert!(told.contains("another backup"), "{told}");
     // Links are made and followed meanwhile.
     let code = node.client().create("https://example.com/meanwhile").await.unwrap();
     assert!(node.client().follow(&code).await.unwrap().is_some());
     drop(stuck);
     let since = Instant::now();
-    while waypost(&["backup", path(&file), "--server", &server]).status.code() != Some(0) {
+    while waypost(&backup).status.code() != Some(0) {
         assert!(since.elapsed() < Duration::from_secs(60), "a backup that was given up keeps its turn");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

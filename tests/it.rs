@@ -8,6 +8,7 @@ mod backup;
 mod clicks;
 mod clock;
 mod cluster;
+mod command_access;
 mod command_line;
 mod deployment;
 mod documents;

@@ -76,7 +76,8 @@ async fn a_panic_in_any_task_that_can_go_on_is_survived_and_counted() {
         let backup = std::process::Command::new(PROGRAM)
             .arg("backup")
             .arg(dir.path().join(format!("links{tries}.backup")))
-            .args(["--server", &format!("http://{}", cluster.node(0).address())])
+            .args(["--server", &format!("http://{}", cluster.node(0).address()), "--data-dir"])
+            .arg(cluster.data_dir(0))
             .output()
             .unwrap();
         backup.status.success()

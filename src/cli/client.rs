@@ -1,14 +1,18 @@
 //! The HTTP client of the commands that talk to a running server.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
+use url::Url;
 
 use super::exit;
+use super::key::{Key, KeyArgs};
 use crate::complain;
+use crate::http::is_loopback;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,12 +26,8 @@ pub(super) struct ServerArgs {
     /// Address of the server
     #[arg(long, value_name = "URL", env = "WAYPOST_SERVER", default_value = "http://127.0.0.1:8080")]
     pub(super) server: String,
-    /// API key, if the server asks for one
-    #[arg(long, value_name = "KEY", env = "WAYPOST_API_KEY", hide_env_values = true)]
-    pub(super) api_key: Option<String>,
-    /// A file with the API key
-    #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
-    pub(super) api_key_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
 }
 
 /// Why a command ends, with its exit code.
@@ -71,6 +71,7 @@ impl Answer {
 pub(super) struct Server {
     client: reqwest::Client,
     base: String,
+    key: Key,
 }
 
 impl Server {
@@ -82,31 +83,25 @@ impl Server {
                 "this program speaks plain http to the server; run it beside the server, or through a tunnel",
             ));
         }
-        if !base.starts_with("http://") {
-            return Err(Failed::new(exit::USAGE, format!("--server {base}: write it as http://host:port")));
-        }
+        let wrong = || Failed::new(exit::USAGE, format!("--server {base}: write it as http://host:port"));
+        let url = Url::parse(&base).ok().filter(|url| url.scheme() == "http" && url.has_host()).ok_or_else(wrong)?;
         let mut headers = HeaderMap::new();
-        let key = match &args.api_key_file {
-            Some(path) => Some(
-                std::fs::read_to_string(path)
-                    .map_err(|error| Failed::new(exit::USAGE, format!("{}: {error}", path.display())))?,
-            ),
-            None => args.api_key.clone(),
-        };
-        if let Some(key) = key {
-            let mut value = HeaderValue::from_str(key.trim())
-                .map_err(|_| Failed::new(exit::USAGE, "the API key has characters that no key has"))?;
-            value.set_sensitive(true);
+        let (value, key) = args.key.find(&url)?;
+        if let Some(value) = value {
             headers.insert("x-api-key", value);
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .default_headers(headers)
             .timeout(TIMEOUT)
             .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Failed::new(exit::FAILURE, error.to_string()))?;
-        Ok(Self { client, base })
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(name) = url.host_str().filter(|_| is_loopback(&url)) {
+            // A key for this machine goes to this machine, whatever a resolver says of its name. Port 0 = that of the URL.
+            let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(|ip: IpAddr| SocketAddr::new(ip, 0));
+            client = client.resolve_to_addrs(name, &loopback);
+        }
+        let client = client.build().map_err(|error| Failed::new(exit::FAILURE, error.to_string()))?;
+        Ok(Self { client, base, key })
     }
 
     /// Sends a request once.
@@ -142,11 +137,44 @@ impl Server {
         let status = response.status();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = response.bytes().await.map_err(|error| self.unreachable(error))?;
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null), retry_after })
+        let mut body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let kind = body["type"].as_str().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
+        match (status, kind) {
+            (StatusCode::UNAUTHORIZED, _) => {
+                body = json!({ "detail": self.key.refused(&self.base, &body) });
+            }
+            (StatusCode::NOT_FOUND, "wrong-listener") => {
+                let detail = body["detail"].as_str().unwrap_or_default();
+                return Err(Failed::new(exit::USAGE, format!("{}: {detail}", self.base)));
+            }
+            // A waypost says of what it does not have that it has no such link, or no such node.
+            (StatusCode::NOT_FOUND, "" | "not-found") => {
+                return Err(Failed::new(
+                    exit::USAGE,
+                    format!(
+                        "{} does not have what this command asks for: --server has to be the public listener of a node, and --admin its \
+                         admin listener",
+                        self.base
+                    ),
+                ));
+            }
+            _ => {}
+        }
+        Ok(Answer { status, body, retry_after })
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failed {
         let why = if error.is_timeout() { "it does not answer in time".to_owned() } else { cause(&error) };
+        if !error.is_connect() && !error.is_timeout() {
+            return Failed::new(
+                exit::UNREACHABLE,
+                format!(
+                    "{} does not answer as an HTTP server does: {why}. Is it the peer port of a node? Commands ask the public listener (--server), \
+                     and `waypost cluster` the admin listener (--admin)",
+                    self.base
+                ),
+            );
+        }
         Failed::new(exit::UNREACHABLE, format!("cannot reach {}: {why}. Is `waypost serve` running there?", self.base))
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::exit;
+use super::key::KeyArgs;
 use crate::say;
 
 /// How often a command that waits looks at the cluster.
@@ -35,12 +36,8 @@ pub(super) struct AdminArgs {
     /// Address of the admin listener of any node
     #[arg(long, value_name = "URL", env = "WAYPOST_ADMIN", default_value = "http://127.0.0.1:9090")]
     admin: String,
-    /// Admin key, if the cluster has one
-    #[arg(long, value_name = "KEY", env = "WAYPOST_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
-    /// A file with the admin key
-    #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
-    api_key_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -80,7 +77,7 @@ pub(super) struct MoveArgs {
 }
 
 fn server(args: AdminArgs) -> Result<Server, Failed> {
-    Server::new(&ServerArgs { server: args.admin, api_key: args.api_key, api_key_file: args.api_key_file })
+    Server::new(&ServerArgs { server: args.admin, key: args.key })
 }
 
 fn accepted(answer: &Answer, done: &str) -> Result<u8, Failed> {

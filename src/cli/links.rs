@@ -109,7 +109,13 @@ pub(super) async fn health(args: HealthArgs) -> Result<u8, Failed> {
     Err(Failed::new(exit::PARTLY, format!("ready for redirects; changes are refused ({why})")))
 }
 
-/// Says clearly when there is no server.
+/// Says clearly when there is no server, or when it does not know the key.
 pub(super) async fn require(server: &Server) -> Result<(), Failed> {
-    server.send(Method::GET, "/health/live", None, None).await.map(|_| ())
+    server.send(Method::GET, "/health/live", None, None).await?;
+    // Whether there is such a link does not matter.
+    let answer = server.send(Method::GET, "/api/v1/links/0", None, None).await?;
+    match answer.status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),
+        _ => Ok(()),
+    }
 }

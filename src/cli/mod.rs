@@ -6,6 +6,7 @@ mod cluster;
 mod columns;
 pub mod exit;
 mod import;
+mod key;
 mod links;
 mod rows;
 mod stats;
@@ -33,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node until it is told to stop (SIGTERM, Ctrl-C)
+    #[command(after_help = WHO_MAY)]
     Serve(ServeArgs),
     /// Shorten a URL
     Shorten(links::ShortenArgs),
@@ -57,6 +59,14 @@ enum Command {
     /// Ask whether a node is ready (for container health checks)
     Health(links::HealthArgs),
 }
+
+/// The end of `serve --help`.
+const WHO_MAY: &str = "Who may create and change links:
+  Without a key, on loopback, only processes of this account on this machine: no other account, no proxy, no page of another origin.
+  On another address, or with [http] public_url, a key is needed: the first start prints one, WAYPOST_ADMIN_KEY sets one.
+  Backups and changes of the cluster always need a key: DATA/cli.key has one for commands of this account (--data-dir DATA).
+  A proxy or tunnel of this account cannot be told apart: set [http] public_url, and from then on a key is needed.
+  Commands send WAYPOST_API_KEY, or the key in WAYPOST_API_KEY_FILE; cli.key is sent to loopback addresses only.";
 
 #[derive(Debug, Args)]
 struct FileArgs {
@@ -168,7 +178,11 @@ macro_rules! complain {
 
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
-    let code = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Serve(_) | Command::Check(_) | Command::Restore(_)) {
+        node::keep_to_oneself();
+    }
+    let code = match command {
         Command::Serve(args) => serve(&args),
         Command::Check(CheckArgs { backup: Some(file), json, .. }) => backup::check(&file, json),
         Command::Check(args) => check(&args),

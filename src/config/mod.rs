@@ -20,6 +20,7 @@ pub use address::PeerAddress;
 pub use bytes::ByteSize;
 use raw::Raw;
 pub use secret::SecretText;
+pub(crate) use secret::{flaw, read_secret};
 pub use valid::{Config, NodeConfig, ServiceName, VisitorRules};
 
 /// The file that is shipped, and what it says is the default.

@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, web};
+use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
 use serde::Deserialize;
 use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_telemetry::Metrics;
 
 use super::health;
+use super::permit::KeyPermit;
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::cluster::{NodeView, RetireError};
@@ -36,11 +37,10 @@ fn last_to_store() -> Problem {
 
 /// `drain` or `undrain`.
 async fn drain(
-    request: HttpRequest,
+    _: KeyPermit,
     path: web::Path<(String, String)>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    node.access.check(&request)?;
     let (name, action) = path.into_inner();
     let drain = match action.as_str() {
         "drain" => true,
@@ -60,12 +60,7 @@ async fn drain(
     }
 }
 
-async fn remove(
-    request: HttpRequest,
-    path: web::Path<String>,
-    node: web::Data<NodeState>,
-) -> Result<HttpResponse, Problem> {
-    node.access.check(&request)?;
+async fn remove(_: KeyPermit, path: web::Path<String>, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     let record = node_named(&node, &path)?;
     let nodes = node.control.nodes();
     if record.stores() && nodes.iter().filter(|node| node.stores() && node.id != record.id).count() == 0 {
@@ -104,11 +99,10 @@ struct MoveLeader {
 }
 
 async fn move_leader(
-    request: HttpRequest,
+    _: KeyPermit,
     body: web::Json<MoveLeader>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    node.access.check(&request)?;
     let to = node_named(&node, &body.to)?.id;
     let view = node.control.view().await;
     let leads = |view: &NodeView| {
@@ -130,6 +124,12 @@ async fn move_leader(
     }
 }
 
+/// What this listener does not have, the public one may.
+async fn elsewhere(node: web::Data<NodeState>) -> HttpResponse {
+    let there = format!("redirects and the API are on the public one, {}", node.address.listener());
+    Problem::wrong_listener("admin", there).response()
+}
+
 /// Serves `/metrics`, the health routes and the administration of the cluster.
 ///
 /// # Errors
@@ -146,7 +146,7 @@ pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metric
             .route("/cluster/nodes/{name}/{action}", web::post().to(drain))
             .route("/cluster/nodes/{name}", web::delete().to(remove))
             .route("/cluster/move-leader", web::post().to(move_leader))
-            .default_service(web::to(|| async { Problem::not_found().response() }))
+            .default_service(web::to(elsewhere))
     });
     // One worker: scrapes are rare, and the cores belong to the redirects.
     Ok(server.workers(1).disable_signals().listen(listener)?.run())

@@ -3,16 +3,16 @@
 use std::io;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::permit::KeyPermit;
 use super::problem::Problem;
 use super::state::NodeState;
 
 /// Answers a backup. An answer that breaks off is not whole, and whoever reads it notices (`waypost check --backup`).
-pub(super) async fn backup(request: HttpRequest, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
-    node.access.check(&request)?;
+pub(super) async fn backup(_: KeyPermit, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     let Some(mut pieces) = node.backups.begin((node.clock)()) else {
         return Err(Problem::not_ready("another backup is being read from this node; try again when it is done"));
     };

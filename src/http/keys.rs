@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use waypost_protocol::messages::{GetLink, NextKeys};
 use waypost_protocol::{CallError, Code, LinkKey};
 
+use super::permit::Permit;
 use super::problem::Problem;
 use super::state::WorkerState;
 
@@ -25,9 +26,12 @@ struct Keys {
 }
 
 /// Answers fresh keys, each usable once as `customSlug`.
-pub(super) async fn generate(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
+pub(super) async fn generate(
+    _: Permit,
+    request: HttpRequest,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
-    node.access.check(&request)?;
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|_| Problem::malformed("the only parameter is count"))?;
     let count = match &query.count {

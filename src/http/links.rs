@@ -10,6 +10,7 @@ use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkSto
 use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Request, Target};
 
 use super::link_json::{LinkJson, format_time, parse_time};
+use super::permit::Permit;
 use super::problem::Problem;
 use super::shorten;
 use super::state::WorkerState;
@@ -69,12 +70,12 @@ fn describe(request: &HttpRequest, worker: &WorkerState, link: &Link) -> HttpRes
 
 /// Describes a link.
 pub(super) async fn get(
+    _: Permit,
     request: HttpRequest,
     path: web::Path<String>,
     query: web::Query<ReadQuery>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
     let found = get_link(&worker, &path, query.consistency == Consistency::Strong).await?;
     let tag = etag(&found.link);
     let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
@@ -134,13 +135,13 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 
 /// Changes a link's target or end.
 pub(super) async fn patch(
+    _: Permit,
     request: HttpRequest,
     path: web::Path<String>,
     body: web::Bytes,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
-    node.access.check(&request)?;
     let edit: Edit = shorten::parse_json_only(&request, &body)?;
     if edit.long_url.is_none() && edit.valid_until.is_none() {
         return Err(Problem::malformed("nothing to change: send longUrl, validUntil, or both"));
@@ -166,12 +167,12 @@ pub(super) async fn patch(
 
 /// Deletes a link.
 pub(super) async fn delete(
+    _: Permit,
     request: HttpRequest,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
-    node.access.check(&request)?;
     let if_version = guarded(&request, &worker, &path).await?;
     node.writable().map_err(CallError::from)?;
     let key = key_of(&path)?;

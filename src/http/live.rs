@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
@@ -14,6 +14,7 @@ use waypost_protocol::clicks::Counts;
 
 use super::link_json::format_time;
 use super::links::key_of;
+use super::permit::Permit;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::stats::{Told, ask};
@@ -96,17 +97,15 @@ async fn live(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<Ht
 
 /// The totals of a link as they grow, as server-sent events.
 pub(super) async fn live_of_link(
-    request: HttpRequest,
+    _: Permit,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
     let key = key_of(&path)?;
     live(worker, Some(key)).await
 }
 
 /// The totals of all links as they grow.
-pub(super) async fn live_of_all(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
+pub(super) async fn live_of_all(_: Permit, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
     live(worker, None).await
 }

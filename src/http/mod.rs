@@ -7,6 +7,7 @@
 
 mod access;
 mod access_log;
+mod account;
 mod admin;
 mod backup;
 mod front;
@@ -18,6 +19,7 @@ mod live;
 mod metrics;
 mod origin;
 mod pages;
+mod permit;
 mod problem;
 mod redirect;
 mod request_id;
@@ -29,11 +31,11 @@ mod stats;
 mod traced;
 mod visitor;
 
-pub use access::{Access, KEY_PREFIX, is_loopback};
+pub use access::{Access, CLI_KEY_PREFIX, KEY_PREFIX, is_loopback};
 pub use admin::admin_server;
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;
-pub use problem::Problem;
+pub use problem::{KeyNeeded, Problem};
 pub use redirect::found;
 pub use server::{PublicServer, public_server};
 pub use state::{NodeState, WorkerState};

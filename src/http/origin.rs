@@ -1,6 +1,6 @@
 //! Under which address visitors reach the server: what `shortUrl` begins with, and which targets would be loops.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
@@ -18,6 +18,11 @@ impl PublicAddress {
     /// `configured` is `[http] public_url`; without it the request's own host is used, and `listener` if that is no host.
     pub fn new(configured: Option<Url>, listener: SocketAddr) -> Self {
         Self { configured, listener }
+    }
+
+    /// The address of the public listener, as a URL that can be asked from this machine.
+    pub(super) fn listener(&self) -> String {
+        reachable(self.listener)
     }
 
     fn base(&self, request: &HttpRequest) -> Url {
@@ -46,6 +51,16 @@ impl PublicAddress {
         }
         own
     }
+}
+
+/// A listener's address as a URL; one that listens everywhere is reached here.
+pub(super) fn reachable(listener: SocketAddr) -> String {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listener.port()))
 }
 
 /// The host that the request was sent to, if its `Host` header is one: anybody can write anything there.

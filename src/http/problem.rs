@@ -18,6 +18,26 @@ pub struct Problem {
     field: Option<&'static str>,
     /// The short URL of the link that is meant, if it leads where the request wants.
     short_url: Option<String>,
+    /// Why a key is needed, for programs.
+    reason: Option<KeyNeeded>,
+}
+
+/// Why a request needs a key, or another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyNeeded {
+    /// It brings none.
+    Missing,
+    /// The server does not know the one that it brings.
+    Unknown,
+    /// What it asks for needs one whoever asks.
+    Always,
+    /// A proxy passes it on.
+    PassedOn,
+    /// It comes from a process of another account than the server's.
+    OtherAccount,
+    /// The server cannot tell which account it comes from.
+    UnknownAccount,
 }
 
 #[derive(Serialize)]
@@ -31,13 +51,15 @@ struct Document<'a> {
     field: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     short_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<KeyNeeded>,
 }
 
 const UNKNOWN_LINK: &str = "link-not-found";
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, title, detail: detail.into(), field: None, short_url: None }
+        Self { status, kind, title, detail: detail.into(), field: None, short_url: None, reason: None }
     }
 
     /// The request cannot be read at all.
@@ -172,9 +194,43 @@ impl Problem {
         )
     }
 
-    /// An API key is needed, or the one that came is wrong.
-    pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", detail)
+    /// An API key is needed, or the one that came is wrong. `is_set` is whether the cluster has an admin key.
+    pub fn key_needed(reason: KeyNeeded, is_set: bool) -> Self {
+        let why = match reason {
+            KeyNeeded::Missing => "this needs the admin key",
+            KeyNeeded::Unknown => "the API key is not known to this server",
+            KeyNeeded::Always => "backups and changes of the cluster always need a key",
+            KeyNeeded::PassedOn => "the request came through a proxy, so it needs a key",
+            KeyNeeded::OtherAccount => "the request comes from another account than the server's, so it needs a key",
+            KeyNeeded::UnknownAccount => {
+                "the server cannot tell which account of this machine the request comes from, so it needs a key"
+            }
+        };
+        let how = match is_set {
+            true => "send it as `X-Api-Key: …` or `Authorization: Bearer …`",
+            false => {
+                "none is set: start the server with WAYPOST_ADMIN_KEY, or with [http] public_url, which prints a new one, and \
+                 send it as `X-Api-Key: …` or `Authorization: Bearer …`"
+            }
+        };
+        // The commands of the server's own account find the key that it has made for them.
+        let near =
+            if reason == KeyNeeded::Always { "; on the server's machine, its commands take `--data-dir`" } else { "" };
+        let mut problem =
+            Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", format!("{why}; {how}{near}"));
+        problem.reason = Some(reason);
+        problem
+    }
+
+    /// The request belongs to the other listener of a node. `here` is the one that it reached, `there` says where the other is.
+    pub fn wrong_listener(here: &str, there: impl Into<String>) -> Self {
+        let there = there.into();
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "wrong-listener",
+            "Another listener answers that",
+            format!("this is the {here} listener of the node, which does not have this; {there}"),
+        )
     }
 
     /// The request is refused whatever key it carries.
@@ -216,6 +272,7 @@ impl Problem {
             detail: &self.detail,
             field: self.field,
             short_url: self.short_url.as_deref(),
+            reason: self.reason,
         };
         let mut response = HttpResponse::build(self.status).content_type("application/problem+json").json(document);
         let headers = response.headers_mut();

@@ -16,6 +16,7 @@ use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::{Code, Domain, KeyHash, LinkKey};
 use waypost_redirector::Lookup;
 
+use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
 use super::state::WorkerState;
@@ -48,6 +49,8 @@ pub(super) async fn visit(
             }
             found(location).into()
         }
+        // `waypost cluster` asks for that, of the other listener.
+        Err(problem) if problem.is_unknown_link() && *path == "cluster" => of_the_admin_listener(request, worker).await,
         Err(problem) => {
             if problem.is_unknown_link() {
                 orphan(&request, &worker);
@@ -61,6 +64,21 @@ pub(super) async fn visit(
 pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     orphan(&request, &worker);
     Problem::not_found().response()
+}
+
+/// What only the admin listener answers. Where that is, those are told who may change links.
+pub(super) async fn of_the_admin_listener(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
+    let there = match worker.node.access.check(&request) {
+        Ok(_) => {
+            format!("metrics and the cluster's administration are on the admin one, {}", reachable(worker.node.admin))
+        }
+        Err(_) => {
+            "metrics and the cluster's administration are on the admin one: `admin` of the [[node]] in cluster.toml, \
+                   http://127.0.0.1:9090 unless that was changed"
+                .to_owned()
+        }
+    };
+    Problem::wrong_listener("public", there).response()
 }
 
 fn visitor_of<'a>(request: &'a HttpRequest, worker: &WorkerState) -> Option<Visitor<'a>> {

@@ -20,6 +20,7 @@ use waypost_runtime::{Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 use super::access_log::AccessLog;
+use super::account::Connection;
 use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
@@ -74,9 +75,15 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
         .disable_signals()
         .listen("http", listener, move || {
             let parts = parts.clone();
-            HttpService::build()
+            let mut service = HttpService::build()
                 .keep_alive(KeepAlive::Timeout(parts.keep_alive))
-                .client_request_timeout(parts.client_timeout)
+                .client_request_timeout(parts.client_timeout);
+            if parts.node.access.looks_at_accounts() {
+                service = service.on_connect_ext(|_, data| {
+                    data.insert(Connection::default());
+                });
+            }
+            service
                 .h1(fn_factory(move || {
                     let parts = parts.clone();
                     async move {
@@ -215,6 +222,7 @@ fn app(
                 .route(web::patch().to(links::patch))
                 .route(web::delete().to(links::delete)),
         )
+        .service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener))
         .service(route("/api/v1/backup", "GET").route(web::get().to(backup::backup)))
         .service(route("/health/live", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::live)))
         .service(route("/health/ready", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::ready)))

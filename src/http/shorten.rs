@@ -13,6 +13,7 @@ use waypost_runtime::Place;
 
 use super::link_json::{LinkJson, parse_time};
 use super::links::get_link;
+use super::permit::Permit;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 
@@ -35,13 +36,13 @@ struct Body {
 
 /// Creates a link from a JSON object, or from a body that is just the URL.
 pub(super) async fn shorten(
+    permit: Permit,
     request: HttpRequest,
     body: web::Bytes,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
-    let created_by = node.access.check(&request)?;
-    let message = build(&request, &body, node, created_by)?;
+    let message = build(&request, &body, node, permit.key)?;
     let wanted = (message.slug.clone(), message.target.clone(), message.valid_until);
     node.writable().map_err(waypost_protocol::CallError::from)?;
     let (link, mut response) = match create(node, message).await? {

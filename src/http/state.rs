@@ -1,5 +1,6 @@
 //! What the HTTP handlers work with: of the node, and of one worker.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct NodeState {
     pub access: Access,
     /// Under which address visitors reach the server.
     pub address: PublicAddress,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
     /// How long a request may take.
     pub timeout: Duration,
     /// The longest URL accepted, in bytes.

@@ -15,6 +15,7 @@ use waypost_protocol::{CallError, LinkKey, Request, ServiceError, ShardId, UnixM
 
 use super::link_json::format_time;
 use super::links::key_of;
+use super::permit::Permit;
 use super::problem::Problem;
 use super::series::{Bots, Interval, Range, series};
 use super::state::{NodeState, WorkerState};
@@ -281,33 +282,32 @@ fn table(report: &Report) -> Result<HttpResponse, Problem> {
 
 /// Of one link.
 pub(super) async fn of_link(
+    _: Permit,
     request: HttpRequest,
     path: web::Path<String>,
     query: web::Query<Query>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
     answer(&request, &report(&worker, Some(key_of(&path)?), query.into_inner()).await?)
 }
 
 /// Of all links.
 pub(super) async fn of_all(
+    _: Permit,
     request: HttpRequest,
     query: web::Query<Query>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
-    worker.node.access.check(&request)?;
     answer(&request, &report(&worker, None, query.into_inner()).await?)
 }
 
 /// Forgets the statistics of a link.
 pub(super) async fn reset(
-    request: HttpRequest,
+    _: Permit,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
-    node.access.check(&request)?;
     node.writable().map_err(CallError::from)?;
     let key = key_of(&path)?;
     match node.links.call(ResetStats { shard: key.shard(node.shards), key }, node.timeout).await? {
@@ -317,9 +317,12 @@ pub(super) async fn reset(
 }
 
 /// Visits to what is no link.
-pub(super) async fn orphans(request: HttpRequest, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
+pub(super) async fn orphans(
+    _: Permit,
+    request: HttpRequest,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
-    node.access.check(&request)?;
     let of = |shard| ask_leader(node, move |from_leader| GetOrphans { shard, from_leader });
     let told = try_join_all((0..node.shards).map(ShardId).map(of)).await?;
     let stale = told.iter().any(|told| told.stale);

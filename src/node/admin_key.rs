@@ -5,6 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use waypost_protocol::command::Command;
 use waypost_protocol::digest::KeyDigest;
 
 use super::NodeError;
+use super::private::renew_cli_key;
 use crate::config::Config;
 use crate::http::{Access, KEY_PREFIX};
 
@@ -26,7 +28,12 @@ const NOTE_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Decides who may change links, making an admin key where one is needed and there is none.
-pub(super) async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -> Result<Access, NodeError> {
+pub(super) async fn access(
+    config: &Config,
+    local: bool,
+    listener: SocketAddr,
+    groups: &Arc<Groups>,
+) -> Result<Access, NodeError> {
     let of_cluster = groups.clone();
     let stored = move || of_cluster.cluster().read(|machine| machine.state().admin_key);
     let unseen = Unseen::new(&config.node.data_dir);
@@ -48,7 +55,10 @@ pub(super) async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -
         let set = settled(groups, KeyDigest::of(&key), &stored).await?;
         unseen.settle(&key, &set)?;
     }
-    Ok(Access::new(local, stored))
+    // A disk that is full keeps no command from being run with the admin key, and no redirect from being answered.
+    let command_line = renew_cli_key(&config.node.data_dir)
+        .inspect_err(|error| tracing::warn!(%error, "there is no key for the commands: cli.key cannot be written"));
+    Ok(Access::new(local, listener, stored).with_command_line(command_line.ok().map(|key| KeyDigest::of(&key))))
 }
 
 /// The key that the cluster has, after this one was proposed. Another node may have been quicker: then that one's key counts.
@@ -132,7 +142,7 @@ impl Unseen {
 }
 
 /// 43 characters of base62: 256 random bits.
-fn random_base62() -> String {
+pub(super) fn random_base62() -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     (0..43).map(|_| char::from(DIGITS[rand::random_range(0..DIGITS.len())])).collect()
 }

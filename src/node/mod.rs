@@ -6,6 +6,7 @@ mod clicks;
 mod leave;
 mod observe;
 mod peers;
+mod private;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
+pub use private::{CLI_KEY_FILE, keep_to_oneself};
 use tokio::signal::unix::{SignalKind, signal};
 use waypost_click_counter::GeoError;
 use waypost_consensus::{FRESH, Freshness, Groups, OpenError};
@@ -147,6 +149,7 @@ pub async fn run(
     let started = std::time::Instant::now();
     crate::restore::refuse_half(&config.node.data_dir)?;
     let db = open_store(&config, &metrics)?;
+    private::close(&config.node.data_dir);
     db.on_failure(on_storage_failure);
     // Before the groups: they may be sent more than there is room for as soon as they are open.
     let read_only = Arc::new(AtomicBool::new(false));
@@ -194,10 +197,10 @@ pub async fn run(
     let running = fresh.clone();
     tasks.on(&engine).spawn(Task::Freshness, move || running.clone().run());
     // A public URL elsewhere says that something passes requests on to a listener on loopback.
-    let local = public_address.ip().is_loopback()
-        && admin_address.ip().is_loopback()
+    let local = public_address.ip().to_canonical().is_loopback()
+        && admin_address.ip().to_canonical().is_loopback()
         && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
-    let access = admin_key::access(&config, local, &groups).await?;
+    let access = admin_key::access(&config, local, public_address, &groups).await?;
     let journals = clicks::open_journals(&config, groups.founding(), &metrics)?;
     let recorders = (0..config.workers).map(|_| journals.recorder()).collect::<Result<Vec<_>, _>>()?;
     clicks::keep_synced(journals.clone(), config.journal_sync, &tasks, on_storage_failure)?;
@@ -248,6 +251,7 @@ pub async fn run(
         shards: groups.founding().shards,
         access,
         address: PublicAddress::new(config.public_url.clone(), public_address),
+        admin: admin_address,
         timeout: config.request_timeout,
         url_max_bytes: config.url_max_bytes,
         body_max_bytes: config.body_max_bytes,

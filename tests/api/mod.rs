@@ -1,6 +1,7 @@
 //! The HTTP surface.
 
 mod access;
+mod accounts;
 mod bad_input;
 mod create;
 mod edit;

@@ -49,7 +49,7 @@ async fn three_nodes_grow_to_five_with_an_edge_node_and_shrink_again_under_load(
     for node in 0..5 {
         use_everything(&cluster.client(node), node).await;
     }
-    let admin = Client::new(cluster.node(1).admin());
+    let admin = cluster.node(1).admin_client().unwrap();
     let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n1/drain")).await.unwrap();
     assert_eq!(drained.status, 204, "{}", String::from_utf8_lossy(&drained.body));
     emptied(&cluster, 1, "n1").await;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use reqwest::Method;
 use serde_json::json;
-use waypost_testkit::{Client, Cluster, Load, leaders};
+use waypost_testkit::{Cluster, Load, leaders};
 
 use super::{addresses, cluster_of, emptied, evened_out, remove};
 use crate::PROGRAM;
@@ -69,7 +69,7 @@ async fn one_node_grows_to_three_and_shrinks_again_while_it_serves() {
     cluster.settled(0, 3).await.unwrap();
     load.aim(&addresses(&cluster, &[0, 1, 2]));
     assert!(cluster.client(2).follow(&own).await.unwrap().is_some());
-    let admin = Client::new(cluster.node(1).admin());
+    let admin = cluster.node(1).admin_client().unwrap();
     let drained = admin.send(admin.request(Method::POST, "/cluster/nodes/n1/drain")).await.unwrap();
     assert_eq!(drained.status, 204, "{}", String::from_utf8_lossy(&drained.body));
     emptied(&cluster, 1, "n1").await;
@@ -121,7 +121,7 @@ async fn a_node_that_was_removed_serves_nothing_when_it_comes_back() {
     let (_dir, mut cluster) = cluster_of(3).await;
     let code = cluster.client(0).create("https://example.com/old").await.unwrap();
     cluster.kill(2).unwrap();
-    let admin = Client::new(cluster.node(0).admin());
+    let admin = cluster.node(0).admin_client().unwrap();
     remove(&admin, "n3").await;
     let client = cluster.client(0);
     assert_eq!(
@@ -173,7 +173,7 @@ async fn a_node_that_holds_the_only_copy_is_neither_removed_nor_replaced() {
         links.push((cluster.client(1).create(&url).await.unwrap(), url));
     }
     cluster.kill(0).unwrap();
-    let admin = Client::new(cluster.node(1).admin());
+    let admin = cluster.node(1).admin_client().unwrap();
     let removed = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n1")).await.unwrap();
     assert_eq!(removed.status, 409, "{}", String::from_utf8_lossy(&removed.body));
     // Its disk is not mounted: an empty directory must not take the place of what it held.
@@ -227,7 +227,7 @@ async fn a_leader_moves_only_to_a_voter() {
     let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
     cluster.start(&[0, 1, 2, edge]).unwrap();
     cluster.settled(0, 3).await.unwrap();
-    let admin = Client::new(cluster.node(0).admin());
+    let admin = cluster.node(0).admin_client().unwrap();
     for group in [0, 1] {
         // The nodes may be evening out their leaders just then: one asks again.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -355,7 +355,7 @@ async fn an_emptied_store_founds_no_second_cluster_beside_a_node_that_knows_the_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_is_not_drained_when_no_other_could_hold_its_links() {
     let (_dir, cluster) = cluster_of(2).await;
-    let admin = Client::new(cluster.node(0).admin());
+    let admin = cluster.node(0).admin_client().unwrap();
     let ask =
         async |what: &str| admin.send(admin.request(Method::POST, &format!("/cluster/nodes/{what}"))).await.unwrap();
     assert_eq!(ask("n1/drain").await.status, 204);
@@ -370,8 +370,9 @@ async fn a_node_is_not_drained_when_no_other_could_hold_its_links() {
 async fn the_drain_of_a_lone_node_is_refused_at_once() {
     let (_dir, cluster) = cluster_of(1).await;
     let admin = format!("http://{}", cluster.node(0).admin());
-    let drained = Command::new(PROGRAM).args(["cluster", "drain", "n1", "--admin", &admin, "--wait", "60"]).output();
-    let drained = drained.unwrap();
+    let mut drain = Command::new(PROGRAM);
+    drain.args(["cluster", "drain", "n1", "--admin", &admin, "--wait", "60", "--data-dir"]);
+    let drained = drain.arg(cluster.data_dir(0)).output().unwrap();
     let said = String::from_utf8_lossy(&drained.stderr).into_owned();
     assert_eq!(drained.status.code(), Some(1), "{said}");
     assert!(said.contains("no other node could hold its links"), "{said}");

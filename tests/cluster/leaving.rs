@@ -44,7 +44,7 @@ async fn a_node_that_is_removed_while_it_runs_brings_its_clicks_to_the_shards_fi
     let store = cluster.client(0);
     let code = store.create("https://example.com/").await.unwrap();
     click(&cluster.client(edge), &code, 300).await;
-    remove(&Client::new(cluster.node(1).admin()), "n4").await;
+    remove(&cluster.node(1).admin_client().unwrap(), "n4").await;
     assert_eq!(cluster.node_mut(edge).wait_exit().unwrap().code(), Some(1));
     assert!(!cluster.node(edge).errors().contains("were not counted"), "{}", cluster.node(edge).errors());
     counted(&store, &code, 300).await;
@@ -57,7 +57,7 @@ async fn a_node_that_two_remove_at_once_while_it_redirects_loses_no_click() {
     let code = store.create("https://example.com/").await.unwrap();
     let visitor = cluster.client(edge);
     click(&visitor, &code, 1).await;
-    let (first, second) = (Client::new(cluster.node(0).admin()), Client::new(cluster.node(1).admin()));
+    let (first, second) = [0, 1].map(|node| cluster.node(node).admin_client().unwrap()).into();
     let visits = async {
         let mut answered = 1;
         // Until it answers no more: it closes before its last clicks are counted.
@@ -81,7 +81,11 @@ async fn a_node_that_holds_links_is_emptied_before_it_is_removed() {
     let code = cluster.client(0).create("https://example.com/").await.unwrap();
     click(&cluster.client(2), &code, 100).await;
     let admin = format!("http://{}", cluster.node(0).admin());
-    let removed = Command::new(PROGRAM).args(["cluster", "remove", "n3", "--admin", &admin]).output().unwrap();
+    let removed = Command::new(PROGRAM)
+        .args(["cluster", "remove", "n3", "--admin", &admin, "--data-dir"])
+        .arg(cluster.data_dir(0))
+        .output()
+        .unwrap();
     assert_eq!(removed.status.code(), Some(0), "{}", String::from_utf8_lossy(&removed.stderr));
     assert_eq!(cluster.node_mut(2).wait_exit().unwrap().code(), Some(1));
     counted(&cluster.client(0), &code, 100).await;
@@ -96,7 +100,7 @@ async fn with_a_removed_node_that_has_clicks() -> (tempfile::TempDir, Cluster, u
     let code = cluster.client(0).create("https://example.com/").await.unwrap();
     click(&cluster.client(edge), &code, 200).await;
     cluster.kill(edge).unwrap();
-    remove(&Client::new(cluster.node(0).admin()), "n4").await;
+    remove(&cluster.node(0).admin_client().unwrap(), "n4").await;
     let refused = cluster.start(&[edge]).unwrap_err().to_string();
     assert!(refused.contains("of its click journals were not counted: keep"), "{refused}");
     (dir, cluster, edge, code)
@@ -137,7 +141,7 @@ async fn clicks_of_a_node_that_was_removed_are_brought_in_by_another_node_that_i
 async fn a_node_whose_removal_is_refused_goes_on_with_redirects() {
     let (_dir, cluster) = super::cluster_of(2).await;
     let code = cluster.client(0).create("https://example.com/").await.unwrap();
-    let admin = Client::new(cluster.node(0).admin());
+    let admin = cluster.node(0).admin_client().unwrap();
     let refused = admin.send(admin.request(Method::DELETE, "/cluster/nodes/n2")).await.unwrap();
     assert_eq!(refused.status, 409, "{}", String::from_utf8_lossy(&refused.body));
     click(&cluster.client(1), &code, 5).await;

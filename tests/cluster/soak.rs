@@ -2,11 +2,12 @@
 //! create, edit, delete, claim again and follow links.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use waypost_testkit::{Client, Cluster, Load, Rule, pick};
+use waypost_testkit::{Client, Cluster, Load, Rule, key_in, pick};
 
 use super::{addresses, others, writes_go_on};
 
@@ -52,7 +53,7 @@ struct Backups {
 }
 
 impl Backups {
-    fn start(nodes: Vec<SocketAddr>) -> Self {
+    fn start(nodes: Vec<(SocketAddr, PathBuf)>) -> Self {
         let (stop, taken): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
         let (stopped, count) = (stop.clone(), taken.clone());
         let task = tokio::spawn(async move {
@@ -60,7 +61,10 @@ impl Backups {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let backup = Client::new(nodes[turn % nodes.len()]).get("/api/v1/backup").await;
+                let (address, data_dir) = &nodes[turn % nodes.len()];
+                // Each start of the node makes another key.
+                let client = Client::new(*address).with_key(&key_in(data_dir).unwrap_or_default());
+                let backup = client.get("/api/v1/backup").await;
                 count.fetch_add(u64::from(backup.is_ok_and(|answer| answer.status == 200)), Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
@@ -180,7 +184,7 @@ async fn links_changes_and_visits_survive_all_faults_together() {
     cluster.settled(0, 3).await.unwrap();
     let all = addresses(&cluster, &[0, 1, 2]);
     let load = Load::start_with_changes(8, &all);
-    let backups = Backups::start(all.clone());
+    let backups = Backups::start((0..3).map(|node| (all[node], cluster.data_dir(node))).collect());
     for round in 0..faults {
         // Each kind comes as often as any other; which node it meets is chance.
         let (fault, victim) = (FAULTS[round % FAULTS.len()], pick(0..3) as usize);

@@ -18,7 +18,7 @@ pub use cluster::{Cluster, leaders};
 pub use collector::{Collector, SeenSpan};
 pub use faults::Faults;
 pub use history::{Load, Tally};
-pub use node::{Node, NodeBuilder};
+pub use node::{Node, NodeBuilder, key_in};
 pub use places::write_places;
 pub use proxy::{Proxies, Rule};
 pub use seed::{chance, pick};

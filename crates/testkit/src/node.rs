@@ -129,6 +129,16 @@ impl NodeBuilder {
     }
 }
 
+/// The key that the node with this data directory has made for the commands of its own account.
+///
+/// # Errors
+/// When it has made none.
+pub fn key_in(data_dir: &Path) -> Result<String> {
+    let path = data_dir.join("cli.key");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(text.trim().to_owned())
+}
+
 /// A running node. Killed when it is dropped.
 pub struct Node {
     builder: NodeBuilder,
@@ -199,6 +209,22 @@ impl Node {
     /// A client for its public address.
     pub fn client(&self) -> Client {
         Client::new(self.address())
+    }
+
+    /// The key that it made for the commands of its own account; each start makes another one.
+    ///
+    /// # Errors
+    /// When it has made none.
+    pub fn key(&self) -> Result<String> {
+        key_in(self.data_dir())
+    }
+
+    /// A client for its admin address, with its key.
+    ///
+    /// # Errors
+    /// When it has made no key.
+    pub fn admin_client(&self) -> Result<Client> {
+        Ok(Client::new(self.admin()).with_key(&self.key()?))
     }
 
     /// Lines that it printed before it was ready.

@@ -1,0 +1,232 @@
+//! The key that a command sends: given, from a file, or the one that the server made for its own account.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use reqwest::header::HeaderValue;
+use serde_json::Value;
+use url::Url;
+
+use super::client::Failed;
+use super::exit;
+use crate::config::{SecretText, flaw, read_secret};
+use crate::http::{CLI_KEY_PREFIX, is_loopback};
+use crate::node::CLI_KEY_FILE;
+
+/// Where a server keeps its data unless it is told otherwise.
+const DATA_DIR_DEFAULT: &str = "waypost-data";
+
+/// Where the key comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct KeyArgs {
+    /// The key, if the server asks for one. Others on this machine can read command lines: use the variable, or a file
+    #[arg(long, value_name = "KEY", env = "WAYPOST_API_KEY", hide_env_values = true)]
+    pub(super) api_key: Option<SecretText>,
+    /// A file with the key
+    #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
+    pub(super) api_key_file: Option<PathBuf>,
+    /// The data directory of the server, if it runs on this machine under this account: the key in its cli.key is sent, to a
+    /// loopback address only. Without a key and this, waypost-data is looked into
+    #[arg(long, value_name = "DIR", env = "WAYPOST_DATA_DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+/// Where a key came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Given,
+    File(PathBuf),
+    DataDir(PathBuf),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Given => f.write_str("WAYPOST_API_KEY (or --api-key)"),
+            Self::File(path) => write!(f, "the key file {} (WAYPOST_API_KEY_FILE or --api-key-file)", path.display()),
+            Self::DataDir(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The key that is sent, or why there is none.
+#[derive(Debug, Clone)]
+pub(super) enum Key {
+    Sent { source: String, of_data_dir: bool },
+    None { because: Option<String> },
+}
+
+fn usage(message: String) -> Failed {
+    Failed::new(exit::USAGE, message)
+}
+
+fn header(text: &str, source: &Source) -> Result<HeaderValue, Failed> {
+    if let Some(flaw) = flaw(text) {
+        return Err(usage(format!("{source} {flaw}")));
+    }
+    let mut value = HeaderValue::from_str(text).map_err(|_| usage(format!("{source} is no key")))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl KeyArgs {
+    /// The key for the server at `base`.
+    ///
+    /// # Errors
+    /// When one was given that cannot be sent.
+    pub(super) fn find(&self, base: &Url) -> Result<(Option<HeaderValue>, Key), Failed> {
+        let (text, source) = match (&self.api_key, &self.api_key_file) {
+            (Some(key), _) => (key.reveal().trim().to_owned(), Source::Given),
+            (None, Some(path)) => {
+                let source = Source::File(path.clone());
+                let text = read_secret(path).map_err(|error| usage(format!("{source} cannot be read: {error}")))?;
+                (text, source)
+            }
+            (None, None) => return Ok(self.of_data_dir(base)),
+        };
+        let value = header(&text, &source)?;
+        if text.starts_with(CLI_KEY_PREFIX) && !is_loopback(base) {
+            return Err(usage(format!(
+                "{source} holds the key of a server's own account ({CLI_KEY_FILE}), which is sent to a loopback address only; {base} needs the \
+                 admin key"
+            )));
+        }
+        Ok((Some(value), Key::Sent { source: source.to_string(), of_data_dir: false }))
+    }
+
+    /// The key that the server made for its own account. That there is none matters only if the server asks for one.
+    fn of_data_dir(&self, base: &Url) -> (Option<HeaderValue>, Key) {
+        let dir = self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR_DEFAULT));
+        let path = dir.join(CLI_KEY_FILE);
+        let none = |because: String| (None, Key::None { because: Some(because) });
+        if !is_loopback(base) {
+            let told = || none(format!("the key in {} is sent to a loopback address only", path.display()));
+            return if self.data_dir.is_some() { told() } else { (None, Key::None { because: None }) };
+        }
+        match read_secret(&path) {
+            Ok(text) => match header(&text, &Source::DataDir(path.clone())) {
+                Ok(value) => (Some(value), Key::Sent { source: path.display().to_string(), of_data_dir: true }),
+                Err(failed) => none(failed.message),
+            },
+            Err(_) if self.data_dir.is_none() => (None, Key::None { because: None }),
+            Err(error) => none(format!("{} cannot be read: {error}", path.display())),
+        }
+    }
+}
+
+impl Key {
+    /// What a person is told whose request was answered `401`. `reason` is the server's.
+    pub(super) fn refused(&self, base: &str, problem: &Value) -> String {
+        let remedy = format!(
+            "Set WAYPOST_API_KEY to the admin key, or WAYPOST_API_KEY_FILE to a file that holds it; on the server's machine and under its account, \
+             --data-dir DIR sends the key in its DIR/{CLI_KEY_FILE}"
+        );
+        match self {
+            Self::Sent { source, of_data_dir: true } => format!(
+                "the server at {base} does not know the key in {source}: that is made anew at each start of the server whose data directory it is. \
+                 {remedy}"
+            ),
+            Self::Sent { source, .. } => {
+                format!("the server at {base} does not know the key that {source} holds. {remedy}")
+            }
+            Self::None { because } => {
+                let why = match problem["reason"].as_str() {
+                    Some("always") => "backups and changes of the cluster always need a key",
+                    Some("passed-on") => "the server is reached through a proxy, so it needs a key",
+                    Some("other-account") => {
+                        "the server runs under another account than this command, so it needs a key"
+                    }
+                    Some("unknown-account") => {
+                        "the server cannot tell under which account this command runs, so it needs a key"
+                    }
+                    _ => "the server asks for a key",
+                };
+                let because = because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();
+                format!("{why}. {remedy}{because}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADMIN: &str = "wp_admin_0123456789abcdefghijkl";
+    const CLI: &str = "wp_cli_0123456789abcdefghijkl";
+
+    fn key(args: &KeyArgs, base: &str) -> Result<Option<String>, String> {
+        let found = args.find(&Url::parse(base).unwrap()).map_err(|failed| failed.message)?;
+        Ok(found.0.map(|value| value.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn the_key_of_a_data_directory_goes_to_loopback_addresses_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(CLI_KEY_FILE);
+        std::fs::write(&file, format!("{CLI}\n")).unwrap();
+        let of_dir = KeyArgs { data_dir: Some(dir.path().to_owned()), ..KeyArgs::default() };
+        let of_file = KeyArgs { api_key_file: Some(file), ..KeyArgs::default() };
+        let given = KeyArgs { api_key: Some(CLI.to_owned().into()), ..KeyArgs::default() };
+        for near in ["http://127.0.0.1:8080", "http://127.9.9.9:1", "http://[::1]:8080", "http://localhost:8080"] {
+            for args in [&of_dir, &of_file, &given] {
+                assert_eq!(key(args, near), Ok(Some(CLI.to_owned())), "{near} {args:?}");
+            }
+        }
+        for far in
+            ["http://192.0.2.1:8080", "https://go.example", "http://127.0.0.1.example", "http://localhost.example"]
+        {
+            assert_eq!(key(&of_dir, far), Ok(None), "{far}");
+            for args in [&of_file, &given] {
+                assert!(key(args, far).unwrap_err().contains("loopback address only"), "{far} {args:?}");
+            }
+        }
+        // The admin key goes anywhere.
+        let admin = KeyArgs { api_key: Some(ADMIN.to_owned().into()), ..KeyArgs::default() };
+        assert_eq!(key(&admin, "https://go.example"), Ok(Some(ADMIN.to_owned())));
+    }
+
+    #[test]
+    fn a_key_that_is_given_wins_over_that_of_the_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CLI_KEY_FILE), CLI).unwrap();
+        let mut args = KeyArgs { data_dir: Some(dir.path().to_owned()), ..KeyArgs::default() };
+        args.api_key = Some(ADMIN.to_owned().into());
+        assert_eq!(key(&args, "http://127.0.0.1:8080"), Ok(Some(ADMIN.to_owned())));
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        for (content, part) in [
+            ("", "is empty"),
+            (" \n\n", "is empty"),
+            ("one\ntwo", "has a line break"),
+            ("one two", "characters that no key has"),
+            ("schlüssel", "characters that no key has"),
+            ("a\0b", "characters that no key has"),
+        ] {
+            std::fs::write(&file, content).unwrap();
+            let args = KeyArgs { api_key_file: Some(file.clone()), ..KeyArgs::default() };
+            let told = key(&args, "http://127.0.0.1:8080").unwrap_err();
+            assert!(told.contains(part) && told.contains("WAYPOST_API_KEY_FILE") && told.contains("/key"), "{told}");
+        }
+        // What editors put around it is no part of it.
+        for content in [format!("{ADMIN}\r\n"), format!("\u{feff}{ADMIN}\n")] {
+            std::fs::write(&file, content).unwrap();
+            let args = KeyArgs { api_key_file: Some(file.clone()), ..KeyArgs::default() };
+            assert_eq!(key(&args, "http://127.0.0.1:8080"), Ok(Some(ADMIN.to_owned())));
+        }
+        let missing = KeyArgs { api_key_file: Some(dir.path().join("none")), ..KeyArgs::default() };
+        assert!(key(&missing, "http://127.0.0.1:8080").unwrap_err().contains("cannot be read"));
+        let empty = KeyArgs { api_key: Some(String::new().into()), ..KeyArgs::default() };
+        assert!(key(&empty, "http://127.0.0.1:8080").unwrap_err().contains("WAYPOST_API_KEY"));
+    }
+
+    #[test]
+    fn no_debug_output_shows_a_key() {
+        let args = KeyArgs { api_key: Some(ADMIN.to_owned().into()), ..KeyArgs::default() };
+        assert!(!format!("{args:?}").contains(ADMIN));
+    }
+}

@@ -1,0 +1,201 @@
+//! The account at the other end of a connection on this machine: who owns the peer's socket.
+//!
+//! The kernel is asked for the socket whose own address is the peer's and whose remote address is the server's: by `sock_diag`, or by reading
+//! `/proc/self/net/tcp` and `tcp6` where there is none. Both know IPv4, IPv6 and IPv4 addresses that are written as IPv6 ones.
+
+use std::cell::OnceCell;
+use std::net::SocketAddr;
+
+#[cfg(target_os = "linux")]
+mod proc_net;
+#[cfg(target_os = "linux")]
+mod sock_diag;
+
+/// The state of a TCP socket that is connected, as the kernel numbers them.
+const ESTABLISHED: u8 = 1;
+
+/// Whose process is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// One of the server's own account.
+    Own,
+    /// One of another account.
+    Other,
+    /// It cannot be told: the socket is orphaned, in another state, or not to be found.
+    Unknown,
+}
+
+/// A socket as the kernel tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Socket {
+    state: u8,
+    uid: u32,
+    /// 0 = no process has it open any more.
+    inode: u64,
+}
+
+/// The account that the server runs under.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    uid: u32,
+    /// Whether accounts that this user namespace does not have are shown with the same number.
+    ambiguous: bool,
+}
+
+/// What is remembered of one connection: its owner is looked up once.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    owner: OnceCell<Owner>,
+}
+
+impl Connection {
+    /// The owner of the socket at `peer`, which is connected to `local`, this server's address.
+    pub(super) fn owner(&self, peer: SocketAddr, local: SocketAddr) -> Owner {
+        *self.owner.get_or_init(|| owner(peer, local))
+    }
+}
+
+/// Looks up the owner of the socket at `peer` that is connected to `local`.
+#[cfg(target_os = "linux")]
+pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
+    let (peer, local) = (canonical(peer), canonical(local));
+    if !peer.ip().is_loopback() {
+        return Owner::Unknown;
+    }
+    let found = match sock_diag::find(peer, local) {
+        Ok(Some(socket)) => Ok(Some(socket)),
+        // Not there, or the kernel has no module that could tell.
+        Ok(None) | Err(_) => proc_net::find(peer, local),
+    };
+    match found {
+        Ok(socket) => judge(socket, Account::own()),
+        Err(error) => {
+            tracing::debug!(%error, "the owner of a connection cannot be looked up");
+            Owner::Unknown
+        }
+    }
+}
+
+/// Only Linux tells.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn owner(_peer: SocketAddr, _local: SocketAddr) -> Owner {
+    Owner::Unknown
+}
+
+/// Sockets that no process has open, and those whose connection has ended, are listed as root's.
+fn judge(socket: Option<Socket>, own: Account) -> Owner {
+    match socket {
+        Some(Socket { state: ESTABLISHED, uid, inode }) if inode != 0 => match uid == own.uid {
+            true if own.ambiguous => Owner::Unknown,
+            true => Owner::Own,
+            false => Owner::Other,
+        },
+        _ => Owner::Unknown,
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(target_os = "linux")]
+impl Account {
+    fn own() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        Self { uid, ambiguous: uid == overflow_uid() && !sees_all_accounts() }
+    }
+}
+
+/// The number that stands for accounts which a user namespace does not have.
+#[cfg(target_os = "linux")]
+fn overflow_uid() -> u32 {
+    const DEFAULT: u32 = 65_534;
+    let text = std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
+    text.trim().parse().unwrap_or(DEFAULT)
+}
+
+/// Whether this user namespace has every account of the machine.
+#[cfg(target_os = "linux")]
+fn sees_all_accounts() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn own(uid: u32) -> Account {
+        Account { uid, ambiguous: false }
+    }
+
+    #[test]
+    fn only_an_open_established_socket_of_the_own_account_is_the_own_accounts() {
+        let socket = |state, uid, inode| Some(Socket { state, uid, inode });
+        for (found, account, expected) in [
+            (socket(1, 1000, 7), own(1000), Owner::Own),
+            (socket(1, 33, 7), own(1000), Owner::Other),
+            (socket(1, 0, 7), own(1000), Owner::Other),
+            (socket(1, 0, 7), own(0), Owner::Own),
+            // Nobody has it open any more: it is listed as root's.
+            (socket(1, 0, 0), own(0), Owner::Unknown),
+            (socket(1, 0, 0), own(1000), Owner::Unknown),
+            (socket(1, 1000, 0), own(1000), Owner::Unknown),
+            // TIME_WAIT, FIN_WAIT_2, LISTEN.
+            (socket(6, 0, 0), own(0), Owner::Unknown),
+            (socket(5, 1000, 7), own(1000), Owner::Unknown),
+            (socket(10, 1000, 7), own(1000), Owner::Unknown),
+            (None, own(0), Owner::Unknown),
+            // Every account that the user namespace does not have has this number.
+            (socket(1, 65_534, 7), Account { uid: 65_534, ambiguous: true }, Owner::Unknown),
+        ] {
+            assert_eq!(judge(found, account), expected, "{found:?} {account:?}");
+        }
+    }
+
+    /// Connects to a listener at the first address by the second one; answers the client's and the server's address of the connection.
+    fn connected(listen: &str, connect: &str) -> (TcpListener, TcpStream, TcpStream, [SocketAddr; 2]) {
+        let listener = TcpListener::bind((listen, 0)).unwrap();
+        let client = TcpStream::connect((connect, listener.local_addr().unwrap().port())).unwrap();
+        let (server, peer) = listener.accept().unwrap();
+        let local = server.local_addr().unwrap();
+        (listener, client, server, [peer, local])
+    }
+
+    #[test]
+    fn both_sources_know_the_owner_of_a_socket_whatever_way_its_address_is_written() {
+        let uid = rustix::process::geteuid().as_raw();
+        for (listen, connect) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.0.0.1", "::ffff:127.0.0.1"),
+            ("::1", "::1"),
+            ("::", "127.0.0.1"),
+            ("::", "::ffff:127.0.0.1"),
+        ] {
+            let (_listener, client, _server, [peer, local]) = connected(listen, connect);
+            let (peer, local) = (canonical(peer), canonical(local));
+            for found in [sock_diag::find(peer, local), proc_net::find(peer, local)] {
+                let found = found.unwrap().unwrap_or_else(|| panic!("{connect} to {listen} is not found"));
+                assert_eq!((found.state, found.uid), (ESTABLISHED, uid), "{connect} to {listen}");
+                assert_ne!(found.inode, 0);
+            }
+            let remembered = Connection::default();
+            assert_eq!(remembered.owner(peer, local), Owner::Own);
+            // What the other end has closed is nobody's. A connection that was looked at is not looked at again.
+            drop(client);
+            assert_eq!(owner(peer, local), Owner::Unknown, "{connect} to {listen}");
+            assert_eq!(remembered.owner(peer, local), Owner::Own);
+        }
+    }
+
+    #[test]
+    fn a_listener_is_not_taken_for_the_connection_that_is_looked_for() {
+        let (_listener, _client, _server, [_, local]) = connected("127.0.0.1", "127.0.0.1");
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        for found in [sock_diag::find(local, nobody), proc_net::find(local, nobody)] {
+            assert!(!matches!(found, Ok(Some(_))), "{found:?}");
+        }
+    }
+}

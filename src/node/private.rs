@@ -1,0 +1,100 @@
+//! What only the node's account may read: its data directory, and the key that it makes for its own commands.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::http::CLI_KEY_PREFIX;
+
+/// The file in the data directory with the key for the commands of the node's own account.
+pub const CLI_KEY_FILE: &str = "cli.key";
+
+/// Directories below the data directory that are looked at: its own are two deep.
+const DEPTH_MAX: u32 = 4;
+
+/// Whatever this process makes from here on can be read by its own account only.
+pub fn keep_to_oneself() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+}
+
+/// Takes the data directory, and what earlier versions left in it, away from everybody else.
+pub(super) fn close(data_dir: &Path) {
+    if let Err(error) = data_dir.canonicalize().and_then(|dir| close_below(&dir, DEPTH_MAX)) {
+        // A volume that belongs to somebody else, such as one of Kubernetes, decides for itself.
+        tracing::warn!(%error, path = %data_dir.display(), "the data directory cannot be closed to other accounts");
+    }
+}
+
+fn close_below(path: &Path, depth: u32) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    let (is_dir, own) = (found.is_dir(), rustix::process::geteuid().as_raw());
+    let open_to_others = found.mode() & 0o077 != 0 && (is_dir || found.is_file());
+    // What others have put there is theirs to close, but for the directory itself.
+    if open_to_others && (found.uid() == own || depth == DEPTH_MAX) {
+        fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o700))?;
+    }
+    if is_dir && depth > 0 && found.uid() == own {
+        for entry in fs::read_dir(path)? {
+            match close_below(&entry?.path(), depth - 1) {
+                // It was removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts a key into `DATA/cli.key`, in place of the one of the last start. Whoever reads the file finds one or the other, whole.
+///
+/// # Errors
+/// When the file cannot be written. Then there is no key for the commands.
+pub(super) fn renew_cli_key(data_dir: &Path) -> io::Result<String> {
+    let key = format!("{CLI_KEY_PREFIX}{}", super::admin_key::random_base62());
+    let new = data_dir.join("cli.key.new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    writeln!(file, "{key}")?;
+    // It need not survive a power cut: the next start makes another one.
+    fs::rename(&new, data_dir.join(CLI_KEY_FILE))?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn what_an_earlier_version_left_open_is_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, file) = (dir.path().join("store/blobs"), dir.path().join("store/blobs/1"));
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(&file, "x").unwrap();
+        for (path, open) in [(dir.path(), 0o755), (&inner, 0o755), (&file, 0o644)] {
+            fs::set_permissions(path, Permissions::from_mode(open)).unwrap();
+        }
+        close(dir.path());
+        assert_eq!((mode(dir.path()), mode(&inner), mode(&file)), (0o700, 0o700, 0o600));
+    }
+
+    #[test]
+    fn each_key_for_the_commands_is_another_and_is_readable_by_its_account_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, path) = (renew_cli_key(dir.path()).unwrap(), dir.path().join(CLI_KEY_FILE));
+        // What a start left that was interrupted is in nobody's way.
+        fs::write(dir.path().join("cli.key.new"), "half").unwrap();
+        let other = renew_cli_key(dir.path()).unwrap();
+        assert_ne!(one, other);
+        assert_eq!(fs::read_to_string(&path).unwrap().trim(), other);
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
