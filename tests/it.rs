@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod command_access;
 mod command_line;
+mod command_tls;
 mod deployment;
 mod documents;
 mod fault;

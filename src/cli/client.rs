@@ -77,14 +77,10 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(args: &ServerArgs) -> Result<Self, Failed> {
         let base = args.server.trim_end_matches('/').to_owned();
-        if base.starts_with("https://") {
-            return Err(Failed::new(
-                exit::USAGE,
-                "this program speaks plain http to the server; run it beside the server, or through a tunnel",
-            ));
-        }
-        let wrong = || Failed::new(exit::USAGE, format!("--server {base}: write it as http://host:port"));
-        let url = Url::parse(&base).ok().filter(|url| url.scheme() == "http" && url.has_host()).ok_or_else(wrong)?;
+        let wrong =
+            || Failed::new(exit::USAGE, format!("--server {base}: write it as http://host:port, or https://host"));
+        let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let url = Url::parse(&base).ok().filter(usable).ok_or_else(wrong)?;
         let mut headers = HeaderMap::new();
         let (value, key) = args.key.find(&url)?;
         if let Some(value) = value {
@@ -95,9 +91,14 @@ impl Server {
             .timeout(TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
+        if url.scheme() == "http" {
+            // The machine's certificates need not be read.
+            client = client.tls_certs_only([]);
+        }
         if let Some(name) = url.host_str().filter(|_| is_loopback(&url)) {
             // A key for this machine goes to this machine, whatever a resolver says of its name. Port 0 = that of the URL.
-            let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(|ip: IpAddr| SocketAddr::new(ip, 0));
+            let loopback =
+                [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(|ip: IpAddr| SocketAddr::new(ip, 0));
             client = client.resolve_to_addrs(name, &loopback);
         }
         let client = client.build().map_err(|error| Failed::new(exit::FAILURE, error.to_string()))?;
@@ -136,8 +137,16 @@ impl Server {
     async fn answer(&self, response: reqwest::Response) -> Result<Answer, Failed> {
         let status = response.status();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let location = response.headers().get("location").and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let bytes = response.bytes().await.map_err(|error| self.unreachable(error))?;
         let mut body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        if status.is_redirection() {
+            let there = location.map(|there| format!(" to {there}")).unwrap_or_default();
+            return Err(Failed::new(
+                exit::USAGE,
+                format!("{} sends this command on{there}; give the address that answers itself", self.base),
+            ));
+        }
         let kind = body["type"].as_str().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
         match (status, kind) {
             (StatusCode::UNAUTHORIZED, _) => {
@@ -171,6 +180,15 @@ impl Server {
                 format!(
                     "{} does not answer as an HTTP server does: {why}. Is it the peer port of a node? Commands ask the public listener (--server), \
                      and `waypost cluster` the admin listener (--admin)",
+                    self.base
+                ),
+            );
+        }
+        if why.contains("invalid peer certificate") {
+            return Failed::new(
+                exit::UNREACHABLE,
+                format!(
+                    "{} is not trusted: {why}. The authorities are those of this machine; SSL_CERT_FILE can name a file with others",
                     self.base
                 ),
             );

@@ -178,6 +178,7 @@ macro_rules! complain {
 
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
+    waypost_transport::install_tls();
     let command = Cli::parse().command;
     if matches!(command, Command::Serve(_) | Command::Check(_) | Command::Restore(_)) {
         node::keep_to_oneself();

@@ -30,7 +30,7 @@ pub use dial::{Dial, MemoryNet, Stream, TcpDial};
 pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, PROTOCOL_VERSIONS};
 pub use handshake::{Identity, Secret};
 pub use session::{SessionLimits, listen, serve_stream};
-pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer};
+pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer, install_tls};
 
 use link::Link;
 use metrics::TransportMetrics;

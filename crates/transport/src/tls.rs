@@ -54,6 +54,12 @@ pub struct TlsServer {
     acceptor: TlsAcceptor,
 }
 
+/// Whatever speaks TLS in this process does it with ring, as the nodes do among each other. To be called once, before any client is made.
+pub fn install_tls() {
+    // That there is a provider already is no error.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 fn unusable(error: impl ToString) -> TlsError {
     TlsError::Unusable(error.to_string())
 }
