@@ -34,7 +34,7 @@ LIMIT_S = 600
 
 
 def say(text):
-    print(text, flush=True)
+    print(time.strftime("%T"), text, flush=True)
 
 
 def find(*names):
@@ -177,10 +177,10 @@ class Visitors:
                 answer = connection.getresponse()
                 answer.read()
                 if answer.status != 302 or answer.headers["Location"] != url:
-                    self.errors.append(f"{code} was answered {answer.status} {answer.headers['Location']}")
+                    self.errors.append(f"{time.strftime('%T')} {code} was answered {answer.status} {answer.headers['Location']}")
                 self.followed += 1
             except (OSError, http.client.HTTPException) as error:
-                self.errors.append(f"{code}: {error!r}")
+                self.errors.append(f"{time.strftime('%T')} {code}: {error!r}")
                 connection.close()
             time.sleep(len(self.threads) / RATE)
 
