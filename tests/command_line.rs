@@ -147,3 +147,20 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
     assert_eq!(waypost(&["config", "check", "--config", path]).status.code(), Some(0));
     assert_eq!(waypost(&["check", "--data-dir", "/nothing/here"]).status.code(), Some(2));
 }
+
+#[tokio::test]
+async fn a_report_of_an_import_has_no_cell_that_a_spreadsheet_would_run() {
+    let (dir, node) = fresh_node();
+    let (file, report) = (dir.path().join("links.csv"), dir.path().join("report.csv"));
+    let rows = "url,slug\nhttps://example.com/,=1+1\n@SUM(A1),a\nhttps://example.com/,\"\t=1\"\n";
+    std::fs::write(&file, rows).unwrap();
+    let (file, report) = (file.to_str().unwrap(), report.to_str().unwrap());
+    let server = format!("http://{}", node.address());
+    let import = waypost(&["import", file, "--server", &server, "--report", report]);
+    assert_eq!(import.status.code(), Some(3), "{}", text(&import.stderr));
+    let records: Vec<_> = csv::Reader::from_path(report).unwrap().records().map(Result::unwrap).collect();
+    assert_eq!((&records[0][2], &records[1][1], &records[2][2]), ("'=1+1", "'@SUM(A1)", "'=1"));
+    for cell in records.iter().flatten() {
+        assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell}");
+    }
+}

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::rows::{self, Row, RowResult, Rows};
 use super::{exit, links};
+use crate::cells::harmless;
 use crate::say;
 
 /// How often a row is sent again when the server is busy or cannot be reached.
@@ -231,8 +232,10 @@ impl Report {
     fn write(&mut self, done: &Done) -> Result<(), Failed> {
         let (line, slug) = (done.row.line.to_string(), done.row.slug.as_deref().unwrap_or_default());
         let row = &done.row;
+        let cells = [&line, &row.url, slug, done.status, &done.code, &done.short_url, &done.error, &row.ignored];
+        // Most of it was written by somebody else, and a report is opened with a spreadsheet.
         self.writer
-            .write_record([&line, &row.url, slug, done.status, &done.code, &done.short_url, &done.error, &row.ignored])
+            .write_record(cells.map(|cell| harmless(cell).into_owned()))
             .map_err(|error| Self::failed(&self.path, error))
     }
 
