@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers
+.PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
 
 run:
 	$(CARGO) run --release -- serve
@@ -94,6 +94,11 @@ soak-referrers:
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:
 	TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --test it every_acknowledged_link_survives_sigkill -- --nocapture
+
+# Ten thousand idle connections (or IDLE) and a thousand that send and never read (or NEVER_READING), beside one steady client: memory stays within
+# what cluster.toml says. Needs 12,100 open files in each process.
+soak-connections:
+	TEST_IDLE=$(or $(IDLE),10000) TEST_NEVER_READING=$(or $(NEVER_READING),1000) $(CARGO) test --test it many_connections_that_never_read -- --nocapture
 
 # Changes the source in small ways and looks whether the tests of the same crate notice (needs cargo-mutants). CRATES are protocol, journal and store by
 # default; hours for all of it, so SHARD=k/n takes every n-th change. What is not noticed is in target/mutants/CRATE/mutants.out/missed.txt.

@@ -11,6 +11,7 @@ mod cluster;
 mod command_access;
 mod command_line;
 mod command_tls;
+mod connections;
 mod deployment;
 mod documents;
 mod fault;

@@ -115,7 +115,7 @@ async fn a_panic_in_any_task_that_can_go_on_is_survived_and_counted() {
 
 #[tokio::test]
 async fn a_panic_that_leaves_something_half_done_stops_the_process() {
-    for (task, code) in [(Task::GroupCommit, 70), (Task::Supervisor, 70), (Task::Apply, 74)] {
+    for (task, code) in [(Task::GroupCommit, 70), (Task::Deadlines, 70), (Task::Supervisor, 70), (Task::Apply, 74)] {
         let (_dir, builder) = node_in_temp();
         let mut node = builder.clone().env(PANIC, &format!("{}:1", task.name())).spawn().unwrap();
         let status = node.wait_exit().unwrap();
@@ -125,7 +125,7 @@ async fn a_panic_that_leaves_something_half_done_stops_the_process() {
     }
     // These are all; that of a snapshot has a test of its own.
     let stopping: Vec<Task> = tasks_of(&[Policy::StopProcess, Policy::FailStore]).collect();
-    assert_eq!(stopping, [Task::Apply, Task::Install, Task::GroupCommit, Task::Supervisor]);
+    assert_eq!(stopping, [Task::Apply, Task::Install, Task::GroupCommit, Task::Deadlines, Task::Supervisor]);
 }
 
 #[tokio::test]

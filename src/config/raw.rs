@@ -77,8 +77,10 @@ table! {
         workers: u32 = 0,
         body_max_bytes: ByteSize = ByteSize(64 << 10),
         connections_max: u32 = 20_000,
+        connections_per_address_max: u32 = 512,
         keep_alive_s: u32 = 75,
         client_timeout_ms: u32 = 5000,
+        write_timeout_ms: u32 = 10_000,
         request_timeout_ms: u32 = 5000,
         shutdown_grace_s: u32 = 10,
     }
@@ -117,7 +119,7 @@ table! {
 }
 table! {
     /// `[limits]`
-    Limits { shard_inflight_max: u32 = 1024, shard_statistics_max: u32 = 64, }
+    Limits { shard_inflight_max: u32 = 1024, shard_statistics_max: u32 = 64, unknown_codes_per_s: u32 = 10, }
 }
 table! {
     /// `[janitor]`

@@ -103,10 +103,14 @@ pub struct Config {
     pub body_max_bytes: usize,
     /// Open connections on one worker.
     pub connections_max: usize,
+    /// Open connections of one client address.
+    pub connections_per_address_max: usize,
     /// How long an idle connection stays open.
     pub keep_alive: Duration,
     /// How long a client may take to send the head of a request.
     pub client_timeout: Duration,
+    /// How long a client may take to take an answer, or 16 KiB of it.
+    pub write_timeout: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How long open requests may take to end when the server stops.
@@ -145,6 +149,8 @@ pub struct Config {
     pub shard_inflight_max: usize,
     /// Questions about statistics that one shard holds.
     pub shard_statistics_max: usize,
+    /// Unknown codes that a client may ask for in a second; 0 = as many as it likes.
+    pub unknown_codes_per_s: u32,
     /// The time between two rounds of upkeep.
     pub janitor_interval: Duration,
     /// How log events are written.
@@ -277,6 +283,12 @@ impl Config {
             body_max_bytes: check.range("[http] body_max_bytes", raw.http.body_max_bytes.0, 1024, 16 << 20)? as usize,
             connections_max: check.range("[http] connections_max", raw.http.connections_max.into(), 1, 1_000_000)?
                 as usize,
+            connections_per_address_max: check.range(
+                "[http] connections_per_address_max",
+                raw.http.connections_per_address_max.into(),
+                1,
+                1_000_000,
+            )? as usize,
             keep_alive: Duration::from_secs(check.range(
                 "[http] keep_alive_s",
                 raw.http.keep_alive_s.into(),
@@ -284,6 +296,7 @@ impl Config {
                 3600,
             )?),
             client_timeout: millis("[http] client_timeout_ms", raw.http.client_timeout_ms, 100)?,
+            write_timeout: millis("[http] write_timeout_ms", raw.http.write_timeout_ms, 100)?,
             request_timeout: millis("[http] request_timeout_ms", raw.http.request_timeout_ms, 100)?,
             shutdown_grace: Duration::from_secs(check.range(
                 "[http] shutdown_grace_s",
@@ -343,6 +356,12 @@ impl Config {
                 1,
                 1024,
             )? as usize,
+            unknown_codes_per_s: check.range(
+                "[limits] unknown_codes_per_s",
+                raw.limits.unknown_codes_per_s.into(),
+                0,
+                1_000_000,
+            )? as u32,
             janitor_interval: millis("[janitor] interval_ms", raw.janitor.interval_ms, 10)?,
             log_format,
             log_level: raw.log.level.clone(),

@@ -52,11 +52,6 @@ impl Access {
         self
     }
 
-    /// Whether the account of a connection may matter, so that it is worth remembering.
-    pub(super) fn looks_at_accounts(&self) -> bool {
-        self.open
-    }
-
     /// The number of the key that the request carries (0 = the own account), for the record of who created a link.
     ///
     /// # Errors

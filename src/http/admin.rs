@@ -2,17 +2,27 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, dev::Server, web};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::error::InternalError;
+use actix_web::{App, HttpResponse, web};
 use serde::Deserialize;
 use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_telemetry::Metrics;
 
+use super::answer::{self, reads, route};
 use super::health;
 use super::permit::KeyPermit;
 use super::problem::Problem;
 use super::state::NodeState;
+use super::wire::{self, Addresses, ConnectionLimits, Tracked};
 use crate::cluster::{NodeView, RetireError};
+
+/// Connections that may be open to the admin listener.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
@@ -130,24 +140,56 @@ async fn elsewhere(node: web::Data<NodeState>) -> HttpResponse {
     Problem::wrong_listener("admin", there).response()
 }
 
+/// The longest body: every request that has one names a group and a node.
+const BODY_MAX: usize = 4096;
+
+/// What connections to the admin listener may cost: it is for scrapes and for people.
+fn limits() -> ConnectionLimits {
+    ConnectionLimits {
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        addresses: Addresses::new(ADMIN_CONNECTIONS_MAX / 4, Vec::new()),
+        keep_alive: Duration::from_secs(75),
+        request: Duration::from_secs(5),
+        write: Duration::from_secs(10),
+    }
+}
+
 /// Serves `/metrics`, the health routes and the administration of the cluster.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metrics) -> std::io::Result<Server> {
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(web::Data::from(node.clone()))
-            .app_data(web::Data::new(metrics.clone()))
-            .route("/metrics", web::get().to(render))
-            .route("/health/live", web::get().to(health::live))
-            .route("/health/ready", web::get().to(health::ready))
-            .route("/cluster", web::get().to(cluster))
-            .route("/cluster/nodes/{name}/{action}", web::post().to(drain))
-            .route("/cluster/nodes/{name}", web::delete().to(remove))
-            .route("/cluster/move-leader", web::post().to(move_leader))
-            .default_service(web::to(elsewhere))
-    });
+    let of_connections = metrics.clone();
     // One worker: scrapes are rare, and the cores belong to the redirects.
-    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+    wire::serve("admin", listener, 1, limits(), &of_connections, move || {
+        let (node, metrics) = (node.clone(), metrics.clone());
+        async move {
+            let app = App::new()
+                .app_data(web::Data::from(node))
+                .app_data(web::Data::new(metrics))
+                .app_data(web::JsonConfig::default().limit(BODY_MAX))
+                .wrap_fn(|request, service| {
+                    let answer = service.call(request);
+                    async move {
+                        match answer.await {
+                            Ok(response) => Ok(answer::uniform(response, BODY_MAX)),
+                            Err(error) => {
+                                let response = answer::problem_of(&error, BODY_MAX);
+                                Err(InternalError::from_response("the request was refused", response).into())
+                            }
+                        }
+                    }
+                })
+                .service(route("/metrics", "GET, HEAD").route(reads().to(render)))
+                .service(route("/health/live", "GET, HEAD").route(reads().to(health::live)))
+                .service(route("/health/ready", "GET, HEAD").route(reads().to(health::ready)))
+                .service(route("/cluster", "GET, HEAD").route(reads().to(cluster)))
+                .service(route("/cluster/nodes/{name}/{action}", "POST").route(web::post().to(drain)))
+                .service(route("/cluster/nodes/{name}", "DELETE").route(web::delete().to(remove)))
+                .service(route("/cluster/move-leader", "POST").route(web::post().to(move_leader)))
+                .default_service(web::to(elsewhere));
+            let app = map_config(app, |_: ()| AppConfig::default());
+            Ok(Tracked::new(app.into_factory().new_service(()).await?))
+        }
+    })
 }

@@ -2,17 +2,30 @@
 
 use std::io;
 
+use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::answer::without_body;
 use super::permit::KeyPermit;
 use super::problem::Problem;
 use super::state::NodeState;
 
 /// Answers a backup. An answer that breaks off is not whole, and whoever reads it notices (`waypost check --backup`).
-pub(super) async fn backup(_: KeyPermit, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+pub(super) async fn backup(
+    _: KeyPermit,
+    request: HttpRequest,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let mut head = HttpResponse::Ok();
+    head.content_type("application/octet-stream")
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"waypost.backup\""))
+        .insert_header((CACHE_CONTROL, "no-store"));
+    if request.method() == Method::HEAD {
+        return Ok(without_body(head));
+    }
     let Some(mut pieces) = node.backups.begin((node.clock)()) else {
         return Err(Problem::not_ready("another backup is being read from this node; try again when it is done"));
     };
@@ -26,9 +39,5 @@ pub(super) async fn backup(_: KeyPermit, node: web::Data<NodeState>) -> Result<H
         let piece = pieces.recv().await?;
         Some((piece.map(Bytes::from).map_err(io::Error::other), pieces))
     });
-    Ok(HttpResponse::Ok()
-        .content_type("application/octet-stream")
-        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"waypost.backup\""))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(futures_util::StreamExt::chain(stream::iter([first]), rest)))
+    Ok(head.streaming(futures_util::StreamExt::chain(stream::iter([first]), rest)))
 }

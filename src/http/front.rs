@@ -3,7 +3,6 @@
 //! This is the path that everything exists for. It crosses no thread, waits for no mailbox and copies no URL: one look-up,
 //! one header value shared with the cache, one record in the worker's own click journal.
 
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -11,18 +10,19 @@ use actix_http::body::BoxBody;
 use actix_http::{Method, Request, Response};
 use actix_service::Service;
 use actix_web::web;
-use futures_util::future::{Either, FutureExt, LocalBoxFuture, Ready, TryFutureExt, ready};
+use futures_util::future::{Either, Ready, ready};
 use waypost_protocol::Domain;
 use waypost_redirector::Lookup;
 
 use super::redirect::found;
 use super::state::WorkerState;
 use super::visitor::visitor;
+use super::wire::Tracked;
 
 /// The front service of one connection.
 pub(super) struct Front<S> {
     pub(super) worker: web::Data<WorkerState>,
-    pub(super) app: Rc<S>,
+    pub(super) app: Tracked<S>,
 }
 
 impl<S> Front<S> {
@@ -60,10 +60,7 @@ where
 {
     type Response = Response<BoxBody>;
     type Error = actix_web::Error;
-    type Future = Either<
-        Ready<Result<Self::Response, Self::Error>>,
-        LocalBoxFuture<'static, Result<Self::Response, Self::Error>>,
-    >;
+    type Future = Either<Ready<Result<Self::Response, Self::Error>>, <Tracked<S> as Service<Request>>::Future>;
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.app.poll_ready(cx)
@@ -72,7 +69,7 @@ where
     fn call(&self, request: Request) -> Self::Future {
         match self.redirect(&request) {
             Some(response) => Either::Left(ready(Ok(response))),
-            None => Either::Right(self.app.call(request).map_ok(Into::into).boxed_local()),
+            None => Either::Right(self.app.call(request)),
         }
     }
 }

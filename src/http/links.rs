@@ -15,6 +15,8 @@ use super::problem::Problem;
 use super::shorten;
 use super::state::WorkerState;
 use super::stats::of_key;
+use super::unknown::{note_unknown, refuse_flood};
+use super::visitor::limited_client;
 
 pub(super) fn key_of(path: &str) -> Result<LinkKey, Problem> {
     Code::from_path(path).map(LinkKey::new).ok_or_else(Problem::unknown_link)
@@ -208,11 +210,19 @@ struct LastDays {
 
 /// The totals of a link.
 pub(super) async fn analytics(
+    request: HttpRequest,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
-    let LinkView { link, visits } = get_link(&worker, &path, false).await?;
     let node = &worker.node;
+    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    refuse_flood(node, client, &key_of(&path)?).await?;
+    let found = get_link(&worker, &path, false).await;
+    let LinkView { link, visits } = found.inspect_err(|problem| {
+        if problem.is_unknown_link() {
+            note_unknown(node, client);
+        }
+    })?;
     let to = ((node.clock)().0 / HOUR_MS) as u32 + 1;
     let from = (to.saturating_sub(1) / 24).saturating_sub(29) * 24;
     let (stats, stale) = of_key(node, &link.key, &(from..to)).await?;

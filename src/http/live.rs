@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
 use waypost_protocol::LinkKey;
 use waypost_protocol::clicks::Counts;
 
+use super::answer::without_body;
 use super::link_json::format_time;
 use super::links::key_of;
 use super::permit::Permit;
@@ -84,28 +86,39 @@ impl Drop for Live {
     }
 }
 
-async fn live(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<HttpResponse, Problem> {
+async fn live(
+    request: &HttpRequest,
+    worker: web::Data<WorkerState>,
+    key: Option<LinkKey>,
+) -> Result<HttpResponse, Problem> {
     // An unknown link is told so, and not by a stream without events.
     ask(&worker.node, key.as_ref(), &(0..0)).await?;
-    let events = stream::unfold(Live::begin(worker, key)?, Live::next);
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
+    let mut head = HttpResponse::Ok();
+    head.insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(events))
+        .insert_header(("x-accel-buffering", "no"));
+    if request.method() == Method::HEAD {
+        return Ok(without_body(head));
+    }
+    Ok(head.streaming(stream::unfold(Live::begin(worker, key)?, Live::next)))
 }
 
 /// The totals of a link as they grow, as server-sent events.
 pub(super) async fn live_of_link(
     _: Permit,
+    request: HttpRequest,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let key = key_of(&path)?;
-    live(worker, Some(key)).await
+    live(&request, worker, Some(key)).await
 }
 
 /// The totals of all links as they grow.
-pub(super) async fn live_of_all(_: Permit, worker: web::Data<WorkerState>) -> Result<HttpResponse, Problem> {
-    live(worker, None).await
+pub(super) async fn live_of_all(
+    _: Permit,
+    request: HttpRequest,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    live(&request, worker, None).await
 }

@@ -1,14 +1,15 @@
 //! The HTTP surface: routes, and the servers that listen.
 //!
 //! ```text
-//!   socket ─► HttpService ─► Front ──cached GET /{code}──► 302
-//!                              └──all else──► App ─► access · problem+json · handlers ─► actors
+//!   socket ─► wire ─► HttpService ─► Front ──cached GET /{code}──► 302
+//!                                      └──all else──► App ─► access · problem+json · handlers ─► actors
 //! ```
 
 mod access;
 mod access_log;
 mod account;
 mod admin;
+mod answer;
 mod backup;
 mod front;
 mod health;
@@ -29,13 +30,17 @@ mod shorten;
 mod state;
 mod stats;
 mod traced;
+mod unknown;
 mod visitor;
+mod wire;
 
 pub use access::{Access, CLI_KEY_PREFIX, KEY_PREFIX, is_loopback};
-pub use admin::admin_server;
+pub use admin::{ADMIN_CONNECTIONS_MAX, admin_server};
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;
 pub use problem::{KeyNeeded, Problem};
 pub use redirect::found;
 pub use server::{PublicServer, public_server};
 pub use state::{NodeState, WorkerState};
+pub use unknown::UnknownCodes;
+pub use wire::{Addresses, ConnectionLimits};

@@ -31,8 +31,8 @@ pub(super) fn problem(problem: &Problem) -> HttpResponse {
     let mut response = HttpResponse::build(problem.status()).content_type("text/html; charset=utf-8").body(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    if problem.status() == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(actix_web::http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = problem.retry_after() {
+        headers.insert(actix_web::http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

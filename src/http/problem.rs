@@ -174,6 +174,55 @@ impl Problem {
         )
     }
 
+    /// The head of the request did not arrive in time.
+    pub fn head_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            "the rest of its head did not come; the limit is [http] client_timeout_ms",
+        )
+    }
+
+    /// The head of the request is longer than the server reads.
+    pub fn head_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "The head of the request is too large",
+            format!(
+                "at most {} bytes of URL and headers are read, and at most 96 headers",
+                super::wire::HEAD_BYTES_MAX
+            ),
+        )
+    }
+
+    /// The client has too many connections.
+    pub fn too_many_connections() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-connections",
+            "There are too many connections",
+            "your address has as many connections as one may have; close some, or send several requests over each. The limit is \
+             [http] connections_per_address_max",
+        )
+    }
+
+    /// The client has asked for too many codes that there are not.
+    pub fn too_many_unknown() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-unknown-codes",
+            "Too many codes that there are not",
+            "from your address came many requests for codes that no link has; wait a little. The limit is [limits] unknown_codes_per_s",
+        )
+    }
+
+    /// Something went wrong here.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong", detail)
+    }
+
     /// The content type is not one that the route reads.
     pub fn unsupported_media_type(detail: impl Into<String>) -> Self {
         Self::new(
@@ -253,6 +302,22 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready", detail)
     }
 
+    /// A request that was refused before it reached a route or its handler.
+    pub fn of_framework(status: StatusCode, detail: String, body_max: usize) -> Self {
+        let detail = if detail.is_empty() { "the request cannot be used as it is".to_owned() } else { detail };
+        match status {
+            StatusCode::NOT_FOUND => Self::not_found(),
+            StatusCode::REQUEST_TIMEOUT => Self::body_timeout(),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(body_max),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::unsupported_media_type(detail),
+            status if status.is_server_error() => Self {
+                status,
+                ..Self::internal("the request could not be answered; what happened is in the server's log")
+            },
+            status => Self { status, ..Self::malformed(detail) },
+        }
+    }
+
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -263,8 +328,16 @@ impl Problem {
         self.title
     }
 
-    /// The document as a response.
-    pub fn response(&self) -> HttpResponse {
+    /// After how many seconds it may help to try again, if that is known.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The document.
+    pub(super) fn document(&self) -> Vec<u8> {
         let document = Document {
             r#type: format!("urn:waypost:problem:{}", self.kind),
             title: self.title,
@@ -274,10 +347,16 @@ impl Problem {
             short_url: self.short_url.as_deref(),
             reason: self.reason,
         };
-        let mut response = HttpResponse::build(self.status).content_type("application/problem+json").json(document);
+        serde_json::to_vec(&document).expect("invariant: a document of texts and numbers is JSON")
+    }
+
+    /// The document as a response.
+    pub fn response(&self) -> HttpResponse {
+        let mut response =
+            HttpResponse::build(self.status).content_type("application/problem+json").body(self.document());
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -3,6 +3,7 @@
 //! Plain requests for a cached link are answered by the front service (`front.rs`) without the actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor cannot tell the ways apart.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use actix_http::body::BoxBody;
@@ -20,7 +21,8 @@ use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
 use super::state::WorkerState;
-use super::visitor::visitor;
+use super::unknown::{note_unknown, refuse_flood};
+use super::visitor::{limited_client, visitor};
 
 /// A link may be edited: nobody but the visitor's own browser may keep the answer, and not even that.
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -40,7 +42,8 @@ pub(super) async fn visit(
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> HttpResponse {
-    match resolve(&path, &worker).await {
+    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    match resolve(&path, &worker, client).await {
         Ok((link, location)) => {
             if request.method() == Method::GET
                 && let Some(visitor) = visitor_of(&request, &worker)
@@ -95,7 +98,7 @@ fn orphan(request: &HttpRequest, worker: &WorkerState) {
     }
 }
 
-async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderValue), Problem> {
+async fn resolve(path: &str, worker: &WorkerState, client: Option<IpAddr>) -> Result<(KeyHash, HeaderValue), Problem> {
     if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));
     }
@@ -114,8 +117,12 @@ async fn resolve(path: &str, worker: &WorkerState) -> Result<(KeyHash, HeaderVal
     }
     let key = LinkKey::new(code);
     let link = key.hash();
+    refuse_flood(&worker.node, client, &key).await?;
     match worker.redirector.call(Resolve { key }, worker.node.timeout).await? {
-        Resolution::Unknown => Err(Problem::unknown_link()),
+        Resolution::Unknown => {
+            note_unknown(&worker.node, client);
+            Err(Problem::unknown_link())
+        }
         Resolution::Found { valid_until: Some(until), .. } if until <= now => Err(Problem::expired_link()),
         Resolution::Found { target, .. } => {
             let location = HeaderValue::from_str(target.as_str())

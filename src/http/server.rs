@@ -1,18 +1,16 @@
 //! The public listener: the front service, and behind it the actix-web `App`.
 
 use std::net::TcpListener;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix_http::{ConnectionType, HttpService, KeepAlive};
+use actix_http::ConnectionType;
 use actix_server::Server;
-use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_factory, map_config};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::error::{InternalError, PathError};
-use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::{App, HttpResponse, guard, web};
+use actix_web::{App, web};
 use parking_lot::Mutex;
 use waypost_click_counter::{Journals, Recorder};
 use waypost_redirector::{Seed, Worker};
@@ -20,12 +18,13 @@ use waypost_runtime::{Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 use super::access_log::AccessLog;
-use super::account::Connection;
+use super::answer::{self, reads, route};
 use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
+use super::wire::{self, ConnectionLimits, Tracked};
 use super::{backup, health, keys, links, live, redirect, request_id, shorten, stats};
 use crate::config::VisitorRules;
 
@@ -54,12 +53,8 @@ pub struct PublicServer {
     pub keep: Duration,
     /// Threads that answer requests.
     pub workers: usize,
-    /// Connections that may be open on one worker.
-    pub connections_max: usize,
-    /// How long an idle connection is kept.
-    pub keep_alive: Duration,
-    /// How long a client may take to send its request's head, and then its body.
-    pub client_timeout: Duration,
+    /// What connections may cost.
+    pub limits: ConnectionLimits,
 }
 
 /// Starts the public listener. It runs until its handle stops it.
@@ -67,35 +62,16 @@ pub struct PublicServer {
 /// # Errors
 /// When the listener cannot be used.
 pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Result<Server> {
-    let workers = parts.workers;
-    let connections_max = parts.connections_max;
-    let server = Server::build()
-        .workers(workers)
-        .max_concurrent_connections(connections_max)
-        .disable_signals()
-        .listen("http", listener, move || {
-            let parts = parts.clone();
-            let mut service = HttpService::build()
-                .keep_alive(KeepAlive::Timeout(parts.keep_alive))
-                .client_request_timeout(parts.client_timeout);
-            if parts.node.access.looks_at_accounts() {
-                service = service.on_connect_ext(|_, data| {
-                    data.insert(Connection::default());
-                });
-            }
-            service
-                .h1(fn_factory(move || {
-                    let parts = parts.clone();
-                    async move {
-                        let worker = web::Data::new(worker(&parts).await?);
-                        let app = map_config(app(worker.clone(), parts.client_timeout), |_: ()| AppConfig::default());
-                        let app = app.into_factory().new_service(()).await?;
-                        Ok::<_, ()>(Front { worker, app: Rc::new(app) })
-                    }
-                }))
-                .tcp()
-        })?;
-    Ok(server.run())
+    let (workers, limits, metrics) = (parts.workers, parts.limits.clone(), parts.metrics.clone());
+    wire::serve("public", listener, workers, limits, &metrics, move || {
+        let parts = parts.clone();
+        async move {
+            let worker = web::Data::new(worker(&parts).await?);
+            let app = map_config(app(worker.clone(), parts.limits.request), |_: ()| AppConfig::default());
+            let app = app.into_factory().new_service(()).await?;
+            Ok(Front { worker, app: Tracked::new(app) })
+        }
+    })
 }
 
 /// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
@@ -146,7 +122,6 @@ fn app(
     let body_max = node.body_max_bytes;
     let whole = body_time + node.timeout;
     let noted = worker.clone();
-    let head_or_get = || guard::Any(guard::Get()).or(guard::Head());
     App::new()
         .app_data(web::Data::from(node))
         .app_data(worker)
@@ -167,14 +142,10 @@ fn app(
             let answer = service.call(request);
             origin.scope(async move {
                 let refused = match tokio::time::timeout(whole, answer).await {
-                    Ok(Ok(response)) => Ok(response),
-                    Ok(Err(error)) => Err(problem_of(&error, body_max)),
+                    Ok(Ok(response)) => Ok(answer::uniform(response, body_max)),
+                    Ok(Err(error)) => Err(answer::problem_of(&error, body_max)),
                     // The handlers end by themselves within their share: it was the body that did not come.
-                    Err(_) => {
-                        let mut response = Problem::body_timeout().response();
-                        response.head_mut().set_connection_type(ConnectionType::Close);
-                        Err(response)
-                    }
+                    Err(_) => Err(answer::body_timeout()),
                 };
                 let mut response = match refused {
                     Ok(response) => response,
@@ -205,29 +176,29 @@ fn app(
             })
         })
         .service(route("/shorten", "POST").route(web::post().to(shorten::shorten)))
-        .service(route("/generate-key", "GET").route(web::get().to(keys::generate)))
-        .service(route("/analytics/{code}", "GET").route(web::get().to(links::analytics)))
+        .service(route("/generate-key", "GET, HEAD").route(reads().to(keys::generate)))
+        .service(route("/analytics/{code}", "GET, HEAD").route(reads().to(links::analytics)))
         .service(
-            route("/api/v1/links/{code}/stats", "GET, DELETE")
-                .route(web::get().to(stats::of_link))
+            route("/api/v1/links/{code}/stats", "GET, HEAD, DELETE")
+                .route(reads().to(stats::of_link))
                 .route(web::delete().to(stats::reset)),
         )
-        .service(route("/api/v1/links/{code}/stats/live", "GET").route(web::get().to(live::live_of_link)))
-        .service(route("/api/v1/stats", "GET").route(web::get().to(stats::of_all)))
-        .service(route("/api/v1/stats/live", "GET").route(web::get().to(live::live_of_all)))
-        .service(route("/api/v1/stats/orphans", "GET").route(web::get().to(stats::orphans)))
+        .service(route("/api/v1/links/{code}/stats/live", "GET, HEAD").route(reads().to(live::live_of_link)))
+        .service(route("/api/v1/stats", "GET, HEAD").route(reads().to(stats::of_all)))
+        .service(route("/api/v1/stats/live", "GET, HEAD").route(reads().to(live::live_of_all)))
+        .service(route("/api/v1/stats/orphans", "GET, HEAD").route(reads().to(stats::orphans)))
         .service(
-            route("/api/v1/links/{code}", "GET, PATCH, DELETE")
-                .route(web::get().to(links::get))
+            route("/api/v1/links/{code}", "GET, HEAD, PATCH, DELETE")
+                .route(reads().to(links::get))
                 .route(web::patch().to(links::patch))
                 .route(web::delete().to(links::delete)),
         )
         .service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener))
-        .service(route("/api/v1/backup", "GET").route(web::get().to(backup::backup)))
-        .service(route("/health/live", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::live)))
-        .service(route("/health/ready", "GET, HEAD").route(web::route().guard(head_or_get()).to(health::ready)))
-        .service(route("/", "GET, HEAD").route(web::route().guard(head_or_get()).to(redirect::base)))
-        .service(route("/{code}", "GET, HEAD").route(web::route().guard(head_or_get()).to(redirect::visit)))
+        .service(route("/api/v1/backup", "GET, HEAD").route(reads().to(backup::backup)))
+        .service(route("/health/live", "GET, HEAD").route(reads().to(health::live)))
+        .service(route("/health/ready", "GET, HEAD").route(reads().to(health::ready)))
+        .service(route("/", "GET, HEAD").route(reads().to(redirect::base)))
+        .service(route("/{code}", "GET, HEAD").route(reads().to(redirect::visit)))
         .default_service(web::to(|| async { Problem::not_found().response() }))
 }
 
@@ -246,26 +217,5 @@ impl OpenRequest {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.node.open_requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A path that answers other methods than its own with a problem document.
-fn route(path: &str, allow: &'static str) -> actix_web::Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        let mut response = Problem::method_not_allowed(allow).response();
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        response
-    }))
-}
-
-/// Errors that actix-web makes itself (a body that is too long, a broken upload) as problem documents.
-fn problem_of(error: &actix_web::Error, body_max: usize) -> HttpResponse {
-    if error.as_error::<Problem>().is_some() {
-        return error.error_response();
-    }
-    match error.as_response_error().status_code().as_u16() {
-        413 => Problem::too_large(body_max).response(),
-        400..=499 => Problem::malformed(error.to_string()).response(),
-        _ => error.error_response(),
     }
 }

@@ -17,6 +17,7 @@ use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::traced::Traced;
+use super::unknown::UnknownCodes;
 use crate::cluster::{Backups, Control};
 use crate::config::VisitorRules;
 
@@ -36,6 +37,8 @@ pub struct NodeState {
     pub control: Arc<Control>,
     /// Which actors were given up.
     pub supervision: Supervision,
+    /// What clients may ask for that there is not.
+    pub unknown: UnknownCodes,
     /// Copies of everything, on request.
     pub backups: Backups,
     /// The number of shards.

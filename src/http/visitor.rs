@@ -6,6 +6,7 @@ use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, Head
 use ipnet::IpNet;
 use waypost_click_counter::Visitor;
 
+use super::wire::{client_of, is_exempt};
 use crate::config::VisitorRules;
 
 /// How many proxies a request may have come through; what is written before them is not looked at.
@@ -30,11 +31,7 @@ pub(super) fn visitor<'a>(
     {
         return None;
     }
-    let peer = peer.map(|peer| peer.ip().to_canonical());
-    let address = match peer {
-        Some(peer) if is_in(&rules.trusted_proxies, peer) => Some(client(rules, headers).unwrap_or(peer)),
-        other => other,
-    };
+    let address = address_of(rules, headers, peer);
     if address.is_some_and(|address| is_in(&rules.excluded, address)) {
         return None;
     }
@@ -49,6 +46,20 @@ pub(super) fn visitor<'a>(
         prefetch: prefetches(text(&SEC_PURPOSE)) || prefetches(text(&PURPOSE)),
         anonymous,
     })
+}
+
+/// Where a request comes from: the peer, or whom a trusted proxy names.
+fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+    match peer.map(|peer| peer.ip().to_canonical()) {
+        Some(peer) if is_in(&rules.trusted_proxies, peer) => Some(client(rules, headers).unwrap_or(peer)),
+        other => other,
+    }
+}
+
+/// The client that a request counts for, where each has a budget; `None` if it has none: this machine, and a trusted proxy itself.
+pub(super) fn limited_client(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+    let address = address_of(rules, headers, peer)?;
+    (!is_exempt(&rules.trusted_proxies, address)).then(|| client_of(address))
 }
 
 fn is_in(networks: &[IpNet], address: IpAddr) -> bool {

@@ -61,6 +61,7 @@ pub(super) async fn start(
         ActorRef::elsewhere(far.clone())
     };
 
+    let asking = Arc::new(waypost_link_store::Asking::new(supervision.metrics()));
     let mut children = Vec::with_capacity(shards as usize);
     for (index, group) in groups.shards().iter().enumerate() {
         let seed = waypost_link_store::Seed {
@@ -75,6 +76,7 @@ pub(super) async fn start(
                 Arc::new(move |node| groups.cluster().read(|machine| machine.state().gone.contains(&node)))
             },
             fresh: fresh.clone(),
+            asking: asking.clone(),
             keys: keys.clone(),
             read_only: read_only.clone(),
             clock,

@@ -3,6 +3,7 @@
 mod actors;
 mod admin_key;
 mod clicks;
+mod descriptors;
 mod leave;
 mod observe;
 mod peers;
@@ -29,7 +30,9 @@ use waypost_telemetry::Metrics;
 
 use crate::cluster::{Backups, Clock, ClusterRouter, Control, Own, Ready, Steward, Wish, asking};
 use crate::config::{Config, ServiceName};
-use crate::http::{NodeState, PublicAddress, PublicServer, admin_server, public_server};
+use crate::http::{
+    Addresses, ConnectionLimits, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server, public_server,
+};
 
 /// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
@@ -140,6 +143,7 @@ pub async fn run(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let serves = |service| config.node.services.contains(&service);
+    let connections_max = descriptors::connections(&config)?;
     let public = listen(config.node.http, "[[node]] http")?;
     let admin = listen(config.node.admin, "[[node]] admin")?;
     let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
@@ -245,6 +249,7 @@ pub async fn run(
         view: view.clone(),
         groups: groups.clone(),
         fresh: fresh.clone(),
+        unknown: UnknownCodes::new(config.unknown_codes_per_s, &metrics),
         backups: Backups::new(groups.clone(), members, Arc::new(transport.clone()), tasks.on(&engine)),
         control,
         supervision: supervision.clone(),
@@ -285,9 +290,13 @@ pub async fn run(
             metrics: metrics.clone(),
             supervision,
             workers: config.workers,
-            connections_max: config.connections_max,
-            keep_alive: config.keep_alive,
-            client_timeout: config.client_timeout,
+            limits: ConnectionLimits {
+                connections_max,
+                addresses: Addresses::new(config.connections_per_address_max, config.visitors.trusted_proxies.clone()),
+                keep_alive: config.keep_alive,
+                request: config.client_timeout,
+                write: config.write_timeout,
+            },
         },
     )?;
     let (admin_handle, handle) = (admin_server.handle(), server.handle());

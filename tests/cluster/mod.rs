@@ -48,7 +48,7 @@ pub(crate) async fn with_edge() -> (TempDir, Cluster, usize) {
 }
 
 /// Waits until each of three nodes leads its part of the shards.
-async fn evened_out(cluster: &Cluster) {
+pub(crate) async fn evened_out(cluster: &Cluster) {
     let even = |view: &serde_json::Value| {
         let mut led: BTreeMap<String, usize> = BTreeMap::new();
         leaders(view).into_iter().for_each(|(name, ..)| *led.entry(name).or_default() += 1);

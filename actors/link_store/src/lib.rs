@@ -3,6 +3,7 @@
 //! Promise: a created link is durable on a quorum before the caller hears of it. The actor itself holds nothing that
 //! cannot be rebuilt: the state is in the group, and the group's state is in its log.
 
+mod asking;
 mod keys;
 mod shard;
 mod stats;
@@ -15,6 +16,7 @@ use waypost_protocol::messages::{
 };
 use waypost_runtime::{Routes, Spec, WhenSpent};
 
+pub use asking::Asking;
 pub use shard::{LinkShard, Seed};
 
 /// The messages it answers.

@@ -15,6 +15,7 @@ use waypost_protocol::{FieldChanges, Fields, LinkKey, NodeId, ServiceError, Shar
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
+use crate::asking::Asking;
 use crate::keys::Keys;
 use crate::stats::end_journals;
 
@@ -35,6 +36,8 @@ pub struct Seed {
     pub gone: Arc<dyn Fn(NodeId) -> bool + Send + Sync>,
     /// How old this node's replica may be.
     pub fresh: Arc<Freshness>,
+    /// How often leaders are asked about codes that this node's replicas do not know.
+    pub asking: Arc<Asking>,
     /// Where fresh codes come from.
     pub keys: ActorRef<KeyAllocator>,
     /// Set while the disk has too little free space for writes.
@@ -228,7 +231,7 @@ fn elsewhere(group: &Group<ShardMachine>) -> ServiceError {
 }
 
 /// Reads a link from this node's replica, if it is fresh, or if no leader can be reached. That there is no such link, only a leader that
-/// is sure of itself may say: a follower may not have heard of the link yet.
+/// is sure of itself may say: a follower may not have heard of the link yet. Unless there are too many such questions (`Asking`).
 async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
     let group = &seed.group;
     held_here(seed)?;
@@ -240,12 +243,16 @@ async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceE
         group.linearize(request.strong).await.map_err(failed)?;
         return read();
     }
-    match seed.fresh.sure(seed.shard).await {
-        Standing::Fresh(_) | Standing::Leaderless => {}
-        Standing::Lags | Standing::Unsure => return Err(elsewhere(group)),
+    let standing = seed.fresh.sure(seed.shard).await;
+    if matches!(standing, Standing::Lags | Standing::Unsure) {
+        return Err(elsewhere(group));
     }
     if let Some(found) = read()? {
         return Ok(Some(found));
+    }
+    // A flood of unknown codes stays here.
+    if matches!(standing, Standing::Fresh(_)) && !group.is_leader() && !seed.asking.may_ask() {
+        return Ok(None);
     }
     group.linearize(false).await.map_err(failed)?;
     read()

@@ -79,6 +79,8 @@ tasks! {
     SpaceWatch = "space_watch", Restart;
     /// Watches the wall clock for jumps.
     ClockWatch = "clock_watch", Restart;
+    /// Looks for connections of an HTTP worker whose deadline is over.
+    Deadlines = "deadlines", StopProcess;
     /// Ends a stopping node at once when it is told to stop again.
     SecondSignal = "second_signal", End;
     /// Polls an actor and rebuilds it.

@@ -42,11 +42,17 @@ pub enum TelemetryError {
 /// When the level is none, or logging was set up before.
 pub fn init_logging(format: LogFormat, level: &str, node: &str) -> Result<(), TelemetryError> {
     // openraft warns of harmless races at every first start, for each of its groups; the others tell of every step at info.
-    let quiet = if level.contains('=') {
+    let mut quiet = if level.contains('=') {
         level.to_owned()
     } else {
         format!("{level},openraft=error,sled=warn,actix_server=warn,actix_http=warn,opentelemetry-otlp=error")
     };
+    // actix-http has an error for every request that it cannot read, and anybody can send as many as there is room for. The listener counts
+    // them, and tells of some itself.
+    const EACH_REQUEST: &str = "actix_http::h1::dispatcher";
+    if !quiet.contains(EACH_REQUEST) {
+        quiet = format!("{quiet},{EACH_REQUEST}=off");
+    }
     let filter = EnvFilter::try_new(quiet)
         .map_err(|error| TelemetryError::Level { level: level.to_owned(), reason: error.to_string() })?;
     let builder = tracing_subscriber::fmt()

@@ -1,0 +1,96 @@
+//! What all answers of both listeners have in common, whoever made them: refusals are problem documents, and nobody keeps an answer.
+
+use std::rc::Rc;
+
+use actix_http::ConnectionType;
+use actix_web::dev::ServiceResponse;
+use actix_web::error::JsonPayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
+
+use super::problem::Problem;
+use super::wire::{Conn, Reason};
+
+/// Nobody keeps an answer of the API: it may hold links and keys, and is old a moment later.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The two methods that read. actix-http leaves the body of an answer to `HEAD` out, and tells its length.
+pub(super) fn reads() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// A path that answers other methods than its own with a problem document.
+pub(super) fn route(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        let mut response = Problem::method_not_allowed(allow).response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        response
+    }))
+}
+
+/// The answer to `HEAD` where the one to `GET` is a stream of unknown length.
+pub(super) fn without_body(mut head: HttpResponseBuilder) -> HttpResponse {
+    head.message_body(actix_web::body::None::new())
+        .map_or_else(HttpResponse::from_error, HttpResponse::map_into_boxed_body)
+}
+
+/// Makes an answer like all others.
+pub(super) fn uniform(response: ServiceResponse, body_max: usize) -> ServiceResponse {
+    let mut response = match refusal(&response, body_max) {
+        Some(refusal) => response.into_response(refusal),
+        None => response,
+    };
+    // A redirect says itself who may keep it.
+    if !response.status().is_redirection() && !response.headers().contains_key(CACHE_CONTROL) {
+        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    }
+    response
+}
+
+/// The answer that is given instead, if the request was refused by the framework, or its body came too late.
+fn refusal(response: &ServiceResponse, body_max: usize) -> Option<HttpResponse> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    if status == 400
+        && response.request().conn_data::<Rc<Conn>>().is_some_and(|conn| conn.doomed() == Some(Reason::Body))
+    {
+        return Some(body_timeout());
+    }
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if kind == b"application/problem+json" || kind.starts_with(b"text/html") {
+        return None;
+    }
+    let error = response.response().error();
+    let status = match error.and_then(|error| error.as_error::<JsonPayloadError>()) {
+        Some(JsonPayloadError::ContentType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        _ => status,
+    };
+    let detail = error.map(ToString::to_string).unwrap_or_default();
+    let mut refused = Problem::of_framework(status, detail, body_max).response();
+    if let Some(allow) = response.headers().get(ALLOW) {
+        refused.headers_mut().insert(ALLOW, allow.clone());
+    }
+    Some(refused)
+}
+
+/// Errors that actix-web makes itself before a route is found.
+pub(super) fn problem_of(error: &actix_web::Error, body_max: usize) -> HttpResponse {
+    let mut response = error.error_response();
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if kind != Some(b"application/problem+json") {
+        response = Problem::of_framework(response.status(), error.to_string(), body_max).response();
+    }
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// The body of a request did not come in time: the last answer of its connection.
+pub(super) fn body_timeout() -> HttpResponse {
+    let mut response = Problem::body_timeout().response();
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}

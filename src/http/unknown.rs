@@ -1,0 +1,173 @@
+//! Floods of unknown codes: each client has a budget, beyond which nobody else is asked on its behalf.
+//!
+//! A code that no replica here knows costs a question to the leader of its shard, perhaps on another node. Whoever has used up its budget of
+//! such codes is answered `429` without that question. A code that is known is never refused for it: the cache and the replica of this node
+//! are looked at first. Only on a node without a replica of the shard nobody can tell, so there a client over its budget is refused every
+//! code that is not in the cache.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use waypost_consensus::Standing;
+use waypost_protocol::LinkKey;
+use waypost_telemetry::{Counter, Metrics};
+
+use super::problem::Problem;
+use super::state::NodeState;
+
+/// Clients that are remembered, of all that have asked for unknown codes: 128 KiB. Of those that share a row, the one whose budget has
+/// recovered most is forgotten.
+const CLIENTS: usize = 8192;
+
+/// Clients in a row of the table.
+const ROW: usize = 4;
+
+/// For how many seconds a budget that was not used is kept.
+const BURST_S: u64 = 10;
+
+/// Budgets of clients, in a table of fixed size.
+pub struct UnknownCodes {
+    table: Mutex<Box<[Budget]>>,
+    hasher: RandomState,
+    began: Instant,
+    /// What one code costs, in microseconds; 0 = there is no budget.
+    cost: u64,
+    refused: Counter,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Budget {
+    /// The hash of the client; 0 = nobody.
+    client: u64,
+    /// When it has recovered, in microseconds.
+    recovered: u64,
+}
+
+/// A row, and the place in it of a client, or of whoever makes room for it.
+fn place_in(row: &[Budget], client: u64) -> usize {
+    let own = row.iter().position(|budget| budget.client == client);
+    own.unwrap_or_else(|| (0..row.len()).min_by_key(|at| row[*at].recovered).unwrap_or_default())
+}
+
+impl UnknownCodes {
+    /// Each client may ask for `per_second` unknown codes, and for those of ten seconds at once; 0 = as many as it likes.
+    pub fn new(per_second: u32, metrics: &Metrics) -> Self {
+        Self {
+            table: Mutex::new(vec![Budget::default(); CLIENTS].into_boxed_slice()),
+            hasher: RandomState::new(),
+            began: Instant::now(),
+            cost: 1_000_000_u64.checked_div(per_second.into()).unwrap_or_default(),
+            refused: metrics.counter(
+                "waypost_unknown_refused_total",
+                "Requests for unknown codes answered 429 because their client had used up its budget",
+            ),
+        }
+    }
+
+    fn at(&self, client: IpAddr, now: Instant) -> (u64, usize, u64) {
+        let hash = self.hasher.hash_one(client).max(1);
+        let row = (hash >> 32) as usize % (CLIENTS / ROW) * ROW;
+        (hash, row, now.saturating_duration_since(self.began).as_micros() as u64)
+    }
+
+    /// A client has asked for an unknown code.
+    pub(super) fn charge(&self, client: IpAddr, now: Instant) {
+        let (hash, row, now) = self.at(client, now);
+        let mut table = self.table.lock();
+        let row = &mut table[row..row + ROW];
+        let at = place_in(row, hash);
+        let before = if row[at].client == hash { row[at].recovered } else { 0 };
+        let most = now + self.cost * 2 + BURST_S * 1_000_000;
+        row[at] = Budget { client: hash, recovered: (before.max(now) + self.cost).min(most) };
+    }
+
+    /// Whether a client has used up its budget.
+    pub(super) fn is_over(&self, client: IpAddr, now: Instant) -> bool {
+        let (hash, row, now) = self.at(client, now);
+        let table = self.table.lock();
+        let own = table[row..row + ROW].iter().find(|budget| budget.client == hash);
+        own.is_some_and(|own| own.recovered >= now + BURST_S * 1_000_000)
+    }
+}
+
+/// Refuses to look further for a code, if its client has used up its budget and the code is not known here.
+pub(super) async fn refuse_flood(node: &NodeState, client: Option<IpAddr>, key: &LinkKey) -> Result<(), Problem> {
+    let is_over = client.is_some_and(|client| node.unknown.is_over(client, Instant::now()));
+    if !is_over || may_be_known(node, key).await {
+        return Ok(());
+    }
+    node.unknown.refused.inc();
+    Err(Problem::too_many_unknown())
+}
+
+/// Nobody knew the code that this client asked for.
+pub(super) fn note_unknown(node: &NodeState, client: Option<IpAddr>) {
+    if let Some(client) = client
+        && node.unknown.cost > 0
+    {
+        node.unknown.charge(client, Instant::now());
+    }
+}
+
+/// Whether the replica of this node knows the link, or cannot tell since it lags.
+async fn may_be_known(node: &NodeState, key: &LinkKey) -> bool {
+    let shard = key.shard(node.shards);
+    let Some(group) = node.groups.shard(shard).filter(|_| node.groups.holds(shard)) else { return false };
+    match node.fresh.sure(shard).await {
+        // What cannot be read is for the shard's actor to say.
+        Standing::Fresh(_) | Standing::Leaderless => !matches!(group.read(|machine| machine.get(key)), Ok(None)),
+        Standing::Lags | Standing::Unsure => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn client(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(number).into()
+    }
+
+    #[test]
+    fn a_client_has_a_burst_and_then_so_many_a_second() {
+        let codes = UnknownCodes::new(10, &Metrics::new());
+        let mut now = Instant::now() + Duration::from_secs(100);
+        let used = (0..1000).take_while(|_| {
+            let over = codes.is_over(client(1), now);
+            codes.charge(client(1), now);
+            !over
+        });
+        assert_eq!(used.count(), 100);
+        assert!(!codes.is_over(client(2), now), "another client");
+        now += Duration::from_secs(1);
+        let used = (0..1000).take_while(|_| {
+            let over = codes.is_over(client(1), now);
+            codes.charge(client(1), now);
+            !over
+        });
+        assert!((8..=11).contains(&used.count()));
+        assert!(!codes.is_over(client(1), now + Duration::from_secs(1)), "however long it went on, it recovers soon");
+    }
+
+    #[test]
+    fn without_a_budget_nobody_is_over_it() {
+        let codes = UnknownCodes::new(0, &Metrics::new());
+        let now = Instant::now();
+        (0..10_000).for_each(|_| codes.charge(client(1), now));
+        assert!(!codes.is_over(client(1), now));
+    }
+
+    #[test]
+    fn many_clients_do_not_hide_one_that_floods() {
+        let codes = UnknownCodes::new(10, &Metrics::new());
+        let now = Instant::now() + Duration::from_secs(100);
+        (0..200).for_each(|_| codes.charge(client(1), now));
+        // Each of these asks once, and there are more of them than places.
+        (2..50_000).for_each(|number| codes.charge(client(number), now));
+        assert!(codes.is_over(client(1), now));
+    }
+}

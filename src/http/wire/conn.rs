@@ -1,0 +1,382 @@
+//! What is known of one connection: what it waits for, and since when. The decision that a deadline is over is made here; no I/O, and the
+//! time is that of its worker.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use super::addresses::Seat;
+use super::framing::Rest;
+
+/// What a client that does not read its answers as they come has to take of them within the write deadline, or all of it, in bytes.
+const PROGRESS_MIN: u64 = 16 * 1024;
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Reason {
+    /// The head of a request did not come to its end.
+    Head,
+    /// The body did not.
+    Body,
+    /// The client does not take its answers.
+    Write,
+    /// There was no further request.
+    Idle,
+    /// The client went on sending after the last answer.
+    Close,
+}
+
+impl Reason {
+    pub(super) const ALL: [Self; 5] = [Self::Head, Self::Body, Self::Write, Self::Idle, Self::Close];
+
+    /// As a label of metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Write => "write",
+            Self::Idle => "idle",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// How long each may take, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    /// The head of a request, and the body of one.
+    pub(super) request: u64,
+    /// Taking [`PROGRESS_MIN`] bytes of an answer.
+    pub(super) write: u64,
+    /// The next request.
+    pub(super) idle: u64,
+}
+
+/// The time in which a worker served its connections, in milliseconds. While it stood still, nobody was late.
+#[derive(Debug, Default)]
+pub(super) struct WorkerTime {
+    now: Cell<u64>,
+}
+
+impl WorkerTime {
+    pub(super) fn advance(&self, by: u64) {
+        self.now.set(self.now.get() + by);
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
+    }
+}
+
+/// A moment, or none.
+#[derive(Debug)]
+struct Since(Cell<u64>);
+
+impl Since {
+    const NEVER: u64 = u64::MAX;
+
+    fn never() -> Self {
+        Self(Cell::new(Self::NEVER))
+    }
+
+    /// Begins, unless it has.
+    fn begin(&self, now: u64) {
+        if self.0.get() == Self::NEVER {
+            self.0.set(now);
+        }
+    }
+
+    fn restart(&self, now: u64) {
+        self.0.set(now);
+    }
+
+    fn end(&self) {
+        self.0.set(Self::NEVER);
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.get() != Self::NEVER
+    }
+
+    fn is_over(&self, now: u64, after: u64) -> bool {
+        self.is_on() && now.saturating_sub(self.0.get()) >= after
+    }
+}
+
+/// One connection, shared by its stream, by the service that answers its requests, and by the sweep of its worker.
+#[derive(Debug)]
+pub(in crate::http) struct Conn {
+    time: Rc<WorkerTime>,
+    seat: Option<Seat>,
+    waker: RefCell<Option<Waker>>,
+    /// Requests in the `App`, and answers of which more is to come.
+    busy: Cell<u32>,
+    /// What is to come of the body of the last request that reached the `App`.
+    pub(super) rest: RefCell<Rest>,
+    /// Whether the `App` reads that body.
+    wanted: Cell<bool>,
+    body: Since,
+    /// Bytes have come and nothing was answered.
+    reading: Since,
+    blocked: Since,
+    /// What was taken since then.
+    taken: Cell<u64>,
+    idle: Since,
+    /// Something was answered.
+    answered: Cell<bool>,
+    /// Since the last answer was sent, while it is waited for the client to end too.
+    closing: Since,
+    doomed: Cell<Option<Reason>>,
+    /// Its place in the list of its worker.
+    pub(super) place: Cell<usize>,
+}
+
+impl Conn {
+    pub(super) fn new(time: Rc<WorkerTime>, seat: Option<Seat>) -> Self {
+        let idle = Since::never();
+        idle.begin(time.now());
+        Self {
+            time,
+            seat,
+            waker: RefCell::default(),
+            busy: Cell::new(0),
+            rest: RefCell::default(),
+            wanted: Cell::new(false),
+            body: Since::never(),
+            reading: Since::never(),
+            blocked: Since::never(),
+            taken: Cell::new(0),
+            idle,
+            answered: Cell::new(false),
+            closing: Since::never(),
+            doomed: Cell::new(None),
+            place: Cell::new(usize::MAX),
+        }
+    }
+
+    /// Remembers whom to wake.
+    pub(super) fn watch(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// A request has reached the `App`, and this is to come of it.
+    pub(super) fn begin(&self, rest: Rest) {
+        self.busy.set(self.busy.get() + 1);
+        *self.rest.borrow_mut() = rest;
+        self.wanted.set(false);
+        self.body.end();
+        self.reading.end();
+    }
+
+    /// It is answered to its end.
+    pub(super) fn end(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        self.body.end();
+        self.idle.restart(self.time.now());
+    }
+
+    /// The `App` reads the body.
+    pub(super) fn want_body(&self) {
+        if !self.wanted.replace(true) {
+            self.body.begin(self.time.now());
+        }
+    }
+
+    /// Whether the `App` answers something.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.get() > 0
+    }
+
+    /// Whether anybody waits for more bytes. While a request is answered, only its body is waited for.
+    pub(super) fn may_read(&self) -> bool {
+        !self.is_busy() || self.wanted.get() && self.rest.borrow().is_open()
+    }
+
+    /// Something was handed on that is no body of a request in the `App`.
+    pub(super) fn has_read(&self) {
+        if !self.is_busy() {
+            self.reading.begin(self.time.now());
+        }
+    }
+
+    /// The body has come to its end, as far as the stream shows.
+    pub(super) fn has_body(&self) {
+        self.body.end();
+    }
+
+    /// The socket took so many bytes.
+    pub(super) fn wrote(&self, bytes: usize) {
+        let now = self.time.now();
+        self.reading.end();
+        self.answered.set(true);
+        self.idle.restart(now);
+        if self.blocked.is_on() {
+            self.taken.set(self.taken.get() + bytes as u64);
+            if self.taken.get() >= PROGRESS_MIN {
+                self.taken.set(0);
+                self.blocked.restart(now);
+            }
+        }
+    }
+
+    /// The last answer was sent.
+    pub(super) fn closes(&self) {
+        self.closing.begin(self.time.now());
+    }
+
+    /// Whether something is to be written that the socket does not take.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_on()
+    }
+
+    /// The socket takes nothing now.
+    pub(super) fn blocks(&self) {
+        if !self.blocked.is_on() {
+            self.taken.set(0);
+            self.blocked.begin(self.time.now());
+        }
+    }
+
+    /// Everything was taken.
+    pub(super) fn flushed(&self) {
+        self.blocked.end();
+    }
+
+    /// Why the connection is to end.
+    pub(in crate::http) fn doomed(&self) -> Option<Reason> {
+        self.doomed.get()
+    }
+
+    /// Ends the connection: its stream notices when it is polled next.
+    pub(super) fn doom(&self, reason: Reason) {
+        self.doomed.set(Some(reason));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Which deadline is over, if one is. `crowded`: connections are scarce, so an idle one is kept no longer than a head may take.
+    pub(super) fn late(&self, deadlines: &Deadlines, crowded: bool) -> Option<Reason> {
+        let now = self.time.now();
+        let is_over = |since: &Since, after| since.is_over(now, after);
+        let late = if self.blocked.is_on() {
+            is_over(&self.blocked, deadlines.write).then_some(Reason::Write)
+        } else if self.closing.is_on() {
+            is_over(&self.closing, deadlines.request).then_some(Reason::Close)
+        } else if self.is_busy() {
+            is_over(&self.body, deadlines.request).then_some(Reason::Body)
+        } else if self.reading.is_on() {
+            is_over(&self.reading, deadlines.request).then_some(Reason::Head)
+        } else {
+            let crowded = || crowded || self.seat.as_ref().is_some_and(Seat::is_crowded);
+            let short = !self.answered.get() || crowded();
+            let after = if short { deadlines.idle.min(deadlines.request) } else { deadlines.idle };
+            is_over(&self.idle, after).then_some(Reason::Idle)
+        };
+        // One that was told to end and cannot, because its client takes nothing, is cut off.
+        late.filter(|late| self.doomed.get() != Some(*late) && (self.doomed.get().is_none() || *late == Reason::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines { request: 500, write: 1000, idle: 7500 };
+
+    fn conn() -> (Rc<WorkerTime>, Conn) {
+        let time = Rc::new(WorkerTime::default());
+        (time.clone(), Conn::new(time, None))
+    }
+
+    /// How long it takes until a deadline is over, and which.
+    fn ends(time: &WorkerTime, conn: &Conn) -> Option<(u64, Reason)> {
+        (0..20_000).step_by(100).find_map(|passed| {
+            let late = conn.late(&DEADLINES, false).map(|reason| (passed, reason));
+            time.advance(100);
+            late
+        })
+    }
+
+    #[test]
+    fn who_sends_nothing_has_as_long_as_for_a_head_and_after_an_answer_the_time_of_an_idle_connection() {
+        let (time, conn) = conn();
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Idle)));
+        conn.wrote(100);
+        conn.flushed();
+        assert_eq!(ends(&time, &conn), Some((7500, Reason::Idle)));
+        conn.wrote(100);
+        time.advance(500);
+        assert_eq!(conn.late(&DEADLINES, true), Some(Reason::Idle), "connections are scarce");
+    }
+
+    #[test]
+    fn every_head_has_its_deadline_which_more_bytes_do_not_move() {
+        let (time, conn) = conn();
+        for _ in 0..3 {
+            time.advance(400);
+            conn.has_read();
+            time.advance(400);
+            conn.has_read();
+            assert_eq!(conn.late(&DEADLINES, false), None);
+            time.advance(100);
+            assert_eq!(conn.late(&DEADLINES, false), Some(Reason::Head));
+            conn.wrote(100);
+            assert_eq!(conn.late(&DEADLINES, false), None);
+        }
+    }
+
+    #[test]
+    fn a_body_has_its_deadline_from_when_it_is_read_and_the_app_has_none_of_ours() {
+        let (time, conn) = conn();
+        conn.has_read();
+        conn.begin(Rest::Length(10));
+        assert!(!conn.may_read(), "nobody reads the body yet");
+        time.advance(5000);
+        assert_eq!(conn.late(&DEADLINES, false), None);
+        conn.want_body();
+        assert!(conn.may_read());
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Body)));
+        conn.has_body();
+        assert_eq!(ends(&time, &conn), None);
+        conn.end();
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Idle)));
+    }
+
+    #[test]
+    fn who_takes_nothing_is_cut_off_and_who_takes_enough_is_not() {
+        let (time, conn) = conn();
+        conn.begin(Rest::None);
+        conn.blocks();
+        assert!(!conn.may_read());
+        for _ in 0..10 {
+            time.advance(900);
+            conn.wrote(PROGRESS_MIN as usize);
+            conn.blocks();
+            assert_eq!(conn.late(&DEADLINES, false), None);
+        }
+        for _ in 0..3 {
+            time.advance(300);
+            conn.wrote(1);
+            conn.blocks();
+        }
+        assert_eq!(ends(&time, &conn), Some((100, Reason::Write)));
+        conn.flushed();
+        assert_eq!(ends(&time, &conn), None);
+    }
+
+    #[test]
+    fn one_that_ends_and_cannot_since_its_client_takes_nothing_is_cut_off() {
+        let (time, conn) = conn();
+        conn.wrote(1);
+        time.advance(7500);
+        assert_eq!(conn.late(&DEADLINES, false), Some(Reason::Idle));
+        conn.doom(Reason::Idle);
+        assert_eq!(conn.late(&DEADLINES, false), None);
+        conn.blocks();
+        assert_eq!(ends(&time, &conn), Some((1000, Reason::Write)));
+    }
+}

@@ -1,0 +1,276 @@
+//! Where requests end in a stream of bytes: heads, and bodies with a length or in chunks.
+//!
+//! This says how much may be handed on at a time; what a request means is for actix-http alone. A disagreement between the two costs
+//! a pause or a closed connection, never a request that is taken for another.
+
+use memchr::memchr;
+
+/// Heads without a body that are handed on together. One whose client pipelines is still answered in few writes, and one whose client
+/// never reads has no more answers than these in memory.
+const HEADS_AT_ONCE: usize = 4;
+
+/// Finds the ends of heads.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    seen: Seen,
+    /// Bytes of the head that were handed on before.
+    begun: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Something of the present line, or nothing at all.
+    #[default]
+    Text,
+    /// The end of a line.
+    LineEnd,
+    /// The end of a line, and a carriage return.
+    Return,
+}
+
+/// A part of the stream that may be handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Its length in bytes.
+    pub(super) length: usize,
+    /// The heads that end in it.
+    pub(super) heads: usize,
+}
+
+impl Heads {
+    /// How much of `bytes` may be handed on: a few heads that have no body, one that may have one, or a part of one.
+    pub(super) fn piece(&mut self, bytes: &[u8]) -> Piece {
+        let mut piece = Piece { length: 0, heads: 0 };
+        while piece.length < bytes.len() {
+            let rest = &bytes[piece.length..];
+            let has_no_body = self.begun == 0 && (rest.starts_with(b"GET ") || rest.starts_with(b"HEAD "));
+            // One that may have a body comes alone: actix-http takes a body that is not there yet for one of the request before it, which
+            // nobody has read, and closes the connection.
+            if piece.heads > 0 && !has_no_body {
+                break;
+            }
+            match self.end(rest) {
+                // What is left begins another head, which has a deadline of its own from when it is handed on.
+                None if piece.heads > 0 => {
+                    *self = Self::default();
+                    break;
+                }
+                None => {
+                    self.begun += rest.len();
+                    piece.length = bytes.len();
+                }
+                Some(end) => {
+                    *self = Self::default();
+                    piece.length += end;
+                    piece.heads += 1;
+                    if !has_no_body || piece.heads == HEADS_AT_ONCE {
+                        break;
+                    }
+                }
+            }
+        }
+        piece
+    }
+
+    /// Bytes of a head that has begun and not ended.
+    pub(super) fn begun(&self) -> usize {
+        self.begun
+    }
+
+    /// Where the head ends: behind an empty line.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            self.seen = match (self.seen, bytes.get(at)?) {
+                (Seen::LineEnd | Seen::Return, b'\n') => return Some(at + 1),
+                (Seen::LineEnd, b'\r') => {
+                    at += 1;
+                    Seen::Return
+                }
+                _ => {
+                    let line = memchr(b'\n', &bytes[at..]);
+                    self.seen = Seen::Text;
+                    at += line? + 1;
+                    Seen::LineEnd
+                }
+            };
+        }
+    }
+}
+
+/// What is still to come of a body.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing.
+    #[default]
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunks(Chunk),
+}
+
+/// Where in a chunked body (RFC 9112, section 7.1) the stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chunk {
+    /// In the digits of a size.
+    Size(u64),
+    /// Behind them, in the same line.
+    Extension(u64),
+    /// In the data; so many bytes are left.
+    Data(u64),
+    /// In the line end behind the data.
+    DataEnd,
+    /// Behind the last chunk; the present line has something in it or not.
+    Trailer {
+        /// Nothing so far.
+        empty: bool,
+    },
+}
+
+impl Rest {
+    /// A chunked body that begins.
+    pub(super) fn chunked() -> Self {
+        Self::Chunks(Chunk::Size(0))
+    }
+
+    /// Whether something is to come.
+    pub(super) fn is_open(&self) -> bool {
+        *self != Self::None
+    }
+
+    /// How many of these bytes belong to the body; they count as come.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Length(left) => {
+                let taken = (*left).min(bytes.len() as u64);
+                *left -= taken;
+                if *left == 0 {
+                    *self = Self::None;
+                }
+                taken as usize
+            }
+            Self::Chunks(chunk) => {
+                let mut at = 0;
+                while at < bytes.len() {
+                    match chunk.next(&bytes[at..]) {
+                        (length, Some(next)) => {
+                            at += length;
+                            *chunk = next;
+                        }
+                        // The end; or what is no chunked body, which actix-http will say.
+                        (length, None) => {
+                            *self = Self::None;
+                            return at + length;
+                        }
+                    }
+                }
+                at
+            }
+        }
+    }
+}
+
+impl Chunk {
+    /// What follows after some of these bytes, of which there is at least one; `None` if the body ends there.
+    fn next(self, bytes: &[u8]) -> (usize, Option<Self>) {
+        let sized = |size| if size == 0 { Self::Trailer { empty: true } } else { Self::Data(size) };
+        let next = match (self, bytes[0]) {
+            (Self::Size(size) | Self::Extension(size), b'\n') => sized(size),
+            (Self::Size(size), digit) if digit.is_ascii_hexdigit() => {
+                let digit = (digit as char).to_digit(16).unwrap_or(0);
+                Self::Size(size.saturating_mul(16).saturating_add(digit.into()))
+            }
+            (Self::Size(size) | Self::Extension(size), _) => Self::Extension(size),
+            (Self::Data(left), _) => {
+                let taken = left.min(bytes.len() as u64);
+                let next = if taken == left { Self::DataEnd } else { Self::Data(left - taken) };
+                return (taken as usize, Some(next));
+            }
+            (Self::DataEnd, b'\n') => Self::Size(0),
+            (Self::DataEnd, b'\r') => Self::DataEnd,
+            (Self::DataEnd, _) => return (1, None),
+            (Self::Trailer { empty: true }, b'\n') => return (1, None),
+            (Self::Trailer { empty: false }, b'\n') => Self::Trailer { empty: true },
+            (Self::Trailer { empty }, b'\r') => Self::Trailer { empty },
+            (Self::Trailer { .. }, _) => Self::Trailer { empty: false },
+        };
+        (1, Some(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pieces(stream: &[u8]) -> Vec<(usize, usize)> {
+        let (mut heads, mut at, mut pieces) = (Heads::default(), 0, Vec::new());
+        while at < stream.len() {
+            let Piece { length, heads } = heads.piece(&stream[at..]);
+            at += length;
+            pieces.push((length, heads));
+        }
+        pieces
+    }
+
+    #[test]
+    fn a_piece_ends_with_a_head_and_holds_a_few_that_have_no_body() {
+        let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+        let post = b"POST /a HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(pieces(get), [(get.len(), 1)]);
+        assert_eq!(pieces(&get.repeat(6)), [(4 * get.len(), 4), (2 * get.len(), 2)]);
+        assert_eq!(pieces(&[post.as_slice(), get].concat()), [(post.len(), 1), (get.len(), 1)]);
+        assert_eq!(pieces(&[get.as_slice(), post, b"body"].concat()), [(get.len(), 1), (post.len(), 1), (4, 0)]);
+        assert_eq!(
+            pieces(b"GET /a HTTP/1.1\nHost: a\n\nGET"),
+            [(25, 1), (3, 0)],
+            "line feeds alone, and the begin of the next"
+        );
+    }
+
+    #[test]
+    fn a_head_ends_at_the_same_place_however_it_is_cut() {
+        let stream = b"POST /a HTTP/1.1\r\nHost: a\r\nX: \r\n\r\nPOST";
+        for cut in 1..stream.len() - 4 {
+            let mut heads = Heads::default();
+            let first = heads.piece(&stream[..cut]);
+            if first.heads == 1 {
+                assert_eq!(cut, stream.len() - 4);
+                continue;
+            }
+            assert_eq!((first.length, heads.begun()), (cut, cut));
+            let second = heads.piece(&stream[cut..]);
+            assert_eq!((cut + second.length, second.heads, heads.begun()), (stream.len() - 4, 1, 0), "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_chunked_body_is_found() {
+        let body = b"5\r\nhello\r\n1;name=value\r\n\n\r\n0\r\nTrailer: x\r\n\r\n";
+        let stream = [body.as_slice(), b"GET / HTTP/1.1\r\n"].concat();
+        for cut in 1..body.len() {
+            let mut rest = Rest::chunked();
+            assert_eq!(rest.take(&stream[..cut]), cut);
+            assert_eq!((rest.take(&stream[cut..]), rest), (body.len() - cut, Rest::None), "{cut}");
+        }
+        let mut length = Rest::Length(3);
+        assert_eq!((length.take(b"ab"), length), (2, Rest::Length(1)));
+        assert_eq!((length.take(b"cd"), length), (1, Rest::None));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_are_handed_on_in_pieces_that_are_not_empty(stream in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'0'), any::<u8>()], 1..300)) {
+            let (mut heads, mut rest, mut at) = (Heads::default(), Rest::chunked(), 0);
+            while at < stream.len() {
+                let length = if rest.is_open() { rest.take(&stream[at..]) } else { heads.piece(&stream[at..]).length };
+                prop_assert!(length > 0);
+                at += length;
+            }
+            prop_assert_eq!(at, stream.len());
+        }
+    }
+}

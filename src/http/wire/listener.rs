@@ -1,0 +1,114 @@
+//! A listener whose connections are guarded.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_http::body::BoxBody;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive, Request, Response};
+use actix_server::Server;
+use actix_service::{Service, ServiceFactory as _, fn_factory};
+use futures_util::future::{Either, Ready, ready};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use waypost_tasks::{Task, Tasks};
+use waypost_telemetry::Metrics;
+
+use super::refusal;
+use super::stream::Guarded;
+use super::worker::{ConnectionLimits, Connections};
+use crate::http::account::Connection;
+use crate::http::problem::Problem;
+
+/// Bytes that wait in the system for a client that does not take them, beyond those that are on their way to it. More would only hide how
+/// slow the client is, and take memory for each that never reads.
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
+
+/// Starts a listener with so many workers. `make` makes the service of a worker, on its thread.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub(in crate::http) fn serve<S, Make, Made>(
+    name: &'static str,
+    listener: TcpListener,
+    workers: usize,
+    limits: ConnectionLimits,
+    metrics: &Metrics,
+    make: Make,
+) -> io::Result<Server>
+where
+    Make: Fn() -> Made + Clone + Send + 'static,
+    Made: Future<Output = Result<S, ()>> + 'static,
+    S: Service<Request, Response = Response<BoxBody>, Error = actix_web::Error> + 'static,
+    S::Future: 'static,
+{
+    let metrics = metrics.clone();
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(limits.connections_max)
+        .disable_signals()
+        .listen(name, listener, move || {
+            let (limits, metrics, make) = (limits.clone(), metrics.clone(), make.clone());
+            fn_factory(move || {
+                let (limits, metrics, make) = (limits.clone(), metrics.clone(), make.clone());
+                async move {
+                    let connections = Connections::new(name, &limits, &metrics);
+                    Tasks::new(&metrics).spawn_once_local(Task::Deadlines, connections.clone().sweep());
+                    // Deadlines are the sweep's: those of actix-http hold for the first head only, and set a timer for each request.
+                    let http = HttpService::build()
+                        .keep_alive(KeepAlive::Os)
+                        .client_request_timeout(Duration::ZERO)
+                        .on_connect_ext(|stream: &Guarded<TcpStream>, data| {
+                            data.insert(stream.conn().clone());
+                            data.insert(Connection::default());
+                        })
+                        .h1(fn_factory(make));
+                    Ok::<_, ()>(Gate { connections, http: http.new_service(()).await? })
+                }
+            })
+        })?;
+    Ok(server.run())
+}
+
+/// Lets connections in, as many as each client may have.
+struct Gate<H> {
+    connections: Rc<Connections>,
+    http: H,
+}
+
+impl<H> Service<TcpStream> for Gate<H>
+where
+    H: Service<(Guarded<TcpStream>, Option<SocketAddr>), Response = (), Error = DispatchError>,
+{
+    type Response = ();
+    type Error = DispatchError;
+    type Future = Either<H::Future, Ready<Result<(), DispatchError>>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.http.poll_ready(cx)
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let address = stream.peer_addr().ok();
+        let Some(seat) = self.connections.enter(address.map(|address| address.ip())) else {
+            refuse(&stream);
+            return Either::Right(ready(Ok(())));
+        };
+        // A system that does not know the option keeps more for slow clients, that is all.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        let conn = self.connections.add(seat);
+        Either::Left(self.http.call((Guarded::new(stream, conn, self.connections.clone()), address)))
+    }
+}
+
+/// Says why, as far as the socket takes it at once: who has too many connections is not waited for.
+fn refuse(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let answer = refusal::whole(&Problem::too_many_connections());
+    if socket.send(&answer).is_ok() {
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+}

@@ -1,0 +1,220 @@
+//! The connections of one worker, and the sweep that looks for those whose deadline is over. One timer for all of them: a request sets
+//! none.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use waypost_telemetry::{Counter, CounterVec, Gauge, Metrics};
+
+use super::addresses::{Addresses, Seat};
+use super::conn::{Conn, Deadlines, Reason, WorkerTime};
+
+/// Bytes that a worker reads at once, for whichever connection it is.
+const READ_BYTES: usize = 16 * 1024;
+
+/// The longest pause between two looks at the connections.
+const TICK_MAX: Duration = Duration::from_millis(250);
+
+/// The shortest.
+const TICK_MIN: Duration = Duration::from_millis(20);
+
+/// The bounds of the connections of a listener.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// Connections that may be open on one worker; more wait to be accepted.
+    pub connections_max: usize,
+    /// How many each client may have.
+    pub addresses: std::sync::Arc<Addresses>,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take to send the head of a request, and then its body.
+    pub request: Duration,
+    /// How long a client may take to take an answer, or 16 KiB of it.
+    pub write: Duration,
+}
+
+#[derive(Clone)]
+struct ConnectionMetrics {
+    open: Gauge,
+    refused: Counter,
+    late: CounterVec,
+    malformed: Counter,
+}
+
+/// What the connections of one worker share.
+pub(in crate::http) struct Connections {
+    pub(super) time: Rc<WorkerTime>,
+    tick: Duration,
+    deadlines: Deadlines,
+    /// From here on connections are scarce.
+    crowded_at: usize,
+    open: RefCell<Vec<Rc<Conn>>>,
+    addresses: std::sync::Arc<Addresses>,
+    /// Read into, and empty between two polls.
+    pub(super) buffer: RefCell<Box<[u8]>>,
+    metrics: ConnectionMetrics,
+    told: Cell<Option<Instant>>,
+    untold: Cell<u64>,
+}
+
+impl Connections {
+    /// For one worker of the listener `name`.
+    pub(super) fn new(name: &str, limits: &ConnectionLimits, metrics: &Metrics) -> Rc<Self> {
+        let millis = |time: Duration| time.as_millis() as u64;
+        let shortest = limits.request.min(limits.write).min(limits.keep_alive);
+        let open = metrics.gauge_vec("waypost_http_connections", "Connections that are open", &["listener"]);
+        let refused = metrics.counter_vec(
+            "waypost_http_connections_refused_total",
+            "Connections refused because their client had enough of them",
+            &["listener"],
+        );
+        let late = metrics.counter_vec(
+            "waypost_http_connections_late_total",
+            "Connections closed at a deadline: for the head or body of a request, for taking the answer, or for the next request",
+            &["deadline"],
+        );
+        for reason in Reason::ALL {
+            late.with_label_values(&[reason.name()]);
+        }
+        let metrics = ConnectionMetrics {
+            open: open.with_label_values(&[name]),
+            refused: refused.with_label_values(&[name]),
+            late,
+            malformed: metrics
+                .counter("waypost_http_malformed_total", "Requests whose head could not be read, or was too long"),
+        };
+        Rc::new(Self {
+            time: Rc::default(),
+            tick: (shortest / 8).clamp(TICK_MIN, TICK_MAX),
+            deadlines: Deadlines {
+                request: millis(limits.request),
+                write: millis(limits.write),
+                idle: millis(limits.keep_alive),
+            },
+            crowded_at: limits.connections_max - limits.connections_max / 4,
+            open: RefCell::default(),
+            addresses: limits.addresses.clone(),
+            buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            metrics,
+            told: Cell::new(None),
+            untold: Cell::new(0),
+        })
+    }
+
+    /// A place for a connection from this address, if its client may have another.
+    pub(super) fn enter(&self, address: Option<std::net::IpAddr>) -> Option<Option<Seat>> {
+        let seat = address.map_or(Some(None), |address| self.addresses.enter(address));
+        if seat.is_none() {
+            self.metrics.refused.inc();
+        }
+        seat
+    }
+
+    /// A connection that was accepted.
+    pub(super) fn add(&self, seat: Option<Seat>) -> Rc<Conn> {
+        let conn = Rc::new(Conn::new(self.time.clone(), seat));
+        let mut open = self.open.borrow_mut();
+        conn.place.set(open.len());
+        open.push(conn.clone());
+        self.metrics.open.inc();
+        conn
+    }
+
+    /// It has ended.
+    pub(super) fn remove(&self, conn: &Conn) {
+        let mut open = self.open.borrow_mut();
+        let place = conn.place.get();
+        open.swap_remove(place);
+        if let Some(moved) = open.get(place) {
+            moved.place.set(place);
+        }
+        self.metrics.open.dec();
+    }
+
+    /// Looks for connections that are late, for as long as the worker runs.
+    pub(super) async fn sweep(self: Rc<Self>) {
+        let mut last = Instant::now();
+        loop {
+            tokio::time::sleep(self.tick).await;
+            let passed = last.elapsed();
+            last += passed;
+            self.look(passed);
+        }
+    }
+
+    fn look(&self, passed: Duration) {
+        // Longer than this the worker stood still, and answered nobody.
+        self.time.advance(passed.min(self.tick * 2).as_millis() as u64);
+        let open = self.open.borrow();
+        let crowded = open.len() >= self.crowded_at;
+        for conn in &*open {
+            if let Some(reason) = conn.late(&self.deadlines, crowded) {
+                self.metrics.late.with_label_values(&[reason.name()]).inc();
+                conn.doom(reason);
+            }
+        }
+    }
+
+    /// A request was refused because it could not be read. Anybody can send as many of these as there is room for, so the log tells of one
+    /// in ten seconds, and of how many others there were.
+    pub(super) fn malformed(&self, status: u16) {
+        const TELL_EVERY: Duration = Duration::from_secs(10);
+        self.metrics.malformed.inc();
+        if self.told.get().is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            self.untold.set(self.untold.get() + 1);
+            return;
+        }
+        self.told.set(Some(Instant::now()));
+        let others = self.untold.replace(0);
+        tracing::warn!(status, others, "a request that could not be read was refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn connections() -> Rc<Connections> {
+        let limits = ConnectionLimits {
+            connections_max: 4,
+            addresses: Addresses::new(10, Vec::new()),
+            keep_alive: SECOND * 75,
+            request: SECOND * 5,
+            write: SECOND * 10,
+        };
+        Connections::new("public", &limits, &Metrics::new())
+    }
+
+    #[test]
+    fn a_worker_that_stood_still_blames_nobody() {
+        let connections = connections();
+        let conn = connections.add(None);
+        connections.look(SECOND * 3600);
+        assert_eq!(conn.doomed(), None);
+        (0..30).for_each(|_| connections.look(TICK_MAX));
+        assert_eq!(conn.doomed(), Some(Reason::Idle));
+    }
+
+    #[test]
+    fn the_list_knows_each_connection_that_is_open() {
+        let connections = connections();
+        let conns: Vec<_> = (0..3).map(|_| connections.add(None)).collect();
+        connections.remove(&conns[0]);
+        connections.remove(&conns[2]);
+        assert_eq!(connections.open.borrow().len(), 1);
+        assert!(Rc::ptr_eq(&connections.open.borrow()[0], &conns[1]));
+        assert_eq!(conns[1].place.get(), 0);
+    }
+
+    #[test]
+    fn when_connections_are_scarce_idle_ones_make_room() {
+        let connections = connections();
+        let conns: Vec<_> = (0..3).map(|_| connections.add(None)).collect();
+        conns.iter().for_each(|conn| conn.wrote(1));
+        (0..21).for_each(|_| connections.look(TICK_MAX));
+        assert_eq!(conns[0].doomed(), Some(Reason::Idle));
+    }
+}

@@ -1,0 +1,80 @@
+//! How many files and connections the system lets the process have, and how they are shared out: what other nodes and the store need is
+//! kept free, and the rest is for visitors.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::NodeError;
+use crate::config::Config;
+use crate::http::ADMIN_CONNECTIONS_MAX;
+
+/// The database, snapshots, a backup, the logs, and the ends of queues between threads.
+const STORE: u64 = 128;
+
+/// For each worker: its click journals, its queue and its timer.
+const WORKER: u64 = 16;
+
+/// Other nodes whose handshake is under way: what `SessionLimits` allows.
+const HANDSHAKES: u64 = 128;
+
+/// For each other node: two connections each way, and the same again while they are made anew.
+const PEER: u64 = 8;
+
+/// A node serves so few connections for each worker only by mistake.
+const CONNECTIONS_MIN: u64 = 16;
+
+/// What is kept for other purposes than the connections of visitors.
+fn reserve(workers: u64, nodes: u64) -> u64 {
+    STORE + WORKER * workers + ADMIN_CONNECTIONS_MAX as u64 + HANDSHAKES + PEER * nodes.max(8)
+}
+
+/// Connections for each worker, when `limit` files may be open; `None` if these are too few to serve anybody.
+fn fit(limit: u64, workers: u64, nodes: u64, wanted: u64) -> Option<u64> {
+    let fits = limit.saturating_sub(reserve(workers, nodes)) / workers.max(1);
+    (fits >= CONNECTIONS_MIN.min(wanted)).then_some(fits.min(wanted))
+}
+
+/// Raises the limit of open files as far as it can be, and answers how many connections fit for each worker.
+pub(super) fn connections(config: &Config) -> Result<usize, NodeError> {
+    let refused = |error: nix::Error| NodeError::Io(error.into());
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(refused)?;
+    let limit = if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft };
+    let (workers, nodes, wanted) = (config.workers as u64, config.nodes.len() as u64, config.connections_max as u64);
+    let needed = reserve(workers, nodes) + workers * wanted;
+    let Some(fits) = fit(limit, workers, nodes, wanted) else {
+        return Err(NodeError::Unsupported(format!(
+            "the system lets the process open {limit} files, and {} of these are kept for the store, other nodes and the admin \
+             listener, so there are too few for visitors; raise the limit (`ulimit -n {needed}`, LimitNOFILE= of the systemd unit), \
+             or lower [http] workers",
+            reserve(workers, nodes)
+        )));
+    };
+    if fits < wanted {
+        tracing::warn!(
+            limit,
+            needed,
+            connections_max = fits,
+            "the system lets the process open fewer files than [http] connections_max asks for, so it is lowered; raise the limit \
+             (`ulimit -n`, LimitNOFILE= of the systemd unit), or lower connections_max"
+        );
+    }
+    Ok(fits as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_lowered_and_the_reserve_stays() {
+        assert_eq!(fit(1 << 20, 2, 1, 20_000), Some(20_000));
+        let lowered = fit(4096, 2, 3, 20_000).unwrap();
+        assert!((1000..2000).contains(&lowered) && reserve(2, 3) + 2 * lowered <= 4096, "{lowered}");
+        assert!(reserve(2, 200) > reserve(2, 3) + 1000, "a large cluster needs more for its nodes");
+    }
+
+    #[test]
+    fn a_limit_with_no_room_for_visitors_is_refused_and_a_small_wish_is_not() {
+        assert_eq!(fit(256, 2, 1, 20_000), None);
+        assert_eq!(fit(reserve(1, 1) + 4, 1, 1, 4), Some(4));
+    }
+}
