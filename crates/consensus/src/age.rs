@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// With what a node without a replica keeps (at most a quarter of a second by default), this makes the bound of one second.
 pub const FRESH: Duration = Duration::from_millis(750);
 
-/// A replica whose leader has not answered for so long, while it was asked again and again, counts as one that nobody leads. Together
-/// with the pause between two questions below [`FRESH`], so that redirects do not wait while a killed leader is replaced.
+/// A replica whose leader has not answered for so long, while it was asked again and again, and is not heard otherwise, counts as one that nobody
+/// leads. A leader that is killed is heard until its lease ends (0.9 s), so redirects wait a moment, and no longer, while it is replaced.
 const LEADERLESS_AFTER: Duration = Duration::from_millis(600);
 
 /// The same after the process was started, or stood still: its connections come up first.
@@ -60,6 +60,8 @@ pub(crate) struct Age {
     silent: Duration,
     /// Whether a leader has answered since the process was started, or stood still.
     met: bool,
+    /// Whether the leader that does not answer is heard otherwise, since it replicates.
+    slow: bool,
     /// The term in which this replica leads and has applied all that earlier leaders had committed.
     leads: Option<u64>,
     /// Whether it has shown, since it became a member, what was acknowledged before; or nobody could tell.
@@ -69,7 +71,7 @@ pub(crate) struct Age {
 impl Age {
     /// A leader said, asked at `asked`, how far it is. `own`: this replica is the leader.
     pub(crate) fn heard(&mut self, asked: Instant, committed: Committed, own: bool, applied: u64) {
-        (self.silent, self.met) = (Duration::ZERO, true);
+        (self.silent, self.met, self.slow) = (Duration::ZERO, true, false);
         if own && self.leads == Some(committed.term) {
             // Nothing is acknowledged that it has not applied itself.
             self.marks.clear();
@@ -104,9 +106,10 @@ impl Age {
     }
 
     /// No leader has answered; `took` has passed since the last question. One that is `heard` otherwise, since it replicates, is given as
-    /// much time as after a start: it is slow and not away, and its answers are fresher than this replica's.
+    /// much time as after a start: it is slow and not away, and its answers are fresher than this replica's. One that was killed is heard until
+    /// its lease ends, and then no more: from then on the time counts in which it was asked in vain.
     pub(crate) fn in_vain(&mut self, took: Duration, heard: bool) {
-        self.met &= !heard;
+        self.slow = heard;
         if took >= STOPPED_AFTER {
             (self.silent, self.met) = (Duration::ZERO, false);
         } else {
@@ -116,7 +119,7 @@ impl Age {
     }
 
     fn is_leaderless(&self) -> bool {
-        self.silent >= if self.met { LEADERLESS_AFTER } else { LEADERLESS_AFTER_START }
+        self.silent >= if self.met && !self.slow { LEADERLESS_AFTER } else { LEADERLESS_AFTER_START }
     }
 
     /// Whether the last question was answered by a leader.
@@ -231,6 +234,16 @@ mod tests {
         assert_eq!(age.standing(now + FRESH), Standing::Unsure);
         age.in_vain(150 * MS, true);
         assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
+    }
+
+    #[test]
+    fn a_leader_that_was_killed_is_lost_as_soon_as_its_lease_has_ended() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(10), false, 10);
+        (0..6).for_each(|_| age.in_vain(150 * MS, true));
+        assert_eq!(age.standing(now + 900 * MS), Standing::Unsure, "it may be slow");
+        age.in_vain(150 * MS, false);
+        assert_eq!(age.standing(now + 1050 * MS), Standing::Leaderless);
     }
 
     #[test]
