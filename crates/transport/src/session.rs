@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +85,7 @@ impl Doors {
     }
 
     fn enter(&self, address: IpAddr) -> Option<Door> {
+        let address = host(address);
         let mut open = self.open.lock();
         let of_address = open.get(&address).copied().unwrap_or(0);
         let full = open.values().sum::<usize>() >= self.limits.handshakes_max;
@@ -93,6 +94,17 @@ impl Doors {
         }
         open.insert(address, of_address + 1);
         Some(Door { doors: self.clone(), address })
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the network of 64 bits that a host with IPv6 has at its disposal.
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
     }
 }
 
@@ -275,4 +287,23 @@ async fn run(
         }
     };
     tokio::select! { () = read => {}, () = write => {} }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_whole_network_of_ipv6_has_the_handshakes_of_one_address() {
+        let doors = Doors::new(SessionLimits { handshakes_per_address_max: 2, ..SessionLimits::default() });
+        let enter = |address: &str| doors.enter(address.parse().unwrap());
+        let (_first, second) = (enter("2001:db8::1"), enter("2001:db8::2"));
+        assert!(second.is_some() && enter("2001:db8::ffff").is_none());
+        assert!(enter("2001:db8:0:1::1").is_some(), "another network");
+        drop(second);
+        let again = enter("2001:db8::3");
+        assert!(again.is_some() && enter("2001:db8::4").is_none(), "a place that was given back");
+        let _ipv4 = (enter("203.0.113.1"), enter("::ffff:203.0.113.1"));
+        assert!(enter("203.0.113.1").is_none() && enter("203.0.113.2").is_some());
+    }
 }
