@@ -110,7 +110,7 @@ impl NodeService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             stopping: ready.stopping.load(Ordering::Relaxed),
             read_only: ready.read_only.load(Ordering::Relaxed),
-            links: ready.groups.shards().iter().map(|group| group.read(|machine| machine.links() as u64)).sum(),
+            links: ready.groups.status().iter().map(|group| group.links).sum(),
             config: self.config,
             groups: reports(&ready.groups),
             level: Level::CURRENT,

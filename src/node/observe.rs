@@ -47,8 +47,8 @@ pub(super) fn observe(
     metrics.on_scrape(move || {
         db.size_on_disk();
         view.observe();
-        links.set(groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum::<usize>() as i64);
         let status = groups.status();
+        links.set(status.iter().map(|status| status.links).sum::<u64>() as i64);
         pending.set(status.iter().map(|status| status.pending_bytes).sum::<u64>() as i64);
         // A group of which this node is no member is open, and empty.
         let own = || status.iter().filter(|status| !status.voters.is_empty());

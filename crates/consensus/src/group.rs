@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::Instant as _;
@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::ReadPolicy;
 use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
 use parking_lot::RwLock;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use waypost_protocol::command::Command;
 use waypost_protocol::level::ClusterLevel;
@@ -23,15 +23,16 @@ use waypost_store::{Db, LogStore};
 use waypost_tasks::{Task, Tasks};
 
 use crate::age::Committed;
+use crate::due::{CheckpointDue, Sending, checkpoint_when_due};
 use crate::export::Exports;
 use crate::groups::OpenError;
 use crate::lease::{Heard, Instant, LEASE, Promise};
 use crate::log_store::RaftLog;
 use crate::member::Receiving;
 use crate::network::Network;
-use crate::position::Positioned;
+use crate::position::{Counts, Positioned};
 use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
-use crate::state_machine::{CheckpointDue, GroupMachine, SnapshotFiles};
+use crate::state_machine::{GroupMachine, SnapshotFiles};
 use crate::types::TypeConfig;
 
 /// What is settled for all groups of a node.
@@ -44,10 +45,6 @@ pub struct GroupOptions {
     /// The clock that stamps commands.
     pub clock: fn() -> UnixMs,
 }
-
-/// A checkpoint is due when the log since the last one is this many times as long as a checkpoint may be: bounds the
-/// replay after a crash when commands change the same things again and again, as clicks do.
-const LOG_PER_CHECKPOINT: u64 = 4;
 
 /// Replicas that were opened at the same time begin to stand for election within so many milliseconds.
 const ELECT_SPREAD_MS: u64 = 400;
@@ -66,6 +63,7 @@ pub struct Group<M: Machine> {
     id: u32,
     raft: Raft<TypeConfig, GroupMachine<M>>,
     state: Arc<RwLock<Positioned<M>>>,
+    counts: Arc<Counts>,
     queue: mpsc::Sender<Waiting>,
     running: Vec<JoinHandle<()>>,
     tasks: Tasks,
@@ -134,12 +132,8 @@ impl<M: Machine> Group<M> {
         let files = SnapshotFiles::new(snapshots, incoming, options.free_min);
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
-        let due = Arc::new(CheckpointDue {
-            notify: Notify::new(),
-            bytes: options.checkpoint_bytes,
-            log_bytes: options.checkpoint_bytes * LOG_PER_CHECKPOINT,
-            log_bytes_since: AtomicU64::new(0),
-        });
+        let (counts, sending) = (state.read().counts.clone(), Arc::<Sending>::default());
+        let due = Arc::new(CheckpointDue::new(options.checkpoint_bytes, counts.clone(), sending.clone()));
         let log = LogStore::open(&db, id)?;
         // A replica that was killed before it got its first entry or snapshot has a vote at most, and waits for its leader.
         let mut has_members = state.read().applied.is_some() || log.last_index()?.is_some();
@@ -149,7 +143,7 @@ impl<M: Machine> Group<M> {
         let machine =
             GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), files.clone(), installing.clone());
         let failed = |detail: String| OpenError::Group { group: id, detail };
-        let network = Network { group: id, node: node.0, peers: peers.clone() };
+        let network = Network { group: id, node: node.0, peers: peers.clone(), sending };
         let opened = Instant::now();
         let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
         let initialized = raft.is_initialized().await.map_err(|e| failed(e.to_string()))?;
@@ -199,6 +193,7 @@ impl<M: Machine> Group<M> {
             id,
             raft,
             state,
+            counts,
             queue,
             running,
             tasks,
@@ -288,6 +283,10 @@ impl<M: Machine> Group<M> {
 
     pub(crate) fn level(&self) -> &ClusterLevel {
         &self.level
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn state(&self) -> &Arc<RwLock<Positioned<M>>> {
@@ -455,21 +454,6 @@ async fn fail_with_the_engine<M: Machine>(
             if !closing.load(Ordering::Acquire) {
                 state.read().machine.tree().fail(&format!("replication has stopped: {why}"));
             }
-            return;
-        }
-    }
-}
-
-async fn checkpoint_when_due<M: Machine>(
-    raft: Raft<TypeConfig, GroupMachine<M>>,
-    due: Arc<CheckpointDue>,
-    tree: Arc<tokio::sync::Mutex<()>>,
-) {
-    loop {
-        due.notify.notified().await;
-        // A checkpoint would wait for an export, and applying for the checkpoint.
-        drop(tree.lock().await);
-        if raft.trigger().snapshot().await.is_err() {
             return;
         }
     }

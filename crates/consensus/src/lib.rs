@@ -12,6 +12,7 @@
 //! ```
 
 mod age;
+mod due;
 mod export;
 mod format;
 mod forward;

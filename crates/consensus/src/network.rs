@@ -16,6 +16,7 @@ use openraft::{BasicNode, OptionalSend};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 
+use crate::due::Sending;
 use crate::format::{parse, vote, vote_record};
 use crate::member::vouches_for;
 use crate::state_machine::{SnapshotData, blocking};
@@ -45,6 +46,7 @@ pub(crate) struct Network {
     pub(crate) group: u32,
     pub(crate) node: u64,
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) sending: Arc<Sending>,
 }
 
 /// The way to one other member.
@@ -72,7 +74,7 @@ impl Client {
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, Failed> {
-        let Network { group, node, peers } = &self.network;
+        let Network { group, node, peers, .. } = &self.network;
         peers.call(NodeId(self.target), lane, kind, *group, body, within).await.map_err(|error| match error {
             PeerError::Timeout => {
                 RPCError::Timeout(Timeout { action, id: *node, target: self.target, timeout: within })
@@ -210,6 +212,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let _on_its_way = self.network.sending.begin();
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = self.send_snapshot(&vote, snapshot.snapshot) => sent,

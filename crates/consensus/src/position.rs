@@ -2,6 +2,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use waypost_store::machine::Machine;
 use waypost_tasks::panic_text;
@@ -11,11 +13,23 @@ use crate::types::{LogId, StoredMembership};
 
 /// The state of a group with its position. Invariant: `machine` shows exactly the entries up to `applied`.
 pub(crate) struct Positioned<M> {
+    /// Told without asking for the state.
+    pub(crate) counts: Arc<Counts>,
     pub(crate) machine: M,
     pub(crate) applied: Option<LogId>,
     pub(crate) members: StoredMembership,
     /// Whether the tree holds a checkpoint.
     pub(crate) checkpointed: bool,
+}
+
+/// What is told of a state to everybody who looks at the node. Whoever asks for the state itself waits while a snapshot replaces it, and an
+/// engine's thread that waits keeps the whole node silent.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Bytes that the next checkpoint would write.
+    pub(crate) pending_bytes: AtomicU64,
+    /// Links.
+    pub(crate) links: AtomicU64,
 }
 
 impl<M: Machine> Positioned<M> {
@@ -24,16 +38,28 @@ impl<M: Machine> Positioned<M> {
             Some(bytes) => decode_position(bytes)?,
             None => Default::default(),
         };
-        Ok(Self { machine, applied, members, checkpointed: stored.is_some() })
+        let counts = Arc::default();
+        let state = Self { counts, machine, applied, members, checkpointed: stored.is_some() };
+        state.count();
+        Ok(state)
     }
 
     /// Changes the state. A panic leaves it half changed, so the store fails: nothing of it may be written or answered any more.
     pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
-        catch_unwind(AssertUnwindSafe(|| change(self))).unwrap_or_else(|panic| {
+        let changed = catch_unwind(AssertUnwindSafe(|| change(self)));
+        if changed.is_ok() {
+            self.count();
+        }
+        changed.unwrap_or_else(|panic| {
             let why = format!("the state of a group was being changed, and that panicked: {}", panic_text(&*panic));
             self.machine.tree().fail(&why);
             Err(io::Error::other(why))
         })
+    }
+
+    fn count(&self) {
+        self.counts.pending_bytes.store(self.machine.pending_bytes(), Ordering::Relaxed);
+        self.counts.links.store(self.machine.link_count(), Ordering::Relaxed);
     }
 
     /// Writes a checkpoint of the state at its position. Durable after the next commit. When that fails the store fails: parts of the

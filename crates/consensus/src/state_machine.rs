@@ -15,27 +15,19 @@ use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use waypost_protocol::peer::BoxFuture;
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_store::{CommitHandle, StoreError};
 use waypost_tasks::{Task, fault};
 
+use crate::due::CheckpointDue;
 use crate::position::Positioned;
 use crate::proposer::size_of;
 use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
 
-/// When a checkpoint is due, and who waits for that.
-pub(crate) struct CheckpointDue {
-    pub(crate) notify: Notify,
-    /// Bytes that the next checkpoint would write at which it is due.
-    pub(crate) bytes: u64,
-    /// Bytes of log to replay after a crash at which it is due.
-    pub(crate) log_bytes: u64,
-    pub(crate) log_bytes_since: AtomicU64,
-}
-
+/// A group's state, as openraft asks for it.
 pub(crate) struct GroupMachine<M> {
     group: u32,
     state: Arc<RwLock<Positioned<M>>>,
@@ -65,10 +57,6 @@ impl SnapshotFiles {
         Self { dir, incoming, free_min, tree: Arc::default() }
     }
 }
-
-/// While an export runs, changes wait in memory for their checkpoint. At this many times what makes one due, applying waits for
-/// the export too: it bounds the memory, and the log to replay after a crash.
-const DEFERRED_MAX: u64 = 16;
 
 /// One snapshot or backup of a node is written at a time: each takes a thread, and the disk's bandwidth.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -103,12 +91,6 @@ impl<M: Machine> GroupMachine<M> {
             })
         };
         Snapshot { meta, snapshot: SnapshotData(Content::Later(Box::new(write))) }
-    }
-
-    /// Whether changes have to wait until the running export is done, if one runs.
-    fn is_full(&self, log_bytes: u64) -> bool {
-        log_bytes >= DEFERRED_MAX * self.due.log_bytes
-            || read_or_wait(&self.state).machine.pending_bytes() >= DEFERRED_MAX * self.due.bytes
     }
 }
 
@@ -273,12 +255,8 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
                 responder.send(Outcomes(outcomes));
             }
         }
-        let since = self.due.log_bytes_since.fetch_add(log_bytes, Ordering::Relaxed) + log_bytes;
-        if self.is_full(since) {
+        if self.due.applied(log_bytes) {
             drop(self.files.tree.lock().await);
-        }
-        if since >= self.due.log_bytes || read_or_wait(&self.state).machine.pending_bytes() >= self.due.bytes {
-            self.due.notify.notify_one();
         }
         Ok(())
     }
@@ -293,7 +271,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
             state.write().checkpoint()
         });
         let written = written.await;
-        self.due.log_bytes_since.store(0, Ordering::Relaxed);
+        self.due.written();
         tracing::debug!(group = self.group, took_ms = started.elapsed().as_millis() as u64, "checkpoint written");
         CheckpointBuilder { commit: self.commit.clone(), snapshot: written.map(|_| self.snapshot()) }
     }

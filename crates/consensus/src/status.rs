@@ -38,6 +38,8 @@ pub struct GroupStatus {
     pub last: u64,
     /// Of the leader: how many entries the voter that is farthest behind does not have yet.
     pub lag: u64,
+    /// How many links the state has.
+    pub links: u64,
     /// Bytes that the next checkpoint would write.
     pub pending_bytes: u64,
     /// Whether this node refuses the snapshot that it needs, for want of free space.
@@ -111,14 +113,9 @@ impl<M: Machine> Group<M> {
         metrics.membership_config.voter_ids().filter(answered).count()
     }
 
-    /// What can be told of the group.
+    /// What can be told of the group, without waiting for its state.
     pub fn status(&self) -> GroupStatus {
-        // One lock after the other: a guard in the expression below would be held to its end, and to ask for the same lock again while
-        // the engine waits for it stops both for ever.
-        let (applied, pending_bytes) = {
-            let state = self.state().read_recursive();
-            (state.applied.map_or(0, |id| id.index), state.machine.pending_bytes())
-        };
+        let applied = self.applied();
         let server = self.raft().server_metrics().borrow_watched().clone();
         let last = self.raft().data_metrics().borrow_watched().last_log.map_or(applied, |id| id.index);
         GroupStatus {
@@ -134,7 +131,8 @@ impl<M: Machine> Group<M> {
             applied,
             lag: self.lag(),
             last,
-            pending_bytes,
+            pending_bytes: self.counts().pending_bytes.load(Ordering::Relaxed),
+            links: self.counts().links.load(Ordering::Relaxed),
             waits_for_space: self.waits_for_space().load(Ordering::Relaxed),
         }
     }

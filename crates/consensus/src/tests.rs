@@ -9,7 +9,6 @@ mod votes;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::StorageError;
@@ -18,7 +17,6 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::RwLock;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use waypost_protocol::command::{Command, Founding, NewLink, Outcome};
 use waypost_protocol::{Code, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_store::machine::incoming::Incoming;
@@ -27,9 +25,10 @@ use waypost_store::{Db, DbOptions, LogStore};
 use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
 
+use crate::due::CheckpointDue;
 use crate::log_store::RaftLog;
 use crate::position::Positioned;
-use crate::state_machine::{CheckpointDue, GroupMachine, SnapshotFiles};
+use crate::state_machine::{GroupMachine, SnapshotFiles};
 use crate::types::TypeConfig;
 use crate::{GroupOptions, GroupPlace, Groups, NoPeers, OpenedCluster};
 
@@ -49,12 +48,7 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
     let files = SnapshotFiles::new(snapshots, incoming, 0);
     let (machine, position) = ShardMachine::open(tree).unwrap();
     let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref()).unwrap()));
-    let due = Arc::new(CheckpointDue {
-        notify: Notify::new(),
-        bytes: 1 << 20,
-        log_bytes: 1 << 22,
-        log_bytes_since: AtomicU64::new(0),
-    });
+    let due = Arc::new(CheckpointDue::new(1 << 20, state.read().counts.clone(), Arc::default()));
     let log = RaftLog::new(LogStore::open(db, 1).unwrap(), db.commit().clone());
     (log, GroupMachine::new(1, state, db.commit().clone(), due, files, Arc::default()))
 }

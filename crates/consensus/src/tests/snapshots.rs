@@ -159,6 +159,47 @@ async fn what_waits_for_a_checkpoint_while_a_snapshot_is_written_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_that_a_replica_needs_after_its_snapshot_is_kept_until_it_has_installed_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (leader_dir, follower_dir) = lagging(root.path()).await;
+    let peers: Arc<Here> = Arc::default();
+    let follower = replica(&follower_dir, FOLLOWER, &peers, IfNew::Wait).await;
+    // The snapshot arrives, and is not installed before this is released.
+    let held = follower.group.files().tree.clone().lock_owned().await;
+    let options = GroupOptions { checkpoint_bytes: 16 << 10, free_min: 0, clock };
+    let db = open(&leader_dir, &Metrics::new());
+    let leader = replica_with(db, &leader_dir, LEADER, &peers, IfNew::Create, options).await;
+    until("the snapshot is staged", || follower.group.files().incoming.is_staged()).await;
+    let first = leader.first_index();
+    let links = EARLY + LATE;
+    leader.create(links..links + 6).await;
+    assert!(leader.group.status().pending_bytes >= 16 << 10, "a checkpoint is due");
+    // What is proposed after it is applied behind it, if it was asked for.
+    leader.create(links + 6..links + 10).await;
+    assert_eq!(leader.first_index(), first, "the log after the snapshot was removed");
+    drop(held);
+    until("the replica follows", || follower.missing(0..links + 10).is_empty()).await;
+    until("the checkpoint is written", || leader.first_index() > first).await;
+    leader.stop(&peers, LEADER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_tells_how_it_is_while_a_snapshot_replaces_its_state() {
+    let root = tempfile::tempdir().unwrap();
+    let alone = replica(&root.path().join("alone"), LEADER, &Arc::default(), IfNew::Create).await;
+    alone.create(0..5).await;
+    let state = alone.group.state().clone();
+    let replaced = state.write();
+    let group = alone.group.clone();
+    let told = tokio::task::spawn_blocking(move || group.status());
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    drop(replaced);
+    let told = told.expect("whoever asks how it is waits for its state").unwrap();
+    assert_eq!(told.links, 5);
+    assert!(told.pending_bytes > 0 && told.applied >= 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_without_room_for_a_snapshot_refuses_it_and_says_so_and_takes_it_later() {
     let root = tempfile::tempdir().unwrap();
     let (leader_dir, follower_dir) = lagging(root.path()).await;

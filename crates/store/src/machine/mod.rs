@@ -85,6 +85,11 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// About how many bytes the next checkpoint has to write.
     fn pending_bytes(&self) -> u64;
 
+    /// How many links the state has; 0 for one that keeps none.
+    fn link_count(&self) -> u64 {
+        0
+    }
+
     /// Writes all changes and the position as one atomic batch. Durable after the next commit.
     ///
     /// # Errors

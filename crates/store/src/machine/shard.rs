@@ -435,6 +435,10 @@ impl Machine for ShardMachine {
         self.level
     }
 
+    fn link_count(&self) -> u64 {
+        self.links() as u64
+    }
+
     fn pending_bytes(&self) -> u64 {
         self.fresh_bytes
             + self.dead.len() as u64 * block::BLOCK_BYTES as u64
