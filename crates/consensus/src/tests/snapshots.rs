@@ -188,13 +188,15 @@ async fn a_group_tells_how_it_is_while_a_snapshot_replaces_its_state() {
     let root = tempfile::tempdir().unwrap();
     let alone = replica(&root.path().join("alone"), LEADER, &Arc::default(), IfNew::Create).await;
     alone.create(0..5).await;
-    let state = alone.group.state().clone();
-    let replaced = state.write();
+    let (tell, told) = sync_channel(1);
     let group = alone.group.clone();
-    let told = tokio::task::spawn_blocking(move || group.status());
-    let told = tokio::time::timeout(PATIENCE, told).await;
-    drop(replaced);
-    let told = told.expect("whoever asks how it is waits for its state").unwrap();
+    let told = tokio::task::spawn_blocking(move || {
+        let state = group.state().clone();
+        let _replaced = state.write();
+        std::thread::spawn(move || tell.send(group.status()));
+        told.recv_timeout(PATIENCE)
+    });
+    let told = told.await.unwrap().expect("whoever asks how it is waits for its state");
     assert_eq!(told.links, 5);
     assert!(told.pending_bytes > 0 && told.applied >= 5);
 }
