@@ -155,7 +155,13 @@ fn is_json(essence: &str) -> bool {
     essence == "application/json" || essence.ends_with("+json")
 }
 
+/// The body without the byte order mark that some editors put before a text.
+fn unmarked(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
+    let body = unmarked(body);
     let looks_like_json = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match essence(request).as_deref() {
         Some(json) if is_json(json) => parse_json(body),
@@ -170,6 +176,7 @@ fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
 
 /// The JSON body of a route that reads nothing else.
 pub(super) fn parse_json_only<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, Problem> {
+    let body = unmarked(body);
     match essence(request).as_deref() {
         None => parse_json(body),
         Some(json) if is_json(json) => parse_json(body),
@@ -186,7 +193,6 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn parse_text(body: &[u8]) -> Result<Body, Problem> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Problem::malformed("the body is not UTF-8; send the URL as plain text"))?;
-    // One line end after the URL is what `curl -d @file` and editors leave.
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    // `Target::parse` drops the ends of lines that `curl -d @file` and editors leave.
     Ok(Body { long_url: text.to_owned(), custom_slug: None, valid_until: None, find_if_exists: false })
 }

@@ -73,6 +73,23 @@ fn bare(host: Host<&str>) -> String {
     }
 }
 
+/// The longest label of a host, in bytes (RFC 1035).
+const LABEL_BYTES_MAX: usize = 63;
+
+/// The longest name of a host, in bytes, without the dot that may end it.
+const HOST_BYTES_MAX: usize = 253;
+
+/// Whether a character comes along when a URL is copied, and is not seen: white space of every kind, and invisible characters that
+/// join, break or turn text. Not variation selectors and tags, with which an emoji at the end of a URL may end.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' | '\u{fff9}'..='\u{fffc}'
+        )
+}
+
 /// Why a text cannot be a target, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
@@ -115,6 +132,23 @@ pub enum TargetError {
     /// It has a user name or a password.
     #[error("the URL has a user name or password; remove what stands before the @")]
     Credentials,
+    /// A part of the host's name between dots is missing.
+    #[error("the host of the URL begins with a dot, or has two in a row; remove the one too many")]
+    EmptyLabel,
+    /// A part of the host's name between dots is too long.
+    #[error(
+        "the host of the URL has {length} bytes between two dots; at most {LABEL_BYTES_MAX} are possible, so no such host exists"
+    )]
+    LabelTooLong {
+        /// How many it has, in ASCII form.
+        length: usize,
+    },
+    /// The host's name is too long.
+    #[error("the host of the URL has {length} bytes; at most {HOST_BYTES_MAX} are possible, so no such host exists")]
+    HostTooLong {
+        /// How many it has, in ASCII form.
+        length: usize,
+    },
     /// It leads back to this server.
     #[error("the URL leads to this server itself, which would be a loop; give the final address")]
     OwnHost,
@@ -131,6 +165,9 @@ impl TargetError {
             Self::Scheme { .. } => "scheme",
             Self::Unparsable { .. } => "unparsable",
             Self::Credentials => "credentials",
+            Self::EmptyLabel => "empty-label",
+            Self::LabelTooLong { .. } => "label-too-long",
+            Self::HostTooLong { .. } => "host-too-long",
             Self::OwnHost => "own-host",
         }
     }
@@ -138,12 +175,12 @@ impl TargetError {
 
 impl Target {
     /// Accepts an `http` or `https` URL that does not lead to one of `own`, of at most `max` bytes (and never more than
-    /// [`TARGET_BYTES_MAX`]). Spaces around it are dropped.
+    /// [`TARGET_BYTES_MAX`]). White space and invisible characters around it are dropped.
     ///
     /// # Errors
     /// [`TargetError`] says what to change.
     pub fn parse(input: &str, own: &[OwnHost], max: usize) -> Result<Self, TargetError> {
-        let input = input.trim_matches(' ');
+        let input = input.trim_matches(is_invisible);
         let max = max.min(TARGET_BYTES_MAX);
         if input.is_empty() {
             return Err(TargetError::Empty);
@@ -169,6 +206,9 @@ impl Target {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(TargetError::Credentials);
         }
+        if let Some(Host::Domain(name)) = url.host() {
+            check_name(name)?;
+        }
         if own.iter().any(|host| host.is(&url)) {
             return Err(TargetError::OwnHost);
         }
@@ -186,6 +226,22 @@ impl Target {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Checks what WHATWG parsers leave to the resolver: names that no host can have. One dot at the end is the root, and right.
+fn check_name(name: &str) -> Result<(), TargetError> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    for label in name.split('.') {
+        match label.len() {
+            0 => return Err(TargetError::EmptyLabel),
+            length if length > LABEL_BYTES_MAX => return Err(TargetError::LabelTooLong { length }),
+            _ => {}
+        }
+    }
+    if name.len() > HOST_BYTES_MAX {
+        return Err(TargetError::HostTooLong { length: name.len() });
+    }
+    Ok(())
 }
 
 fn visible_ascii(text: &str) -> bool {
@@ -252,8 +308,15 @@ mod tests {
             ("https://example.com/\r\nSet-Cookie: a=b", "control-character"),
             ("https://example.com/\0", "control-character"),
             ("https://exa\tmple.com/", "control-character"),
-            ("https://example.com/\u{85}", "control-character"),
-            ("\nhttps://example.com/", "control-character"),
+            ("https://example.com/\u{85}x", "control-character"),
+            ("\0https://example.com/", "control-character"),
+            ("https://.example.com/", "empty-label"),
+            ("https://example..com/", "empty-label"),
+            ("https://example.com../", "empty-label"),
+            ("https://./", "empty-label"),
+            ("https://../", "empty-label"),
+            ("https://example%2e.com/", "empty-label"),
+            ("https://example。。com/", "empty-label"),
             ("https://user@example.com/", "credentials"),
             ("https://user:pw@example.com/", "credentials"),
             ("https://:pw@example.com/", "credentials"),
@@ -268,6 +331,73 @@ mod tests {
         ] {
             assert_eq!(parse(input).map_err(|error| error.code()), Err(code), "{input:?}");
         }
+    }
+
+    #[test]
+    fn white_space_and_invisible_characters_around_a_url_are_dropped() {
+        for around in [
+            " ",
+            "\t",
+            "\n",
+            "\r\n",
+            "\u{b}",
+            "\u{c}",
+            "\u{85}",
+            "\u{a0}",
+            "\u{ad}",
+            "\u{1680}",
+            "\u{180e}",
+            "\u{2003}",
+            "\u{2007}",
+            "\u{200b}",
+            "\u{200c}",
+            "\u{200d}",
+            "\u{200e}",
+            "\u{200f}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{202a}",
+            "\u{202e}",
+            "\u{202f}",
+            "\u{205f}",
+            "\u{2060}",
+            "\u{2066}",
+            "\u{2069}",
+            "\u{3000}",
+            "\u{61c}",
+            "\u{feff}",
+            "\u{fffc}",
+            "\u{feff} \u{200b}\n",
+        ] {
+            for input in [format!("{around}https://example.com/a"), format!("https://example.com/a{around}")] {
+                let target = parse(&input).map(|target| target.to_string());
+                assert_eq!(target.as_deref(), Ok("https://example.com/a"), "{input:?}");
+            }
+            assert_eq!(parse(around).map_err(|error| error.code()), Err("empty"), "{around:?}");
+        }
+        // Within a URL they are part of it; so is what ends an emoji.
+        assert_eq!(parse("https://example.com/a\u{200b}b").unwrap().as_str(), "https://example.com/a%E2%80%8Bb");
+        assert_eq!(
+            parse("https://example.com/\u{2764}\u{fe0f}").unwrap().as_str(),
+            "https://example.com/%E2%9D%A4%EF%B8%8F"
+        );
+    }
+
+    #[test]
+    fn a_host_has_labels_of_63_bytes_and_a_name_of_253_at_most() {
+        let label = |length| "a".repeat(length);
+        let code = |host: &str| parse(&format!("https://{host}/")).map(|_| ()).map_err(|error| error.code());
+        assert_eq!(code(&format!("{}.example", label(63))), Ok(()));
+        assert_eq!(code(&format!("{}.example", label(64))), Err("label-too-long"));
+        assert_eq!(code(&format!("www.{}", label(64))), Err("label-too-long"));
+        // In the form that is sent to the resolver: longer than it is written.
+        assert_eq!(code(&format!("{}.example", "ü".repeat(60))), Err("label-too-long"));
+        let name = |last: usize| [label(63), label(63), label(63), label(last)].join(".");
+        assert_eq!(code(&name(61)), Ok(()), "253 bytes");
+        assert_eq!(code(&format!("{}.", name(61))), Ok(()), "and the dot of the root");
+        assert_eq!(code(&name(62)), Err("host-too-long"));
+        assert_eq!(code("example.com."), Ok(()));
+        assert_eq!(code("[2001:db8::1]"), Ok(()));
     }
 
     #[test]
