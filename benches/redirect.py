@@ -104,14 +104,15 @@ def verify(run, port, name):
 
 
 def clicks(port, codes):
-    """Sum of the clicks that waypost counted for some codes, or None when it does not say."""
+    """Sum of the clicks that waypost counted for some codes, or None when it does not say. The load generator names no browser, so they
+    are a program's."""
     total = 0
     for code in codes:
         status, _, body = bench.get(port, f"/analytics/{code}")
-        found = re.search(rb'"totalClicks"\s*:\s*(\d+)', body)
+        found = re.findall(rb'"(?:totalClicks|botClicks)"\s*:\s*(\d+)', body)
         if status != 200 or not found:
             return None
-        total += int(found[1])
+        total += sum(map(int, found))
     return total
 
 

@@ -1,11 +1,13 @@
 //! By what a visit came: browser, system and device of a person, or the kind of a bot.
 //!
-//! Bots are told by `bots.txt` beside this file; browsers by woothee. What comes out are small numbers, so that a visit has a
+//! Bots are told by `bots.txt` beside this file, with `persons.txt` for what only seems to be one; browsers by woothee. What comes out are small numbers, so that a visit has a
 //! fixed size; their names are in the tables here, to which a release may only add at the end.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, Match, MatchKind};
 use woothee::parser::Parser;
 
 /// Names by number. 0 = not known.
@@ -30,6 +32,9 @@ const SYSTEMS: &[&str] =
 const DEVICES: &[&str] = &["", "Desktop", "Mobile", "Tablet", "TV", "Game console", "Other"];
 const BOTS: &[&str] = &["bot", "search engine", "preview", "assistant", "monitor", "security", "program", "prefetch"];
 
+/// What does not say what it is.
+const PROGRAM: u8 = 6;
+
 /// The bot that is none: a browser that fetches ahead.
 const PREFETCH: u8 = 7;
 
@@ -51,17 +56,104 @@ pub struct Agent {
 
 struct Bots {
     finder: AhoCorasick,
-    kinds: Vec<u8>,
+    known: Vec<Known>,
+}
+
+/// One line of `bots.txt`.
+struct Known {
+    kind: u8,
+    /// Whether it may stand at the beginning of the user agent only.
+    first: bool,
+    /// Whether a word has to begin and end with it.
+    whole: (bool, bool),
 }
 
 static KNOWN_BOTS: LazyLock<Bots> = LazyLock::new(|| {
     let lines = include_str!("bots.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    let (kinds, parts): (Vec<&str>, Vec<&str>) =
-        lines.map(|line| line.split_once('\t').expect("invariant: each line of bots.txt has a tab")).unzip();
-    let kinds = kinds.into_iter().map(|kind| number(BOTS, kind)).collect();
+    let read = |line: &'static str| {
+        let (kind, part) = line.split_once('\t').expect("invariant: each line of bots.txt has a tab");
+        let text = part.trim_start_matches(['^', '*']).trim_end_matches('*');
+        let word = |end: Option<char>| end.is_some_and(char::is_alphanumeric);
+        let whole = (
+            word(text.chars().next()) && !part.starts_with('*'),
+            word(text.chars().next_back()) && !part.ends_with('*'),
+        );
+        (Known { kind: number(BOTS, kind), first: part.starts_with('^'), whole }, text)
+    };
+    let (known, parts): (Vec<Known>, Vec<&str>) = lines.map(read).unzip();
     let finder = AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(parts);
-    Bots { finder: finder.expect("invariant: bots.txt is small enough for an automaton"), kinds }
+    Bots { finder: finder.expect("invariant: bots.txt is small enough for an automaton"), known }
 });
+
+/// Words that end like a bot and are none.
+fn is_persons_word(word: &str) -> bool {
+    let mut lines = include_str!("persons.txt").lines().filter(|line| !line.starts_with('#'));
+    lines.any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Whether a word ends and another begins at a place of a text: between letters only where a capital follows a small one.
+fn is_boundary(text: &str, at: usize) -> bool {
+    let (before, after) = (text[..at].chars().next_back(), text[at..].chars().next());
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            !before.is_alphanumeric()
+                || !after.is_alphanumeric()
+                || after.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit())
+        }
+        _ => true,
+    }
+}
+
+/// Where a browser names the device that it runs on: anybody's word may be the name of a phone.
+/// `Mozilla/5.0 (Linux; Android 9; CUBOT_X18_Plus Build/PPR1) …`
+fn device(text: &str) -> Range<usize> {
+    let named = || {
+        let comment = text.strip_prefix("Mozilla/")?.find('(')? + "Mozilla/".len() + 1;
+        let end = text[comment..].find(')').map_or(text.len(), |end| comment + end);
+        let inside = &text[comment..end];
+        let android = inside.find("Android")?;
+        let of_a_bot = ["compatible", "http", "@"].iter().any(|word| inside.contains(word));
+        (!of_a_bot).then_some(comment + android..end)
+    };
+    named().unwrap_or(0..0)
+}
+
+/// A user agent without the words that only seem to be a bot's: as many `-` in their place.
+fn without_persons_words(text: &str) -> Cow<'_, str> {
+    let device = device(text);
+    let mut plain = Cow::Borrowed(text);
+    let mut at = 0;
+    for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {
+        let place = at..at + word.len();
+        at = place.end + text[place.end..].chars().next().map_or(0, char::len_utf8);
+        let ends_like_one = || {
+            let word = word.to_ascii_lowercase();
+            ["bot", "bots", "spider", "crawler"].iter().any(|end| word.ends_with(end))
+        };
+        let in_device = || device.contains(&place.start) && !text[place.end..].starts_with('/');
+        if is_persons_word(word) || in_device() && ends_like_one() {
+            plain.to_mut().replace_range(place, &"-".repeat(word.len()));
+        }
+    }
+    plain
+}
+
+/// The kind of bot, by `bots.txt`: of all lines that fit, the first.
+fn known_bot(text: &str) -> Option<u8> {
+    let device = device(text);
+    let fits = |found: &Match| {
+        let Known { first, whole, .. } = KNOWN_BOTS.known[found.pattern().as_usize()];
+        let (start, end) = (found.start(), found.end());
+        let product = || text[..end].ends_with('/') || text[end..].starts_with('/');
+        (!first || start == 0)
+            && (!whole.0 || is_boundary(text, start))
+            && (!whole.1 || is_boundary(text, end))
+            && (!device.contains(&start) || product())
+    };
+    let found =
+        KNOWN_BOTS.finder.find_overlapping_iter(text).filter(fits).map(|found| found.pattern().as_usize()).min()?;
+    Some(KNOWN_BOTS.known[found].kind)
+}
 
 fn number(names: &[&str], name: &str) -> u8 {
     names.iter().position(|known| *known == name).unwrap_or(0) as u8
@@ -71,6 +163,9 @@ impl Agent {
     /// A browser that fetches a page in case its user wants it.
     pub const PREFETCH: Self = Self { bot: true, browser: PREFETCH, os: 0, device: 0 };
 
+    /// What comes without a user agent: every browser has one.
+    pub const UNNAMED: Self = Self { bot: true, browser: PROGRAM, os: 0, device: 0 };
+
     /// What the header `User-Agent` says.
     pub fn of(text: &str) -> Self {
         let mut end = text.len().min(AGENT_BYTES_MAX);
@@ -78,15 +173,17 @@ impl Agent {
             end -= 1;
         }
         let text = text[..end].trim();
-        // Of all that fit, the first in the file.
-        let bot = KNOWN_BOTS.finder.find_overlapping_iter(text).map(|found| found.pattern().as_usize()).min();
-        if let Some(bot) = bot {
-            return Self { bot: true, browser: KNOWN_BOTS.kinds[bot], os: 0, device: 0 };
+        // Every browser names itself.
+        if !text.contains(char::is_alphanumeric) {
+            return Self::UNNAMED;
+        }
+        let text = &*without_persons_words(text);
+        if let Some(kind) = known_bot(text) {
+            return Self { bot: true, browser: kind, os: 0, device: 0 };
         }
         let Some(found) = Parser::new().parse(text) else {
-            // Not empty, and nobody's: such as "x" or "test".
-            let other = if text.is_empty() { 0 } else { number(BROWSERS, "Other") };
-            return Self { bot: false, browser: other, os: 0, device: 0 };
+            // Nobody's: such as "x" or "test".
+            return Self { bot: false, browser: number(BROWSERS, "Other"), os: 0, device: 0 };
         };
         if found.category == "crawler" {
             return Self { bot: true, browser: number(BOTS, "bot"), os: 0, device: 0 };
@@ -193,6 +290,60 @@ mod tests {
         }
         assert!(BOTS.len() <= 256 && BROWSERS.len() <= 256 && SYSTEMS.len() <= 64 && DEVICES.len() <= 16);
         assert_eq!(browser_name(Agent::PREFETCH), "prefetch");
+        assert_eq!(browser_name(Agent::UNNAMED), "program");
+        for line in include_str!("persons.txt").lines().filter(|line| !line.starts_with('#')) {
+            assert!(!line.is_empty() && line.bytes().all(|byte| byte.is_ascii_lowercase()), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn who_does_not_say_what_it_is_is_no_person() {
+        for text in ["", " ", "\t", "-", "()", "//"] {
+            assert_eq!(Agent::of(text), Agent::UNNAMED, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_whole_words_make_a_bot() {
+        for (text, kind) in [
+            ("rust/1.0", "program"),
+            ("my-rust-client 2", "program"),
+            ("Rust", "program"),
+            ("NetcraftSurveyAgent/1.0", "security"),
+            ("unknownbot", "bot"),
+            ("UnknownBot 2", "bot"),
+            ("some bot", "bot"),
+            ("SOMEBOT/1.0", "bot"),
+            ("robot", "bot"),
+            ("LinkChecker/10", "bot"),
+            ("newscrawler/1", "bot"),
+            ("Firecrawl/1", "bot"),
+            ("WhatsApp/2.23.20.0 A", "preview"),
+            ("Mozilla/5.0 (Linux; Android 9; SomeBot/1.0) AppleWebKit/537.36", "bot"),
+            ("Mozilla/5.0 (Linux; Android 9; compatible; SomeBot) AppleWebKit/537.36", "bot"),
+            ("Mozilla/5.0 (Linux; Android 9; CUBOT) AppleWebKit/537.36 (compatible; SomeBot/1.0)", "bot"),
+        ] {
+            let agent = Agent::of(text);
+            assert_eq!((agent.bot, browser_name(agent)), (true, kind), "{text}");
+        }
+        for text in [
+            "Trustly/4.1 (iPhone; iOS 17.5; Scale/3.00)",
+            "TRUSTLY/4.1",
+            "Trust/9.5 (iPhone)",
+            "TrustWallet/8.0",
+            "iRobot/6.5.1 (iPhone; iOS 17.5)",
+            "CUBOT",
+            "Botswana/1",
+            "Roboto/1",
+            "Robotics/2",
+            "Bottega/1.0",
+            "Superlative/1",
+            "Terrssa/2",
+            "Previewer/1",
+            "Harvest (Talbot)",
+        ] {
+            assert!(!Agent::of(text).bot, "{text} is a {}", browser_name(Agent::of(text)));
+        }
     }
 
     proptest! {

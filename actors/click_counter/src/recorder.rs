@@ -47,7 +47,7 @@ pub struct Visitor<'a> {
     pub referrer: &'a [u8],
     /// `Accept-Language`.
     pub language: &'a [u8],
-    /// Whether the browser only fetches ahead.
+    /// Whether the browser only fetches ahead, or shows a preview.
     pub prefetch: bool,
     /// Whether nothing may be recorded but that there was a visit.
     pub anonymous: bool,
@@ -305,7 +305,7 @@ impl Memory {
             return Agent::PREFETCH;
         }
         if visitor.user_agent.is_empty() {
-            return Agent::default();
+            return Agent::UNNAMED;
         }
         if let Some(agent) = self.agents.get(&hash) {
             return *agent;

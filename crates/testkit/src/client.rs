@@ -9,6 +9,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
+/// What the client says it is, so that its visits are those of a person.
+pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0";
+
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -59,6 +62,7 @@ impl Client {
             .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .user_agent(BROWSER)
             .timeout(Duration::from_secs(30))
             .build()
             .expect("invariant: the client has no options that can fail");
