@@ -128,6 +128,63 @@ async fn links_are_made_and_shown_from_the_shell() {
     assert!(text(&gone.stderr).contains("waypost serve"));
 }
 
+#[tokio::test]
+async fn a_short_url_is_resolved_however_it_was_copied() {
+    let (_dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    waypost(&["shorten", "https://example.com/x", "--slug", "abc", "--server", &server]);
+    for typed in [
+        format!("{server}/abc?utm=1"),
+        format!("{server}/abc#x"),
+        format!("{server}/abc/?to=https://other.example/path"),
+        format!("<{server}/abc>"),
+        format!("({server}/abc)."),
+        format!("{}/abc", node.address()),
+        "https://elsewhere.example//abc%20".to_owned(),
+        "abc.".to_owned(),
+        "/abc/".to_owned(),
+        "\u{200b}abc\u{a0}".to_owned(),
+    ] {
+        let shown = waypost(&["resolve", &typed, "--server", &server]);
+        assert_eq!(text(&shown.stdout), "https://example.com/x\n", "{typed}: {}", text(&shown.stderr));
+        let counted = waypost(&["stats", &typed, "--json", "--server", &server]);
+        assert_eq!(counted.status.code(), Some(0), "{typed}: {}", text(&counted.stderr));
+    }
+    for wrong in [server.as_str(), &format!("{server}/?abc"), "two words", "..."] {
+        let shown = waypost(&["resolve", wrong, "--server", &server]);
+        assert_eq!(shown.status.code(), Some(5), "{wrong}");
+        assert!(text(&shown.stderr).contains("no code in"), "{}", text(&shown.stderr));
+    }
+}
+
+#[tokio::test]
+async fn an_expired_link_is_shown_as_expired() {
+    let (_dir, node) = fresh_node();
+    let (server, client) = (format!("http://{}", node.address()), node.client());
+    let end = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1)).to_string();
+    let made =
+        waypost(&["shorten", "https://example.com/x", "--slug", "brief", "--valid-until", &end, "--server", &server]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let since = std::time::Instant::now();
+    while client.get("/brief").await.unwrap().status == 302 {
+        assert!(since.elapsed().as_secs() < 20, "it never expires");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let shown = waypost(&["resolve", "brief", "--server", &server]);
+    assert_eq!((shown.status.code(), text(&shown.stdout)), (Some(5), String::new()));
+    assert!(
+        text(&shown.stderr).contains("has expired") && text(&shown.stderr).contains("https://example.com/x"),
+        "{}",
+        text(&shown.stderr)
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&waypost(&["resolve", "brief", "--json", "--server", &server]).stdout).unwrap();
+    assert_eq!(json["expired"], true);
+    for time in ["validUntil", "createdAt"] {
+        assert!(json[time].as_str().is_some_and(|text| text.starts_with("20")), "{json}");
+    }
+}
+
 #[test]
 fn mistakes_in_the_configuration_are_named_with_their_line() {
     let dir = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ pub const USAGE: u8 = 2;
 pub const PARTLY: u8 = 3;
 /// The server cannot be reached.
 pub const UNREACHABLE: u8 = 4;
-/// There is no such link.
+/// There is no such link, or it has expired.
 pub const NOT_FOUND: u8 = 5;
 /// A service of the node could not be kept running (`EX_SOFTWARE`). Start the node again.
 pub const SOFTWARE: u8 = 70;
@@ -25,7 +25,7 @@ pub const HELP: &str = "Exit codes:
    3  a part failed or is missing: rows of an import, records of a check or a backup, a node or
       a leader of the cluster, a node that refuses changes
    4  the server cannot be reached
-   5  there is no such link
+   5  there is no such link, or it has expired
   70  a service of the node could not be kept running: start it again
   74  the disk failed or the store is damaged: mend it, run `waypost check`, start again
 

@@ -3,6 +3,8 @@
 use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use waypost_protocol::Code;
+use waypost_protocol::typed::code_in_text;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::exit;
@@ -51,6 +53,13 @@ pub(super) struct HealthArgs {
     server: ServerArgs,
 }
 
+/// The code in what somebody has typed or pasted.
+pub(super) fn code_in(text: &str) -> Result<Code, Failed> {
+    code_in_text(text).ok_or_else(|| {
+        Failed::new(exit::NOT_FOUND, format!("there is no code in {text:?}; give one, or a whole short URL"))
+    })
+}
+
 fn refused(answer: &Answer) -> Failed {
     let code = if answer.status == StatusCode::NOT_FOUND { exit::NOT_FOUND } else { exit::FAILURE };
     Failed::new(code, answer.problem())
@@ -75,19 +84,30 @@ pub(super) async fn shorten(args: ShortenArgs) -> Result<u8, Failed> {
 }
 
 pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
-    let code = args.code.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    if waypost_protocol::Code::from_path(code).is_none() {
-        return Err(Failed::new(exit::NOT_FOUND, format!("\"{code}\" cannot be a code")));
-    }
+    let code = code_in(&args.code)?;
     let answer = Server::new(&args.server)?.send(Method::GET, &format!("/analytics/{code}"), None, None).await?;
     if !answer.status.is_success() {
         return Err(refused(&answer));
     }
     if args.json {
-        say!("{}", answer.body)
-    } else {
-        say!("{}", answer.text("longUrl"))
+        say!("{}", answer.body);
     }
+    let target = answer.text("longUrl");
+    if answer.body["expired"] == true {
+        let end = answer.body["validUntil"].as_str().map(|end| format!(" (validUntil {end})")).unwrap_or_default();
+        let led = if target.is_empty() { String::new() } else { format!("; it led to {target}") };
+        return Err(Failed::new(exit::NOT_FOUND, format!("the link \"{code}\" has expired{end}{led}")));
+    }
+    if args.json {
+        return Ok(exit::OK);
+    }
+    if target.is_empty() {
+        return Err(Failed::new(
+            exit::FAILURE,
+            "the server tells where a link leads only to those who have its key: set WAYPOST_API_KEY, or WAYPOST_API_KEY_FILE",
+        ));
+    }
+    say!("{target}");
     Ok(exit::OK)
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::client::{Failed, Server, ServerArgs};
 use super::exit;
+use super::links::code_in;
 use crate::say;
 
 /// The widest bar of the chart, in characters.
@@ -43,13 +44,7 @@ pub(super) struct StatsArgs {
 pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     let path = match &args.code {
         None => "/api/v1/stats".to_owned(),
-        Some(code) => {
-            let code = code.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            if waypost_protocol::Code::from_path(code).is_none() {
-                return Err(Failed::new(exit::NOT_FOUND, format!("\"{code}\" cannot be a code")));
-            }
-            format!("/api/v1/links/{code}/stats")
-        }
+        Some(text) => format!("/api/v1/links/{}/stats", code_in(text)?),
     };
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("interval", &args.interval).append_pair("tz", &args.tz).append_pair("bots", &args.bots);
@@ -82,9 +77,16 @@ fn print(report: &Value) {
     say!("{} from {from} to {to}", report["shortCode"].as_str().unwrap_or("all links"));
     say!("");
     say!("clicks            {}", report["clicks"]);
-    say!("unique visitors   {}", report["uniqueVisitors"]);
+    if let Some(visitors) = report["uniqueVisitors"].as_u64() {
+        say!("unique visitors   {visitors}");
+    }
     say!("clicks of bots    {}", report["botClicks"]);
     say!("clicks ever       {}", report["totalClicks"]);
+    if let Some(days) = report["wholeDays"].as_object() {
+        let day = |name: &str| text(&days[name]).to_owned();
+        say!("");
+        say!("visitors and the tables below are of whole days, {} to {}", day("from"), day("to"));
+    }
     if report["stale"] == true {
         say!("");
         say!("a shard has no leader now: its latest clicks may be missing");
@@ -117,6 +119,10 @@ fn print(report: &Value) {
         if values.len() > VALUES {
             say!("  {:<40} {:>9}", format!("and {} more", values.len() - VALUES), "");
         }
+    }
+    if let Some(why) = report["topOmitted"].as_str() {
+        say!("");
+        say!("most visited: {why}");
     }
     let top = report["top"].as_array().unwrap_or(&empty);
     if !top.is_empty() {

@@ -21,7 +21,7 @@ pub use bytes::ByteSize;
 use raw::Raw;
 pub use secret::SecretText;
 pub(crate) use secret::{flaw, read_secret};
-pub use valid::{Config, NodeConfig, ServiceName, VisitorRules};
+pub use valid::{AnalyticsRule, Config, NodeConfig, ServiceName, VisitorRules};
 
 /// The file that is shipped, and what it says is the default.
 pub const SHIPPED: &str = include_str!("../../cluster.toml");

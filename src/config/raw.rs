@@ -73,6 +73,7 @@ table! {
     /// `[http]`
     Http {
         public_url: String = String::new(),
+        analytics: String = "totals".to_owned(),
         trusted_proxies: String = String::new(),
         workers: u32 = 0,
         body_max_bytes: ByteSize = ByteSize(64 << 10),

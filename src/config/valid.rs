@@ -67,6 +67,17 @@ pub struct NodeConfig {
     pub services: BTreeSet<ServiceName>,
 }
 
+/// What `/analytics/{code}` tells whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnalyticsRule {
+    /// Totals to everybody; the target and the times to those who have the key.
+    Totals,
+    /// Everything to everybody.
+    Full,
+    /// Everything to those who have the key, and nothing to others.
+    Key,
+}
+
 /// Whose visits are recorded, and how.
 #[derive(Debug, Clone, Default)]
 pub struct VisitorRules {
@@ -97,6 +108,8 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// What short URLs begin with; `None` = the host of the request.
     pub public_url: Option<Url>,
+    /// What `/analytics/{code}` tells whom.
+    pub analytics: AnalyticsRule,
     /// Threads that answer requests.
     pub workers: usize,
     /// The longest request body.
@@ -251,6 +264,15 @@ impl Config {
                 return Err(check.invalid("[log] format", format!("\"{other}\" is none; use \"human\" or \"json\"")));
             }
         };
+        let analytics = match raw.http.analytics.as_str() {
+            "totals" => AnalyticsRule::Totals,
+            "full" => AnalyticsRule::Full,
+            "key" => AnalyticsRule::Key,
+            other => {
+                let message = format!("\"{other}\" is none; use \"totals\", \"full\" or \"key\"");
+                return Err(check.invalid("[http] analytics", message));
+            }
+        };
         let cluster_secret = secret(environment, "WAYPOST_CLUSTER_SECRET")?.unwrap_or_default();
         let tls = tls(&raw.peer, &check)?;
         if nodes.len() > 1 && !overrides.offline {
@@ -279,6 +301,7 @@ impl Config {
             node,
             nodes,
             public_url: public_url(&raw.http.public_url, &check)?,
+            analytics,
             workers: if workers == 0 { cores() } else { workers },
             body_max_bytes: check.range("[http] body_max_bytes", raw.http.body_max_bytes.0, 1024, 16 << 20)? as usize,
             connections_max: check.range("[http] connections_max", raw.http.connections_max.into(), 1, 1_000_000)?

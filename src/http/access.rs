@@ -181,6 +181,11 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether a request carries a key, right or wrong.
+pub(super) fn presents_key(request: &HttpRequest) -> bool {
+    request.headers().contains_key("x-api-key") || request.headers().contains_key(AUTHORIZATION)
+}
+
 fn presented(request: &HttpRequest) -> Option<&str> {
     let headers = request.headers();
     let key = match headers.get("x-api-key") {

@@ -7,8 +7,9 @@ use actix_web::dev::ServiceResponse;
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use actix_web::{HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Resource, Route, guard, web};
 
+use super::pages;
 use super::problem::Problem;
 use super::wire::{Conn, Reason};
 
@@ -22,8 +23,8 @@ pub(super) fn reads() -> Route {
 
 /// A path that answers other methods than its own with a problem document.
 pub(super) fn route(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        let mut response = Problem::method_not_allowed(allow).response();
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        let mut response = pages::answer(&request, &Problem::method_not_allowed(allow));
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         response
     }))

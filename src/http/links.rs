@@ -9,14 +9,18 @@ use waypost_protocol::clicks::HOUR_MS;
 use waypost_protocol::messages::{Changed, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
 use waypost_protocol::{CallError, Code, Link, LinkKey, LinkVersion, Request, Target};
 
-use super::link_json::{LinkJson, format_time, parse_time};
+use super::access::presents_key;
+use super::if_match::Guard;
+use super::link_json::{LinkJson, parse_time};
 use super::permit::Permit;
 use super::problem::Problem;
 use super::shorten;
 use super::state::WorkerState;
 use super::stats::of_key;
+use super::times::format_time;
 use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::limited_client;
+use crate::config::AnalyticsRule;
 
 pub(super) fn key_of(path: &str) -> Result<LinkKey, Problem> {
     Code::from_path(path).map(LinkKey::new).ok_or_else(Problem::unknown_link)
@@ -88,37 +92,24 @@ pub(super) async fn get(
     Ok(describe(&request, &worker, &found.link))
 }
 
-/// What a change is guarded by.
-enum Guard {
-    /// Nothing: any state will do.
-    None,
-    /// One of these states. Tags that were never ours are left out: they match nothing.
-    Any(Vec<LinkVersion>),
-}
-
-fn guard(request: &HttpRequest) -> Guard {
-    let values: Vec<&str> =
-        request.headers().get_all(IF_MATCH).map(|value| value.to_str().unwrap_or_default()).collect();
-    let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim).peekable();
-    if tags.peek().is_none() || tags.clone().any(|tag| tag == "*") {
-        return Guard::None;
-    }
-    Guard::Any(tags.filter_map(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()).collect())
-}
-
 /// The state that the change has to find; `None` = any.
 async fn guarded(request: &HttpRequest, worker: &WorkerState, path: &str) -> Result<Option<LinkVersion>, Problem> {
-    match guard(request) {
-        Guard::None => Ok(None),
-        Guard::Any(versions) => match versions[..] {
-            [version] => Ok(Some(version)),
-            // None or several: the state now decides which is meant, and the change then guards that.
-            _ => {
-                let current = get_link(worker, path, true).await?.link.link_version();
-                let named = versions.contains(&current).then_some(current);
-                named.map(Some).ok_or_else(|| Problem::precondition_failed(current))
+    let headers = request.headers().get_all(IF_MATCH);
+    let values: Vec<&str> = headers.map(|value| value.to_str().unwrap_or_default()).collect();
+    let Some(guard) = Guard::read(&values) else { return Ok(None) };
+    match (&guard.versions[..], guard.fault) {
+        ([version], None) => Ok(Some(*version)),
+        // None or several: the state now decides which is meant, and the change then guards that.
+        (versions, fault) => {
+            let current = get_link(worker, path, true).await?.link.link_version();
+            if versions.contains(&current) {
+                return Ok(Some(current));
             }
-        },
+            Err(match fault {
+                Some(fault) => Problem::unusable_tag(fault, current),
+                None => Problem::precondition_failed(current),
+            })
+        }
     }
 }
 
@@ -190,15 +181,26 @@ pub(super) async fn delete(
 #[serde(rename_all = "camelCase")]
 struct Analytics {
     short_code: String,
-    long_url: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
     total_clicks: u64,
     bot_clicks: u64,
     last_30_days: LastDays,
-    last_accessed: Option<String>,
-    created_at: String,
+    /// As `GET /{code}` tells everybody.
+    expired: bool,
     /// Told without a leader: totals may be lower than what was told before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stale: bool,
+}
+
+/// What does not concern everybody: where the link leads, perhaps no more, and when.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    long_url: String,
+    created_at: String,
+    valid_until: Option<String>,
+    last_accessed: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -208,12 +210,25 @@ struct LastDays {
     unique_visitors: u64,
 }
 
-/// The totals of a link.
+/// Whether a request is told everything about a link, or only its totals.
+fn is_told_all(request: &HttpRequest, worker: &WorkerState) -> Result<bool, Problem> {
+    let access = || worker.node.access.check(request);
+    match worker.node.analytics {
+        AnalyticsRule::Full => Ok(true),
+        AnalyticsRule::Key => access().map(|_| true),
+        // A key that is wrong is not ignored: its owner would miss what the right one shows.
+        AnalyticsRule::Totals if presents_key(request) => access().map(|_| true),
+        AnalyticsRule::Totals => Ok(access().is_ok()),
+    }
+}
+
+/// The totals of a link, and for whoever may change links everything else.
 pub(super) async fn analytics(
     request: HttpRequest,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
+    let all = is_told_all(&request, &worker)?;
     let node = &worker.node;
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
     refuse_flood(node, client, &key_of(&path)?).await?;
@@ -223,7 +238,8 @@ pub(super) async fn analytics(
             note_unknown(node, client);
         }
     })?;
-    let to = ((node.clock)().0 / HOUR_MS) as u32 + 1;
+    let now = (node.clock)();
+    let to = (now.0 / HOUR_MS) as u32 + 1;
     let from = (to.saturating_sub(1) / 24).saturating_sub(29) * 24;
     let (stats, stale) = of_key(node, &link.key, &(from..to)).await?;
     let stats = stats.unwrap_or_default();
@@ -232,12 +248,16 @@ pub(super) async fn analytics(
     let clicks = stats.days.iter().map(|(_, counts, _)| counts.people).sum();
     Ok(HttpResponse::Ok().json(Analytics {
         short_code: link.key.code.to_string(),
-        long_url: link.target.as_str().to_owned(),
+        details: all.then(|| Details {
+            long_url: link.target.as_str().to_owned(),
+            created_at: format_time(link.created_at),
+            valid_until: link.valid_until.map(format_time),
+            last_accessed: (stats.total.people > 0).then(|| format_time(last)),
+        }),
         total_clicks: stats.total.people,
         bot_clicks: stats.total.bots,
         last_30_days: LastDays { clicks, unique_visitors: stats.visitors.count() },
-        last_accessed: (stats.total.people > 0).then(|| format_time(last)),
-        created_at: format_time(link.created_at),
+        expired: link.expired(now),
         stale,
     }))
 }

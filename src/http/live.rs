@@ -11,15 +11,15 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
 use waypost_protocol::LinkKey;
-use waypost_protocol::clicks::Counts;
+use waypost_protocol::clicks::{Counts, Whose};
 
 use super::answer::without_body;
-use super::link_json::format_time;
 use super::links::key_of;
 use super::permit::Permit;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
-use super::stats::{Told, ask};
+use super::stats::{Told, ask, no_parameters};
+use super::times::format_time;
 
 /// Live streams that one node serves at once: each asks the shards every second.
 const LIVE_MAX: usize = 64;
@@ -59,7 +59,7 @@ impl Live {
         if node.draining() || self.ticks > LIVE_TICKS_MAX {
             return None;
         }
-        let text = match ask(&node, self.key.as_ref(), &(0..0)).await {
+        let text = match ask(&node, self.key.as_ref(), &(0..0), Whose::People).await {
             // Totals of a replica may go back: they are not told, and the leader is waited for.
             Ok(Told { stale: true, .. }) => ": the shard has no leader now\n\n".to_owned(),
             Ok(Told { answer: stats, .. }) if self.told != Some(stats.total) => {
@@ -92,7 +92,7 @@ async fn live(
     key: Option<LinkKey>,
 ) -> Result<HttpResponse, Problem> {
     // An unknown link is told so, and not by a stream without events.
-    ask(&worker.node, key.as_ref(), &(0..0)).await?;
+    ask(&worker.node, key.as_ref(), &(0..0), Whose::People).await?;
     let mut head = HttpResponse::Ok();
     head.insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -110,6 +110,7 @@ pub(super) async fn live_of_link(
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
+    no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
     let key = key_of(&path)?;
     live(&request, worker, Some(key)).await
 }
@@ -120,5 +121,6 @@ pub(super) async fn live_of_all(
     request: HttpRequest,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
+    no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
     live(&request, worker, None).await
 }

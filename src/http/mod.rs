@@ -5,14 +5,17 @@
 //!                                      └──all else──► App ─► access · problem+json · handlers ─► actors
 //! ```
 
+mod accept;
 mod access;
 mod access_log;
 mod account;
 mod admin;
 mod answer;
 mod backup;
+mod forwarded;
 mod front;
 mod health;
+mod if_match;
 mod keys;
 mod link_json;
 mod links;
@@ -27,8 +30,10 @@ mod request_id;
 mod series;
 mod server;
 mod shorten;
+mod site_files;
 mod state;
 mod stats;
+mod times;
 mod traced;
 mod unknown;
 mod visitor;

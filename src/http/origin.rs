@@ -4,20 +4,25 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
+use ipnet::IpNet;
 use url::Url;
 use waypost_protocol::target::OwnHost;
+
+use super::forwarded::{Asked, asked, url_of};
 
 /// The public address of a node.
 #[derive(Debug, Clone)]
 pub struct PublicAddress {
     configured: Option<Url>,
     listener: SocketAddr,
+    trusted_proxies: Vec<IpNet>,
 }
 
 impl PublicAddress {
-    /// `configured` is `[http] public_url`; without it the request's own host is used, and `listener` if that is no host.
-    pub fn new(configured: Option<Url>, listener: SocketAddr) -> Self {
-        Self { configured, listener }
+    /// `configured` is `[http] public_url`. Without it, what `trusted_proxies` say that their client asked for is used, else the request's
+    /// own host, and `listener` if that is no host.
+    pub fn new(configured: Option<Url>, listener: SocketAddr, trusted_proxies: Vec<IpNet>) -> Self {
+        Self { configured, listener, trusted_proxies }
     }
 
     /// The address of the public listener, as a URL that can be asked from this machine.
@@ -29,9 +34,26 @@ impl PublicAddress {
         if let Some(url) = &self.configured {
             return url.clone();
         }
-        requested(request).unwrap_or_else(|| {
+        self.forwarded(request).or_else(|| requested(request, "http")).unwrap_or_else(|| {
             Url::parse(&format!("http://{}/", self.listener)).expect("invariant: a socket address is a host and a port")
         })
+    }
+
+    /// What a trusted proxy says that its client asked for.
+    fn forwarded(&self, request: &HttpRequest) -> Option<Url> {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let Asked { scheme, host, port } = asked(request.headers(), &self.trusted_proxies, peer)?;
+        let scheme = scheme.unwrap_or("http");
+        let mut url = match &host {
+            Some(host) => url_of(scheme, host)?,
+            None => requested(request, scheme)?,
+        };
+        // The default port of the other scheme is that of a proxy in between, and not the client's.
+        let other = if scheme == "https" { 80 } else { 443 };
+        if let Some(port) = port.filter(|port| url.port().is_none() && *port != other) {
+            url.set_port(Some(port)).ok()?;
+        }
+        Some(url)
     }
 
     /// The short URL of a code.
@@ -43,7 +65,8 @@ impl PublicAddress {
     /// The hosts that are this server: a link that leads there would be a loop.
     pub(super) fn own_hosts(&self, request: &HttpRequest) -> Vec<OwnHost> {
         let listener = Url::parse(&format!("http://{}/", self.listener)).ok();
-        let named = [self.configured.clone(), requested(request), listener];
+        // Also the host of the request itself: whoever writes headers must not be able to hide it.
+        let named = [self.configured.clone(), self.forwarded(request), requested(request, "http"), listener];
         let mut own: Vec<OwnHost> = named.into_iter().flatten().filter_map(|url| OwnHost::of_url(&url)).collect();
         let address = self.listener.ip();
         if address.is_loopback() || address.is_unspecified() {
@@ -63,13 +86,71 @@ pub(super) fn reachable(listener: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, listener.port()))
 }
 
-/// The host that the request was sent to, if its `Host` header is one: anybody can write anything there.
-fn requested(request: &HttpRequest) -> Option<Url> {
-    let host = request.headers().get(HOST)?.to_str().ok()?;
-    let plain = host.len() <= 255
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'));
-    if !plain {
-        return None;
+/// The host that the request was sent to, if its `Host` header is one.
+fn requested(request: &HttpRequest, scheme: &str) -> Option<Url> {
+    url_of(scheme, request.headers().get(HOST)?.to_str().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn short_url(peer: &str, headers: &[(&'static str, &'static str)]) -> String {
+        let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+        let address = PublicAddress::new(None, "127.0.0.1:8080".parse().unwrap(), trusted);
+        let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        address.short_url(&request.to_http_request(), "code")
     }
-    Url::parse(&format!("http://{host}/")).ok()
+
+    #[test]
+    fn short_urls_are_what_the_client_of_a_trusted_proxy_asked_for() {
+        let host = ("host", "inner:8080");
+        let (proto, named) = (("x-forwarded-proto", "https"), ("x-forwarded-host", "go.example"));
+        for (peer, headers, expected) in [
+            ("192.0.2.1", vec![host, proto, named], "http://inner:8080/code"),
+            ("10.0.0.1", vec![host, proto, named], "https://go.example/code"),
+            ("10.0.0.1", vec![host, named], "http://go.example/code"),
+            ("10.0.0.1", vec![("host", "go.example"), proto], "https://go.example/code"),
+            ("10.0.0.1", vec![host, proto, named, ("x-forwarded-port", "8443")], "https://go.example:8443/code"),
+            ("10.0.0.1", vec![host, proto, named, ("x-forwarded-port", "443")], "https://go.example/code"),
+            ("10.0.0.1", vec![host, proto, named, ("x-forwarded-port", "80")], "https://go.example/code"),
+            (
+                "10.0.0.1",
+                vec![host, proto, ("x-forwarded-host", "go.example:444"), ("x-forwarded-port", "443")],
+                "https://go.example:444/code",
+            ),
+            (
+                "10.0.0.1",
+                vec![host, ("forwarded", "for=x;proto=https;host=\"go.example:8443\"")],
+                "https://go.example:8443/code",
+            ),
+            ("10.0.0.1", vec![host, ("forwarded", "proto=https;host=\"evil/path\"")], "https://inner:8080/code"),
+            ("10.0.0.1", vec![host, ("x-forwarded-host", "a b<x>")], "http://inner:8080/code"),
+            ("10.0.0.1", vec![host, ("x-forwarded-proto", "javascript"), named], "http://go.example/code"),
+            ("10.0.0.1", vec![host], "http://inner:8080/code"),
+            ("10.0.0.1", vec![], "http://127.0.0.1:8080/code"),
+        ] {
+            assert_eq!(short_url(peer, &headers), expected, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_loop_by_way_of_a_proxy_is_seen_whatever_it_says() {
+        let address = PublicAddress::new(None, "127.0.0.1:8080".parse().unwrap(), vec!["10.0.0.0/8".parse().unwrap()]);
+        let request = TestRequest::default()
+            .peer_addr("10.0.0.1:1".parse().unwrap())
+            .insert_header(("host", "inner:8080"))
+            .insert_header(("x-forwarded-proto", "https"))
+            .insert_header(("x-forwarded-host", "go.example"))
+            .to_http_request();
+        let own = address.own_hosts(&request);
+        for url in ["https://go.example/x", "http://inner:8080/x", "http://127.0.0.1:8080/x"] {
+            let refused = waypost_protocol::Target::parse(url, &own, 8192).unwrap_err();
+            assert_eq!(refused.code(), "own-host", "{url}");
+        }
+        assert!(waypost_protocol::Target::parse("https://other.example/x", &own, 8192).is_ok());
+    }
 }

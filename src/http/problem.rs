@@ -8,6 +8,8 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use waypost_protocol::{CallError, CodeError, LinkVersion, ServiceError, TargetError};
 
+use super::if_match::TagFault;
+
 /// A problem: what went wrong, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -295,6 +297,25 @@ impl Problem {
             "The link was changed meanwhile",
             format!("the link is at version \"{current}\"; read it again and repeat the change"),
         )
+    }
+
+    /// `If-Match` has nothing that could ever match, so reading the link again would not help.
+    pub(super) fn unusable_tag(fault: TagFault, current: LinkVersion) -> Self {
+        let detail = match fault {
+            TagFault::Weak => format!(
+                "If-Match needs a strong entity tag, and W/\"…\" is a weak one, which a proxy makes of it when it compresses: leave W/ out. \
+                 The link is at version \"{current}\""
+            ),
+            TagFault::Unquoted => {
+                format!(
+                    "If-Match needs entity tags in double quotes, as ETag has them; the link is at version \"{current}\""
+                )
+            }
+            TagFault::Empty => format!(
+                "If-Match is empty: send the link's ETag, or leave the header out; the link is at version \"{current}\""
+            ),
+        };
+        Self::new(StatusCode::PRECONDITION_FAILED, "unusable-entity-tag", "If-Match cannot match", detail)
     }
 
     /// The node is not ready to answer.

@@ -10,16 +10,17 @@ use actix_http::body::BoxBody;
 use actix_http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use actix_http::{Response, StatusCode};
 use actix_web::http::Method;
-use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{Resolution, Resolve};
-use waypost_protocol::{Code, Domain, KeyHash, LinkKey};
+use waypost_protocol::typed::code_in_path;
+use waypost_protocol::{Domain, KeyHash, LinkKey};
 use waypost_redirector::Lookup;
 
 use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
+use super::site_files::is_site_file;
 use super::state::WorkerState;
 use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::{limited_client, visitor};
@@ -36,14 +37,10 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
     response
 }
 
-/// The `App`'s way: codes that are not cached, `HEAD`, encoded paths, unknown and expired codes.
-pub(super) async fn visit(
-    request: HttpRequest,
-    path: web::Path<String>,
-    worker: web::Data<WorkerState>,
-) -> HttpResponse {
+/// The `App`'s way: codes that are not cached, `HEAD`, paths as people type them, unknown and expired codes.
+pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
-    match resolve(&path, &worker, client).await {
+    match resolve(request.path(), &worker, client).await {
         Ok((link, location)) => {
             if request.method() == Method::GET
                 && let Some(visitor) = visitor_of(&request, &worker)
@@ -53,12 +50,14 @@ pub(super) async fn visit(
             found(location).into()
         }
         // `waypost cluster` asks for that, of the other listener.
-        Err(problem) if problem.is_unknown_link() && *path == "cluster" => of_the_admin_listener(request, worker).await,
+        Err(problem) if problem.is_unknown_link() && request.path() == "/cluster" => {
+            of_the_admin_listener(request, worker).await
+        }
         Err(problem) => {
-            if problem.is_unknown_link() {
+            if problem.is_unknown_link() && !is_site_file(request.path()) {
                 orphan(&request, &worker);
             }
-            failed(&request, &problem)
+            pages::answer(&request, &problem)
         }
     }
 }
@@ -66,7 +65,16 @@ pub(super) async fn visit(
 /// `GET /`: there is nothing, but somebody has looked.
 pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     orphan(&request, &worker);
-    Problem::not_found().response()
+    pages::answer(&request, &Problem::not_found())
+}
+
+/// Every path that has no route: a short URL with a slash too many, or nothing.
+pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && code_in_path(request.path()).is_some_and(|code| !code.is_reserved()) {
+        return visit(request, worker).await;
+    }
+    pages::answer(&request, &Problem::not_found())
 }
 
 /// What only the admin listener answers. Where that is, those are told who may change links.
@@ -81,7 +89,7 @@ pub(super) async fn of_the_admin_listener(request: HttpRequest, worker: web::Dat
                 .to_owned()
         }
     };
-    Problem::wrong_listener("public", there).response()
+    pages::answer(&request, &Problem::wrong_listener("public", there))
 }
 
 fn visitor_of<'a>(request: &'a HttpRequest, worker: &WorkerState) -> Option<Visitor<'a>> {
@@ -98,6 +106,8 @@ fn orphan(request: &HttpRequest, worker: &WorkerState) {
     }
 }
 
+/// Where a path leads. It is taken without what no code begins or ends with: the front has looked it up as it is, and a code stays what
+/// it is.
 async fn resolve(path: &str, worker: &WorkerState, client: Option<IpAddr>) -> Result<(KeyHash, HeaderValue), Problem> {
     if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));
@@ -105,7 +115,7 @@ async fn resolve(path: &str, worker: &WorkerState, client: Option<IpAddr>) -> Re
     if !worker.redirects {
         return Err(Problem::not_found());
     }
-    let Some(code) = Code::from_path(path) else { return Err(Problem::unknown_link()) };
+    let Some(code) = code_in_path(path) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
     match worker.node.view.lookup(Domain::default(), code.as_str(), now, Instant::now()) {
         Lookup::Redirect(location, link) => {
@@ -130,13 +140,4 @@ async fn resolve(path: &str, worker: &WorkerState, client: Option<IpAddr>) -> Re
             Ok((link, location))
         }
     }
-}
-
-/// A page for a browser, a problem document for a program.
-fn failed(request: &HttpRequest, problem: &Problem) -> HttpResponse {
-    let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut response = if accepts.contains("text/html") { pages::problem(problem) } else { problem.response() };
-    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    response.headers_mut().insert(actix_web::http::header::VARY, HeaderValue::from_static("accept"));
-    response
 }

@@ -7,9 +7,10 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 use waypost_protocol::UnixMs;
-use waypost_protocol::clicks::{Counts, HOUR_MS, Stats};
+use waypost_protocol::clicks::{Counts, HOUR_MS, Stats, Whose};
 
 use super::problem::Problem;
+use super::times::{LAST_MS, read_time};
 
 /// The buckets of an answer.
 const POINTS_MAX: usize = 10_000;
@@ -41,12 +42,16 @@ pub(super) enum Bots {
 }
 
 impl Bots {
-    pub(super) fn of(self, counts: Counts) -> u64 {
+    pub(super) fn whose(self) -> Whose {
         match self {
-            Self::Exclude => counts.people,
-            Self::Include => counts.people.saturating_add(counts.bots),
-            Self::Only => counts.bots,
+            Self::Exclude => Whose::People,
+            Self::Include => Whose::All,
+            Self::Only => Whose::Bots,
         }
+    }
+
+    pub(super) fn of(self, counts: Counts) -> u64 {
+        self.whose().of(counts)
     }
 }
 
@@ -56,6 +61,8 @@ pub(super) struct Range {
     interval: Interval,
     /// Hours since 1970 UTC.
     pub(super) hours: std::ops::Range<u32>,
+    /// The hour after the present one: later there are no visits.
+    present: u32,
 }
 
 impl Range {
@@ -74,22 +81,23 @@ impl Range {
             })?,
         };
         let hour = |key: &'static str, text: &str, end: bool| {
-            let wrong =
-                || Problem::invalid(key, format!("\"{text}\" is no time; use 2026-11-21 or 2026-11-21T10:00:00Z"));
-            let at = match text.parse::<Timestamp>() {
-                Ok(at) => at,
-                Err(_) => {
-                    let date: Date = text.parse().map_err(|_| wrong())?;
-                    let date = if end { date.tomorrow().map_err(|_| wrong())? } else { date };
-                    date.to_zoned(zone.clone()).map_err(|_| wrong())?.timestamp()
-                }
+            let wrong = || {
+                Problem::invalid(
+                    key,
+                    format!(
+                        "\"{text}\" is no time; use 2026-11-21, 2026-11-21T10:00:00Z, or 2026-11-21T10:00:00+01:00 with the + written \
+                         as %2B"
+                    ),
+                )
             };
-            let seconds = at.as_second();
+            let ms = instant(text, &zone, end).ok_or_else(wrong)?;
+            let seconds = ms.div_euclid(1000) + i64::from(end && ms % 1000 > 0);
             // What begins within an hour is asked for from its beginning, and what ends within one up to its end.
             let hours = if end { (seconds + 3599).div_euclid(3600) } else { seconds.div_euclid(3600) };
             u32::try_from(hours).map_err(|_| wrong())
         };
-        let to = to.map_or(Ok((now.0 / HOUR_MS) as u32 + 1), |text| hour("to", text, true))?;
+        let present = (now.0 / HOUR_MS) as u32 + 1;
+        let to = to.map_or(Ok(present), |text| hour("to", text, true))?;
         let default = || {
             let days = UnixMs(now.0.saturating_sub((DAYS_DEFAULT - 1) * 24 * HOUR_MS));
             let start = zoned(days.0 as i64, &zone).start_of_day().map(|start| start.timestamp().as_second());
@@ -102,7 +110,7 @@ impl Range {
         if (to - from) / 24 > DAYS_MAX {
             return Err(Problem::invalid("from", "at most ten years at a time"));
         }
-        Ok(Self { zone, interval, hours: from..to })
+        Ok(Self { zone, interval, hours: from..to, present })
     }
 
     pub(super) fn is_utc(&self) -> bool {
@@ -119,6 +127,13 @@ impl Range {
 
     pub(super) fn start_text(&self) -> String {
         self.text(self.hours.start)
+    }
+
+    /// The days in UTC that the range begins and ends in, if it does not have all of their hours with visits.
+    pub(super) fn whole_days(&self) -> Option<(String, String)> {
+        let (start, end) = (self.hours.start / 24 * 24, self.hours.end.div_ceil(24) * 24);
+        let whole = start == self.hours.start && (end == self.hours.end || self.hours.end >= self.present);
+        (!whole).then(|| (self.text(start), self.text(end)))
     }
 
     pub(super) fn end_text(&self) -> String {
@@ -147,6 +162,25 @@ impl Range {
         // Midnight may not exist on the day that the clocks change.
         Some(self.bucket(next.timestamp().as_millisecond())).filter(|next| next > bucket)
     }
+}
+
+/// The instant that is meant by a date, a time of day in a zone, or a time with its offset, in milliseconds since 1970 UTC. A date alone
+/// is its midnight, as an end the one after it.
+fn instant(text: &str, zone: &TimeZone, end: bool) -> Option<i64> {
+    let last = |date: Result<Zoned, _>| date.map_or(LAST_MS, |at: Zoned| at.timestamp().as_millisecond());
+    if let Some(read) = read_time(text) {
+        return read.unix_ms().or_else(|| {
+            let local = Timestamp::from_millisecond(read.local_ms).ok()?.to_zoned(TimeZone::UTC).datetime();
+            Some(local.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond())
+        });
+    }
+    let text = text.trim();
+    // A date that is parsed may have a time of day behind it, which would be dropped.
+    let date: Date = Some(text).filter(|text| text.len() <= 10)?.parse().ok()?;
+    if !end {
+        return Some(last(date.to_zoned(zone.clone())));
+    }
+    Some(date.tomorrow().map_or(LAST_MS, |next| last(next.to_zoned(zone.clone()))))
 }
 
 fn zoned(ms: i64, zone: &TimeZone) -> Zoned {
@@ -257,6 +291,46 @@ mod tests {
         assert_eq!((points.len(), points[30].2, &points[30].0[..]), (31, 24, "2026-01-31T00:00:00Z"));
         let month = Range { interval: Interval::Month, ..range };
         assert_eq!(series(&stats, &month, Bots::Exclude).unwrap()[0].2, 31 * 24);
+    }
+
+    #[test]
+    fn a_range_that_begins_or_ends_within_a_day_says_which_days_it_touches() {
+        let days = |from, to, zone| range(from, to, zone, Interval::Day).whole_days();
+        assert_eq!(days("2026-11-01", "2026-11-03", ""), None);
+        let two = Some(("2026-11-01T00:00:00Z".to_owned(), "2026-11-03T00:00:00Z".to_owned()));
+        assert_eq!(days("2026-11-01T10:00:00Z", "2026-11-02", ""), two);
+        assert_eq!(days("2026-11-01", "2026-11-02T10:00:00Z", ""), two);
+        assert!(days("2026-11-01", "2026-11-02", "Europe/Berlin").is_some());
+        // Today has no later hours.
+        assert_eq!(Range::parse(None, None, "", Interval::Day, NOW).unwrap().whole_days(), None);
+    }
+
+    #[test]
+    fn times_are_read_also_where_a_plus_has_become_a_space() {
+        let hours = |from: &str, zone: &str| range(from, "2026-11-22", zone, Interval::Hour).hours.start % 24;
+        for from in [
+            "2026-11-21T10:00:00+01:00",
+            "2026-11-21T10:00:00 01:00",
+            "2026-11-21 10:00:00 01:00",
+            "2026-11-21t10:00:00 0100",
+            "2026-11-21T09:00:00z",
+            "2026-11-21T04:00:00-05:00",
+            "2026-11-21T09:59:59.999999999999Z",
+        ] {
+            assert_eq!(hours(from, ""), 9, "{from}");
+        }
+        // Without an offset it is a time in the zone.
+        assert_eq!(hours("2026-11-21T10:00:00", "Europe/Berlin"), 9);
+        assert_eq!(hours("2026-11-21T10:00", "Europe/Berlin"), 9);
+        assert_eq!(hours("2026-11-21", "Europe/Berlin"), 23);
+        for (from, to) in
+            [("2026-11-21T10", "2026-11-22"), ("2026-11-21T10:00:00 1:00", "2026-11-22"), ("2026-11-21", "9999-12-31")]
+        {
+            let refused =
+                Range::parse(Some(from), Some(to), "", Interval::Day, NOW).err().map(|problem| problem.to_string());
+            let hint = if to.starts_with('9') { "ten years" } else { "%2B" };
+            assert!(refused.as_ref().is_some_and(|text| text.contains(hint)), "{from} {to}: {refused:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
 use super::wire::{self, ConnectionLimits, Tracked};
-use super::{backup, health, keys, links, live, redirect, request_id, shorten, stats};
+use super::{backup, health, keys, links, live, redirect, request_id, shorten, site_files, stats};
 use crate::config::VisitorRules;
 
 /// What the public listener is made of.
@@ -197,9 +197,11 @@ fn app(
         .service(route("/api/v1/backup", "GET, HEAD").route(reads().to(backup::backup)))
         .service(route("/health/live", "GET, HEAD").route(reads().to(health::live)))
         .service(route("/health/ready", "GET, HEAD").route(reads().to(health::ready)))
+        .service(route("/robots.txt", "GET, HEAD").route(reads().to(site_files::robots)))
+        .service(route("/favicon.ico", "GET, HEAD").route(reads().to(site_files::favicon)))
         .service(route("/", "GET, HEAD").route(reads().to(redirect::base)))
         .service(route("/{code}", "GET, HEAD").route(reads().to(redirect::visit)))
-        .default_service(web::to(|| async { Problem::not_found().response() }))
+        .default_service(web::to(redirect::elsewhere))
 }
 
 /// Counts a request while it is being answered, however that ends.

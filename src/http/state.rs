@@ -19,7 +19,7 @@ use super::origin::PublicAddress;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
 use crate::cluster::{Backups, Control};
-use crate::config::VisitorRules;
+use crate::config::{AnalyticsRule, VisitorRules};
 
 /// What all workers of a node share.
 pub struct NodeState {
@@ -45,6 +45,8 @@ pub struct NodeState {
     pub shards: u32,
     /// Who may create and change links.
     pub access: Access,
+    /// What `/analytics/{code}` tells whom.
+    pub analytics: AnalyticsRule,
     /// Under which address visitors reach the server.
     pub address: PublicAddress,
     /// Where the admin listener is.

@@ -9,16 +9,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use waypost_protocol::clicks::{Counts, Dimension, Orphan, Stats};
+use waypost_protocol::clicks::{Counts, Dimension, Orphan, Ranking, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, ResetStats};
 use waypost_protocol::{CallError, LinkKey, Request, ServiceError, ShardId, UnixMs};
 
-use super::link_json::format_time;
 use super::links::key_of;
 use super::permit::Permit;
 use super::problem::Problem;
 use super::series::{Bots, Interval, Range, series};
 use super::state::{NodeState, WorkerState};
+use super::times::format_time;
 use crate::cells::harmless;
 
 /// Links of a list of the most visited.
@@ -59,7 +59,11 @@ struct Report {
     /// In the time asked for.
     clicks: u64,
     bot_clicks: u64,
-    unique_visitors: u64,
+    /// Different people; bots are not told apart.
+    unique_visitors: Option<u64>,
+    /// The days that visitors and values are of, where these are more than was asked for: they are kept by day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_days: Option<WholeDays>,
     /// Since the link was made, or its statistics were reset.
     total_clicks: u64,
     /// Told without a leader: totals may be lower than what was told before.
@@ -69,6 +73,15 @@ struct Report {
     by: BTreeMap<&'static str, Vec<ValueCount>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<Vec<TopLink>>,
+    /// Why there is no `top`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_omitted: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct WholeDays {
+    from: String,
+    to: String,
 }
 
 #[derive(Serialize)]
@@ -137,7 +150,7 @@ pub(super) async fn of_key(
     hours: &std::ops::Range<u32>,
 ) -> Result<(Option<Stats>, bool), CallError> {
     let (from, to, shard) = (hours.start, hours.end, key.shard(node.shards));
-    let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader };
+    let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader, whose: Whose::People };
     let Told { answer, stale } = ask_leader(node, ask).await?;
     Ok((answer, stale))
 }
@@ -147,14 +160,15 @@ pub(super) async fn ask(
     node: &NodeState,
     key: Option<&LinkKey>,
     hours: &std::ops::Range<u32>,
+    whose: Whose,
 ) -> Result<Told<Stats>, Problem> {
     if let Some(key) = key {
         let (answer, stale) = of_key(node, key, hours).await?;
         return Ok(Told { answer: answer.ok_or_else(Problem::unknown_link)?, stale });
     }
     let (from, to) = (hours.start, hours.end);
-    let of = |shard| ask_leader(node, move |from_leader| GetStats { shard, key: None, from, to, from_leader });
-    let mut all = Stats::default();
+    let of = |shard| ask_leader(node, move |from_leader| GetStats { shard, key: None, from, to, from_leader, whose });
+    let mut all = Stats { ranking: Ranking::AsAsked, ..Stats::default() };
     let mut stale = false;
     let mut hours: BTreeMap<u32, Counts> = BTreeMap::new();
     let mut days: BTreeMap<u32, Counts> = BTreeMap::new();
@@ -170,11 +184,14 @@ pub(super) async fn ask(
             values.entry((dimension, text)).or_default().merge(counts);
         }
         all.top.extend(stats.top);
+        if all.ranking == Ranking::AsAsked {
+            all.ranking = stats.ranking;
+        }
     }
     all.hours = hours.into_iter().collect();
     all.days = days.into_iter().map(|(day, counts)| (day, counts, 0)).collect();
     all.values = values.into_iter().map(|((dimension, text), counts)| (dimension, text, counts)).collect();
-    all.top.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.people));
+    all.top.sort_by_key(|(key, counts)| (std::cmp::Reverse(whose.of(*counts)), key.code.clone()));
     all.top.truncate(TOP_MAX);
     Ok(Told { answer: all, stale })
 }
@@ -183,7 +200,8 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
     let now = (worker.node.clock)();
     let range = Range::parse(query.from.as_deref(), query.to.as_deref(), &query.tz, query.interval, now)?;
     let wanted = dimensions(&query.by)?;
-    let Told { answer: stats, stale } = ask(&worker.node, key.as_ref(), &range.hours).await?;
+    let whose = query.bots.whose();
+    let Told { answer: stats, stale } = ask(&worker.node, key.as_ref(), &range.hours, whose).await?;
     let mut sum = Counts::default();
     stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
     let by = wanted.into_iter().map(|dimension| {
@@ -202,12 +220,13 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
         (dimension.as_str(), values)
     });
     let by = by.collect();
-    let whole_days = key.is_some() && query.interval == Interval::Day && range.is_utc();
+    let people = query.bots != Bots::Only;
+    let by_day = key.is_some() && query.interval == Interval::Day && range.is_utc() && people;
     let uniques: HashMap<u32, u64> = stats.days.iter().map(|(day, _, uniques)| (*day, *uniques)).collect();
     let points = series(&stats, &range, query.bots)?.into_iter().map(|(time, day, clicks)| Point {
         time,
         clicks,
-        unique_visitors: whole_days.then(|| day.and_then(|day| uniques.get(&day)).copied().unwrap_or(0)),
+        unique_visitors: by_day.then(|| day.and_then(|day| uniques.get(&day)).copied().unwrap_or(0)),
     });
     let series = points.collect();
     Ok(Report {
@@ -218,16 +237,25 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
         bots: query.bots,
         clicks: query.bots.of(sum),
         bot_clicks: sum.bots,
-        unique_visitors: stats.visitors.count(),
+        unique_visitors: people.then(|| stats.visitors.count()),
+        whole_days: range.whole_days().map(|(from, to)| WholeDays { from, to }),
         total_clicks: query.bots.of(stats.total),
         stale,
         series,
         by,
-        top: key.is_none().then(|| {
-            let top =
-                |(key, counts): &(LinkKey, Counts)| TopLink { short_code: key.code.to_string(), clicks: counts.people };
+        top: (key.is_none() && stats.ranking == Ranking::AsAsked).then(|| {
+            let top = |(key, counts): &(LinkKey, Counts)| TopLink {
+                short_code: key.code.to_string(),
+                clicks: query.bots.of(*counts),
+            };
             stats.top.iter().map(top).collect()
         }),
+        top_omitted: match stats.ranking {
+            _ if key.is_some() => None,
+            Ranking::AsAsked => None,
+            Ranking::TooMany => Some("too many links have visits to be compared over so many days; ask for fewer days"),
+            Ranking::Lifetime => Some("a node of an older version cannot rank links by a range; upgrade it"),
+        },
         short_code: key.map(|key| key.code.to_string()),
     })
 }
@@ -299,16 +327,24 @@ pub(super) async fn of_all(
 /// Forgets the statistics of a link.
 pub(super) async fn reset(
     _: Permit,
+    request: HttpRequest,
     path: web::Path<String>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
+    no_parameters(&request, "all statistics of the link are forgotten")?;
     node.writable().map_err(CallError::from)?;
     let key = key_of(&path)?;
     match node.links.call(ResetStats { shard: key.shard(node.shards), key }, node.timeout).await? {
         Changed::Edited(_) => Ok(HttpResponse::NoContent().finish()),
         _ => Err(Problem::unknown_link()),
     }
+}
+
+/// Refuses parameters where there are none: nobody should take an answer for what they asked with them.
+pub(super) fn no_parameters(request: &HttpRequest, what: &str) -> Result<(), Problem> {
+    let query = request.query_string();
+    if query.is_empty() { Ok(()) } else { Err(Problem::malformed(format!("{what}; this path takes no parameters"))) }
 }
 
 /// Visits to what is no link.
@@ -318,6 +354,7 @@ pub(super) async fn orphans(
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
+    no_parameters(&request, "orphan visits are those of the last 30 days, of people and bots")?;
     let of = |shard| ask_leader(node, move |from_leader| GetOrphans { shard, from_leader });
     let told = try_join_all((0..node.shards).map(ShardId).map(of)).await?;
     let stale = told.iter().any(|told| told.stale);

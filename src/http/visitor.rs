@@ -3,18 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
-use ipnet::IpNet;
 use waypost_click_counter::Visitor;
 
+use super::forwarded::{FORWARDED_FOR, PROXIES_MAX, is_in};
 use super::wire::{client_of, is_exempt};
 use crate::config::VisitorRules;
 
-/// How many proxies a request may have come through; what is written before them is not looked at.
-const PROXIES_MAX: usize = 16;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+const X_PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
+const X_MOZ: HeaderName = HeaderName::from_static("x-moz");
 const DNT: HeaderName = HeaderName::from_static("dnt");
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 
@@ -36,14 +34,13 @@ pub(super) fn visitor<'a>(
         return None;
     }
     let text = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
-    let prefetches = |value: &[u8]| value.windows(8).any(|part| part.eq_ignore_ascii_case(b"prefetch"));
     let anonymous = rules.respect_do_not_track && (text(&DNT) == b"1" || text(&SEC_GPC) == b"1");
     Some(Visitor {
         address,
         user_agent: text(&USER_AGENT),
         referrer: text(&REFERER),
         language: text(&ACCEPT_LANGUAGE),
-        prefetch: prefetches(text(&SEC_PURPOSE)) || prefetches(text(&PURPOSE)),
+        prefetch: [SEC_PURPOSE, PURPOSE, X_PURPOSE, X_MOZ].iter().any(|name| is_ahead(text(name))),
         anonymous,
     })
 }
@@ -62,8 +59,11 @@ pub(super) fn limited_client(rules: &VisitorRules, headers: &HeaderMap, peer: Op
     (!is_exempt(&rules.trusted_proxies, address)).then(|| client_of(address))
 }
 
-fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
+/// Whether a purpose says that nobody has asked to see the page yet: `prefetch`, `prefetch;prerender`, `preview` and the like.
+fn is_ahead(purpose: &[u8]) -> bool {
+    purpose
+        .split(|byte| !byte.is_ascii_alphanumeric())
+        .any(|word| [&b"prefetch"[..], b"prerender", b"preview"].iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// The address that the nearest trusted proxy saw: from the right, the first that is not itself trusted.
@@ -97,7 +97,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 }
 
 /// An address, with or without brackets and a port.
-fn address_in(text: &str) -> Option<IpAddr> {
+pub(super) fn address_in(text: &str) -> Option<IpAddr> {
     let plain = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
     let address = plain.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     address.map(|address: IpAddr| address.to_canonical())
@@ -173,7 +173,22 @@ mod tests {
         assert_eq!(of(&[("dnt", "1")]), (true, false));
         assert_eq!(of(&[("sec-gpc", "1")]), (true, false));
         assert_eq!(of(&[("dnt", "0"), ("sec-purpose", "prefetch;prerender")]), (false, true));
-        assert_eq!(of(&[("purpose", "Prefetch")]), (false, true));
+        for name in ["sec-purpose", "purpose", "x-purpose", "x-moz"] {
+            for value in [
+                "prefetch",
+                "Prefetch",
+                "preview",
+                "prerender",
+                "prefetch;prerender",
+                "prefetch;anonymous-client-ip",
+                "a, preview",
+            ] {
+                assert_eq!(of(&[(name, value)]), (false, true), "{name}: {value}");
+            }
+            for value in ["", "view", "previewed", "no-prefetching"] {
+                assert_eq!(of(&[(name, value)]), (false, false), "{name}: {value}");
+            }
+        }
     }
 
     proptest! {

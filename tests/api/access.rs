@@ -42,6 +42,43 @@ async fn a_key_that_is_configured_is_required_for_changes_and_for_nothing_else()
 }
 
 #[tokio::test]
+async fn without_a_key_analytics_tell_totals_and_neither_the_target_nor_any_time() {
+    let (_dir, builder) = node_in_temp();
+    let builder = builder.env("WAYPOST_ADMIN_KEY", KEY);
+    let mut node = builder.start().unwrap();
+    let client = node.client();
+    let body =
+        json!({ "longUrl": "https://example.com/secret", "customSlug": "one", "validUntil": "2099-01-01T00:00:00Z" });
+    let create = client.request(Method::POST, "/shorten").header("x-api-key", KEY).json(&body);
+    assert_eq!(client.send(create).await.unwrap().status, 201);
+    assert!(client.follow("one").await.unwrap().is_some());
+    let names = ["longUrl", "createdAt", "validUntil", "lastAccessed"];
+    let ask = async |node: &waypost_testkit::Node, key: Option<&str>| {
+        let client = node.client();
+        let request = client.request(Method::GET, "/analytics/one");
+        client.send(key.into_iter().fold(request, |request, key| request.header("x-api-key", key))).await.unwrap()
+    };
+    let open = ask(&node, None).await;
+    let text = String::from_utf8_lossy(&open.body).into_owned();
+    assert_eq!((open.status, &open.json()["expired"]), (200, &json!(false)), "{text}");
+    assert!(open.json()["totalClicks"].is_u64() && !names.iter().any(|name| text.contains(name)), "{text}");
+    let whole = ask(&node, Some(KEY)).await.json();
+    assert_eq!(
+        (&whole["longUrl"], &whole["validUntil"]),
+        (&json!("https://example.com/secret"), &json!("2099-01-01T00:00:00.000Z"))
+    );
+    assert!(names.iter().all(|name| whole.get(name).is_some()), "{whole}");
+    assert_eq!(ask(&node, Some("wrong")).await.status, 401, "a wrong key is not taken for none");
+    for (rule, status, target) in [("full", 200, true), ("key", 401, false)] {
+        node.terminate().unwrap();
+        node = builder.clone().env("WAYPOST_HTTP_ANALYTICS", rule).start().unwrap();
+        let open = ask(&node, None).await;
+        assert_eq!((open.status, open.json()["longUrl"].is_string()), (status, target), "{rule}");
+        assert_eq!(ask(&node, Some(KEY)).await.text("longUrl"), "https://example.com/secret", "{rule}");
+    }
+}
+
+#[tokio::test]
 async fn on_a_public_address_the_first_start_makes_a_key_and_shows_it_once() {
     let (_dir, builder) = node_in_temp();
     let builder = builder.listen("0.0.0.0:0");

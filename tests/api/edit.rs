@@ -50,6 +50,41 @@ async fn edits_are_guarded_by_the_version() {
 }
 
 #[tokio::test]
+async fn an_if_match_that_can_never_match_says_why() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let code = client.create("https://example.com/v").await.unwrap();
+    let path = format!("/api/v1/links/{code}");
+    let tag = client.get(&path).await.unwrap().header("etag").unwrap().to_owned();
+    let bare = tag.trim_matches('"');
+    for (wrong, part) in [
+        (format!("W/{tag}"), "strong"),
+        (format!("w/{tag}"), "strong"),
+        (format!("\"x\", W/{tag}"), "strong"),
+        ("W/\"1\"".to_owned(), "strong"),
+        (bare.to_owned(), "double quotes"),
+        (format!("'{bare}'"), "double quotes"),
+        (String::new(), "leave the header out"),
+        ("\"1-0\"".to_owned(), "repeat the change"),
+    ] {
+        for method in [Method::PATCH, Method::DELETE] {
+            let change = client
+                .request(method, &path)
+                .header("if-match", &wrong)
+                .json(&json!({ "longUrl": "https://example.com/1" }));
+            let refused = client.send(change).await.unwrap();
+            assert_eq!(refused.status, 412, "{wrong}");
+            let detail = refused.text("detail");
+            assert!(detail.contains(part) && detail.contains(&tag), "{wrong}: {detail}");
+            assert_eq!(detail.contains("repeat the change"), part == "repeat the change", "{wrong}: {detail}");
+        }
+    }
+    let change = client.request(Method::PATCH, &path).header("if-match", format!("W/\"9-9\", {tag}"));
+    let change = change.json(&json!({ "longUrl": "https://example.com/1" }));
+    assert_eq!(client.send(change).await.unwrap().status, 200, "one of several is right");
+}
+
+#[tokio::test]
 async fn the_end_of_a_link_can_be_set_and_removed() {
     let (_dir, node) = fresh_node();
     let client = node.client();

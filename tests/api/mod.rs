@@ -7,3 +7,4 @@ mod create;
 mod edit;
 mod redirect;
 mod service;
+mod typed;

@@ -79,6 +79,37 @@ async fn short_urls_begin_with_the_public_url_if_there_is_one_and_with_the_host_
 }
 
 #[tokio::test]
+async fn short_urls_and_loops_follow_what_a_trusted_proxy_says_and_nobody_else() {
+    let key = "a-long-enough-key-for-the-tests";
+    for (trusted, base) in [("127.0.0.1", "https://go.example:8443/"), ("10.0.0.0/8", "http://inner.example/")] {
+        let (_dir, builder) = node_in_temp();
+        let node = builder.env("WAYPOST_HTTP_TRUSTED_PROXIES", trusted).env("WAYPOST_ADMIN_KEY", key).start().unwrap();
+        let client = node.client().with_key(key);
+        let shorten = async |url: &str, headers: &[(&str, &str)]| {
+            let request = client.request(reqwest::Method::POST, "/shorten").header("host", "inner.example");
+            let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+            client.send(request.json(&json!({ "longUrl": url }))).await.unwrap()
+        };
+        let separate =
+            [("x-forwarded-proto", "https"), ("x-forwarded-host", "go.example"), ("x-forwarded-port", "8443")];
+        let one = [("forwarded", "for=192.0.2.1;proto=https;host=\"go.example:8443\"")];
+        for headers in [&separate[..], &one] {
+            let made = shorten("https://example.com/", headers).await;
+            assert_eq!(made.status, 201);
+            assert!(made.text("shortUrl").starts_with(base), "{trusted}: {}", made.text("shortUrl"));
+            assert_eq!(made.header("location"), Some(made.text("shortUrl").as_str()));
+            let heard = base.starts_with("https");
+            assert_eq!(shorten("https://go.example:8443/x", headers).await.status, if heard { 422 } else { 201 });
+            assert_eq!(
+                shorten("http://inner.example/x", headers).await.status,
+                422,
+                "the request's own host is a loop, too"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_method_that_a_path_does_not_answer_is_told_which_it_does() {
     let (_dir, node) = fresh_node();
     let client = node.client();

@@ -97,6 +97,88 @@ async fn statistics_come_as_a_table_that_no_spreadsheet_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_parameter_holds_for_each_part_of_an_answer() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    visited(&client).await;
+    // One more, which only bots have visited.
+    client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "bots" })).await.unwrap();
+    for _ in 0..4 {
+        visit(&client, "bots", &[("user-agent", GOOGLEBOT)]).await;
+    }
+    settled_sum(&client, 15).await;
+    let top = |counts: &[(&str, u64)]| -> Value {
+        counts.iter().map(|(code, clicks)| json!({ "shortCode": code, "clicks": clicks })).collect()
+    };
+    for (bots, clicks, uniques, links) in [
+        ("exclude", 7, json!(2), top(&[("one", 5), ("two", 2)])),
+        ("include", 15, json!(2), top(&[("one", 8), ("bots", 4), ("two", 3)])),
+        ("only", 8, json!(null), top(&[("bots", 4), ("one", 3), ("two", 1)])),
+    ] {
+        let told = report(&client, &format!("/api/v1/stats?bots={bots}&by=browser")).await;
+        let sum =
+            |list: &Value| list.as_array().unwrap().iter().map(|one| one["clicks"].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(
+            (told["clicks"].as_u64(), &told["uniqueVisitors"], &told["top"]),
+            (Some(clicks), &uniques, &links),
+            "{bots}"
+        );
+        assert_eq!(
+            (sum(&told["series"]), sum(&told["by"]["browser"]), told["totalClicks"].as_u64()),
+            (clicks, clicks, Some(clicks))
+        );
+    }
+    let day =
+        |days: i64| (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).strftime("%F").to_string();
+    for (from, to) in [(day(1), day(2)), (day(-9), day(-3))] {
+        let told = report(&client, &format!("/api/v1/stats?from={from}&to={to}&bots=include&by=os")).await;
+        assert_eq!(
+            (&told["clicks"], &told["top"], &told["uniqueVisitors"], &told["by"]["os"]),
+            (&json!(0), &json!([]), &json!(0), &json!([]))
+        );
+    }
+    let zoned = format!("/api/v1/stats?from={}T00:00:00+01:00&to={}", day(-1), day(0));
+    assert_eq!(report(&client, &zoned).await["clicks"], 7, "a plus that is not escaped");
+    let half = report(&client, &format!("/api/v1/stats?from={}T10:00:00Z", day(-1))).await;
+    assert_eq!(half["wholeDays"]["from"], format!("{}T00:00:00Z", day(-1)));
+    // What has no parameters takes none, above all not for less than it then forgets.
+    for path in [
+        "/api/v1/stats/orphans?from=2026-11-01",
+        "/api/v1/stats/live?bots=only",
+        "/api/v1/links/one/stats/live?bots=only",
+    ] {
+        assert_eq!(client.get(path).await.unwrap().status, 400, "{path}");
+    }
+    let part = client.request(Method::DELETE, "/api/v1/links/one/stats?to=2020-01-01");
+    assert_eq!(client.send(part).await.unwrap().status, 400);
+    assert_eq!(report(&client, "/api/v1/links/one/stats").await["clicks"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_names_no_browser_or_only_looks_ahead_is_no_person() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let code = client.create("https://example.com/").await.unwrap();
+    let phone = "Mozilla/5.0 (Linux; Android 9; CUBOT_X18_Plus) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/116.0.0.0 Mobile Safari/537.36";
+    for headers in [
+        vec![("user-agent", "")],
+        vec![("user-agent", FIREFOX), ("purpose", "preview")],
+        vec![("user-agent", FIREFOX), ("x-purpose", "preview")],
+        vec![("user-agent", FIREFOX), ("x-moz", "prefetch")],
+        vec![("user-agent", FIREFOX), ("sec-purpose", "prefetch;prerender")],
+        vec![("user-agent", phone)],
+    ] {
+        visit(&client, &code, &headers).await;
+    }
+    let nameless =
+        client.raw(format!("GET /{code} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    assert!(nameless.starts_with("HTTP/1.1 302"), "{nameless}");
+    settled_sum(&client, 7).await;
+    let told = report(&client, &format!("/analytics/{code}")).await;
+    assert_eq!((&told["totalClicks"], &told["botClicks"]), (&json!(1), &json!(6)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleting_and_resetting_forget_everything() {
     let (_dir, mut node) = fresh_node();
     let client = node.client();

@@ -150,6 +150,41 @@ impl Counts {
     }
 }
 
+/// Whose visits are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Whose {
+    /// Those of people.
+    #[default]
+    People,
+    /// Those of people and bots.
+    All,
+    /// Those of bots.
+    Bots,
+}
+
+impl Whose {
+    /// How many of some visits are meant.
+    pub fn of(self, counts: Counts) -> u64 {
+        match self {
+            Self::People => counts.people,
+            Self::All => counts.people.saturating_add(counts.bots),
+            Self::Bots => counts.bots,
+        }
+    }
+}
+
+/// What the links with the most visits are ranked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Ranking {
+    /// All visits of people since the link was made: what nodes answer that do not know [`Whose`].
+    #[default]
+    Lifetime,
+    /// The visits that were asked for, in the time that was asked for.
+    AsAsked,
+    /// The links with visits are too many to be compared over so many days; none is told.
+    TooMany,
+}
+
 /// Statistics of a link, or of all links of a shard, over some days.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stats {
@@ -163,10 +198,12 @@ pub struct Stats {
     pub visitors: Sketch,
     /// All visits ever.
     pub total: Counts,
-    /// The links with the most visits of people; only for all links.
+    /// The links with the most visits, ranked by `ranking`; only for all links.
     pub top: Vec<(LinkKey, Counts)>,
     /// When the last visit of a person was, of one link; 0 = there was none, or a node of an older version answers.
     pub last: UnixMs,
+    /// What `top` is ranked by.
+    pub ranking: Ranking,
 }
 
 /// Visits to a path that is no link.

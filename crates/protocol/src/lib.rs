@@ -22,6 +22,7 @@ pub mod record;
 pub mod sketch;
 pub mod target;
 pub mod time;
+pub mod typed;
 
 pub use code::{Code, CodeError};
 pub use envelope::{EnvelopeError, open, seal};

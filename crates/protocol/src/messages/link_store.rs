@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clicks::{ClickBatch, Orphan, Stats};
+use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{Class, Kind, Request, Retry, Service, Want};
@@ -161,6 +161,8 @@ pub struct GetStats {
     /// Whether the leader has to answer, so that totals never go back for whoever asks one node after another; `false`: any replica.
     /// Older versions do not know it and are content with any replica.
     pub from_leader: bool,
+    /// By whose visits the links with the most of them are ranked. Older versions do not know it; see [`crate::clicks::Ranking`].
+    pub whose: Whose,
 }
 
 /// Reads the visits to what is no link.

@@ -25,6 +25,7 @@ pub mod snapshot;
 mod stats;
 mod stats_page;
 mod stats_query;
+mod stats_top;
 mod visits;
 
 use waypost_protocol::command::{Batch, Outcome};

@@ -11,6 +11,7 @@ use waypost_protocol::sketch::Register;
 
 use super::slot_day::{Numbers, SlotDay, Texts};
 use super::stats_page::{self, Page};
+use super::stats_top::DayPart;
 use crate::{Batch, StoreError, Tree};
 
 /// Not a link: the sum of all links of the shard.
@@ -190,6 +191,32 @@ impl Recents {
             (day, sum)
         };
         totals.into_iter().map(day).collect()
+    }
+
+    /// What there is of each slot in the life that it has, by day; with what of it is in a range of hours.
+    pub(super) fn by_slot(
+        &self,
+        asked: &std::ops::Range<u32>,
+        lives: impl Fn(u32, u32) -> bool,
+    ) -> BTreeMap<u32, Vec<(u32, DayPart)>> {
+        let days = asked.start / 24..asked.end.div_ceil(24);
+        let mut slots: BTreeMap<u32, Vec<(u32, DayPart)>> = BTreeMap::new();
+        let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
+        for recent in list {
+            if recent.count == 0 || !days.contains(&recent.day()) || !lives(recent.slot, recent.life) {
+                continue;
+            }
+            let mut counts = Counts::default();
+            counts.add(self.names.profiles.get(recent.profile).bot, recent.count.into());
+            let of = slots.entry(recent.slot).or_default();
+            // As a rule of one day or two, and those that follow each other are of one.
+            let at = of.iter().rposition(|(day, _)| *day == recent.day()).unwrap_or_else(|| {
+                of.push((recent.day(), DayPart::default()));
+                of.len() - 1
+            });
+            of[at].1.hour(recent.hour, counts, asked);
+        }
+        slots
     }
 
     /// Adds everything to the records of its days, and is empty then. `epochs` tells the life of each slot. Answers the days.

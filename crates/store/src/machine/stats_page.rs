@@ -7,12 +7,15 @@
 //!
 //! Each fragment names the life of its slot, so what is left of a link that was deleted is not taken for another's.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use waypost_protocol::clicks::{Counts, Dimension};
 use waypost_protocol::sketch::{Register, Sketch};
 
 use super::slot_day::{SlotDay, Texts};
+use super::stats_top::DayPart;
 use super::{decode, encode, open_live_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
@@ -20,7 +23,7 @@ const PAGE_PREFIX: u8 = b't';
 const SKETCH_PREFIX: u8 = b'h';
 
 /// Links that share a record.
-const SLOTS_PER_PAGE: u32 = 256;
+pub(super) const SLOTS_PER_PAGE: u32 = 256;
 
 /// About the size of a part: well below the largest value of the store.
 const PART_BYTES: usize = 16 * 1024;
@@ -266,6 +269,29 @@ pub(super) fn read(tree: &Tree, day: u32, slot: u32, epoch: u32, texts: &mut Tex
         found.visitors.merge(&sketch);
     }
     Ok(found)
+}
+
+/// What is stored of the visits of all links of a page on one day, without their values and visitors: each part with its slot and life.
+pub(super) fn read_parts(
+    tree: &Tree,
+    day: u32,
+    page: u32,
+    asked: &Range<u32>,
+    mut note: impl FnMut(u32, u32, &DayPart),
+) -> Result<(), StoreError> {
+    for entry in tree.scan_prefix(&page_key(day, page)) {
+        let (key, value) = entry?;
+        let part: Part = decode("statistics", open_live_record(tree, &key, &value)?)?;
+        for fragment in part.fragments {
+            let folded = Counts { people: fragment.folded.0, bots: fragment.folded.1 };
+            let mut found = DayPart { folded, ..DayPart::default() };
+            for (hour, people, bots) in fragment.hours {
+                found.hour(day * 24 + u32::from(hour), Counts { people, bots }, asked);
+            }
+            note(page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot), fragment.epoch, &found);
+        }
+    }
+    Ok(())
 }
 
 /// Removes from a day what belongs to lives of slots that are over, and with `fold` sums up its hours.

@@ -1,7 +1,7 @@
 //! A question about statistics, answered in steps: the state is locked for what is in memory, and never while days are read.
 //!
 //! ```text
-//! begin (locked) ─► { read some days ─► settle them (locked) ─► add them up }* ─► load the links with the most visits ─► answer
+//! begin (locked) ─► { read some days ─► settle them (locked) ─► add them up }* ─► search (`stats_top.rs`) ─► settle (locked) ─► load ─► answer
 //! ```
 //!
 //! A checkpoint may run between two steps and move visits from memory into the records of their days. So a step that settles days
@@ -11,12 +11,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
-use waypost_protocol::clicks::{Counts, Dimension, Stats};
+use waypost_protocol::clicks::{Counts, Dimension, Ranking, Stats, Whose};
 use waypost_protocol::{Link, LinkKey};
 
 use super::shard::ShardMachine;
 use super::slot_day::{SlotDay, Texts};
 use super::stats::ALL;
+use super::stats_top::{Found, Search};
 use super::{block, checkpoint, open_live_record, stats_page};
 use crate::{StoreError, Tree};
 
@@ -30,6 +31,9 @@ const READ_AGAIN_MAX: u32 = 3;
 /// How often a question begins anew because the link was deleted and made again, or reset, or a snapshot has taken the place of the
 /// state. After that it has to be asked again: whoever resets a link in a loop must not make others wait for a lock.
 const BEGUN_MAX: u32 = 3;
+
+/// How often links are searched again because a checkpoint has changed the days meanwhile.
+const SEARCHED_MAX: u32 = 3;
 
 /// Checkpoints of which it is known what they changed. A question that is slower than all of these reads its days again.
 const CHECKPOINTS_KNOWN: usize = 64;
@@ -112,7 +116,19 @@ pub struct StatsQuery {
     texts: Texts,
     values: BTreeMap<(Dimension, u32), Counts>,
     stats: Stats,
+    whose: Whose,
+    search: Option<Searched>,
+    searched: u32,
     top: Option<Vec<Top>>,
+}
+
+/// How far the search for the links with the most visits is.
+enum Searched {
+    /// It has to be looked whether a search is needed.
+    Begun(Search),
+    /// All visits ever are in the range.
+    Everything,
+    Found(Search, Option<Vec<Found>>),
 }
 
 impl StatsQuery {
@@ -131,8 +147,17 @@ impl StatsQuery {
             texts: Texts::default(),
             values: BTreeMap::new(),
             stats: Stats::default(),
+            whose: Whose::default(),
+            search: None,
+            searched: 0,
             top: None,
         }
+    }
+
+    /// Ranks the links with the most visits by those of people, of bots, or of both.
+    #[must_use]
+    pub fn ranked_by(self, whose: Whose) -> Self {
+        Self { whose, ..self }
     }
 
     /// The answer. `locked` has to call what it is given with the state: each time for a short
@@ -165,6 +190,9 @@ impl StatsQuery {
         if self.top.is_some() {
             return self.settle_top(machine);
         }
+        if let Some(searched) = self.search.take() {
+            return self.settle_search(machine, searched);
+        }
         let changed = machine.changed_days.since(self.generation, self.found.keys().copied());
         let lives = slot == ALL || machine.visits.get(slot as usize).is_some_and(|visits| visits.epoch == epoch);
         match changed {
@@ -183,10 +211,11 @@ impl StatsQuery {
                 Some((slot, _)) => (slot, machine.visits[slot as usize].epoch),
             },
         };
-        *self = Self { begun: self.begun + 1, ..Self::new(self.key.take(), hours) };
+        *self = Self { begun: self.begun + 1, whose: self.whose, ..Self::new(self.key.take(), hours) };
         self.place = Some((machine.tree.clone(), slot, epoch));
         self.tell_total(machine, slot);
         if self.hours.is_empty() {
+            self.stats.ranking = Ranking::AsAsked;
             return Ok(Next::Done(true));
         }
         self.days = self.hours.start / 24..self.hours.end.div_ceil(24);
@@ -231,7 +260,7 @@ impl StatsQuery {
                 self.found.entry(day).or_default().merge(recent);
             }
         }
-        // Added up when the lock is given back.
+        // Added up when the lock is given back, also before the search.
         if !self.days.is_empty() {
             self.next_days(machine);
             return Ok(Next::Read);
@@ -240,7 +269,57 @@ impl StatsQuery {
         if slot != ALL {
             return Ok(Next::Done(true));
         }
-        self.top = Some(machine.top());
+        self.begin_search(machine);
+        Ok(Next::Read)
+    }
+
+    fn begin_search(&mut self, machine: &ShardMachine) {
+        self.searched += 1;
+        let generation = machine.changed_days.generation;
+        self.search = Some(Searched::Begun(Search::begin(machine, self.hours.clone(), self.whose, generation)));
+    }
+
+    /// Searches, without the lock.
+    fn run_search(&mut self) -> Result<(), StoreError> {
+        let Some(Searched::Begun(mut search)) = self.search.take() else { return Ok(()) };
+        let mut sum = Counts::default();
+        self.stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
+        self.search = Some(if sum == self.stats.total {
+            Searched::Everything
+        } else {
+            let tree = &self.place.as_ref().expect("invariant: a search is of a question that has begun").0;
+            let days: Vec<u32> = self.stats.days.iter().map(|(day, ..)| *day).collect();
+            let found = search.read(tree, &days)?;
+            Searched::Found(search, found)
+        });
+        Ok(())
+    }
+
+    /// Takes what was found, unless a checkpoint has moved visits meanwhile.
+    fn settle_search(&mut self, machine: &ShardMachine, searched: Searched) -> Result<Next, StoreError> {
+        let found = match searched {
+            Searched::Begun(_) => return Ok(Next::Read),
+            Searched::Everything => machine.most_visited(self.whose),
+            Searched::Found(_, None) => {
+                self.stats.ranking = Ranking::TooMany;
+                return Ok(Next::Done(true));
+            }
+            Searched::Found(search, Some(found)) => {
+                let days = self.stats.days.iter().map(|(day, ..)| *day);
+                let unchanged = machine.changed_days.since(search.generation, days).is_some_and(|days| days.is_empty());
+                if !unchanged && self.searched > SEARCHED_MAX {
+                    self.stats.ranking = Ranking::TooMany;
+                    return Ok(Next::Done(true));
+                }
+                if !unchanged {
+                    self.begin_search(machine);
+                    return Ok(Next::Read);
+                }
+                found
+            }
+        };
+        self.stats.ranking = Ranking::AsAsked;
+        self.top = Some(found.into_iter().filter_map(|found| machine.top_of(found)).collect());
         Ok(Next::Read)
     }
 
@@ -249,6 +328,10 @@ impl StatsQuery {
         if let Some(top) = &mut self.top {
             let tree = &self.place.as_ref().expect("invariant: a question for the top has begun").0;
             return top.iter_mut().try_for_each(|link| link.load(tree));
+        }
+        if self.search.is_some() {
+            self.add_up();
+            return self.run_search();
         }
         // Days that are read again replace what was read before; others come after what is settled.
         if self.again == 0 {
@@ -343,9 +426,6 @@ impl Top {
     }
 }
 
-/// Links with the most visits that are told.
-const TOP: usize = 50;
-
 impl ShardMachine {
     /// The statistics of a link, or of all links, for who has the state for itself: see [`StatsQuery`].
     ///
@@ -366,25 +446,18 @@ impl ShardMachine {
         }
     }
 
-    /// The links with the most visits of people. None is loaded.
-    fn top(&self) -> Vec<Top> {
-        let total = |slot: &u32| self.visits[*slot as usize].visits.total;
-        let mut slots: Vec<u32> = (0..self.visits.len() as u32).filter(|slot| total(slot) > 0).collect();
-        let rank = |slot: &u32| std::cmp::Reverse(total(slot));
-        if slots.len() > TOP {
-            slots.select_nth_unstable_by_key(TOP, rank);
-            slots.truncate(TOP);
+    /// A link that was found, if it still is the same; it is not loaded.
+    fn top_of(&self, found: Found) -> Option<Top> {
+        let Found { slot, epoch, counts } = found;
+        if self.visits.get(slot as usize).is_none_or(|of| of.epoch != epoch) {
+            return None;
         }
-        slots.sort_unstable_by_key(rank);
-        let of = |slot: u32| {
-            let key_hash = self.index.key_hash(slot)?;
-            let place = match self.fresh.get(&slot) {
-                Some(link) => TopPlace::Known(Link::clone(link).key),
-                None => TopPlace::Block(self.index.block(slot)),
-            };
-            Some(Top { slot, key_hash, counts: self.total(slot), place })
+        let key_hash = self.index.key_hash(slot)?;
+        let place = match self.fresh.get(&slot) {
+            Some(link) => TopPlace::Known(Link::clone(link).key),
+            None => TopPlace::Block(self.index.block(slot)),
         };
-        slots.into_iter().filter_map(of).collect()
+        Some(Top { slot, key_hash, counts, place })
     }
 }
 

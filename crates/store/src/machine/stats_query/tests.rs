@@ -65,8 +65,12 @@ impl Shard {
     }
 
     fn create(&self) {
+        self.create_as("one");
+    }
+
+    fn create_as(&self, name: &str) {
         self.apply(Command::Create(Box::new(NewLink {
-            key: key("one"),
+            key: key(name),
             target: Target::parse("https://example.com/", &[], 8192).unwrap(),
             valid_until: None,
             created_by: 0,
@@ -78,13 +82,19 @@ impl Shard {
     }
 
     fn visit(&self, day: u32) {
+        self.visit_as("one", day * 24 + 7, false, 2);
+    }
+
+    /// Visits of a link in an hour since the first day.
+    fn visit_as(&self, name: &str, hour: u32, bot: bool, count: u32) {
+        let day = hour / 24;
         self.today.set(self.today.get().max(FIRST_DAY + day));
         let from = self.position.replace(self.position.get() + 1);
         let delta = ClickDelta {
-            link: key("one").hash(),
-            hour: (FIRST_DAY + day) * 24 + 7,
+            link: key(name).hash(),
+            hour: FIRST_DAY * 24 + hour,
             last: UnixMs(1),
-            tallies: smallvec![Tally { bot: false, values: [0, 0, 1, 0, 0, 0, 0], count: 2 }],
+            tallies: smallvec![Tally { bot, values: [0, 0, 1, 0, 0, 0, 0], count }],
             visitors: smallvec![Register(day | 1)],
         };
         self.apply(Command::RecordClicks(Arc::new(ClickBatch {
@@ -271,5 +281,116 @@ fn the_most_visited_links_are_named_also_when_a_checkpoint_moves_them() {
             })
             .unwrap();
         assert_eq!(stats.top, [(key("one"), Counts { people: 6, bots: 0 })], "from lock {first} on");
+    }
+}
+
+/// The names of the links with the most visits from one hour since the first day to another, and how many they have.
+fn top(shard: &Shard, hours: Range<u32>, whose: Whose) -> (Ranking, Vec<(String, u64)>) {
+    let hours = FIRST_DAY * 24 + hours.start..FIRST_DAY * 24 + hours.end;
+    let query = StatsQuery::new(None, hours).ranked_by(whose);
+    let stats = told(query.answer(|step| step(&shard.machine.borrow())).unwrap()).unwrap();
+    let name = |(key, counts): &(LinkKey, Counts)| (key.code.to_string(), whose.of(*counts));
+    (stats.ranking, stats.top.iter().map(name).collect())
+}
+
+#[test]
+fn the_most_visited_links_are_those_of_the_range_and_of_the_kind() {
+    let shard = Shard::visited(0);
+    shard.create_as("two");
+    shard.create_as("bots");
+    shard.visit_as("one", 5, false, 9);
+    shard.visit_as("two", 30, false, 3);
+    shard.checkpoint();
+    shard.visit_as("one", 31, false, 1);
+    shard.visit_as("two", 47, true, 1);
+    shard.visit_as("bots", 31, true, 7);
+    let named = |links: &[(&str, u64)]| {
+        (Ranking::AsAsked, links.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>())
+    };
+    for moved in [false, true] {
+        if moved {
+            shard.checkpoint();
+        }
+        assert_eq!(top(&shard, 0..100, Whose::People), named(&[("one", 10), ("two", 3)]), "all days");
+        assert_eq!(top(&shard, 24..48, Whose::People), named(&[("two", 3), ("one", 1)]), "the second day");
+        assert_eq!(top(&shard, 31..48, Whose::People), named(&[("one", 1)]), "some of its hours");
+        assert_eq!(top(&shard, 48..72, Whose::People), named(&[]), "the day after");
+        assert_eq!(top(&shard, 0..100, Whose::Bots), named(&[("bots", 7), ("two", 1)]));
+        assert_eq!(top(&shard, 24..48, Whose::All), named(&[("bots", 7), ("two", 4), ("one", 1)]));
+        assert_eq!(top(&shard, 0..24, Whose::Bots), named(&[]));
+    }
+    shard.apply(Command::ResetStats { key: key("two") });
+    assert_eq!(top(&shard, 24..48, Whose::All), named(&[("bots", 7), ("one", 1)]), "what was forgotten");
+}
+
+#[test]
+fn the_most_visited_links_have_as_many_visits_as_each_says_itself() {
+    let shard = Shard::visited(0);
+    let names: Vec<String> = (0..600).map(|i| format!("link{i}")).collect();
+    names.iter().for_each(|name| shard.create_as(name));
+    // A series of numbers without a pattern, the same each time.
+    let mut state = 1_u64;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for i in 0..1500 {
+        let name = &names[draw(600) as usize];
+        shard.visit_as(name, (i / 125) * 24 + draw(24) as u32, draw(3) == 0, draw(40) as u32 + 1);
+        if i % 400 == 399 {
+            shard.checkpoint();
+        }
+    }
+    for (hours, whose) in
+        [(0..300, Whose::People), (70..95, Whose::All), (24..200, Whose::Bots), (230..288, Whose::People)]
+    {
+        let range = FIRST_DAY * 24 + hours.start..FIRST_DAY * 24 + hours.end;
+        let of = |name: &String| {
+            let stats = shard.machine.borrow().stats(Some(&key(name)), range.clone()).unwrap().unwrap();
+            stats.days.iter().map(|(_, counts, _)| whose.of(*counts)).sum::<u64>()
+        };
+        let mut expected: Vec<u64> = names.iter().map(of).filter(|count| *count > 0).collect();
+        expected.sort_unstable_by(|one, two| two.cmp(one));
+        expected.truncate(50);
+        let (ranking, found) = top(&shard, hours.clone(), whose);
+        assert_eq!(ranking, Ranking::AsAsked);
+        assert_eq!(found.iter().map(|(_, count)| *count).collect::<Vec<_>>(), expected, "{hours:?} {whose:?}");
+        for (name, count) in found {
+            assert_eq!(of(&name), count, "{name} in {hours:?}");
+        }
+    }
+}
+
+#[test]
+fn a_search_that_would_read_too_much_names_no_links_and_says_so() {
+    let shard = Shard::visited(0);
+    let days = 4_200;
+    for day in 0..days {
+        shard.visit(day);
+    }
+    shard.checkpoint();
+    assert_eq!(top(&shard, 24..days * 24, Whose::People).0, Ranking::TooMany);
+    assert_eq!(
+        top(&shard, 0..days * 24, Whose::People),
+        (Ranking::AsAsked, vec![("one".to_owned(), 8_400)]),
+        "all in memory"
+    );
+    assert_eq!(top(&shard, 24..1_000 * 24, Whose::People), (Ranking::AsAsked, vec![("one".to_owned(), 1_998)]));
+}
+
+#[test]
+fn a_checkpoint_during_the_search_doubles_no_visit() {
+    for first in 0..12 {
+        let shard = Shard::visited(20);
+        let locks = Cell::new(0);
+        let query = StatsQuery::new(None, (FIRST_DAY + 5) * 24..(FIRST_DAY + 100) * 24);
+        let stats = query.answer(|step| {
+            if locks.replace(locks.get() + 1) == first {
+                shard.checkpoint();
+            }
+            step(&shard.machine.borrow())
+        });
+        let stats = told(stats.unwrap()).unwrap();
+        assert_eq!(stats.top, [(key("one"), Counts { people: 30, bots: 0 })], "before lock {first}");
     }
 }

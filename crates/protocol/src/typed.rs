@@ -1,0 +1,218 @@
+//! The code in what somebody typed or pasted: a short URL with the punctuation of the sentence around it, or a whole URL.
+//!
+//! The one place that decides it, for HTTP and for the command line. A redirect looks up the path as it is first, and asks here only when
+//! that is no link.
+
+use std::borrow::Cow;
+
+use crate::Code;
+
+/// How often escapes are decoded: programs that rewrite links escape what is escaped already.
+const DECODINGS_MAX: usize = 3;
+
+/// The code in a path: without what no code begins or ends with (slashes, punctuation, quotes, brackets, white space, invisible
+/// characters, letters of other scripts), escaped or not. `None` if what is left cannot be a code.
+pub fn code_in_path(path: &str) -> Option<Code> {
+    let mut text = Cow::Borrowed(path);
+    for _ in 0..DECODINGS_MAX {
+        match decoded(&text) {
+            Some(plain) => text = Cow::Owned(plain),
+            None => break,
+        }
+    }
+    Code::from_path(trimmed(&text))
+}
+
+/// The code in a text: a code, or a short URL, with or without scheme, query, fragment and brackets around it. `None` if there is none.
+pub fn code_in_text(text: &str) -> Option<Code> {
+    let text = trimmed(text);
+    // What follows a query or a fragment may be a URL itself.
+    let text = text.split(['?', '#']).next().unwrap_or(text);
+    let text = match text.split_once("://") {
+        // Only a host: its last label is no code.
+        Some((_, rest)) => rest.split_once(['/', '\\'])?.1,
+        None => text,
+    };
+    text.rsplit(['/', '\\']).find_map(|part| Some(part).filter(|part| !trimmed(part).is_empty())).and_then(code_in_path)
+}
+
+/// Codes begin and end with a letter or a digit (`Code::parse_slug`, `Code::generated`).
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| !c.is_ascii_alphanumeric())
+}
+
+/// The text with its percent-escapes decoded once; `None` if it has none. What is no UTF-8 becomes a character that is in no code.
+fn decoded(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let escape = |at: usize| {
+        let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+        (bytes[at] == b'%').then(|| Some((digit(at + 1)? * 16 + digit(at + 2)?) as u8)).flatten()
+    };
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = escape(at);
+        plain.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    (plain.len() < bytes.len()).then(|| String::from_utf8_lossy(&plain).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_no_code_begins_or_ends_with_is_dropped_from_a_path() {
+        for path in [
+            "CODE",
+            "/CODE",
+            "//CODE",
+            "CODE/",
+            "CODE//",
+            "CODE.",
+            "CODE,",
+            "CODE;",
+            "CODE:",
+            "CODE!",
+            "CODE)",
+            "(CODE)",
+            "CODE]",
+            "[CODE]",
+            "CODE>",
+            "<CODE>",
+            "CODE'",
+            "\"CODE\"",
+            "CODE\"",
+            "CODE*",
+            "**CODE**",
+            "_CODE_",
+            "CODE-",
+            "CODE%20",
+            "CODE%09",
+            "CODE%0A",
+            "CODE%0D%0A",
+            "CODE%3F",
+            "CODE%22",
+            "CODE%3E",
+            "CODE%C2%A0",
+            "CODE%E2%80%8B",
+            "CODE%EF%BB%BF",
+            "CODE…",
+            "CODE»",
+            "«CODE»",
+            "“CODE”",
+            "CODE’",
+            "CODE。",
+            "CODE、",
+            "CODE）",
+            "（CODE）",
+            "CODE\u{a0}",
+            "CODE\u{200b}",
+            "\u{feff}CODE",
+            "CODE\u{2069}",
+            "CODE).",
+            "CODE/.",
+            "/CODE/)!",
+            "CODE%2E",
+            "CODE%2f",
+            "CODE%2520",
+            "CODE%ff",
+            "CODE%",
+            "CODEです",
+            "CODE&",
+            "CODE=",
+            "CODE+",
+            "CODE\\",
+            "CODE|",
+            "CODE`",
+            "CODE~",
+            "CODE$",
+        ] {
+            assert_eq!(code_in_path(path).map(|code| code.to_string()).as_deref(), Some("CODE"), "{path:?}");
+        }
+        let marked = code_in_path("/spring-sale_2026.").unwrap();
+        assert_eq!(marked.as_str(), "spring-sale_2026");
+    }
+
+    #[test]
+    fn what_is_left_has_to_be_a_code() {
+        for path in [
+            "",
+            "/",
+            "...",
+            "a/b",
+            "/CODE/x",
+            "CODE.x",
+            "CODE%2Fx",
+            "CODE x",
+            "CO\u{200b}DE",
+            "%",
+            "%%%",
+            "CODE%3Futm=1",
+        ] {
+            assert_eq!(code_in_path(path), None, "{path:?}");
+        }
+        assert_eq!(code_in_path(&format!("/{}/", "x".repeat(65))), None);
+    }
+
+    #[test]
+    fn a_whole_short_url_is_its_code() {
+        for text in [
+            "CODE",
+            " CODE\n",
+            "/CODE",
+            "http://h.example/CODE",
+            "https://h.example:8080/CODE",
+            "HTTPS://H.EXAMPLE/CODE",
+            "http://h.example/CODE/",
+            "http://h.example//CODE",
+            "http://h.example/CODE?utm=1",
+            "http://h.example/CODE#x",
+            "http://h.example/CODE/?to=http://other.example/path#x",
+            "http://h.example/CODE.",
+            "<http://h.example/CODE>",
+            "<http://h.example/CODE>,",
+            "(see http://h.example/CODE)",
+            "[spring](http://h.example/CODE)",
+            "\"http://h.example/CODE?a=b\"",
+            "h.example/CODE",
+            "h.example:8080/CODE?x",
+            "//h.example/CODE",
+            "http://127.0.0.1:8080/CODE%20",
+            "http:\\\\h.example\\CODE",
+            "http://h.example/\u{200b}CODE\u{200b}",
+            "\u{feff}http://h.example/CODE",
+        ] {
+            assert_eq!(code_in_text(text).map(|code| code.to_string()).as_deref(), Some("CODE"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_without_a_code_has_none() {
+        for text in [
+            "",
+            "?",
+            "http://h.example",
+            "http://h.example/",
+            "http://h.example/?CODE",
+            "h.example",
+            "two words",
+            "http://h.example/a.b",
+        ] {
+            assert_eq!(code_in_text(text), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_a_code_is_itself(text in "\\PC{0,80}", code in "[0-9A-Za-z]([0-9A-Za-z_-]{0,20}[0-9A-Za-z])?") {
+            code_in_text(&text);
+            code_in_path(&text);
+            prop_assert_eq!(code_in_path(&code), Code::from_path(&code));
+            prop_assert_eq!(code_in_text(&code), Code::from_path(&code));
+        }
+    }
+}

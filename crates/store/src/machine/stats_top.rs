@@ -1,0 +1,167 @@
+//! The links with the most visits in a range of hours.
+//!
+//! A link has at most as many visits in a range as it has at all, which is in memory. So pages of links are read in the order of the
+//! most visits that one of theirs can have, and the search ends when no other can be among the first.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use waypost_protocol::clicks::{Counts, Whose};
+
+use super::shard::ShardMachine;
+use super::stats_page::{self, SLOTS_PER_PAGE};
+use crate::{StoreError, Tree};
+
+/// Links with the most visits that are told.
+const TOP_MAX: usize = 50;
+
+/// Records that are read for one shard at most, some tens of microseconds each. With 16 shards that is about the time that a request has.
+const READS_MAX: usize = 4096;
+
+/// The visits of one link on one day.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct DayPart {
+    /// Whose hours are not known any more.
+    pub(super) folded: Counts,
+    /// Of all known hours.
+    pub(super) known: Counts,
+    /// Of the hours that are asked for.
+    pub(super) asked: Counts,
+    /// Whether any hour is known.
+    pub(super) hours: bool,
+}
+
+impl DayPart {
+    /// Notes visits of an hour since 1970.
+    pub(super) fn hour(&mut self, hour: u32, counts: Counts, asked: &Range<u32>) {
+        self.hours = true;
+        self.known.merge(counts);
+        if asked.contains(&hour) {
+            self.asked.merge(counts);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.folded.merge(other.folded);
+        self.known.merge(other.known);
+        self.asked.merge(other.asked);
+        self.hours |= other.hours;
+    }
+
+    /// What counts of a day: all of it if it is asked for as a whole, else its hours. Without hours it belongs to the range that its noon
+    /// is in.
+    fn counts(self, day: u32, asked: &Range<u32>) -> Counts {
+        let whole = asked.contains(&(day * 24)) && asked.contains(&(day * 24 + 23));
+        let mut all = self.folded;
+        all.merge(self.known);
+        match (whole, self.hours) {
+            (true, _) => all,
+            (false, true) => self.asked,
+            (false, false) if asked.contains(&(day * 24 + 12)) => all,
+            (false, false) => Counts::default(),
+        }
+    }
+}
+
+/// The search for the links with the most visits of a range.
+pub(super) struct Search {
+    whose: Whose,
+    hours: Range<u32>,
+    /// What checkpoints had changed when it began.
+    pub(super) generation: u64,
+    /// The life of each slot.
+    epochs: Vec<u32>,
+    /// Pages, and the most visits that a link of each can have: the most first.
+    pages: Vec<(u64, u32)>,
+    /// What is in no record yet, by slot and day.
+    recent: BTreeMap<u32, Vec<(u32, DayPart)>>,
+}
+
+/// A link that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) slot: u32,
+    pub(super) epoch: u32,
+    pub(super) counts: Counts,
+}
+
+impl Search {
+    /// Begins while the state is locked: takes from memory what is needed.
+    pub(super) fn begin(machine: &ShardMachine, hours: Range<u32>, whose: Whose, generation: u64) -> Self {
+        let epochs: Vec<u32> = machine.visits.iter().map(|of| of.epoch).collect();
+        let most = |slots: &[super::visits::SlotVisits]| {
+            slots.iter().map(|of| whose.of(Counts { people: of.visits.total, bots: of.visits.bots })).max().unwrap_or(0)
+        };
+        let pages = machine.visits.chunks(SLOTS_PER_PAGE as usize).map(most).zip(0..);
+        let pages = pages.filter(|(most, _)| *most > 0).collect();
+        let recent = machine.recents.by_slot(&hours, |slot, life| epochs.get(slot as usize) == Some(&life));
+        Self { whose, hours, generation, epochs, pages, recent }
+    }
+
+    /// Searches the records of some days. `None` if they are too many.
+    pub(super) fn read(&mut self, tree: &Tree, days: &[u32]) -> Result<Option<Vec<Found>>, StoreError> {
+        let Self { whose, pages, .. } = self;
+        let whose = *whose;
+        if days.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        pages.sort_unstable_by(|one, two| two.cmp(one));
+        let mut best: Vec<Found> = Vec::new();
+        let mut reads = 0;
+        for (most, page) in std::mem::take(pages) {
+            if best.len() == TOP_MAX && best.last().is_some_and(|last| whose.of(last.counts) >= most) {
+                break;
+            }
+            reads += days.len();
+            if reads > READS_MAX {
+                return Ok(None);
+            }
+            best.extend(self.page(tree, page, days)?);
+            best.sort_unstable_by_key(|found| (std::cmp::Reverse(whose.of(found.counts)), found.slot));
+            best.truncate(TOP_MAX);
+        }
+        Ok(Some(best))
+    }
+
+    fn page(&self, tree: &Tree, page: u32, days: &[u32]) -> Result<Vec<Found>, StoreError> {
+        let first = page * SLOTS_PER_PAGE;
+        let mut sums = vec![Counts::default(); SLOTS_PER_PAGE as usize];
+        for day in days {
+            let mut parts = vec![DayPart::default(); SLOTS_PER_PAGE as usize];
+            stats_page::read_parts(tree, *day, page, &self.hours, |slot, epoch, part| {
+                if self.epochs.get(slot as usize) == Some(&epoch) {
+                    parts[(slot - first) as usize].merge(part);
+                }
+            })?;
+            for (slot, recent) in self.recent.range(first..first + SLOTS_PER_PAGE) {
+                let of_day = recent.iter().filter(|(other, _)| other == day);
+                of_day.for_each(|(_, part)| parts[(slot - first) as usize].merge(part));
+            }
+            sums.iter_mut().zip(&parts).for_each(|(sum, part)| sum.merge(part.counts(*day, &self.hours)));
+        }
+        let found = |(counts, slot): (Counts, u32)| {
+            let epoch = *self.epochs.get(slot as usize)?;
+            (self.whose.of(counts) > 0).then_some(Found { slot, epoch, counts })
+        };
+        Ok(sums.into_iter().zip(first..).filter_map(found).collect())
+    }
+}
+
+impl ShardMachine {
+    /// The links with the most visits at all, from memory.
+    pub(super) fn most_visited(&self, whose: Whose) -> Vec<Found> {
+        let counts = |slot: u32| {
+            let visits = self.visits[slot as usize].visits;
+            Counts { people: visits.total, bots: visits.bots }
+        };
+        let rank = |slot: &u32| std::cmp::Reverse(whose.of(counts(*slot)));
+        let mut slots: Vec<u32> = (0..self.visits.len() as u32).filter(|slot| rank(slot).0 > 0).collect();
+        if slots.len() > TOP_MAX {
+            slots.select_nth_unstable_by_key(TOP_MAX, rank);
+            slots.truncate(TOP_MAX);
+        }
+        slots.sort_unstable_by_key(|slot| (rank(slot), *slot));
+        let found = |slot: u32| Found { slot, epoch: self.visits[slot as usize].epoch, counts: counts(slot) };
+        slots.into_iter().map(found).collect()
+    }
+}

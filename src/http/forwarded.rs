@@ -1,0 +1,321 @@
+//! What a trusted proxy says of the request that it passes on: the scheme and the host that its client asked for.
+//!
+//! A proxy appends to what came before, or replaces it. So what counts is, from the right, what the first proxy that is trusted has
+//! written: what its client wrote itself stands left of that, and is not believed. `X-Forwarded-For` says how many proxies there were.
+
+use std::net::IpAddr;
+
+use actix_http::header::{FORWARDED, HeaderMap, HeaderName};
+use ipnet::IpNet;
+use url::Url;
+
+use super::visitor::address_in;
+
+/// How many proxies a request may have come through; what is written before them is not looked at.
+pub(super) const PROXIES_MAX: usize = 16;
+
+/// The longest `Forwarded` that is looked at, in bytes.
+const FORWARDED_BYTES_MAX: usize = 4096;
+
+/// The longest name of a host with its port, in bytes.
+const HOST_BYTES_MAX: usize = 260;
+
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// What the client of the proxies asked for, as far as they say it in a form that can be right.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// `http` or `https`.
+    pub(super) scheme: Option<&'static str>,
+    /// A host, with or without a port.
+    pub(super) host: Option<String>,
+    /// The port, if the host has none.
+    pub(super) port: Option<u16>,
+}
+
+pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// What the proxies say, if `peer` is one of those that are trusted.
+pub(super) fn asked(headers: &HeaderMap, trusted: &[IpNet], peer: Option<IpAddr>) -> Option<Asked> {
+    peer.map(|peer| peer.to_canonical()).filter(|peer| is_in(trusted, *peer))?;
+    let own = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT];
+    // Whoever sets one of these passes on a `Forwarded` that it may not know.
+    if own.iter().any(|name| headers.contains_key(name)) {
+        return Some(of_separate_headers(headers, trusted));
+    }
+    Some(of_forwarded(&joined(headers, &FORWARDED), trusted).unwrap_or_default())
+}
+
+/// All values of a header. What is no text can be nothing else, and takes its place.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+    headers.get_all(name).map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",")
+}
+
+fn of_separate_headers(headers: &HeaderMap, trusted: &[IpNet]) -> Asked {
+    let clients = joined(headers, &FORWARDED_FOR);
+    let hops = clients.rsplit(',').take(PROXIES_MAX - 1).map(|client| address_in(client.trim()));
+    let behind = hops.take_while(|client| client.is_some_and(|client| is_in(trusted, client))).count();
+    let written = |name| {
+        let values = joined(headers, name);
+        let value = values.rsplit(',').take(behind + 1).last().map(str::trim).unwrap_or_default();
+        value.to_owned()
+    };
+    Asked {
+        scheme: scheme(&written(&FORWARDED_PROTO)),
+        host: host(&written(&FORWARDED_HOST)),
+        port: written(&FORWARDED_PORT).parse().ok().filter(|port| *port > 0),
+    }
+}
+
+/// `None` if the header is not of the form of RFC 7239.
+fn of_forwarded(text: &str, trusted: &[IpNet]) -> Option<Asked> {
+    let elements = elements(text)?;
+    let mut chosen = None;
+    for element in elements.iter().rev().take(PROXIES_MAX) {
+        chosen = Some(element);
+        let client = element.client.as_deref().and_then(address_in);
+        if !client.is_some_and(|client| is_in(trusted, client)) {
+            break;
+        }
+    }
+    let Element { proto, host: named, .. } = chosen?;
+    Some(Asked { scheme: proto.as_deref().and_then(scheme), host: named.as_deref().and_then(host), port: None })
+}
+
+/// What one proxy has added to `Forwarded`.
+#[derive(Debug, Default)]
+struct Element {
+    client: Option<String>,
+    proto: Option<String>,
+    host: Option<String>,
+}
+
+fn elements(text: &str) -> Option<Vec<Element>> {
+    if text.len() > FORWARDED_BYTES_MAX {
+        return None;
+    }
+    let mut elements = vec![Element::default()];
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let end = rest.find(['=', ',', ';'])?;
+        let (name, after) = rest.split_at(end);
+        if let Some(after) = after.strip_prefix('=') {
+            let (value, after) = value(after)?;
+            let element = elements.last_mut().expect("invariant: there is one from the start");
+            let place = match name.trim().to_ascii_lowercase().as_str() {
+                "for" => Some(&mut element.client),
+                "proto" => Some(&mut element.proto),
+                "host" => Some(&mut element.host),
+                _ => None,
+            };
+            if let Some(place) = place
+                && place.replace(value).is_some()
+            {
+                return None;
+            }
+            rest = after.trim_start();
+        } else if name.trim().is_empty() {
+            rest = after;
+        } else {
+            return None;
+        }
+        match rest.chars().next() {
+            None => break,
+            Some(',') => elements.push(Element::default()),
+            Some(';') => {}
+            Some(_) => return None,
+        }
+        rest = rest[1..].trim_start();
+    }
+    Some(elements)
+}
+
+/// A token or a quoted string, and what follows it.
+fn value(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find([',', ';']).unwrap_or(text.len());
+        return Some((text[..end].trim_end().to_owned(), &text[end..]))
+            .filter(|(value, _)| !value.contains(['"', ' ']));
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, &quoted[at + 1..])),
+            '\\' => value.push(characters.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
+    ["http", "https"].into_iter().find(|scheme| scheme.eq_ignore_ascii_case(text))
+}
+
+fn host(text: &str) -> Option<String> {
+    url_of("http", text).map(|_| text.to_owned())
+}
+
+/// The URL of a host with or without a port, if it can be one: anybody can write anything into a header.
+pub(super) fn url_of(scheme: &str, host: &str) -> Option<Url> {
+    let plain = !host.is_empty()
+        && host.len() <= HOST_BYTES_MAX
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+    if !plain {
+        return None;
+    }
+    Url::parse(&format!("{scheme}://{host}/")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn says(peer: &str, pairs: &[(&'static str, &str)]) -> Option<(Option<&'static str>, Option<String>, Option<u16>)> {
+        let trusted: Vec<IpNet> = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        asked(&headers, &trusted, Some(peer.parse().unwrap())).map(|asked| (asked.scheme, asked.host, asked.port))
+    }
+
+    const PROTO: &str = "x-forwarded-proto";
+    const HOST: &str = "x-forwarded-host";
+    const FOR: &str = "x-forwarded-for";
+
+    #[test]
+    fn only_a_trusted_proxy_is_heard() {
+        let pairs = [(PROTO, "https"), (HOST, "go.example")];
+        assert_eq!(says("203.0.113.1", &pairs), None);
+        let heard = Some((Some("https"), Some("go.example".to_owned()), None));
+        assert_eq!(says("127.0.0.1", &pairs), heard);
+        assert_eq!(says("::ffff:127.0.0.1", &pairs), heard);
+        assert_eq!(says("127.0.0.1", &[("forwarded", "proto=https;host=go.example")]), heard);
+        assert_eq!(says("203.0.113.1", &[("forwarded", "proto=https;host=go.example")]), None);
+    }
+
+    #[test]
+    fn what_a_client_has_written_itself_is_not_believed() {
+        for (pairs, scheme, host) in [
+            (vec![(PROTO, "HTTPS")], Some("https"), None),
+            // The one proxy has appended to what its client sent.
+            (vec![(PROTO, "https, http"), (HOST, "evil.example, go.example")], Some("http"), Some("go.example")),
+            (vec![(PROTO, "https"), (PROTO, "http")], Some("http"), None),
+            // Two proxies, both trusted: the outer one speaks of the visitor.
+            (
+                vec![(FOR, "203.0.113.7, 10.1.1.1"), (PROTO, "https, http"), (HOST, "go.example, inner")],
+                Some("https"),
+                Some("go.example"),
+            ),
+            (vec![(FOR, "1.1.1.1, 203.0.113.7, 10.1.1.1"), (PROTO, "ftp, https, http")], Some("https"), None),
+            // The inner one has kept what the outer one said.
+            (
+                vec![(FOR, "203.0.113.7, 10.1.1.1"), (PROTO, "https"), (HOST, "go.example")],
+                Some("https"),
+                Some("go.example"),
+            ),
+            // Whoever sets these does not know of `Forwarded`.
+            (vec![(FOR, "203.0.113.7"), ("forwarded", "host=evil.example;proto=https")], None, None),
+            (
+                vec![("forwarded", "for=1.1.1.1;host=evil.example, for=203.0.113.7;host=go.example;proto=https")],
+                Some("https"),
+                Some("go.example"),
+            ),
+            (
+                vec![("forwarded", "for=203.0.113.7;host=go.example;proto=https, for=10.1.1.1;host=inner;proto=http")],
+                Some("https"),
+                Some("go.example"),
+            ),
+            (
+                vec![
+                    ("forwarded", "for=203.0.113.7;host=go.example;proto=https"),
+                    ("forwarded", "for=\"10.1.1.1:80\""),
+                ],
+                Some("https"),
+                Some("go.example"),
+            ),
+            (
+                vec![("forwarded", "For=\"[2001:db8::9]:4711\"; Host=\"go.example:8443\" ;PROTO=\"https\";by=x")],
+                Some("https"),
+                Some("go.example:8443"),
+            ),
+            (vec![("forwarded", "host=\"g\\o.example\"")], None, Some("go.example")),
+            // A comma within quotes begins no element.
+            (vec![("forwarded", "for=\"x, host=evil.example\";host=go.example")], None, Some("go.example")),
+        ] {
+            assert_eq!(says("127.0.0.1", &pairs), Some((scheme, host.map(str::to_owned), None)), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_ignored() {
+        for host in [
+            "",
+            "evil.example/path",
+            "a b",
+            "user@evil.example",
+            "evil.example?x",
+            "evil.example#x",
+            "a\\b",
+            "<script>",
+            "go.example:99999",
+            "[::1",
+            "%65vil",
+            "evil.example\\r\\n",
+            "münchen.example",
+        ] {
+            assert_eq!(says("127.0.0.1", &[(HOST, host)]), Some((None, None, None)), "{host}");
+        }
+        assert_eq!(says("127.0.0.1", &[(HOST, &"a".repeat(300))]), Some((None, None, None)));
+        for proto in ["", "ftp", "javascript", "https:", "on", "httpss"] {
+            assert_eq!(says("127.0.0.1", &[(PROTO, proto)]), Some((None, None, None)), "{proto}");
+        }
+        for (port, read) in [("8443", Some(8443)), ("0", None), ("65536", None), ("x", None), ("80, 8443", Some(8443))]
+        {
+            assert_eq!(says("127.0.0.1", &[("x-forwarded-port", port)]), Some((None, None, read)), "{port}");
+        }
+        for forwarded in [
+            "host=\"go.example",
+            "host",
+            "host=a;host=b",
+            "host=a b",
+            "proto=https host=a",
+            "host=\"a\"b",
+            "=",
+            "host=\"a\\",
+            "?",
+        ] {
+            assert_eq!(says("127.0.0.1", &[("forwarded", forwarded)]), Some((None, None, None)), "{forwarded}");
+        }
+        assert_eq!(
+            says("127.0.0.1", &[("forwarded", &format!("host=go.example;x={}", "a".repeat(5000)))]),
+            Some((None, None, None))
+        );
+        for lenient in [";;host=go.example", ", host=go.example", "host=go.example;"] {
+            assert_eq!(
+                says("127.0.0.1", &[("forwarded", lenient)]),
+                Some((None, Some("go.example".to_owned()), None)),
+                "{lenient}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(one in "[ -~]{0,80}", two in "[ -~]{0,80}") {
+            says("127.0.0.1", &[("forwarded", &one)]);
+            says("127.0.0.1", &[("forwarded", &one), ("forwarded", &two)]);
+            says("127.0.0.1", &[(FOR, &one), (HOST, &two), (PROTO, &two)]);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `If-Match`: which state of a link a change is meant for.
+
+use waypost_protocol::LinkVersion;
+
+/// What a change is guarded by: one of these states.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Guard {
+    /// Those that can be. Tags that were never ours are left out: they match nothing.
+    pub(super) versions: Vec<LinkVersion>,
+    /// Why a tag is left out that would match nothing however often the link is read again.
+    pub(super) fault: Option<TagFault>,
+}
+
+/// What is wrong with an entity tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TagFault {
+    /// `W/"…"`: `If-Match` compares strongly (RFC 9110), and a weak tag is equal to none.
+    Weak,
+    /// It is not in double quotes.
+    Unquoted,
+    /// There is none.
+    Empty,
+}
+
+impl Guard {
+    /// Reads the values of all `If-Match` headers; `None` = any state will do.
+    pub(super) fn read(values: &[&str]) -> Option<Self> {
+        let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+        if values.is_empty() || tags.clone().any(|tag| tag == "*") {
+            return None;
+        }
+        let strong = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+        let versions = tags.clone().filter_map(strong).filter_map(|tag| tag.parse().ok()).collect();
+        let fault = if tags.clone().all(str::is_empty) {
+            Some(TagFault::Empty)
+        } else if tags.clone().any(|tag| tag.starts_with("W/") || tag.starts_with("w/")) {
+            Some(TagFault::Weak)
+        } else {
+            tags.any(|tag| !tag.is_empty() && strong(tag).is_none()).then_some(TagFault::Unquoted)
+        };
+        Some(Self { versions, fault })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_that_can_never_match_is_told_from_one_that_matches_no_more() {
+        let version = LinkVersion { version: 2, written_at: 11 };
+        for (values, versions, fault) in [
+            (&["\"2-b\""][..], vec![version], None),
+            (&["\"3\""], vec![], None),
+            (&["\"x\", \"2-b\""], vec![version], None),
+            (&["\"x\"", "\"2-b\""], vec![version], None),
+            (&["W/\"2-b\""], vec![], Some(TagFault::Weak)),
+            (&["w/\"2-b\""], vec![], Some(TagFault::Weak)),
+            (&["W/\"1-a\", \"2-b\""], vec![version], Some(TagFault::Weak)),
+            (&["2-b"], vec![], Some(TagFault::Unquoted)),
+            (&["\"2-b"], vec![], Some(TagFault::Unquoted)),
+            (&["'2-b'"], vec![], Some(TagFault::Unquoted)),
+            (&[""], vec![], Some(TagFault::Empty)),
+            (&[" , "], vec![], Some(TagFault::Empty)),
+            (&["\"*\""], vec![], None),
+        ] {
+            assert_eq!(Guard::read(values), Some(Guard { versions, fault }), "{values:?}");
+        }
+        for any in [&[][..], &["*"], &["\"x\", *"]] {
+            assert_eq!(Guard::read(any), None, "{any:?}");
+        }
+    }
+}
