@@ -1,7 +1,5 @@
 //! What errors, fields and records say of themselves: callers decide by it whether a write may be repeated, and what fits where.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::borrow::Borrow;
 
 use waypost_protocol::command::NodeRecord;
