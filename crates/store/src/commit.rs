@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Counter, Histogram, Metrics};
 
-use crate::db::Failure;
+use crate::failure::Failure;
 use crate::witness::Witness;
 
 type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;

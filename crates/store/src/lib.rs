@@ -7,17 +7,20 @@ pub mod archive;
 mod commit;
 mod db;
 mod error;
+mod failure;
 mod log;
 pub mod machine;
 mod mend;
 mod space;
 mod steps;
+mod tree;
 mod witness;
 
 pub use commit::CommitHandle;
-pub use db::{Batch, Db, DbOptions, Tree, VALUE_BYTES_MAX, Value, create_durably};
+pub use db::{Db, DbOptions, create_durably};
 pub use error::StoreError;
 pub use log::LogStore;
 pub use space::{Space, SpaceState, SpaceWatch};
 #[cfg(debug_assertions)]
 pub use steps::StepHook;
+pub use tree::{Batch, Tree, VALUE_BYTES_MAX, Value};

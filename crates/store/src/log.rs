@@ -149,7 +149,7 @@ impl LogStore {
         Ok((records, damaged))
     }
 
-    fn entries(&self, from: u64) -> impl DoubleEndedIterator<Item = Result<crate::db::Record, StoreError>> + use<> {
+    fn entries(&self, from: u64) -> impl DoubleEndedIterator<Item = Result<crate::tree::Record, StoreError>> + use<> {
         self.tree.range(entry_key(from)..=entry_key(u64::MAX))
     }
 

@@ -11,8 +11,8 @@ use waypost_protocol::{Code, NodeId, Target, UnixMs};
 use waypost_telemetry::Metrics;
 
 use super::*;
-use crate::db::READS;
 use crate::machine::Machine;
+use crate::tree::READS;
 use crate::{Db, DbOptions};
 
 const FIRST_DAY: u32 = 20_000;
