@@ -84,10 +84,11 @@ pub struct CreateArgs {
     /// Send this many requests, then end. Without it, and without --urls, --seconds decides.
     #[arg(long)]
     pub count: Option<u64>,
-    /// URLs to shorten; {n} becomes a running number of nine digits.
+    /// URLs to shorten; {number} becomes a running number of nine digits.
+    // The short form {n} is taken as well, but clap would make a new line of it here.
     #[arg(
         long,
-        default_value = "https://www.example.com/articles/2026/a-page-worth-reading/{n}",
+        default_value = "https://www.example.com/articles/2026/a-page-worth-reading/{number}",
         conflicts_with = "urls"
     )]
     pub url_template: String,
@@ -106,4 +107,20 @@ pub struct CreateArgs {
     /// A further header, as `Name: value`; may be repeated.
     #[arg(long)]
     pub header: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_of_the_template_shows_what_is_replaced() {
+        let mut command = Cli::command();
+        let create = command.find_subcommand_mut("create").expect("there is such a command");
+        let help = create.render_help().to_string();
+        assert!(help.contains("{number} becomes a running number"), "{help}");
+        assert!(help.contains("worth-reading/{number}"), "{help}");
+    }
 }

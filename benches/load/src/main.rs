@@ -99,7 +99,10 @@ fn create(args: &CreateArgs) -> Result<Report, LoadError> {
             if template.contains(['"', '\\']) || template.contains(char::is_control) {
                 return Err(LoadError::Usage("--url-template must not need JSON escapes"));
             }
-            let (before, after) = template.split_once("{n}").ok_or(LoadError::Usage("--url-template must hold {n}"))?;
+            let (before, after) = template
+                .split_once("{number}")
+                .or_else(|| template.split_once("{n}"))
+                .ok_or(LoadError::Usage("--url-template must hold {number}"))?;
             let urls = Urls::Pattern(before.as_bytes().to_vec(), after.as_bytes().to_vec());
             (urls, args.start..args.start.saturating_add(count))
         }

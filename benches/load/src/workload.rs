@@ -75,7 +75,7 @@ impl Workload for Redirects {
 /// The URLs to create links for.
 #[derive(Debug)]
 pub enum Urls {
-    /// A pattern in which `{n}` is replaced by a running number: what stands before, and what after it.
+    /// A pattern in which `{number}` is replaced by a running number: what stands before, and what after it.
     Pattern(Vec<u8>, Vec<u8>),
     /// The lines of a file, each once.
     Lines(Lines),
