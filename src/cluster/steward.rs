@@ -151,6 +151,7 @@ impl Steward {
         let own = self.groups.node();
         for node in state.nodes.values().filter(|node| node.id != own) {
             self.transport.set_address(node.id, &node.peer);
+            self.transport.set_name(node.id, &node.name);
         }
         for gone in &state.gone {
             self.transport.forget(*gone);
@@ -210,9 +211,19 @@ impl Steward {
             };
             match changed {
                 Ok(()) => tracing::info!(group = id, voters = voters.len(), "the members of a group were changed"),
-                Err(why) => tracing::info!(group = id, why, "the members of a group were not changed yet"),
+                Err(why) => {
+                    let why = steward.with_names(why);
+                    tracing::info!(group = id, why, "the members of a group were not changed yet");
+                }
             }
         });
+    }
+
+    /// The text of an error with the names of nodes instead of their ids.
+    fn with_names(&self, text: String) -> String {
+        self.groups.cluster().read(|machine| {
+            machine.state().nodes.values().fold(text, |text, node| text.replace(&node.id.0.to_string(), &node.name))
+        })
     }
 
     /// Returns when group 0 wants other members than these.

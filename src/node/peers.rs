@@ -99,6 +99,9 @@ pub(super) async fn join(
         for (node, address) in opened.cluster().addresses() {
             opened_transport.set_address(node, &address);
         }
+        opened.cluster().read(|machine| {
+            machine.state().nodes.values().for_each(|node| opened_transport.set_name(node.id, &node.name));
+        });
         opened_service.set_cluster(opened.cluster().clone());
         opened.open_shards(store).await
     });

@@ -6,6 +6,7 @@ mod form;
 mod founding;
 mod fresh;
 mod leaving;
+mod logs;
 mod machines;
 mod partitions;
 mod quorum;

@@ -46,7 +46,7 @@ pub struct Applied {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// Another node leads the group, if any does. Nothing was done.
-    #[error("this node does not lead the group (leader: {leader:?})")]
+    #[error("this node does not lead the group{}", if leader.is_none() { ", and no leader is known" } else { "" })]
     NotLeader {
         /// The node to ask.
         leader: Option<u64>,

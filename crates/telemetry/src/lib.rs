@@ -6,6 +6,6 @@ mod metrics;
 mod process;
 mod traces;
 
-pub use logging::{LogFormat, TelemetryError, init_logging, install_panic_hook};
+pub use logging::{LogFormat, TelemetryError, check_level, init_logging, install_panic_hook};
 pub use metrics::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, Metrics};
 pub use traces::{Span, SpanKind, flush_traces, init_traces, traces_on};

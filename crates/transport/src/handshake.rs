@@ -25,6 +25,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use waypost_protocol::peer::Sender;
 use waypost_protocol::{NodeId, codec};
 
+use crate::closed::{is_closed, told};
 use crate::dial::Stream;
 use crate::frame::{PROTOCOL_VERSIONS, codec as frames};
 
@@ -103,12 +104,23 @@ enum Reply {
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
-    #[error("the connection broke: {0}")]
+    #[error("the connection broke: {}", told(.0))]
     Io(#[from] std::io::Error),
     #[error("the connection was closed during the handshake")]
     Closed,
     #[error("{0}")]
     Refused(String),
+}
+
+impl HandshakeError {
+    /// Whether the other side went away, perhaps only to see that somebody listens.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Io(error) => is_closed(error),
+            Self::Closed => true,
+            Self::Refused(_) => false,
+        }
+    }
 }
 
 type Wire = Framed<Box<dyn Stream>, LengthDelimitedCodec>;
@@ -173,6 +185,8 @@ impl Peer {
 pub(crate) struct Dialled {
     /// Who answered.
     pub(crate) node: NodeId,
+    /// What it is called.
+    pub(crate) name: String,
     pub(crate) stream: Box<dyn Stream>,
     /// The version of frames that both speak.
     pub(crate) version: u8,
@@ -232,7 +246,7 @@ async fn dial_with(
     if wanted.is_some_and(|wanted| wanted.0 != node) {
         return Err(refused(format!("another node answers there: \"{name}\"")));
     }
-    Ok(Dialled { node: NodeId(node), stream: wire.into_inner(), version })
+    Ok(Dialled { node: NodeId(node), name, stream: wire.into_inner(), version })
 }
 
 /// The listener's side.

@@ -8,6 +8,7 @@
 //! A link has one task that writes all that is queued and then flushes once, and one that reads answers. Answers find
 //! their request by number. Queues are bounded, and say so at once when they are full.
 
+mod closed;
 mod dial;
 mod frame;
 mod handshake;
@@ -35,6 +36,25 @@ pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer, install_tls};
 use link::Link;
 use metrics::TransportMetrics;
 
+/// What nodes are called, for messages: as they said themselves, or as the cluster says.
+#[derive(Clone, Default)]
+pub(crate) struct Names {
+    names: Arc<RwLock<HashMap<NodeId, String>>>,
+}
+
+impl Names {
+    pub(crate) fn set(&self, node: NodeId, name: &str) {
+        if self.names.read().get(&node).is_none_or(|known| known != name) {
+            self.names.write().insert(node, name.to_owned());
+        }
+    }
+
+    /// The name of a node, or its id while that is all that is known.
+    pub(crate) fn of(&self, node: NodeId) -> String {
+        self.names.read().get(&node).cloned().unwrap_or_else(|| node.0.to_string())
+    }
+}
+
 /// The ways from this node to all others. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
@@ -45,6 +65,7 @@ struct Inner {
     identity: Identity,
     dial: Arc<dyn Dial>,
     addresses: RwLock<HashMap<NodeId, String>>,
+    names: Names,
     links: Mutex<HashMap<(NodeId, Lane), Link>>,
     metrics: TransportMetrics,
     tasks: Tasks,
@@ -57,6 +78,7 @@ impl Transport {
             identity,
             dial,
             addresses: RwLock::default(),
+            names: Names::default(),
             links: Mutex::default(),
             metrics: TransportMetrics::new(metrics),
             tasks: Tasks::new(metrics).on(&runtime),
@@ -80,9 +102,15 @@ impl Transport {
         }
     }
 
+    /// Sets what a node is called in messages.
+    pub fn set_name(&self, node: NodeId, name: &str) {
+        self.inner.names.set(node, name);
+    }
+
     /// Forgets a node that has left.
     pub fn forget(&self, node: NodeId) {
         self.inner.addresses.write().remove(&node);
+        self.inner.names.names.write().remove(&node);
         self.inner.links.lock().retain(|(to, _), _| *to != node);
     }
 
@@ -109,8 +137,8 @@ impl Transport {
         let address = self.inner.addresses.read().get(&to).cloned();
         let address = address.ok_or_else(|| PeerError::Unreachable("its address is not known".to_owned()))?;
         let inner = &self.inner;
-        let link =
-            Link::start(inner.identity.clone(), inner.dial.clone(), to, address, lane, &inner.metrics, &inner.tasks);
+        let peer = link::Peer { node: to, address, names: inner.names.clone() };
+        let link = Link::start(inner.identity.clone(), inner.dial.clone(), peer, lane, &inner.metrics, &inner.tasks);
         links.insert((to, lane), link.clone());
         Ok(link)
     }

@@ -14,6 +14,8 @@ use waypost_protocol::peer::{Lane, PeerError};
 use waypost_protocol::{Kind, NodeId};
 use waypost_tasks::{Task, Tasks};
 
+use crate::Names;
+use crate::closed::{CLOSED, told};
 use crate::dial::Dial;
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
 use crate::handshake::{self, Dialled, Identity};
@@ -47,6 +49,14 @@ struct Outgoing {
     answer: Answer,
 }
 
+/// Whom a link goes to.
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+    /// For what the node is called in messages.
+    pub(crate) names: Names,
+}
+
 /// Ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Link {
@@ -60,8 +70,7 @@ impl Link {
     pub(crate) fn start(
         identity: Identity,
         dial: Arc<dyn Dial>,
-        to: NodeId,
-        address: String,
+        to: Peer,
         lane: Lane,
         metrics: &TransportMetrics,
         tasks: &Tasks,
@@ -69,7 +78,7 @@ impl Link {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let down = Arc::new(AtomicBool::new(false));
         let link = Self { queue, down: down.clone(), metrics: metrics.clone() };
-        let upkeep = Upkeep { identity, dial, to, address, lane, down, metrics: metrics.clone() };
+        let upkeep = Upkeep { identity, dial, to, lane, down, metrics: metrics.clone() };
         let (upkeep, waiting) = (Arc::new(upkeep), Arc::new(AsyncMutex::new(waiting)));
         tasks.spawn(Task::PeerLink, move || upkeep.clone().run(waiting.clone()));
         link
@@ -107,14 +116,18 @@ impl Link {
 struct Upkeep {
     identity: Identity,
     dial: Arc<dyn Dial>,
-    to: NodeId,
-    address: String,
+    to: Peer,
     lane: Lane,
     down: Arc<AtomicBool>,
     metrics: TransportMetrics,
 }
 
 impl Upkeep {
+    /// What the peer is called in messages.
+    fn peer(&self) -> String {
+        self.to.names.of(self.to.node)
+    }
+
     async fn run(self: Arc<Self>, queue: Arc<AsyncMutex<mpsc::Receiver<Outgoing>>>) {
         // Nobody else has it; after a panic the next run of this task goes on with what waits.
         let mut queue = queue.lock().await;
@@ -123,6 +136,7 @@ impl Upkeep {
             match self.connect().await {
                 Ok(dialled) => {
                     failures = 0;
+                    self.to.names.set(self.to.node, &dialled.name);
                     self.down.store(false, Ordering::Release);
                     let open = Open::new(&self.metrics.links_up);
                     let ended = session(dialled, &mut queue, &self.metrics).await;
@@ -130,7 +144,7 @@ impl Upkeep {
                     match ended {
                         Ended::NotWanted => return,
                         Ended::Broken(why) => {
-                            tracing::info!(peer = self.to.0, lane = ?self.lane, why, "the connection to a node has ended");
+                            tracing::info!(peer = self.peer(), lane = ?self.lane, why, "the connection to a node has ended");
                         }
                     }
                 }
@@ -139,7 +153,7 @@ impl Upkeep {
                     self.metrics.connect_failures.inc();
                     // The first failure is news; that it goes on is not.
                     if failures == 1 || failures.is_multiple_of(60) {
-                        tracing::warn!(peer = self.to.0, address = %self.address, lane = ?self.lane, why, "a node cannot be reached");
+                        tracing::warn!(peer = self.peer(), address = self.to.address, lane = ?self.lane, why, "a node cannot be reached");
                     }
                     self.down.store(true, Ordering::Release);
                     loop {
@@ -164,8 +178,8 @@ impl Upkeep {
 
     async fn connect(&self) -> Result<Dialled, String> {
         let connecting = async {
-            let stream = self.dial.dial(&self.address).await.map_err(|error| error.to_string())?;
-            handshake::dial(&self.identity, Some(self.to), stream).await.map_err(|error| error.to_string())
+            let stream = self.dial.dial(&self.to.address).await.map_err(|error| told(&error))?;
+            handshake::dial(&self.identity, Some(self.to.node), stream).await.map_err(|error| error.to_string())
         };
         timeout(CONNECT_MAX, connecting).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
@@ -188,8 +202,8 @@ async fn session(dialled: Dialled, queue: &mut mpsc::Receiver<Outgoing>, metrics
         loop {
             let frame = match timeout(SILENCE_MAX, frames.next()).await {
                 Err(_) => return "the node is silent".to_owned(),
-                Ok(None) => return "the node has closed it".to_owned(),
-                Ok(Some(Err(error))) => return error.to_string(),
+                Ok(None) => return CLOSED.to_owned(),
+                Ok(Some(Err(error))) => return told(&error),
                 Ok(Some(Ok(bytes))) => Frame::decode(bytes),
             };
             let (id, answer) = match frame {
@@ -251,7 +265,7 @@ async fn session(dialled: Dialled, queue: &mut mpsc::Receiver<Outgoing>, metrics
                 Err(error) => Err(error),
             };
             if let Err(error) = flushed {
-                return Ended::Broken(error.to_string());
+                return Ended::Broken(told(&error));
             }
         }
     };
@@ -276,12 +290,12 @@ pub(crate) async fn ask_once(
     within: Duration,
 ) -> Result<(NodeId, Vec<u8>), PeerError> {
     let unreachable = |error: String| PeerError::Unreachable(error);
-    let stream = dial.dial(address).await.map_err(|error| unreachable(error.to_string()))?;
+    let stream = dial.dial(address).await.map_err(|error| unreachable(told(&error)))?;
     let dialled = handshake::dial(identity, None, stream).await.map_err(|error| match error {
         handshake::HandshakeError::Refused(why) => PeerError::Refused(why),
         other => unreachable(other.to_string()),
     })?;
-    let Dialled { node: peer, stream, version } = dialled;
+    let Dialled { node: peer, stream, version, .. } = dialled;
     let mut wire = Framed::new(stream, codec(FRAME_BYTES_MAX));
     let request = Frame::Request { id: 1, kind: kind.0, place: 0, within_ms: within.as_millis() as u32 };
     wire.send(request.encode(version, &body)).await.map_err(|_| PeerError::Lost)?;

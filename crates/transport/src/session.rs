@@ -19,6 +19,7 @@ use waypost_protocol::peer::{PeerError, PeerService};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
+use crate::closed::is_closed;
 use crate::dial::Stream;
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
 use crate::handshake::{self, Identity, Peer};
@@ -159,14 +160,23 @@ pub async fn listen(
         let of_session = tasks.clone();
         tasks.spawn_once(Task::PeerSession, async move {
             let greeted = timeout(limits.handshake_max, async {
-                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                stream.set_nodelay(true)?;
                 let stream: Box<dyn Stream> = match tls {
                     None => Box::new(stream),
-                    Some(tls) => Box::new(tls.accept(stream).await.map_err(|error| error.to_string())?),
+                    Some(tls) => Box::new(tls.accept(stream).await?),
                 };
-                handshake::answer(&identity, stream).await.map_err(|error| error.to_string())
+                handshake::answer(&identity, stream).await
             });
-            let greeted = greeted.await.unwrap_or_else(|_| Err("the handshake took too long".to_owned()));
+            let greeted = match greeted.await {
+                // A probe of an orchestrator does no more than this.
+                Ok(Err(error)) if error.is_closed() => {
+                    metrics.refused.inc();
+                    tracing::debug!(%address, "a connection to the peer port was closed before the handshake");
+                    return;
+                }
+                Ok(greeted) => greeted.map_err(|error| error.to_string()),
+                Err(_) => Err("the handshake took too long".to_owned()),
+            };
             drop(door);
             let place = places.try_acquire_owned().map_err(|_| "there are too many connections of nodes".to_owned());
             match greeted.and_then(|greeted| Ok((greeted, place?))) {
@@ -235,6 +245,10 @@ async fn run(
         loop {
             let bytes = match timeout(limits.silence_max, frames.next()).await {
                 Ok(Some(Ok(bytes))) => bytes,
+                Ok(Some(Err(error))) if is_closed(&error) => {
+                    tracing::debug!(peer = from.name, "a connection from a node has ended");
+                    return;
+                }
                 Ok(Some(Err(error))) => {
                     metrics.broken.inc();
                     tracing::warn!(peer = from.name, %error, "a connection from a node was closed");

@@ -1,0 +1,32 @@
+//! What is said of a connection that has ended: that the other side is gone is news to nobody, and no fault of what it sent.
+
+use std::io::{self, ErrorKind};
+
+/// A connection that the other side has ended.
+pub(crate) const CLOSED: &str = "the other side has closed the connection";
+
+/// Whether the other side is gone. A process that is killed ends no TLS session in order, so TLS calls that an error.
+pub(crate) fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+    )
+}
+
+/// What is told of an error of a connection.
+pub(crate) fn told(error: &io::Error) -> String {
+    if is_closed(error) { CLOSED.to_owned() } else { error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_connection_is_told_without_advice_for_programmers() {
+        let of_tls = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest";
+        assert_eq!(told(&io::Error::new(ErrorKind::UnexpectedEof, of_tls)), CLOSED);
+        assert_eq!(told(&ErrorKind::ConnectionReset.into()), CLOSED);
+        assert_eq!(told(&io::Error::new(ErrorKind::InvalidData, "frame size too big")), "frame size too big");
+    }
+}
