@@ -37,11 +37,18 @@ impl CheckReport {
 /// # Errors
 /// When there is no store, it is in use, or it cannot be opened at all.
 pub fn check(config: &Config) -> Result<CheckReport, NodeError> {
-    if !config.node.data_dir.join("store").is_dir() {
-        return Err(NodeError::Unsupported(format!(
-            "{} holds no store; give the right --data-dir",
-            config.node.data_dir.display()
-        )));
+    let store = config.node.data_dir.join("store");
+    match std::fs::metadata(&store) {
+        Ok(found) if found.is_dir() => {}
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(NodeError::File { path: store, error });
+        }
+        _ => {
+            return Err(NodeError::Unsupported(format!(
+                "{} holds no store; give the right --data-dir (WAYPOST_DATA_DIR)",
+                config.node.data_dir.display()
+            )));
+        }
     }
     let db = open_store(config, &Metrics::new())?;
     let mut report = CheckReport::default();

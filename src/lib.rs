@@ -8,6 +8,7 @@ compile_error!(
     "Waypost runs on Linux only (docs/operations.md, \"Supported systems\"): use a container or a virtual machine with Linux"
 );
 
+pub mod account;
 mod cells;
 pub mod check;
 pub mod cli;

@@ -15,7 +15,7 @@ use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
 
 use crate::config::Config;
-use crate::node::{NodeError, clock};
+use crate::node::{NodeError, clock, explained, not_made, prepare_data_dir};
 
 const BUILDING: &str = ".restoring";
 
@@ -53,6 +53,11 @@ fn refused<T>(text: String) -> Result<T, NodeError> {
 /// When one of them is missing, or they do not go together.
 pub fn source(paths: &[PathBuf]) -> Result<Source, NodeError> {
     for path in paths {
+        if let Err(error) = fs::metadata(path)
+            && error.kind() == ErrorKind::PermissionDenied
+        {
+            return Err(NodeError::File { path: path.clone(), error });
+        }
         if path.is_dir() && !path.join(STORE).is_dir() {
             return refused(format!("{} is no data directory: it holds no store", path.display()));
         }
@@ -89,6 +94,23 @@ pub fn refuse_half(data_dir: &Path) -> Result<(), NodeError> {
 /// When the directory is in use, the source is damaged or incomplete, or the disk fails; then the directory is as it was.
 pub fn restore<R: Read>(config: &Config, source: &Source, watch: impl Fn(File) -> R) -> Result<Report, NodeError> {
     let target = &config.node.data_dir;
+    restore_into(target, config, source, watch).map_err(|error| match error {
+        // That of a source is told already.
+        error @ NodeError::DataDir(_) => error,
+        error => explained(target, error),
+    })
+}
+
+fn open_file(path: &Path) -> Result<File, NodeError> {
+    File::open(path).map_err(|error| NodeError::File { path: path.to_owned(), error })
+}
+
+fn restore_into<R: Read>(
+    target: &Path,
+    config: &Config,
+    source: &Source,
+    watch: impl Fn(File) -> R,
+) -> Result<Report, NodeError> {
     let fresh = !target.exists();
     if !fresh {
         for entry in fs::read_dir(target)? {
@@ -109,12 +131,12 @@ pub fn restore<R: Read>(config: &Config, source: &Source, watch: impl Fn(File) -
         }
     }
     if let Source::Backup(path) = source {
-        archive::verify(BufReader::new(watch(File::open(path)?)))?;
+        archive::verify(BufReader::new(watch(open_file(path)?)))?;
     }
     // It holds secrets: nobody else may read it. Whoever makes this directory works here alone.
     let mut private = DirBuilder::new();
     private.mode(0o700);
-    private.recursive(true).create(target)?;
+    private.recursive(true).create(target).map_err(|error| not_made(target, &error))?;
     let building = target.join(BUILDING);
     private.recursive(false).create(&building)?;
     let built = build(config, source, &building, watch).and_then(|report| publish(&building, target).map(|()| report));
@@ -181,11 +203,15 @@ fn build<R: Read>(
     };
     let report = match source {
         Source::Backup(path) => {
-            let (head, restored) = beginning.restore_archive(BufReader::new(watch(File::open(path)?)))?;
+            let (head, restored) = beginning.restore_archive(BufReader::new(watch(open_file(path)?)))?;
             Report { restored, backup_of: Some(head.created_at) }
         }
         Source::DataDirs(dirs) => {
-            let copies = dirs.iter().map(|dir| Ok(Copy { db: open(config, dir)?, data_dir: dir.clone() }));
+            let copies = dirs.iter().map(|dir| {
+                prepare_data_dir(dir)?;
+                let db = open(config, dir).map_err(|error| explained(dir, error))?;
+                Ok(Copy { db, data_dir: dir.clone() })
+            });
             let copies: Vec<Copy> = copies.collect::<Result<_, NodeError>>()?;
             let restored = beginning.restore_copies(&copies)?;
             for dir in dirs {

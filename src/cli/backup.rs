@@ -63,12 +63,14 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
     if !to_stdout && args.file.exists() {
         return Err(Failed::new(exit::USAGE, format!("{} exists already; choose another name", args.file.display())));
     }
-    let mut download = server.download("/api/v1/backup").await?;
-    let failed = |error: std::io::Error| Failed::new(exit::FAILURE, format!("{}: {error}", args.file.display()));
+    let failed = |error: std::io::Error| {
+        Failed::new(exit::FAILURE, format!("{}: {}", args.file.display(), crate::account::told(&error)))
+    };
     // Of its own name, so that two commands do not write into one file.
     let partial = args.file.with_added_extension(format!("{:08x}.partial", rand::random::<u32>()));
     let bar = bytes_bar(ProgressBar::new_spinner(), "{spinner} {bytes} read, {bytes_per_sec}");
     if to_stdout {
+        let mut download = server.download("/api/v1/backup").await?;
         let mut out = std::io::stdout();
         while let Some(piece) = download.next(SILENCE_MAX).await? {
             out.write_all(&piece).map_err(failed)?;
@@ -78,8 +80,10 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
         bar.finish_and_clear();
         return Ok(exit::OK);
     }
+    // Before the server is asked: a large backup is not made for a place that cannot hold it.
     let mut out = File::options().write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;
     let mut whole = async || {
+        let mut download = server.download("/api/v1/backup").await?;
         while let Some(piece) = download.next(SILENCE_MAX).await? {
             out.write_all(&piece).map_err(failed)?;
             bar.inc(piece.len() as u64);
@@ -125,7 +129,7 @@ fn bytes_bar(bar: ProgressBar, template: &str) -> ProgressBar {
 
 fn verify(path: &Path) -> Result<(ArchiveHead, u64), Failed> {
     let failed = |code: u8, error: String| Failed::new(code, format!("{}: {error}", path.display()));
-    let file = File::open(path).map_err(|error| failed(exit::USAGE, error.to_string()))?;
+    let file = File::open(path).map_err(|error| failed(exit::USAGE, crate::account::told(&error)))?;
     archive::verify(BufReader::new(file)).map_err(|error| match error {
         StoreError::Io(error) => failed(exit::FAILURE, error.to_string()),
         damaged => failed(exit::PARTLY, damaged.to_string()),

@@ -3,6 +3,7 @@
 mod actors;
 mod admin_key;
 mod clicks;
+mod data_dir;
 mod descriptors;
 mod leave;
 mod observe;
@@ -10,6 +11,7 @@ mod peers;
 mod private;
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,6 +80,17 @@ pub enum NodeError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] waypost_transport::TlsError),
+    /// The data directory cannot be used, for a reason that is no failure of the disk.
+    #[error(transparent)]
+    DataDir(#[from] Unusable),
+    /// A file that the command line names cannot be used.
+    #[error("{}: {}", path.display(), crate::account::told(error))]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// A port cannot be listened on.
     #[error("cannot listen on {address} ({key}): {reason}")]
     Listen {
@@ -115,6 +128,9 @@ impl NodeError {
     }
 }
 
+pub use data_dir::Unusable;
+pub(crate) use data_dir::{explained, not_made, prepare as prepare_data_dir};
+
 /// The wall clock. The one place where the product reads it for what it stores.
 pub fn clock() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -124,10 +140,11 @@ pub fn clock() -> UnixMs {
 /// Opens the database of a node as the configuration says.
 ///
 /// # Errors
-/// When it is damaged, in use, or the disk fails.
+/// When its place cannot be used, it is damaged, in use, or the disk fails.
 pub fn open_store(config: &Config, metrics: &Metrics) -> Result<Db, NodeError> {
     let options = DbOptions { cache_bytes: config.store_cache_bytes, commit_delay: config.commit_delay };
-    Ok(Db::open(&config.node.data_dir, &options, metrics)?)
+    prepare_data_dir(&config.node.data_dir)?;
+    Db::open(&config.node.data_dir, &options, metrics).map_err(|error| explained(&config.node.data_dir, error.into()))
 }
 
 /// Runs a node until it is told to stop. `on_storage_failure` is called when the store fails while it runs; it must not return to
@@ -144,20 +161,23 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let serves = |service| config.node.services.contains(&service);
     let connections_max = descriptors::connections(&config)?;
-    let public = listen(config.node.http, "[[node]] http")?;
-    let admin = listen(config.node.admin, "[[node]] admin")?;
+    let public = listen(config.node.http, "[[node]] http, or --listen")?;
+    let admin = listen(config.node.admin, "[[node]] admin, or --admin-listen")?;
     let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
 
     let metrics = Metrics::new();
     let (tasks, supervision) = (Tasks::new(&metrics), Supervision::new(&metrics));
     let started = std::time::Instant::now();
-    crate::restore::refuse_half(&config.node.data_dir)?;
+    // What the system refuses while the node starts is told in terms of the data directory.
+    let data_dir = config.node.data_dir.clone();
+    let refused = |error: NodeError| explained(&data_dir, error);
+    crate::restore::refuse_half(&data_dir).map_err(refused)?;
     let db = open_store(&config, &metrics)?;
     private::close(&config.node.data_dir);
     db.on_failure(on_storage_failure);
     // Before the groups: they may be sent more than there is room for as soon as they are open.
     let read_only = Arc::new(AtomicBool::new(false));
-    watch_space(&config, read_only.clone(), db.exhausted().clone(), &tasks, &metrics)?;
+    watch_space(&config, read_only.clone(), db.exhausted().clone(), &tasks, &metrics).map_err(refused)?;
     let joining = async {
         tokio::select! {
             joined = peers::join(&config, &db, &engine, &tasks, &metrics) => Some(joined),
@@ -167,7 +187,7 @@ pub async fn run(
     };
     // A node that waits for others can be stopped like any other.
     let Some(joined) = joining.await else { return Ok(()) };
-    let peers::Joined { identity, groups, members, transport, service, record } = joined?;
+    let peers::Joined { identity, groups, members, transport, service, record } = joined.map_err(refused)?;
     tracing::info!(
         node = config.node.name,
         shards = groups.founding().shards,
@@ -204,9 +224,10 @@ pub async fn run(
     let local = public_address.ip().to_canonical().is_loopback()
         && admin_address.ip().to_canonical().is_loopback()
         && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
-    let access = admin_key::access(&config, local, public_address, &groups).await?;
-    let journals = clicks::open_journals(&config, groups.founding(), &metrics)?;
-    let recorders = (0..config.workers).map(|_| journals.recorder()).collect::<Result<Vec<_>, _>>()?;
+    let access = admin_key::access(&config, local, public_address, &groups).await.map_err(refused)?;
+    let journals = clicks::open_journals(&config, groups.founding(), &metrics).map_err(refused)?;
+    let recorders = (0..config.workers).map(|_| journals.recorder());
+    let recorders = recorders.collect::<Result<Vec<_>, _>>().map_err(|error| refused(error.into()))?;
     clicks::keep_synced(journals.clone(), config.journal_sync, &tasks, on_storage_failure)?;
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
     let far =
@@ -426,7 +447,20 @@ async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Handle) {
 }
 
 fn listen(address: std::net::SocketAddr, key: &'static str) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).map_err(|error| NodeError::Listen { address, key, reason: error.to_string() })
+    TcpListener::bind(address).map_err(|error| NodeError::Listen { address, key, reason: not_listened(&error) })
+}
+
+/// Why a port cannot be listened on, and what helps.
+fn not_listened(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another process listens there; stop it, or give another address".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::PermissionDenied => format!(
+            "{} may not; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE",
+            crate::account::Account::own()
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// The one line that scripts wait for and read the ports from. A node that nobody listens to serves all the same.

@@ -1,0 +1,63 @@
+//! The account that this process runs as, and what the system means when it refuses something to it.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+use nix::unistd::{Uid, User};
+
+/// An account, as people know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub uid: u32,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+}
+
+impl Account {
+    /// The account whose rights this process has.
+    pub fn own() -> Self {
+        Self::of(Uid::effective().as_raw())
+    }
+
+    /// The account with a number.
+    pub fn of(uid: u32) -> Self {
+        let name = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+        Self { uid, name }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} (uid {})", self.uid),
+            None => write!(f, "uid {}", self.uid),
+        }
+    }
+}
+
+/// What the system says, without the number of the error; where it refuses an account something, with that account.
+pub fn told(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!("permission denied to {}", Account::own()),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
+        ErrorKind::StorageFull => "no space is left on the file system".to_owned(),
+        ErrorKind::QuotaExceeded => format!("the disk quota of {} is used up", Account::own()),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether it is the surroundings that are wrong (rights, space, the kind of a file), and not the disk that fails.
+pub fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotFound
+            | ErrorKind::InvalidFilename
+    )
+}

@@ -1,0 +1,343 @@
+//! The data directory, looked at before anything is opened in it. What is wrong with its place is told by path and account, and is no
+//! failure of the disk: the supervisor may start the node again, and the operator knows what to change.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, faccessat};
+use waypost_consensus::{OpenError, ProposeError};
+use waypost_journal::JournalError;
+use waypost_store::StoreError;
+
+use super::NodeError;
+use crate::account::{self, Account};
+
+/// Below so much free space nothing is opened: the database does not survive a disk that is full to the last byte.
+const FREE_BYTES_MIN: u64 = 1 << 20;
+
+/// What a node makes in its data directory, beside the files that lie in these.
+const OWN: &[&str] = &["store", "journal", "snapshots", "committed", "admin-key"];
+
+/// Why a data directory cannot be used, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// There is something else, or nothing that could become one.
+    #[error(
+        "the data directory {} cannot be used: {why}. Give another one with --data-dir (WAYPOST_DATA_DIR). This process runs as {account}",
+        dir.display()
+    )]
+    Place {
+        /// The directory.
+        dir: PathBuf,
+        /// What is there.
+        why: String,
+        /// Who runs this process.
+        account: Account,
+    },
+    /// The account of the process lacks rights.
+    #[error(
+        "the data directory {} cannot be used: {} is not {wanted} for {account}{}. {}, or give another directory with --data-dir \
+         (WAYPOST_DATA_DIR)",
+        dir.display(), path.display(), owned_by(*owner), given(path, dir, account)
+    )]
+    Rights {
+        /// The directory.
+        dir: PathBuf,
+        /// What in it, or above it.
+        path: PathBuf,
+        /// What it has to be.
+        wanted: &'static str,
+        /// Who runs this process.
+        account: Account,
+        /// To whom it belongs.
+        owner: Option<u32>,
+    },
+    /// There is no room.
+    #[error(
+        "the data directory {} cannot be used: its file system has too little free space ({free} bytes and {files} files for {account}). Make \
+         some, or give another directory with --data-dir (WAYPOST_DATA_DIR)",
+        dir.display()
+    )]
+    Full {
+        /// The directory.
+        dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Files that can be made.
+        files: u64,
+        /// Who runs this process.
+        account: Account,
+    },
+    /// The system refuses something else.
+    #[error("the data directory {} cannot be used by {account}: {}", dir.display(), account::told(error))]
+    Refused {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        error: io::Error,
+        /// Who runs this process.
+        account: Account,
+    },
+    /// Another process uses it.
+    #[error(
+        "the data directory {} is in use by another process{}; stop that one, or give another directory with --data-dir (WAYPOST_DATA_DIR). \
+         This process runs as {account}",
+        dir.display(), holder.as_deref().map(|holder| format!(" ({holder})")).unwrap_or_default()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// Which process, as far as it can be known.
+        holder: Option<String>,
+        /// Who runs this process.
+        account: Account,
+    },
+}
+
+fn owned_by(owner: Option<u32>) -> String {
+    owner.map(|owner| format!(", it belongs to {}", Account::of(owner))).unwrap_or_default()
+}
+
+/// How an account gets its rights.
+fn given(path: &Path, dir: &Path, account: &Account) -> String {
+    let (uid, dir_shown) = (account.uid, dir.display());
+    match path.starts_with(dir) {
+        true => format!("As root, run `chown -R {uid} {dir_shown}`; or start the node as the owner"),
+        false => format!("As root, run `mkdir -p {dir_shown} && chown {uid} {dir_shown}`"),
+    }
+}
+
+/// Makes the data directory if there is none, and sees whether a node can live in it: it is a directory, this account may write to all
+/// that a node made there, there is some space, and nobody else uses it.
+///
+/// # Errors
+/// [`Unusable`] with what to do.
+pub(crate) fn prepare(dir: &Path) -> Result<(), Unusable> {
+    let dir = &absolute(dir);
+    if fs::metadata(dir).is_err() {
+        waypost_store::create_durably(dir).map_err(|error| match error {
+            StoreError::Io(error) => not_made(dir, &error),
+            error => place(dir, error.to_string()),
+        })?;
+        // Something else has the name, such as a link that leads nowhere.
+        fs::metadata(dir).map_err(|error| not_made(dir, &error))?;
+    }
+    look(dir)
+}
+
+fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
+}
+
+/// Sees whether a node can live in a directory, if it is there.
+fn look(dir: &Path) -> Result<(), Unusable> {
+    match fs::metadata(dir) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(place(dir, "it is a file".to_owned())),
+        Err(_) => return Ok(()),
+    }
+    usable(dir, dir)?;
+    for own in OWN.iter().map(|name| dir.join(name)) {
+        usable(dir, &own)?;
+        // One that is gone meanwhile is no matter.
+        for entry in fs::read_dir(&own).into_iter().flatten().flatten() {
+            usable(dir, &entry.path())?;
+        }
+    }
+    enough_space(dir)?;
+    unlocked(dir)
+}
+
+/// Why a data directory could not be made.
+pub(crate) fn not_made(dir: &Path, error: &io::Error) -> Unusable {
+    let dir = &absolute(dir);
+    let place = |why: String| place(dir, why);
+    // The lowest part that there is, is the one that cannot take what is missing below.
+    let above = dir.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+    match error.kind() {
+        _ if above.is_symlink() && !above.exists() => {
+            place(format!("{} is a symbolic link to what is not there", above.display()))
+        }
+        ErrorKind::NotADirectory => place(format!("{} is a file", above.display())),
+        ErrorKind::PermissionDenied => rights(dir, above, "writable"),
+        ErrorKind::ReadOnlyFilesystem => place(format!("the file system of {} is read-only", above.display())),
+        ErrorKind::StorageFull => full(dir, above),
+        _ => place(format!("it cannot be made by {}: {}", Account::own(), account::told(error))),
+    }
+}
+
+fn place(dir: &Path, why: String) -> Unusable {
+    Unusable::Place { dir: dir.to_owned(), why, account: Account::own() }
+}
+
+fn rights(dir: &Path, path: &Path, wanted: &'static str) -> Unusable {
+    let owner = fs::metadata(path).ok().map(|found| found.uid());
+    Unusable::Rights { dir: dir.to_owned(), path: path.to_owned(), wanted, account: Account::own(), owner }
+}
+
+/// Sees whether this account may use a file or directory as a node does.
+fn usable(dir: &Path, path: &Path) -> Result<(), Unusable> {
+    let may = |access: AccessFlags| faccessat(AT_FDCWD, path, access, AtFlags::AT_EACCESS);
+    let directory = path.is_dir();
+    let search = if directory { AccessFlags::X_OK } else { AccessFlags::empty() };
+    match may(AccessFlags::R_OK | AccessFlags::W_OK | search) {
+        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
+        Err(nix::Error::EACCES | nix::Error::EPERM) => {
+            let readable = may(AccessFlags::R_OK | search).is_ok();
+            Err(rights(dir, path, if readable { "writable" } else { "readable" }))
+        }
+        Err(nix::Error::EROFS) => Err(place(dir, "its file system is read-only".to_owned())),
+        Err(error) => Err(refused(dir, error.into())),
+    }
+}
+
+fn refused(dir: &Path, error: io::Error) -> Unusable {
+    Unusable::Refused { dir: dir.to_owned(), error, account: Account::own() }
+}
+
+/// Bytes that are free on a file system, and files that can be made there; a file system that does not count files has enough.
+fn free(path: &Path) -> Option<(u64, u64)> {
+    let of = statvfs(path).ok()?;
+    let bytes = of.blocks_available().saturating_mul(of.fragment_size());
+    Some((bytes, if of.files() == 0 { u64::MAX } else { of.files_available() }))
+}
+
+fn full(dir: &Path, path: &Path) -> Unusable {
+    let (free, files) = free(path).unwrap_or((0, 0));
+    Unusable::Full { dir: dir.to_owned(), free, files, account: Account::own() }
+}
+
+fn enough_space(dir: &Path) -> Result<(), Unusable> {
+    match free(dir) {
+        Some((bytes, files)) if bytes < FREE_BYTES_MIN || files == 0 => Err(full(dir, dir)),
+        _ => Ok(()),
+    }
+}
+
+/// Sees whether another process has the database, before known faults of its files are mended under its feet. The database takes the
+/// lock itself when it opens, so this one is given back at once.
+fn unlocked(dir: &Path) -> Result<(), Unusable> {
+    let path = dir.join("store").join("db");
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(dir, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => file.unlock().map_err(|error| refused(dir, error)),
+        Err(fs::TryLockError::WouldBlock) => Err(in_use(dir)),
+        Err(fs::TryLockError::Error(error)) => Err(refused(dir, error)),
+    }
+}
+
+fn in_use(dir: &Path) -> Unusable {
+    let path = dir.join("store").join("db");
+    Unusable::InUse { dir: dir.to_owned(), holder: holder(&path), account: Account::own() }
+}
+
+/// The process that has locked a file, from the kernel's list of locks.
+fn holder(path: &Path) -> Option<String> {
+    let inode = File::open(path).ok()?.metadata().ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK ADVISORY WRITE 1234 08:01:5678 0 EOF`
+    let of_file = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| {
+        words.get(1) == Some(&"FLOCK") && words.get(5).is_some_and(|place| place.rsplit(':').next() == Some(&inode))
+    })?;
+    let pid: u32 = of_file.get(4)?.parse().ok().filter(|pid| *pid != 0)?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("{} with process id {pid}", name.trim()).trim().to_owned())
+}
+
+/// Tells what the system refused during a start in terms of the data directory. A disk that fails stays one that fails.
+pub(crate) fn explained(dir: &Path, error: NodeError) -> NodeError {
+    let dir = &absolute(dir);
+    if let NodeError::Store(StoreError::Locked { .. }) = &error {
+        return in_use(dir).into();
+    }
+    let no_space = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    match &error {
+        NodeError::Io(io)
+        | NodeError::Store(StoreError::Io(io))
+        | NodeError::Journal(JournalError::Io { error: io, .. })
+        | NodeError::Groups(OpenError::Io(io) | OpenError::Store(StoreError::Io(io))) => {
+            if no_space(io) {
+                return full(dir, dir).into();
+            }
+            if account::is_refusal(io) && io.kind() != ErrorKind::NotFound {
+                // Which file it was is not told, but can often be found.
+                return look(dir).err().unwrap_or_else(|| refused(dir, io::Error::from(io.kind()))).into();
+            }
+            error
+        }
+        NodeError::Groups(OpenError::Found(ProposeError::NoSpace)) => full(dir, dir).into(),
+        NodeError::Store(_) | NodeError::Groups(OpenError::Store(_)) if enough_space(dir).is_err() => {
+            full(dir, dir).into()
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn refusal(dir: &Path) -> String {
+        prepare(dir).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_place_that_cannot_become_a_data_directory_is_told_with_its_path() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, b"").unwrap();
+        assert!(
+            refusal(&file).contains(&format!("{} cannot be used: it is a file", file.display())),
+            "{}",
+            refusal(&file)
+        );
+        let below = file.join("data/deep");
+        assert!(refusal(&below).contains(&format!("{} is a file", file.display())), "{}", refusal(&below));
+        let link = place.path().join("link");
+        symlink(place.path().join("nothing"), &link).unwrap();
+        for below in [link.clone(), link.join("data")] {
+            let told = format!("{} is a symbolic link to what is not there", link.display());
+            assert!(refusal(&below).contains(&told), "{}", refusal(&below));
+        }
+        let long = place.path().join("x".repeat(300));
+        assert!(refusal(&long).contains("cannot be made by"), "{}", refusal(&long));
+        assert!(prepare(&place.path().join("new/data")).is_ok());
+    }
+
+    #[test]
+    fn a_data_directory_that_is_in_use_is_told_with_the_process_that_has_it() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("store")).unwrap();
+        let file = File::create(place.path().join("store/db")).unwrap();
+        assert!(prepare(place.path()).is_ok());
+        file.lock().unwrap();
+        let refusal = refusal(place.path());
+        assert!(refusal.contains("in use by another process") && refusal.contains("(uid "), "{refusal}");
+        assert!(refusal.contains(&format!("process id {}", std::process::id())), "{refusal}");
+    }
+
+    #[test]
+    fn what_the_system_refuses_at_the_start_is_no_failed_disk_but_a_failed_disk_is() {
+        let place = tempfile::tempdir().unwrap();
+        let told = |kind: ErrorKind| explained(place.path(), StoreError::Io(kind.into()).into());
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem, ErrorKind::StorageFull] {
+            let error = told(kind);
+            assert!(!error.is_storage(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&place.path().display().to_string()) && text.contains("uid "), "{text}");
+        }
+        for kind in [ErrorKind::Other, ErrorKind::UnexpectedEof, ErrorKind::InvalidData] {
+            assert!(told(kind).is_storage(), "{kind:?}");
+        }
+    }
+}
