@@ -11,12 +11,14 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::rows::{self, Row, RowResult, Rows};
-use super::{exit, links};
+use super::{dates, exit, links};
 use crate::cells::harmless;
 use crate::say;
 
@@ -67,6 +69,7 @@ struct Summary {
 
 pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let server = Server::new(&args.server)?;
+    let zone = dates::here()?.time_zone().clone();
     // Says at once when there is no server, instead of after eight tries of each row.
     links::require(&server).await?;
     let Rows { rows, ignored } = open(&args.file)?;
@@ -77,7 +80,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let bar = progress(&args.file)?;
     let mut summary = Summary::default();
     let mut done =
-        stream::iter(rows).map(|row| import(&server, row, args.find_existing)).buffered(args.concurrency.into());
+        stream::iter(rows).map(|row| import(&server, row, args.find_existing, &zone)).buffered(args.concurrency.into());
     while let Some(done) = done.next().await {
         bar.inc(1);
         match done.status {
@@ -112,7 +115,7 @@ fn open(path: &Path) -> Result<Rows, Failed> {
     let input: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(BufReader::new(std::io::stdin()))
     } else {
-        Box::new(BufReader::new(File::open(path).map_err(|error| failed(error.to_string()))?))
+        Box::new(BufReader::new(File::open(path).map_err(|error| failed(crate::account::told(&error)))?))
     };
     rows::read(input).map_err(failed)
 }
@@ -143,7 +146,15 @@ fn count_lines(path: &Path) -> Option<u64> {
     }
 }
 
-async fn import(server: &Server, row: RowResult, find_existing: bool) -> Done {
+/// When a link ends, as the server reads it. What it reads already stays as it is, and so does what nobody understands, for it to refuse.
+fn valid_until(text: &str, zone: &TimeZone) -> String {
+    match text.trim().parse::<Timestamp>() {
+        Ok(_) => text.to_owned(),
+        Err(_) => dates::absolute(text, dates::Of::End, zone).unwrap_or_else(|| text.to_owned()),
+    }
+}
+
+async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &TimeZone) -> Done {
     let row = match row {
         Ok(row) => row,
         Err(error) => {
@@ -151,8 +162,9 @@ async fn import(server: &Server, row: RowResult, find_existing: bool) -> Done {
             return Done { row, status: "failed", code: String::new(), short_url: String::new(), error };
         }
     };
+    let valid_until = row.valid_until.as_deref().map(|text| valid_until(text, zone));
     let body = json!({
-        "longUrl": row.url, "customSlug": row.slug, "validUntil": row.valid_until,
+        "longUrl": row.url, "customSlug": row.slug, "validUntil": valid_until,
         "findIfExists": find_existing && row.slug.is_none(),
     });
     let key = format!(
@@ -220,7 +232,7 @@ impl Report {
             std::io::ErrorKind::AlreadyExists => {
                 usage("the report exists already; give it another name, or --force to overwrite it".to_owned())
             }
-            _ => usage(error.to_string()),
+            _ => usage(crate::account::told(&error)),
         })?;
         let mut writer = csv::Writer::from_writer(file);
         writer

@@ -7,7 +7,7 @@ use waypost_protocol::Code;
 use waypost_protocol::typed::code_in_text;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
-use super::exit;
+use super::{dates, exit};
 use crate::say;
 
 #[derive(Debug, Args)]
@@ -17,8 +17,9 @@ pub(super) struct ShortenArgs {
     /// The short code to use, instead of a generated one
     #[arg(long)]
     slug: Option<String>,
-    /// When the link ends, such as 2030-12-31T23:59:59Z
-    #[arg(long, value_name = "TIME")]
+    /// When the link ends: 2030-12-31 (the end of that day here), 2030-12-31T18:00, with an offset such
+    /// as 2030-12-31T18:00:00+01:00, or +30d, +12h from now
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     valid_until: Option<String>,
     /// If a link to this URL exists already, show that one
     #[arg(long, conflicts_with = "slug")]
@@ -66,8 +67,12 @@ fn refused(answer: &Answer) -> Failed {
 }
 
 pub(super) async fn shorten(args: ShortenArgs) -> Result<u8, Failed> {
+    let valid_until = match &args.valid_until {
+        Some(text) => Some(dates::read("--valid-until", text, dates::Of::End, &dates::here()?)?),
+        None => None,
+    };
     let body = json!({
-        "longUrl": args.url, "customSlug": args.slug, "validUntil": args.valid_until,
+        "longUrl": args.url, "customSlug": args.slug, "validUntil": valid_until,
         "findIfExists": args.find_existing,
     });
     let server = Server::new(&args.server)?;

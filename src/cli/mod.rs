@@ -4,6 +4,7 @@ mod backup;
 mod client;
 mod cluster;
 mod columns;
+mod dates;
 pub mod exit;
 mod import;
 mod key;

@@ -1,12 +1,14 @@
 //! `waypost stats`: who has visited a link, or all links, as a small chart and tables.
 
 use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::client::{Failed, Server, ServerArgs};
-use super::exit;
 use super::links::code_in;
+use super::{dates, exit};
 use crate::say;
 
 /// The widest bar of the chart, in characters.
@@ -19,11 +21,12 @@ const VALUES: usize = 5;
 pub(super) struct StatsArgs {
     /// The code, or the whole short URL; without it, all links
     code: Option<String>,
-    /// The first day or time, such as 2026-11-01; 30 days ago without it
-    #[arg(long, value_name = "TIME")]
+    /// The first day or time: 2026-11-01, 2026-11-01T10:00 (both in the zone --tz), with an
+    /// offset such as 2026-11-01T10:00:00+01:00, or -7d, -12h from now; 30 days ago without it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
-    /// The last day or time
-    #[arg(long, value_name = "TIME")]
+    /// The last day or time, in the same forms; now without it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
     /// How long a bar of the chart is: hour, day or month
     #[arg(long, default_value = "day")]
@@ -49,9 +52,12 @@ pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("interval", &args.interval).append_pair("tz", &args.tz).append_pair("bots", &args.bots);
     query.append_pair("by", "country,city,referrer,browser,os,device,language");
-    for (name, value) in [("from", &args.from), ("to", &args.to)] {
+    // A zone that there is not is refused by the server.
+    let zone = TimeZone::get(&args.tz).unwrap_or(TimeZone::UTC);
+    let now = Timestamp::now().to_zoned(zone);
+    for (name, option, value) in [("from", "--from", &args.from), ("to", "--to", &args.to)] {
         if let Some(value) = value {
-            query.append_pair(name, value);
+            query.append_pair(name, &dates::read(option, value, dates::Of::Day, &now)?);
         }
     }
     let path = format!("{path}?{}", query.finish());

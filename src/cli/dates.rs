@@ -1,0 +1,198 @@
+//! Dates and times as people type them on the command line. They mean the caller's time zone (`TZ`), as everywhere in a shell.
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, Zoned};
+
+use super::client::Failed;
+use super::exit;
+
+/// What is written instead of something that is no time.
+const EXAMPLES: &str = "write one like 2030-12-31, 2030-12-31T18:00, 2030-12-31T18:00:00+01:00 or +30d";
+
+/// What a date alone means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The last moment of that day.
+    End,
+    /// It is passed on: the server knows the days of the zone that it is asked for.
+    Day,
+}
+
+/// Now, where the caller is.
+pub(super) fn here() -> Result<Zoned, Failed> {
+    let zone = TimeZone::try_system().map_err(|error| match std::env::var("TZ") {
+        Ok(zone) if !zone.is_empty() => {
+            Failed::new(exit::USAGE, format!("TZ: \"{zone}\" is no time zone; use a name such as Europe/Berlin"))
+        }
+        _ => Failed::new(
+            exit::USAGE,
+            format!("the time zone of this machine is not known: {error}; set TZ, such as TZ=UTC"),
+        ),
+    })?;
+    Ok(Timestamp::now().to_zoned(zone))
+}
+
+/// The time that a text means, as the server reads it: in UTC, with milliseconds. `option` is where the text comes from.
+///
+/// A time with an offset is itself; one without is in the zone of `now`; `+30d` and `-2h` are that long from now.
+pub(super) fn read(option: &str, text: &str, of: Of, now: &Zoned) -> Result<String, Failed> {
+    let text = text.trim();
+    let wrong = || Failed::new(exit::USAGE, format!("{option}: \"{text}\" is no time; {EXAMPLES}"));
+    if let Some(span) = span(text) {
+        return now.checked_add(span).map(|at| utc(at.timestamp())).map_err(|_| wrong());
+    }
+    absolute(text, of, now.time_zone()).ok_or_else(wrong)
+}
+
+/// As [`read`], without times that depend on when they are read: for files.
+pub(super) fn absolute(text: &str, of: Of, zone: &TimeZone) -> Option<String> {
+    let text = text.trim();
+    if let Ok(date) = text.parse::<Date>()
+        && !text.contains([':', 'T', 't', ' '])
+    {
+        return match of {
+            Of::Day => Some(date.to_string()),
+            Of::End => civil(date.at(23, 59, 59, 999_000_000), zone),
+        };
+    }
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Some(utc(at));
+    }
+    // The last hours that RFC 3339 can write are no time here, but the server knows what is meant.
+    if has_offset(text) {
+        return is_time_of_rfc_3339(text).then(|| text.to_owned());
+    }
+    civil(text.parse().ok()?, zone)
+}
+
+fn civil(at: DateTime, zone: &TimeZone) -> Option<String> {
+    match zone.to_timestamp(at) {
+        Ok(at) => Some(utc(at)),
+        // Beyond the last moment that is known: the zone makes no difference there.
+        Err(_) if at.year() == 9999 => Some(format!("{}Z", at.strftime("%Y-%m-%dT%H:%M:%S"))),
+        Err(_) => None,
+    }
+}
+
+fn utc(at: Timestamp) -> String {
+    match at.subsec_nanosecond() {
+        0 => format!("{at:.0}"),
+        _ => format!("{at:.3}"),
+    }
+}
+
+/// A span from now, with its sign: `+30d`, `-2h`, `+1h 30m`.
+fn span(text: &str) -> Option<Span> {
+    let rest = text.strip_prefix(['+', '-'])?.trim_start();
+    let span: Span = rest.parse().ok()?;
+    Some(if text.starts_with('-') { span.negate() } else { span })
+}
+
+fn has_offset(text: &str) -> bool {
+    let Some((_, time)) = text.split_once(['T', 't', ' ']) else { return false };
+    time.ends_with(['Z', 'z']) || time.contains(['+', '-'])
+}
+
+fn is_time_of_rfc_3339(text: &str) -> bool {
+    let bare = text.trim_end_matches(['Z', 'z']);
+    let bare = bare.rfind(['+', '-']).filter(|at| *at > 10).map_or(bare, |at| &bare[..at]);
+    bare.parse::<DateTime>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn berlin() -> Zoned {
+        "2026-11-25T12:00:00+01:00[Europe/Berlin]".parse().unwrap()
+    }
+
+    fn until(text: &str) -> Result<String, String> {
+        read("--valid-until", text, Of::End, &berlin()).map_err(|failed| failed.message)
+    }
+
+    #[test]
+    fn a_date_is_the_end_of_that_day_where_the_caller_is() {
+        for (text, time) in [
+            ("2026-12-31", "2026-12-31T22:59:59.999Z"),
+            ("2026-07-01", "2026-07-01T21:59:59.999Z"),
+            (" 2028-02-29 ", "2028-02-29T22:59:59.999Z"),
+            ("9999-12-31", "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(until(text).as_deref(), Ok(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_one_of_the_caller_and_one_with_an_offset_is_itself() {
+        for (text, time) in [
+            ("2026-12-31T18:00", "2026-12-31T17:00:00Z"),
+            ("2026-12-31 18:00:30", "2026-12-31T17:00:30Z"),
+            ("2026-12-31T18:00:00Z", "2026-12-31T18:00:00Z"),
+            ("2026-12-31t18:00:00z", "2026-12-31T18:00:00Z"),
+            ("2026-12-31 18:00:00-05:00", "2026-12-31T23:00:00Z"),
+            ("2026-12-31T18:00:00.25+01:00", "2026-12-31T17:00:00.250Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(until(text).as_deref(), Ok(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_that_long_from_now() {
+        for (text, time) in [
+            ("+30d", "2026-12-25T11:00:00Z"),
+            ("+2w", "2026-12-09T11:00:00Z"),
+            ("+12h", "2026-11-25T23:00:00Z"),
+            ("+1h30m", "2026-11-25T12:30:00Z"),
+            ("+6 months", "2027-05-25T10:00:00Z"),
+            ("+P1Y", "2027-11-25T11:00:00Z"),
+            ("-2d", "2026-11-23T11:00:00Z"),
+        ] {
+            assert_eq!(until(text).as_deref(), Ok(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_examples() {
+        for text in [
+            "",
+            "tomorrow",
+            "31.12.2026",
+            "12/31/2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-12",
+            "30d",
+            "+",
+            "+30",
+            "24:00",
+            "1798675200",
+        ] {
+            let refused = until(text).unwrap_err();
+            assert!(
+                refused.contains("--valid-until: \"")
+                    && refused.contains("2030-12-31T18:00")
+                    && refused.contains("+30d"),
+                "{text}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_day_of_statistics_is_left_to_the_zone_that_they_are_asked_for() {
+        assert_eq!(read("--from", "2026-11-01", Of::Day, &berlin()).ok().as_deref(), Some("2026-11-01"));
+        assert_eq!(
+            read("--from", "2026-11-01T10:00", Of::Day, &berlin()).ok().as_deref(),
+            Some("2026-11-01T09:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_file_says_when_and_not_how_long_from_now() {
+        let zone = berlin().time_zone().clone();
+        assert_eq!(absolute("2026-12-31", Of::End, &zone).as_deref(), Some("2026-12-31T22:59:59.999Z"));
+        assert_eq!(absolute("+30d", Of::End, &zone), None);
+    }
+}
