@@ -16,7 +16,9 @@ mod deployment;
 mod documents;
 mod fault;
 mod golden;
+mod local_cluster;
 mod readme;
+mod settings;
 mod supervision;
 mod tidy;
 

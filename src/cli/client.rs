@@ -9,8 +9,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::exit;
 use super::key::{Key, KeyArgs};
+use super::{exit, reach};
 use crate::complain;
 use crate::http::is_loopback;
 
@@ -23,9 +23,10 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Where the server is, and the key for it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerArgs {
-    /// Address of the server
-    #[arg(long, value_name = "URL", env = "WAYPOST_SERVER", default_value = "http://127.0.0.1:8080")]
-    pub(super) server: String,
+    /// Address of the server; without it, where `serve` would listen with the same variables:
+    /// http://127.0.0.1:8080 if none is set
+    #[arg(long, value_name = "URL", env = "WAYPOST_SERVER")]
+    pub(super) server: Option<String>,
     #[command(flatten)]
     pub(super) key: KeyArgs,
 }
@@ -76,7 +77,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(args: &ServerArgs) -> Result<Self, Failed> {
-        let base = args.server.trim_end_matches('/').to_owned();
+        let base = reach::public(args.server.as_deref())?;
         let wrong =
             || Failed::new(exit::USAGE, format!("--server {base}: write it as http://host:port, or https://host"));
         let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();

@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Failed, Server, ServerArgs};
-use super::exit;
 use super::key::KeyArgs;
+use super::{exit, reach};
 use crate::say;
 
 /// How often a command that waits looks at the cluster.
@@ -33,9 +33,10 @@ pub(super) enum ClusterCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct AdminArgs {
-    /// Address of the admin listener of any node
-    #[arg(long, value_name = "URL", env = "WAYPOST_ADMIN", default_value = "http://127.0.0.1:9090")]
-    admin: String,
+    /// Address of the admin listener of any node; without it, where `serve` would have it with the
+    /// same variables: http://127.0.0.1:9090 if none is set
+    #[arg(long, value_name = "URL", env = "WAYPOST_ADMIN")]
+    admin: Option<String>,
     #[command(flatten)]
     key: KeyArgs,
 }
@@ -77,7 +78,8 @@ pub(super) struct MoveArgs {
 }
 
 fn server(args: AdminArgs) -> Result<Server, Failed> {
-    Server::new(&ServerArgs { server: args.admin, key: args.key })
+    let admin = Some(reach::admin(args.admin.as_deref())?);
+    Server::new(&ServerArgs { server: admin, key: args.key })
 }
 
 fn accepted(answer: &Answer, done: &str) -> Result<u8, Failed> {

@@ -22,16 +22,18 @@ pub const HELP: &str = "Exit codes:
    0  all went well
    1  it failed, as the message tells
    2  the command line or the configuration is wrong
-   3  a part failed or is missing: rows of an import, records of a check or a backup, a node or
-      a leader of the cluster, a node that refuses changes
+   3  a part failed or is missing: rows of an import, records of a check or a
+      backup, a node or a leader of the cluster, a node that refuses changes
    4  the server cannot be reached
    5  there is no such link, or it has expired
   70  a service of the node could not be kept running: start it again
-  74  the disk failed or the store is damaged: mend it, run `waypost check`, start again
+  74  the disk failed or the store is damaged: mend it, run `waypost check`,
+      start again
 
 Examples:
-  waypost serve                                        a node on 127.0.0.1:8080, its data in ./waypost-data
-  waypost serve --listen 0.0.0.0:80 --data-dir /srv/waypost
+  waypost serve               a node on 127.0.0.1:8080, its data in waypost-data
+  waypost serve --listen :80 --data-dir /srv/waypost
   waypost shorten https://example.com/a/long/address --slug spring
+  waypost shorten https://example.com/sale --valid-until 2030-12-31
   waypost import urls.txt --find-existing --report report.csv
   waypost check --data-dir /srv/waypost";

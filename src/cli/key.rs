@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::client::Failed;
-use super::exit;
+use super::{exit, reach};
 use crate::config::{SecretText, flaw, read_secret};
 use crate::http::{CLI_KEY_PREFIX, is_loopback};
 use crate::node::CLI_KEY_FILE;
@@ -26,7 +26,8 @@ pub(super) struct KeyArgs {
     #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
     pub(super) api_key_file: Option<PathBuf>,
     /// The data directory of the server, if it runs on this machine under this account: the key in its cli.key is sent, to a
-    /// loopback address only. Without a key and this, waypost-data is looked into
+    /// loopback address only. Without a key and this, the directory of
+    /// WAYPOST_CONFIG is looked into, or waypost-data
     #[arg(long, value_name = "DIR", env = "WAYPOST_DATA_DIR")]
     pub(super) data_dir: Option<PathBuf>,
 }
@@ -96,7 +97,8 @@ impl KeyArgs {
 
     /// The key that the server made for its own account. That there is none matters only if the server asks for one.
     fn of_data_dir(&self, base: &Url) -> (Option<HeaderValue>, Key) {
-        let dir = self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR_DEFAULT));
+        let of_file = if self.data_dir.is_none() { reach::data_dir() } else { None };
+        let dir = self.data_dir.as_deref().or(of_file.as_deref()).unwrap_or(Path::new(DATA_DIR_DEFAULT));
         let path = dir.join(CLI_KEY_FILE);
         let none = |because: String| (None, Key::None { because: Some(because) });
         if !is_loopback(base) {

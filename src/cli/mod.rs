@@ -9,19 +9,20 @@ pub mod exit;
 mod import;
 mod key;
 mod links;
+mod reach;
 mod rows;
 mod stats;
+mod variables;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, NodeConfig, Overrides, ServiceName};
+use crate::config::{self, Config, ConfigError, NodeConfig, Overrides, ServiceName, UnreadFile};
 use crate::node::{self, NodeError};
 
 /// A URL shortener that is one binary: links that survive, redirects that are fast.
@@ -77,21 +78,39 @@ struct FileArgs {
     /// Which [[node]] of the file this is; not needed if there is one
     #[arg(long, value_name = "NAME", env = "WAYPOST_NODE")]
     node: Option<String>,
-    /// Where the node keeps everything
+    /// Where the node keeps everything; waypost-data if the file says nothing else
     #[arg(long, value_name = "DIR", env = "WAYPOST_DATA_DIR")]
     data_dir: Option<PathBuf>,
+}
+
+/// What the file says, and where the node listens instead of there.
+#[derive(Debug, Args)]
+struct NodeArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Address for redirects and the API: 127.0.0.1:8080, localhost:8080, or :8080 for all addresses of this machine
+    #[arg(long, value_name = "ADDRESS", env = "WAYPOST_LISTEN", value_parser = |text: &str| config::parse_listen(text, 8080))]
+    listen: Option<SocketAddr>,
+    /// Address for metrics and health
+    #[arg(long, value_name = "ADDRESS", env = "WAYPOST_ADMIN_LISTEN", value_parser = |text: &str| config::parse_listen(text, 9090))]
+    admin_listen: Option<SocketAddr>,
+}
+
+impl NodeArgs {
+    /// The configuration of the node that this describes, as it is started.
+    fn load_to_serve(&self) -> Result<Config, ConfigError> {
+        config::load_to_serve(&self.overrides(), &variables::of_keys()?)
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides { listen: self.listen, admin_listen: self.admin_listen, ..self.file.overrides() }
+    }
 }
 
 #[derive(Debug, Args)]
 struct ServeArgs {
     #[command(flatten)]
-    file: FileArgs,
-    /// Address for redirects and the API
-    #[arg(long, value_name = "ADDRESS", env = "WAYPOST_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// Address for metrics and health
-    #[arg(long, value_name = "ADDRESS", env = "WAYPOST_ADMIN_LISTEN")]
-    admin_listen: Option<SocketAddr>,
+    node: NodeArgs,
 }
 
 #[derive(Debug, Args)]
@@ -109,10 +128,19 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 struct ConfigCheckArgs {
     #[command(flatten)]
-    file: FileArgs,
+    node: NodeArgs,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ConfigShowArgs {
+    /// Print what holds instead: the file with what variables and options change, without secrets
+    #[arg(long)]
+    effective: bool,
+    #[command(flatten)]
+    node: NodeArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,41 +148,23 @@ enum ConfigCommand {
     /// Say whether the configuration is right, and what a node would run
     Check(ConfigCheckArgs),
     /// Print the shipped cluster.toml, to begin a file of your own with
-    Show,
+    Show(ConfigShowArgs),
 }
 
-/// Variables that only choose defaults of the command line.
-const COMMAND_LINE_VARIABLES: &[&str] =
-    &["WAYPOST_CONFIG", "WAYPOST_NODE", "WAYPOST_DATA_DIR", "WAYPOST_LISTEN", "WAYPOST_ADMIN_LISTEN"];
-
-fn load(file: &FileArgs, listen: Option<SocketAddr>, admin_listen: Option<SocketAddr>) -> Result<Config, ConfigError> {
-    load_for(file, listen, admin_listen, false)
+impl FileArgs {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            file: self.config.clone(),
+            node: self.node.clone(),
+            data_dir: self.data_dir.clone(),
+            ..Overrides::default()
+        }
+    }
 }
 
 /// For a command that works on a data directory and speaks to no other node.
 fn load_offline(file: &FileArgs) -> Result<Config, ConfigError> {
-    load_for(file, None, None, true)
-}
-
-fn load_for(
-    file: &FileArgs,
-    listen: Option<SocketAddr>,
-    admin_listen: Option<SocketAddr>,
-    offline: bool,
-) -> Result<Config, ConfigError> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| !COMMAND_LINE_VARIABLES.contains(&name.as_str()))
-        .collect();
-    let overrides = Overrides {
-        file: file.config.clone(),
-        node: file.node.clone(),
-        data_dir: file.data_dir.clone(),
-        listen,
-        admin_listen,
-        offline,
-    };
-    config::load(&overrides, &environment)
+    config::load(&Overrides { offline: true, ..file.overrides() }, &variables::of_keys()?)
 }
 
 /// Prints a line to standard output; a reader that went away is no error.
@@ -180,7 +190,11 @@ macro_rules! complain {
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     waypost_transport::install_tls();
-    let command = Cli::parse().command;
+    let command = match variables::parse().map(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(Ok(cli)) => cli.command,
+        Ok(Err(error)) => error.exit(),
+        Err(wrong) => return ExitCode::from(usage(&wrong)),
+    };
     if matches!(command, Command::Serve(_) | Command::Check(_) | Command::Restore(_)) {
         node::keep_to_oneself();
     }
@@ -191,10 +205,7 @@ pub fn main() -> ExitCode {
         Command::Backup(args) => client::block_on(backup::backup(args)),
         Command::Restore(args) => backup::run_restore(&args),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
-        Command::Config(ConfigCommand::Show) => {
-            say!("{}", config::SHIPPED.trim_end());
-            exit::OK
-        }
+        Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Shorten(args) => client::block_on(links::shorten(args)),
         Command::Resolve(args) => client::block_on(links::resolve(args)),
         Command::Stats(args) => client::block_on(stats::stats(args)),
@@ -206,13 +217,19 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(args: &ServeArgs) -> u8 {
-    let config = match load(&args.file, args.listen, args.admin_listen) {
+    let config = match args.node.load_to_serve() {
         Ok(config) => config,
         Err(error) => return usage(&error),
     };
     if let Err(error) = waypost_telemetry::init_logging(config.log_format, &config.log_level, &config.node.name) {
         complain!("waypost: [log] level: {error}");
         return exit::USAGE;
+    }
+    match args.node.file.overrides().unread_file() {
+        Some(unread @ UnreadFile { differs: true }) => tracing::warn!("{unread}"),
+        // It says what holds anyway.
+        Some(unread) => tracing::info!("{unread}"),
+        None => {}
     }
     if let Some(endpoint) = &config.trace_endpoint
         && let Err(error) = waypost_telemetry::init_traces(endpoint, &config.node.name, env!("CARGO_PKG_VERSION"))
@@ -308,7 +325,10 @@ fn check(args: &CheckArgs) -> u8 {
 }
 
 fn config_check(args: &ConfigCheckArgs) -> u8 {
-    match load(&args.file, None, None) {
+    if let Some(unread) = args.node.file.overrides().unread_file() {
+        complain!("waypost: {unread}");
+    }
+    match args.node.load_to_serve() {
         Ok(config) if args.json => {
             say!(
                 "{}",
@@ -325,6 +345,20 @@ fn config_check(args: &ConfigCheckArgs) -> u8 {
             say!("cluster   {} ({} shards, {} node(s))", config.cluster_name, config.shards, config.nodes.len());
             say!("node      {} (http {}, admin {})", config.node.name, config.node.http, config.node.admin);
             say!("data      {}", config.node.data_dir.display());
+            exit::OK
+        }
+        Err(error) => usage(&error),
+    }
+}
+
+fn config_show(args: &ConfigShowArgs) -> u8 {
+    let text = match args.effective {
+        true => variables::of_keys().and_then(|keys| config::effective(&args.node.overrides(), &keys)),
+        false => Ok(config::SHIPPED.to_owned()),
+    };
+    match text {
+        Ok(text) => {
+            say!("{}", text.trim_end());
             exit::OK
         }
         Err(error) => usage(&error),

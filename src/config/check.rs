@@ -8,18 +8,19 @@ use ipnet::IpNet;
 use url::Url;
 use waypost_transport::TlsFiles;
 
-use super::address::PeerAddress;
+use super::address::{PeerAddress, parse_listen};
 use super::explain::suggest;
+use super::origin::Origins;
 use super::valid::{NodeConfig, ServiceName};
 use super::{ConfigError, raw};
 
 pub(super) struct Checker<'a> {
-    pub(super) source: &'a str,
+    pub(super) origins: &'a Origins<'a>,
 }
 
 impl Checker<'_> {
     pub(super) fn invalid(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        ConfigError::Invalid { place: self.source.to_owned(), message: format!("{key}: {}", message.into()) }
+        ConfigError::Invalid { place: self.origins.place(key), message: format!("{key}: {}", message.into()) }
     }
 
     pub(super) fn range(&self, key: &str, value: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
@@ -29,10 +30,26 @@ impl Checker<'_> {
         Err(self.invalid(key, format!("{value} is out of range; {min} to {max} is possible")))
     }
 
-    pub(super) fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
-        text.parse().map_err(|_| {
-            self.invalid(key, format!("\"{text}\" is no address; write one like 127.0.0.1:8080 or [::1]:8080"))
-        })
+    pub(super) fn address(&self, key: &str, text: &str, port: u16) -> Result<SocketAddr, ConfigError> {
+        parse_listen(text, port).map_err(|why| self.invalid(key, why))
+    }
+
+    /// Refuses a node that is to listen twice at one address. `key` is where the addresses come from.
+    pub(super) fn addresses_differ(&self, node: &NodeConfig, key: &str) -> Result<(), ConfigError> {
+        let addresses = [node.http, node.admin, node.peer_listen];
+        for (i, one) in addresses.iter().enumerate() {
+            // Port 0 asks the system for any free port.
+            if one.port() != 0 && addresses[i + 1..].contains(one) {
+                return Err(self.invalid(key, format!("{one} is used twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which events are logged, as the file says it.
+    pub(super) fn log_level(&self, text: &str) -> Result<String, ConfigError> {
+        waypost_telemetry::check_level(text).map_err(|error| self.invalid("[log] level", error.to_string()))?;
+        Ok(text.to_owned())
     }
 
     pub(super) fn networks(&self, key: &str, text: &str) -> Result<Vec<IpNet>, ConfigError> {
@@ -83,24 +100,18 @@ impl Checker<'_> {
         })?;
         let node = NodeConfig {
             name: raw.name.clone(),
-            http: self.address(&key("http"), &raw.http)?,
-            admin: self.address(&key("admin"), &raw.admin)?,
+            http: self.address(&key("http"), &raw.http, 8080)?,
+            admin: self.address(&key("admin"), &raw.admin, 9090)?,
             peer_listen: match raw.peer_listen.as_str() {
                 "" => peer.listen(),
-                address => self.address(&key("peer_listen"), address)?,
+                address => self.address(&key("peer_listen"), address, 7400)?,
             },
             peer,
             data_dir: PathBuf::from(&raw.data_dir),
             zone: raw.zone.clone(),
             services,
         };
-        let addresses = [node.http, node.admin, node.peer_listen];
-        for (i, one) in addresses.iter().enumerate() {
-            // Port 0 asks the system for any free port.
-            if one.port() != 0 && addresses[i + 1..].contains(one) {
-                return Err(self.invalid(&key("http, admin, peer"), format!("{one} is used twice")));
-            }
-        }
+        self.addresses_differ(&node, &key("http, admin, peer"))?;
         Ok(node)
     }
 }
@@ -112,15 +123,14 @@ pub(super) fn select(
 ) -> Result<NodeConfig, ConfigError> {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     match (wanted, nodes) {
-        (Some(name), _) => {
-            nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
-                check.invalid("--node", format!("there is no node \"{name}\"; {}", suggest(name, &names)))
-            })
-        }
+        (Some(name), _) => nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
+            check.invalid("--node (WAYPOST_NODE)", format!("there is no node \"{name}\"; {}", suggest(name, &names)))
+        }),
         (None, [only]) => Ok(only.clone()),
-        (None, _) => {
-            Err(check.invalid("--node", format!("the file lists several nodes; say which: {}", names.join(", "))))
-        }
+        (None, _) => Err(check.invalid(
+            "--node (WAYPOST_NODE)",
+            format!("the file lists several nodes; say which: {}", names.join(", ")),
+        )),
     }
 }
 

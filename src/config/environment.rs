@@ -1,8 +1,11 @@
 //! Overrides by environment variables: `WAYPOST_<TABLE>_<KEY>`.
 //!
 //! Which there are follows from the shipped file, so each key that is documented there can be overridden, and no other.
+//! A variable that is empty is as one that is not set: templates of containers give all variables, with nothing in some. Not so for
+//! secrets: one that has become empty is a mistake, and the node must not be open for it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use toml::{Table, Value};
 
@@ -10,6 +13,19 @@ use super::explain::{explain, suggest};
 use super::{ConfigError, Raw};
 
 const PREFIX: &str = "WAYPOST_";
+
+/// Where a service manager puts secrets.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// Variables with a secret, or the file of one.
+pub(crate) const SECRETS: &[&str] = &[
+    "WAYPOST_ADMIN_KEY",
+    "WAYPOST_ADMIN_KEY_FILE",
+    "WAYPOST_API_KEY",
+    "WAYPOST_API_KEY_FILE",
+    "WAYPOST_CLUSTER_SECRET",
+    "WAYPOST_CLUSTER_SECRET_FILE",
+];
 
 /// Variables that are not keys of the file.
 pub(super) const OTHERS: &[&str] = &[
@@ -22,6 +38,33 @@ pub(super) const OTHERS: &[&str] = &[
     "WAYPOST_CLUSTER_SECRET_FILE",
     "WAYPOST_SERVER",
 ];
+
+/// The variables of this program that are set. One that is empty is not, unless it is for a secret.
+///
+/// # Errors
+/// When one of them is not UTF-8: what it says would be ignored.
+pub(crate) fn variables_set(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut set = BTreeMap::new();
+    for (name, value) in all {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) || *name == CREDENTIALS) else {
+            continue;
+        };
+        let Some(value) = value.to_str() else {
+            return Err(ConfigError::Invalid { place: name.to_owned(), message: "it is not UTF-8".to_owned() });
+        };
+        if !value.trim().is_empty() || SECRETS.contains(&name) {
+            set.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    Ok(set)
+}
+
+/// The variable that overrides a key.
+pub(super) fn variable_of(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}_{}", section.to_uppercase(), key.to_uppercase())
+}
 
 /// The file with the overrides of the environment.
 pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Result<Raw, ConfigError> {
@@ -83,8 +126,7 @@ fn variables() -> BTreeMap<String, (String, String)> {
     let mut variables = BTreeMap::new();
     for (section, value) in as_table(&Raw::default()) {
         for key in value.as_table().into_iter().flat_map(Table::keys) {
-            let name = format!("{PREFIX}{}_{}", section.to_uppercase(), key.to_uppercase());
-            variables.insert(name, (section.clone(), key.clone()));
+            variables.insert(variable_of(&section, key), (section.clone(), key.clone()));
         }
     }
     variables

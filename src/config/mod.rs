@@ -8,6 +8,8 @@ mod bytes;
 mod check;
 mod environment;
 mod explain;
+mod files;
+mod origin;
 mod raw;
 mod secret;
 mod valid;
@@ -16,8 +18,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use address::PeerAddress;
+pub use address::{PeerAddress, parse_listen};
 pub use bytes::ByteSize;
+use check::Checker;
+pub(crate) use environment::{SECRETS, variables_set};
+use origin::Origins;
 use raw::Raw;
 pub use secret::SecretText;
 pub(crate) use secret::{flaw, read_secret};
@@ -64,23 +69,112 @@ pub struct Overrides {
     pub offline: bool,
 }
 
+/// The file that many look for in the directory that they start the program in. It is not: `--config` names the file.
+const USUAL_NAME: &str = "cluster.toml";
+
+impl Overrides {
+    /// A file in the working directory that somebody might take for the configuration, while none was named.
+    pub fn unread_file(&self) -> Option<UnreadFile> {
+        if self.file.is_some() {
+            return None;
+        }
+        let text = std::fs::read(USUAL_NAME).ok()?;
+        Some(UnreadFile { differs: text != SHIPPED.as_bytes() })
+    }
+}
+
+/// A `cluster.toml` in the working directory that is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {USUAL_NAME} in this directory is not read, the shipped defaults hold; give --config {USUAL_NAME} to use it"
+)]
+pub struct UnreadFile {
+    /// Whether it says something else than the shipped defaults.
+    pub differs: bool,
+}
+
+/// The layers of a configuration, before they are checked.
+struct Layers {
+    /// The file as it was read.
+    text: String,
+    name: String,
+    raw: Raw,
+}
+
+fn layers(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Layers, ConfigError> {
+    let (text, name) = match &overrides.file {
+        Some(path) => (read(path)?, path.display().to_string()),
+        None => (SHIPPED.to_owned(), "the shipped defaults".to_owned()),
+    };
+    let raw = environment::overlay(explain::parse(&text, &name)?, environment)?;
+    Ok(Layers { text, name, raw })
+}
+
+impl Layers {
+    /// Without a file there are no lines to name.
+    fn origins<'a>(&'a self, overrides: &Overrides, environment: &'a BTreeMap<String, String>) -> Origins<'a> {
+        let text = if overrides.file.is_some() { self.text.as_str() } else { "" };
+        Origins::new(&self.name, text, environment)
+    }
+}
+
 /// Puts the layers together.
 ///
 /// # Errors
 /// [`ConfigError`] with the place of the mistake.
 pub fn load(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
-    let (text, name) = match &overrides.file {
-        Some(path) => (read(path)?, path.display().to_string()),
-        None => (SHIPPED.to_owned(), "the shipped defaults".to_owned()),
-    };
-    let raw = explain::parse(&text, &name)?;
-    let raw = environment::overlay(raw, environment)?;
-    Config::build(raw, overrides, environment, &name)
+    let layers = layers(overrides, environment)?;
+    let origins = layers.origins(overrides, environment);
+    Config::build(layers.raw.clone(), overrides, environment, &layers.name, &origins)
+}
+
+/// As [`load`], for a node that is to be started: the files that the configuration names can be used too.
+///
+/// # Errors
+/// [`ConfigError`] with the place of the mistake.
+pub fn load_to_serve(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
+    let layers = layers(overrides, environment)?;
+    let origins = layers.origins(overrides, environment);
+    let config = Config::build(layers.raw.clone(), overrides, environment, &layers.name, &origins)?;
+    files::check(&config, &Checker { origins: &origins })?;
+    Ok(config)
+}
+
+/// The file that says all of what holds, after variables and options. Secrets are never in a file.
+///
+/// # Errors
+/// [`ConfigError`] with the place of the mistake.
+pub fn effective(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<String, ConfigError> {
+    let config = load(overrides, environment)?;
+    let mut raw = layers(overrides, environment)?.raw;
+    if raw.node.is_empty() {
+        raw.node.push(raw::Node::default());
+    }
+    for node in raw.node.iter_mut().filter(|node| node.name == config.node.name) {
+        node.http = config.node.http.to_string();
+        node.admin = config.node.admin.to_string();
+        node.data_dir = config.node.data_dir.display().to_string();
+    }
+    Ok(toml::to_string(&raw).expect("invariant: what was read from TOML can be written as TOML"))
+}
+
+/// The nodes that the file lists, or the one that `overrides` names: for commands that talk to a node, and need not know more.
+///
+/// # Errors
+/// When the file cannot be read, or the entries of nodes have a mistake.
+pub fn nodes(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Vec<NodeConfig>, ConfigError> {
+    let layers = layers(overrides, environment)?;
+    let check = Checker { origins: &layers.origins(overrides, environment) };
+    let nodes = layers.raw.node.iter().map(|node| check.node(node)).collect::<Result<Vec<_>, _>>()?;
+    match &overrides.node {
+        None => Ok(nodes),
+        Some(name) => check::select(&nodes, Some(name), &check).map(|node| vec![node]),
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(crate::account::told(&error)))?;
     String::from_utf8(bytes).map_err(|_| unreadable("the file is not UTF-8".to_owned()))
 }
 

@@ -14,7 +14,8 @@ fn with(text: &str, environment: &[(&str, &str)], overrides: Overrides) -> Resul
     let environment: BTreeMap<String, String> =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let raw = environment::overlay(explain::parse(text, "cluster.toml")?, &environment)?;
-    Config::build(raw, &overrides, &environment, "cluster.toml")
+    let origins = Origins::new("cluster.toml", text, &environment);
+    Config::build(raw, &overrides, &environment, "cluster.toml", &origins)
 }
 
 fn mistake(text: &str) -> String {
@@ -62,7 +63,7 @@ fn wrong_values_say_what_is_possible() {
         ("[[node]]\nname = \"a\"\n[[node]]\nname = \"a\"", "is used twice"),
         ("[[node]]\npeer = \"one node:7400\"", "links-1.example:7400"),
         ("[[node]]\npeer = \"links-1.example\"", "links-1.example:7400"),
-        ("[[node]]\npeer_listen = \"links-1.example:7400\"", "127.0.0.1:8080"),
+        ("[[node]]\npeer_listen = \"links-1.example:7400\"", "127.0.0.1:7400"),
         ("[[node]]\nservices = [\"janitr\"]", "did you mean \"janitor\"?"),
         ("[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"", "each node needs one of its own"),
         ("[[node]]\npeer = \"0.0.0.0:7400\"\n[[node]]\nname = \"b\"", "other nodes cannot reach that"),
@@ -72,11 +73,69 @@ fn wrong_values_say_what_is_possible() {
         ("[storage]\nfree_space_high = 1", "at least free_space_low"),
         ("[clicks]\nexcluded_networks = \"10.0.0.0/8, here\"", "10.0.0.0/8, 2001:db8::/32"),
         ("[log]\nformat = \"xml\"", "\"human\" or \"json\""),
+        ("[log]\nlevel = \"loud\"", "error, warn, info, debug, trace or off"),
+        ("[log]\nlevel = \"warning\"", "error, warn, info, debug, trace or off"),
+        ("[[node]]\nhttp = \":80800\"", "ports are numbers up to 65535"),
         ("[cluster", "cluster.toml:1"),
     ] {
         let message = mistake(text);
         assert!(message.contains(part), "{text:?}: {message}");
     }
+}
+
+#[test]
+fn a_mistake_is_told_with_the_line_the_variable_or_the_option_that_it_is_in() {
+    for (text, place) in [
+        ("# note\n[cluster]\nname = \"x\"\nshards = 0\n", "cluster.toml:4: [cluster] shards"),
+        ("[log]\n\nlevel = \"loud\"", "cluster.toml:3: [log] level"),
+        ("log.level = \"loud\"", "cluster.toml:1: [log] level"),
+        ("[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"8080\"", "cluster.toml:5: [[node]] http of \"b\""),
+        ("[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nzone = \"ö\"", "cluster.toml:5: [[node]] zone of \"b\""),
+        ("[http]\n[[node]]\nservices = []", "cluster.toml:3: [[node]] services"),
+        ("[peer]\ntls_cert = \"x\"", "cluster.toml:2: [peer]"),
+        ("[storage]\nfree_space_low = \"1GiB\"", "cluster.toml:2: [storage] free_space_high"),
+        ("[clicks]\nexcluded_networks = \"here\"", "cluster.toml:2: [clicks] excluded_networks"),
+        ("[traces]\nendpoint = \"x\"", "cluster.toml:2: [traces] endpoint"),
+    ] {
+        let message = mistake(text);
+        assert!(message.starts_with(place), "{text:?}: {message}");
+    }
+    for (name, value) in [
+        ("WAYPOST_CLUSTER_SHARDS", "0"),
+        ("WAYPOST_LOG_LEVEL", "warning"),
+        ("WAYPOST_LOG_FORMAT", "xml"),
+        ("WAYPOST_STORAGE_FREE_SPACE_LOW", "1TiB"),
+        ("WAYPOST_HTTP_PUBLIC_URL", "go.example"),
+        ("WAYPOST_PEER_TLS_CERT", "x"),
+    ] {
+        let message = with("", &[(name, value)], Overrides::default()).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{name}: ")), "{message}");
+    }
+    let twice = Overrides { listen: Some(([127, 0, 0, 1], 9090).into()), ..Overrides::default() };
+    let twice = with("", &[], twice).unwrap_err().to_string();
+    assert!(twice.contains("--listen") && twice.contains("127.0.0.1:9090 is used twice"), "{twice}");
+}
+
+#[test]
+fn an_empty_variable_is_as_one_that_is_not_set_unless_it_is_for_a_secret() {
+    let set = |name: &str, value: &[u8]| {
+        let value = std::os::unix::ffi::OsStringExt::from_vec(value.to_vec());
+        environment::variables_set([(name.into(), value)].into_iter())
+    };
+    for name in
+        ["WAYPOST_HTTP_WORKERS", "WAYPOST_LOG_LEVEL", "WAYPOST_CACHE_BYTES", "WAYPOST_NO_SUCH_KEY", "WAYPOST_DATA_DIR"]
+    {
+        for empty in ["", " ", "\n"] {
+            assert_eq!(set(name, empty.as_bytes()), Ok(BTreeMap::new()), "{name}");
+        }
+    }
+    assert_eq!(set("HOME", b"/root"), Ok(BTreeMap::new()));
+    for name in environment::SECRETS.iter().filter(|name| !name.starts_with("WAYPOST_API_KEY")) {
+        assert_eq!(set(name, b"").unwrap().len(), 1, "{name}");
+        let message = with("", &[(name, "")], Overrides::default()).unwrap_err().to_string();
+        assert!(message.starts_with(name), "{message}");
+    }
+    assert!(set("WAYPOST_LOG_LEVEL", b"\xff").unwrap_err().to_string().contains("WAYPOST_LOG_LEVEL: it is not UTF-8"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use waypost_transport::TlsFiles;
 
 use super::address::PeerAddress;
 use super::check::{Checker, public_url, select, tls, trace_endpoint};
+use super::origin::Origins;
 use super::secret::{SecretText, secret};
 use super::{ConfigError, Overrides, Raw, raw};
 
@@ -212,8 +213,9 @@ impl Config {
         overrides: &Overrides,
         environment: &BTreeMap<String, String>,
         source: &str,
+        origins: &Origins<'_>,
     ) -> Result<Self, ConfigError> {
-        let check = Checker { source };
+        let check = Checker { origins };
         let entries = if raw.node.is_empty() { vec![raw::Node::default()] } else { raw.node.clone() };
         let nodes = entries.iter().map(|node| check.node(node)).collect::<Result<Vec<_>, _>>()?;
         for (i, node) in nodes.iter().enumerate() {
@@ -247,6 +249,7 @@ impl Config {
         }
         node.http = overrides.listen.unwrap_or(node.http);
         node.admin = overrides.admin_listen.unwrap_or(node.admin);
+        check.addresses_differ(&node, "--listen, --admin-listen")?;
 
         let workers = check.range("[http] workers", raw.http.workers.into(), 0, 256)? as usize;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -255,7 +258,10 @@ impl Config {
         let low = check.range("[storage] free_space_low", raw.storage.free_space_low.0, 1 << 20, 1 << 50)?;
         let high = raw.storage.free_space_high.0;
         if high < low {
-            return Err(check.invalid("[storage] free_space_high", "it has to be at least free_space_low"));
+            return Err(check.invalid(
+                "[storage] free_space_high, free_space_low",
+                "free_space_high has to be at least free_space_low",
+            ));
         }
         let log_format = match raw.log.format.as_str() {
             "human" => LogFormat::Human,
@@ -387,7 +393,7 @@ impl Config {
             )? as u32,
             janitor_interval: millis("[janitor] interval_ms", raw.janitor.interval_ms, 10)?,
             log_format,
-            log_level: raw.log.level.clone(),
+            log_level: check.log_level(&raw.log.level)?,
             log_access_every: raw.log.access_every,
             trace_endpoint: trace_endpoint(&raw.traces.endpoint, &check)?,
             trace_every: raw.traces.every,

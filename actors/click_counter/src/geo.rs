@@ -41,6 +41,13 @@ pub struct GeoError {
     reason: String,
 }
 
+impl GeoError {
+    /// The file and what is wrong with it, without the key of the configuration.
+    pub fn told(&self) -> String {
+        format!("{}: {}", self.path.display(), self.reason)
+    }
+}
+
 #[derive(Deserialize)]
 struct Record<'a> {
     #[serde(borrow)]
