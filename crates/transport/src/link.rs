@@ -57,12 +57,19 @@ pub(crate) struct Peer {
     pub(crate) names: Names,
 }
 
+/// Whether a link waits before it tries again: requests then fail at once.
+#[derive(Default)]
+struct Down {
+    now: AtomicBool,
+    /// Why the last try failed.
+    why: Mutex<String>,
+}
+
 /// Ends when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Link {
     queue: mpsc::Sender<Outgoing>,
-    /// Set while the link waits before it tries again: requests then fail at once.
-    down: Arc<AtomicBool>,
+    down: Arc<Down>,
     metrics: TransportMetrics,
 }
 
@@ -76,7 +83,7 @@ impl Link {
         tasks: &Tasks,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let down = Arc::new(AtomicBool::new(false));
+        let down = Arc::<Down>::default();
         let link = Self { queue, down: down.clone(), metrics: metrics.clone() };
         let upkeep = Upkeep { identity, dial, to, lane, down, metrics: metrics.clone() };
         let (upkeep, waiting) = (Arc::new(upkeep), Arc::new(AsyncMutex::new(waiting)));
@@ -91,8 +98,8 @@ impl Link {
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, PeerError> {
-        if self.down.load(Ordering::Acquire) {
-            return Err(PeerError::Unreachable("the connection is down".to_owned()));
+        if self.down.now.load(Ordering::Acquire) {
+            return Err(PeerError::Unreachable(self.down.why.lock().clone()));
         }
         let (answer, answered) = oneshot::channel();
         let deadline = Instant::now() + within;
@@ -118,7 +125,7 @@ struct Upkeep {
     dial: Arc<dyn Dial>,
     to: Peer,
     lane: Lane,
-    down: Arc<AtomicBool>,
+    down: Arc<Down>,
     metrics: TransportMetrics,
 }
 
@@ -137,7 +144,7 @@ impl Upkeep {
                 Ok(dialled) => {
                     failures = 0;
                     self.to.names.set(self.to.node, &dialled.name);
-                    self.down.store(false, Ordering::Release);
+                    self.down.now.store(false, Ordering::Release);
                     let open = Open::new(&self.metrics.links_up);
                     let ended = session(dialled, &mut queue, &self.metrics).await;
                     drop(open);
@@ -155,7 +162,8 @@ impl Upkeep {
                     if failures == 1 || failures.is_multiple_of(60) {
                         tracing::warn!(peer = self.peer(), address = self.to.address, lane = ?self.lane, why, "a node cannot be reached");
                     }
-                    self.down.store(true, Ordering::Release);
+                    self.down.why.lock().clone_from(&why);
+                    self.down.now.store(true, Ordering::Release);
                     loop {
                         match queue.try_recv() {
                             Ok(waiting) => {
