@@ -48,8 +48,9 @@ fn lines_of(child: &mut Child) -> Receiver<String> {
 
 fn start(file: &Path) -> (Child, Receiver<String>) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/local/cluster.sh");
-    let mut child = Command::new("bash")
-        .args([script, PROGRAM])
+    // Where the tests run in the background, SIGINT is ignored, and a shell that begins so cannot trap it.
+    let mut child = Command::new("env")
+        .args(["--default-signal=INT", "bash", script, PROGRAM])
         .arg(file)
         .env("WAYPOST_CLUSTER_SECRET", SECRET)
         .stdin(Stdio::null())
