@@ -148,6 +148,19 @@ async fn a_command_that_reaches_the_wrong_port_is_told_which_it_is_and_where_the
 }
 
 #[test]
+fn the_help_of_serve_says_who_is_served_without_a_key_and_how_that_ends() {
+    let help = waypost(&["serve", "--help"], &[]);
+    let text = String::from_utf8_lossy(&help.stdout).into_owned();
+    let lines: Vec<&str> = text.split("Who may create and change links:").nth(1).expect(&text).trim().lines().collect();
+    // Five sentences, however wide the terminal is.
+    assert_eq!(lines.iter().filter(|line| line.ends_with('.')).count(), 5, "{text}");
+    for name in ["WAYPOST_ADMIN_KEY", "WAYPOST_API_KEY", "WAYPOST_API_KEY_FILE", "public_url", "cli.key", "--data-dir"]
+    {
+        assert!(lines.iter().any(|line| line.contains(name)), "{name} is not in\n{text}");
+    }
+}
+
+#[test]
 fn what_answers_no_http_is_not_taken_for_a_server_that_is_down() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());

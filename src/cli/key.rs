@@ -106,6 +106,10 @@ impl KeyArgs {
             return if self.data_dir.is_some() { told() } else { (None, Key::None { because: None }) };
         }
         match read_secret(&path) {
+            // Whatever else lies there, perhaps by way of a link, is sent to nobody.
+            Ok(text) if !text.starts_with(CLI_KEY_PREFIX) => {
+                none(format!("{} holds no key that a server has made for its own account", path.display()))
+            }
             Ok(text) => match header(&text, &Source::DataDir(path.clone())) {
                 Ok(value) => (Some(value), Key::Sent { source: path.display().to_string(), of_data_dir: true }),
                 Err(failed) => none(failed.message),
@@ -136,7 +140,7 @@ impl Key {
                     Some("always") => "backups and changes of the cluster always need a key",
                     Some("passed-on") => "the server is reached through a proxy, so it needs a key",
                     Some("other-account") => {
-                        "the server runs under another account than this command, so it needs a key"
+                        "the request comes from another account than the server's (that of this command, or of a proxy), so it needs a key"
                     }
                     Some("unknown-account") => {
                         "the server cannot tell under which account this command runs, so it needs a key"
@@ -186,6 +190,16 @@ mod tests {
         // The admin key goes anywhere.
         let admin = KeyArgs { api_key: Some(ADMIN.to_owned().into()), ..KeyArgs::default() };
         assert_eq!(key(&admin, "https://go.example"), Ok(Some(ADMIN.to_owned())));
+    }
+
+    #[test]
+    fn nothing_but_a_key_of_a_server_is_taken_out_of_a_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = dir.path().join("token");
+        std::fs::write(&token, "a-secret-of-something-else").unwrap();
+        std::os::unix::fs::symlink(&token, dir.path().join(CLI_KEY_FILE)).unwrap();
+        let args = KeyArgs { data_dir: Some(dir.path().to_owned()), ..KeyArgs::default() };
+        assert_eq!(key(&args, "http://127.0.0.1:8080"), Ok(None));
     }
 
     #[test]
