@@ -64,11 +64,11 @@ enum Command {
 
 /// The end of `serve --help`.
 const WHO_MAY: &str = "Who may create and change links:
-  Without a key, on loopback, only processes of this account on this machine: no other account, no proxy, no page of another origin.
-  On another address, or with [http] public_url, a key is needed: the first start prints one, WAYPOST_ADMIN_KEY sets one.
-  Backups and changes of the cluster always need a key: DATA/cli.key has one for commands of this account (--data-dir DATA).
-  A proxy or tunnel of this account cannot be told apart: set [http] public_url, and from then on a key is needed.
-  Commands send WAYPOST_API_KEY, or the key in WAYPOST_API_KEY_FILE; cli.key is sent to loopback addresses only.";
+  Without a key, on loopback, only this account on this machine: no other, no proxy, no web page.
+  Elsewhere, or with [http] public_url, a key: the first start prints it, or set WAYPOST_ADMIN_KEY.
+  Backups and changes of the cluster always need one: DATA/cli.key, for this account (--data-dir).
+  A proxy or tunnel of this account cannot be told apart: with public_url set it needs a key, too.
+  Commands send WAYPOST_API_KEY or that in WAYPOST_API_KEY_FILE; cli.key goes to loopback only.";
 
 #[derive(Debug, Args)]
 struct FileArgs {

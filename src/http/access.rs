@@ -4,14 +4,12 @@
 //! directory anyway, and no header says that it is passed on for somebody else. Backups and changes of the cluster always need a key
 //! (docs/adr/0019).
 
-use std::net::SocketAddr;
-
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
 use url::{Host, Url};
 use waypost_protocol::digest::KeyDigest;
 
-use super::account::{self, Connection, Owner};
+use super::account::{Connection, Owner};
 use super::problem::{KeyNeeded, Problem};
 
 /// What every admin key begins with, so that people and scanners recognise one.
@@ -29,23 +27,18 @@ const OWN_ACCOUNT: u32 = 0;
 /// The rule that holds for this node.
 pub struct Access {
     open: bool,
-    listener: SocketAddr,
     command_line: Option<KeyDigest>,
     stored: Box<dyn Fn() -> Option<KeyDigest> + Send + Sync>,
 }
 
 impl Access {
     /// A request for a change has to carry the key whose digest is `stored` in the cluster, at that moment. As long as there
-    /// is none, changes are `open` to the own account at `listener`, or nobody can make any.
-    pub fn new(
-        open: bool,
-        listener: SocketAddr,
-        stored: impl Fn() -> Option<KeyDigest> + Send + Sync + 'static,
-    ) -> Self {
-        Self { open, listener, command_line: None, stored: Box::new(stored) }
+    /// is none, changes are `open` to the own account, or nobody can make any.
+    pub fn new(open: bool, stored: impl Fn() -> Option<KeyDigest> + Send + Sync + 'static) -> Self {
+        Self { open, command_line: None, stored: Box::new(stored) }
     }
 
-    /// The key in `DATA/cli.key` is taken as well, from this machine.
+    /// The key in `DATA/cli.key` is taken as well, from those who can read it.
     #[must_use]
     pub fn with_command_line(mut self, key: Option<KeyDigest>) -> Self {
         self.command_line = key;
@@ -82,10 +75,12 @@ impl Access {
     fn key_of(&self, request: &HttpRequest, stored: Option<&KeyDigest>) -> Key {
         let Some(key) = presented(request) else { return Key::None };
         let digest = KeyDigest::of(key);
-        let near = || request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        // Only the own account and root can read it. From anybody else it was found out, as by whoever listens where a server was expected.
+        let of_a_reader =
+            || !is_passed_on(request.headers()) && matches!(self.owner(request), Owner::Own | Owner::Root);
         if stored.is_some_and(|stored| digest.matches(stored)) {
             Key::Known(ADMIN)
-        } else if self.command_line.as_ref().is_some_and(|key| digest.matches(key)) && near() {
+        } else if self.command_line.as_ref().is_some_and(|key| digest.matches(key)) && of_a_reader() {
             Key::Known(OWN_ACCOUNT)
         } else {
             Key::Unknown
@@ -114,17 +109,14 @@ impl Access {
         }
         match self.owner(request) {
             Owner::Own => Ok(()),
-            Owner::Other => Err(Problem::key_needed(KeyNeeded::OtherAccount, false)),
+            Owner::Other | Owner::Root => Err(Problem::key_needed(KeyNeeded::OtherAccount, false)),
             Owner::Unknown => Err(Problem::key_needed(KeyNeeded::UnknownAccount, false)),
         }
     }
 
     fn owner(&self, request: &HttpRequest) -> Owner {
-        let Some(peer) = request.peer_addr() else { return Owner::Unknown };
-        match request.conn_data::<Connection>() {
-            Some(connection) => connection.owner(peer, self.listener),
-            None => account::owner(peer, self.listener),
-        }
+        let connection = request.conn_data::<Connection>();
+        connection.zip(request.peer_addr()).map_or(Owner::Unknown, |(connection, peer)| connection.owner(peer))
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +27,7 @@ const NOTE_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Decides who may change links, making an admin key where one is needed and there is none.
-pub(super) async fn access(
-    config: &Config,
-    local: bool,
-    listener: SocketAddr,
-    groups: &Arc<Groups>,
-) -> Result<Access, NodeError> {
+pub(super) async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -> Result<Access, NodeError> {
     let of_cluster = groups.clone();
     let stored = move || of_cluster.cluster().read(|machine| machine.state().admin_key);
     let unseen = Unseen::new(&config.node.data_dir);
@@ -58,7 +52,7 @@ pub(super) async fn access(
     // A disk that is full keeps no command from being run with the admin key, and no redirect from being answered.
     let command_line = renew_cli_key(&config.node.data_dir)
         .inspect_err(|error| tracing::warn!(%error, "there is no key for the commands: cli.key cannot be written"));
-    Ok(Access::new(local, listener, stored).with_command_line(command_line.ok().map(|key| KeyDigest::of(&key))))
+    Ok(Access::new(local, stored).with_command_line(command_line.ok().map(|key| KeyDigest::of(&key))))
 }
 
 /// The key that the cluster has, after this one was proposed. Another node may have been quicker: then that one's key counts.

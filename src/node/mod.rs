@@ -224,7 +224,7 @@ pub async fn run(
     let local = public_address.ip().to_canonical().is_loopback()
         && admin_address.ip().to_canonical().is_loopback()
         && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
-    let access = admin_key::access(&config, local, public_address, &groups).await.map_err(refused)?;
+    let access = admin_key::access(&config, local, &groups).await.map_err(refused)?;
     let journals = clicks::open_journals(&config, groups.founding(), &metrics).map_err(refused)?;
     let recorders = (0..config.workers).map(|_| journals.recorder());
     let recorders = recorders.collect::<Result<Vec<_>, _>>().map_err(|error| refused(error.into()))?;

@@ -140,7 +140,24 @@ async fn a_proxy_of_another_account_gets_nothing_without_a_key_and_the_own_accou
         let (data, file) = (server.node.data_dir().display().to_string(), server._dir.path().join("a.backup"));
         let backup = server.run(&["backup", &file.display().to_string(), "--server", &url, "--data-dir", &data]);
         assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
+        // Root could read the key as well. Whoever else has it has found it out.
+        let (root, key) = (Client::new(address), server.node.key().unwrap());
+        let with_key = root.request(Method::GET, "/api/v1/backup").header("x-api-key", &key);
+        assert_eq!(root.send(with_key).await.unwrap().status, 200);
+        let found_out = status_for_account("4243", address, &key);
+        assert!(found_out.contains(" 401 "), "{found_out}");
     }
+}
+
+/// The first line of the answer to an account that asks for a backup with a key.
+fn status_for_account(account: &str, address: SocketAddr, key: &str) -> String {
+    const ASK: &str = r#"exec 3<>"/dev/tcp/$IP/$PORT"
+printf 'GET /api/v1/backup HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: %s\r\nConnection: close\r\n\r\n' "$KEY" >&3
+head -n 1 <&3"#;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", account, "--regid", account, "--clear-groups", "bash", "-c", ASK]).current_dir("/");
+    command.env("IP", address.ip().to_string()).env("PORT", address.port().to_string()).env("KEY", key);
+    String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
 }
 
 #[tokio::test]

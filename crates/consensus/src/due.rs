@@ -116,6 +116,10 @@ pub(crate) async fn checkpoint_when_due<M: Machine>(
 ) {
     loop {
         due.notify.notified().await;
+        // What was applied while the last one waited may have told of it once more.
+        if !due.is_times(1) {
+            continue;
+        }
         while due.waits(Instant::now()) {
             tokio::time::sleep(LOOK).await;
         }

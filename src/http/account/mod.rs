@@ -19,6 +19,8 @@ const ESTABLISHED: u8 = 1;
 pub(super) enum Owner {
     /// One of the server's own account.
     Own,
+    /// One of root's, which is not the server's account.
+    Root,
     /// One of another account.
     Other,
     /// It cannot be told: the socket is orphaned, in another state, or not to be found.
@@ -43,21 +45,28 @@ struct Account {
 }
 
 /// What is remembered of one connection: its owner is looked up once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connection {
+    /// This server's address of it; `None` if it ended before that was read.
+    local: Option<SocketAddr>,
     owner: OnceCell<Owner>,
 }
 
 impl Connection {
-    /// The owner of the socket at `peer`, which is connected to `local`, this server's address.
-    pub(super) fn owner(&self, peer: SocketAddr, local: SocketAddr) -> Owner {
-        *self.owner.get_or_init(|| owner(peer, local))
+    /// A connection whose address on this side is `local`.
+    pub(super) fn new(local: Option<SocketAddr>) -> Self {
+        Self { local, owner: OnceCell::new() }
+    }
+
+    /// The owner of the socket at `peer`, the other end.
+    pub(super) fn owner(&self, peer: SocketAddr) -> Owner {
+        *self.owner.get_or_init(|| self.local.map_or(Owner::Unknown, |local| owner(peer, local)))
     }
 }
 
 /// Looks up the owner of the socket at `peer` that is connected to `local`.
 #[cfg(target_os = "linux")]
-pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
+fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
     let (peer, local) = (canonical(peer), canonical(local));
     if !peer.ip().is_loopback() {
         return Owner::Unknown;
@@ -78,7 +87,7 @@ pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
 
 /// Only Linux tells.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn owner(_peer: SocketAddr, _local: SocketAddr) -> Owner {
+fn owner(_peer: SocketAddr, _local: SocketAddr) -> Owner {
     Owner::Unknown
 }
 
@@ -88,6 +97,7 @@ fn judge(socket: Option<Socket>, own: Account) -> Owner {
         Some(Socket { state: ESTABLISHED, uid, inode }) if inode != 0 => match uid == own.uid {
             true if own.ambiguous => Owner::Unknown,
             true => Owner::Own,
+            false if uid == 0 => Owner::Root,
             false => Owner::Other,
         },
         _ => Owner::Unknown,
@@ -137,7 +147,7 @@ mod tests {
         for (found, account, expected) in [
             (socket(1, 1000, 7), own(1000), Owner::Own),
             (socket(1, 33, 7), own(1000), Owner::Other),
-            (socket(1, 0, 7), own(1000), Owner::Other),
+            (socket(1, 0, 7), own(1000), Owner::Root),
             (socket(1, 0, 7), own(0), Owner::Own),
             // Nobody has it open any more: it is listed as root's.
             (socket(1, 0, 0), own(0), Owner::Unknown),
@@ -181,12 +191,12 @@ mod tests {
                 assert_eq!((found.state, found.uid), (ESTABLISHED, uid), "{connect} to {listen}");
                 assert_ne!(found.inode, 0);
             }
-            let remembered = Connection::default();
-            assert_eq!(remembered.owner(peer, local), Owner::Own);
+            let remembered = Connection::new(Some(local));
+            assert_eq!(remembered.owner(peer), Owner::Own);
             // What the other end has closed is nobody's. A connection that was looked at is not looked at again.
             drop(client);
             assert_eq!(owner(peer, local), Owner::Unknown, "{connect} to {listen}");
-            assert_eq!(remembered.owner(peer, local), Owner::Own);
+            assert_eq!(remembered.owner(peer), Owner::Own);
         }
     }
 

@@ -205,6 +205,11 @@ impl Conn {
     /// The body has come to its end, as far as the stream shows.
     pub(super) fn has_body(&self) {
         self.body.end();
+        // Of a request that was answered before its body came, nothing more is waited for.
+        if !self.is_busy() {
+            self.reading.end();
+            self.idle.restart(self.time.now());
+        }
     }
 
     /// The socket took so many bytes.

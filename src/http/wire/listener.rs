@@ -63,7 +63,7 @@ where
                         .client_request_timeout(Duration::ZERO)
                         .on_connect_ext(|stream: &Guarded<TcpStream>, data| {
                             data.insert(stream.conn().clone());
-                            data.insert(Connection::default());
+                            data.insert(Connection::new(stream.local_addr()));
                         })
                         .h1(fn_factory(make));
                     Ok::<_, ()>(Gate { connections, http: http.new_service(()).await? })

@@ -71,7 +71,16 @@ impl<S> Guarded<S> {
     pub(super) fn conn(&self) -> &Rc<Conn> {
         &self.conn
     }
+}
 
+impl Guarded<tokio::net::TcpStream> {
+    /// This server's address of the connection.
+    pub(super) fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        self.io.local_addr().ok()
+    }
+}
+
+impl<S> Guarded<S> {
     /// Ends the connection with an answer of its own.
     fn close_with(&mut self, answer: Bytes) {
         self.own = answer;
@@ -200,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
             // The end of the stream, for actix-http.
             return Poll::Ready(Ok(()));
         }
-        if !this.turn && this.conn.may_read() {
+        if !this.turn && !this.conn.is_blocked() && this.conn.may_read() {
             return this.read(cx, buf);
         }
         if this.turn && !this.keeps() && !this.conn.is_blocked() && this.conn.may_read() {
