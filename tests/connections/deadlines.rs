@@ -94,6 +94,26 @@ async fn a_body_that_nobody_reads_and_that_never_ends_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_waited_for_is_not_taken_for_the_head_of_another_request() {
+    let (_dir, builder) = node_in_temp();
+    let builder = builder.env("WAYPOST_HTTP_CLIENT_TIMEOUT_MS", "400").env("WAYPOST_HTTP_KEEP_ALIVE_S", "3600");
+    let node = builder.env("WAYPOST_ADMIN_KEY", "wp_admin_0123456789abcdefghijkl").start().unwrap();
+    for head in ["GET /neverwas", "POST /shorten"] {
+        let mut raw = Raw::connect(node.address());
+        raw.send(&format!("{head} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"));
+        assert!(raw.answer().starts_with("HTTP/1.1 40"), "it is refused before its body has come");
+        raw.send("1\r\nx\r\n0\r\n\r\n");
+        // The deadline of a head that is begun later.
+        let mut later = Raw::connect(node.address());
+        later.send("G");
+        is_timeout(&later.end().0);
+        raw.send(&get("/health/live"));
+        let answer = raw.answer();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn the_admin_listener_has_deadlines_too() {
     let (_dir, node) = node();
     let mut raw = after_one_request(node.admin(), "/health/live");

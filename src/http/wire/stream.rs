@@ -91,6 +91,7 @@ impl<S> Guarded<S> {
     /// Hands on a piece of what came; answers its length.
     fn hand_on(&mut self, bytes: &[u8], buf: &mut ReadBuf<'_>) -> usize {
         let bytes = &bytes[..bytes.len().min(buf.remaining())];
+        self.conn.has_read();
         let of_body = self.conn.rest.borrow_mut().take(bytes);
         let length = if of_body > 0 {
             if !self.conn.rest.borrow().is_open() {
@@ -102,7 +103,6 @@ impl<S> Guarded<S> {
             self.several = heads > 1;
             length
         };
-        self.conn.has_read();
         buf.put_slice(&bytes[..length]);
         self.turn = true;
         length
