@@ -63,17 +63,9 @@ pub fn read_clocks() -> Reading {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn boot_ms() -> u64 {
     // It cannot fail: every Linux that the product runs on has this clock.
     let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-    since.as_millis() as u64
-}
-
-/// Without the time that the machine was suspended: waking up counts as a jump.
-#[cfg(not(target_os = "linux"))]
-fn boot_ms() -> u64 {
-    let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
     since.as_millis() as u64
 }
 

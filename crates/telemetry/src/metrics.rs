@@ -128,7 +128,6 @@ mod tests {
     fn the_process_is_described() {
         let text = Metrics::new().render();
         assert!(text.contains("waypost_build_info{version="), "{text}");
-        #[cfg(target_os = "linux")]
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
     }
 }

@@ -6,9 +6,7 @@
 use std::cell::OnceCell;
 use std::net::SocketAddr;
 
-#[cfg(target_os = "linux")]
 mod proc_net;
-#[cfg(target_os = "linux")]
 mod sock_diag;
 
 /// The state of a TCP socket that is connected, as the kernel numbers them.
@@ -65,7 +63,6 @@ impl Connection {
 }
 
 /// Looks up the owner of the socket at `peer` that is connected to `local`.
-#[cfg(target_os = "linux")]
 fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
     let (peer, local) = (canonical(peer), canonical(local));
     if !peer.ip().is_loopback() {
@@ -85,12 +82,6 @@ fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
     }
 }
 
-/// Only Linux tells.
-#[cfg(not(target_os = "linux"))]
-fn owner(_peer: SocketAddr, _local: SocketAddr) -> Owner {
-    Owner::Unknown
-}
-
 /// Sockets that no process has open, and those whose connection has ended, are listed as root's.
 fn judge(socket: Option<Socket>, own: Account) -> Owner {
     match socket {
@@ -108,7 +99,6 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-#[cfg(target_os = "linux")]
 impl Account {
     fn own() -> Self {
         let uid = rustix::process::geteuid().as_raw();
@@ -117,7 +107,6 @@ impl Account {
 }
 
 /// The number that stands for accounts which a user namespace does not have.
-#[cfg(target_os = "linux")]
 fn overflow_uid() -> u32 {
     const DEFAULT: u32 = 65_534;
     let text = std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
@@ -125,7 +114,6 @@ fn overflow_uid() -> u32 {
 }
 
 /// Whether this user namespace has every account of the machine.
-#[cfg(target_os = "linux")]
 fn sees_all_accounts() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
