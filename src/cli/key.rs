@@ -1,15 +1,17 @@
 //! The key that a command sends: given, from a file, or the one that the server made for its own account.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nix::fcntl::OFlag;
 use reqwest::header::HeaderValue;
 use serde_json::Value;
 use url::Url;
 
 use super::client::Failed;
 use super::{exit, reach};
-use crate::config::{SecretText, flaw, read_secret};
+use crate::config::{SecretText, flaw, read_secret, read_secret_from};
 use crate::http::{CLI_KEY_PREFIX, is_loopback};
 use crate::node::CLI_KEY_FILE;
 
@@ -70,6 +72,16 @@ fn header(text: &str, source: &Source) -> Result<HeaderValue, Failed> {
     Ok(value)
 }
 
+/// Reads the key that a server has made. A directory of this name may be somebody else's, so no link is followed, and nothing is waited for.
+fn read_own_file(path: &Path) -> std::io::Result<String> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    read_secret_from(file)
+}
+
 impl KeyArgs {
     /// The key for the server at `base`.
     ///
@@ -105,8 +117,8 @@ impl KeyArgs {
             let told = || none(format!("the key in {} is sent to a loopback address only", path.display()));
             return if self.data_dir.is_some() { told() } else { (None, Key::None { because: None }) };
         }
-        match read_secret(&path) {
-            // Whatever else lies there, perhaps by way of a link, is sent to nobody.
+        match read_own_file(&path) {
+            // Whatever else lies there is sent to nobody.
             Ok(text) if !text.starts_with(CLI_KEY_PREFIX) => {
                 none(format!("{} holds no key that a server has made for its own account", path.display()))
             }
@@ -195,11 +207,18 @@ mod tests {
     #[test]
     fn nothing_but_a_key_of_a_server_is_taken_out_of_a_data_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let token = dir.path().join("token");
-        std::fs::write(&token, "a-secret-of-something-else").unwrap();
-        std::os::unix::fs::symlink(&token, dir.path().join(CLI_KEY_FILE)).unwrap();
+        let (token, file) = (dir.path().join("token"), dir.path().join(CLI_KEY_FILE));
         let args = KeyArgs { data_dir: Some(dir.path().to_owned()), ..KeyArgs::default() };
-        assert_eq!(key(&args, "http://127.0.0.1:8080"), Ok(None));
+        let found = || key(&args, "http://127.0.0.1:8080");
+        std::fs::write(&file, "a-secret-of-something-else").unwrap();
+        assert_eq!(found(), Ok(None));
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&token, CLI).unwrap();
+        std::os::unix::fs::symlink(&token, &file).unwrap();
+        assert_eq!(found(), Ok(None), "no link is followed");
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(found(), Ok(None), "nobody writes to it");
     }
 
     #[test]

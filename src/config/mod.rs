@@ -25,7 +25,7 @@ pub(crate) use environment::{SECRETS, variables_set};
 use origin::Origins;
 use raw::Raw;
 pub use secret::SecretText;
-pub(crate) use secret::{flaw, read_secret};
+pub(crate) use secret::{flaw, read_secret, read_secret_from};
 pub use valid::{AnalyticsRule, Config, NodeConfig, ServiceName, VisitorRules};
 
 /// The file that is shipped, and what it says is the default.

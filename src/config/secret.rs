@@ -54,8 +54,13 @@ pub(crate) fn flaw(text: &str) -> Option<&'static str> {
 
 /// Reads a file that holds nothing but a secret, without what surrounds it.
 pub(crate) fn read_secret(path: &Path) -> std::io::Result<String> {
+    read_secret_from(std::fs::File::open(path)?)
+}
+
+/// The same of a file that is open.
+pub(crate) fn read_secret_from(file: std::fs::File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').trim().to_owned())
 }
 
