@@ -9,7 +9,7 @@ use waypost_protocol::messages::{ClickCounter, Flush};
 use waypost_protocol::peer::BoxFuture;
 use waypost_runtime::ActorRef;
 
-use super::end_requests;
+use super::stop::end_requests;
 use crate::cluster::{Leave, RetireError, SETTLE_MAX};
 use crate::http::NodeState;
 

@@ -9,6 +9,9 @@ mod leave;
 mod observe;
 mod peers;
 mod private;
+mod space;
+mod start;
+mod stop;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -17,16 +20,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::join_all;
 pub use private::{CLI_KEY_FILE, keep_to_oneself};
 use tokio::signal::unix::{SignalKind, signal};
 use waypost_click_counter::GeoError;
-use waypost_consensus::{FRESH, Freshness, Groups, OpenError};
+use waypost_consensus::{FRESH, Freshness, OpenError};
 use waypost_journal::JournalError;
 use waypost_protocol::UnixMs;
 use waypost_redirector::ReadView;
 use waypost_runtime::{Far, Supervision};
-use waypost_store::{Db, DbOptions, SpaceState, SpaceWatch, StoreError};
+use waypost_store::{Db, DbOptions, StoreError};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
@@ -36,20 +38,8 @@ use crate::http::{
     Addresses, ConnectionLimits, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server, public_server,
 };
 
-/// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
-const SPACE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How long the groups that a stopping node leads may take to find another leader.
-const HAND_OVER_MAX: Duration = Duration::from_secs(3);
-
-/// How long a starting node waits for its replicas to catch up before it says that it is there. `/health/ready` goes on to say no.
-const CATCH_UP_MAX: Duration = Duration::from_secs(60);
-
 /// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for who has none.
 const BOUND_LEAST: Duration = Duration::from_secs(1);
-
-/// How often a stopping node looks whether requests are still open.
-const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// Why a node could not be started, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +167,7 @@ pub async fn run(
     db.on_failure(on_storage_failure);
     // Before the groups: they may be sent more than there is room for as soon as they are open.
     let read_only = Arc::new(AtomicBool::new(false));
-    watch_space(&config, read_only.clone(), db.exhausted().clone(), &tasks, &metrics).map_err(refused)?;
+    space::watch_space(&config, read_only.clone(), db.exhausted().clone(), &tasks, &metrics).map_err(refused)?;
     let joining = async {
         tokio::select! {
             joined = peers::join(&config, &db, &engine, &tasks, &metrics) => Some(joined),
@@ -327,9 +317,9 @@ pub async fn run(
     // Awaited below.
     let mut server = tokio::task::spawn_local(server);
     let ready = async {
-        founded(&node.control).await;
-        known_to_cluster(&groups).await;
-        caught_up(&fresh).await;
+        start::founded(&node.control).await;
+        start::known_to_cluster(&groups).await;
+        start::caught_up(&fresh).await;
         announce(public_address, admin_address);
         std::future::pending::<Infallible>().await
     };
@@ -339,7 +329,8 @@ pub async fn run(
         never = ready => match never {},
         () = taken_out.notified() => {
             // From here on the shards take no clicks of this node, so it must not answer another redirect.
-            node.leaving.store(true, Ordering::SeqCst);
+            node.closed.store(true, Ordering::SeqCst);
+            node.draining.store(true, Ordering::SeqCst);
             was_taken_out = true;
         }
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -348,7 +339,7 @@ pub async fn run(
         ended = &mut admin_server => why = Err(NodeError::ServerEnded("admin", format!("{ended:?}"))),
     }
     stopping.store(true, Ordering::Relaxed);
-    hand_over(&groups, &engine).await;
+    stop::hand_over(&groups, &engine).await;
     node.draining.store(true, Ordering::Relaxed);
     tasks.spawn_once_local(Task::SecondSignal, async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -356,11 +347,11 @@ pub async fn run(
         std::process::exit(1);
     });
     handle.pause().await;
-    end_requests(&node, config.shutdown_grace).await;
+    stop::end_requests(&node, config.shutdown_grace).await;
     // Whoever still sends on a kept connection is turned away from here on, so that no visit comes after the last count.
     node.closed.store(true, Ordering::SeqCst);
     handle.stop(false).await;
-    end_requests(&node, DRAIN_LOOK * 4).await;
+    stop::end_requests(&node, stop::DRAIN_LOOK * 4).await;
     actors.stop().await;
     admin_handle.stop(false).await;
     clock_watch.note_now()?;
@@ -372,77 +363,6 @@ pub async fn run(
         // Only now it is known how many clicks are left.
         true => Err(peers::taken_out(&config)),
         false => why,
-    }
-}
-
-/// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one
-/// would keep a node from stopping for as long as it likes.
-async fn end_requests(node: &NodeState, grace: Duration) {
-    let deadline = tokio::time::Instant::now() + grace;
-    let mut quiet = 0;
-    while quiet < 2 {
-        if tokio::time::Instant::now() >= deadline {
-            tracing::warn!(open = node.open_requests.load(Ordering::Relaxed), "requests did not end in time");
-            return;
-        }
-        tokio::time::sleep(DRAIN_LOOK).await;
-        quiet = if node.open_requests.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
-    }
-}
-
-/// Waits until the cluster is founded, for as long as that takes: before, there is nothing to serve. Says what it waits for.
-async fn founded(control: &Control) {
-    let mut told = String::new();
-    while let Some(why) = control.unfounded() {
-        if why != told {
-            tracing::info!("the cluster is being founded: {why}");
-            told = why;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Waits until group 0 knows this node: only then is it part of the cluster. Without a majority that may take long, and
-/// redirects go on meanwhile, so it is not waited for without end.
-async fn known_to_cluster(groups: &Groups) {
-    let deadline = tokio::time::Instant::now() + HAND_OVER_MAX;
-    let known = || groups.cluster().read(|machine| machine.state().nodes.contains_key(&groups.node()));
-    while !known() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Waits until the replicas of this node show what was acknowledged before it started.
-async fn caught_up(fresh: &Freshness) {
-    let deadline = tokio::time::Instant::now() + CATCH_UP_MAX;
-    while fresh.catching_up() > 0 {
-        if tokio::time::Instant::now() >= deadline {
-            tracing::warn!(
-                shards = fresh.catching_up(),
-                "some replicas have not caught up yet; others answer for them"
-            );
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Gives the groups that this node leads to other nodes, so that nobody has to wait for an election.
-async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Handle) {
-    let groups = groups.clone();
-    // Awaited below.
-    let handing = engine.spawn(async move {
-        let shards = groups.shards().iter().filter(|group| group.is_leader() && group.voters().len() > 1);
-        let shards = join_all(shards.map(|group| group.hand_over(None, HAND_OVER_MAX))).await;
-        let cluster = groups.cluster();
-        let cluster = match cluster.is_leader() && cluster.voters().len() > 1 {
-            true => cluster.hand_over(None, HAND_OVER_MAX).await,
-            false => true,
-        };
-        shards.into_iter().all(|moved| moved) && cluster
-    });
-    if !matches!(handing.await, Ok(true)) {
-        tracing::warn!("not all groups found another leader before the stop; they will elect one");
     }
 }
 
@@ -466,56 +386,4 @@ fn not_listened(error: &std::io::Error) -> String {
 /// The one line that scripts wait for and read the ports from. A node that nobody listens to serves all the same.
 fn announce(public: std::net::SocketAddr, admin: std::net::SocketAddr) {
     crate::say!("waypost is ready: http://{public} (admin http://{admin})");
-}
-
-fn watch_space(
-    config: &Config,
-    read_only: Arc<AtomicBool>,
-    exhausted: Arc<AtomicBool>,
-    tasks: &Tasks,
-    metrics: &Metrics,
-) -> Result<(), NodeError> {
-    let watch = SpaceWatch::new(&config.node.data_dir);
-    let (low, high) = (config.free_space_low, config.free_space_high);
-    let free_gauge = metrics.gauge("waypost_disk_free_bytes", "Free space of the file system of the data directory");
-    let read_only_gauge = metrics.gauge("waypost_read_only", "1 while changes are refused for want of space");
-    let exhausted_gauge =
-        metrics.gauge("waypost_space_exhausted", "1 while not even a leader's log entries are taken for want of space");
-    let mut state = SpaceState::Writable;
-    let mut look = move || -> std::io::Result<()> {
-        let space = watch.check()?;
-        free_gauge.set(space.free_bytes as i64);
-        let next = state.next(space.free_bytes, low, high);
-        if next != state {
-            match next {
-                SpaceState::ReadOnly => tracing::error!(
-                    free = space.free_bytes,
-                    low,
-                    "the disk has too little free space: changes are refused, redirects go on"
-                ),
-                SpaceState::Exhausted => tracing::error!(
-                    free = space.free_bytes,
-                    low,
-                    "the disk is nearly full: this node takes no log entries, so its copies lag behind"
-                ),
-                SpaceState::Writable => tracing::info!(free = space.free_bytes, "changes are accepted again"),
-            }
-        }
-        state = next;
-        read_only_gauge.set((next != SpaceState::Writable).into());
-        read_only.store(next != SpaceState::Writable, Ordering::Relaxed);
-        exhausted_gauge.set((next == SpaceState::Exhausted).into());
-        exhausted.store(next == SpaceState::Exhausted, Ordering::Relaxed);
-        Ok(())
-    };
-    look()?;
-    tasks.thread(Task::SpaceWatch, move || {
-        loop {
-            std::thread::sleep(SPACE_INTERVAL);
-            if let Err(error) = look() {
-                tracing::error!(%error, "free space cannot be read");
-            }
-        }
-    })?;
-    Ok(())
 }

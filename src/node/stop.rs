@@ -1,0 +1,50 @@
+//! What a stopping node does in order: it hands over what it leads, and lets the requests end that are open.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use waypost_consensus::Groups;
+
+use crate::http::NodeState;
+
+/// How long the groups that a stopping node leads may take to find another leader.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+
+/// How often a stopping node looks whether requests are still open.
+pub(super) const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one
+/// would keep a node from stopping for as long as it likes.
+pub(super) async fn end_requests(node: &NodeState, grace: Duration) {
+    let deadline = tokio::time::Instant::now() + grace;
+    let mut quiet = 0;
+    while quiet < 2 {
+        if tokio::time::Instant::now() >= deadline {
+            tracing::warn!(open = node.open_requests.load(Ordering::Relaxed), "requests did not end in time");
+            return;
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+        quiet = if node.open_requests.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+    }
+}
+
+/// Gives the groups that this node leads to other nodes, so that nobody has to wait for an election.
+pub(super) async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Handle) {
+    let groups = groups.clone();
+    // Awaited below.
+    let handing = engine.spawn(async move {
+        let shards = groups.shards().iter().filter(|group| group.is_leader() && group.voters().len() > 1);
+        let shards = join_all(shards.map(|group| group.hand_over(None, HAND_OVER_MAX))).await;
+        let cluster = groups.cluster();
+        let cluster = match cluster.is_leader() && cluster.voters().len() > 1 {
+            true => cluster.hand_over(None, HAND_OVER_MAX).await,
+            false => true,
+        };
+        shards.into_iter().all(|moved| moved) && cluster
+    });
+    if !matches!(handing.await, Ok(true)) {
+        tracing::warn!("not all groups found another leader before the stop; they will elect one");
+    }
+}
