@@ -1,7 +1,7 @@
 //! By what a visit came: browser, system and device of a person, or the kind of a bot.
 //!
-//! Bots are told by `bots.txt` beside this file, with `persons.txt` for what only seems to be one; browsers by woothee. What comes out are small numbers, so that a visit has a
-//! fixed size; their names are in the tables here, to which a release may only add at the end.
+//! Bots are recognised by the words in `bots.txt` beside this file, except for the names in `persons.txt`; browsers by woothee. The results are small
+//! numbers, so that a visit has a fixed size; their names are in the tables here, to which a release may only add at the end.
 
 use std::borrow::Cow;
 use std::ops::Range;

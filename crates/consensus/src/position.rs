@@ -22,8 +22,8 @@ pub(crate) struct Positioned<M> {
     pub(crate) checkpointed: bool,
 }
 
-/// What is told of a state to everybody who looks at the node. Whoever asks for the state itself waits while a snapshot replaces it, and an
-/// engine's thread that waits keeps the whole node silent.
+/// Figures of a state that can be read without its lock. The lock is held while a snapshot replaces the state, and a thread of the engine
+/// that waits for it answers no other node meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// Bytes that the next checkpoint would write.
