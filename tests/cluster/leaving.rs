@@ -59,10 +59,15 @@ async fn a_node_that_two_remove_at_once_while_it_redirects_loses_no_click() {
     click(&visitor, &code, 1).await;
     let (first, second) = [0, 1].map(|node| cluster.node(node).admin_client().unwrap()).into();
     let visits = async {
-        let mut answered = 1;
-        // Until it answers no more: it closes before its last clicks are counted.
-        while matches!(visitor.follow(&code).await, Ok(Some(_))) {
-            answered += 1;
+        let (mut answered, mut unreachable) = (1, 0);
+        // Until its process has ended: it must not answer again once it has closed.
+        while unreachable < 20 {
+            match visitor.get(&format!("/{code}")).await {
+                Ok(answer) if answer.status == 302 => (answered, unreachable) = (answered + 1, 0),
+                Ok(_) => unreachable = 0,
+                Err(_) => unreachable += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
         answered
     };
