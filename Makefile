@@ -1,4 +1,4 @@
-# The tasks of the project. `make verify` only reads and is the whole gate; `make fix` writes.
+# The tasks of the project. `make verify` checks format, lints and documentation, and changes no file; `make fix` does. `.ci/run` is the whole gate.
 
 CARGO ?= cargo
 
