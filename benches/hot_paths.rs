@@ -17,7 +17,7 @@ use waypost_protocol::permutation::Permutation;
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_redirector::{Lookup, ReadView, Source};
-use waypost_runtime::{Answer, Ask, Routes, Spec, Supervision, WhenSpent, supervise};
+use waypost_runtime::{Answer, Ask, OnExhausted, Routes, Spec, Supervision, supervise};
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
 use waypost_telemetry::Metrics;
@@ -274,7 +274,7 @@ fn calls(c: &mut Criterion) {
         restart_window: Duration::from_secs(1),
         backoff_first: Duration::ZERO,
         backoff_max: Duration::ZERO,
-        when_spent: WhenSpent::Stop,
+        on_exhausted: OnExhausted::Stop,
         needed: true,
     };
     let supervision = Supervision::new(&Metrics::new());

@@ -9,7 +9,7 @@ use waypost_consensus::{Group, Groups, Members};
 use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
 use waypost_protocol::{Kind, Level, NodeId, codec};
-use waypost_runtime::Served;
+use waypost_runtime::RemoteHandlers;
 use waypost_store::machine::ClusterMachine;
 
 use super::clock::{Clock, ClockReport};
@@ -29,7 +29,7 @@ pub struct Ready {
     /// Its groups.
     pub groups: Arc<Groups>,
     /// The messages of its actors.
-    pub served: Served,
+    pub handlers: RemoteHandlers,
     /// Whether it refuses changes for want of space.
     pub read_only: Arc<AtomicBool>,
     /// Set when the node begins to stop.
@@ -215,7 +215,7 @@ impl NodeService {
         &self,
         from: Sender,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, PeerError> {
@@ -251,7 +251,7 @@ impl NodeService {
             | kinds::EXPORT_READ
             | kinds::PROPOSE
             | kinds::PROPOSE_AT => {
-                let group = self.members.get(place).ok_or_else(|| refused("the group is not open on this node"))?;
+                let group = self.members.get(scope).ok_or_else(|| refused("the group is not open on this node"))?;
                 group.answer(kind, body, within).await
             }
             kinds::STATUS => {
@@ -263,11 +263,11 @@ impl NodeService {
                 Ok(codec::encode(&report))
             }
             kinds::COMMITTED => super::freshness::answer(&self.members, &body).await,
-            kinds::MOVE_LEADER => self.move_leader(place, &body).await,
+            kinds::MOVE_LEADER => self.move_leader(scope, &body).await,
             kinds::LEAVE => self.leave().await.map(|()| Vec::new()).map_err(refused),
             message => {
                 let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;
-                let serving = ready.served.serve(message, body, within);
+                let serving = ready.handlers.handle(message, body, within);
                 serving.ok_or_else(|| refused("there is no such request"))?.await
             }
         }
@@ -279,10 +279,10 @@ impl PeerService for NodeService {
         &self,
         from: Sender,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
-        Box::pin(self.answer(from, kind, place, body, within))
+        Box::pin(self.answer(from, kind, scope, body, within))
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use waypost_protocol::digest::{IdempotencyKey, fingerprint};
 use waypost_protocol::messages::{CreateLink, Created};
 use waypost_protocol::{CallError, Code, LinkKey, ServiceError, Target};
-use waypost_runtime::Place;
+use waypost_runtime::Destination;
 
 use super::link_json::{LinkJson, parse_time};
 use super::links::get_link;
@@ -70,7 +70,7 @@ async fn create(node: &NodeState, message: CreateLink) -> Result<Created, CallEr
     let repeatable = message.slug.is_none() || message.idempotency.is_some();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match node.links.call_placed(message.clone(), left).await {
+        match node.links.call_with_destination(message.clone(), left).await {
             Err(error)
                 if repeatable
                     && !node.draining()
@@ -83,8 +83,8 @@ async fn create(node: &NodeState, message: CreateLink) -> Result<Created, CallEr
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
             answer => {
-                let (created, place) = answer?;
-                if let Some(slug) = message.slug.filter(|_| place != Place::Here) {
+                let (created, destination) = answer?;
+                if let Some(slug) = message.slug.filter(|_| destination != Destination::Local) {
                     claimed_elsewhere(node, &LinkKey::new(slug));
                 }
                 return Ok(created);

@@ -12,7 +12,7 @@ use waypost_protocol::messages::{
     KeyAllocator, LinkStore, NextKeys, RecordClicks, ResetStats,
 };
 use waypost_protocol::{Level, ShardId};
-use waypost_runtime::{ActorRef, Far, Served, Supervision, supervise};
+use waypost_runtime::{ActorRef, Remote, RemoteHandlers, Supervision, supervise};
 
 use super::clock;
 use crate::cluster::Clock;
@@ -33,7 +33,7 @@ pub(super) struct Actors {
 pub(super) async fn start(
     config: &Config,
     fresh: &Arc<Freshness>,
-    far: &Far,
+    remote: &Remote,
     read_only: Arc<AtomicBool>,
     journals: &Journals,
     clock_watch: &Arc<Clock>,
@@ -56,9 +56,9 @@ pub(super) async fn start(
             waypost_key_allocator::routes,
         )
         .await
-        .with_far(far.clone())
+        .with_remote(remote.clone())
     } else {
-        ActorRef::elsewhere(far.clone())
+        ActorRef::elsewhere(remote.clone())
     };
 
     let asking = Arc::new(waypost_link_store::Asking::new(supervision.metrics()));
@@ -90,7 +90,7 @@ pub(super) async fn start(
         );
         children.push(child.await);
     }
-    let links = ActorRef::sharded(children).with_far(far.clone());
+    let links = ActorRef::sharded(children).with_remote(remote.clone());
 
     let seed = waypost_click_counter::Seed {
         journals: journals.clone(),
@@ -144,18 +144,18 @@ pub(super) async fn start(
 
 impl Actors {
     /// What other nodes may ask of them.
-    pub(super) fn served(&self) -> Served {
-        Served::default()
-            .message::<NextKeys>(&self.keys)
-            .message::<CreateLink>(&self.links)
-            .message::<GetLink>(&self.links)
-            .message::<EditLink>(&self.links)
-            .message::<DeleteLink>(&self.links)
-            .message::<RecordClicks>(&self.links)
-            .message::<GetStats>(&self.links)
-            .message::<GetOrphans>(&self.links)
-            .message::<ResetStats>(&self.links)
-            .message::<EndJournals>(&self.links)
+    pub(super) fn remote_handlers(&self) -> RemoteHandlers {
+        RemoteHandlers::default()
+            .add::<NextKeys>(&self.keys)
+            .add::<CreateLink>(&self.links)
+            .add::<GetLink>(&self.links)
+            .add::<EditLink>(&self.links)
+            .add::<DeleteLink>(&self.links)
+            .add::<RecordClicks>(&self.links)
+            .add::<GetStats>(&self.links)
+            .add::<GetOrphans>(&self.links)
+            .add::<ResetStats>(&self.links)
+            .add::<EndJournals>(&self.links)
     }
 
     /// Stops in the order in which they need each other; the last clicks are delivered first.

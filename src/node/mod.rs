@@ -27,7 +27,7 @@ use waypost_consensus::{FRESH, Freshness, OpenError};
 use waypost_journal::JournalError;
 use waypost_protocol::UnixMs;
 use waypost_redirector::ReadView;
-use waypost_runtime::{Far, Supervision};
+use waypost_runtime::{Remote, Supervision};
 use waypost_store::{Db, DbOptions, StoreError};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
@@ -220,13 +220,14 @@ pub async fn run(
     let recorders = recorders.collect::<Result<Vec<_>, _>>().map_err(|error| refused(error.into()))?;
     clicks::keep_synced(journals.clone(), config.journal_sync, &tasks, on_storage_failure)?;
     let services: Vec<String> = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
-    let far =
-        Far { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
-    let actors = actors::start(&config, &fresh, &far, read_only.clone(), &journals, &clock_watch, &supervision).await;
+    let remote =
+        Remote { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
+    let actors =
+        actors::start(&config, &fresh, &remote, read_only.clone(), &journals, &clock_watch, &supervision).await;
     let stopping = Arc::new(AtomicBool::new(false));
     service.set_ready(Ready {
         groups: groups.clone(),
-        served: actors.served(),
+        handlers: actors.remote_handlers(),
         read_only: read_only.clone(),
         stopping: stopping.clone(),
         clock: clock_watch.clone(),

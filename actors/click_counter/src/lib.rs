@@ -27,7 +27,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use waypost_protocol::messages::{ClickCounter, Flush, Flushed, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{NodeId, ServiceError, ShardId};
-use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Routes, Spec};
 use waypost_tasks::{Task, fault};
 use waypost_telemetry::Metrics;
 
@@ -193,10 +193,10 @@ impl Handler<Ask<Flush>> for ClickCollector {
     type Result = ResponseFuture<Answer<Flush>>;
 
     fn handle(&mut self, ask: Ask<Flush>, _: &mut Self::Context) -> Self::Result {
-        let (Flush { last }, held) = ask.open();
+        let (Flush { last }, responder) = ask.open();
         let drain = self.drain.clone();
-        let deadline = held.deadline();
-        held.later(async move {
+        let deadline = responder.deadline();
+        responder.later(async move {
             if !drain.has_found_spills() {
                 return Err(ServiceError::Unavailable("spilled clicks cannot be read".to_owned()));
             }
@@ -244,7 +244,7 @@ pub fn spec() -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
-        when_spent: WhenSpent::ExitProcess(70),
+        on_exhausted: OnExhausted::ExitProcess(70),
         needed: true,
     }
 }

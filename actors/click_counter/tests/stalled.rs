@@ -13,7 +13,7 @@ use waypost_click_counter::{ClickCollector, Geo, JournalOptions, Journals, Recor
 use waypost_protocol::clicks::ClickBatch;
 use waypost_protocol::messages::{ClickCounter, EndJournals, Flush, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{KeyHash, NodeId, ServiceError, ShardId, UnixMs};
-use waypost_runtime::{ActorRef, Answer, Ask, Spec, Supervision, WhenSpent, supervise};
+use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Spec, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 const SHARDS: u32 = 4;
@@ -72,10 +72,10 @@ impl Handler<Ask<RecordClicks>> for Shard {
     type Result = Answer<RecordClicks>;
 
     fn handle(&mut self, ask: Ask<RecordClicks>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let mut known = self.known.lock().unwrap();
         if known.down {
-            return held.now(Err(ServiceError::Unavailable("there is no leader".to_owned())));
+            return responder.now(Err(ServiceError::Unavailable("there is no leader".to_owned())));
         }
         let mut counted = 0;
         for batch in &request.batches {
@@ -83,12 +83,12 @@ impl Handler<Ask<RecordClicks>> for Shard {
             match known.record(batch) {
                 Ok(()) => counted += 1,
                 Err(_) if counted > 0 => break,
-                Err(reached) => return held.now(Ok(Recorded::OutOfStep(reached))),
+                Err(reached) => return responder.now(Ok(Recorded::OutOfStep(reached))),
             }
         }
         match known.mute {
-            true => held.now(Err(ServiceError::OutcomeUnknown("the answer is lost".to_owned()))),
-            false => held.now(Ok(Recorded::Counted(counted))),
+            true => responder.now(Err(ServiceError::OutcomeUnknown("the answer is lost".to_owned()))),
+            false => responder.now(Ok(Recorded::Counted(counted))),
         }
     }
 }
@@ -97,14 +97,18 @@ impl Handler<Ask<EndJournals>> for Shard {
     type Result = Answer<EndJournals>;
 
     fn handle(&mut self, ask: Ask<EndJournals>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let mut known = self.known.lock().unwrap();
         if known.down {
-            return held.now(Err(ServiceError::Unavailable("there is no leader".to_owned())));
+            return responder.now(Err(ServiceError::Unavailable("there is no leader".to_owned())));
         }
         known.positions.retain(|journal, _| !request.journals.contains(journal));
         known.ended.extend(request.journals);
-        held.now(if known.mute { Err(ServiceError::OutcomeUnknown("the answer is lost".to_owned())) } else { Ok(()) })
+        responder.now(if known.mute {
+            Err(ServiceError::OutcomeUnknown("the answer is lost".to_owned()))
+        } else {
+            Ok(())
+        })
     }
 }
 
@@ -155,7 +159,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
                 restart_window: Duration::from_secs(1),
                 backoff_first: Duration::from_millis(1),
                 backoff_max: Duration::from_millis(1),
-                when_spent: WhenSpent::Stop,
+                on_exhausted: OnExhausted::Stop,
                 needed: true,
             };
             let shard = move || Shard { number, known: known.clone() };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use waypost_protocol::messages::{Janitor, LinkStore, Sweep, Swept, Upkeep};
 use waypost_protocol::{ShardId, UnixMs};
-use waypost_runtime::{ActorRef, Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Routes, Spec};
 use waypost_tasks::{Task, fault};
 use waypost_telemetry::{Counter, Metrics};
 
@@ -136,9 +136,9 @@ impl Handler<Ask<Sweep>> for Keeper {
     type Result = ResponseFuture<Answer<Sweep>>;
 
     fn handle(&mut self, ask: Ask<Sweep>, _: &mut Self::Context) -> Self::Result {
-        let (_, held) = ask.open();
+        let (_, responder) = ask.open();
         let shared = self.shared.clone();
-        held.later(async move { Ok(round(&shared).await) })
+        responder.later(async move { Ok(round(&shared).await) })
     }
 }
 
@@ -158,7 +158,7 @@ pub fn spec() -> Spec {
         restart_window: Duration::from_secs(600),
         backoff_first: Duration::from_millis(100),
         backoff_max: Duration::from_secs(30),
-        when_spent: WhenSpent::Stop,
+        on_exhausted: OnExhausted::Stop,
         needed: false,
     }
 }

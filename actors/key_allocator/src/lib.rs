@@ -18,7 +18,7 @@ use waypost_protocol::command::{Command, Outcome};
 use waypost_protocol::messages::{KeyAllocator, NextKeys};
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::{NodeId, ServiceError};
-use waypost_runtime::{Answer, Ask, Routes, Spec, WhenSpent};
+use waypost_runtime::{Answer, Ask, OnExhausted, Routes, Spec};
 use waypost_store::machine::ClusterMachine;
 use waypost_tasks::{Task, fault};
 
@@ -107,14 +107,14 @@ impl Handler<Ask<NextKeys>> for Allocator {
     type Result = ResponseFuture<Answer<NextKeys>>;
 
     fn handle(&mut self, ask: Ask<NextKeys>, ctx: &mut Self::Context) -> Self::Result {
-        let (message, held) = ask.open();
+        let (message, responder) = ask.open();
         let count = message.count.min(waypost_protocol::messages::key_allocator::KEYS_PER_CALL_MAX) as usize;
         let shared = self.shared.clone();
         if shared.leases.borrow().low() {
             self.fetch_lease(ctx);
         }
-        let (own, deadline) = (ctx.address(), held.deadline());
-        held.later(async move {
+        let (own, deadline) = (ctx.address(), responder.deadline());
+        responder.later(async move {
             loop {
                 let changed = shared.changed.notified();
                 if let Some(codes) = shared.leases.borrow_mut().take(message.shard, count) {
@@ -167,7 +167,7 @@ pub fn spec() -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
-        when_spent: WhenSpent::Stop,
+        on_exhausted: OnExhausted::Stop,
         needed: true,
     }
 }

@@ -14,7 +14,7 @@ use waypost_protocol::messages::{
     CreateLink, DeleteLink, EditLink, EndJournals, GetLink, GetOrphans, GetStats, LinkStore, RecordClicks, ResetStats,
     Upkeep,
 };
-use waypost_runtime::{Routes, Spec, WhenSpent};
+use waypost_runtime::{OnExhausted, Routes, Spec};
 
 pub use asking::Asking;
 pub use shard::{LinkShard, Seed};
@@ -51,7 +51,7 @@ pub fn spec(inflight_max: usize, statistics_max: usize) -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
-        when_spent: WhenSpent::ExitProcess(EXIT_LINK_STORE),
+        on_exhausted: OnExhausted::ExitProcess(EXIT_LINK_STORE),
         needed: true,
     }
 }

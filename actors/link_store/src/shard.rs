@@ -211,9 +211,9 @@ impl Handler<Ask<CreateLink>> for LinkShard {
     type Result = ResponseFuture<Answer<CreateLink>>;
 
     fn handle(&mut self, ask: Ask<CreateLink>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let (writable, seed, keys) = (self.writable(), self.seed.clone(), self.keys.clone());
-        held.later(async move {
+        responder.later(async move {
             writable?;
             create(seed, keys, request).await
         })
@@ -262,9 +262,9 @@ impl Handler<Ask<GetLink>> for LinkShard {
     type Result = ResponseFuture<Answer<GetLink>>;
 
     fn handle(&mut self, ask: Ask<GetLink>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let seed = self.seed.clone();
-        held.later(async move { get(&seed, request).await })
+        responder.later(async move { get(&seed, request).await })
     }
 }
 
@@ -272,9 +272,9 @@ impl Handler<Ask<EditLink>> for LinkShard {
     type Result = ResponseFuture<Answer<EditLink>>;
 
     fn handle(&mut self, ask: Ask<EditLink>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let (writable, group) = (self.writable(), self.seed.group.clone());
-        held.later(async move {
+        responder.later(async move {
             writable?;
             let EditLink { shard: _, key, if_version, target, valid_until } = request;
             let fields = FieldChanges::default();
@@ -287,9 +287,9 @@ impl Handler<Ask<DeleteLink>> for LinkShard {
     type Result = ResponseFuture<Answer<DeleteLink>>;
 
     fn handle(&mut self, ask: Ask<DeleteLink>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let (writable, group) = (self.writable(), self.seed.group.clone());
-        held.later(async move {
+        responder.later(async move {
             writable?;
             change(group, Command::Delete { key: request.key, if_version: request.if_version }).await
         })
@@ -300,7 +300,7 @@ impl Handler<Ask<Upkeep>> for LinkShard {
     type Result = ResponseFuture<Answer<Upkeep>>;
 
     fn handle(&mut self, ask: Ask<Upkeep>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
-        held.later(upkeep(self.seed.clone(), request))
+        let (request, responder) = ask.open();
+        responder.later(upkeep(self.seed.clone(), request))
     }
 }

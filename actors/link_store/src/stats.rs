@@ -27,10 +27,10 @@ impl Handler<Ask<RecordClicks>> for LinkShard {
     type Result = ResponseFuture<Answer<RecordClicks>>;
 
     fn handle(&mut self, ask: Ask<RecordClicks>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         // Also while the node is read-only: redirects go on then, and counting them overwrites what is there.
         let group = self.seed.group.clone();
-        held.later(async move {
+        responder.later(async move {
             // In the queue in this order, and together on disk.
             let batches = request.batches.into_iter().take(RecordClicks::BATCHES_MAX);
             let proposed = join_all(batches.map(|batch| group.propose(Command::RecordClicks(batch)))).await;
@@ -54,9 +54,9 @@ impl Handler<Ask<EndJournals>> for LinkShard {
     type Result = ResponseFuture<Answer<EndJournals>>;
 
     fn handle(&mut self, ask: Ask<EndJournals>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let group = self.seed.group.clone();
-        held.later(async move { end_journals(&group, request.journals).await })
+        responder.later(async move { end_journals(&group, request.journals).await })
     }
 }
 
@@ -73,9 +73,9 @@ impl Handler<Ask<ResetStats>> for LinkShard {
     type Result = ResponseFuture<Answer<ResetStats>>;
 
     fn handle(&mut self, ask: Ask<ResetStats>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let (writable, group) = (self.writable(), self.seed.group.clone());
-        held.later(async move {
+        responder.later(async move {
             writable?;
             change(group, Command::ResetStats { key: request.key }).await
         })
@@ -125,9 +125,9 @@ impl Handler<Ask<GetStats>> for LinkShard {
     type Result = ResponseFuture<Answer<GetStats>>;
 
     fn handle(&mut self, ask: Ask<GetStats>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
-        let (seed, deadline) = (self.seed.clone(), held.deadline());
-        held.later(async move { stats(&seed, request, deadline).await })
+        let (request, responder) = ask.open();
+        let (seed, deadline) = (self.seed.clone(), responder.deadline());
+        responder.later(async move { stats(&seed, request, deadline).await })
     }
 }
 
@@ -135,9 +135,9 @@ impl Handler<Ask<GetOrphans>> for LinkShard {
     type Result = ResponseFuture<Answer<GetOrphans>>;
 
     fn handle(&mut self, ask: Ask<GetOrphans>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let seed = self.seed.clone();
-        held.later(async move {
+        responder.later(async move {
             may_tell(&seed, request.from_leader).await?;
             Ok(seed.group.read(|machine| machine.orphans()))
         })

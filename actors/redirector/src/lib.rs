@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use waypost_protocol::messages::{GetLink, LinkStore, Redirector, Resolution, Resolve};
 use waypost_protocol::{CallError, ServiceError};
-use waypost_runtime::{ActorRef, Answer, Ask, Place, Routes, Spec, WhenSpent};
+use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Routes, Spec};
 
 pub use view::{Lookup, ReadView, Source};
 
@@ -58,22 +58,23 @@ impl Handler<Ask<Resolve>> for Worker {
     type Result = ResponseFuture<Answer<Resolve>>;
 
     fn handle(&mut self, ask: Ask<Resolve>, _: &mut Self::Context) -> Self::Result {
-        let (request, held) = ask.open();
+        let (request, responder) = ask.open();
         let seed = self.seed.clone();
-        held.later(async move {
+        responder.later(async move {
             let key = request.key;
             let (fill, asked) = (seed.view.begin_fill(&key), Instant::now());
             let shard = key.shard(seed.shards);
             let leader = seed.view.only_leader(&key, asked);
             let get = GetLink { shard, key: key.clone(), strong: false, leader };
-            let (found, place) = seed.links.call_placed(get, TIMEOUT).await.map_err(|error| match error {
-                CallError::Service(error) => error,
-                other => ServiceError::Unavailable(other.to_string()),
-            })?;
+            let (found, destination) =
+                seed.links.call_with_destination(get, TIMEOUT).await.map_err(|error| match error {
+                    CallError::Service(error) => error,
+                    other => ServiceError::Unavailable(other.to_string()),
+                })?;
             // Only of its own replica this node hears all changes. What another node says may be older than what it has heard.
-            let source = match place {
-                Place::Here => Source::Replica(shard),
-                Place::At(_) | Place::Nowhere => Source::Elsewhere(asked + seed.keep),
+            let source = match destination {
+                Destination::Local => Source::Replica(shard),
+                Destination::Node(_) | Destination::Unknown => Source::Elsewhere(asked + seed.keep),
             };
             Ok(match found {
                 None => Resolution::Unknown,
@@ -102,7 +103,7 @@ pub fn spec() -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(1),
         backoff_max: Duration::from_millis(500),
-        when_spent: WhenSpent::Stop,
+        on_exhausted: OnExhausted::Stop,
         needed: true,
     }
 }

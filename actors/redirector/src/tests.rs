@@ -8,8 +8,8 @@ use serde::Serialize;
 use waypost_protocol::link::{Link, Visits};
 use waypost_protocol::messages::{GetLink, LinkStore, LinkView, Resolution, Resolve};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{Code, Domain, Kind, LinkKey, NodeId, ServiceError, ShardId, Target, UnixMs, Want};
-use waypost_runtime::{ActorRef, Far, Origin, Place, Router, Supervision, supervise};
+use waypost_protocol::{AnsweredBy, Code, Domain, Kind, LinkKey, NodeId, ServiceError, ShardId, Target, UnixMs};
+use waypost_runtime::{ActorRef, Destination, Origin, Remote, Router, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 use crate::{Lookup, ReadView, Seed, Worker, routes, spec};
@@ -24,8 +24,15 @@ struct Old {
 }
 
 impl Router for Old {
-    fn place(&self, _: &'static str, _: Option<ShardId>, _: Want, _: Option<NodeId>, _: &[NodeId]) -> Place {
-        Place::At(NodeId(2))
+    fn destination(
+        &self,
+        _: &'static str,
+        _: Option<ShardId>,
+        _: AnsweredBy,
+        _: Option<NodeId>,
+        _: &[NodeId],
+    ) -> Destination {
+        Destination::Node(NodeId(2))
     }
 }
 
@@ -72,7 +79,7 @@ fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
         // This node has a replica of every shard, which is believed; but it did not know the link, or lags.
         (0..SHARDS).for_each(|shard| view.believe(ShardId(shard), Instant::now() + Duration::from_secs(3600)));
         let old = Arc::new(Old { leader: parking_lot::Mutex::new(None) });
-        let links: ActorRef<LinkStore> = ActorRef::elsewhere(Far { router: old.clone(), peers: old.clone() });
+        let links: ActorRef<LinkStore> = ActorRef::elsewhere(Remote { router: old.clone(), peers: old.clone() });
         let seed = Seed { view: view.clone(), links, shards: SHARDS, keep: KEEP };
         let make = move || Worker::new(seed.clone());
         let worker = supervise(spec(), &Supervision::new(&metrics), &Arbiter::current(), make, routes).await;

@@ -30,7 +30,7 @@ pub use fields::{FieldChanges, Fields};
 pub use ids::{Domain, KeyHash, LinkKey, NodeId, ShardId};
 pub use level::Level;
 pub use link::{Link, LinkVersion};
-pub use message::{CallError, Class, Kind, Request, Retry, Service, ServiceError, Want};
+pub use message::{AnsweredBy, CallError, Class, Kind, Request, Retry, Service, ServiceError};
 pub use record::{NoRecord, Record, RecordError};
 pub use target::{Target, TargetError};
 pub use time::UnixMs;

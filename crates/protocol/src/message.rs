@@ -15,28 +15,28 @@ pub struct Kind(pub u16);
 /// How a message is admitted when the service is busy, and which lane it takes between nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Keeps the node itself going; waits for a place until its deadline.
+    /// Keeps the node itself going; waits for a permit until its deadline.
     Control,
-    /// Somebody waits for the answer; refused at once with [`CallError::Overloaded`] when there is no place.
+    /// Somebody waits for the answer; refused at once with [`CallError::Overloaded`] when there is no permit.
     Interactive,
-    /// As `Interactive`, with places of its own: what only reads is not refused because writes wait for the disk.
+    /// As `Interactive`, with permits of its own: what only reads is not refused because writes wait for the disk.
     Read,
-    /// As `Read`, with places of its own again: what reads the disk for long must not take those of redirects.
+    /// As `Read`, with permits of its own again: what reads the disk for long must not take those of redirects.
     SlowRead,
-    /// Background work; waits for a place until its deadline.
+    /// Background work; waits for a permit until its deadline.
     Bulk,
 }
 
-/// Which node has to answer a message.
+/// Which node answers a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
+pub enum AnsweredBy {
     /// The node that asks.
-    Own,
-    /// Any that runs the service, the own one first.
-    Any,
-    /// Any that holds a replica of the shard, the own one first.
-    Replica,
-    /// The node that leads the shard.
+    ThisNode,
+    /// Any node that runs the service, this one first.
+    AnyNode,
+    /// Any node with a replica of the shard, this one first.
+    AnyReplica,
+    /// The leader of the shard.
     Leader,
 }
 
@@ -71,9 +71,9 @@ pub trait Request: Serialize + DeserializeOwned + Clone + Send + 'static {
         None
     }
 
-    /// Which node has to answer.
-    fn want(&self) -> Want {
-        Want::Own
+    /// Which node answers it.
+    fn answered_by(&self) -> AnsweredBy {
+        AnsweredBy::ThisNode
     }
 
     /// A replica has left the answer to the leader, perhaps because what it knows is newer than what others do: nobody else is to answer.

@@ -49,13 +49,13 @@ impl PeerError {
 
 /// Sends requests to other nodes.
 pub trait Peers: Send + Sync {
-    /// Sends `body` and waits for the answer, at most `within`. `place` is the group or shard that it is about.
+    /// Sends `body` and waits for the answer, at most `within`. `scope` is the group or shard that it is about.
     fn call(
         &self,
         to: NodeId,
         lane: Lane,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;
@@ -79,7 +79,7 @@ pub trait PeerService: Send + Sync + 'static {
         &self,
         from: Sender,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use waypost_protocol::{CallError, Class, Request, Retry, Service, ServiceError, Want};
+use waypost_protocol::{AnsweredBy, CallError, Class, Request, Retry, Service, ServiceError};
 
 use crate::ask::Ask;
-use crate::far::{Far, Place};
 use crate::metrics::ActorMetrics;
 use crate::panics::Panics;
+use crate::remote::{Destination, Remote};
 use crate::routes::{Route, Table};
 
 /// The pause before a call looks again for who can answer it.
@@ -24,12 +24,12 @@ const HOPS_AT_ONCE: u32 = 3;
 /// One running actor.
 pub(crate) struct Child {
     pub(crate) table: Table,
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
     /// For messages that only read; as many.
-    pub(crate) read_places: Arc<Semaphore>,
+    pub(crate) read_permits: Arc<Semaphore>,
     /// For those of them that read for long.
-    pub(crate) slow_read_places: Arc<Semaphore>,
-    pub(crate) places_total: u32,
+    pub(crate) slow_read_permits: Arc<Semaphore>,
+    pub(crate) permits_total: u32,
     pub(crate) slow_reads_total: u32,
     pub(crate) closed: AtomicBool,
     pub(crate) stop: Arc<Notify>,
@@ -40,36 +40,36 @@ pub(crate) struct Child {
 /// A service that can be called: one actor, or one for each shard. Cheap to clone.
 pub struct ActorRef<S> {
     children: Arc<[Arc<Child>]>,
-    far: Option<Far>,
+    remote: Option<Remote>,
     service: PhantomData<fn(S)>,
 }
 
 impl<S> Clone for ActorRef<S> {
     fn clone(&self) -> Self {
-        Self { children: self.children.clone(), far: self.far.clone(), service: PhantomData }
+        Self { children: self.children.clone(), remote: self.remote.clone(), service: PhantomData }
     }
 }
 
 impl<S: Service> ActorRef<S> {
     pub(crate) fn one(child: Child) -> Self {
-        Self { children: Arc::from([Arc::new(child)]), far: None, service: PhantomData }
+        Self { children: Arc::from([Arc::new(child)]), remote: None, service: PhantomData }
     }
 
     /// One service of many actors: a message goes to the child with the number of its shard.
     pub fn sharded(children: Vec<Self>) -> Self {
         let children = children.iter().flat_map(|child| child.children.iter().cloned()).collect();
-        Self { children, far: None, service: PhantomData }
+        Self { children, remote: None, service: PhantomData }
     }
 
     /// A service that does not run on this node.
-    pub fn elsewhere(far: Far) -> Self {
-        Self { children: Arc::from([]), far: Some(far), service: PhantomData }
+    pub fn elsewhere(remote: Remote) -> Self {
+        Self { children: Arc::from([]), remote: Some(remote), service: PhantomData }
     }
 
     /// The same service, with messages that another node has to answer sent there.
     #[must_use]
-    pub fn with_far(self, far: Far) -> Self {
-        Self { far: Some(far), ..self }
+    pub fn with_remote(self, remote: Remote) -> Self {
+        Self { remote: Some(remote), ..self }
     }
 
     /// Sends a message and waits for its answer, at most `timeout`, wherever it is answered.
@@ -79,18 +79,18 @@ impl<S: Service> ActorRef<S> {
     /// # Errors
     /// See [`CallError`]; `outcome_unknown` tells which of them leave a write in doubt.
     pub async fn call<M: Request<Service = S>>(&self, message: M, timeout: Duration) -> Result<M::Reply, CallError> {
-        self.call_placed(message, timeout).await.map(|(reply, _)| reply)
+        self.call_with_destination(message, timeout).await.map(|(reply, _)| reply)
     }
 
     /// As [`ActorRef::call`], and tells where it was answered.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn call_placed<M: Request<Service = S>>(
+    pub async fn call_with_destination<M: Request<Service = S>>(
         &self,
         message: M,
         timeout: Duration,
-    ) -> Result<(M::Reply, Place), CallError> {
+    ) -> Result<(M::Reply, Destination), CallError> {
         self.call_bounded(message, timeout, timeout).await
     }
 
@@ -113,56 +113,58 @@ impl<S: Service> ActorRef<S> {
         message: M,
         timeout: Duration,
         nobody_max: Duration,
-    ) -> Result<(M::Reply, Place), CallError> {
-        let want = message.want();
-        match &self.far {
-            Some(far) if want != Want::Own => self.call_anywhere(far, message, want, timeout, nobody_max).await,
-            _ => self.call_here(message, timeout).await.map(|reply| (reply, Place::Here)),
+    ) -> Result<(M::Reply, Destination), CallError> {
+        let answered_by = message.answered_by();
+        match &self.remote {
+            Some(remote) if answered_by != AnsweredBy::ThisNode => {
+                self.call_anywhere(remote, message, answered_by, timeout, nobody_max).await
+            }
+            _ => self.call_here(message, timeout).await.map(|reply| (reply, Destination::Local)),
         }
     }
 
     async fn call_anywhere<M: Request<Service = S>>(
         &self,
-        far: &Far,
+        remote: &Remote,
         mut message: M,
-        want: Want,
+        answered_by: AnsweredBy,
         timeout: Duration,
         nobody_max: Duration,
-    ) -> Result<(M::Reply, Place), CallError> {
+    ) -> Result<(M::Reply, Destination), CallError> {
         let deadline = Instant::now() + timeout;
         let nobody_until = Instant::now() + nobody_max;
         let (mut named, mut avoid) = (None, Vec::new());
-        let mut want = want;
+        let mut answered_by = answered_by;
         for hop in 1u32.. {
             let left = deadline.saturating_duration_since(Instant::now());
-            let place = far.router.place(S::NAME, message.shard(), want, named.take(), &avoid);
+            let destination = remote.router.destination(S::NAME, message.shard(), answered_by, named.take(), &avoid);
             // What may be asked of another node as well does not wait for one that hangs until nothing is left.
             let patience = if M::RETRY == Retry::Always { left / 2 } else { left };
-            let answer = match place {
-                Place::Here => self.call_here(message.clone(), left).await,
-                Place::At(node) => far.call(node, S::NAME, &message, patience).await,
-                Place::Nowhere => Err(CallError::Service(ServiceError::NotHere { leader: None })),
+            let answer = match destination {
+                Destination::Local => self.call_here(message.clone(), left).await,
+                Destination::Node(node) => remote.call(node, S::NAME, &message, patience).await,
+                Destination::Unknown => Err(CallError::Service(ServiceError::NotHere { leader: None })),
             };
             let error = match answer {
                 Err(error) => error,
-                Ok(reply) => return Ok((reply, place)),
+                Ok(reply) => return Ok((reply, destination)),
             };
             // Whatever else it was: has it been done, or may it be done again?
-            let another = match (&error, place) {
+            let another = match (&error, destination) {
                 (CallError::Service(ServiceError::NotHere { leader }), _) => {
                     named = *leader;
                     // A replica that does not know leaves the answer to the leader.
-                    if want == Want::Replica {
-                        want = Want::Leader;
+                    if answered_by == AnsweredBy::AnyReplica {
+                        answered_by = AnsweredBy::Leader;
                         message.ask_leader();
                     }
                     named.is_some()
                 }
-                (CallError::Unreachable { .. }, Place::At(node)) => {
+                (CallError::Unreachable { .. }, Destination::Node(node)) => {
                     avoid.push(node);
                     true
                 }
-                (CallError::Unavailable { .. } | CallError::Deadline { .. }, Place::At(node))
+                (CallError::Unavailable { .. } | CallError::Deadline { .. }, Destination::Node(node))
                     if M::RETRY == Retry::Always =>
                 {
                     avoid.push(node);
@@ -176,7 +178,7 @@ impl<S: Service> ActorRef<S> {
             if Instant::now() + HOP_PAUSE >= end {
                 return Err(error);
             }
-            if place == Place::Nowhere {
+            if destination == Destination::Unknown {
                 // All who could answer were asked: perhaps one of them can be reached again.
                 avoid.clear();
             }
@@ -217,17 +219,17 @@ impl<S: Service> ActorRef<S> {
             child.metrics.late.inc();
             CallError::Deadline { service: S::NAME }
         };
-        let at_once = |places: &Arc<Semaphore>| {
-            places.clone().try_acquire_owned().map_err(|_| {
+        let at_once = |permits: &Arc<Semaphore>| {
+            permits.clone().try_acquire_owned().map_err(|_| {
                 child.metrics.overloaded.inc();
                 CallError::Overloaded { service: S::NAME }
             })
         };
         let permit = match M::CLASS {
-            Class::Interactive => at_once(&child.places)?,
-            Class::Read => at_once(&child.read_places)?,
-            Class::SlowRead => at_once(&child.slow_read_places)?,
-            Class::Control | Class::Bulk => timeout_at(deadline, child.places.clone().acquire_owned())
+            Class::Interactive => at_once(&child.permits)?,
+            Class::Read => at_once(&child.read_permits)?,
+            Class::SlowRead => at_once(&child.slow_read_permits)?,
+            Class::Control | Class::Bulk => timeout_at(deadline, child.permits.clone().acquire_owned())
                 .await
                 .map_err(|_| late())?
                 .map_err(|_| unavailable.clone())?,
@@ -252,10 +254,11 @@ impl<S: Service> ActorRef<S> {
             child.closed.store(true, Ordering::Release);
         }
         for child in &*self.children {
-            let (total, slow) = (child.places_total, child.slow_reads_total);
-            for (places, all) in [(&child.places, total), (&child.read_places, total), (&child.slow_read_places, slow)]
+            let (total, slow) = (child.permits_total, child.slow_reads_total);
+            for (permits, all) in
+                [(&child.permits, total), (&child.read_permits, total), (&child.slow_read_permits, slow)]
             {
-                match timeout_at(deadline, places.acquire_many(all)).await {
+                match timeout_at(deadline, permits.acquire_many(all)).await {
                     Ok(Ok(_all)) => {}
                     Ok(Err(_)) | Err(_) => return false,
                 }

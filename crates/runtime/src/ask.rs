@@ -19,10 +19,10 @@ use crate::panics::Panics;
 /// What a handler answers.
 pub type Answer<M> = Result<<M as Request>::Reply, ServiceError>;
 
-/// A message with its place in the actor, its deadline and its timing. Actors handle `Ask<M>`.
+/// A message with its permit in the actor, its deadline and its timing. Actors handle `Ask<M>`.
 pub struct Ask<M: Request> {
     message: M,
-    held: Held<M>,
+    responder: Responder<M>,
 }
 
 impl<M: Request> actix::Message for Ask<M> {
@@ -43,7 +43,7 @@ impl<M: Request> Ask<M> {
         let (span, origin) =
             origin.part(SpanKind::Internal, || format!("{} {}", <M::Service as Service>::NAME, M::NAME));
         let since = Instant::now();
-        let held = Held {
+        let responder = Responder {
             _permit: permit,
             deadline,
             since,
@@ -57,24 +57,24 @@ impl<M: Request> Ask<M> {
             generation: 0,
             message: PhantomData,
         };
-        Self { message, held }
+        Self { message, responder }
     }
 
     /// Takes the message in hand.
-    pub fn open(self) -> (M, Held<M>) {
-        let Self { message, mut held } = self;
+    pub fn open(self) -> (M, Responder<M>) {
+        let Self { message, mut responder } = self;
         let now = Instant::now();
-        held.actor.queue_seconds.observe((now - held.since).as_secs_f64());
-        held.since = now;
-        held.open = true;
-        held.generation = held.panics.generation();
-        held.span.event("taken out of the mailbox");
-        (message, held)
+        responder.actor.queue_seconds.observe((now - responder.since).as_secs_f64());
+        responder.since = now;
+        responder.open = true;
+        responder.generation = responder.panics.generation();
+        responder.span.event("taken out of the mailbox");
+        (message, responder)
     }
 }
 
-/// A message in hand: its place is taken until this is finished or dropped.
-pub struct Held<M> {
+/// A message in hand: its permit is taken until this is finished or dropped.
+pub struct Responder<M> {
     _permit: OwnedSemaphorePermit,
     deadline: Instant,
     since: Instant,
@@ -91,7 +91,7 @@ pub struct Held<M> {
     message: PhantomData<fn(M)>,
 }
 
-impl<M: Request> Held<M> {
+impl<M: Request> Responder<M> {
     /// When the caller stops waiting.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -136,7 +136,7 @@ impl<M: Request> Held<M> {
     }
 }
 
-impl<M> Drop for Held<M> {
+impl<M> Drop for Responder<M> {
     fn drop(&mut self) {
         self.actor.inflight.dec();
         // A message whose caller had gone is never opened; one that was opened and not answered died in a panic.

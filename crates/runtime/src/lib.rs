@@ -1,30 +1,30 @@
 //! What actix lacks, added once: restart after a panic, true bounds, deadlines, and the same metrics for every actor.
 //!
 //! Actors are plain actix: `Actor`, `Handler`, `Context`. They are started by [`supervise`] and called through an
-//! [`ActorRef`]; a message travels as an [`Ask`], which carries its place, its deadline and its timing.
+//! [`ActorRef`]; a message travels as an [`Ask`], which carries its permit, its deadline and its timing.
 //!
 //! ```text
-//!   call ─► admission (a place, or Overloaded at once) ─► mailbox ─► handler ─► answer
+//!   call ─► admission (a permit, or Overloaded at once) ─► mailbox ─► handler ─► answer
 //!                 ▲                                          │ panic
-//!                 └──── place given back on answer, drop, panic; mailbox kept, actor rebuilt
+//!                 └──── permit given back on answer, drop, panic; mailbox kept, actor rebuilt
 //! ```
 
 mod actor_ref;
 mod ask;
-mod far;
 mod metrics;
 mod origin;
 mod panics;
+mod remote;
 mod routes;
 mod spec;
 mod supervision;
 mod supervisor;
 
 pub use actor_ref::ActorRef;
-pub use ask::{Answer, Ask, Held};
-pub use far::{Far, Place, Router, Served};
+pub use ask::{Answer, Ask, Responder};
 pub use origin::{ORIGIN_BYTES_MAX, Origin};
+pub use remote::{Destination, Remote, RemoteHandlers, Router};
 pub use routes::Routes;
-pub use spec::{Spec, WhenSpent};
+pub use spec::{OnExhausted, Spec};
 pub use supervision::{GivenUp, Supervision};
 pub use supervisor::{Rebuilt, next_generation, supervise};

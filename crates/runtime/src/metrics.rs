@@ -32,7 +32,7 @@ impl ActorMetrics {
     pub(crate) fn new(metrics: &Metrics, name: &'static str) -> Self {
         let rejected = metrics.counter_vec(
             "waypost_actor_rejected_total",
-            "Messages that got no place in the actor",
+            "Messages refused for lack of a permit",
             &["actor", "reason"],
         );
         Self {

@@ -20,14 +20,14 @@ pub struct Spec {
     /// The longest pause.
     pub backoff_max: Duration,
     /// What follows when the restarts are spent.
-    pub when_spent: WhenSpent,
+    pub on_exhausted: OnExhausted,
     /// Whether requests need it: while it is given up, the node is not ready.
     pub needed: bool,
 }
 
 /// What follows when an actor has been restarted too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenSpent {
+pub enum OnExhausted {
     /// It stays down; every call answers `Unavailable`, and [`Supervision::given_up`](crate::Supervision::given_up) names it.
     Stop,
     /// The process exits with this code.

@@ -26,7 +26,7 @@ use crate::actor_ref::{ActorRef, Child};
 use crate::metrics::ActorMetrics;
 use crate::panics::Panics;
 use crate::routes::Routes;
-use crate::spec::{Spec, WhenSpent};
+use crate::spec::{OnExhausted, Spec};
 use crate::supervision::Supervision;
 
 thread_local! {
@@ -82,10 +82,10 @@ where
         let (stop, panics) = (Arc::new(Notify::new()), Arc::new(Panics::default()));
         let child = Child {
             table,
-            places: Arc::new(Semaphore::new(spec.inflight_max)),
-            read_places: Arc::new(Semaphore::new(spec.inflight_max)),
-            slow_read_places: Arc::new(Semaphore::new(spec.slow_reads_max)),
-            places_total: spec.inflight_max as u32,
+            permits: Arc::new(Semaphore::new(spec.inflight_max)),
+            read_permits: Arc::new(Semaphore::new(spec.inflight_max)),
+            slow_read_permits: Arc::new(Semaphore::new(spec.slow_reads_max)),
+            permits_total: spec.inflight_max as u32,
             slow_reads_total: spec.slow_reads_max as u32,
             closed: AtomicBool::new(false),
             stop: stop.clone(),
@@ -107,9 +107,9 @@ where
 
 /// What follows when an actor cannot be kept running.
 fn give_up(spec: &Spec, metrics: &ActorMetrics, supervision: &Supervision) {
-    match spec.when_spent {
-        WhenSpent::ExitProcess(code) => std::process::exit(code),
-        WhenSpent::Stop => {
+    match spec.on_exhausted {
+        OnExhausted::ExitProcess(code) => std::process::exit(code),
+        OnExhausted::Stop => {
             metrics.given_up.inc();
             supervision.give_up(spec);
         }

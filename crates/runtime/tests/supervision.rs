@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use waypost_protocol::message::{Class, Kind, Retry};
 use waypost_protocol::{CallError, Request, Service, ServiceError, ShardId};
-use waypost_runtime::{ActorRef, Answer, Ask, GivenUp, Routes, Spec, Supervision, WhenSpent, supervise};
+use waypost_runtime::{ActorRef, Answer, Ask, GivenUp, OnExhausted, Routes, Spec, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -187,7 +187,7 @@ fn spec() -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(1),
         backoff_max: Duration::from_millis(5),
-        when_spent: WhenSpent::Stop,
+        on_exhausted: OnExhausted::Stop,
         needed: true,
     }
 }
@@ -231,7 +231,7 @@ async fn a_panic_in_a_handler_rebuilds_the_actor_and_keeps_the_queued_messages()
         "{text}"
     );
     assert!(text.contains("waypost_actor_inflight{actor=\"probe\"} 0"), "{text}");
-    assert!(probe.drain(PATIENCE).await, "the place of the lost message is not free");
+    assert!(probe.drain(PATIENCE).await, "the permit of the lost message is not free");
 }
 
 #[actix::test]
@@ -311,7 +311,7 @@ fn a_process_exits_when_the_policy_says_so() {
     const CHILD: &str = "WAYPOST_TEST_EXIT_CHILD";
     if std::env::var_os(CHILD).is_some() {
         actix::System::new().block_on(async {
-            let spec = Spec { restarts_max: 1, when_spent: WhenSpent::ExitProcess(70), ..spec() };
+            let spec = Spec { restarts_max: 1, on_exhausted: OnExhausted::ExitProcess(70), ..spec() };
             let probe = start(spec, &World::default(), &Metrics::new()).await;
             for _ in 0..2 {
                 let _ = probe.call(Boom::new(), PATIENCE).await;
@@ -394,7 +394,7 @@ async fn an_actor_that_is_full_refuses_at_once_and_takes_again_when_there_is_a_p
     until(async || world.handled_waits.load(Ordering::SeqCst) == 8).await;
     let refused = probe.call(Count::new(), PATIENCE).await;
     assert_eq!(refused, Err(CallError::Overloaded { service: "probe" }));
-    // What may wait for a place does, until its deadline.
+    // What may wait for a permit does, until its deadline.
     let late = probe.call(WaitInBulk::new(), Duration::from_millis(20)).await;
     assert_eq!(late, Err(CallError::Deadline { service: "probe" }));
     let bulk = {
@@ -418,7 +418,7 @@ async fn a_call_ends_at_its_deadline_and_its_work_goes_on() {
     let late = probe.call(Wait::new(), Duration::from_millis(20)).await;
     assert_eq!(late, Err(CallError::Deadline { service: "probe" }));
     assert!(late.unwrap_err().outcome_unknown());
-    assert!(!probe.drain(Duration::from_millis(20)).await, "the work still holds its place");
+    assert!(!probe.drain(Duration::from_millis(20)).await, "the work still holds its permit");
     world.gate.notify_waiters();
     assert!(probe.drain(PATIENCE).await);
 }

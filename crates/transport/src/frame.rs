@@ -32,7 +32,7 @@ pub enum Frame {
         /// What is asked.
         kind: u16,
         /// The group or shard that it is about.
-        place: u32,
+        scope: u32,
         /// How long the sender goes on waiting, in milliseconds.
         within_ms: u32,
     },
@@ -143,7 +143,7 @@ mod tests {
             let bytes = frame.encode(2, body);
             hex(&bytes[..bytes.len() - CHECKSUM_BYTES])
         };
-        let request = Frame::Request { id: 300, kind: 0x0201, place: 5, within_ms: 1000 };
+        let request = Frame::Request { id: 300, kind: 0x0201, scope: 5, within_ms: 1000 };
         assert_eq!(head(request, b"ab"), "020800ac02810405e8076162");
         assert_eq!(head(Frame::Answer { id: 1 }, b""), "02020101");
         assert_eq!(head(Frame::Refusal { id: 1, overloaded: true }, b"x"), "020302010178");
@@ -160,15 +160,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(id: u64, kind: u16, place: u32, within_ms: u32, body: Vec<u8>) {
-            let frame = Frame::Request { id, kind, place, within_ms };
+        fn what_is_written_is_read(id: u64, kind: u16, scope: u32, within_ms: u32, body: Vec<u8>) {
+            let frame = Frame::Request { id, kind, scope, within_ms };
             let bytes = BytesMut::from(&frame.encode(2, &body)[..]);
             prop_assert_eq!(Frame::decode(bytes), Ok((frame, BytesMut::from(&body[..]))));
         }
 
         #[test]
         fn a_changed_bit_is_noticed(body: Vec<u8>, at: prop::sample::Index, bit in 0..8u32) {
-            let frame = Frame::Request { id: 7, kind: 1, place: 2, within_ms: 3 };
+            let frame = Frame::Request { id: 7, kind: 1, scope: 2, within_ms: 3 };
             let mut bytes = BytesMut::from(&frame.encode(2, &body)[..]);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;

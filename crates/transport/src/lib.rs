@@ -150,10 +150,10 @@ impl Peers for Transport {
         to: NodeId,
         lane: Lane,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
-        Box::pin(async move { self.link(to, lane)?.call(kind, place, body, within).await })
+        Box::pin(async move { self.link(to, lane)?.call(kind, scope, body, within).await })
     }
 }

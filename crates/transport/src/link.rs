@@ -43,7 +43,7 @@ type Answer = oneshot::Sender<Result<Vec<u8>, PeerError>>;
 
 struct Outgoing {
     kind: Kind,
-    place: u32,
+    scope: u32,
     body: Vec<u8>,
     deadline: Instant,
     answer: Answer,
@@ -94,7 +94,7 @@ impl Link {
     pub(crate) async fn call(
         &self,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, PeerError> {
@@ -103,7 +103,7 @@ impl Link {
         }
         let (answer, answered) = oneshot::channel();
         let deadline = Instant::now() + within;
-        self.queue.try_send(Outgoing { kind, place, body, deadline, answer }).map_err(|error| match error {
+        self.queue.try_send(Outgoing { kind, scope, body, deadline, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.metrics.overloaded.inc();
                 PeerError::Overloaded
@@ -253,8 +253,8 @@ async fn session(dialled: Dialled, queue: &mut mpsc::Receiver<Outgoing>, metrics
                         };
                         next_id += 1;
                         let within_ms = left.as_millis().min(u32::MAX.into()) as u32;
-                        let Outgoing { kind, place, body, answer, deadline } = outgoing;
-                        let request = Frame::Request { id: next_id, kind: kind.0, place, within_ms };
+                        let Outgoing { kind, scope, body, answer, deadline } = outgoing;
+                        let request = Frame::Request { id: next_id, kind: kind.0, scope, within_ms };
                         let frame = request.encode(version, &body);
                         pending.lock().insert(next_id, (answer, deadline));
                         result = sink.feed(frame).await;
@@ -305,7 +305,7 @@ pub(crate) async fn ask_once(
     })?;
     let Dialled { node: peer, stream, version, .. } = dialled;
     let mut wire = Framed::new(stream, codec(FRAME_BYTES_MAX));
-    let request = Frame::Request { id: 1, kind: kind.0, place: 0, within_ms: within.as_millis() as u32 };
+    let request = Frame::Request { id: 1, kind: kind.0, scope: 0, within_ms: within.as_millis() as u32 };
     wire.send(request.encode(version, &body)).await.map_err(|_| PeerError::Lost)?;
     let bytes = wire.next().await.ok_or(PeerError::Lost)?.map_err(|_| PeerError::Lost)?;
     match Frame::decode(bytes) {

@@ -136,7 +136,7 @@ pub async fn listen(
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let (metrics, tasks) = (SessionMetrics::new(metrics), Tasks::new(metrics));
-    let places = Arc::new(Semaphore::new(limits.sessions_max));
+    let permits = Arc::new(Semaphore::new(limits.sessions_max));
     let doors = Doors::new(limits);
     // A node that is refused comes again and again.
     let told = Arc::new(Mutex::new(HashMap::<String, Instant>::new()));
@@ -154,7 +154,7 @@ pub async fn listen(
             metrics.refused.inc();
             continue;
         };
-        let places = places.clone();
+        let permits = permits.clone();
         let (identity, service, metrics, tls) = (identity.clone(), service.clone(), metrics.clone(), tls.clone());
         let told = told.clone();
         let of_session = tasks.clone();
@@ -178,8 +178,8 @@ pub async fn listen(
                 Err(_) => Err("the handshake took too long".to_owned()),
             };
             drop(door);
-            let place = places.try_acquire_owned().map_err(|_| "there are too many connections of nodes".to_owned());
-            match greeted.and_then(|greeted| Ok((greeted, place?))) {
+            let permit = permits.try_acquire_owned().map_err(|_| "there are too many connections of nodes".to_owned());
+            match greeted.and_then(|greeted| Ok((greeted, permit?))) {
                 Ok(((from, stream), _place)) => {
                     run(stream, from, &identity, service, limits, &metrics, &of_session).await
                 }
@@ -226,7 +226,7 @@ async fn run(
     let (mut sink, mut frames) = Framed::new(stream, codec(FRAME_BYTES_MAX)).split();
     // As many answers as requests in work, and some room for pongs.
     let (answers, mut ready) = mpsc::channel::<Bytes>(limits.requests_max + 16);
-    let places = Arc::new(Semaphore::new(limits.requests_max));
+    let permits = Arc::new(Semaphore::new(limits.requests_max));
     let write = async {
         while let Some(first) = ready.recv().await {
             let mut next = Some(first);
@@ -256,8 +256,8 @@ async fn run(
                 }
                 Ok(None) | Err(_) => return,
             };
-            let (id, kind, place, within_ms, body) = match Frame::decode(bytes) {
-                Ok((Frame::Request { id, kind, place, within_ms }, body)) => (id, kind, place, within_ms, body),
+            let (id, kind, scope, within_ms, body) = match Frame::decode(bytes) {
+                Ok((Frame::Request { id, kind, scope, within_ms }, body)) => (id, kind, scope, within_ms, body),
                 Ok((Frame::Ping, _)) => {
                     if answers.send(Frame::Pong.encode(version, b"")).await.is_err() {
                         return;
@@ -271,7 +271,7 @@ async fn run(
                     return;
                 }
             };
-            let Ok(place_held) = places.clone().try_acquire_owned() else {
+            let Ok(permit) = permits.clone().try_acquire_owned() else {
                 metrics.overloaded.inc();
                 if answers.send(Frame::Refusal { id, overloaded: true }.encode(version, b"")).await.is_err() {
                     return;
@@ -282,7 +282,7 @@ async fn run(
             let (service, from, answers) = (service.clone(), from.sender(own), answers.clone());
             tasks.spawn_once(Task::PeerRequest, async move {
                 let within = Duration::from_millis(within_ms.into());
-                let served = timeout(within, service.serve(from, Kind(kind), place, body.to_vec(), within)).await;
+                let served = timeout(within, service.serve(from, Kind(kind), scope, body.to_vec(), within)).await;
                 let frame = match served {
                     Ok(Ok(answer)) if answer.len() < FRAME_BYTES_MAX - 128 => {
                         Frame::Answer { id }.encode(version, &answer)
@@ -296,7 +296,7 @@ async fn run(
                     Ok(Err(_)) | Err(_) => return,
                 };
                 let _ = answers.send(frame).await;
-                drop(place_held);
+                drop(permit);
             });
         }
     };
@@ -316,7 +316,7 @@ mod tests {
         assert!(enter("2001:db8:0:1::1").is_some(), "another network");
         drop(second);
         let again = enter("2001:db8::3");
-        assert!(again.is_some() && enter("2001:db8::4").is_none(), "a place that was given back");
+        assert!(again.is_some() && enter("2001:db8::4").is_none(), "a permit that was given back");
         let _ipv4 = (enter("203.0.113.1"), enter("::ffff:203.0.113.1"));
         assert!(enter("203.0.113.1").is_none() && enter("203.0.113.2").is_some());
     }

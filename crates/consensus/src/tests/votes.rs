@@ -30,14 +30,14 @@ impl Peers for From {
         to: NodeId,
         lane: Lane,
         kind: Kind,
-        place: u32,
+        scope: u32,
         body: Vec<u8>,
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
         if self.cut.read().contains(&to) {
             return Box::pin(async { Err(PeerError::Unreachable("it is cut off".to_owned())) });
         }
-        self.here.call(to, lane, kind, place, body, within)
+        self.here.call(to, lane, kind, scope, body, within)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Class, Kind, Request, Retry, Service, Want};
+use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
 use crate::{Code, ShardId};
 
 /// The service that turns leased counters into codes.
@@ -33,7 +33,7 @@ impl Request for NextKeys {
     const CLASS: Class = Class::Interactive;
     const RETRY: Retry = Retry::Always;
 
-    fn want(&self) -> Want {
-        Want::Any
+    fn answered_by(&self) -> AnsweredBy {
+        AnsweredBy::AnyNode
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
-use crate::message::{Class, Kind, Request, Retry, Service, Want};
+use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
 use crate::{Code, Link, LinkKey, LinkVersion, ShardId, Target, UnixMs};
 
 /// The service that owns the shards placed on this node.
@@ -226,12 +226,12 @@ pub struct UpkeepDone {
     pub scrub_next: Vec<u8>,
 }
 
-fn told_by(leader: bool) -> Want {
-    if leader { Want::Leader } else { Want::Replica }
+fn told_by(leader: bool) -> AnsweredBy {
+    if leader { AnsweredBy::Leader } else { AnsweredBy::AnyReplica }
 }
 
 macro_rules! request {
-    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident, $want:expr) => {
+    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident, $by:expr) => {
         impl Request for $message {
             type Service = LinkStore;
             type Reply = $reply;
@@ -244,15 +244,15 @@ macro_rules! request {
                 Some(self.shard)
             }
 
-            fn want(&self) -> Want {
-                let want: fn(&Self) -> Want = $want;
-                want(self)
+            fn answered_by(&self) -> AnsweredBy {
+                let answered_by: fn(&Self) -> AnsweredBy = $by;
+                answered_by(self)
             }
         }
     };
 }
 
-request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, |_| Want::Leader);
+request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, |_| AnsweredBy::Leader);
 impl Request for GetLink {
     type Service = LinkStore;
     type Reply = Option<LinkView>;
@@ -265,8 +265,8 @@ impl Request for GetLink {
         Some(self.shard)
     }
 
-    fn want(&self) -> Want {
-        if self.strong || self.leader { Want::Leader } else { Want::Replica }
+    fn answered_by(&self) -> AnsweredBy {
+        if self.strong || self.leader { AnsweredBy::Leader } else { AnsweredBy::AnyReplica }
     }
 
     fn ask_leader(&mut self) {
@@ -274,11 +274,11 @@ impl Request for GetLink {
     }
 }
 
-request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| Want::Leader);
-request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| Want::Leader);
-request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| Want::Leader);
+request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| AnsweredBy::Leader);
+request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| AnsweredBy::Leader);
+request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| AnsweredBy::Leader);
 request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, |get| told_by(get.from_leader));
 request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, |get| told_by(get.from_leader));
-request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| Want::Leader);
-request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, |_| Want::Leader);
-request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| Want::Own);
+request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| AnsweredBy::Leader);
+request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, |_| AnsweredBy::Leader);
+request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| AnsweredBy::ThisNode);

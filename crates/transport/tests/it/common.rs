@@ -170,8 +170,8 @@ impl Side {
         self.transport.set_address(other.transport.identity().node, &other.address);
     }
 
-    pub async fn call(&self, to: u64, lane: Lane, kind: Kind, place: u32, body: Vec<u8>) -> Result<Vec<u8>, PeerError> {
-        self.transport.call(NodeId(to), lane, kind, place, body, LATER).await
+    pub async fn call(&self, to: u64, lane: Lane, kind: Kind, scope: u32, body: Vec<u8>) -> Result<Vec<u8>, PeerError> {
+        self.transport.call(NodeId(to), lane, kind, scope, body, LATER).await
     }
 
     pub fn served(&self) -> usize {

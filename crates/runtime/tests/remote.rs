@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use waypost_protocol::message::{Class, Kind, Retry};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{CallError, NodeId, Request, Service, ServiceError, ShardId, Want};
-use waypost_runtime::{ActorRef, Far, Place, Router};
+use waypost_protocol::{AnsweredBy, CallError, NodeId, Request, Service, ServiceError, ShardId};
+use waypost_runtime::{ActorRef, Destination, Remote, Router};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -20,7 +20,7 @@ impl Service for Store {
 }
 
 macro_rules! message {
-    ($name:ident, $kind:literal, $retry:ident, $want:ident) => {
+    ($name:ident, $kind:literal, $retry:ident, $by:ident) => {
         #[derive(Clone, Serialize, Deserialize)]
         struct $name;
 
@@ -36,14 +36,14 @@ macro_rules! message {
                 Some(ShardId(3))
             }
 
-            fn want(&self) -> Want {
-                Want::$want
+            fn answered_by(&self) -> AnsweredBy {
+                AnsweredBy::$by
             }
         }
     };
 }
 
-message!(Look, 1, Always, Replica);
+message!(Look, 1, Always, AnyReplica);
 
 /// Says whether it was left to the leader.
 #[derive(Clone, Serialize, Deserialize)]
@@ -59,8 +59,8 @@ impl Request for Find {
     const CLASS: Class = Class::Read;
     const RETRY: Retry = Retry::Always;
 
-    fn want(&self) -> Want {
-        Want::Replica
+    fn answered_by(&self) -> AnsweredBy {
+        AnsweredBy::AnyReplica
     }
 
     fn ask_leader(&mut self) {
@@ -129,9 +129,18 @@ impl Peers for World {
 }
 
 impl Router for World {
-    fn place(&self, _: &str, _: Option<ShardId>, _: Want, named: Option<NodeId>, avoid: &[NodeId]) -> Place {
+    fn destination(
+        &self,
+        _: &str,
+        _: Option<ShardId>,
+        _: AnsweredBy,
+        named: Option<NodeId>,
+        avoid: &[NodeId],
+    ) -> Destination {
         let order = (1..=self.nodes.len() as u64).map(NodeId);
-        named.or_else(|| order.into_iter().find(|node| !avoid.contains(node))).map_or(Place::Nowhere, Place::At)
+        named
+            .or_else(|| order.into_iter().find(|node| !avoid.contains(node)))
+            .map_or(Destination::Unknown, Destination::Node)
     }
 }
 
@@ -140,7 +149,7 @@ async fn ask<M: Request<Service = Store, Reply = u64>>(
     nodes: &[Does],
 ) -> (Result<u64, CallError>, Vec<u64>) {
     let world = Arc::new(World { nodes: nodes.to_vec(), asked: Mutex::default(), told: Mutex::default() });
-    let store = ActorRef::<Store>::elsewhere(Far { router: world.clone(), peers: world.clone() });
+    let store = ActorRef::<Store>::elsewhere(Remote { router: world.clone(), peers: world.clone() });
     let answer = store.call(message, PATIENCE).await;
     let asked = world.asked.lock().unwrap().clone();
     (answer, asked)
@@ -166,7 +175,7 @@ async fn what_a_replica_does_not_know_only_the_leader_may_answer() {
     // A replica that knows of a newer state than the one that is asked next must not get its older answer.
     let nodes = vec![Does::Names(2), Does::Answers];
     let world = Arc::new(World { nodes, asked: Mutex::default(), told: Mutex::default() });
-    let store = ActorRef::<Store>::elsewhere(Far { router: world.clone(), peers: world.clone() });
+    let store = ActorRef::<Store>::elsewhere(Remote { router: world.clone(), peers: world.clone() });
     assert_eq!(store.call(Find { leader: false }, PATIENCE).await, Ok(2));
     assert_eq!(*world.told.lock().unwrap(), [Some(0), Some(1)]);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{CallError, Kind, NodeId, Request, ServiceError, ShardId, Want, codec};
+use waypost_protocol::{AnsweredBy, CallError, Kind, NodeId, Request, ServiceError, ShardId, codec};
 
 use waypost_telemetry::SpanKind;
 
@@ -18,31 +18,31 @@ use crate::origin::Origin;
 
 /// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// This node answers.
-    Here,
-    /// That node.
-    At(NodeId),
-    /// Nobody is known who could; perhaps soon.
-    Nowhere,
+pub enum Destination {
+    /// This node.
+    Local,
+    /// Another node.
+    Node(NodeId),
+    /// No node is known that could answer it; perhaps soon.
+    Unknown,
 }
 
 /// Knows which node answers what.
 pub trait Router: Send + Sync {
     /// Where a message goes. `named` is what the last node that was asked said; the nodes in `avoid` did not answer.
-    fn place(
+    fn destination(
         &self,
         service: &'static str,
         shard: Option<ShardId>,
-        want: Want,
+        answered_by: AnsweredBy,
         named: Option<NodeId>,
         avoid: &[NodeId],
-    ) -> Place;
+    ) -> Destination;
 }
 
 /// How an [`ActorRef`] reaches other nodes.
 #[derive(Clone)]
-pub struct Far {
+pub struct Remote {
     /// Which node answers what.
     pub router: Arc<dyn Router>,
     /// The way there.
@@ -51,14 +51,14 @@ pub struct Far {
 
 /// An error of a call, on the wire.
 #[derive(Serialize, Deserialize)]
-enum FarError {
+enum RemoteError {
     Overloaded,
     Deadline,
     Unavailable,
     Service(ServiceError),
 }
 
-impl Far {
+impl Remote {
     /// Asks one node.
     pub(crate) async fn call<M: Request>(
         &self,
@@ -67,11 +67,11 @@ impl Far {
         message: &M,
         within: Duration,
     ) -> Result<M::Reply, CallError> {
-        let place = message.shard().map_or(0, |shard| shard.0);
+        let scope = message.shard().map_or(0, |shard| shard.0);
         let (mut span, origin) = Origin::current().part(SpanKind::Client, || format!("ask {} {}", service, M::NAME));
         span.note("waypost.node.id", node.0.to_string());
         let answer =
-            self.peers.call(node, Lane::Calls, M::KIND, place, codec::encode(&(origin, message)), within).await;
+            self.peers.call(node, Lane::Calls, M::KIND, scope, codec::encode(&(origin, message)), within).await;
         let answer = answer.inspect_err(|error| span.fail(error.to_string()));
         let answer = answer.map_err(|error| match error {
             PeerError::Overloaded => CallError::Overloaded { service },
@@ -79,13 +79,13 @@ impl Far {
             PeerError::Lost => CallError::Unavailable { service },
             PeerError::Unreachable(_) | PeerError::Refused(_) => CallError::Unreachable { service },
         })?;
-        let answer: Result<M::Reply, FarError> = codec::decode(&answer)
+        let answer: Result<M::Reply, RemoteError> = codec::decode(&answer)
             .map_err(|error| ServiceError::OutcomeUnknown(format!("the node's answer cannot be read: {error}")))?;
         answer.map_err(|error| match error {
-            FarError::Overloaded => CallError::Overloaded { service },
-            FarError::Deadline => CallError::Deadline { service },
-            FarError::Unavailable => CallError::Unavailable { service },
-            FarError::Service(error) => CallError::Service(error),
+            RemoteError::Overloaded => CallError::Overloaded { service },
+            RemoteError::Deadline => CallError::Deadline { service },
+            RemoteError::Unavailable => CallError::Unavailable { service },
+            RemoteError::Service(error) => CallError::Service(error),
         })
     }
 }
@@ -94,14 +94,14 @@ type Serve = Box<dyn Fn(Vec<u8>, Duration) -> BoxFuture<'static, Result<Vec<u8>,
 
 /// The messages of this node's actors that other nodes may send.
 #[derive(Default)]
-pub struct Served {
+pub struct RemoteHandlers {
     table: HashMap<Kind, Serve>,
 }
 
-impl Served {
+impl RemoteHandlers {
     /// Other nodes may send this message; it is answered here, and never handed on.
     #[must_use]
-    pub fn message<M: Request>(mut self, actor: &ActorRef<M::Service>) -> Self {
+    pub fn add<M: Request>(mut self, actor: &ActorRef<M::Service>) -> Self {
         let actor = actor.clone();
         let serve: Serve = Box::new(move |body, within| {
             let actor = actor.clone();
@@ -113,10 +113,10 @@ impl Served {
                     actor.call_here(message, within).await
                 };
                 let answer = origin.sound().scope(asked).await.map_err(|error| match error {
-                    CallError::Overloaded { .. } => FarError::Overloaded,
-                    CallError::Deadline { .. } => FarError::Deadline,
-                    CallError::Unavailable { .. } | CallError::Unreachable { .. } => FarError::Unavailable,
-                    CallError::Service(error) => FarError::Service(error),
+                    CallError::Overloaded { .. } => RemoteError::Overloaded,
+                    CallError::Deadline { .. } => RemoteError::Deadline,
+                    CallError::Unavailable { .. } | CallError::Unreachable { .. } => RemoteError::Unavailable,
+                    CallError::Service(error) => RemoteError::Service(error),
                 });
                 Ok(codec::encode(&answer))
             })
@@ -126,7 +126,7 @@ impl Served {
     }
 
     /// Answers a message of another node; `None` if there is no such message.
-    pub fn serve(
+    pub fn handle(
         &self,
         kind: Kind,
         body: Vec<u8>,
