@@ -13,7 +13,7 @@ use actix_web::error::{InternalError, PathError};
 use actix_web::{App, web};
 use parking_lot::Mutex;
 use waypost_click_counter::{Journals, Recorder};
-use waypost_redirector::{Seed, Worker};
+use waypost_redirector::{RedirectorActor, Seed};
 use waypost_runtime::{Supervision, supervise};
 use waypost_telemetry::Metrics;
 
@@ -83,7 +83,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
         waypost_redirector::spec(),
         &parts.supervision,
         &arbiter,
-        move || Worker::new(seed.clone()),
+        move || RedirectorActor::new(seed.clone()),
         waypost_redirector::routes,
     )
     .await;

@@ -52,7 +52,7 @@ pub(super) async fn start(
             waypost_key_allocator::spec(),
             supervision,
             &background,
-            move || waypost_key_allocator::Allocator::new(seed.clone()),
+            move || waypost_key_allocator::KeyAllocatorActor::new(seed.clone()),
             waypost_key_allocator::routes,
         )
         .await
@@ -85,7 +85,7 @@ pub(super) async fn start(
             waypost_link_store::spec(config.shard_inflight_max, config.shard_statistics_max),
             supervision,
             &store_arbiter,
-            move || waypost_link_store::LinkShard::new(seed.clone()),
+            move || waypost_link_store::LinkStoreActor::new(seed.clone()),
             waypost_link_store::routes,
         );
         children.push(child.await);
@@ -110,7 +110,7 @@ pub(super) async fn start(
         waypost_click_counter::spec(),
         supervision,
         &background,
-        move || waypost_click_counter::ClickCollector::new(seed.clone()),
+        move || waypost_click_counter::ClickCounterActor::new(seed.clone()),
         waypost_click_counter::routes,
     )
     .await;
@@ -132,7 +132,7 @@ pub(super) async fn start(
                 waypost_janitor::spec(),
                 supervision,
                 &background,
-                move || waypost_janitor::Keeper::new(seed.clone()),
+                move || waypost_janitor::JanitorActor::new(seed.clone()),
                 waypost_janitor::routes,
             )
             .await,

@@ -86,14 +86,14 @@ pub struct Seed {
 }
 
 /// The actor. It begins at what is not released yet, so it may be rebuilt at any time.
-pub struct ClickCollector {
+pub struct ClickCounterActor {
     drain: Rc<Drain>,
     working: Rc<Cell<bool>>,
     /// Whose turn it is.
     turn: u32,
 }
 
-impl ClickCollector {
+impl ClickCounterActor {
     /// A collector that has read nothing yet.
     pub fn new(seed: Seed) -> Self {
         Self { drain: Rc::new(Drain::new(&seed)), working: Rc::default(), turn: 0 }
@@ -178,7 +178,7 @@ async fn send(drain: &Drain, shard: ShardId) {
     drain.sending.borrow_mut()[shard.index()] = None;
 }
 
-impl Actor for ClickCollector {
+impl Actor for ClickCounterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -187,9 +187,9 @@ impl Actor for ClickCollector {
     }
 }
 
-waypost_runtime::rebuilt!(ClickCollector);
+waypost_runtime::rebuilt!(ClickCounterActor);
 
-impl Handler<Ask<Flush>> for ClickCollector {
+impl Handler<Ask<Flush>> for ClickCounterActor {
     type Result = ResponseFuture<Answer<Flush>>;
 
     fn handle(&mut self, ask: Ask<Flush>, _: &mut Self::Context) -> Self::Result {
@@ -230,7 +230,7 @@ impl Handler<Ask<Flush>> for ClickCollector {
 }
 
 /// The messages it answers.
-pub fn routes(routes: Routes<ClickCounter, ClickCollector>) -> Routes<ClickCounter, ClickCollector> {
+pub fn routes(routes: Routes<ClickCounter, ClickCounterActor>) -> Routes<ClickCounter, ClickCounterActor> {
     routes.serves::<Flush>()
 }
 

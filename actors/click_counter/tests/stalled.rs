@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use waypost_click_counter::{ClickCollector, Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
+use waypost_click_counter::{ClickCounterActor, Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
 use waypost_protocol::clicks::ClickBatch;
 use waypost_protocol::messages::{ClickCounter, EndJournals, Flush, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{KeyHash, NodeId, ServiceError, ShardId, UnixMs};
@@ -189,7 +189,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
             waypost_click_counter::spec(),
             &supervision,
             &Arbiter::current(),
-            move || ClickCollector::new(seed.clone()),
+            move || ClickCounterActor::new(seed.clone()),
             waypost_click_counter::routes,
         )
         .await;

@@ -44,7 +44,7 @@ pub struct Seed {
 }
 
 /// The actor.
-pub struct Keeper {
+pub struct JanitorActor {
     shared: Rc<Shared>,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
     scrubbed: Counter,
 }
 
-impl Keeper {
+impl JanitorActor {
     /// A janitor that begins its scrub at the start of each shard.
     pub fn new(seed: Seed) -> Self {
         let metrics = seed.metrics.clone();
@@ -122,7 +122,7 @@ async fn round(shared: &Shared) -> Swept {
     swept
 }
 
-impl Actor for Keeper {
+impl Actor for JanitorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -130,9 +130,9 @@ impl Actor for Keeper {
     }
 }
 
-waypost_runtime::rebuilt!(Keeper);
+waypost_runtime::rebuilt!(JanitorActor);
 
-impl Handler<Ask<Sweep>> for Keeper {
+impl Handler<Ask<Sweep>> for JanitorActor {
     type Result = ResponseFuture<Answer<Sweep>>;
 
     fn handle(&mut self, ask: Ask<Sweep>, _: &mut Self::Context) -> Self::Result {
@@ -143,7 +143,7 @@ impl Handler<Ask<Sweep>> for Keeper {
 }
 
 /// The messages it answers.
-pub fn routes(routes: Routes<Janitor, Keeper>) -> Routes<Janitor, Keeper> {
+pub fn routes(routes: Routes<Janitor, JanitorActor>) -> Routes<Janitor, JanitorActor> {
     routes.serves::<Sweep>()
 }
 

@@ -37,7 +37,7 @@ pub struct Seed {
 }
 
 /// The actor.
-pub struct Allocator {
+pub struct KeyAllocatorActor {
     seed: Seed,
     shared: Rc<Shared>,
 }
@@ -55,7 +55,7 @@ enum Leasing {
     Failed(ServiceError),
 }
 
-impl Allocator {
+impl KeyAllocatorActor {
     /// An allocator without a lease; it fetches one when it starts.
     pub fn new(seed: Seed) -> Self {
         let founding = seed.cluster.read(|machine| machine.state().founding.clone());
@@ -93,7 +93,7 @@ impl Allocator {
     }
 }
 
-impl Actor for Allocator {
+impl Actor for KeyAllocatorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -101,9 +101,9 @@ impl Actor for Allocator {
     }
 }
 
-waypost_runtime::rebuilt!(Allocator);
+waypost_runtime::rebuilt!(KeyAllocatorActor);
 
-impl Handler<Ask<NextKeys>> for Allocator {
+impl Handler<Ask<NextKeys>> for KeyAllocatorActor {
     type Result = ResponseFuture<Answer<NextKeys>>;
 
     fn handle(&mut self, ask: Ask<NextKeys>, ctx: &mut Self::Context) -> Self::Result {
@@ -142,7 +142,7 @@ impl Handler<Ask<NextKeys>> for Allocator {
 #[rtype(result = "()")]
 struct FetchLease;
 
-impl Handler<FetchLease> for Allocator {
+impl Handler<FetchLease> for KeyAllocatorActor {
     type Result = ();
 
     fn handle(&mut self, _: FetchLease, ctx: &mut Self::Context) {
@@ -153,7 +153,7 @@ impl Handler<FetchLease> for Allocator {
 }
 
 /// The messages it answers.
-pub fn routes(routes: Routes<KeyAllocator, Allocator>) -> Routes<KeyAllocator, Allocator> {
+pub fn routes(routes: Routes<KeyAllocator, KeyAllocatorActor>) -> Routes<KeyAllocator, KeyAllocatorActor> {
     routes.serves::<NextKeys>()
 }
 

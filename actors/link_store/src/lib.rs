@@ -17,10 +17,10 @@ use waypost_protocol::messages::{
 use waypost_runtime::{OnExhausted, Routes, Spec};
 
 pub use asking::Asking;
-pub use shard::{LinkShard, Seed};
+pub use shard::{LinkStoreActor, Seed};
 
 /// The messages it answers.
-pub fn routes(routes: Routes<LinkStore, LinkShard>) -> Routes<LinkStore, LinkShard> {
+pub fn routes(routes: Routes<LinkStore, LinkStoreActor>) -> Routes<LinkStore, LinkStoreActor> {
     routes
         .serves::<CreateLink>()
         .serves::<GetLink>()

@@ -47,12 +47,12 @@ pub struct Seed {
 }
 
 /// The actor.
-pub struct LinkShard {
+pub struct LinkStoreActor {
     pub(crate) seed: Seed,
     keys: Rc<Keys>,
 }
 
-impl LinkShard {
+impl LinkStoreActor {
     /// The actor of a shard. It holds nothing but a stock of codes.
     pub fn new(seed: Seed) -> Self {
         let keys = Rc::new(Keys::new(seed.shard, seed.keys.clone()));
@@ -67,11 +67,11 @@ impl LinkShard {
     }
 }
 
-impl Actor for LinkShard {
+impl Actor for LinkStoreActor {
     type Context = Context<Self>;
 }
 
-waypost_runtime::rebuilt!(LinkShard);
+waypost_runtime::rebuilt!(LinkStoreActor);
 
 pub(crate) fn failed(error: ProposeError) -> ServiceError {
     match error {
@@ -207,7 +207,7 @@ async fn sweep(group: &Group<ShardMachine>, before: UnixMs, max: usize) -> Resul
     }
 }
 
-impl Handler<Ask<CreateLink>> for LinkShard {
+impl Handler<Ask<CreateLink>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<CreateLink>>;
 
     fn handle(&mut self, ask: Ask<CreateLink>, _: &mut Self::Context) -> Self::Result {
@@ -258,7 +258,7 @@ async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceE
     read()
 }
 
-impl Handler<Ask<GetLink>> for LinkShard {
+impl Handler<Ask<GetLink>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<GetLink>>;
 
     fn handle(&mut self, ask: Ask<GetLink>, _: &mut Self::Context) -> Self::Result {
@@ -268,7 +268,7 @@ impl Handler<Ask<GetLink>> for LinkShard {
     }
 }
 
-impl Handler<Ask<EditLink>> for LinkShard {
+impl Handler<Ask<EditLink>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<EditLink>>;
 
     fn handle(&mut self, ask: Ask<EditLink>, _: &mut Self::Context) -> Self::Result {
@@ -283,7 +283,7 @@ impl Handler<Ask<EditLink>> for LinkShard {
     }
 }
 
-impl Handler<Ask<DeleteLink>> for LinkShard {
+impl Handler<Ask<DeleteLink>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<DeleteLink>>;
 
     fn handle(&mut self, ask: Ask<DeleteLink>, _: &mut Self::Context) -> Self::Result {
@@ -296,7 +296,7 @@ impl Handler<Ask<DeleteLink>> for LinkShard {
     }
 }
 
-impl Handler<Ask<Upkeep>> for LinkShard {
+impl Handler<Ask<Upkeep>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<Upkeep>>;
 
     fn handle(&mut self, ask: Ask<Upkeep>, _: &mut Self::Context) -> Self::Result {

@@ -14,7 +14,7 @@ use waypost_protocol::messages::{EndJournals, GetOrphans, GetStats, RecordClicks
 use waypost_runtime::{Answer, Ask};
 use waypost_store::machine::{ShardMachine, StatsQuery, Told};
 
-use crate::shard::{LinkShard, Seed, change, failed, held_here, unexpected, unreadable};
+use crate::shard::{LinkStoreActor, Seed, change, failed, held_here, unexpected, unreadable};
 
 /// Statistics that are read at the same time, on threads of their own: half of the cores, so that writes and redirects have the
 /// others. Each holds up to some megabytes.
@@ -23,7 +23,7 @@ static READERS: LazyLock<Semaphore> = LazyLock::new(|| {
     Semaphore::new((cores / 2).clamp(1, 8))
 });
 
-impl Handler<Ask<RecordClicks>> for LinkShard {
+impl Handler<Ask<RecordClicks>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<RecordClicks>>;
 
     fn handle(&mut self, ask: Ask<RecordClicks>, _: &mut Self::Context) -> Self::Result {
@@ -50,7 +50,7 @@ impl Handler<Ask<RecordClicks>> for LinkShard {
     }
 }
 
-impl Handler<Ask<EndJournals>> for LinkShard {
+impl Handler<Ask<EndJournals>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<EndJournals>>;
 
     fn handle(&mut self, ask: Ask<EndJournals>, _: &mut Self::Context) -> Self::Result {
@@ -69,7 +69,7 @@ pub(crate) async fn end_journals(group: &Group<ShardMachine>, mut journals: Vec<
     }
 }
 
-impl Handler<Ask<ResetStats>> for LinkShard {
+impl Handler<Ask<ResetStats>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<ResetStats>>;
 
     fn handle(&mut self, ask: Ask<ResetStats>, _: &mut Self::Context) -> Self::Result {
@@ -121,7 +121,7 @@ async fn read(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Optio
     }
 }
 
-impl Handler<Ask<GetStats>> for LinkShard {
+impl Handler<Ask<GetStats>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<GetStats>>;
 
     fn handle(&mut self, ask: Ask<GetStats>, _: &mut Self::Context) -> Self::Result {
@@ -131,7 +131,7 @@ impl Handler<Ask<GetStats>> for LinkShard {
     }
 }
 
-impl Handler<Ask<GetOrphans>> for LinkShard {
+impl Handler<Ask<GetOrphans>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<GetOrphans>>;
 
     fn handle(&mut self, ask: Ask<GetOrphans>, _: &mut Self::Context) -> Self::Result {

@@ -37,24 +37,24 @@ pub struct Seed {
 }
 
 /// The actor: one for each HTTP worker, on the worker's own thread.
-pub struct Worker {
+pub struct RedirectorActor {
     seed: Seed,
 }
 
-impl Worker {
+impl RedirectorActor {
     /// A worker's Redirector.
     pub fn new(seed: Seed) -> Self {
         Self { seed }
     }
 }
 
-impl Actor for Worker {
+impl Actor for RedirectorActor {
     type Context = Context<Self>;
 }
 
-waypost_runtime::rebuilt!(Worker);
+waypost_runtime::rebuilt!(RedirectorActor);
 
-impl Handler<Ask<Resolve>> for Worker {
+impl Handler<Ask<Resolve>> for RedirectorActor {
     type Result = ResponseFuture<Answer<Resolve>>;
 
     fn handle(&mut self, ask: Ask<Resolve>, _: &mut Self::Context) -> Self::Result {
@@ -89,7 +89,7 @@ impl Handler<Ask<Resolve>> for Worker {
 }
 
 /// The messages it answers.
-pub fn routes(routes: Routes<Redirector, Worker>) -> Routes<Redirector, Worker> {
+pub fn routes(routes: Routes<Redirector, RedirectorActor>) -> Routes<Redirector, RedirectorActor> {
     routes.serves::<Resolve>()
 }
 
