@@ -8,7 +8,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use waypost_consensus::{Beginning, Copy, Restored};
+use waypost_consensus::{Copy, RestoreTarget, Restored};
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::archive;
 use waypost_store::{Db, DbOptions};
@@ -194,7 +194,7 @@ fn build<R: Read>(
     watch: impl Fn(File) -> R,
 ) -> Result<Report, NodeError> {
     let db = open(config, building)?;
-    let beginning = Beginning {
+    let target = RestoreTarget {
         db: &db,
         address: config.node.peer.to_string(),
         node: NodeId(rand::random()),
@@ -203,7 +203,7 @@ fn build<R: Read>(
     };
     let report = match source {
         Source::Backup(path) => {
-            let (head, restored) = beginning.restore_archive(BufReader::new(watch(open_file(path)?)))?;
+            let (head, restored) = target.restore_archive(BufReader::new(watch(open_file(path)?)))?;
             Report { restored, backup_of: Some(head.created_at) }
         }
         Source::DataDirs(dirs) => {
@@ -213,7 +213,7 @@ fn build<R: Read>(
                 Ok(Copy { db, data_dir: dir.clone() })
             });
             let copies: Vec<Copy> = copies.collect::<Result<_, NodeError>>()?;
-            let restored = beginning.restore_copies(&copies)?;
+            let restored = target.restore_copies(&copies)?;
             for dir in dirs {
                 take_journals(&dir.join("journal"), &building.join("journal"))?;
             }

@@ -191,10 +191,10 @@ pub(super) fn run_restore(args: &RestoreArgs) -> u8 {
     if args.json {
         say!(
             "{}",
-            json!({ "dataDir": config.node.data_dir, "links": restored.links, "stateOf": state_of, "cluster": restored.founding.name })
+            json!({ "dataDir": config.node.data_dir, "links": restored.links, "stateOf": state_of, "cluster": restored.bootstrap.name })
         );
     } else {
-        say!("restored     {} links of \"{}\", as of {state_of}", restored.links, restored.founding.name);
+        say!("restored     {} links of \"{}\", as of {state_of}", restored.links, restored.bootstrap.name);
         say!("data         {data_dir}");
         say!("next         start the node with --data-dir {data_dir}; other nodes join with empty directories");
     }

@@ -74,13 +74,13 @@ async fn write(
     now: UnixMs,
     send: &mpsc::Sender<Result<Vec<u8>, BackupError>>,
 ) -> Result<(), BackupError> {
-    let founding = groups.founding();
+    let bootstrap = groups.bootstrap();
     let head = ArchiveHead {
         created_at: now,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        cluster: founding.cluster_id,
-        name: founding.name.clone(),
-        groups: founding.shards + 1,
+        cluster: bootstrap.cluster_id,
+        name: bootstrap.name.clone(),
+        groups: bootstrap.shards + 1,
     };
     let mut sum = ArchiveSum::default();
     // Sent with the first piece, so that whoever waits for a first byte learns whether anything can be read.
@@ -89,7 +89,7 @@ async fn write(
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(BackupError::NobodyReads),
     };
-    for group in 0..=founding.shards {
+    for group in 0..=bootstrap.shards {
         let placed = groups.cluster().read(|machine| machine.state().placement.get(&group).cloned());
         let holders = placed.unwrap_or_default();
         let mut export = Export::begin(group, groups.node(), members, peers, &holders).await?;

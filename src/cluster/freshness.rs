@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use waypost_consensus::{ANSWER_MAX, Asking, Committed, Members};
+use waypost_consensus::{ANSWER_MAX, Committed, CommittedQuery, Members};
 use waypost_protocol::codec::{DecodeError, decode, encode};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 
@@ -32,7 +32,7 @@ struct Answer {
 }
 
 /// Asks over the connections to other nodes.
-pub fn asking(peers: Arc<dyn Peers>) -> Asking {
+pub fn committed_query(peers: Arc<dyn Peers>) -> CommittedQuery {
     Arc::new(move |node, groups| {
         let peers = peers.clone();
         Box::pin(async move {

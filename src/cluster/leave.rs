@@ -12,7 +12,7 @@ use waypost_protocol::peer::BoxFuture;
 use waypost_protocol::{Level, NodeId};
 use waypost_store::machine::ClusterState;
 
-use super::control::Control;
+use super::placement_controller::PlacementController;
 use super::status::{GroupReport, NodeStatus};
 
 /// How often it is decided anew, when the members have changed meanwhile.
@@ -57,7 +57,7 @@ pub enum RetireError {
     Undecided(String),
 }
 
-impl Control {
+impl PlacementController {
     /// Takes a node out of the cluster, for good, if the others can go on without it, or can within `patience`: groups that have just
     /// been moved may be electing.
     ///

@@ -13,8 +13,8 @@ use waypost_runtime::RemoteHandlers;
 use waypost_store::machine::ClusterMachine;
 
 use super::clock::{Clock, ClockReport};
-use super::control::Control;
 use super::leave::{Leave, RetireError};
+use super::placement_controller::PlacementController;
 use super::start::{Joining, Probed};
 use super::status::{NodeStatus, reports};
 
@@ -25,7 +25,7 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(3);
 const TEXT_MAX: usize = 300;
 
 /// What there is once the node has started.
-pub struct Ready {
+pub struct RunningNode {
     /// Its groups.
     pub groups: Arc<Groups>,
     /// The messages of its actors.
@@ -42,12 +42,12 @@ pub struct Ready {
 pub struct NodeService {
     name: String,
     config: u64,
-    tie: Arc<RwLock<Option<[u8; 16]>>>,
+    binding: Arc<RwLock<Option<[u8; 16]>>>,
     members: Arc<Members>,
     cluster: OnceLock<Arc<Group<ClusterMachine>>>,
-    control: OnceLock<Arc<Control>>,
+    controller: OnceLock<Arc<PlacementController>>,
     leave: OnceLock<Box<dyn Leave>>,
-    ready: OnceLock<Ready>,
+    running: OnceLock<RunningNode>,
 }
 
 fn refused(error: impl ToString) -> PeerError {
@@ -62,17 +62,17 @@ fn needed_as_it_was(name: &str, why: &RetireError) -> PeerError {
 }
 
 impl NodeService {
-    /// A node that has only its name and the digest of its configuration. `tie` is its cluster, once it has one.
-    pub fn new(name: &str, config: u64, tie: Arc<RwLock<Option<[u8; 16]>>>, members: Arc<Members>) -> Self {
+    /// A node that has only its name and the digest of its configuration. `binding` is its cluster, once it has one.
+    pub fn new(name: &str, config: u64, binding: Arc<RwLock<Option<[u8; 16]>>>, members: Arc<Members>) -> Self {
         Self {
             name: name.to_owned(),
             config,
-            tie,
+            binding,
             members,
             cluster: OnceLock::new(),
-            control: OnceLock::new(),
+            controller: OnceLock::new(),
             leave: OnceLock::new(),
-            ready: OnceLock::new(),
+            running: OnceLock::new(),
         }
     }
 
@@ -82,8 +82,8 @@ impl NodeService {
     }
 
     /// The other nodes can be asked how they are: a node can be replaced.
-    pub fn set_control(&self, control: Arc<Control>) {
-        let _ = self.control.set(control);
+    pub fn set_controller(&self, controller: Arc<PlacementController>) {
+        let _ = self.controller.set(controller);
     }
 
     /// The node can be taken out while it runs.
@@ -98,28 +98,28 @@ impl NodeService {
     }
 
     /// The node has started.
-    pub fn set_ready(&self, ready: Ready) {
-        let _ = self.ready.set(ready);
+    pub fn set_running(&self, running: RunningNode) {
+        let _ = self.running.set(running);
     }
 
     /// What the node says of itself, once it has started.
     pub fn status(&self) -> Option<NodeStatus> {
-        let ready = self.ready.get()?;
+        let running = self.running.get()?;
         Some(NodeStatus {
-            node: ready.groups.node(),
+            node: running.groups.node(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            stopping: ready.stopping.load(Ordering::Relaxed),
-            read_only: ready.read_only.load(Ordering::Relaxed),
-            links: ready.groups.status().iter().map(|group| group.links).sum(),
+            stopping: running.stopping.load(Ordering::Relaxed),
+            read_only: running.read_only.load(Ordering::Relaxed),
+            links: running.groups.status().iter().map(|group| group.links).sum(),
             config: self.config,
-            groups: reports(&ready.groups),
+            groups: reports(&running.groups),
             level: Level::CURRENT,
         })
     }
 
     /// What the node says of its clock, once it has started.
     pub fn clock(&self) -> Option<ClockReport> {
-        self.ready.get().map(|ready| ready.clock.report())
+        self.running.get().map(|running| running.clock.report())
     }
 
     fn has_left(&self, node: NodeId) -> bool {
@@ -133,7 +133,7 @@ impl NodeService {
         if record.id != from.node || record.name != from.name || !short {
             return Err(refused("a node may only tell of itself, in short"));
         }
-        let (Some(cluster), Some(tie)) = (self.cluster.get(), *self.tie.read()) else {
+        let (Some(cluster), Some(binding)) = (self.cluster.get(), *self.binding.read()) else {
             return Err(refused("this node belongs to no cluster yet"));
         };
         let name = record.name.clone();
@@ -166,7 +166,7 @@ impl NodeService {
         match cluster.propose_anywhere(admit, within).await {
             Ok(applied) if applied.outcome == Outcome::Done => {
                 tracing::info!(name, "a node has joined the cluster");
-                Ok(tie.to_vec())
+                Ok(binding.to_vec())
             }
             Ok(applied) if let Outcome::NodeNeeded { groups } = applied.outcome => {
                 Err(needed_as_it_was(&name, &RetireError::Placed(groups)))
@@ -189,8 +189,8 @@ impl NodeService {
 
     /// Takes out the nodes whose name a new one has.
     async fn replace(&self, name: &str, namesakes: &[NodeId]) -> Result<(), PeerError> {
-        let control = self.control.get().ok_or_else(|| refused("the node is starting"))?;
-        match control.replace(namesakes).await {
+        let controller = self.controller.get().ok_or_else(|| refused("the node is starting"))?;
+        match controller.replace(namesakes).await {
             Ok(()) => Ok(()),
             Err(error @ (RetireError::Needed(_) | RetireError::Placed(_))) => Err(needed_as_it_was(name, &error)),
             Err(error) => Err(refused(error)),
@@ -199,12 +199,12 @@ impl NodeService {
 
     async fn move_leader(&self, group: u32, body: &[u8]) -> Result<Vec<u8>, PeerError> {
         let to: NodeId = postcard::from_bytes(body).map_err(refused)?;
-        let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;
+        let running = self.running.get().ok_or_else(|| refused("the node is starting"))?;
         let moved = match group.checked_sub(1) {
-            None => ready.groups.cluster().hand_over(Some(to), HAND_OVER_MAX).await,
+            None => running.groups.cluster().hand_over(Some(to), HAND_OVER_MAX).await,
             Some(shard) => {
                 let shard =
-                    ready.groups.shards().get(shard as usize).ok_or_else(|| refused("there is no such group"))?;
+                    running.groups.shards().get(shard as usize).ok_or_else(|| refused("there is no such group"))?;
                 shard.hand_over(Some(to), HAND_OVER_MAX).await
             }
         };
@@ -224,7 +224,7 @@ impl NodeService {
                 let gone = self.has_left(from.node);
                 return Ok(codec::encode(&Probed {
                     name: self.name.clone(),
-                    cluster: *self.tie.read(),
+                    cluster: *self.binding.read(),
                     gone,
                     config: self.config,
                     level: Level::CURRENT,
@@ -266,8 +266,8 @@ impl NodeService {
             kinds::MOVE_LEADER => self.move_leader(scope, &body).await,
             kinds::LEAVE => self.leave().await.map(|()| Vec::new()).map_err(refused),
             message => {
-                let ready = self.ready.get().ok_or_else(|| refused("the node is starting"))?;
-                let serving = ready.handlers.handle(message, body, within);
+                let running = self.running.get().ok_or_else(|| refused("the node is starting"))?;
+                let serving = running.handlers.handle(message, body, within);
                 serving.ok_or_else(|| refused("there is no such request"))?.await
             }
         }

@@ -52,7 +52,7 @@ pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) ->
 
 /// How a node came by its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum ClusterOrigin {
     /// It is to create one.
     Create,
     /// It was made a member of this one.
@@ -60,10 +60,10 @@ pub enum Found {
 }
 
 /// Looks for the cluster of a new node, for as long as it takes.
-pub async fn find_or_found(config: &Config, transport: &Transport, record: &NodeRecord) -> Found {
+pub async fn find_or_create(config: &Config, transport: &Transport, record: &NodeRecord) -> ClusterOrigin {
     let others: Vec<&NodeConfig> = config.nodes.iter().filter(|node| node.name != config.node.name).collect();
     if others.is_empty() {
-        return Found::Create;
+        return ClusterOrigin::Create;
     }
     // It has to hold the first replicas, so it has to be one that can. By its name, since the order of the file is no part of
     // what all nodes have to agree on before.
@@ -89,7 +89,7 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
                     Ok(Probed { cluster: Some(_), .. }) => {
                         exists = true;
                         if let Some(cluster) = join(transport, node, record).await {
-                            return Found::Joined(cluster);
+                            return ClusterOrigin::Joined(cluster);
                         }
                     }
                     Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
@@ -104,7 +104,7 @@ pub async fn find_or_found(config: &Config, transport: &Transport, record: &Node
             }
         }
         if first && !exists && differing.is_empty() && earlier.is_empty() && new == needed {
-            return Found::Create;
+            return ClusterOrigin::Create;
         }
         let waiting = if !differing.is_empty() {
             format!(

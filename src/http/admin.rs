@@ -30,12 +30,12 @@ async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
 
 /// The cluster as this node sees it.
 async fn cluster(node: web::Data<NodeState>) -> HttpResponse {
-    HttpResponse::Ok().json(node.control.view().await)
+    HttpResponse::Ok().json(node.controller.view().await)
 }
 
 fn node_named(node: &NodeState, name: &str) -> Result<NodeRecord, Problem> {
     let fits = |record: &NodeRecord| record.name == name || record.id.0.to_string() == name;
-    node.control.nodes().into_iter().find(fits).ok_or_else(|| Problem::unknown_node(name))
+    node.controller.nodes().into_iter().find(fits).ok_or_else(|| Problem::unknown_node(name))
 }
 
 /// Why a node is not drained.
@@ -59,10 +59,10 @@ async fn drain(
     };
     let record = node_named(&node, &name)?;
     let can_take = |other: &NodeRecord| other.stores() && !other.drain && other.id != record.id;
-    if drain && record.stores() && !node.control.nodes().iter().any(can_take) {
+    if drain && record.stores() && !node.controller.nodes().iter().any(can_take) {
         return Err(last_to_store());
     }
-    match node.control.change(Command::DrainNode { node: record.id, drain }).await {
+    match node.controller.change(Command::DrainNode { node: record.id, drain }).await {
         Ok(Outcome::Done) => Ok(HttpResponse::NoContent().finish()),
         Ok(Outcome::NodeNeeded { .. }) => Err(last_to_store()),
         Ok(_) => Err(Problem::unknown_node(&name)),
@@ -72,11 +72,11 @@ async fn drain(
 
 async fn remove(_: KeyPermit, path: web::Path<String>, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     let record = node_named(&node, &path)?;
-    let nodes = node.control.nodes();
+    let nodes = node.controller.nodes();
     if record.stores() && nodes.iter().filter(|node| node.stores() && node.id != record.id).count() == 0 {
         return Err(Problem::conflict("it is the only node that stores links; add another one first"));
     }
-    let view = node.control.view().await;
+    let view = node.controller.view().await;
     let holds = |seen: &NodeView| {
         let groups = seen.status.iter().flat_map(|status| &status.groups);
         seen.record.id == record.id && groups.into_iter().any(|group| group.group != 0)
@@ -86,7 +86,7 @@ async fn remove(_: KeyPermit, path: web::Path<String>, node: web::Data<NodeState
             "it is up and holds links; drain it first, and wait until it is empty (`waypost cluster remove` does)",
         ));
     }
-    match node.control.remove(record.id).await {
+    match node.controller.remove(record.id).await {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),
         Err(RetireError::NotAMember) => Err(Problem::unknown_node(&path)),
         Err(error @ (RetireError::Needed(_) | RetireError::Placed(_))) => {
@@ -114,7 +114,7 @@ async fn move_leader(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let to = node_named(&node, &body.to)?.id;
-    let view = node.control.view().await;
+    let view = node.controller.view().await;
     let leads = |view: &NodeView| {
         view.status.as_ref().is_some_and(|status| status.groups.iter().any(|g| g.group == body.group && g.leader))
     };
@@ -128,7 +128,7 @@ async fn move_leader(
     if !voters.into_iter().any(|report| report.group == body.group && report.leader && report.voters.contains(&to)) {
         return Err(Problem::conflict(format!("{} is no voter of group {}", body.to, body.group)));
     }
-    match node.control.move_leader(from, body.group, to).await {
+    match node.controller.move_leader(from, body.group, to).await {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),
         Err(why) => Err(Problem::not_ready(why)),
     }

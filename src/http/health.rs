@@ -42,7 +42,7 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
             "the service {actor} panicked too often and was given up; start the node again, and report what its log says"
         )));
     }
-    if let Some(why) = node.control.unfounded() {
+    if let Some(why) = node.controller.pending_bootstrap() {
         return Err(Problem::not_ready(format!("the cluster is being founded: {why}")));
     }
     let behind = node.fresh.catching_up();

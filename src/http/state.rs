@@ -18,7 +18,7 @@ use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
-use crate::cluster::{Backups, Control};
+use crate::cluster::{Backups, PlacementController};
 use crate::config::{AnalyticsRule, VisitorRules};
 
 /// What all workers of a node share.
@@ -34,7 +34,7 @@ pub struct NodeState {
     /// How old the answers of this node's replicas may be.
     pub fresh: Arc<Freshness>,
     /// What is known of the other nodes.
-    pub control: Arc<Control>,
+    pub controller: Arc<PlacementController>,
     /// Which actors were given up.
     pub supervision: Supervision,
     /// What clients may ask for that there is not.
@@ -87,7 +87,7 @@ impl NodeState {
         if self.read_only.load(Ordering::Relaxed) {
             return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
         }
-        match self.control.unfounded() {
+        match self.controller.pending_bootstrap() {
             Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being founded: {why}"))),
             None => Ok(()),
         }

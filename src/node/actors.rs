@@ -40,7 +40,7 @@ pub(super) async fn start(
     supervision: &Supervision,
 ) -> Actors {
     let groups = fresh.groups();
-    let shards = groups.founding().shards;
+    let shards = groups.bootstrap().shards;
     // Two threads of their own: what waits for the log or reads the disk must not hold up an HTTP worker.
     let store_arbiter = Arbiter::new().handle();
     let background = Arbiter::new().handle();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use waypost_click_counter::{Geo, JournalOptions, Journals};
-use waypost_protocol::command::Founding;
+use waypost_protocol::command::Bootstrap;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
@@ -11,13 +11,13 @@ use super::NodeError;
 use crate::config::Config;
 
 /// Opens what earlier lives left, and makes room for the journals of this one.
-pub(super) fn open_journals(config: &Config, founding: &Founding, metrics: &Metrics) -> Result<Journals, NodeError> {
+pub(super) fn open_journals(config: &Config, bootstrap: &Bootstrap, metrics: &Metrics) -> Result<Journals, NodeError> {
     let geo = Geo::open(config.geo_database.clone())?;
     let options = JournalOptions {
         directory: config.node.data_dir.join("journal"),
         slots: config.journal_records as u64,
         // The same on all nodes, so that a visitor of two of them is one.
-        visitor_secret: blake3::derive_key("waypost 2026-11 visitors", &founding.permutation_key),
+        visitor_secret: blake3::derive_key("waypost 2026-11 visitors", &bootstrap.permutation_key),
         record: config.clicks_record,
     };
     Ok(Journals::open(options, geo.into(), metrics)?)

@@ -273,7 +273,7 @@ pub(crate) fn explained(dir: &Path, error: NodeError) -> NodeError {
             }
             error
         }
-        NodeError::Groups(OpenError::Found(ProposeError::NoSpace)) => full(dir, dir).into(),
+        NodeError::Groups(OpenError::Bootstrap(ProposeError::NoSpace)) => full(dir, dir).into(),
         NodeError::Store(_) | NodeError::Groups(OpenError::Store(_)) if enough_space(dir).is_err() => {
             full(dir, dir).into()
         }

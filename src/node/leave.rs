@@ -46,7 +46,7 @@ impl Leaving {
     async fn try_to(&self) -> Result<(), String> {
         let _alone = self.one_at_a_time.lock().await;
         let own = self.node.groups.node();
-        match self.node.control.may_leave(own, SETTLE_MAX).await {
+        match self.node.controller.may_leave(own, SETTLE_MAX).await {
             Ok(_) => {}
             // Another one who asked was first.
             Err(RetireError::NotAMember) => return Ok(()),
@@ -61,7 +61,7 @@ impl Leaving {
             Ok(flushed) => return Err(format!("{} of its clicks have not reached their shards", flushed.waiting)),
             Err(error) => return Err(format!("its clicks have not reached their shards: {error}")),
         }
-        match self.node.control.retire(own, SETTLE_MAX).await {
+        match self.node.controller.retire(own, SETTLE_MAX).await {
             // Not a member: an earlier try of this retirement was applied, and its answer lost.
             Ok(()) | Err(RetireError::NotAMember) => closed.for_good = true,
             Err(error) => return Err(error.to_string()),

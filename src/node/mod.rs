@@ -32,7 +32,10 @@ use waypost_store::{Db, DbOptions, StoreError};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
-use crate::cluster::{Backups, Clock, ClusterRouter, Control, Own, Ready, Steward, Wish, asking};
+use crate::cluster::{
+    Backups, Clock, ClusterRouter, DesiredPlacement, LocalNode, MembershipReconciler, PlacementController, RunningNode,
+    committed_query,
+};
 use crate::config::{Config, ServiceName};
 use crate::http::{
     Addresses, ConnectionLimits, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server, public_server,
@@ -180,21 +183,21 @@ pub async fn run(
     let peers::Joined { identity, groups, members, transport, service, record } = joined.map_err(refused)?;
     tracing::info!(
         node = config.node.name,
-        shards = groups.founding().shards,
+        shards = groups.bootstrap().shards,
         links = groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum::<usize>(),
         took_ms = started.elapsed().as_millis() as u64,
         "the store is open"
     );
-    if groups.founding().shards != config.shards {
+    if groups.bootstrap().shards != config.shards {
         tracing::warn!(
             configured = config.shards,
-            actual = groups.founding().shards,
+            actual = groups.bootstrap().shards,
             "the number of shards was fixed when the cluster was created; [cluster] shards is ignored"
         );
     }
 
     let bound = config.stale_after.max(BOUND_LEAST);
-    let view = Arc::new(ReadView::new(config.cache_bytes, groups.founding().shards, bound, &metrics));
+    let view = Arc::new(ReadView::new(config.cache_bytes, groups.bootstrap().shards, bound, &metrics));
     let clock_watch = Arc::new(Clock::new(&db, groups.clone(), Arc::new(transport.clone()), &metrics)?);
     for group in groups.shards() {
         let (view, clock) = (view.clone(), clock_watch.clone());
@@ -207,7 +210,7 @@ pub async fn run(
     tasks.on(&engine).spawn(Task::ClockWatch, move || watching.clone().run());
     let believing = view.clone();
     let believe = Arc::new(move |shard, until| believing.believe(shard, until));
-    let fresh = Arc::new(Freshness::new(groups.clone(), asking(Arc::new(transport.clone())), believe));
+    let fresh = Arc::new(Freshness::new(groups.clone(), committed_query(Arc::new(transport.clone())), believe));
     let running = fresh.clone();
     tasks.on(&engine).spawn(Task::Freshness, move || running.clone().run());
     // A public URL elsewhere says that something passes requests on to a listener on loopback.
@@ -215,7 +218,7 @@ pub async fn run(
         && admin_address.ip().to_canonical().is_loopback()
         && config.public_url.as_ref().is_none_or(crate::http::is_loopback);
     let access = admin_key::access(&config, local, &groups).await.map_err(refused)?;
-    let journals = clicks::open_journals(&config, groups.founding(), &metrics).map_err(refused)?;
+    let journals = clicks::open_journals(&config, groups.bootstrap(), &metrics).map_err(refused)?;
     let recorders = (0..config.workers).map(|_| journals.recorder());
     let recorders = recorders.collect::<Result<Vec<_>, _>>().map_err(|error| refused(error.into()))?;
     clicks::keep_synced(journals.clone(), config.journal_sync, &tasks, on_storage_failure)?;
@@ -225,36 +228,36 @@ pub async fn run(
     let actors =
         actors::start(&config, &fresh, &remote, read_only.clone(), &journals, &clock_watch, &supervision).await;
     let stopping = Arc::new(AtomicBool::new(false));
-    service.set_ready(Ready {
+    service.set_running(RunningNode {
         groups: groups.clone(),
         handlers: actors.remote_handlers(),
         read_only: read_only.clone(),
         stopping: stopping.clone(),
         clock: clock_watch.clone(),
     });
-    let wish = Wish::of(&config);
-    let control = Arc::new(Control::new(
+    let desired = DesiredPlacement::of(&config);
+    let controller = Arc::new(PlacementController::new(
         groups.clone(),
         Arc::new(transport.clone()),
         service.clone(),
-        wish.clone(),
+        desired.clone(),
         config.moves_max,
     ));
-    service.set_control(control.clone());
-    let running = control.clone();
+    service.set_controller(controller.clone());
+    let running = controller.clone();
     tasks.on(&engine).spawn(Task::Controller, move || running.clone().run());
     let taken_out = Arc::new(tokio::sync::Notify::new());
-    let steward = Steward::new(
+    let reconciler = MembershipReconciler::new(
         groups.clone(),
         transport.clone(),
-        Own { record, created: identity.cluster.is_some_and(|tie| tie.created) },
-        wish.clone(),
+        LocalNode { record, created: identity.cluster.is_some_and(|binding| binding.created) },
+        desired.clone(),
         view.clone(),
         taken_out.clone(),
         tasks.on(&engine),
     );
-    let steward = Arc::new(steward);
-    tasks.on(&engine).spawn(Task::Steward, move || steward.clone().run());
+    let reconciler = Arc::new(reconciler);
+    tasks.on(&engine).spawn(Task::MembershipReconciler, move || reconciler.clone().run());
     let node = Arc::new(NodeState {
         links: actors.links.clone(),
         keys: actors.keys.clone(),
@@ -263,9 +266,9 @@ pub async fn run(
         fresh: fresh.clone(),
         unknown: UnknownCodes::new(config.unknown_codes_per_s, &metrics),
         backups: Backups::new(groups.clone(), members, Arc::new(transport.clone()), tasks.on(&engine)),
-        control,
+        controller,
         supervision: supervision.clone(),
-        shards: groups.founding().shards,
+        shards: groups.bootstrap().shards,
         access,
         analytics: config.analytics,
         address: PublicAddress::new(config.public_url.clone(), public_address, config.visitors.trusted_proxies.clone()),
@@ -285,7 +288,7 @@ pub async fn run(
         clicks: actors.clicks.clone(),
         one_at_a_time: tokio::sync::Mutex::default(),
     }));
-    observe::observe(&metrics, &db, view, &groups, &fresh, wish);
+    observe::observe(&metrics, &db, view, &groups, &fresh, desired);
     observe::certificate(&metrics, config.tls.as_ref());
 
     let admin_server = admin_server(admin, node.clone(), metrics.clone())?;
@@ -318,7 +321,7 @@ pub async fn run(
     // Awaited below.
     let mut server = tokio::task::spawn_local(server);
     let ready = async {
-        start::founded(&node.control).await;
+        start::bootstrapped(&node.controller).await;
         start::known_to_cluster(&groups).await;
         start::caught_up(&fresh).await;
         announce(public_address, admin_address);

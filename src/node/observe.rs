@@ -8,16 +8,16 @@ use waypost_store::Db;
 use waypost_telemetry::Metrics;
 use waypost_transport::TlsFiles;
 
-use crate::cluster::Wish;
+use crate::cluster::DesiredPlacement;
 
-/// The store, the cache and the groups, of which `wish` says how many copies there should be.
+/// The store, the cache and the groups, of which `desired` says how many copies there should be.
 pub(super) fn observe(
     metrics: &Metrics,
     db: &Db,
     view: Arc<ReadView>,
     groups: &Arc<Groups>,
     fresh: &Arc<Freshness>,
-    wish: Wish,
+    desired: DesiredPlacement,
 ) {
     let (db, groups, fresh) = (db.clone(), groups.clone(), fresh.clone());
     let links = metrics.gauge("waypost_links", "Links stored on this node");
@@ -56,7 +56,7 @@ pub(super) fn observe(
         led.set(own().filter(|status| status.leader).count() as i64);
         leaderless.set(own().filter(|status| status.led_by.is_none()).count() as i64);
         refused.set(status.iter().filter(|status| status.waits_for_space).count() as i64);
-        let wished = |group: u32| groups.cluster().read(|machine| wish.voters(machine.state(), group).len());
+        let wished = |group: u32| groups.cluster().read(|machine| desired.voters(machine.state(), group).len());
         let short = groups.shards().iter().filter(|group| group.is_leader() && group.copies() < wished(group.id()));
         underreplicated.set(short.count() as i64);
         catching_up.set(fresh.catching_up() as i64);

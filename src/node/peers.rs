@@ -4,15 +4,15 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use waypost_consensus::{ClusterTie, GroupOptions, GroupPlace, Groups, Members, NodeIdentity, OpenedCluster};
-use waypost_protocol::command::{Founding, NodeRecord};
+use waypost_consensus::{ClusterBinding, GroupOptions, GroupPlace, Groups, Members, NodeIdentity, OpenedCluster};
+use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_store::Db;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, TlsServer, Transport};
 
 use super::{NodeError, clock, listen};
-use crate::cluster::{Found, NodeService, find_or_found, is_gone};
+use crate::cluster::{ClusterOrigin, NodeService, find_or_create, is_gone};
 use crate::config::{Config, ServiceName};
 
 /// A node that belongs to a cluster and has its groups open.
@@ -34,12 +34,12 @@ pub(super) async fn join(
     metrics: &Metrics,
 ) -> Result<Joined, NodeError> {
     let mut identity = NodeIdentity::load(db, rand::random())?;
-    let tie = Arc::new(RwLock::new(identity.cluster.map(|tie| tie.id)));
+    let binding = Arc::new(RwLock::new(identity.cluster.map(|binding| binding.id)));
     let own = Identity {
         node: identity.id,
         name: config.node.name.clone(),
         secret: Secret::new(config.cluster_secret.reveal()),
-        cluster: tie.clone(),
+        cluster: binding.clone(),
     };
     let (client, server) = match &config.tls {
         Some(files) => {
@@ -49,7 +49,7 @@ pub(super) async fn join(
         None => (None, None),
     };
     let members = Arc::new(Members::default());
-    let service = Arc::new(NodeService::new(&config.node.name, config.digest(), tie.clone(), members.clone()));
+    let service = Arc::new(NodeService::new(&config.node.name, config.digest(), binding.clone(), members.clone()));
     let from = Some(config.node.peer_listen.ip()).filter(|ip| !ip.is_unspecified());
     let transport = Transport::new(own.clone(), Arc::new(TcpDial::new(from, client)), metrics, engine.clone());
     let mut peer = config.node.peer.clone();
@@ -69,12 +69,12 @@ pub(super) async fn join(
         drain: false,
     };
     if identity.cluster.is_none() {
-        let found = tie_of(find_or_found(config, &transport, &record).await);
-        identity.tie(db, found)?;
-        *tie.write() = Some(found.id);
+        let found = binding_of(find_or_create(config, &transport, &record).await);
+        identity.bind(db, found)?;
+        *binding.write() = Some(found.id);
     }
-    let founding = identity.cluster.filter(|tie| tie.created).map(|tie| Founding {
-        cluster_id: tie.id,
+    let bootstrap = identity.cluster.filter(|binding| binding.created).map(|binding| Bootstrap {
+        cluster_id: binding.id,
         name: config.cluster_name.clone(),
         shards: config.shards,
         permutation_key: rand::random(),
@@ -94,7 +94,7 @@ pub(super) async fn join(
     let (opened_service, opened_transport, opened) = (service.clone(), transport.clone(), members.clone());
     // Awaited below.
     let opening = engine.spawn(async move {
-        let opened = OpenedCluster::open(place, founding, opened).await?;
+        let opened = OpenedCluster::open(place, bootstrap, opened).await?;
         // Until group 0 tells of the nodes, the members of its log are where they can be found.
         for (node, address) in opened.cluster().addresses() {
             opened_transport.set_address(node, &address);
@@ -143,10 +143,10 @@ pub(super) fn taken_out(config: &Config) -> NodeError {
     NodeError::TakenOut { name: config.node.name.clone(), clicks: super::leave::clicks_left(&data_dir), data_dir }
 }
 
-fn tie_of(found: Found) -> ClusterTie {
+fn binding_of(found: ClusterOrigin) -> ClusterBinding {
     match found {
-        Found::Create => ClusterTie { id: rand::random(), created: true },
-        Found::Joined(id) => ClusterTie { id, created: false },
+        ClusterOrigin::Create => ClusterBinding { id: rand::random(), created: true },
+        ClusterOrigin::Joined(id) => ClusterBinding { id, created: false },
     }
 }
 

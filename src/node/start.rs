@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waypost_consensus::{Freshness, Groups};
 
-use crate::cluster::Control;
+use crate::cluster::PlacementController;
 
 /// How long the cluster may take to know of a node that starts.
 const KNOWN_MAX: Duration = Duration::from_secs(3);
@@ -13,9 +13,9 @@ const KNOWN_MAX: Duration = Duration::from_secs(3);
 const CATCH_UP_MAX: Duration = Duration::from_secs(60);
 
 /// Waits until the cluster is founded, for as long as that takes: before, there is nothing to serve. Says what it waits for.
-pub(super) async fn founded(control: &Control) {
+pub(super) async fn bootstrapped(controller: &PlacementController) {
     let mut told = String::new();
-    while let Some(why) = control.unfounded() {
+    while let Some(why) = controller.pending_bootstrap() {
         if why != told {
             tracing::info!("the cluster is being founded: {why}");
             told = why;

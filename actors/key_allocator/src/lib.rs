@@ -58,9 +58,9 @@ enum Leasing {
 impl KeyAllocatorActor {
     /// An allocator without a lease; it fetches one when it starts.
     pub fn new(seed: Seed) -> Self {
-        let founding = seed.cluster.read(|machine| machine.state().founding.clone());
-        let founding = founding.expect("invariant: actors start after the cluster was founded");
-        let leases = Leases::new(Permutation::new(founding.permutation_key), founding.shards);
+        let bootstrap = seed.cluster.read(|machine| machine.state().bootstrap.clone());
+        let bootstrap = bootstrap.expect("invariant: actors start after the cluster was founded");
+        let leases = Leases::new(Permutation::new(bootstrap.permutation_key), bootstrap.shards);
         let shared =
             Shared { leases: RefCell::new(leases), leasing: RefCell::new(Leasing::Idle), changed: Notify::new() };
         Self { seed, shared: Rc::new(shared) }

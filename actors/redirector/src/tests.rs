@@ -12,7 +12,7 @@ use waypost_protocol::{AnsweredBy, Code, Domain, Kind, LinkKey, NodeId, ServiceE
 use waypost_runtime::{ActorRef, Destination, Origin, Remote, Router, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
-use crate::{Lookup, ReadView, Seed, RedirectorActor, routes, spec};
+use crate::{Lookup, ReadView, RedirectorActor, Seed, routes, spec};
 
 const SHARDS: u32 = 16;
 const KEEP: Duration = Duration::from_millis(250);

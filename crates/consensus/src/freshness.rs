@@ -40,7 +40,7 @@ const LEADERLESS_KEEP: Duration = Duration::from_millis(600);
 const ALWAYS: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Asks a node how far the groups with these numbers are; it answers for those that it leads.
-pub type Asking =
+pub type CommittedQuery =
     Arc<dyn Fn(NodeId, Vec<u32>) -> BoxFuture<'static, Result<Vec<(u32, Committed)>, PeerError>> + Send + Sync>;
 
 /// Hears until when a replica may be believed.
@@ -50,7 +50,7 @@ pub type Believe = Arc<dyn Fn(ShardId, Instant) + Send + Sync>;
 pub struct Freshness {
     groups: Arc<Groups>,
     ages: Vec<Mutex<Age>>,
-    ask: Asking,
+    ask: CommittedQuery,
     believe: Believe,
     wanted: Notify,
     rounds: watch::Sender<u64>,
@@ -58,7 +58,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// For the replicas of a node. [`Freshness::run`] has to run.
-    pub fn new(groups: Arc<Groups>, ask: Asking, believe: Believe) -> Self {
+    pub fn new(groups: Arc<Groups>, ask: CommittedQuery, believe: Believe) -> Self {
         let ages = groups.shards().iter().map(|_| Mutex::default()).collect();
         let freshness = Self { groups, ages, ask, believe, wanted: Notify::new(), rounds: watch::Sender::default() };
         for shard in 0..freshness.ages.len() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use parking_lot::RwLock;
-use waypost_protocol::command::{Command, Founding, Outcome};
+use waypost_protocol::command::{Bootstrap, Command, Outcome};
 use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_store::machine::{ClusterMachine, ShardMachine};
 use waypost_store::{Db, StoreError, create_durably};
@@ -35,7 +35,7 @@ pub enum OpenError {
     },
     /// The cluster could not be created.
     #[error("cannot create the cluster: {0}")]
-    Found(#[from] ProposeError),
+    Bootstrap(#[from] ProposeError),
 }
 
 /// Who this node is: kept in its data directory, never reused.
@@ -46,12 +46,12 @@ pub struct NodeIdentity {
     /// Grows by one with each start: tells apart what the node said in different lives.
     pub incarnation: u64,
     /// The cluster that it belongs to, and whether it created it; `None` for a new node.
-    pub cluster: Option<ClusterTie>,
+    pub cluster: Option<ClusterBinding>,
 }
 
 /// That a node belongs to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClusterTie {
+pub struct ClusterBinding {
     /// The cluster's id.
     pub id: [u8; 16],
     /// Whether this node created it (and is to do so again, if it died halfway).
@@ -84,7 +84,7 @@ impl NodeIdentity {
         };
         let incarnation = read(b"incarnation")?.unwrap_or(0) + 1;
         write(b"incarnation", incarnation)?;
-        let cluster = Self::tie_of(db)?;
+        let cluster = Self::binding_of(db)?;
         db.commit().wait_blocking()?;
         Ok(Self { id: NodeId(id), incarnation, cluster })
     }
@@ -93,25 +93,25 @@ impl NodeIdentity {
     ///
     /// # Errors
     /// When the store fails or the record is damaged.
-    pub fn tie_of(db: &Db) -> Result<Option<ClusterTie>, StoreError> {
+    pub fn binding_of(db: &Db) -> Result<Option<ClusterBinding>, StoreError> {
         let Some(value) = db.tree("node")?.get(b"cluster")? else { return Ok(None) };
         let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };
         let (_, payload) = waypost_protocol::open(b"cluster", &value).map_err(|error| corrupt(error.to_string()))?;
         let (created, cluster) = payload.split_first().ok_or_else(|| corrupt("it is empty".to_owned()))?;
         let id = cluster.try_into().map_err(|_| corrupt("it is no id of a cluster".to_owned()))?;
-        Ok(Some(ClusterTie { id, created: *created == 1 }))
+        Ok(Some(ClusterBinding { id, created: *created == 1 }))
     }
 
-    /// Ties the node to a cluster, for ever. Durable when it returns.
+    /// Binds the node to a cluster, for ever. Durable when it returns.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn tie(&mut self, db: &Db, tie: ClusterTie) -> Result<(), StoreError> {
-        let mut payload = vec![u8::from(tie.created)];
-        payload.extend_from_slice(&tie.id);
+    pub fn bind(&mut self, db: &Db, binding: ClusterBinding) -> Result<(), StoreError> {
+        let mut payload = vec![u8::from(binding.created)];
+        payload.extend_from_slice(&binding.id);
         db.tree("node")?.insert(b"cluster", waypost_protocol::seal(b"cluster", 1, &payload))?;
         db.commit().wait_blocking()?;
-        self.cluster = Some(tie);
+        self.cluster = Some(binding);
         Ok(())
     }
 }
@@ -136,7 +136,7 @@ impl Members {
 /// The groups that this node holds: group 0, and one for each shard if it stores links.
 pub struct Groups {
     node: NodeId,
-    founding: Founding,
+    bootstrap: Bootstrap,
     cluster: Arc<Group<ClusterMachine>>,
     shards: Vec<Arc<Group<ShardMachine>>>,
 }
@@ -152,12 +152,16 @@ pub struct OpenedCluster {
 }
 
 impl OpenedCluster {
-    /// Opens group 0. With `found`, and if the data directory is new, this node creates the cluster; without it, it waits to
+    /// Opens group 0. With `bootstrap`, and if the data directory is new, this node creates the cluster; without it, it waits to
     /// be made a member.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open(place: GroupPlace, found: Option<Founding>, members: Arc<Members>) -> Result<Self, OpenError> {
+    pub async fn open(
+        place: GroupPlace,
+        bootstrap: Option<Bootstrap>,
+        members: Arc<Members>,
+    ) -> Result<Self, OpenError> {
         let snapshots = place.data_dir.join("snapshots");
         // Durably: a snapshot that is being installed must be found again after a power cut.
         create_durably(&snapshots)?;
@@ -168,16 +172,16 @@ impl OpenedCluster {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        let if_new = if found.is_some() { IfNew::Create } else { IfNew::Wait };
+        let if_new = if bootstrap.is_some() { IfNew::Create } else { IfNew::Wait };
         let cluster = Arc::new(Group::<ClusterMachine>::open(&place, 0, if_new).await?);
         cluster.configure(|machine| machine.follow_level(place.level.clone()));
         members.add(0, cluster.clone());
-        if let Some(founding) = found
+        if let Some(bootstrap) = bootstrap
             && cluster.is_leader()
-            && cluster.read(|machine| machine.state().founding.is_none())
+            && cluster.read(|machine| machine.state().bootstrap.is_none())
         {
-            let applied = cluster.propose(Command::Found(founding)).await?;
-            debug_assert!(matches!(applied.outcome, Outcome::Done | Outcome::AlreadyFounded));
+            let applied = cluster.propose(Command::Bootstrap(bootstrap)).await?;
+            debug_assert!(matches!(applied.outcome, Outcome::Done | Outcome::AlreadyBootstrapped));
             // It has no members yet that could understand less; who comes later has to understand it.
             cluster.propose(Command::RaiseLevel { level: Level::CURRENT, members: Vec::new() }).await?;
         }
@@ -195,15 +199,15 @@ impl OpenedCluster {
     /// See [`OpenError`].
     pub async fn open_shards(self, store: bool) -> Result<Groups, OpenError> {
         let Self { place, cluster, members } = self;
-        let founding = tokio::time::timeout(JOIN_MAX, async {
+        let bootstrap = tokio::time::timeout(JOIN_MAX, async {
             loop {
-                if let Some(founding) = cluster.read(|machine| machine.state().founding.clone()) {
-                    return founding;
+                if let Some(bootstrap) = cluster.read(|machine| machine.state().bootstrap.clone()) {
+                    return bootstrap;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        let founding = founding.await.map_err(|_| OpenError::Group {
+        let bootstrap = bootstrap.await.map_err(|_| OpenError::Group {
             group: 0,
             detail: "no leader has told this node about its cluster; look whether a majority of the nodes runs"
                 .to_owned(),
@@ -212,7 +216,7 @@ impl OpenedCluster {
         let alone = cluster.voters() == BTreeSet::from([place.node])
             && cluster.read(|machine| machine.state().placement.is_empty());
         let if_new = if alone { IfNew::Create } else { IfNew::Wait };
-        let wanted = 1..=if store { founding.shards } else { 0 };
+        let wanted = 1..=if store { bootstrap.shards } else { 0 };
         let shards = try_join_all(wanted.map(|id| {
             let place = place.clone();
             let members = members.clone();
@@ -228,7 +232,7 @@ impl OpenedCluster {
             }
         }))
         .await?;
-        Ok(Groups { node: place.node, founding, cluster, shards })
+        Ok(Groups { node: place.node, bootstrap, cluster, shards })
     }
 }
 
@@ -239,8 +243,8 @@ impl Groups {
     }
 
     /// How the cluster was created.
-    pub fn founding(&self) -> &Founding {
-        &self.founding
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
     }
 
     /// Group 0.

@@ -40,14 +40,14 @@ mod tests;
 
 pub use age::{Committed, FRESH, Standing};
 pub use export::{Export, ExportError};
-pub use freshness::{ANSWER_MAX, Asking, Believe, Freshness};
+pub use freshness::{ANSWER_MAX, Believe, CommittedQuery, Freshness};
 pub use group::{Group, GroupOptions, GroupPlace};
-pub use groups::{ClusterTie, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
+pub use groups::{ClusterBinding, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
 pub use member::Member;
 pub use membership::MembershipError;
 pub use network::NoPeers;
 pub use placement::place;
 pub use proposer::{Applied, ProposeError};
-pub use restore::{Beginning, Copy, Restored};
+pub use restore::{Copy, RestoreTarget, Restored};
 pub use seen::{last_seen, note_seen};
 pub use status::GroupStatus;

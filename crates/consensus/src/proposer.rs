@@ -108,7 +108,7 @@ pub(crate) fn size_of(command: &Command) -> usize {
         }
         Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
         Command::Delete { key, .. } | Command::ResetStats { key } => 24 + key.code.as_bytes().len(),
-        Command::Found(founding) => 128 + founding.name.len(),
+        Command::Bootstrap(bootstrap) => 128 + bootstrap.name.len(),
         Command::PutNode(record) | Command::AdmitNode { record, .. } => {
             let services = record.services.iter().map(|service| service.len() + 2).sum::<usize>();
             64 + record.name.len() + record.peer.len() + record.http.len() + record.zone.len() + services

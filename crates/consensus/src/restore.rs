@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use openraft::{BasicNode, EntryPayload, Membership};
-use waypost_protocol::command::Founding;
+use waypost_protocol::command::Bootstrap;
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::archive::{self, ArchiveHead};
 use waypost_store::machine::incoming::install_path;
@@ -16,7 +16,7 @@ use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, st
 use waypost_store::{Db, LogStore, StoreError};
 
 use crate::format::{decode_entry, decode_position, encode_position};
-use crate::groups::{ClusterTie, NodeIdentity, OpenError};
+use crate::groups::{ClusterBinding, NodeIdentity, OpenError};
 use crate::types::{LeaderId, LogId, StoredMembership};
 
 /// So many numbers for codes are skipped at least: what a cluster may have given out in a short time, and leased ahead of it.
@@ -39,7 +39,7 @@ const READ_ENTRIES: u64 = 256;
 const READ_BYTES: usize = 4 << 20;
 
 /// The node that a restored cluster begins with.
-pub struct Beginning<'a> {
+pub struct RestoreTarget<'a> {
     /// Its database: new, and empty.
     pub db: &'a Db,
     /// Where other nodes find it.
@@ -64,14 +64,14 @@ pub struct Copy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// How the cluster had been created; its id is the new one.
-    pub founding: Founding,
+    pub bootstrap: Bootstrap,
     /// How many links there are.
     pub links: u64,
     /// The time of the last change in it, by the clocks of the nodes that made them.
     pub last_change: UnixMs,
 }
 
-impl Beginning<'_> {
+impl RestoreTarget<'_> {
     /// Begins with a backup.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Beginning<'_> {
         // those of the others, to what is kept.
         let (mut cluster, stored) = ClusterMachine::open(self.db.tree("sm/0")?)?;
         replay(from, 0, &mut cluster, applied_of(stored.as_deref())?)?;
-        let shards = cluster.state().founding.as_ref().map_or(0, |founding| founding.shards);
+        let shards = cluster.state().bootstrap.as_ref().map_or(0, |bootstrap| bootstrap.shards);
         let mut sources = vec![from];
         for group in 1..=shards {
             let from = newest(copies, group)?;
@@ -112,23 +112,23 @@ impl Beginning<'_> {
         groups: u32,
     ) -> Result<Restored, OpenError> {
         let mut identity = NodeIdentity::load(self.db, self.node.0)?;
-        let mut founding = None;
+        let mut bootstrap = None;
         let mut last_change = UnixMs(0);
         self.settle::<ClusterMachine>(0, source(0)?, |machine| {
             last_change = machine.state().applied_at;
             // The last change may bear a time that a wrong clock has given it. One in the future says nothing; the cluster's own age
             // is more than that of its last change.
-            let founded = machine.state().founding.as_ref().map_or(UnixMs(0), |founding| founding.created_at);
+            let founded = machine.state().bootstrap.as_ref().map_or(UnixMs(0), |bootstrap| bootstrap.created_at);
             let since = if last_change > self.now { founded } else { last_change };
             let age_ms = self.now.0.saturating_sub(since.0);
-            founding = Some(machine.begin_anew(self.cluster, self.node, |left| skipped(left, age_ms))?.clone());
+            bootstrap = Some(machine.begin_anew(self.cluster, self.node, |left| skipped(left, age_ms))?.clone());
             Ok(())
         })?;
-        let founding = founding.expect("invariant: `settle` has called what sets it");
-        if founding.shards + 1 != groups {
+        let bootstrap = bootstrap.expect("invariant: `settle` has called what sets it");
+        if bootstrap.shards + 1 != groups {
             return Err(OpenError::Group {
                 group: 0,
-                detail: format!("the cluster has {} shards, and {} were brought", founding.shards, groups - 1),
+                detail: format!("the cluster has {} shards, and {} were brought", bootstrap.shards, groups - 1),
             });
         }
         let mut links = 0;
@@ -139,8 +139,8 @@ impl Beginning<'_> {
                 Ok(())
             })?;
         }
-        identity.tie(self.db, ClusterTie { id: self.cluster, created: true })?;
-        Ok(Restored { founding, links, last_change })
+        identity.bind(self.db, ClusterBinding { id: self.cluster, created: true })?;
+        Ok(Restored { bootstrap, links, last_change })
     }
 
     fn settle<M: Machine>(
@@ -169,12 +169,14 @@ impl Beginning<'_> {
 /// Refuses copies of different clusters: one and the same may have been restored between them, and which of the two states counts
 /// nobody here can know.
 fn of_one_cluster(copies: &[Copy]) -> Result<(), OpenError> {
-    let ties = copies.iter().map(|copy| NodeIdentity::tie_of(&copy.db)).collect::<Result<Vec<_>, _>>()?;
-    let first = ties.first().copied().flatten().map(|tie| tie.id);
-    for (copy, tie) in copies.iter().zip(ties) {
-        let wrong = match tie {
+    let bindings = copies.iter().map(|copy| NodeIdentity::binding_of(&copy.db)).collect::<Result<Vec<_>, _>>()?;
+    let first = bindings.first().copied().flatten().map(|binding| binding.id);
+    for (copy, binding) in copies.iter().zip(bindings) {
+        let wrong = match binding {
             None => "belongs to no cluster yet",
-            Some(tie) if Some(tie.id) != first => "belongs to another cluster than the first of these directories",
+            Some(binding) if Some(binding.id) != first => {
+                "belongs to another cluster than the first of these directories"
+            }
             Some(_) => continue,
         };
         return Err(OpenError::Group { group: 0, detail: format!("{} {wrong}", copy.data_dir.display()) });

@@ -17,7 +17,7 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::RwLock;
 use tempfile::TempDir;
-use waypost_protocol::command::{Command, Founding, NewLink, Outcome};
+use waypost_protocol::command::{Bootstrap, Command, NewLink, Outcome};
 use waypost_protocol::{Code, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, ShardMachine};
@@ -69,8 +69,8 @@ async fn the_storage_suite_of_openraft_passes() {
     Suite::test_all(Builder).await.unwrap();
 }
 
-fn founding() -> Founding {
-    Founding { cluster_id: [1; 16], name: "test".to_owned(), shards: 4, permutation_key: [2; 32], created_at: clock() }
+fn bootstrap() -> Bootstrap {
+    Bootstrap { cluster_id: [1; 16], name: "test".to_owned(), shards: 4, permutation_key: [2; 32], created_at: clock() }
 }
 
 async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
@@ -84,7 +84,7 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         level: Arc::default(),
         tasks: Tasks::new(&Metrics::new()),
     };
-    OpenedCluster::open(place, Some(founding()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
+    OpenedCluster::open(place, Some(bootstrap()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,7 +31,7 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes the cluster: once, by the node that creates it.
-    Found(Founding),
+    Bootstrap(Bootstrap),
     /// Leases the next `count` numbers of the counter to a node.
     LeaseKeys {
         /// Who asks.
@@ -151,7 +151,7 @@ impl Command {
     /// Whether it is for group 0 and not for a shard.
     pub fn is_for_cluster(&self) -> bool {
         match self {
-            Self::Found(_)
+            Self::Bootstrap(_)
             | Self::LeaseKeys { .. }
             | Self::SetAdminKey { .. }
             | Self::PutNode(_)
@@ -200,7 +200,7 @@ impl NodeRecord {
 
 /// What is settled when the cluster is created, and never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Founding {
+pub struct Bootstrap {
     /// Random id of the cluster.
     pub cluster_id: [u8; 16],
     /// Its name, from `cluster.toml`.
@@ -237,10 +237,10 @@ pub struct NewLink {
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Nothing to say: founding, recording.
+    /// Nothing to say: bootstrapping, recording.
     Done,
     /// The cluster exists already.
-    AlreadyFounded,
+    AlreadyBootstrapped,
     /// The numbers `start .. start + count` are the node's.
     Leased {
         /// The first number.

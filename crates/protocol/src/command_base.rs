@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clicks::ClickBatch;
-use crate::command::{Batch, BatchError, Command, Founding, NewLink, NodeRecord};
+use crate::command::{Batch, BatchError, Bootstrap, Command, NewLink, NodeRecord};
 use crate::digest::{IdempotencyKey, KeyDigest};
 use crate::{FieldChanges, Fields, Level, LinkKey, LinkVersion, NodeId, Target, UnixMs};
 
@@ -19,7 +19,7 @@ struct BaseBatch {
 
 #[derive(Serialize, Deserialize)]
 enum BaseCommand {
-    Found(Founding),
+    Bootstrap(Bootstrap),
     LeaseKeys { node: NodeId, count: u64 },
     SetAdminKey { digest: KeyDigest, replace: bool },
     PutNode(Box<NodeRecord>),
@@ -48,7 +48,7 @@ struct BaseNewLink {
 impl From<BaseCommand> for Command {
     fn from(base: BaseCommand) -> Self {
         match base {
-            BaseCommand::Found(founding) => Self::Found(founding),
+            BaseCommand::Bootstrap(bootstrap) => Self::Bootstrap(bootstrap),
             BaseCommand::LeaseKeys { node, count } => Self::LeaseKeys { node, count },
             BaseCommand::SetAdminKey { digest, replace } => Self::SetAdminKey { digest, replace },
             BaseCommand::PutNode(record) => Self::PutNode(record),
@@ -80,7 +80,7 @@ impl BaseCommand {
     fn of(command: &Command) -> Self {
         debug_assert_eq!(command.level(), Level::BASE);
         match command.clone() {
-            Command::Found(founding) => Self::Found(founding),
+            Command::Bootstrap(bootstrap) => Self::Bootstrap(bootstrap),
             Command::LeaseKeys { node, count } => Self::LeaseKeys { node, count },
             Command::SetAdminKey { digest, replace } => Self::SetAdminKey { digest, replace },
             Command::PutNode(record) => Self::PutNode(record),

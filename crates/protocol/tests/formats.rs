@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::command::{Batch, BatchError, Command, Founding, NewLink, NodeRecord};
+use waypost_protocol::command::{Batch, BatchError, Bootstrap, Command, NewLink, NodeRecord};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{
@@ -73,7 +73,7 @@ fn clicks() -> ClickBatch {
 
 /// Each command as it is encoded in a batch of level 0. These bytes were written by version 0.1.
 fn of_level_0() -> Vec<(Command, &'static str)> {
-    let founding = Founding {
+    let bootstrap = Bootstrap {
         cluster_id: [1; 16],
         name: "c".into(),
         shards: 16,
@@ -89,7 +89,7 @@ fn of_level_0() -> Vec<(Command, &'static str)> {
     };
     vec![
         (
-            Command::Found(founding),
+            Command::Bootstrap(bootstrap),
             "80d095ffbc31010001010101010101010101010101010101016310020202020202020202020202020202020202020202020202020202020202020280d095ffbc31",
         ),
         (Command::LeaseKeys { node: NodeId(300), count: 4096 }, "80d095ffbc310101ac028020"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::command::{Batch, Command, Founding, NewLink, NodeRecord};
+use waypost_protocol::command::{Batch, Bootstrap, Command, NewLink, NodeRecord};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
@@ -92,7 +92,7 @@ fn cluster_commands() -> Vec<Command> {
         drain: false,
     };
     vec![
-        Command::Found(Founding {
+        Command::Bootstrap(Bootstrap {
             cluster_id: [1; 16],
             name: "c".to_owned(),
             shards: 2,

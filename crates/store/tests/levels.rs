@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use waypost_protocol::command::{Batch, Command, Founding, NODES_MAX, NewLink, NodeRecord, Outcome};
+use waypost_protocol::command::{Batch, Bootstrap, Command, NODES_MAX, NewLink, NodeRecord, Outcome};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
@@ -31,8 +31,8 @@ fn admit(record: NodeRecord) -> Command {
     Command::AdmitNode { record: Box::new(record), level: Level::ONE }
 }
 
-fn founding(shards: u32) -> Command {
-    Command::Found(Founding {
+fn bootstrap(shards: u32) -> Command {
+    Command::Bootstrap(Bootstrap {
         cluster_id: [1; 16],
         name: "test".to_owned(),
         shards,
@@ -74,7 +74,7 @@ fn group_0_of_level_0_becomes_records_of_their_own_when_the_level_rises() {
     let db = open(dir.path());
     let tree = db.tree("sm/0").unwrap();
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::BASE, founding(16));
+    log.apply(Level::BASE, bootstrap(16));
     log.apply(Level::BASE, Command::LeaseKeys { node: NodeId(1), count: 4096 });
     log.apply(Level::BASE, Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false });
     for id in 1..=3 {
@@ -109,7 +109,7 @@ fn the_level_rises_only_if_the_members_are_those_that_were_asked() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::BASE, founding(1));
+    log.apply(Level::BASE, bootstrap(1));
     for id in 1..=2 {
         log.apply(Level::BASE, Command::PutNode(Box::new(node(id))));
     }
@@ -138,7 +138,7 @@ fn group_0_holds_as_many_nodes_and_shards_as_a_cluster_may_have() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::ONE, founding(256));
+    log.apply(Level::ONE, bootstrap(256));
     log.apply(Level::ONE, raise([]));
     for id in 1..=NODES_MAX as u64 {
         assert_eq!(log.apply(Level::ONE, admit(node(id))), Outcome::Done);
@@ -158,7 +158,7 @@ fn a_full_cluster_takes_a_node_in_place_of_one_of_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, bootstrap(1));
     log.apply(Level::ONE, raise([]));
     for id in 1..=NODES_MAX as u64 {
         log.apply(Level::ONE, admit(node(id)));
@@ -176,7 +176,7 @@ fn of_two_nodes_that_are_drained_at_once_the_second_stays() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, bootstrap(1));
     log.apply(Level::ONE, raise([]));
     for id in 1..=2 {
         log.apply(Level::ONE, admit(node(id)));
@@ -198,7 +198,7 @@ fn a_node_that_understands_less_than_the_cluster_uses_is_not_taken_in() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, bootstrap(1));
     log.apply(Level::ONE, raise([]));
     // As after a serving node that did not know of the level yet.
     let late = Command::AdmitNode { record: Box::new(node(1)), level: Level::BASE };
@@ -211,7 +211,7 @@ fn replicas_remember_the_same_removed_nodes_whether_or_not_one_was_started_anew_
     let state_of = |dir: &Path, restarted: bool| {
         let db = open(dir);
         let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-        log.apply(Level::BASE, founding(1));
+        log.apply(Level::BASE, bootstrap(1));
         for id in 1..=1_500 {
             log.apply(
                 Level::BASE,
@@ -239,7 +239,7 @@ fn replicas_remember_the_same_removed_nodes_whether_or_not_one_was_started_anew_
 fn of_two_nodes_that_leave_at_once_the_second_is_decided_upon_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = Log::<ClusterMachine>::open(&open(dir.path()), "sm/0");
-    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, bootstrap(1));
     log.apply(Level::ONE, raise([]));
     for id in 1..=4 {
         log.apply(Level::ONE, admit(node(id)));
@@ -263,7 +263,7 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
-    log.apply(Level::ONE, founding(1));
+    log.apply(Level::ONE, bootstrap(1));
     log.apply(Level::ONE, raise([]));
     for id in 1..=3_000 {
         // The same name with another id: the node was emptied.

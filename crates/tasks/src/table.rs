@@ -66,7 +66,7 @@ tasks! {
     /// Places and moves replicas, on the leader of group 0.
     Controller = "controller", Restart;
     /// Brings groups to the members that group 0 wants, and keeps addresses.
-    Steward = "steward", Restart;
+    MembershipReconciler = "steward", Restart;
     /// Asks the leaders of shards how far they are.
     Freshness = "freshness", Restart;
     /// Changes the members of one group.

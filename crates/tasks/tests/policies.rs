@@ -39,7 +39,7 @@ async fn a_task_that_panics_is_made_anew_and_counted() {
 #[tokio::test]
 async fn a_task_that_cannot_be_made_is_tried_again() {
     let mut tries = 0;
-    let task = Tasks::new(&Metrics::new()).spawn(Task::Steward, move || {
+    let task = Tasks::new(&Metrics::new()).spawn(Task::MembershipReconciler, move || {
         tries += 1;
         assert!(tries > 2, "not yet");
         async {}
@@ -94,7 +94,7 @@ fn a_process_exits_when_a_task_leaves_something_half_done() {
 #[tokio::test]
 async fn a_process_exits_when_a_task_that_should_go_on_cannot_be_made_anew() {
     if is_child() {
-        let _ = Tasks::new(&Metrics::new()).spawn_once(Task::Steward, async { panic!("once") }).await;
+        let _ = Tasks::new(&Metrics::new()).spawn_once(Task::MembershipReconciler, async { panic!("once") }).await;
         std::process::exit(1);
     }
     assert_eq!(exit_code_of("a_process_exits_when_a_task_that_should_go_on_cannot_be_made_anew"), Some(70));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use waypost_protocol::command::{Batch, Command, Founding, NODES_MAX, NodeRecord, Outcome};
+use waypost_protocol::command::{Batch, Bootstrap, Command, NODES_MAX, NodeRecord, Outcome};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::permutation::CODES;
@@ -17,7 +17,7 @@ use crate::{StoreError, Tree};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterState {
     /// How the cluster was created; `None` = not yet.
-    pub founding: Option<Founding>,
+    pub bootstrap: Option<Bootstrap>,
     /// The level that all members understand.
     pub level: Level,
     /// The first number of the counter that nobody has leased. Never goes back.
@@ -145,22 +145,22 @@ impl ClusterMachine {
         cluster_id: [u8; 16],
         node: NodeId,
         skip: impl FnOnce(u64) -> u64,
-    ) -> Result<&Founding, StoreError> {
+    ) -> Result<&Bootstrap, StoreError> {
         let state = &mut self.state;
-        let Some(founding) = &mut state.founding else {
+        let Some(bootstrap) = &mut state.bootstrap else {
             return Err(StoreError::Corrupt {
                 what: self.tree.name().to_owned(),
                 detail: "it does not say how the cluster was created".to_owned(),
             });
         };
-        founding.cluster_id = cluster_id;
+        bootstrap.cluster_id = cluster_id;
         let left = CODES.saturating_sub(state.next_key);
         state.next_key += skip(left).min(left);
         state.nodes.clear();
-        state.placement = (0..=founding.shards).map(|group| (group, vec![node])).collect();
+        state.placement = (0..=bootstrap.shards).map(|group| (group, vec![node])).collect();
         state.gone = Gone::default();
         self.dirty = true;
-        Ok(founding)
+        Ok(bootstrap)
     }
 
     /// Has `level` follow the level of the cluster.
@@ -172,10 +172,10 @@ impl ClusterMachine {
     fn apply_one(&mut self, index: u64, command: &Command) -> Result<Outcome, StoreError> {
         let state = &mut self.state;
         Ok(match command {
-            Command::Found(founding) => match &state.founding {
-                Some(_) => Outcome::AlreadyFounded,
+            Command::Bootstrap(bootstrap) => match &state.bootstrap {
+                Some(_) => Outcome::AlreadyBootstrapped,
                 None => {
-                    state.founding = Some(founding.clone());
+                    state.bootstrap = Some(bootstrap.clone());
                     Outcome::Done
                 }
             },

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use waypost_protocol::command::{Founding, NodeRecord};
+use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::{Level, NoRecord, NodeId, Record, UnixMs};
 
@@ -39,7 +39,7 @@ pub(super) enum StoredAs {
 #[derive(Serialize, Deserialize)]
 struct WholeRecord {
     position: Vec<u8>,
-    founding: Option<Founding>,
+    bootstrap: Option<Bootstrap>,
     next_key: u64,
     admin_key: Option<KeyDigest>,
     applied_at: UnixMs,
@@ -62,7 +62,7 @@ impl Record for WholeRecord {
 struct MetaRecord {
     position: Vec<u8>,
     level: Level,
-    founding: Option<Founding>,
+    bootstrap: Option<Bootstrap>,
     next_key: u64,
     admin_key: Option<KeyDigest>,
     applied_at: UnixMs,
@@ -78,7 +78,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
     if version == WholeRecord::VERSION {
         let whole: WholeRecord = read_record(tree.name(), META_KEY, &value)?;
         let state = ClusterState {
-            founding: whole.founding,
+            bootstrap: whole.bootstrap,
             level: Level::BASE,
             next_key: whole.next_key,
             admin_key: whole.admin_key,
@@ -91,7 +91,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
     }
     let meta: MetaRecord = super::decode("checkpoint", payload)?;
     let mut state = ClusterState {
-        founding: meta.founding,
+        bootstrap: meta.bootstrap,
         level: meta.level,
         next_key: meta.next_key,
         admin_key: meta.admin_key,
@@ -128,7 +128,7 @@ pub(super) fn write(
     if state.level == Level::BASE {
         let whole = WholeRecord {
             position: position.to_vec(),
-            founding: state.founding.clone(),
+            bootstrap: state.bootstrap.clone(),
             next_key: state.next_key,
             admin_key: state.admin_key,
             applied_at: state.applied_at,
@@ -152,7 +152,7 @@ pub(super) fn write(
     let meta = MetaRecord {
         position: position.to_vec(),
         level: state.level,
-        founding: state.founding.clone(),
+        bootstrap: state.bootstrap.clone(),
         next_key: state.next_key,
         admin_key: state.admin_key,
         applied_at: state.applied_at,

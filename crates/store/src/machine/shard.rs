@@ -414,7 +414,7 @@ impl Machine for ShardMachine {
                     self.meta.journals.retain(|journal, _| !journals.contains(journal));
                     Ok(Outcome::Done)
                 }
-                Command::Found(_)
+                Command::Bootstrap(_)
                 | Command::LeaseKeys { .. }
                 | Command::SetAdminKey { .. }
                 | Command::PutNode(_)

@@ -13,16 +13,16 @@ use waypost_protocol::{Level, NodeId, codec};
 use waypost_store::machine::ClusterState;
 
 use super::clock;
+use super::desired_placement::DesiredPlacement;
 use super::leaders::{LeaderMove, leader_move};
 use super::service::NodeService;
 use super::status::{ClusterView, NodeStatus, NodeView};
-use super::wish::Wish;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How often it looks while the cluster is being founded, and everybody waits for that.
-const LOOK_FOUNDING: Duration = Duration::from_millis(25);
+const LOOK_BOOTSTRAP: Duration = Duration::from_millis(25);
 
 /// How long a node may take to tell of itself before it counts as down.
 const STATUS_MAX: Duration = Duration::from_millis(1000);
@@ -37,45 +37,45 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(4);
 const LEAVE_MAX: Duration = Duration::from_secs(22);
 
 /// The task, and what it can tell.
-pub struct Control {
+pub struct PlacementController {
     groups: Arc<Groups>,
     peers: Arc<dyn Peers>,
     service: Arc<NodeService>,
-    wish: Wish,
+    desired: DesiredPlacement,
     moves_max: usize,
     /// The cluster is founded. That it stays.
-    founded: AtomicBool,
+    bootstrapped: AtomicBool,
 }
 
-impl Control {
+impl PlacementController {
     /// With what the file wishes, and at most `moves_max` groups changed at a time.
     pub fn new(
         groups: Arc<Groups>,
         peers: Arc<dyn Peers>,
         service: Arc<NodeService>,
-        wish: Wish,
+        desired: DesiredPlacement,
         moves_max: usize,
     ) -> Self {
-        Self { groups, peers, service, wish, moves_max, founded: AtomicBool::new(false) }
+        Self { groups, peers, service, desired, moves_max, bootstrapped: AtomicBool::new(false) }
     }
 
     /// Works until the node stops.
     pub async fn run(self: Arc<Self>) {
         let mut evened = Instant::now();
         loop {
-            let founded = self.unfounded().is_none();
-            tokio::time::sleep(if founded { LOOK } else { LOOK_FOUNDING }).await;
+            let bootstrapped = self.pending_bootstrap().is_none();
+            tokio::time::sleep(if bootstrapped { LOOK } else { LOOK_BOOTSTRAP }).await;
             if !self.groups.cluster().is_leader() {
                 continue;
             }
             let state = self.groups.cluster().read(|machine| machine.state().clone());
             let told = self.ask_all(&state).await;
             self.raise_level(&state, &told).await;
-            if !founded {
-                self.found(&state, &told).await;
+            if !bootstrapped {
+                self.finish_bootstrap(&state, &told).await;
                 continue;
             }
-            let moving = moving(&state, &told, self.groups.founding().shards);
+            let moving = moving(&state, &told, self.groups.bootstrap().shards);
             self.settle(&state, &told, &moving).await;
             if moving.is_empty() && evened.elapsed() >= EVEN_OUT {
                 evened = Instant::now();
@@ -86,7 +86,7 @@ impl Control {
 
     /// The number of shards.
     pub(super) fn shards(&self) -> u32 {
-        self.groups.founding().shards
+        self.groups.bootstrap().shards
     }
 
     /// Asks a node that is up to take itself out.
@@ -136,24 +136,24 @@ impl Control {
     }
 
     /// Why the cluster is not founded yet, in words: no node is ready then, and no change is accepted.
-    pub fn unfounded(&self) -> Option<String> {
-        if self.founded.load(Ordering::Relaxed) {
+    pub fn pending_bootstrap(&self) -> Option<String> {
+        if self.bootstrapped.load(Ordering::Relaxed) {
             return None;
         }
-        let shards = self.groups.founding().shards;
-        let why = self.groups.cluster().read(|machine| self.wish.unfounded(machine.state(), shards));
-        self.founded.store(why.is_none(), Ordering::Relaxed);
+        let shards = self.groups.bootstrap().shards;
+        let why = self.groups.cluster().read(|machine| self.desired.pending_bootstrap(machine.state(), shards));
+        self.bootstrapped.store(why.is_none(), Ordering::Relaxed);
         why
     }
 
-    /// Notes of each group that has all its voters who they are. The stewards give them to it.
-    async fn found(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
-        if !self.wish.missing(state).is_empty() {
+    /// Notes of each group that has all its voters who they are. The reconcilers give them to it.
+    async fn finish_bootstrap(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
+        if !self.desired.missing(state).is_empty() {
             return;
         }
         let whole = told.values().flat_map(|node| &node.groups).filter(|report| {
             let open = !state.placement.contains_key(&report.group);
-            open && report.leader && !report.changing && report.voters == self.wish.voters(state, report.group)
+            open && report.leader && !report.changing && report.voters == self.desired.voters(state, report.group)
         });
         let noting = whole.map(|report| {
             let command = Command::Place { group: report.group, voters: report.voters.clone() };
@@ -169,8 +169,8 @@ impl Control {
     /// Decides on the next moves.
     async fn settle(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, moving: &BTreeSet<u32>) {
         let mut moves = moving.len();
-        for group in 0..=self.groups.founding().shards {
-            let wanted = self.wish.voters(state, group);
+        for group in 0..=self.groups.bootstrap().shards {
+            let wanted = self.desired.voters(state, group);
             let Some(placed) = state.placement.get(&group).cloned() else { continue };
             if wanted.is_empty() || wanted == placed {
                 continue;
@@ -216,12 +216,12 @@ impl Control {
     /// The cluster as this node sees it.
     pub async fn view(&self) -> ClusterView {
         let state = self.groups.cluster().read(|machine| machine.state().clone());
-        let founding = self.groups.founding();
+        let bootstrap = self.groups.bootstrap();
         let mut told = self.ask_all(&state).await;
-        let mut moving = moving(&state, &told, founding.shards);
+        let mut moving = moving(&state, &told, bootstrap.shards);
         // What is still to be moved, though nobody has begun.
-        moving.extend((0..=founding.shards).filter(|group| {
-            let wanted = self.wish.voters(&state, *group);
+        moving.extend((0..=bootstrap.shards).filter(|group| {
+            let wanted = self.desired.voters(&state, *group);
             !wanted.is_empty() && state.placement.get(group) != Some(&wanted)
         }));
         let led: BTreeSet<u32> = told
@@ -261,20 +261,20 @@ impl Control {
             }
         }
         warnings.extend(self.clock_warnings(&state).await);
-        if let Some(why) = self.unfounded() {
+        if let Some(why) = self.pending_bootstrap() {
             warnings.push(format!("the cluster is being founded, and accepts no changes before: {why}"));
         }
-        let underreplicated = underreplicated(&told, |group| self.wish.voters(&state, group).len());
+        let underreplicated = underreplicated(&told, |group| self.desired.voters(&state, group).len());
         let storing = state.nodes.values().filter(|node| node.stores() && !node.drain).count();
         if storing == 2 {
             warnings.push("of two nodes both are needed for changes: add a third, and one may be away".to_owned());
         }
         ClusterView {
-            name: founding.name.clone(),
-            cluster: founding.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-            shards: founding.shards,
+            name: bootstrap.name.clone(),
+            cluster: bootstrap.cluster_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            shards: bootstrap.shards,
             asked: self.groups.node(),
-            leaderless: (0..=founding.shards).filter(|group| !led.contains(group)).collect(),
+            leaderless: (0..=bootstrap.shards).filter(|group| !led.contains(group)).collect(),
             moving: moving.into_iter().collect(),
             underreplicated,
             nodes: state

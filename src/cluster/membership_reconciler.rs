@@ -14,14 +14,14 @@ use waypost_store::machine::{ClusterState, Machine};
 use waypost_tasks::{Task, Tasks};
 use waypost_transport::Transport;
 
+use super::desired_placement::DesiredPlacement;
 use super::start::is_gone;
-use super::wish::Wish;
 
 /// How often it looks. A change of members is then noticed before anybody waits for it.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How often it looks while the cluster is being founded, and everybody waits for that.
-const LOOK_FOUNDING: Duration = Duration::from_millis(25);
+const LOOK_BOOTSTRAP: Duration = Duration::from_millis(25);
 
 /// How often one of the others is asked whether this node was removed.
 const ASK: Duration = Duration::from_secs(1);
@@ -32,11 +32,11 @@ const NOTE_MAX: Duration = Duration::from_secs(5);
 type Members = BTreeMap<NodeId, String>;
 
 /// The task.
-pub struct Steward {
+pub struct MembershipReconciler {
     groups: Arc<Groups>,
     transport: Transport,
-    own: Own,
-    wish: Wish,
+    local: LocalNode,
+    desired: DesiredPlacement,
     view: Arc<ReadView>,
     changing: Arc<Mutex<BTreeSet<u32>>>,
     /// Shards that this node held when it last looked.
@@ -45,8 +45,8 @@ pub struct Steward {
     tasks: Tasks,
 }
 
-/// What a steward tells the cluster of its node.
-pub struct Own {
+/// What a reconciler tells the cluster of its node.
+pub struct LocalNode {
     /// What group 0 should know of it.
     pub record: NodeRecord,
     /// Whether it created the cluster: then it admits itself.
@@ -65,19 +65,19 @@ impl Drop for Changing {
     }
 }
 
-impl Steward {
-    /// A steward for a node. `taken_out` is told when the cluster has removed it.
+impl MembershipReconciler {
+    /// A reconciler for a node. `taken_out` is told when the cluster has removed it.
     pub fn new(
         groups: Arc<Groups>,
         transport: Transport,
-        own: Own,
-        wish: Wish,
+        local: LocalNode,
+        desired: DesiredPlacement,
         view: Arc<ReadView>,
         taken_out: Arc<Notify>,
         tasks: Tasks,
     ) -> Self {
         let (changing, held) = (Arc::default(), Mutex::default());
-        Self { groups, transport, own, wish, view, changing, held, taken_out, tasks }
+        Self { groups, transport, local, desired, view, changing, held, taken_out, tasks }
     }
 
     /// Works until the node stops.
@@ -85,7 +85,7 @@ impl Steward {
         let mut noted = std::pin::pin!(self.note_self());
         let mut noting = true;
         let mut leaving = std::pin::pin!(self.notice_removal());
-        let mut founded = false;
+        let mut bootstrapped = false;
         loop {
             tokio::select! {
                 member = &mut noted, if noting => match member {
@@ -93,10 +93,10 @@ impl Steward {
                     false => return self.taken_out.notify_one(),
                 },
                 () = &mut leaving => return self.taken_out.notify_one(),
-                () = tokio::time::sleep(if founded { LOOK } else { LOOK_FOUNDING }) => {}
+                () = tokio::time::sleep(if bootstrapped { LOOK } else { LOOK_BOOTSTRAP }) => {}
             }
             let state = self.groups.cluster().read(|machine| machine.state().clone());
-            founded = self.wish.unfounded(&state, self.groups.founding().shards).is_none();
+            bootstrapped = self.desired.pending_bootstrap(&state, self.groups.bootstrap().shards).is_none();
             self.keep_addresses(&state);
             self.keep_members(&state);
             self.forget_lost_shards();
@@ -121,20 +121,20 @@ impl Steward {
 
     /// Tells the cluster of this node, until it knows; `false` if this node is no member any more.
     async fn note_self(&self) -> bool {
-        let own = self.own.record.id;
+        let own = self.local.record.id;
         loop {
             let (known, first) = self.groups.cluster().read(|machine| {
                 let nodes = &machine.state().nodes;
                 (nodes.get(&own).cloned(), nodes.is_empty())
             });
             let current =
-                known.is_some_and(|known| NodeRecord { drain: known.drain, ..self.own.record.clone() } == known);
+                known.is_some_and(|known| NodeRecord { drain: known.drain, ..self.local.record.clone() } == known);
             if current {
                 return true;
             }
             // Others were admitted before they had a cluster. The node that created it admits itself, as its first.
-            let record = Box::new(self.own.record.clone());
-            let command = match first && self.own.created && self.groups.level() >= Level::ONE {
+            let record = Box::new(self.local.record.clone());
+            let command = match first && self.local.created && self.groups.level() >= Level::ONE {
                 true => Command::AdmitNode { record, level: Level::CURRENT },
                 false => Command::PutNode(record),
             };
@@ -175,7 +175,7 @@ impl Steward {
         // While the cluster is being founded, each group gets all its voters as soon as all who could be one are known.
         let settled = match state.placement.get(&group) {
             Some(placed) => Some(placed.clone()),
-            None => self.wish.missing(state).is_empty().then(|| self.wish.voters(state, group)),
+            None => self.desired.missing(state).is_empty().then(|| self.desired.voters(state, group)),
         };
         let placed: Option<Members> = settled.and_then(|placed| placed.iter().map(address).collect());
         if group != 0 {
@@ -200,19 +200,19 @@ impl Steward {
         if fits || !group.is_leader() || !self.changing.lock().insert(group.id()) {
             return;
         }
-        let (steward, group) = (self.clone(), group.clone());
+        let (reconciler, group) = (self.clone(), group.clone());
         let changing = Changing { groups: self.changing.clone(), group: group.id() };
         self.tasks.spawn_once(Task::MemberChange, async move {
             let _changing = changing;
             let id = group.id();
             let changed = tokio::select! {
                 changed = group.set_members(&voters, &learners) => changed.map_err(|error| error.to_string()),
-                () = steward.wanted_else(id, &voters, &learners) => Err("something else is wanted now".to_owned()),
+                () = reconciler.wanted_else(id, &voters, &learners) => Err("something else is wanted now".to_owned()),
             };
             match changed {
                 Ok(()) => tracing::info!(group = id, voters = voters.len(), "the members of a group were changed"),
                 Err(why) => {
-                    let why = steward.with_names(why);
+                    let why = reconciler.with_names(why);
                     tracing::info!(group = id, why, "the members of a group were not changed yet");
                 }
             }
@@ -241,7 +241,7 @@ impl Steward {
     /// Links of a shard that has left this node would not be told of changes: they are forgotten, with all others.
     fn forget_lost_shards(&self) {
         let now: BTreeSet<u32> =
-            (0..self.groups.founding().shards).filter(|shard| self.groups.takes_part(ShardId(*shard))).collect();
+            (0..self.groups.bootstrap().shards).filter(|shard| self.groups.takes_part(ShardId(*shard))).collect();
         let mut held = self.held.lock();
         if !held.is_subset(&now) {
             self.view.invalidate(None);

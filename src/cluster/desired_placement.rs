@@ -16,18 +16,18 @@ const CLUSTER_VOTERS_MAX: usize = 5;
 
 /// What this node's file asks for.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct DesiredPlacement {
     /// Wished copies of each shard.
     replicas: usize,
     /// The names of the nodes that store links: without them no cluster is founded.
-    founders: Vec<String>,
+    required: Vec<String>,
 }
 
-impl Wish {
+impl DesiredPlacement {
     /// What a configuration asks for.
     pub fn of(config: &Config) -> Self {
         let stores = config.nodes.iter().filter(|node| node.services.contains(&ServiceName::LinkStore));
-        Self { replicas: config.replicas as usize, founders: stores.map(|node| node.name.clone()).collect() }
+        Self { replicas: config.replicas as usize, required: stores.map(|node| node.name.clone()).collect() }
     }
 
     /// The nodes that should hold a group, in the order of their ids.
@@ -42,11 +42,11 @@ impl Wish {
     /// The nodes of the file that a cluster cannot be founded without, and that it does not know yet.
     pub fn missing(&self, state: &ClusterState) -> Vec<&str> {
         let known = |name: &str| state.nodes.values().any(|node| node.name == name);
-        self.founders.iter().map(String::as_str).filter(|name| !known(name)).collect()
+        self.required.iter().map(String::as_str).filter(|name| !known(name)).collect()
     }
 
     /// Why the cluster is not founded yet, in words; `None` once it is.
-    pub fn unfounded(&self, state: &ClusterState, shards: u32) -> Option<String> {
+    pub fn pending_bootstrap(&self, state: &ClusterState, shards: u32) -> Option<String> {
         let unsettled = (0..=shards).filter(|group| !state.placement.contains_key(group)).count();
         if unsettled == 0 {
             return None;
@@ -80,11 +80,14 @@ mod tests {
 
     #[test]
     fn a_cluster_is_founded_when_it_is_settled_who_holds_each_group() {
-        let wish = Wish { replicas: 3, founders: vec!["a".to_owned(), "b".to_owned()] };
-        assert_eq!(wish.unfounded(&state(&["a"], 0), 4).unwrap(), "waiting for b to join");
-        assert_eq!(wish.unfounded(&state(&["a", "b"], 3), 4).unwrap(), "2 groups do not have all their copies yet");
-        assert_eq!(wish.unfounded(&state(&["a", "b"], 5), 4), None);
+        let desired = DesiredPlacement { replicas: 3, required: vec!["a".to_owned(), "b".to_owned()] };
+        assert_eq!(desired.pending_bootstrap(&state(&["a"], 0), 4).unwrap(), "waiting for b to join");
+        assert_eq!(
+            desired.pending_bootstrap(&state(&["a", "b"], 3), 4).unwrap(),
+            "2 groups do not have all their copies yet"
+        );
+        assert_eq!(desired.pending_bootstrap(&state(&["a", "b"], 5), 4), None);
         // One that was taken out later, or was never in this node's file, is not waited for.
-        assert_eq!(wish.unfounded(&state(&["c"], 5), 4), None);
+        assert_eq!(desired.pending_bootstrap(&state(&["c"], 5), 4), None);
     }
 }
