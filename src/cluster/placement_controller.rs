@@ -129,7 +129,7 @@ impl PlacementController {
             Ok(Outcome::Done) => tracing::info!(%level, "all nodes of the cluster understand this level now"),
             // A node has joined meanwhile, which may not be able to read the entry with the command: a checkpoint takes it out of the log.
             Ok(_) => {
-                let _ = self.groups.cluster().checkpoint().await;
+                self.groups.cluster().checkpoint();
             }
             Err(error) => tracing::debug!(%error, "the level of the cluster was not raised yet"),
         }

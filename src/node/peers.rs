@@ -15,6 +15,10 @@ use super::{NodeError, clock, listen};
 use crate::cluster::{ClusterOrigin, NodeService, find_or_create, is_gone};
 use crate::config::{Config, ServiceName};
 
+/// How many times the bytes that make a checkpoint due are kept of the log behind it, for replicas that were away: some seconds of the
+/// heaviest load, minutes of a usual one.
+const LOG_KEPT_CHECKPOINTS: u64 = 8;
+
 /// A node that belongs to a cluster and has its groups open.
 pub(super) struct Joined {
     pub(super) identity: NodeIdentity,
@@ -85,7 +89,12 @@ pub(super) async fn join(
         node: identity.id,
         address: record.peer.clone(),
         data_dir: config.node.data_dir.clone(),
-        options: GroupOptions { checkpoint_bytes: config.checkpoint_bytes, free_min: config.free_space_low, clock },
+        options: GroupOptions {
+            checkpoint_bytes: config.checkpoint_bytes,
+            log_kept_bytes: config.checkpoint_bytes.saturating_mul(LOG_KEPT_CHECKPOINTS),
+            free_min: config.free_space_low,
+            clock,
+        },
         peers: Arc::new(transport.clone()),
         level: Arc::default(),
         tasks: tasks.on(engine),

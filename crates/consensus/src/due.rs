@@ -1,19 +1,19 @@
-//! When a checkpoint is due, and when it waits although it is.
-//!
-//! The log that a checkpoint covers is removed. A replica that is being sent a snapshot needs the log from there on; if that is gone when it has
-//! installed the snapshot, it needs another one, and under load it would never catch up. So checkpoints wait while a snapshot is on
-//! its way, within a bound.
+//! When a checkpoint of a group is due, and what follows it: the log that it covers is purged, except for what `retention.rs` keeps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use openraft::Raft;
-use parking_lot::Mutex;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::metrics::WaitError;
+use openraft::{Raft, RaftMetrics};
 use tokio::sync::Notify;
 use waypost_store::machine::Machine;
 
+use crate::log_store::RaftLog;
 use crate::position::Counts;
+use crate::retention::Retention;
 use crate::state_machine::GroupMachine;
 use crate::types::TypeConfig;
 
@@ -25,15 +25,11 @@ const LOG_PER_CHECKPOINT: u64 = 4;
 /// the export too: it bounds the memory, and the log to replay after a crash.
 const EXPORT_MAX: u64 = 16;
 
-/// While a snapshot is on its way, a checkpoint waits until so many times what makes one due have come together. Less than
-/// `EXPORT_MAX`, so that no change ever waits for another replica.
-const SENDING_MAX: u64 = 8;
+/// How often a checkpoint is asked for again, until the engine has one that covers what was applied when it became due.
+const NOTED_LOOK: Duration = Duration::from_secs(1);
 
-/// After a snapshot was installed, the replica takes so long, or less, to get what has come to the log meanwhile.
-const CATCH_UP: Duration = Duration::from_secs(5);
-
-/// How often a checkpoint that waits looks again.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked whether the log that a snapshot held back can go, while no checkpoint is due.
+const HELD_LOOK: Duration = Duration::from_secs(2);
 
 /// When a checkpoint of a group is due, and who waits for that.
 pub(crate) struct CheckpointDue {
@@ -42,13 +38,20 @@ pub(crate) struct CheckpointDue {
     bytes: u64,
     log_bytes_since: AtomicU64,
     counts: Arc<Counts>,
-    sending: Arc<Sending>,
+    /// One was asked for, due or not.
+    asked: AtomicBool,
 }
 
 impl CheckpointDue {
     /// Due at so many bytes; `counts` are those of the state.
-    pub(crate) fn new(bytes: u64, counts: Arc<Counts>, sending: Arc<Sending>) -> Self {
-        Self { notify: Notify::new(), bytes, log_bytes_since: AtomicU64::new(0), counts, sending }
+    pub(crate) fn new(bytes: u64, counts: Arc<Counts>) -> Self {
+        Self { notify: Notify::new(), bytes, log_bytes_since: AtomicU64::new(0), counts, asked: AtomicBool::new(false) }
+    }
+
+    /// One is wanted, due or not.
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.notify.notify_one();
     }
 
     /// Entries of so many bytes were applied. Answers whether what comes next has to wait until the running export is done, if one runs.
@@ -69,93 +72,70 @@ impl CheckpointDue {
         self.log_bytes_since.load(Ordering::Relaxed) >= times * LOG_PER_CHECKPOINT * self.bytes
             || self.counts.pending_bytes.load(Ordering::Relaxed) >= times * self.bytes
     }
-
-    fn waits(&self, now: Instant) -> bool {
-        self.sending.is_under_way(now) && !self.is_times(SENDING_MAX)
-    }
 }
 
-/// Whether this replica is sending a snapshot of the group to another one.
-#[derive(Debug, Default)]
-pub(crate) struct Sending(Mutex<Sends>);
-
-#[derive(Debug, Default)]
-struct Sends {
-    now: usize,
-    last_ended: Option<Instant>,
-}
-
-/// A snapshot is on its way, until this is dropped.
-pub(crate) struct OnItsWay(Arc<Sending>);
-
-impl Sending {
-    pub(crate) fn begin(self: &Arc<Self>) -> OnItsWay {
-        self.0.lock().now += 1;
-        OnItsWay(self.clone())
-    }
-
-    fn is_under_way(&self, now: Instant) -> bool {
-        let sends = self.0.lock();
-        sends.now > 0 || sends.last_ended.is_some_and(|ended| now < ended + CATCH_UP)
-    }
-}
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        let mut sends = self.0.0.lock();
-        sends.now -= 1;
-        sends.last_ended = Some(Instant::now());
-    }
-}
-
-/// Writes a checkpoint whenever one is due. `tree` is held while an export runs.
+/// Writes a checkpoint whenever one is due, and purges the log behind it. `tree` is held while an export runs.
 pub(crate) async fn checkpoint_when_due<M: Machine>(
     raft: Raft<TypeConfig, GroupMachine<M>>,
     due: Arc<CheckpointDue>,
+    retention: Arc<Retention>,
+    log: RaftLog,
     tree: Arc<tokio::sync::Mutex<()>>,
 ) {
+    // Some of the log waits for a replica that is being sent a snapshot.
+    let mut held = false;
     loop {
-        due.notify.notified().await;
-        // What was applied while the last one waited may have told of it once more.
-        if !due.is_times(1) {
+        let notified = due.notify.notified();
+        if !held {
+            notified.await;
+        } else if tokio::time::timeout(HELD_LOOK, notified).await.is_err() {
+            let Some(still) = purge(&raft, &retention, &log).await else { return };
+            held = still;
             continue;
         }
-        while due.waits(Instant::now()) {
-            tokio::time::sleep(LOOK).await;
+        // What was applied while the last one was written may have told of it once more.
+        if !due.asked.swap(false, Ordering::Relaxed) && !due.is_times(1) {
+            continue;
         }
         // A checkpoint would wait for an export, and applying for the checkpoint.
         drop(tree.lock().await);
-        if raft.trigger().snapshot().await.is_err() {
-            return;
+        // The engine purges nothing that is not behind a checkpoint that it knows of.
+        let reached = retention.applied_index();
+        let noted = move |metrics: &RaftMetrics<TypeConfig>| metrics.snapshot.map_or(0, |id| id.index) >= reached;
+        loop {
+            // It ignores this while it writes one already.
+            if raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+            match raft.wait(Some(NOTED_LOOK)).metrics(noted, "the checkpoint is durable").await {
+                Ok(_) => break,
+                Err(WaitError::Timeout(..)) => {}
+                Err(WaitError::ShuttingDown) => return,
+            }
         }
+        let Some(now_held) = purge(&raft, &retention, &log).await else { return };
+        held = now_held;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_waits_while_a_snapshot_is_on_its_way_and_a_while_after_but_within_a_bound() {
-        let (counts, sending) = (Arc::<Counts>::default(), Arc::<Sending>::default());
-        let due = CheckpointDue::new(100, counts.clone(), sending.clone());
-        let pending = |bytes: u64| counts.pending_bytes.store(bytes, Ordering::Relaxed);
-        pending(200);
-        assert!(!due.waits(Instant::now()));
-        let (first, second) = (sending.begin(), sending.begin());
-        assert!(due.waits(Instant::now()));
-        drop(first);
-        assert!(due.waits(Instant::now() + 2 * CATCH_UP), "the other one is still on its way");
-        drop(second);
-        let now = Instant::now();
-        assert!(due.waits(now) && !due.waits(now + CATCH_UP));
-        pending(100 * SENDING_MAX);
-        assert!(!due.waits(now), "the memory is bounded");
-        pending(0);
-        assert!(!due.applied(LOG_PER_CHECKPOINT * 100 * SENDING_MAX), "no change waits for another replica");
-        assert!(!due.waits(now), "the log is bounded");
-        assert!(due.applied(LOG_PER_CHECKPOINT * 100 * (EXPORT_MAX - SENDING_MAX)));
-        due.written();
-        assert!(!due.applied(0));
+/// Purges the log up to where nobody needs it. Answers whether some of it waits for a snapshot that is on its way; `None` = the group ends.
+async fn purge<M: Machine>(
+    raft: &Raft<TypeConfig, GroupMachine<M>>,
+    retention: &Retention,
+    log: &RaftLog,
+) -> Option<bool> {
+    let alone = {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.nodes().map(|(id, _)| *id).collect::<BTreeSet<_>>();
+        members == BTreeSet::from([metrics.id])
+    };
+    let now = Instant::now();
+    let upto = retention.purge_to(alone, now);
+    // A store that fails stops the node.
+    log.note_marks(&retention.marks()).ok()?;
+    if let Some(upto) = upto {
+        raft.trigger().purge_log(upto).await.ok()?;
     }
+    Some(retention.is_held(now))
 }

@@ -23,7 +23,7 @@ use waypost_store::{Db, LogStore};
 use waypost_tasks::{Task, Tasks};
 
 use crate::age::Committed;
-use crate::due::{CheckpointDue, Sending, checkpoint_when_due};
+use crate::due::{CheckpointDue, checkpoint_when_due};
 use crate::export::Exports;
 use crate::groups::OpenError;
 use crate::lease::{Heard, Instant, LEASE, Promise};
@@ -32,6 +32,7 @@ use crate::member::Receiving;
 use crate::network::Network;
 use crate::position::{Counts, Positioned};
 use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
+use crate::retention::{Retention, Sending};
 use crate::state_machine::{GroupMachine, SnapshotFiles};
 use crate::types::TypeConfig;
 
@@ -40,6 +41,9 @@ use crate::types::TypeConfig;
 pub struct GroupOptions {
     /// A group writes a checkpoint when about this many bytes have changed.
     pub checkpoint_bytes: u64,
+    /// About how many bytes of the log behind a checkpoint a group with other members keeps: a replica that was away is brought up to date
+    /// from them, without a snapshot.
+    pub log_kept_bytes: u64,
     /// Copies of a state are written to the disk as long as so many bytes are free.
     pub free_min: u64,
     /// The clock that stamps commands.
@@ -64,6 +68,9 @@ pub struct Group<M: Machine> {
     raft: Raft<TypeConfig, GroupMachine<M>>,
     state: Arc<RwLock<Positioned<M>>>,
     counts: Arc<Counts>,
+    due: Arc<CheckpointDue>,
+    retention: Arc<Retention>,
+    log: RaftLog,
     queue: mpsc::Sender<Waiting>,
     running: Vec<JoinHandle<()>>,
     tasks: Tasks,
@@ -133,19 +140,30 @@ impl<M: Machine> Group<M> {
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
         let (counts, sending) = (state.read().counts.clone(), Arc::<Sending>::default());
-        let due = Arc::new(CheckpointDue::new(options.checkpoint_bytes, counts.clone(), sending.clone()));
+        let due = Arc::new(CheckpointDue::new(options.checkpoint_bytes, counts.clone()));
         let log = LogStore::open(&db, id)?;
         // A replica that was killed before it got its first entry or snapshot has a vote at most, and waits for its leader.
         let mut has_members = state.read().applied.is_some() || log.last_index()?.is_some();
         let log = RaftLog::new(log, db.commit().clone());
-        log.recover(state.read().applied)?;
+        let applied = state.read().applied;
+        log.recover(applied)?;
+        let applied = applied.map(|id| id.index);
+        let retention = Arc::new(Retention::new(options.log_kept_bytes, log.marks()?, applied, sending.clone()));
         let installing = Arc::new(AtomicBool::new(false));
-        let machine =
-            GroupMachine::new(id, state.clone(), db.commit().clone(), due.clone(), files.clone(), installing.clone());
+        let machine = GroupMachine::new(
+            id,
+            state.clone(),
+            db.commit().clone(),
+            due.clone(),
+            retention.clone(),
+            files.clone(),
+            installing.clone(),
+        );
         let failed = |detail: String| OpenError::Group { group: id, detail };
         let network = Network { group: id, node: node.0, peers: peers.clone(), sending };
         let opened = Instant::now();
-        let raft = Raft::new(node.0, config(), network, log, machine).await.map_err(|e| failed(e.to_string()))?;
+        let raft =
+            Raft::new(node.0, config(), network, log.clone(), machine).await.map_err(|e| failed(e.to_string()))?;
         let initialized = raft.is_initialized().await.map_err(|e| failed(e.to_string()))?;
         let promise = Promise::before(opened, initialized);
         // Not all at once after a power cut: each node begins elsewhere, for each group.
@@ -174,8 +192,9 @@ impl<M: Machine> Group<M> {
                 move || proposer::run(raft.clone(), options.clock, level.clone(), waiting.clone())
             }),
             tasks.spawn(Task::Checkpoint, {
-                let (raft, tree) = (raft.clone(), files.tree.clone());
-                move || checkpoint_when_due(raft.clone(), due.clone(), tree.clone())
+                let (raft, due, tree) = (raft.clone(), due.clone(), files.tree.clone());
+                let (retention, log) = (retention.clone(), log.clone());
+                move || checkpoint_when_due(raft.clone(), due.clone(), retention.clone(), log.clone(), tree.clone())
             }),
             tasks.spawn(Task::EngineWatch, {
                 let (raft, state, closing) = (raft.clone(), state.clone(), closing.clone());
@@ -194,6 +213,9 @@ impl<M: Machine> Group<M> {
             raft,
             state,
             counts,
+            due,
+            retention,
+            log,
             queue,
             running,
             tasks,
@@ -392,8 +414,8 @@ impl<M: Machine> Group<M> {
     }
 
     /// Asks for a checkpoint soon, whether or not one is due. Does not wait for it.
-    pub async fn checkpoint(&self) -> Result<(), ProposeError> {
-        self.raft.trigger().snapshot().await.map_err(|error| ProposeError::Stopped(error.to_string()))
+    pub fn checkpoint(&self) {
+        self.due.ask();
     }
 
     /// Writes a checkpoint, so that the next start has nothing to replay, and stops the group.
@@ -411,7 +433,13 @@ impl<M: Machine> Group<M> {
         let Ok(kept) = tokio::time::timeout(CLOSE_MAX, self.files.tree.lock()).await else { return Ok(()) };
         tokio::task::block_in_place(|| {
             let mut state = self.state.write();
-            if state.machine.pending_bytes() > 0 { state.checkpoint().map(|_| ()) } else { Ok(()) }
+            if state.machine.pending_bytes() > 0 {
+                state.checkpoint()?;
+            }
+            if let Some(applied) = state.applied {
+                self.retention.checkpoint(applied.index);
+            }
+            self.log.note_marks(&self.retention.marks())
         })?;
         drop(kept);
         Ok(())
@@ -471,9 +499,8 @@ fn config() -> Arc<Config> {
         install_snapshot_timeout: 600_000,
         // Checkpoints are due by bytes (`CheckpointDue`), not by a number of entries.
         snapshot_policy: SnapshotPolicy::Never,
-        // All that a checkpoint covers goes at once; checkpoints are far apart, and the store removes in batches.
-        max_in_snapshot_log_to_keep: 0,
-        purge_batch_size: 1,
+        // What goes is decided by `retention.rs`.
+        max_in_snapshot_log_to_keep: u64::MAX,
         // A follower is sent so much at a time, of entries of up to 24 KiB.
         max_payload_entries: 32,
         enable_pre_vote: Some(true),

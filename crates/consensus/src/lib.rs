@@ -29,6 +29,7 @@ mod placement;
 mod position;
 mod proposer;
 mod restore;
+mod retention;
 mod seen;
 mod state_machine;
 mod status;

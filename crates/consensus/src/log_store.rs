@@ -15,12 +15,14 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 use waypost_store::{CommitHandle, LogStore};
 
-use crate::format::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
+use crate::format::{bytes, decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote, parse};
+use crate::retention::Mark;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
 const COMMITTED: &str = "committed";
+const MARKS: &str = "marks";
 
 /// Entries kept decoded until they are applied: enough for what is in flight, far less than a checkpoint's worth.
 const RECENT_MAX: usize = 256;
@@ -63,6 +65,16 @@ impl RaftLog {
         self.store.put_meta(PURGED, &encode_log_id(upto)).map_err(io::Error::other)?;
         self.recent.lock().retain(|entry| entry.log_id.index > upto.index);
         self.store.purge_to(upto.index).map_err(io::Error::other)
+    }
+
+    /// Notes where the log may be cut. Not flushed: a mark that is lost keeps some log for longer.
+    pub(crate) fn note_marks(&self, marks: &[Mark]) -> io::Result<()> {
+        self.store.put_meta(MARKS, &bytes(&marks)).map_err(io::Error::other)
+    }
+
+    /// What was noted last.
+    pub(crate) fn marks(&self) -> io::Result<Vec<Mark>> {
+        Ok(self.meta(MARKS, |bytes| parse("marks", bytes))?.unwrap_or_default())
     }
 
     fn meta<T>(&self, name: &str, parse: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {

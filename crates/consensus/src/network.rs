@@ -16,9 +16,9 @@ use openraft::{BasicNode, OptionalSend};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 
-use crate::due::Sending;
 use crate::format::{parse, vote, vote_record};
 use crate::member::vouches_for;
+use crate::retention::Sending;
 use crate::state_machine::{SnapshotData, blocking};
 use crate::types::TypeConfig;
 use crate::wire::{self, SnapshotPiece, SnapshotTaken};
@@ -97,6 +97,7 @@ impl Client {
         }
         let file = Arc::new(file);
         let total = file.metadata().map_err(broken)?.len();
+        self.network.sending.has_bytes(total);
         let read = file.clone();
         let id = blocking(move || snapshot_id(&read)).await.map_err(broken)?;
         let mut offset = 0;

@@ -25,6 +25,7 @@ use waypost_tasks::{Task, fault};
 use crate::due::CheckpointDue;
 use crate::position::Positioned;
 use crate::proposer::size_of;
+use crate::retention::Retention;
 use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
 
 /// A group's state, as openraft asks for it.
@@ -33,6 +34,7 @@ pub(crate) struct GroupMachine<M> {
     state: Arc<RwLock<Positioned<M>>>,
     commit: CommitHandle,
     due: Arc<CheckpointDue>,
+    retention: Arc<Retention>,
     files: SnapshotFiles,
     /// Set while a snapshot replaces the state.
     installing: Arc<AtomicBool>,
@@ -74,10 +76,11 @@ impl<M: Machine> GroupMachine<M> {
         state: Arc<RwLock<Positioned<M>>>,
         commit: CommitHandle,
         due: Arc<CheckpointDue>,
+        retention: Arc<Retention>,
         files: SnapshotFiles,
         installing: Arc<AtomicBool>,
     ) -> Self {
-        Self { group, state, commit, due, files, installing }
+        Self { group, state, commit, due, retention, files, installing }
     }
 
     fn snapshot(&self) -> AnySnapshot {
@@ -229,6 +232,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
         let mut log_bytes = 0;
+        let mut index = self.retention.applied_index();
         while let Some((entry, responder)) = entries.try_next().await? {
             let outcomes = {
                 let mut state = write_or_wait(&self.state);
@@ -249,12 +253,14 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
                     }
                 };
                 state.applied = Some(entry.log_id);
+                index = entry.log_id.index;
                 outcomes
             };
             if let Some(responder) = responder {
                 responder.send(Outcomes(outcomes));
             }
         }
+        self.retention.applied(log_bytes, index);
         if self.due.applied(log_bytes) {
             drop(self.files.tree.lock().await);
         }
@@ -268,10 +274,15 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let state = self.state.clone();
         let written = blocking(move || {
             let _kept = kept;
-            state.write().checkpoint()
+            let mut state = state.write();
+            state.checkpoint()?;
+            Ok(state.applied)
         });
         let written = written.await;
         self.due.written();
+        if let Ok(Some(reaches)) = &written {
+            self.retention.checkpoint(reaches.index);
+        }
         tracing::debug!(group = self.group, took_ms = started.elapsed().as_millis() as u64, "checkpoint written");
         CheckpointBuilder { commit: self.commit.clone(), snapshot: written.map(|_| self.snapshot()) }
     }

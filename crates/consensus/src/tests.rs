@@ -28,6 +28,7 @@ use waypost_telemetry::Metrics;
 use crate::due::CheckpointDue;
 use crate::log_store::RaftLog;
 use crate::position::Positioned;
+use crate::retention::Retention;
 use crate::state_machine::{GroupMachine, SnapshotFiles};
 use crate::types::TypeConfig;
 use crate::{GroupOptions, GroupPlace, Groups, NoPeers, OpenedCluster};
@@ -48,9 +49,10 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
     let files = SnapshotFiles::new(snapshots, incoming, 0);
     let (machine, position) = ShardMachine::open(tree).unwrap();
     let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref()).unwrap()));
-    let due = Arc::new(CheckpointDue::new(1 << 20, state.read().counts.clone(), Arc::default()));
+    let due = Arc::new(CheckpointDue::new(1 << 20, state.read().counts.clone()));
     let log = RaftLog::new(LogStore::open(db, 1).unwrap(), db.commit().clone());
-    (log, GroupMachine::new(1, state, db.commit().clone(), due, files, Arc::default()))
+    let retention = Arc::new(Retention::new(0, Vec::new(), None, Arc::default()));
+    (log, GroupMachine::new(1, state, db.commit().clone(), due, retention, files, Arc::default()))
 }
 
 struct Builder;
@@ -79,7 +81,7 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         node: NodeId(7),
         address: "127.0.0.1:7400".to_owned(),
         data_dir: dir.to_owned(),
-        options: GroupOptions { checkpoint_bytes, free_min: 0, clock },
+        options: GroupOptions { checkpoint_bytes, log_kept_bytes: 0, free_min: 0, clock },
         peers: Arc::new(NoPeers),
         level: Arc::default(),
         tasks: Tasks::new(&Metrics::new()),
@@ -97,7 +99,7 @@ async fn a_group_that_was_stopped_before_it_had_any_entry_opens_again_to_wait_fo
             node: NodeId(7),
             address: "127.0.0.1:7400".to_owned(),
             data_dir: dir.to_owned(),
-            options: GroupOptions { checkpoint_bytes: 1 << 20, free_min: 0, clock },
+            options: GroupOptions { checkpoint_bytes: 1 << 20, log_kept_bytes: 0, free_min: 0, clock },
             peers: Arc::new(NoPeers),
             level: Arc::default(),
             tasks: Tasks::new(&Metrics::new()),

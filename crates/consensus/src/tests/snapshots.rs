@@ -6,6 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use openraft::BasicNode;
+use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use waypost_protocol::peer::{Lane, Peers, kinds};
 use waypost_store::machine::{Machine, snapshot};
@@ -122,7 +123,7 @@ async fn other_groups_go_on_while_the_disk_takes_its_time_with_a_snapshot() {
 async fn commands_are_applied_while_a_snapshot_is_written_and_the_checkpoint_follows() {
     let root = tempfile::tempdir().unwrap();
     let peers: Arc<Here> = Arc::default();
-    let options = GroupOptions { checkpoint_bytes: 8 << 10, free_min: 0, clock };
+    let options = GroupOptions { checkpoint_bytes: 8 << 10, log_kept_bytes: 0, free_min: 0, clock };
     let dir = root.path().join("alone");
     let alone = replica_with(open(&dir, &Metrics::new()), &dir, LEADER, &peers, IfNew::Create, options).await;
     // As an export that takes its time does.
@@ -139,7 +140,7 @@ async fn commands_are_applied_while_a_snapshot_is_written_and_the_checkpoint_fol
 async fn what_waits_for_a_checkpoint_while_a_snapshot_is_written_is_bounded() {
     let root = tempfile::tempdir().unwrap();
     let peers: Arc<Here> = Arc::default();
-    let options = GroupOptions { checkpoint_bytes: 1 << 10, free_min: 0, clock };
+    let options = GroupOptions { checkpoint_bytes: 1 << 10, log_kept_bytes: 0, free_min: 0, clock };
     let dir = root.path().join("alone");
     let alone = replica_with(open(&dir, &Metrics::new()), &dir, LEADER, &peers, IfNew::Create, options).await;
     let exporting = alone.group.files().tree.clone().lock_owned().await;
@@ -166,7 +167,7 @@ async fn the_log_that_a_replica_needs_after_its_snapshot_is_kept_until_it_has_in
     let follower = replica(&follower_dir, FOLLOWER, &peers, IfNew::Wait).await;
     // The snapshot arrives, and is not installed before this is released.
     let held = follower.group.files().tree.clone().lock_owned().await;
-    let options = GroupOptions { checkpoint_bytes: 16 << 10, free_min: 0, clock };
+    let options = GroupOptions { checkpoint_bytes: 16 << 10, log_kept_bytes: 0, free_min: 0, clock };
     let db = open(&leader_dir, &Metrics::new());
     let leader = replica_with(db, &leader_dir, LEADER, &peers, IfNew::Create, options).await;
     until("the snapshot is staged", || follower.group.files().incoming.is_staged()).await;
@@ -181,6 +182,62 @@ async fn the_log_that_a_replica_needs_after_its_snapshot_is_kept_until_it_has_in
     until("the replica follows", || follower.missing(0..links + 10).is_empty()).await;
     until("the checkpoint is written", || leader.first_index() > first).await;
     leader.stop(&peers, LEADER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_away_for_some_checkpoints_is_brought_up_to_date_from_the_log() {
+    let root = tempfile::tempdir().unwrap();
+    let peers: Arc<Here> = Arc::default();
+    let options = GroupOptions { checkpoint_bytes: 4 << 10, log_kept_bytes: 1 << 20, free_min: 0, clock };
+    let leader_dir = root.path().join("leader");
+    let db = open(&leader_dir, &Metrics::new());
+    let leader = replica_with(db, &leader_dir, LEADER, &peers, IfNew::Create, options).await;
+    let follower = replica(&root.path().join("follower"), FOLLOWER, &peers, IfNew::Wait).await;
+    leader.group.raft().add_learner(FOLLOWER.0, BasicNode::new("127.0.0.1:7402"), true).await.unwrap();
+    leader.group.tick_if_needed();
+    leader.create(0..5).await;
+    until("the learner follows", || follower.missing(0..5).is_empty()).await;
+    let member = peers.0.write().remove(&FOLLOWER).unwrap();
+    // Several checkpoints' worth, and less than what is kept.
+    leader.create(5..300).await;
+    let last = leader.group.status().last;
+    leader.group.checkpoint();
+    until("the checkpoint is known", || {
+        leader.group.raft().metrics().borrow_watched().snapshot.is_some_and(|at| at.index >= last)
+    })
+    .await;
+    assert!(leader.first_index() <= 1, "the log went with the checkpoint");
+    // A snapshot would wait for this.
+    let held = follower.group.files().tree.clone().lock_owned().await;
+    peers.0.write().insert(FOLLOWER, member);
+    until("the replica follows", || follower.missing(0..300).is_empty()).await;
+    drop(held);
+    leader.stop(&peers, LEADER).await;
+    follower.stop(&peers, FOLLOWER).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_that_is_kept_for_others_is_bounded_over_restarts() {
+    let root = tempfile::tempdir().unwrap();
+    let peers: Arc<Here> = Arc::default();
+    let options = GroupOptions { checkpoint_bytes: 2 << 10, log_kept_bytes: 8 << 10, free_min: 0, clock };
+    for life in 0..12 {
+        let dir = root.path().join(format!("life {life}"));
+        if life > 0 {
+            copy(&root.path().join(format!("life {}", life - 1)), &dir);
+        }
+        let leader = replica_with(open(&dir, &Metrics::new()), &dir, LEADER, &peers, IfNew::Create, options).await;
+        if life == 0 {
+            leader.group.raft().add_learner(FOLLOWER.0, BasicNode::new("127.0.0.1:7402"), false).await.unwrap();
+        }
+        // Less in each life than what is kept.
+        leader.create(life * 40..(life + 1) * 40).await;
+        leader.group.checkpoint();
+        let kept = || leader.group.status().last.saturating_sub(leader.first_index());
+        until("what is more than is kept goes", || kept() < 160).await;
+        leader.db.commit().wait().await.unwrap();
+        leader.stop(&peers, LEADER).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +263,7 @@ async fn a_replica_without_room_for_a_snapshot_refuses_it_and_says_so_and_takes_
     let root = tempfile::tempdir().unwrap();
     let (leader_dir, follower_dir) = lagging(root.path()).await;
     let peers: Arc<Here> = Arc::default();
-    let full = GroupOptions { checkpoint_bytes: 1 << 30, free_min: u64::MAX / 2, clock };
+    let full = GroupOptions { checkpoint_bytes: 1 << 30, log_kept_bytes: 0, free_min: u64::MAX / 2, clock };
     let then = root.path().join("then");
     copy(&follower_dir, &then);
     let db = open(&follower_dir, &Metrics::new());

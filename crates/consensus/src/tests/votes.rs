@@ -62,7 +62,7 @@ impl Member {
             node: self.node,
             address: format!("127.0.0.1:740{}", self.node.0),
             data_dir: self.dir.path().to_owned(),
-            options: GroupOptions { checkpoint_bytes: 1 << 30, free_min: 0, clock },
+            options: GroupOptions { checkpoint_bytes: 1 << 30, log_kept_bytes: 0, free_min: 0, clock },
             peers: self.peers.clone(),
             level: Arc::default(),
             tasks: Tasks::new(&Metrics::new()),

@@ -1,0 +1,216 @@
+//! How much of its log a group keeps behind a checkpoint.
+//!
+//! A replica that was away is brought up to date from the log, if the leader still has the entries that it lacks; otherwise it is sent a
+//! snapshot, which costs as much as the whole state. And a replica that is being sent a snapshot needs the entries that follow it; if they
+//! are gone when it has installed the snapshot, it needs another one, and under load it would never catch up. So a group with other
+//! members keeps a bounded part of the log that its checkpoint covers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+/// The log between two marks is at least the kept part divided by this: bounds the marks.
+const MARKS_PER_KEPT: u64 = 16;
+
+/// After a snapshot was installed, the replica takes so long, or less, to get what has come to the log meanwhile.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// A checkpoint, as a place where the log may be cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// The last entry that the checkpoint covers.
+    pub(crate) index: u64,
+    /// Bytes of log that had been applied by then.
+    pub(crate) bytes: u64,
+}
+
+/// Decides up to where the log of a group is purged.
+pub(crate) struct Retention {
+    /// About how many bytes are kept for other members.
+    keep: u64,
+    /// Bytes of log that have been applied.
+    bytes: AtomicU64,
+    /// The last entry that was.
+    index: AtomicU64,
+    /// Oldest first.
+    marks: Mutex<VecDeque<Mark>>,
+    sending: Arc<Sending>,
+}
+
+impl Retention {
+    /// Keeps about `keep` bytes. `marks` are those of the last life of the process; `applied` is where the state of the last checkpoint is.
+    pub(crate) fn new(keep: u64, marks: Vec<Mark>, applied: Option<u64>, sending: Arc<Sending>) -> Self {
+        let bytes = marks.last().map_or(0, |mark| mark.bytes);
+        let index = AtomicU64::new(applied.unwrap_or_default());
+        let retention = Self { keep, bytes: AtomicU64::new(bytes), index, marks: Mutex::new(marks.into()), sending };
+        applied.into_iter().for_each(|index| retention.checkpoint(index));
+        retention
+    }
+
+    /// Entries of so many bytes were applied, up to an index.
+    pub(crate) fn applied(&self, bytes: u64, index: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.index.store(index, Ordering::Relaxed);
+    }
+
+    /// The last entry that was applied.
+    pub(crate) fn applied_index(&self) -> u64 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// A checkpoint was written that covers the log up to an index.
+    pub(crate) fn checkpoint(&self, index: u64) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let mut marks = self.marks.lock();
+        let apart = self.keep / MARKS_PER_KEPT;
+        if marks.len() >= 2 && bytes - marks[marks.len() - 2].bytes < apart {
+            marks.pop_back();
+        }
+        if marks.back().is_none_or(|last| last.index < index) {
+            marks.push_back(Mark { index, bytes });
+        }
+    }
+
+    /// Up to which entry the log is to be purged now, and with it. `alone`: the group has no other member.
+    pub(crate) fn purge_to(&self, alone: bool, now: Instant) -> Option<u64> {
+        let keep = match self.sending.snapshot_bytes(now) {
+            _ if alone => 0,
+            // Once the log behind it is longer than the snapshot, another snapshot costs less.
+            Some(snapshot) => snapshot.max(self.keep),
+            None => self.keep,
+        };
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let mut marks = self.marks.lock();
+        let last = marks.iter().rposition(|mark| bytes - mark.bytes >= keep)?;
+        // It stays, as the first one: what follows it is kept.
+        marks.drain(..last);
+        marks.front().map(|mark| mark.index)
+    }
+
+    /// Whether a snapshot on its way holds some of it back.
+    pub(crate) fn is_held(&self, now: Instant) -> bool {
+        self.sending.snapshot_bytes(now).is_some()
+    }
+
+    /// What the next life of the process has to know.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        self.marks.lock().iter().copied().collect()
+    }
+}
+
+/// Whether this replica is sending a snapshot of the group to another one.
+#[derive(Debug, Default)]
+pub(crate) struct Sending(Mutex<Sends>);
+
+#[derive(Debug, Default)]
+struct Sends {
+    now: usize,
+    last_ended: Option<Instant>,
+    /// The largest of those that are on their way.
+    bytes: Option<u64>,
+}
+
+/// A snapshot is on its way, until this is dropped.
+pub(crate) struct OnItsWay(Arc<Sending>);
+
+impl Sending {
+    pub(crate) fn begin(self: &Arc<Self>) -> OnItsWay {
+        self.0.lock().now += 1;
+        OnItsWay(self.clone())
+    }
+
+    /// A snapshot that is on its way has so many bytes.
+    pub(crate) fn has_bytes(&self, bytes: u64) {
+        let mut sends = self.0.lock();
+        sends.bytes = sends.bytes.max(Some(bytes));
+    }
+
+    /// The bytes of the largest snapshot that is on its way, or whose receiver catches up; `u64::MAX` while it is being written.
+    fn snapshot_bytes(&self, now: Instant) -> Option<u64> {
+        let mut sends = self.0.lock();
+        if sends.now == 0 && sends.last_ended.is_none_or(|ended| now >= ended + CATCH_UP) {
+            sends.bytes = None;
+            return None;
+        }
+        Some(sends.bytes.unwrap_or(u64::MAX))
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let mut sends = self.0.0.lock();
+        sends.now -= 1;
+        sends.last_ended = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retention(keep: u64) -> (Retention, Arc<Sending>) {
+        let sending = Arc::<Sending>::default();
+        (Retention::new(keep, Vec::new(), None, sending.clone()), sending)
+    }
+
+    /// Ten bytes of log an entry, and a checkpoint after every tenth.
+    fn grow(retention: &Retention, checkpoints: std::ops::RangeInclusive<u64>) {
+        for number in checkpoints {
+            retention.applied(100, 10 * number);
+            retention.checkpoint(10 * number);
+        }
+    }
+
+    #[test]
+    fn a_group_without_other_members_keeps_nothing_and_one_with_members_what_was_asked_for() {
+        let (retention, _) = retention(500);
+        let now = Instant::now();
+        grow(&retention, 1..=4);
+        assert_eq!(retention.purge_to(false, now), None, "all of it is shorter than what is kept");
+        grow(&retention, 5..=12);
+        assert_eq!(retention.purge_to(false, now), Some(70), "five hundred bytes follow the seventh");
+        grow(&retention, 13..=13);
+        assert_eq!(retention.purge_to(false, now), Some(80));
+        assert_eq!(retention.purge_to(true, now), Some(130));
+    }
+
+    #[test]
+    fn while_a_snapshot_is_on_its_way_as_much_is_kept_as_it_is_long() {
+        let (retention, sending) = retention(200);
+        grow(&retention, 1..=10);
+        let first = sending.begin();
+        assert_eq!(retention.purge_to(false, Instant::now()), None, "it is being written");
+        sending.has_bytes(700);
+        assert_eq!(retention.purge_to(false, Instant::now()), Some(30));
+        drop(first);
+        let now = Instant::now();
+        grow(&retention, 11..=11);
+        assert_eq!(retention.purge_to(false, now), Some(40), "its receiver catches up");
+        assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90));
+        assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90), "what it has said before it says again");
+    }
+
+    #[test]
+    fn marks_are_bounded_and_survive_the_process() {
+        let (retention, sending) = retention(1600);
+        for index in 1..=10_000 {
+            retention.applied(1, index);
+            retention.checkpoint(index);
+        }
+        let marks = retention.marks();
+        let first = retention.purge_to(false, Instant::now()).unwrap();
+        assert!((8_200..=8_400).contains(&first), "{first}");
+        assert!(retention.marks().len() <= MARKS_PER_KEPT as usize + 2, "{}", retention.marks().len());
+        let again = Retention::new(1600, marks, Some(10_000), sending.clone());
+        assert_eq!(again.purge_to(false, Instant::now()), Some(first));
+        // What is not known of is counted from here on.
+        let unknown = Retention::new(1600, Vec::new(), Some(10_000), sending);
+        assert_eq!(unknown.purge_to(false, Instant::now()), None);
+        unknown.applied(1600, 10_001);
+        assert_eq!(unknown.purge_to(false, Instant::now()), Some(10_000));
+    }
+}
