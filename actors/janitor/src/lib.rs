@@ -1,8 +1,8 @@
-//! Janitor: removes what is no longer wanted, and looks for damage.
+//! Janitor: removes expired links, and looks for damage.
 //!
-//! It holds no data. A round asks each shard for a bounded piece of upkeep: expired links beyond their retention are
-//! removed, and some records have their checksum verified, so that the whole store is read again and again without being
-//! noticed. Every round can be repeated. While the clock is in doubt nothing is removed. (Log space is reclaimed by checkpoints, which the groups make by themselves.)
+//! It holds no data. A round asks each shard for a bounded piece of maintenance: it removes expired links after their
+//! retention, and verifies the checksums of some records, so that the whole store is read again and again in small steps.
+//! Every round can be repeated. While the clock is in doubt nothing is removed. (Checkpoints reclaim log space; the groups write them by themselves.)
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,11 +16,11 @@ use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Routes, Spec};
 use waypost_tasks::{Task, fault};
 use waypost_telemetry::{Counter, Metrics};
 
-/// Expired links removed from one shard in one round: one log entry.
+/// The most expired links removed from one shard in one round: one log entry.
 const EXPIRED_MAX: u32 = 128;
 
-/// Records of one shard verified in one round. At a round a second this is 4 MB/s at most over 16 shards, and less than
-/// a hundredth of a core.
+/// The number of records of one shard that are verified in one round. At a round a second this is at most 4 MB/s over 16 shards, and less
+/// than a hundredth of a core.
 const SCRUB_MAX: u32 = 16;
 
 /// How long a shard may take for a round.
@@ -29,17 +29,17 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// What the actor is built from, and rebuilt after a panic.
 #[derive(Clone)]
 pub struct Seed {
-    /// Where the links are.
+    /// The LinkStore service.
     pub links: ActorRef<LinkStore>,
     /// The number of shards.
     pub shards: u32,
-    /// How long an expired link goes on answering `410` before it is removed, in milliseconds.
+    /// How long an expired link answers `410` before it is removed, in milliseconds.
     pub expired_retention_ms: u64,
     /// The time between two rounds.
     pub interval: Duration,
-    /// The time; `None` while it is in doubt, and nothing may be removed for its age.
+    /// The time; `None` while the clock is in doubt, and nothing may be removed for its age.
     pub trusted_now: Arc<dyn Fn() -> Option<UnixMs> + Send + Sync>,
-    /// For the metrics of its work.
+    /// The registry for its metrics.
     pub metrics: Metrics,
 }
 
@@ -50,7 +50,7 @@ pub struct JanitorActor {
 
 struct Shared {
     seed: Seed,
-    /// Where each shard's scrub goes on.
+    /// The position at which each shard's scrub continues.
     cursors: RefCell<Vec<Vec<u8>>>,
     running: Cell<bool>,
     expired: Counter,
@@ -58,7 +58,7 @@ struct Shared {
 }
 
 impl JanitorActor {
-    /// A janitor that begins its scrub at the start of each shard.
+    /// A Janitor that begins its scrub at the start of each shard.
     pub fn new(seed: Seed) -> Self {
         let metrics = seed.metrics.clone();
         let shared = Shared {
@@ -73,13 +73,13 @@ impl JanitorActor {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let shared = self.shared.clone();
-        // A round that takes longer than the interval is not overtaken by the next.
+        // If a round takes longer than the interval, the next one is skipped.
         if !shared.running.replace(true) {
             let round = async move {
                 round(&shared).await;
                 shared.running.set(false);
             };
-            // A part of the actor: a panic in it rebuilds the actor, and the next round is not waited for in vain.
+            // This future is part of the actor: a panic in it rebuilds the actor, so the next round is not blocked forever.
             ctx.spawn(round.into_actor(self));
         }
         ctx.run_later(self.shared.seed.interval, Self::tick);
@@ -90,7 +90,7 @@ async fn round(shared: &Shared) -> Swept {
     fault(Task::UpkeepRound);
     let mut swept = Swept::default();
     for shard in (0..shared.seed.shards).map(ShardId) {
-        // Asked for each shard: a clock can jump between two of them. What had expired in 1970 is nothing.
+        // The clock is asked for each shard, because it can jump between two of them. At time 0 no link has expired.
         let now = (shared.seed.trusted_now)().unwrap_or_default();
         let request = Upkeep {
             shard,
@@ -101,7 +101,7 @@ async fn round(shared: &Shared) -> Swept {
         };
         let done = match shared.seed.links.call(request, TIMEOUT).await {
             Ok(done) => done,
-            // One shard in trouble must not keep the others from their upkeep.
+            // A failing shard must not keep the others from their maintenance.
             Err(error) => {
                 tracing::warn!(shard = shard.0, %error, "a shard's upkeep was not done");
                 swept.failed += 1;
@@ -109,7 +109,7 @@ async fn round(shared: &Shared) -> Swept {
             }
         };
         for damage in &done.damaged {
-            // The store has failed by this, and the process stops (docs/adr/0015).
+            // The store has failed because of this, and the process stops (docs/adr/0015).
             tracing::error!(shard = shard.0, damage, "the scrub found a damaged record");
         }
         shared.expired.inc_by(u64::from(done.expired));
@@ -142,13 +142,13 @@ impl Handler<Ask<Sweep>> for JanitorActor {
     }
 }
 
-/// The messages it answers.
+/// Registers the messages that it answers.
 pub fn routes(routes: Routes<Janitor, JanitorActor>) -> Routes<Janitor, JanitorActor> {
     routes.serves::<Sweep>()
 }
 
-/// Bounds and restart policy: every sweep is idempotent, so it is restarted with growing pauses. Requests are answered without it, so
-/// a node whose janitor was given up is ready.
+/// Bounds and restart policy. Every round is idempotent, so the actor is restarted with growing pauses. Requests do not need it, so
+/// a node whose Janitor stays down is still ready.
 pub fn spec() -> Spec {
     Spec {
         name: "janitor",

@@ -1,4 +1,4 @@
-//! Leased counters and the codes made of them: pure decisions, no actor.
+//! Leased numbers and the codes made from them: pure decisions, no actor.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -6,18 +6,18 @@ use std::ops::Range;
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::{Code, LinkKey, ShardId};
 
-/// Numbers in a lease. A crash wastes at most two leases of 3.5 billion.
+/// The size of a lease. A crash wastes at most two leases, out of 3.5 · 10¹² numbers.
 pub const LEASE: u64 = 4096;
 
 /// A new lease is fetched when fewer numbers than this are left.
 const LOW: u64 = LEASE / 4;
 
-/// Codes kept for a shard that nobody has asked for yet. Those beyond are skipped: the space is large.
+/// The most codes in stock for a shard. Further ones are skipped: the space is large.
 const POOL_MAX: usize = 256;
 
-/// Numbers that are this node's alone, and codes made of them that wait for somebody to ask.
+/// Numbers that belong to this node alone, and a stock of codes made from them.
 ///
-/// Invariant: a number is taken out of `ranges` before its code is handed out or kept, so no code comes out twice.
+/// Invariant: a number is taken out of `ranges` before its code is returned or kept in stock, so no code comes out twice.
 #[derive(Debug)]
 pub struct Leases {
     permutation: Permutation,
@@ -37,13 +37,13 @@ impl Leases {
         self.ranges.push_back(start..start + count);
     }
 
-    /// Whether another lease should be fetched.
+    /// Whether a new lease should be fetched.
     pub fn low(&self) -> bool {
         self.ranges.iter().map(|range| range.end - range.start).sum::<u64>() < LOW
     }
 
-    /// `count` codes that fall into `shard` (any shard for `None`), or `None` if the leases do not yield that many; what was
-    /// made of them on the way is kept for the next call.
+    /// Takes `count` codes that fall into `shard` (any shard for `None`), or `None` if the leases do not yield that many. Codes for other
+    /// shards that come up meanwhile are kept in stock for the next call.
     pub fn take(&mut self, shard: Option<ShardId>, count: usize) -> Option<Vec<Code>> {
         match shard {
             Some(shard) => self.take_for(shard, count),

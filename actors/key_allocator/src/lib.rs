@@ -1,7 +1,7 @@
-//! KeyAllocator: codes that nobody else will ever be given.
+//! KeyAllocator: generates codes that nobody else ever gets.
 //!
-//! Promise: a code that was answered is never answered again, by any node, whatever crashes. Numbers are leased from group
-//! 0 in blocks; a keyed permutation makes a code of each. A crash loses what was leased, which only skips codes.
+//! Guarantee: a code that was answered is never answered again, by any node, whatever crashes. Numbers are leased from group
+//! 0 in ranges; a keyed permutation makes a code of each. A crash loses the leased numbers, so their codes are skipped.
 
 mod lease;
 
@@ -24,15 +24,15 @@ use waypost_tasks::{Task, fault};
 
 pub use lease::{LEASE, Leases};
 
-/// How long the leader of group 0 may take to grant a lease. A lease whose answer is lost is wasted, not granted twice.
+/// How long the leader of group 0 may take to grant a lease. If the answer is lost, the lease is wasted, but not granted twice.
 const LEASE_MAX: Duration = Duration::from_secs(4);
 
 /// What an allocator is built from, and rebuilt after a panic.
 #[derive(Clone)]
 pub struct Seed {
-    /// Group 0, which leases the numbers.
+    /// Group 0, which grants leases.
     pub cluster: Arc<Group<ClusterMachine>>,
-    /// Who leases.
+    /// The id of this node.
     pub node: NodeId,
 }
 
@@ -66,14 +66,14 @@ impl KeyAllocatorActor {
         Self { seed, shared: Rc::new(shared) }
     }
 
-    /// Fetches a lease unless one is on its way.
+    /// Fetches a lease unless a fetch is in progress.
     fn fetch_lease(&self, ctx: &mut Context<Self>) {
         if *self.shared.leasing.borrow() == Leasing::Running {
             return;
         }
         self.shared.leasing.replace(Leasing::Running);
         let (seed, shared) = (self.seed.clone(), self.shared.clone());
-        // A part of the actor: a panic in it rebuilds the actor. A lease that is on its way then is lost, which only skips codes.
+        // This future is part of the actor: a panic in it rebuilds the actor. The lease that is being fetched is lost, so its codes are skipped.
         let fetch = async move {
             fault(Task::LeaseFetch);
             let leased =
@@ -128,7 +128,7 @@ impl Handler<Ask<NextKeys>> for KeyAllocatorActor {
                 if own.try_send(FetchLease).is_err() {
                     return Err(ServiceError::Unavailable("the allocator is busy".to_owned()));
                 }
-                // After a restart of the actor nobody tells of a change any more; the caller does not wait for longer either.
+                // After a restart of the actor nobody reports the change; the caller does not wait longer either.
                 if timeout_at(deadline, changed).await.is_err() {
                     return Err(ServiceError::Unavailable("no lease of codes in time".to_owned()));
                 }
@@ -137,7 +137,7 @@ impl Handler<Ask<NextKeys>> for KeyAllocatorActor {
     }
 }
 
-/// Sent by a waiting request to its own actor.
+/// A waiting request sends this to its own actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FetchLease;
@@ -152,12 +152,12 @@ impl Handler<FetchLease> for KeyAllocatorActor {
     }
 }
 
-/// The messages it answers.
+/// Registers the messages that it answers.
 pub fn routes(routes: Routes<KeyAllocator, KeyAllocatorActor>) -> Routes<KeyAllocator, KeyAllocatorActor> {
     routes.serves::<NextKeys>()
 }
 
-/// Bounds and restart policy: cheap to restart, so it is restarted often before it is given up.
+/// Bounds and restart policy: a restart is cheap, so the actor restarts often before it stays down.
 pub fn spec() -> Spec {
     Spec {
         name: "key_allocator",

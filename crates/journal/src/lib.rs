@@ -1,7 +1,7 @@
 //! A journal in a memory-mapped file: one thread appends, another reads and releases.
 //!
-//! Promise: what was appended survives the death of the process at any moment, since the pages belong to the kernel. An append is
-//! a handful of stores: no system call, no lock, no allocation. What was appended before the last [`Journal::sync`] survives a
+//! Guarantee: an appended entry survives the death of the process at any moment, because the pages belong to the kernel. An append is
+//! a handful of stores: no system call, no lock, no allocation. Entries that were appended before the last [`Journal::sync`] survive a
 //! power cut too.
 //!
 //! ```text
@@ -11,8 +11,8 @@
 //!          then up to 8 slots of text: 24 bytes · checksum
 //! ```
 //!
-//! Positions count slots and never go back; a slot's checksum holds the journal's id and the position, so what is left of an
-//! earlier round of the ring, of a torn write or of another file is not taken for an entry.
+//! Positions count slots and never go back. A slot's checksum covers the journal's id and the position, so the remains of an
+//! earlier round of the ring, of a torn write or of another file never pass as an entry.
 
 mod map;
 
@@ -27,22 +27,22 @@ use siphasher::sip::SipHasher13;
 
 use map::Map;
 
-/// The words of a slot.
+/// The number of words in a slot.
 const SLOT: usize = 4;
 
-/// Slots of text that an entry may have.
+/// The most slots of text that an entry may have.
 pub const TEXT_SLOTS_MAX: usize = 8;
 
 /// The longest text of an entry, in bytes.
 pub const TEXT_BYTES_MAX: usize = TEXT_SLOTS_MAX * 24;
 
-/// The words before the first slot.
+/// The number of words before the first slot.
 const HEADER: usize = 512;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"wpclicks");
 const VERSION: u64 = 1;
 
-/// The bits of the third word that tell how many slots of text follow.
+/// The bits of the third word that hold the number of text slots.
 const TEXT_BITS: u64 = 0xF;
 
 /// Why a journal cannot be used.
@@ -53,16 +53,16 @@ pub enum JournalError {
     Io {
         /// Which file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// The process died while the file was made: nothing was ever written into it.
+    /// The process died while it created the file: nothing was ever written into it.
     #[error("{}: it was never finished", path.display())]
     Unfinished {
         /// Which file.
         path: PathBuf,
     },
-    /// The file is no journal, or one of another version.
+    /// The file is not a journal, or has an unknown version.
     #[error("{}: {reason}", path.display())]
     Foreign {
         /// Which file.
@@ -72,7 +72,7 @@ pub enum JournalError {
     },
 }
 
-/// A journal, for whoever reads it. Cheap to clone.
+/// The reading side of a journal. Cheap to clone.
 #[derive(Clone)]
 pub struct Journal {
     shared: Arc<Shared>,
@@ -87,28 +87,28 @@ struct Shared {
     head: AtomicU64,
     /// The position up to which the file is known to be on disk.
     synced: AtomicU64,
-    /// The released position that is known to be on disk: what comes before may be written over. If one that is not on disk yet were
-    /// enough, a power cut could leave a header that points to where newer entries are.
+    /// The released position that is known to be on disk: slots before it may be overwritten. If a released position that is not yet on disk
+    /// were enough, a power cut could leave a header that points into newer entries.
     free_from: AtomicU64,
 }
 
-/// The one who appends. Not for two threads at a time.
+/// The appending side of a journal. Only one thread may use it at a time.
 pub struct Writer {
     shared: Arc<Shared>,
     one_thread: std::marker::PhantomData<std::cell::Cell<()>>,
 }
 
 impl Journal {
-    /// Makes a new journal of `slots` slots in `directory`, with its space on disk reserved: a full disk is noticed here, and not
+    /// Creates a journal of `slots` slots in `directory`, and reserves its space on disk, so that a full disk is noticed here and not
     /// by a write into the mapping. `id` has to be random.
     ///
     /// # Errors
-    /// When there is no room, or the directory cannot be written.
+    /// If there is no space, or the directory is not writable.
     pub fn create(directory: &Path, id: u64, slots: u64) -> Result<(Writer, Self), JournalError> {
         let path = directory.join(format!("{id:016x}.clicks"));
         let failed = |error| JournalError::Io { path: path.clone(), error };
         let map = Map::create(&path, HEADER + slots as usize * SLOT).map_err(|error| {
-            // A file without its space must not take some of what there is.
+            // A file without reserved space must not use up the little that is free.
             let _ = fs::remove_file(&path);
             failed(error)
         })?;
@@ -125,10 +125,10 @@ impl Journal {
         Ok((Writer { shared: shared.clone(), one_thread: std::marker::PhantomData }, Self { shared }))
     }
 
-    /// Opens what an earlier life of the process left. It ends at the first slot that is no entry.
+    /// Opens a journal that an earlier process left behind. It ends at the first slot that is not an entry.
     ///
     /// # Errors
-    /// When it is no journal.
+    /// If the file is not a journal.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let failed = |error| JournalError::Io { path: path.to_owned(), error };
         let foreign = |reason: &str| JournalError::Foreign { path: path.to_owned(), reason: reason.to_owned() };
@@ -163,12 +163,12 @@ impl Journal {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The random number that names it.
+    /// The random id of the journal.
     pub fn id(&self) -> u64 {
         self.shared.id
     }
 
-    /// How many slots the ring has.
+    /// The number of slots in the ring.
     pub fn slots(&self) -> u64 {
         self.shared.slots
     }
@@ -178,13 +178,13 @@ impl Journal {
         self.shared.head.load(Ordering::Acquire)
     }
 
-    /// The position up to which it was released.
+    /// The position up to which the journal was released.
     pub fn released(&self) -> u64 {
         self.shared.released()
     }
 
-    /// Gives every entry from `from` up to `to` to `take`, with the position after it. Answers `to`, or where an entry could not
-    /// be read.
+    /// Calls `take` for every entry from `from` up to `to`, with the position after it. Returns `to`, or the position of an entry that could
+    /// not be read.
     pub fn read(&self, from: u64, to: u64, mut take: impl FnMut(u64, [u64; 3], &[u8])) -> u64 {
         let mut at = from;
         let mut text = Vec::with_capacity(TEXT_BYTES_MAX);
@@ -196,17 +196,17 @@ impl Journal {
         at
     }
 
-    /// Nothing before this position is needed any more. There is room for others after the next [`Journal::sync`].
+    /// Releases everything before this position. The space can be reused after the next [`Journal::sync`].
     pub fn release(&self, position: u64) {
         if position > self.released() {
             self.shared.map.words()[4].store(position, Ordering::Release);
         }
     }
 
-    /// Brings to disk what was appended since the last time.
+    /// Syncs the entries that were appended since the last call.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn sync(&self) -> io::Result<()> {
         let shared = &self.shared;
         let (from, to, released) = (shared.synced.load(Ordering::Relaxed), self.head(), self.released());
@@ -225,10 +225,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Deletes the file: all of it was released.
+    /// Deletes the file. All of it must have been released.
     ///
     /// # Errors
-    /// When it cannot be deleted.
+    /// If the file cannot be deleted.
     pub fn remove(self) -> Result<(), JournalError> {
         let path = self.shared.path.clone();
         fs::remove_file(&path).map_err(|error| JournalError::Io { path, error })
@@ -236,8 +236,8 @@ impl Journal {
 }
 
 impl Writer {
-    /// Appends an entry; `false` if there is no room, and then nothing was appended. The lowest four bits of the third word are
-    /// the journal's own. Text beyond [`TEXT_BYTES_MAX`] is cut off.
+    /// Appends an entry. Returns `false` if there is no space; then nothing was appended. The lowest four bits of the third word belong to
+    /// the journal. Text beyond [`TEXT_BYTES_MAX`] is cut off.
     pub fn append(&self, [one, two, three]: [u64; 3], text: &[u8]) -> bool {
         let shared = &*self.shared;
         let text = &text[..text.len().min(TEXT_BYTES_MAX)];
@@ -251,7 +251,7 @@ impl Writer {
             bytes[..part.len()].copy_from_slice(part);
             shared.put(head + 1 + i as u64, std::array::from_fn(|i| word(&bytes, i)));
         }
-        // Last, so that an entry that is found has its text.
+        // This slot is written last, so that an entry that is found has its text.
         shared.put(head, [one, two, three & !TEXT_BITS | following]);
         shared.head.store(head + 1 + following, Ordering::Release);
         true

@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicU64;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// The mapping, for as long as it lives.
+/// A mapped file. Dropping it ends the mapping.
 pub(crate) struct Map {
     mapped: MmapRaw,
 }
 
 impl Map {
-    /// A new file of `words` words, all zero, with its blocks on disk reserved.
+    /// Creates a file of `words` zero words, with its blocks on disk reserved.
     pub(crate) fn create(path: &Path, words: usize) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         // A write into a mapped hole on a full disk would kill the process.
@@ -33,11 +33,11 @@ impl Map {
         Ok(Self { mapped: MmapOptions::new().map_raw(file)? })
     }
 
-    /// All of it.
+    /// All words of the file.
     #[expect(unsafe_code, reason = "a mapping is only reachable by its address")]
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is page-aligned and as long as it says, lives as long as `self`, and is only ever used through these
-        // atomic words. The data directory is locked by this process, so the file is not cut short under it.
+        // SAFETY: the mapping is page-aligned, has the stated length, lives as long as `self`, and is only ever used through these
+        // atomic words. This process holds the lock of the data directory, so nobody truncates the file meanwhile.
         unsafe { std::slice::from_raw_parts(self.mapped.as_mut_ptr().cast(), self.mapped.len() / 8) }
     }
 

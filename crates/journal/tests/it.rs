@@ -1,4 +1,4 @@
-//! What a journal keeps, and what it does not take for an entry.
+//! Which entries a journal keeps, and which bytes it does not accept as an entry.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

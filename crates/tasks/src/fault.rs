@@ -1,9 +1,9 @@
-//! Panics on request, so that tests can show what each policy promises. Compiled out of release builds.
+//! Panics on request, so that tests can show what each policy guarantees. Compiled out of release builds.
 
 use crate::Task;
 
-/// Panics if a test has asked for that: `TEST_PANIC=controller:1,proposer:2` makes the first run of the controller
-/// and the first two of proposers panic. Does nothing in a release build.
+/// Panics if a test asks for it: `TEST_PANIC=controller:1,proposer:2` makes the first run of the controller
+/// and the first two runs of proposers panic. Does nothing in a release build.
 #[inline]
 pub fn fault(task: Task) {
     #[cfg(debug_assertions)]
@@ -19,7 +19,7 @@ mod on_request {
 
     use crate::Task;
 
-    /// How many panics are left, by the order of [`Task::ALL`].
+    /// The number of panics that are left, in the order of [`Task::ALL`].
     static LEFT: OnceLock<Vec<AtomicU32>> = OnceLock::new();
 
     pub(super) fn fault(task: Task) {

@@ -1,9 +1,9 @@
 //! Supervised background tasks: every task and thread of a node has a name, a policy and metrics.
 //!
-//! A detached task that panics ends silently, and with it the work that it did. So no part of the product detaches a task by
-//! itself: it asks [`Tasks`] to run a [`Task`], and [`Task::policy`] says what a panic leads to. [`Task::ALL`] is the one list.
+//! A detached task that panics ends silently, and its work with it. So no part of the product detaches a task by
+//! itself: it asks [`Tasks`] to run a [`Task`], and [`Task::policy`] says what follows from a panic. [`Task::ALL`] is the one list.
 //!
-//! Futures that are awaited need no entry: their panic reaches whoever awaits them.
+//! Futures that are awaited need no entry: their panic reaches the awaiting code.
 
 mod fault;
 mod run;

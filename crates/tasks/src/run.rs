@@ -1,4 +1,4 @@
-//! Runs tasks and threads as their policy says.
+//! Runs tasks and threads according to their policies.
 
 use std::any::Any;
 use std::future::Future;
@@ -16,8 +16,8 @@ use crate::{Policy, Task, fault};
 /// Exit code of a process whose task could not be kept running (`EX_SOFTWARE`).
 pub const EXIT_SOFTWARE: i32 = 70;
 
-/// Restarts of one task within [`WINDOW`]; with the pauses between them they take about ten seconds. A task that panics more often
-/// than that does no work any more.
+/// The restarts of one task within [`WINDOW`]. With the pauses between them they take about ten seconds. A task that panics more often
+/// does no useful work.
 const RESTARTS_MAX: u32 = 10;
 
 /// The window in which restarts are counted.
@@ -52,7 +52,7 @@ impl Budget {
         Self { restarts: 0, since: Instant::now() }
     }
 
-    /// The pause before the next restart; `None` when the restarts are spent.
+    /// The pause before the next restart; `None` if no restarts are left.
     fn next(&mut self, now: Instant) -> Option<Duration> {
         if now.duration_since(self.since) > WINDOW {
             *self = Self { restarts: 0, since: now };
@@ -83,7 +83,7 @@ impl Drop for Running {
 }
 
 impl Tasks {
-    /// Tasks that are counted in `metrics`. Made twice from the same metrics, they count together.
+    /// Creates a runner that counts its tasks in `metrics`. Two runners with the same metrics count together.
     pub fn new(metrics: &Metrics) -> Self {
         let up = metrics.gauge_vec("waypost_task_up", "Background tasks running", &["task"]);
         let panics = metrics.counter_vec("waypost_task_panics_total", "Panics of background tasks", &["task"]);
@@ -94,7 +94,7 @@ impl Tasks {
         Self { metrics: Task::ALL.iter().map(of).collect(), runtime: None }
     }
 
-    /// The same, run on this runtime and not on that of the caller.
+    /// The same runner, on this runtime instead of the caller's.
     #[must_use]
     pub fn on(&self, runtime: &tokio::runtime::Handle) -> Self {
         Self { runtime: Some(runtime.clone()), ..self.clone() }
@@ -110,7 +110,7 @@ impl Tasks {
         }
     }
 
-    /// Runs a task that can be made anew.
+    /// Runs a task that can be restarted.
     pub fn spawn<F>(&self, task: Task, make: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -118,7 +118,7 @@ impl Tasks {
         self.start(self.clone().keep(task, make))
     }
 
-    /// Runs a task that is done once. Its handle answers `None` if it panicked and its policy is to end.
+    /// Runs a task once. Its handle returns `None` if it panicked and its policy is to end.
     pub fn spawn_once<T: Send + 'static>(
         &self,
         task: Task,
@@ -127,7 +127,7 @@ impl Tasks {
         self.start(self.clone().once(task, future))
     }
 
-    /// As [`Tasks::spawn_once`], on the current thread.
+    /// Like [`Tasks::spawn_once`], on the current thread.
     pub fn spawn_once_local<T: 'static>(
         &self,
         task: Task,
@@ -139,7 +139,7 @@ impl Tasks {
     /// Runs a thread with the name of the task, its underscores as dashes. After a panic `run` is called again, if that is its policy.
     ///
     /// # Errors
-    /// When the operating system gives no thread.
+    /// If the operating system cannot start a thread.
     pub fn thread(
         &self,
         task: Task,
@@ -174,7 +174,7 @@ impl Tasks {
         let _running = Running::new(&self.metrics[task as usize].up);
         let mut budget = Budget::new();
         loop {
-            // What makes the task may panic as well.
+            // The factory may panic as well.
             let panic = match catch_unwind(AssertUnwindSafe(&mut make)) {
                 Ok(future) => match caught(task, future).await {
                     Ok(()) => return,
@@ -195,7 +195,7 @@ impl Tasks {
             Ok(done) => Some(done),
             Err(panic) => {
                 let pause = self.after(task, &*panic, &mut Budget::new());
-                // It cannot be made anew, so its work would stay undone in silence.
+                // This task cannot be restarted, so its work would silently remain undone.
                 if pause.is_some() {
                     self.stop_process(task, "it panicked and cannot be made anew");
                 }
@@ -204,7 +204,7 @@ impl Tasks {
         }
     }
 
-    /// Acts on a panic: the pause before the next run, or `None` if there is to be none.
+    /// Handles a panic. Returns the pause before the next run, or `None` if there is none.
     fn after(&self, task: Task, panic: &(dyn Any + Send), budget: &mut Budget) -> Option<Duration> {
         self.metrics[task as usize].panics.inc();
         let text = panic_text(panic);
@@ -222,7 +222,7 @@ impl Tasks {
                 tracing::error!(task = task.name(), panic = text, "a task panicked and has ended");
                 None
             }
-            // These run inside of something that acts on their panic; on their own nothing would.
+            // Such tasks run inside code that handles their panic; alone nothing would handle it.
             Policy::FailStore | Policy::Actor => self.stop_process(task, &format!("it panicked on its own: {text}")),
         }
     }

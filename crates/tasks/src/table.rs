@@ -1,15 +1,15 @@
-//! The list of all tasks, and what a panic in each of them leads to.
+//! The list of all tasks, and what follows from a panic in each of them.
 
-/// What a panic in a task leads to.
+/// What follows from a panic in a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The task is made anew after a growing pause. When the restarts of a minute are spent, the process exits with 70.
+    /// The task is restarted after a growing pause. When the restarts of a minute are spent, the process exits with 70.
     Restart,
-    /// The process exits with 70 at once: nobody could finish what the task has left half done.
+    /// The process exits with 70 at once, because nobody could finish the half-done work.
     StopProcess,
-    /// The store counts as failed, and the process exits with 74: replicas could diverge.
+    /// The store counts as failed, and the process exits with 74, because replicas could diverge.
     FailStore,
-    /// Only this connection, request or piece of work ends. Its caller gets an error; others are not touched.
+    /// Only this connection, request or piece of work ends. Its caller gets an error; others are not affected.
     End,
     /// The task is a part of an actor: the actor is rebuilt, as its `Spec` says.
     Actor,
@@ -27,12 +27,12 @@ macro_rules! tasks {
             /// All kinds, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// Its name in logs and metrics.
+            /// The name in logs and metrics.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What a panic in it leads to.
+            /// What follows from a panic.
             pub const fn policy(self) -> Policy {
                 match self { $(Self::$variant => Policy::$policy,)* }
             }
@@ -45,9 +45,9 @@ tasks! {
     Proposer = "proposer", Restart;
     /// Asks for a checkpoint of a group when one is due.
     Checkpoint = "checkpoint", Restart;
-    /// Notices when the consensus engine of a group has ended.
+    /// Notices when openraft has stopped for a group.
     EngineWatch = "engine_watch", Restart;
-    /// Applies the log of a group; runs inside of the consensus engine.
+    /// Applies the log of a group; runs inside openraft.
     Apply = "apply", FailStore;
     /// Installs a received snapshot.
     Install = "install", StopProcess;
@@ -65,9 +65,9 @@ tasks! {
     PeerLink = "peer_link", Restart;
     /// Places and moves replicas, on the leader of group 0.
     Controller = "controller", Restart;
-    /// Brings groups to the members that group 0 wants, and keeps addresses.
+    /// Gives groups the members that group 0 records, and keeps the addresses of nodes.
     MembershipReconciler = "steward", Restart;
-    /// Asks the leaders of shards how far they are.
+    /// Asks the leaders of shards for their log positions.
     Freshness = "freshness", Restart;
     /// Changes the members of one group.
     MemberChange = "member_change", End;
@@ -79,9 +79,9 @@ tasks! {
     SpaceWatch = "space_watch", Restart;
     /// Watches the wall clock for jumps.
     ClockWatch = "clock_watch", Restart;
-    /// Looks for connections of an HTTP worker whose deadline is over.
+    /// Closes connections of an HTTP worker at their deadlines.
     Deadlines = "deadlines", StopProcess;
-    /// Ends a stopping node at once when it is told to stop again.
+    /// Ends a stopping node at once on a second signal.
     SecondSignal = "second_signal", End;
     /// Polls an actor and rebuilds it.
     Supervisor = "supervisor", StopProcess;
@@ -89,8 +89,8 @@ tasks! {
     Handler = "handler", Actor;
     /// Fetches a lease of codes, for KeyAllocator.
     LeaseFetch = "lease_fetch", Actor;
-    /// One round of upkeep, for Janitor.
+    /// One round of maintenance, for Janitor.
     UpkeepRound = "upkeep_round", Actor;
-    /// Sends a shard its clicks, for ClickCounter.
+    /// Sends clicks to a shard, for ClickCounter.
     ClickSend = "click_send", Actor;
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use waypost_tasks::{Policy, Task, Tasks};
 use waypost_telemetry::Metrics;
 
-/// Runs the test of this name in a process of its own, which is to exit.
+/// Runs the test of this name in a process of its own, which has to exit. Returns the exit code.
 fn exit_code_of(test: &str) -> Option<i32> {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test]).env(CHILD, "1").output().unwrap().status.code()

@@ -1,4 +1,4 @@
-//! Events as JSON objects with the field names of the Elastic Common Schema, so that a collector needs no rule to read them.
+//! Events as JSON objects with the field names of the Elastic Common Schema, so that a collector needs no parsing rules.
 //!
 //! ECS 8: <https://www.elastic.co/guide/en/ecs/8.17/ecs-field-reference.html>. What has no field there is below `waypost`.
 
@@ -85,7 +85,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Ecs 
         if let Some(error) = fields.error {
             line.insert("error.message".to_owned(), error.into());
         }
-        // The request that it was done for, from the innermost span that names one.
+        // The request for which the work was done, from the innermost span that names one.
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             let Some(written) = extensions.get::<FormattedFields<JsonFields>>() else { continue };

@@ -9,10 +9,10 @@ use tracing_subscriber::fmt::format::JsonFields;
 
 use crate::ecs::Ecs;
 
-/// How an event is written.
+/// The format of log events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Human,
     /// A JSON object a line, with the field names of the Elastic Common Schema.
     Json,
@@ -21,41 +21,41 @@ pub enum LogFormat {
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The level is none.
+    /// The log level is not valid.
     #[error(
         "\"{level}\" is no log level; use error, warn, info, debug, trace or off, or a list of one of them and more for parts of the \
          program, such as \"info,openraft=debug\""
     )]
     Level {
-        /// What was given, or the part of the list that is wrong.
+        /// The given level, or the invalid part of the list.
         level: String,
     },
-    /// Traces cannot be sent there.
+    /// Traces cannot be sent to the endpoint.
     #[error("traces cannot be sent: {0}")]
     Traces(String),
-    /// Somebody set it up before.
+    /// Logging was already set up.
     #[error("logging or tracing is set up already")]
     Twice,
 }
 
-/// actix-http has an error for every request that it cannot read, and anybody can send as many as there is room for. The listener counts
-/// them, and tells of some itself.
+/// actix-http logs an error for every malformed request, and anybody can send any number of those. The listener counts
+/// them, and logs some of them itself.
 const EACH_REQUEST: &str = "actix_http::h1::dispatcher";
 
-/// Says whether events can be selected so: one level, or a list like `info,openraft=warn`.
+/// Checks a log filter: one level, or a list such as `info,openraft=warn`.
 ///
 /// # Errors
-/// [`TelemetryError::Level`] with the part that is none.
+/// [`TelemetryError::Level`] with the invalid part.
 pub fn check_level(level: &str) -> Result<(), TelemetryError> {
     filter(level).map(|_| ())
 }
 
-/// The filter for a level. A word that is no level would select the events of a part of that name, and nothing else: it is refused.
+/// The filter for a level. A word that is not a level would select only the events of a module of that name, so it is refused.
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     let wrong = |part: &str| TelemetryError::Level { level: part.to_owned() };
     let parts: Vec<&str> = level.split(',').map(str::trim).collect();
     let is_level = |text: &str| text.parse::<LevelFilter>().is_ok() && !text.is_empty();
-    // The path of a module; what a span has to be like may follow in brackets.
+    // The path of a module, optionally followed by the required properties of a span in brackets.
     let is_target = |text: &str| {
         let path = text.split('[').next().unwrap_or_default();
         !text.is_empty() && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:.".contains(&byte))
@@ -70,11 +70,11 @@ fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
         }
     }
     let directives = match parts.as_slice() {
-        // openraft warns of harmless races at every first start, for each of its groups; the others tell of every step at info.
+        // openraft warns of harmless races at every first start of each of its groups; other libraries log every step at info.
         [level] if !level.contains('=') => {
             format!("{level},openraft=error,sled=warn,actix_server=warn,actix_http=warn,opentelemetry-otlp=error")
         }
-        // Without a level for all, what the list does not name would never be heard of.
+        // Without a general level, parts that the list does not name would never be logged.
         parts if parts.iter().all(|part| part.contains('=')) => format!("info,{}", parts.join(",")),
         parts => parts.join(","),
     };
@@ -90,11 +90,11 @@ fn coloured(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> b
     terminal && no_color.is_none_or(OsStr::is_empty) && term.is_none_or(|term| term != "dumb")
 }
 
-/// Sends all events of at least `level` to standard error. `level` may also be a list like `info,openraft=warn`. `node` is the name
-/// that each event has for a program.
+/// Sends all events of at least `level` to standard error. `level` may also be a list such as `info,openraft=warn`. `node` is the node
+/// name in JSON events.
 ///
 /// # Errors
-/// When the level is none, or logging was set up before.
+/// If the level is not valid, or logging was already set up.
 pub fn init_logging(format: LogFormat, level: &str, node: &str) -> Result<(), TelemetryError> {
     let filter = filter(level)?;
     let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
@@ -110,7 +110,7 @@ pub fn init_logging(format: LogFormat, level: &str, node: &str) -> Result<(), Te
     .map_err(|_| TelemetryError::Twice)
 }
 
-/// Has panics logged like other events, with their place.
+/// Logs panics like other events, with their location.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or("(no text)");

@@ -1,4 +1,4 @@
-//! The registry of metrics, handed to whoever has something to count.
+//! The registry of metrics, which is passed to every part that counts something.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -9,20 +9,20 @@ use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
 
 /// A number that only grows.
 pub type Counter = prometheus::IntCounter;
-/// Counters told apart by labels.
+/// Counters with labels.
 pub type CounterVec = prometheus::IntCounterVec;
 /// A number that goes up and down.
 pub type Gauge = prometheus::IntGauge;
-/// Gauges told apart by labels.
+/// Gauges with labels.
 pub type GaugeVec = prometheus::IntGaugeVec;
 /// A distribution.
 pub type Histogram = prometheus::Histogram;
-/// Distributions told apart by labels.
+/// Histograms with labels.
 pub type HistogramVec = prometheus::HistogramVec;
 
 type Hook = Box<dyn Fn() + Send + Sync>;
 
-/// The metrics of a process. Cloning shares them; asking twice for the same name gives the same metric.
+/// The metrics of a process. Clones share them; asking twice for the same name returns the same metric.
 #[derive(Clone, Default)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -56,42 +56,42 @@ impl Metrics {
         metric
     }
 
-    /// A counter.
+    /// Returns the counter of this name.
     pub fn counter(&self, name: &str, help: &str) -> Counter {
         self.get(name, || Counter::new(name, help))
     }
 
-    /// Counters by labels.
+    /// Returns the counters of this name, by labels.
     pub fn counter_vec(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
         self.get(name, || CounterVec::new(Opts::new(name, help), labels))
     }
 
-    /// A gauge.
+    /// Returns the gauge of this name.
     pub fn gauge(&self, name: &str, help: &str) -> Gauge {
         self.get(name, || Gauge::new(name, help))
     }
 
-    /// Gauges by labels.
+    /// Returns the gauges of this name, by labels.
     pub fn gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
         self.get(name, || GaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// A histogram with the upper bounds of its buckets.
+    /// Returns the histogram of this name, with these upper bounds of its buckets.
     pub fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         self.get(name, || Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
     }
 
-    /// Histograms by labels.
+    /// Returns the histograms of this name, by labels.
     pub fn histogram_vec(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         self.get(name, || HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
     }
 
-    /// Has `refresh` called before each rendering, for gauges that are read from elsewhere.
+    /// Calls `refresh` before each rendering, for gauges whose value is kept elsewhere.
     pub fn on_scrape(&self, refresh: impl Fn() + Send + Sync + 'static) {
         self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
-    /// All metrics in the text format 0.0.4 of Prometheus.
+    /// Renders all metrics in Prometheus' text format 0.0.4.
     pub fn render(&self) -> String {
         crate::process::observe(self);
         for refresh in self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).iter() {

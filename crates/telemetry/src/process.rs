@@ -1,8 +1,8 @@
-//! Metrics of the process itself, read from `/proc` when somebody asks. Elsewhere than on Linux they are absent.
+//! Metrics of the process itself, read from `/proc` at each scrape. They are absent on systems other than Linux.
 
 use crate::Metrics;
 
-/// Bytes of a page. Every Linux that we build for uses 4 KiB pages for what `statm` counts.
+/// Bytes of a page. Every Linux that we build for uses 4 KiB pages in `statm`.
 const PAGE_BYTES: i64 = 4096;
 
 pub(crate) fn observe(metrics: &Metrics) {
@@ -24,7 +24,7 @@ pub(crate) fn observe(metrics: &Metrics) {
     }
 }
 
-/// `/proc/self/stat` has the start in ticks since the boot (a hundred a second on every Linux), `/proc/stat` the boot.
+/// The start time of the process: `/proc/self/stat` has it in ticks since the boot (a hundred a second on every Linux), `/proc/stat` the boot.
 fn started() -> Option<i64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let ticks: i64 = stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()?;

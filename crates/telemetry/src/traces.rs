@@ -1,7 +1,7 @@
-//! Traces: what was done for one request, where, and how long it took, told to a collector over OTLP. Off by default.
+//! Traces: the work for one request, where it was done, and how long it took, sent to a collector over OTLP. Off by default.
 //!
-//! Whoever begins a span says to what it belongs, by the ids of the trace and of the span that it is part of (W3C Trace Context).
-//! Whether a request is traced at all is decided once, where it comes in.
+//! A span is begun with the ids of its trace and of its parent span (W3C Trace Context).
+//! Whether a request is traced is decided once, at the node that receives it.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -19,15 +19,15 @@ use opentelemetry_sdk::trace::{
 
 use crate::TelemetryError;
 
-/// Spans that wait for the collector; further ones are dropped.
+/// The number of spans that may wait for the collector; further ones are dropped.
 const QUEUE_MAX: usize = 4096;
 
-/// Spans sent at once, how often, and how long that may take.
+/// The number of spans in one request to the collector, the interval of these requests, and their timeout.
 const BATCH_MAX: usize = 512;
 const EVERY: Duration = Duration::from_secs(2);
 const SEND_MAX: Duration = Duration::from_secs(5);
 
-/// How long the last spans may take when the node stops.
+/// How long sending the last spans may take when the node stops.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 struct Traces {
@@ -37,14 +37,14 @@ struct Traces {
 
 static TRACES: OnceLock<Traces> = OnceLock::new();
 
-/// Sends spans to the collector at `endpoint`, such as `http://127.0.0.1:4318`, from here on.
+/// From now on, sends spans to the collector at `endpoint`, such as `http://127.0.0.1:4318`.
 ///
 /// # Errors
-/// When the endpoint is none.
+/// If the endpoint is not valid.
 pub fn init_traces(endpoint: &str, node: &str, version: &'static str) -> Result<(), TelemetryError> {
     let unusable = |error: &dyn std::fmt::Display| TelemetryError::Traces(error.to_string());
-    // The collector is near: a proxy that the environment names is not asked.
-    // It speaks plain HTTP: no certificates are read.
+    // The collector is near: proxies from the environment are not used.
+    // The protocol is plain HTTP: no certificates are read.
     let client = reqwest::blocking::Client::builder().tls_certs_only([]).no_proxy().timeout(SEND_MAX);
     let client = client.build().map_err(|error| unusable(&error))?;
     let exporter = SpanExporter::builder()
@@ -66,7 +66,7 @@ pub fn init_traces(endpoint: &str, node: &str, version: &'static str) -> Result<
         .build();
     let provider = SdkTracerProvider::builder()
         .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(config).build())
-        // Only what is to be traced comes here.
+        // Only requests that are to be traced get here.
         .with_sampler(Sampler::AlwaysOn)
         .with_resource(resource)
         .build();
@@ -74,12 +74,12 @@ pub fn init_traces(endpoint: &str, node: &str, version: &'static str) -> Result<
     TRACES.set(Traces { provider, tracer }).map_err(|_| TelemetryError::Twice)
 }
 
-/// Whether spans are sent anywhere.
+/// Whether traces are on.
 pub fn traces_on() -> bool {
     TRACES.get().is_some()
 }
 
-/// Sends what waits; for the end of the process.
+/// Sends the waiting spans; for the end of the process.
 pub fn flush_traces() {
     if let Some(traces) = TRACES.get()
         && let Err(error) = traces.provider.shutdown_with_timeout(FLUSH_MAX)
@@ -88,7 +88,7 @@ pub fn flush_traces() {
     }
 }
 
-/// What part of a request a span is.
+/// The role of a span in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanKind {
     /// A request from outside.
@@ -99,13 +99,13 @@ pub enum SpanKind {
     Internal,
 }
 
-/// Something that takes time. It ends when it is dropped.
+/// A timed operation. It ends when it is dropped.
 #[derive(Default)]
 pub struct Span(Option<Box<SdkSpan>>);
 
 impl Span {
-    /// Begins a span that belongs to the trace `trace` (32 hexadecimal digits) and is a part of the span `parent` there. Without
-    /// these (an empty text, zero) it begins a trace of its own. With traces off it is none.
+    /// Begins a span in the trace `trace` (32 hexadecimal digits), as a child of its span `parent`. Without
+    /// these (an empty text, zero) it begins a new trace. If traces are off, the span does nothing.
     pub fn begin(kind: SpanKind, name: impl Into<Cow<'static, str>>, trace: &str, parent: u64) -> Self {
         let Some(traces) = TRACES.get() else { return Self(None) };
         let within = match TraceId::from_hex(trace) {
@@ -125,34 +125,34 @@ impl Span {
         Self(Some(Box::new(span)))
     }
 
-    /// The trace that it belongs to (32 hexadecimal digits), and its own id. `None` with traces off.
+    /// The id of its trace (32 hexadecimal digits), and its own id. `None` if traces are off.
     pub fn ids(&self) -> Option<(String, u64)> {
         let context = self.0.as_ref()?.span_context();
         Some((context.trace_id().to_string(), u64::from_be_bytes(context.span_id().to_bytes())))
     }
 
-    /// Notes something about it.
+    /// Adds an attribute.
     pub fn note(&mut self, key: &'static str, value: impl Into<opentelemetry::Value>) {
         if let Some(span) = &mut self.0 {
             span.set_attribute(KeyValue::new(key, value));
         }
     }
 
-    /// Notes that something happened now.
+    /// Adds an event with the present time.
     pub fn event(&mut self, name: &'static str) {
         if let Some(span) = &mut self.0 {
             span.add_event(name, Vec::new());
         }
     }
 
-    /// Names it anew: a request is known only when it has been routed.
+    /// Changes the name: the route of a request is known only after routing.
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
         if let Some(span) = &mut self.0 {
             span.update_name(name);
         }
     }
 
-    /// Notes that it failed.
+    /// Marks the span as failed.
     pub fn fail(&mut self, why: impl Into<Cow<'static, str>>) {
         if let Some(span) = &mut self.0 {
             span.set_status(Status::error(why));

@@ -1,4 +1,4 @@
-//! A client that shows what really comes back: no redirects followed, no retries, raw bytes where a test wants them.
+//! A client that shows exactly what a server answers: it follows no redirects, does not retry, and can send raw bytes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-/// What the client says it is, so that its visits are those of a person.
+/// The user agent of the client: a browser, so that its visits count as those of a person.
 pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.0";
 
 /// An answer, read to its end.
@@ -24,7 +24,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
@@ -56,7 +56,7 @@ pub struct Client {
 impl Client {
     /// A client of the server at `address`.
     pub fn new(address: SocketAddr) -> Self {
-        // Nodes are asked over plain HTTP: no certificates are read. That there is a provider already is no error.
+        // Nodes are asked over plain HTTP: no certificates are read. It is not an error if a provider is installed already.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .tls_certs_only([])
@@ -88,7 +88,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// When no whole answer comes.
+    /// If no complete answer arrives.
     pub async fn send(&self, request: RequestBuilder) -> Result<Answer> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -98,7 +98,7 @@ impl Client {
     /// `GET`.
     ///
     /// # Errors
-    /// When no whole answer comes.
+    /// If no complete answer arrives.
     pub async fn get(&self, path: &str) -> Result<Answer> {
         self.send(self.request(Method::GET, path)).await
     }
@@ -106,31 +106,31 @@ impl Client {
     /// `POST /shorten` with a JSON body.
     ///
     /// # Errors
-    /// When no whole answer comes: then the link may exist or not.
+    /// If no complete answer arrives: then the link may or may not exist.
     pub async fn shorten(&self, body: Value) -> Result<Answer> {
         self.send(self.request(Method::POST, "/shorten").json(&body)).await
     }
 
-    /// Creates a link and answers its code.
+    /// Creates a link and returns its code.
     ///
     /// # Errors
-    /// When it is not created.
+    /// If the link is not created.
     pub async fn create(&self, url: &str) -> Result<String> {
         let answer = self.shorten(json!({ "longUrl": url })).await?;
         anyhow::ensure!(answer.status == 201, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
         Ok(answer.text("shortCode"))
     }
 
-    /// Where a code leads; `None` if it does not answer `302`.
+    /// The target of a code; `None` if it does not answer `302`.
     ///
     /// # Errors
-    /// When no whole answer comes.
+    /// If no complete answer arrives.
     pub async fn follow(&self, code: &str) -> Result<Option<String>> {
         let answer = self.get(&format!("/{code}")).await?;
         Ok((answer.status == 302).then(|| answer.header("location").unwrap_or_default().to_owned()))
     }
 
-    /// Sends bytes as they are on a connection of their own, and answers all that comes back until the server closes it or
+    /// Sends raw bytes on a connection of its own. Returns everything that the server sends until it closes the connection or
     /// has been silent for a second.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Client {
     pub fn raw(&self, bytes: &[u8]) -> Result<String> {
         let mut stream = TcpStream::connect(self.address).context("no connection")?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        // The server may answer and close before it has read everything.
+        // The server may answer and close the connection before it has read everything.
         let _ = stream.write_all(bytes);
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];

@@ -26,12 +26,12 @@ pub struct Cluster {
     services: Vec<Option<String>>,
     nodes: Vec<Option<Node>>,
     proxies: Option<Proxies>,
-    /// Of each node, if their machines are to have any.
+    /// The faults of each node's machine, if any were asked for.
     faults: Option<Vec<Faults>>,
 }
 
 impl Cluster {
-    /// No nodes yet; everything they keep lies in `dir`. Each cluster takes a part of 127.0.0.0/8 at random, so that many can
+    /// A cluster without nodes; all its files are in `dir`. Each cluster takes a random part of 127.0.0.0/8, so that many can
     /// run at once on fixed ports.
     pub fn new(program: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
         let mut rng = rand::rng();
@@ -49,14 +49,14 @@ impl Cluster {
         }
     }
 
-    /// The nodes reach each other through proxies. Only inside of a tokio runtime.
+    /// Puts proxies between the nodes. Needs a tokio runtime.
     #[must_use]
     pub fn behind_proxies(mut self) -> Self {
         self.proxies = Some(Proxies::new(self.net));
         self
     }
 
-    /// The nodes' machines can be made to fail.
+    /// Loads the fault library into the nodes, so that their disks and clocks can fail.
     #[must_use]
     pub fn with_faults(mut self) -> Self {
         self.faults = Some(Vec::new());
@@ -68,7 +68,7 @@ impl Cluster {
         self.proxies.as_ref().expect("invariant: the cluster was made with proxies")
     }
 
-    /// What is wrong with the machine of node `index`.
+    /// The faults of the machine of node `index`.
     pub fn faults(&self, index: usize) -> &Faults {
         &self.faults.as_ref().expect("invariant: the cluster was made with faults")[index]
     }
@@ -80,7 +80,7 @@ impl Cluster {
         self
     }
 
-    /// Adds a node to the file, without starting it. Answers its number.
+    /// Adds a node to the file without starting it. Returns its index.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -117,7 +117,7 @@ impl Cluster {
         "[cluster]\nname = \"test\"\n\n".to_owned() + &self.names.iter().enumerate().map(node).collect::<String>()
     }
 
-    /// How node `index` is started.
+    /// The builder with which node `index` is started.
     pub fn builder(&self, index: usize) -> NodeBuilder {
         let builder = self.plain_builder(index);
         match &self.faults {
@@ -132,7 +132,7 @@ impl Cluster {
         self.environment.iter().fold(builder, |builder, (name, value)| builder.env(name, value))
     }
 
-    /// Where node `index` keeps its data.
+    /// The data directory of node `index`.
     pub fn data_dir(&self, index: usize) -> PathBuf {
         self.dir.join(&self.names[index])
     }
@@ -151,7 +151,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes a node that was spawned with [`Cluster::builder`] part of this, and waits until it is ready.
+    /// Adds a node that was spawned with [`Cluster::builder`], and waits until it is ready.
     ///
     /// # Errors
     /// When it ends before it is ready.
@@ -159,12 +159,12 @@ impl Cluster {
         self.nodes[index].insert(node).ready()
     }
 
-    /// Makes a node that is ready part of this.
+    /// Adds a node that is ready.
     pub fn take_over_ready(&mut self, index: usize, node: Node) {
         self.nodes[index] = Some(node);
     }
 
-    /// Where node `index` answers requests, once it does.
+    /// The public address of node `index`.
     pub fn address(&self, index: usize) -> SocketAddr {
         let [a, b] = self.net;
         SocketAddr::from(([127, a, b, index as u8 + 1], 8080))
@@ -175,17 +175,17 @@ impl Cluster {
         self.nodes[index].as_ref().expect("invariant: the node was started")
     }
 
-    /// A running node, to do something to it.
+    /// A running node, mutable.
     pub fn node_mut(&mut self, index: usize) -> &mut Node {
         self.nodes[index].as_mut().expect("invariant: the node was started")
     }
 
-    /// A client of a node.
+    /// A client of node `index`.
     pub fn client(&self, index: usize) -> Client {
         self.node(index).client()
     }
 
-    /// Ends a node by SIGKILL.
+    /// Kills a node with SIGKILL.
     ///
     /// # Errors
     /// When it cannot be waited for.
@@ -196,7 +196,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// What `GET /cluster` of a node says.
+    /// The answer of node `index` to `GET /cluster`.
     ///
     /// # Errors
     /// When it does not answer.
@@ -206,10 +206,10 @@ impl Cluster {
         Ok(answer.json())
     }
 
-    /// Waits until the cluster, as node `seen_by` sees it, fits `condition`.
+    /// Waits until the cluster, as node `seen_by` reports it, fulfils `condition`.
     ///
     /// # Errors
-    /// When it takes too long, with what was seen last.
+    /// If it takes too long; the error has the last report.
     pub async fn wait(&self, seen_by: usize, what: &str, condition: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -226,7 +226,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until all groups have a leader and the members that they should have.
+    /// Waits until all groups have a leader and the intended members.
     ///
     /// # Errors
     /// When it takes too long.
@@ -238,10 +238,10 @@ impl Cluster {
         .await
     }
 
-    /// The number of the node that leads a group, as `seen_by` sees it. A group that is just changing its leader is waited for.
+    /// The index of the node that leads a group, as `seen_by` reports it. Waits while the group changes its leader.
     ///
     /// # Errors
-    /// When nobody comes to lead it.
+    /// If no node becomes its leader.
     pub async fn leader(&self, seen_by: usize, group: u64) -> Result<usize> {
         let led_by =
             |view: &Value| leaders(view).into_iter().find(|(_, led, _)| *led == group).map(|(name, _, _)| name);
@@ -256,7 +256,7 @@ impl Cluster {
     }
 }
 
-/// Of each shard: the name of the node that leads it, its group, and how many voters it has.
+/// For each shard: the name of its leader, its group, and its number of voters.
 pub fn leaders(view: &Value) -> Vec<(String, u64, usize)> {
     let mut found = Vec::new();
     for node in view["nodes"].as_array().into_iter().flatten() {

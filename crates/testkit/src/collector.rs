@@ -1,4 +1,4 @@
-//! A collector of traces: takes what is sent over OTLP, and keeps it for a test to look at.
+//! A collector of traces: accepts spans over OTLP, and keeps them for a test to look at.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use prost::Message;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The longest body that is taken.
+/// The longest body that is accepted.
 const BODY_MAX: usize = 16 << 20;
 
 /// A span as it arrived. Ids are hexadecimal.
@@ -37,10 +37,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts it.
+    /// Starts the collector.
     ///
     /// # Errors
-    /// When there is no port.
+    /// If there is no free port.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -55,12 +55,12 @@ impl Collector {
         Ok(Self { address, spans })
     }
 
-    /// What to give as `[traces] endpoint`.
+    /// The value for `[traces] endpoint`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// All that has arrived.
+    /// All spans that have arrived.
     pub fn spans(&self) -> Vec<SeenSpan> {
         self.spans.lock().expect("invariant: nobody panics with it").clone()
     }

@@ -1,4 +1,4 @@
-//! A disk that fails, a clock that is wrong, and power that goes: `faults.c`, loaded into a node, obeys the files of a
+//! A failing disk, a wrong clock, and power cuts: the library `faults.c`, loaded into a node, follows the files of a
 //! directory.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::NodeBuilder;
 
 const SOURCE: &str = include_str!("faults.c");
 
-/// What is wrong with one node's machine. Nothing, at first.
+/// The faults of one node's machine. None at first.
 pub struct Faults {
     dir: PathBuf,
     library: &'static Path,
@@ -39,10 +39,10 @@ fn library() -> Result<&'static Path> {
 }
 
 impl Faults {
-    /// Faults for one machine, told to it through a directory `dir` of their own.
+    /// The faults of one machine, which reads them from the directory `dir`.
     ///
     /// # Errors
-    /// When there is no C compiler.
+    /// If there is no C compiler.
     pub fn new(dir: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&dir)?;
         Ok(Self { dir, library: library()? })
@@ -68,50 +68,50 @@ impl Faults {
         Ok(())
     }
 
-    /// Every sync fails with EIO from now on.
+    /// From now on every sync fails with EIO.
     ///
     /// # Errors
-    /// When that cannot be told to the node.
+    /// If the fault file cannot be written.
     pub fn sync_fails(&self, on: bool) -> Result<()> {
         self.set("sync-fails", on)
     }
 
-    /// Every write at a place of a file fails with ENOSPC from now on.
+    /// From now on every write at an offset of a file fails with ENOSPC.
     ///
     /// # Errors
-    /// When that cannot be told to the node.
+    /// If the fault file cannot be written.
     pub fn disk_full(&self, on: bool) -> Result<()> {
         self.set("full", on)
     }
 
-    /// The wall clock is off by so many milliseconds from now on.
+    /// From now on the wall clock is off by this many milliseconds.
     ///
     /// # Errors
-    /// When that cannot be told to the node.
+    /// If the fault file cannot be written.
     pub fn clock_off_by_ms(&self, offset: i64) -> Result<()> {
         self.clocks_off_by_ms(offset, 0)
     }
 
-    /// The wall clock is off by `wall` milliseconds from now on, and the time since boot by `boot`. A machine that was suspended has both
-    /// ahead by the same; one whose clock was set has only the first.
+    /// From now on the wall clock is off by `wall` milliseconds, and the time since boot by `boot`. After a suspension both
+    /// are ahead by the same; if the clock was set, only the first is.
     ///
     /// # Errors
-    /// When that cannot be told to the node.
+    /// If the fault file cannot be written.
     pub fn clocks_off_by_ms(&self, wall: i64, boot: i64) -> Result<()> {
         let path = self.dir.join("clock.new");
         std::fs::write(&path, format!("{wall} {boot}"))?;
         Ok(std::fs::rename(path, self.dir.join("clock"))?)
     }
 
-    /// From now on it is kept what the files were before each write; for [`Faults::cut_power`].
+    /// From now on, records the content of files before each write; for [`Faults::cut_power`].
     ///
     /// # Errors
-    /// When that cannot be told to the node.
+    /// If the fault file cannot be written.
     pub fn watch_writes(&self) -> Result<()> {
         self.set("power", true)
     }
 
-    /// Leaves of the files that were mapped only what was synced.
+    /// Reverts mapped files to what was synced.
     fn cut_mapped(&self, data: &Path) -> Result<()> {
         let Ok(entries) = std::fs::read_dir(data.join("journal")) else { return Ok(()) };
         for entry in entries {
@@ -129,8 +129,8 @@ impl Faults {
         Ok(())
     }
 
-    /// After the process, whose data is in `data`, was killed: takes back what it had written and not synced, or, as disks do, a part of that, each
-    /// write being kept with the chance `kept`. Answers how many writes were taken back.
+    /// Simulates a power cut after the process, whose data is in `data`, was killed: reverts what it had written and not synced. As disks may
+    /// keep unsynced writes, each such write is kept with the probability `kept`. Returns the number of reverted writes.
     ///
     /// # Errors
     /// When the files cannot be written.
@@ -169,7 +169,7 @@ impl Faults {
             }
             let file = File::options().write(true).open(&path)?;
             file.write_all_at(old, offset)?;
-            // What was beyond the end before is nothing again, but for what later writes that were kept have put there.
+            // Remove what was beyond the former end, except what later writes that were kept have put there.
             if kept == 0.0 && file.metadata()?.len() > old_size {
                 file.set_len(old_size)?;
             }

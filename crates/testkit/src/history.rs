@@ -1,7 +1,7 @@
-//! Clients that write all the time and remember what they were told, and the questions to ask of that afterwards.
+//! Clients that write continuously and remember the answers, and the checks of that history.
 //!
-//! What they look for: acknowledged links that are lost, aliases with two owners, answers that are older than they may be, links that outlive
-//! their end, and visits that are not counted, or twice.
+//! They look for lost links that were acknowledged, aliases with two owners, stale answers beyond the bound, links that outlive
+//! their end, and visits that are not counted or are counted twice.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use crate::life::{BOUND, Life};
 use crate::worker::Worker;
 use crate::{Answer, Client};
 
-/// What was acknowledged, and what was not.
+/// What was acknowledged, and what is in doubt.
 #[derive(Default)]
 pub(crate) struct History {
-    /// Code to target, of every `201` for a link that nobody changes.
+    /// Code to target, of every `201` for a link that is never changed.
     pub(crate) links: HashMap<String, String>,
     /// Links that are edited and deleted.
     pub(crate) lives: Vec<Life>,
-    /// Alias to the targets of claims whose outcome is not known.
+    /// Alias to the targets of claims with an unknown outcome.
     pub(crate) unknown: HashMap<String, Vec<String>>,
-    /// What must never happen.
+    /// Violations that were found.
     pub(crate) broken: Vec<String>,
 }
 
@@ -34,23 +34,23 @@ pub(crate) struct History {
 pub struct Tally {
     /// Creates answered `201`.
     pub acknowledged: u64,
-    /// Creates refused without a doubt (`503`, `507`, no connection).
+    /// Creates that were definitely refused (`503`, `507`, no connection).
     pub refused: u64,
-    /// Creates whose outcome is not known.
+    /// Creates with an unknown outcome.
     pub unknown: u64,
-    /// Redirects that were right.
+    /// Correct redirects.
     pub redirects: u64,
-    /// Redirects of acknowledged links that were answered otherwise than by their target, by nodes that were up.
+    /// Wrong answers for acknowledged links from nodes that were up.
     pub missed: u64,
     /// The longest time without an acknowledged create.
     pub longest_pause: Duration,
     /// Edits and deletes that were acknowledged.
     pub changed: u64,
-    /// Answers `410` of links after their end.
+    /// Answers `410` for links after their end.
     pub ended: u64,
-    /// Answers `302`, each of which is a visit to be counted.
+    /// Answers `302`; each is a visit that has to be counted.
     pub visits: u64,
-    /// Requests for links whose answer was not read: they may have been visits.
+    /// Requests for links whose answer was not read: they may or may not have been visits.
     pub visits_in_doubt: u64,
 }
 
@@ -59,11 +59,11 @@ pub struct Tally {
 pub(crate) enum Does {
     /// They create links and follow them.
     Creates,
-    /// They edit, delete and claim again as well, and make links that end. Only for nodes that can reach the leaders.
+    /// They also edit, delete and claim again, and create links that end. Only for nodes that can reach the leaders.
     Changes,
 }
 
-/// Clients at work on a cluster.
+/// Running clients of a cluster.
 pub struct Load {
     targets: Arc<Mutex<Vec<SocketAddr>>>,
     stop: Arc<AtomicBool>,
@@ -73,7 +73,7 @@ pub struct Load {
     clients: Vec<JoinHandle<()>>,
 }
 
-/// How often clocks were set: what happens at a time that a link's end is compared with, while they are, is nobody's fault.
+/// Counts how often clocks were set. While a clock is wrong, answers near a link's end are not checked.
 #[derive(Default)]
 pub(crate) struct Clocks {
     pub(crate) wrong: AtomicBool,
@@ -81,14 +81,14 @@ pub(crate) struct Clocks {
 }
 
 impl Load {
-    /// Starts `clients` that create links on nodes at random, one in five an alias that others claim too, and follow links
+    /// Starts `clients` that create links on random nodes, one in five with an alias that others claim too, and follow links
     /// that were acknowledged.
     pub fn start(clients: usize, targets: &[SocketAddr]) -> Self {
         Self::begin(clients, targets, Does::Creates)
     }
 
-    /// As [`Load::start`]; the clients also edit and delete links, claim aliases again, and make links that end soon. An answer that is
-    /// older than it may be is told by [`Load::finish`]; so nodes that cannot reach the leaders must not be aimed at.
+    /// Like [`Load::start`]. The clients also edit and delete links, claim aliases again, and create links that end soon. [`Load::finish`]
+    /// reports stale answers beyond the bound, so do not aim at nodes that cannot reach the leaders.
     pub fn start_with_changes(clients: usize, targets: &[SocketAddr]) -> Self {
         Self::begin(clients, targets, Does::Changes)
     }
@@ -123,26 +123,26 @@ impl Load {
         Self { clients, ..load }
     }
 
-    /// Sets the nodes that are up: only these are asked from now on.
+    /// Sets the nodes that are up: only these get requests from now on.
     pub fn aim(&self, targets: &[SocketAddr]) {
         *self.targets.lock().expect("invariant: no client panics") = targets.to_vec();
     }
 
-    /// Says whether the wall clock of any node is wrong. Links end by wall clocks: only while all are right it is looked when.
+    /// Sets whether the wall clocks of all nodes are right. Links end by wall clocks, so ends are checked only while all are right.
     pub fn clocks_are_right(&self, right: bool) {
         self.clocks.wrong.store(!right, Ordering::SeqCst);
         self.clocks.set.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// What happened so far.
+    /// The counts so far.
     pub fn tally(&self) -> Tally {
         *self.tally.lock().expect("invariant: no client panics")
     }
 
-    /// Ends the clients, and follows every acknowledged link on every one of `nodes`.
+    /// Stops the clients, and follows every acknowledged link on each of `nodes`.
     ///
     /// # Errors
-    /// What was lost, doubled or wrong.
+    /// What was lost, duplicated or wrong.
     pub async fn finish(mut self, nodes: &[SocketAddr]) -> Result<Tally> {
         self.stop.store(true, Ordering::Relaxed);
         for client in std::mem::take(&mut self.clients) {
@@ -176,7 +176,7 @@ impl Load {
                     bail!("{code} was answered {} {said} on {address}, and was acknowledged for {url}", answer.status);
                 }
             }
-            // A claim in doubt may have won, but then nobody else has, and it leads where it was to lead.
+            // A claim in doubt may have won, but then no other claim has, and the link has the target of that claim.
             for (alias, urls) in history.unknown.iter().filter(|(alias, _)| !history.links.contains_key(*alias)) {
                 let answer = self.ask(&client, alias).await?;
                 if answer.status == 302
@@ -190,7 +190,7 @@ impl Load {
         Ok(*self.tally.lock().expect("invariant: no client panics"))
     }
 
-    /// Follows a link. A busy node may say that it is; the link has to be there all the same.
+    /// Follows a link. A busy node may refuse; then the request is repeated.
     async fn ask(&self, client: &Client, code: &str) -> Result<Answer> {
         for attempt in 0.. {
             let answer = client.get(&format!("/{code}")).await?;
@@ -206,5 +206,5 @@ impl Load {
     }
 }
 
-/// How often a link is asked for that a node is too busy to answer for.
+/// How often a link is requested from a node that is too busy.
 const TRIES: usize = 50;

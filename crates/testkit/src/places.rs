@@ -1,9 +1,9 @@
-//! A small database of places in MaxMind's format (version 2.0 of its specification), for tests.
+//! A small geographic database in MaxMind's format (version 2.0 of its specification), for tests.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-/// Writes a database that knows networks of IPv4: prefix, its length, country, city.
+/// Writes a database of IPv4 networks: prefix, its length, country, city.
 ///
 /// # Errors
 /// When the file cannot be written.

@@ -11,27 +11,27 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What happens to the bytes that one node sends to another.
+/// What happens to the bytes from one node to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
-    /// They arrive.
+    /// They pass.
     Pass,
-    /// They wait until they may pass again, as on a wire that was pulled.
+    /// They wait until they may pass again, as on an unplugged wire.
     Cut,
-    /// They arrive later.
+    /// They pass after this delay.
     Delay(Duration),
-    /// So many arrive in a second.
+    /// This many bytes pass in a second.
     Throttle(u64),
 }
 
 #[derive(Clone, Default)]
 struct State {
     rules: HashMap<(usize, usize), Rule>,
-    /// Grows when all connections are to be reset.
+    /// Increases when all connections are to be reset.
     resets: u64,
 }
 
-/// The proxies of a cluster. A node is known by its address: node `i` is 127.a.b.`i + 1`, and its proxy 127.a.b.`i + 101`.
+/// The proxies of a cluster. Node `i` has the address 127.a.b.`i + 1`, and its proxy 127.a.b.`i + 101`.
 #[derive(Clone)]
 pub struct Proxies {
     net: [u8; 2],
@@ -48,7 +48,7 @@ impl Proxies {
         Ipv4Addr::new(127, a, b, node as u8 + 101)
     }
 
-    /// Listens for those who want to reach a node.
+    /// Listens for connections to a node.
     pub(crate) fn start(&self, node: usize, port: u16) -> Result<()> {
         let [a, b] = self.net;
         let listener = std::net::TcpListener::bind((self.host(node), port))?;
@@ -78,14 +78,14 @@ impl Proxies {
         Ok(())
     }
 
-    /// Sets what happens to what `from` sends to `to`; the way back has a rule of its own.
+    /// Sets the rule for bytes from `from` to `to`; the other direction has a rule of its own.
     pub fn set(&self, from: usize, to: usize, rule: Rule) {
         self.state.send_modify(|state| {
             state.rules.insert((from, to), rule);
         });
     }
 
-    /// Parts some nodes from all others, both ways.
+    /// Sets a rule between two sets of nodes, in both directions.
     pub fn part(&self, some: &[usize], others: &[usize], rule: Rule) {
         for one in some {
             for other in others {
@@ -95,18 +95,18 @@ impl Proxies {
         }
     }
 
-    /// Everything arrives again.
+    /// Lets everything pass again.
     pub fn heal(&self) {
         self.state.send_modify(|state| state.rules.clear());
     }
 
-    /// Breaks all connections; new ones can be made.
+    /// Resets all connections; new ones can be made.
     pub fn reset(&self) {
         self.state.send_modify(|state| state.resets += 1);
     }
 }
 
-/// Carries bytes one way until a side closes.
+/// Copies bytes in one direction until a side closes.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: (usize, usize), mut state: watch::Receiver<State>) {
     let rule_of = |state: &State| state.rules.get(&way).copied().unwrap_or(Rule::Pass);
     let mut buffer = vec![0; 64 << 10];

@@ -1,4 +1,4 @@
-//! Chance that can be had again: each run says its seed, and takes one that it is given.
+//! Repeatable randomness: each run prints its seed, and can be started with a given one.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -11,12 +11,12 @@ const VARIABLE: &str = "TEST_SEED";
 static SOURCE: LazyLock<Mutex<StdRng>> = LazyLock::new(|| {
     let given = std::env::var(VARIABLE).ok();
     let seed = given.map_or_else(rand::random, |seed| seed.parse().expect("invariant: TEST_SEED is a number"));
-    // Straight to the terminal of who runs a single test; the harness shows it with a failure otherwise.
+    // Printed directly to the terminal; the test harness otherwise shows it only after a failure.
     eprintln!("{VARIABLE}={seed} chooses the same faults at the same times again");
     Mutex::new(StdRng::seed_from_u64(seed))
 });
 
-/// Uses the source of chance of this run. Which of several tests draws when hangs on their threads: run one alone to replay it.
+/// Uses the random generator of this run. With several tests, the order of draws depends on their threads: run a single test to replay it.
 pub fn chance<T>(draw: impl FnOnce(&mut StdRng) -> T) -> T {
     draw(&mut SOURCE.lock().unwrap_or_else(PoisonError::into_inner))
 }

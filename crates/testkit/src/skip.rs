@@ -1,6 +1,6 @@
 //! Tests that need what not every machine has.
 
-/// To be called by a test that cannot run here, before it returns: says why. Under CI (the environment variable `CI` is `true`)
+/// Call this in a test that cannot run here, before it returns: it prints the reason. Under CI (the environment variable `CI` is `true`)
 /// it panics instead, because there every test has to run.
 #[expect(clippy::print_stdout, reason = "who runs the tests has to see it")]
 pub fn cannot_run(why: &str) {

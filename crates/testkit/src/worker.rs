@@ -1,4 +1,4 @@
-//! One client of a [`crate::Load`]: what it does, and what it makes of the answers.
+//! One client of a [`crate::Load`]: its requests, and what it concludes from the answers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use crate::history::{Clocks, Does, History, Tally};
 use crate::life::Life;
 use crate::{Answer, Client};
 
-/// How long a link lives that ends.
+/// How long a link with an end lives.
 const ENDS_AFTER: Duration = Duration::from_millis(2500);
 
-/// Bytes that a URL is made longer by.
+/// The number of bytes by which a URL is made longer.
 const LONG: usize = 2000;
 
-/// Links that end, and links that are changed, that a client looks after at once.
+/// The number of links with an end, and of changed links, that a client keeps at once.
 const KEPT: usize = 40;
 
 pub(crate) struct Worker {
@@ -39,22 +39,22 @@ pub(crate) struct Worker {
 struct Ending {
     code: String,
     end_ms: u64,
-    /// How often clocks had been set when it was made.
+    /// How often clocks had been set when the link was created.
     set: u64,
 }
 
 #[derive(Default)]
 struct Own {
-    /// Links that nobody changes, with their targets.
+    /// Links that are never changed, with their targets.
     fixed: Vec<(String, String)>,
     lives: Vec<Life>,
     ending: Vec<Ending>,
 }
 
-/// What an answer says about a change that was asked for.
+/// The outcome of a change, as the answer states it.
 enum Outcome {
     Done(Answer),
-    /// Nothing was done, or so the node says.
+    /// Nothing was done, according to the node.
     Refused,
     Unknown,
     Unexpected(u16),
@@ -126,14 +126,14 @@ impl Worker {
     async fn create(&self, client: &Client, i: usize, own: &mut Vec<(String, String)>) {
         let mut url = format!("https://example.com/{}/{i}", self.number);
         if self.does == Does::Changes {
-            // Long ones, so that a log is soon purged and whoever was away needs a snapshot.
+            // Long URLs, so that a log is soon purged and a node that was away needs a snapshot.
             url += &format!("?{}", "x".repeat(LONG));
         }
-        // Clients go through the same aliases at about the same time.
+        // Clients use the same aliases at about the same time.
         let slug = i.is_multiple_of(5).then(|| format!("alias{}", self.aliases.fetch_add(1, Ordering::Relaxed) / 3));
         let answer = client.shorten(json!({ "longUrl": url, "customSlug": slug })).await;
         if answer.is_err() {
-            // The node is down: no need to ask it as fast as the machine can.
+            // The node is down: no need to retry as fast as the machine can.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let mut history = self.history.lock().expect("invariant: no client panics");
@@ -184,7 +184,7 @@ impl Worker {
         }
     }
 
-    /// One step in the lives of links that are changed, or that end.
+    /// One step for links that are changed, or that end.
     async fn live(&self, client: &Client, address: SocketAddr, i: usize, own: &mut Own) {
         let full = own.lives.len() >= KEPT;
         match rand::random_range(0..20) {
@@ -195,7 +195,7 @@ impl Worker {
                 let at = rand::random_range(0..own.lives.len());
                 self.change(client, address, i, &mut own.lives[at]).await;
                 if own.lives[at].target().is_none() && full {
-                    // One whose last change is in doubt is not changed any more; it is looked at when all is over.
+                    // A link whose last change is in doubt is not changed any more; it is checked at the end.
                     let life = own.lives.swap_remove(at);
                     self.history.lock().expect("invariant: no client panics").lives.push(life);
                 }
@@ -208,7 +208,7 @@ impl Worker {
         }
     }
 
-    /// Makes a link that will be changed; every other one has an alias of its own, which is claimed again when it was deleted.
+    /// Creates a link that will be changed. Every other one has an alias of its own, which is claimed again after it was deleted.
     async fn begin(&self, client: &Client, address: SocketAddr, i: usize, own: &mut Own) {
         let url = format!("https://example.com/life/{}/{i}", self.number);
         let slug = i.is_multiple_of(2).then(|| format!("own-{}-{i}", self.number));
@@ -216,7 +216,7 @@ impl Worker {
         match self.outcome(answer, 201).await {
             Outcome::Done(answer) => {
                 let life = Life::new(answer.text("shortCode"), url);
-                // The moment it was answered it is there, on every node.
+                // When the create is answered, the link is visible on every node.
                 self.look(client, address, &life).await;
                 own.lives.push(life);
             }
@@ -260,7 +260,7 @@ impl Worker {
             Outcome::Done(_) => {
                 life.change(target, Instant::now(), address);
                 self.tally.lock().expect("invariant: no client panics").changed += 1;
-                // Who has answered shows it at once.
+                // The node that answered shows the change at once.
                 self.look(client, address, life).await;
             }
             Outcome::Refused => {}
@@ -275,7 +275,7 @@ impl Worker {
         }
     }
 
-    /// Follows a link that is changed.
+    /// Follows a link that is changed, and checks the answer.
     async fn look(&self, client: &Client, address: SocketAddr, life: &Life) {
         let asked = Instant::now();
         let Ok(answer) = self.visit(client, &life.code).await else { return };
@@ -299,12 +299,12 @@ impl Worker {
         let answer = client.shorten(json!({ "longUrl": url, "validUntil": rfc3339(end_ms) })).await;
         match self.outcome(answer, 201).await {
             Outcome::Done(answer) => own.ending.push(Ending { code: answer.text("shortCode"), end_ms, set }),
-            // For a node whose clock is ahead the end is over already.
+            // On a node whose clock is ahead, the end has passed already.
             Outcome::Refused | Outcome::Unknown | Outcome::Unexpected(_) => {}
         }
     }
 
-    /// Follows a link that ends; one that has ended is forgotten.
+    /// Follows a link that ends; an ended link is dropped.
     async fn look_at_end(&self, client: &Client, address: SocketAddr, own: &mut Own) {
         let at = rand::random_range(0..own.ending.len());
         let Ending { code, end_ms, set } = &own.ending[at];

@@ -1,11 +1,11 @@
-//! What is said of a connection that has ended: that the other side is gone is news to nobody, and no fault of what it sent.
+//! How a closed connection is reported: that the other side went away is not an error in what it sent.
 
 use std::io::{self, ErrorKind};
 
 /// A connection that the other side has ended.
 pub(crate) const CLOSED: &str = "the other side has closed the connection";
 
-/// Whether the other side is gone. A process that is killed ends no TLS session in order, so TLS calls that an error.
+/// Whether the error means that the other side went away. A killed process does not end its TLS session in order, and TLS calls that an error.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -13,7 +13,7 @@ pub(crate) fn is_closed(error: &io::Error) -> bool {
     )
 }
 
-/// What is told of an error of a connection.
+/// The message for an error of a connection.
 pub(crate) fn told(error: &io::Error) -> String {
     if is_closed(error) { CLOSED.to_owned() } else { error.to_string() }
 }

@@ -1,4 +1,4 @@
-//! How a connection comes about: TCP, with or without TLS, or memory for tests.
+//! How connections are made: over TCP, with or without TLS, or in memory for tests.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +20,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Makes connections.
 pub trait Dial: Send + Sync {
-    /// Connects to whoever listens at `address`, which is written `host:port`.
+    /// Connects to the listener at `address`, which is written `host:port`.
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
 }
 
@@ -31,7 +31,7 @@ pub struct TcpDial {
 }
 
 impl TcpDial {
-    /// Connections come `from` the node's own peer address, if it has one, so that firewalls can tell nodes apart. With TLS,
+    /// Connects `from` the node's own peer address, if it has one, so that firewalls can distinguish nodes. With TLS,
     /// both sides show a certificate.
     pub fn new(from: Option<IpAddr>, tls: Option<TlsClient>) -> Self {
         Self { from, tls }
@@ -51,7 +51,7 @@ impl TcpDial {
 impl Dial for TcpDial {
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            // A name is looked up each time: a container that comes back has another address.
+            // A name is resolved each time, because a container that comes back has another address.
             let mut found = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
             for address in tokio::net::lookup_host(address).await? {
                 found = self.connect(address).await;
@@ -77,7 +77,7 @@ pub struct MemoryNet {
 }
 
 impl MemoryNet {
-    /// Listens at an address: the streams of those who dial it.
+    /// Listens at an address: receives the streams of its dialers.
     pub fn listen(&self, address: &str) -> mpsc::UnboundedReceiver<DuplexStream> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.listeners.lock().insert(address.to_owned(), sender);

@@ -5,7 +5,7 @@
 //! checksum = the first 8 bytes of blake3(everything before it)
 //! ```
 //!
-//! The checksum finds damage that TCP's own does not; it is no protection against an attacker, which is TLS's task.
+//! The checksum finds damage that TCP's own does not find. It is no protection against an attacker; that is the task of TLS.
 
 use std::ops::RangeInclusive;
 
@@ -13,66 +13,66 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
-/// The versions of frames that this node speaks, from the oldest to the newest. Two nodes speak the newest that both know; without a
-/// common one they refuse each other by name. A version goes from here when no supported release speaks it alone.
+/// The versions of frames that this node speaks, from the oldest to the newest. Two nodes use the newest common version; without a
+/// common one they refuse each other and say so. A version is removed from here when no supported release depends on it.
 pub const PROTOCOL_VERSIONS: RangeInclusive<u8> = 2..=2;
 
-/// No frame is longer: what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
+/// The longest frame: it bounds what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
 
 const CHECKSUM_BYTES: usize = 8;
 
-/// What a frame says.
+/// The head of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
-    /// Asks; the body is the request.
+    /// A request; its body follows.
     Request {
-        /// By what the answer is known.
+        /// The number that the answer repeats.
         id: u64,
-        /// What is asked.
+        /// The kind of the message.
         kind: u16,
-        /// The group or shard that it is about.
+        /// The group or shard that the request concerns.
         scope: u32,
-        /// How long the sender goes on waiting, in milliseconds.
+        /// How long the sender still waits, in milliseconds.
         within_ms: u32,
     },
-    /// Answers; the body is the answer.
+    /// An answer; its body follows.
     Answer {
         /// The request's number.
         id: u64,
     },
-    /// Nothing was done; the body is the reason, as text.
+    /// A refusal: nothing was done. The body is the reason, as text.
     Refusal {
         /// The request's number.
         id: u64,
-        /// Whether that was for want of room.
+        /// Whether the reason is overload.
         overloaded: bool,
     },
-    /// Are you there?
+    /// Asks whether the other side is alive.
     Ping,
-    /// Yes.
+    /// The answer to a ping.
     Pong,
 }
 
-/// Why a frame cannot be read. The connection is given up: what follows cannot be trusted.
+/// Why a frame cannot be read. The connection is closed, because what follows cannot be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Not even a head fits.
+    /// The frame is shorter than a head.
     #[error("the frame is cut short")]
     Short,
-    /// From another release.
+    /// The frame has a version that this node does not speak.
     #[error("the frame has version {0}; this node speaks versions {oldest} to {newest}",
         oldest = PROTOCOL_VERSIONS.start(), newest = PROTOCOL_VERSIONS.end())]
     Version(u8),
-    /// The bytes are not what was sent.
+    /// The checksum does not match: the bytes were damaged.
     #[error("the frame's checksum does not fit")]
     Checksum,
-    /// The head is none.
+    /// The head cannot be decoded.
     #[error("the frame's head cannot be read")]
     Head,
 }
 
-/// The codec that cuts a stream into frames.
+/// The codec that splits a stream into frames.
 pub(crate) fn codec(max: usize) -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().max_frame_length(max).new_codec()
 }
@@ -85,7 +85,7 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 impl Frame {
-    /// The frame's bytes, without their length, in a version that the other side speaks.
+    /// Encodes the frame, without its length, in a version that the other side speaks.
     pub fn encode(&self, version: u8, body: &[u8]) -> Bytes {
         let mut head = [0u8; 64];
         let head = postcard::to_slice(self, &mut head).expect("invariant: a head has at most 30 bytes");
@@ -99,7 +99,7 @@ impl Frame {
         bytes.freeze()
     }
 
-    /// Reads a frame; answers what it says, and its body.
+    /// Decodes a frame into its head and its body.
     ///
     /// # Errors
     /// See [`FrameError`].

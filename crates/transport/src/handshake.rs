@@ -1,4 +1,4 @@
-//! The handshake: both sides say who they are and prove that they know the cluster's secret.
+//! The handshake: both sides identify themselves and prove that they know the cluster's secret.
 //!
 //! ```text
 //! dialer  ─ Hello(first version, cluster, id, name, whom it wants, nonce, versions) ─►  listener
@@ -7,11 +7,11 @@
 //!         ◄─ Ready or Refused(why) ─
 //! ```
 //!
-//! A proof is blake3, keyed with the secret, over the side's name, the Hello and the Welcome, so it fits no other handshake.
-//! The secret itself is never sent. Without TLS, what follows the handshake is not protected.
+//! A proof is blake3, keyed with the secret, over the side's name, the Hello and the Welcome, so it is valid for no other handshake.
+//! The secret itself is never sent. Without TLS, the bytes after the handshake are not protected.
 //!
-//! The messages follow the rules of `waypost_protocol::codec`: version 0.1 sends and reads them without the versions at their ends,
-//! and then speaks the first version. The listener chooses the newest version that both know.
+//! The messages follow the rules of `waypost_protocol::codec`. Version 0.1 sends and reads them without the versions at their ends,
+//! and then speaks the first version. The listener chooses the newest common version.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 
 const MAGIC: [u8; 8] = *b"waypost\0";
 
-/// The version of frames that nodes speak which do not say which they know.
+/// The version of frames of nodes that do not state their versions.
 const FIRST_VERSION: u8 = 2;
 
-/// What helps when two nodes have different secrets.
+/// The hint if two nodes have different secrets.
 const SAME_SECRET: &str =
     "WAYPOST_CLUSTER_SECRET, or the file named by WAYPOST_CLUSTER_SECRET_FILE, has to hold the same on all nodes";
 
@@ -46,13 +46,13 @@ const SAME_SECRET: &str =
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// The secret made of a text. The empty text is no secret: it protects against mistakes only.
+    /// Makes the secret from a text. An empty text gives no protection except against mistakes.
     pub fn new(text: &str) -> Self {
         Self(blake3::derive_key("waypost 2026-11 secret of the peers", text.as_bytes()))
     }
 }
 
-/// Who a node says it is.
+/// The identity that a node states.
 #[derive(Clone)]
 pub struct Identity {
     /// Its id.
@@ -61,7 +61,7 @@ pub struct Identity {
     pub name: String,
     /// The secret of its cluster.
     pub secret: Secret,
-    /// The cluster that it belongs to; `None` until it does.
+    /// The cluster that it belongs to; `None` until it belongs to one.
     pub cluster: Arc<RwLock<Option<[u8; 16]>>>,
 }
 
@@ -74,7 +74,7 @@ struct Hello {
     name: String,
     wanted: Option<u64>,
     nonce: [u8; 32],
-    /// The oldest and the newest version of frames that the dialer speaks; 0 = only `version`.
+    /// The oldest and the newest version of frames that the dialer speaks; 0 = `version` only.
     oldest: u8,
     newest: u8,
 }
@@ -88,7 +88,7 @@ impl Hello {
     }
 }
 
-/// The newest version that both sides speak.
+/// The newest common version.
 fn common_version(ours: &RangeInclusive<u8>, theirs: &RangeInclusive<u8>) -> Option<u8> {
     let newest = *ours.end().min(theirs.end());
     (newest >= *ours.start().max(theirs.start())).then_some(newest)
@@ -113,7 +113,7 @@ pub(crate) enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whether the other side went away, perhaps only to see that somebody listens.
+    /// Whether the other side went away, for example because it only probed the port.
     pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Io(error) => is_closed(error),
@@ -150,7 +150,7 @@ fn proof(secret: &Secret, side: &[u8], hello: &[u8], node: u64, nonce: &[u8; 32]
     *hasher.finalize().as_bytes()
 }
 
-/// The name of a side in its proof. It tells the version, so that nobody in between can talk two nodes into an older one.
+/// The name of a side in its proof. It includes the version, so that nobody in between can downgrade two nodes to an older one.
 fn side(name: &[u8], version: u8) -> Vec<u8> {
     match version {
         FIRST_VERSION => name.to_vec(),
@@ -158,41 +158,41 @@ fn side(name: &[u8], version: u8) -> Vec<u8> {
     }
 }
 
-/// Whether two nodes belong together; a node without a cluster may speak to any, to find one.
+/// Whether two nodes may talk to each other. A node without a cluster may talk to any node, to find a cluster.
 fn clusters_fit(one: Option<[u8; 16]>, other: Option<[u8; 16]>) -> bool {
     one.is_none() || other.is_none() || one == other
 }
 
-/// Who is at the other end of a connection.
+/// The node at the other end of a connection.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) name: String,
-    /// The version of frames that both speak.
+    /// The agreed version of frames.
     pub(crate) version: u8,
     cluster: Option<[u8; 16]>,
 }
 
 impl Peer {
-    /// The peer as it is seen now: a node may join its cluster after the connection was made.
+    /// The peer as it is now: a node may join its cluster after the connection was made.
     pub(crate) fn sender(&self, own: &Identity) -> Sender {
         let member = self.cluster.is_some() && self.cluster == *own.cluster.read();
         Sender { node: self.node, name: self.name.clone(), member }
     }
 }
 
-/// A connection that was dialled, after the handshake.
+/// A dialled connection after the handshake.
 pub(crate) struct Dialled {
-    /// Who answered.
+    /// The id of the node that answered.
     pub(crate) node: NodeId,
-    /// What it is called.
+    /// The name of that node.
     pub(crate) name: String,
     pub(crate) stream: Box<dyn Stream>,
-    /// The version of frames that both speak.
+    /// The agreed version of frames.
     pub(crate) version: u8,
 }
 
-/// The dialer's side. `wanted` is the node that is to answer, if that is known.
+/// The dialer's side. `wanted` is the id of the expected node, if it is known.
 pub(crate) async fn dial(
     identity: &Identity,
     wanted: Option<NodeId>,

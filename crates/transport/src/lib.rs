@@ -5,8 +5,8 @@
 //!                          └ reconnects, with growing pauses       ◄─ reader ◄─┘
 //! ```
 //!
-//! A link has one task that writes all that is queued and then flushes once, and one that reads answers. Answers find
-//! their request by number. Queues are bounded, and say so at once when they are full.
+//! A link has one task that writes everything that is queued and then flushes once, and one task that reads answers. Answers find
+//! their request by number. Queues are bounded; a full queue refuses at once.
 
 mod closed;
 mod dial;
@@ -36,7 +36,7 @@ pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer, install_tls};
 use link::Link;
 use metrics::TransportMetrics;
 
-/// What nodes are called, for messages: as they said themselves, or as the cluster says.
+/// The names of nodes, for messages: as the nodes stated them, or as group 0 records them.
 #[derive(Clone, Default)]
 pub(crate) struct Names {
     names: Arc<RwLock<HashMap<NodeId, String>>>,
@@ -49,13 +49,13 @@ impl Names {
         }
     }
 
-    /// The name of a node, or its id while that is all that is known.
+    /// The name of a node, or its id if the name is not known.
     pub(crate) fn of(&self, node: NodeId) -> String {
         self.names.read().get(&node).cloned().unwrap_or_else(|| node.0.to_string())
     }
 }
 
-/// The ways from this node to all others. Cheap to clone.
+/// The connections from this node to all others. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
     inner: Arc<Inner>,
@@ -72,7 +72,7 @@ struct Inner {
 }
 
 impl Transport {
-    /// Knows nobody yet. Links run on `runtime`.
+    /// A transport that knows no other node yet. Links run on `runtime`.
     pub fn new(identity: Identity, dial: Arc<dyn Dial>, metrics: &Metrics, runtime: tokio::runtime::Handle) -> Self {
         let inner = Inner {
             identity,
@@ -86,12 +86,12 @@ impl Transport {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Who this node is.
+    /// The identity of this node.
     pub fn identity(&self) -> &Identity {
         &self.inner.identity
     }
 
-    /// Sets where a node is, as `host:port`. A link to another address is given up.
+    /// Sets the address of a node, as `host:port`. A link to another address is closed.
     pub fn set_address(&self, node: NodeId, address: &str) {
         if self.inner.addresses.read().get(&node).is_some_and(|known| known == address) {
             return;
@@ -102,22 +102,22 @@ impl Transport {
         }
     }
 
-    /// Sets what a node is called in messages.
+    /// Sets the name of a node in messages.
     pub fn set_name(&self, node: NodeId, name: &str) {
         self.inner.names.set(node, name);
     }
 
-    /// Forgets a node that has left.
+    /// Removes a node that has left.
     pub fn forget(&self, node: NodeId) {
         self.inner.addresses.write().remove(&node);
         self.inner.names.names.write().remove(&node);
         self.inner.links.lock().retain(|(to, _), _| *to != node);
     }
 
-    /// Asks whoever listens at an address, whatever its id: for finding a cluster. One request on a connection of its own.
+    /// Sends one request to the node at an address, whatever its id, on a connection of its own. Used to find a cluster.
     ///
     /// # Errors
-    /// [`PeerError`]; a handshake that was refused is `Refused` with the reason.
+    /// [`PeerError`]; a refused handshake is `Refused` with the reason.
     pub async fn ask(
         &self,
         address: &str,

@@ -1,4 +1,4 @@
-//! A link: this node's connection to one peer on one lane, kept up for as long as it is wanted.
+//! A link: this node's connection to one peer on one lane, kept up as long as it is needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,10 +33,10 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause: a node that comes back is found within this time.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// A peer that has said nothing for so long is asked whether it is there.
+/// A peer that was silent for this long gets a ping.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
-/// A peer that has said nothing for so long is given up.
+/// A peer that was silent for this long counts as gone, and the connection is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 type Answer = oneshot::Sender<Result<Vec<u8>, PeerError>>;
@@ -49,19 +49,19 @@ struct Outgoing {
     answer: Answer,
 }
 
-/// Whom a link goes to.
+/// The other end of a link.
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
     pub(crate) address: String,
-    /// For what the node is called in messages.
+    /// The names of nodes, for messages.
     pub(crate) names: Names,
 }
 
-/// Whether a link waits before it tries again: requests then fail at once.
+/// Whether a link waits before it tries again. Requests then fail at once.
 #[derive(Default)]
 struct Down {
     now: AtomicBool,
-    /// Why the last try failed.
+    /// The reason of the last failure.
     why: Mutex<String>,
 }
 
@@ -119,7 +119,7 @@ impl Link {
     }
 }
 
-/// Keeps the connection up.
+/// The task that keeps the connection up.
 struct Upkeep {
     identity: Identity,
     dial: Arc<dyn Dial>,
@@ -130,13 +130,13 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    /// What the peer is called in messages.
+    /// The name of the peer in messages.
     fn peer(&self) -> String {
         self.to.names.of(self.to.node)
     }
 
     async fn run(self: Arc<Self>, queue: Arc<AsyncMutex<mpsc::Receiver<Outgoing>>>) {
-        // Nobody else has it; after a panic the next run of this task goes on with what waits.
+        // No other task takes this lock. After a panic the next run of this task continues with the requests that wait.
         let mut queue = queue.lock().await;
         let mut failures = 0u32;
         loop {
@@ -158,7 +158,7 @@ impl Upkeep {
                 Err(why) => {
                     failures += 1;
                     self.metrics.connect_failures.inc();
-                    // The first failure is news; that it goes on is not.
+                    // The first failure is worth a log line; the following ones mostly are not.
                     if failures == 1 || failures.is_multiple_of(60) {
                         tracing::warn!(peer = self.peer(), address = self.to.address, lane = ?self.lane, why, "a node cannot be reached");
                     }
@@ -176,7 +176,7 @@ impl Upkeep {
                 }
             }
             let pause = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MAX);
-            // Jitter, or all nodes come at once to one that has returned.
+            // Jitter, so that a node that has returned is not contacted by all others at once.
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             if queue.is_closed() && queue.is_empty() {
                 return;
@@ -198,7 +198,7 @@ enum Ended {
     Broken(String),
 }
 
-/// Requests that were sent and not answered yet.
+/// Requests that were sent and are not answered yet.
 type Pending = Arc<Mutex<HashMap<u64, (Answer, Instant)>>>;
 
 async fn session(dialled: Dialled, queue: &mut mpsc::Receiver<Outgoing>, metrics: &TransportMetrics) -> Ended {
@@ -224,7 +224,7 @@ async fn session(dialled: Dialled, queue: &mut mpsc::Receiver<Outgoing>, metrics
                 }
                 Ok(_) => return "the node sends requests where answers belong".to_owned(),
             };
-            // One that nobody waits for any more was answered too late.
+            // Without an entry, the caller no longer waits: the answer came too late.
             if let Some((waiting, _)) = answers.lock().remove(&id) {
                 let _ = waiting.send(answer);
             }

@@ -1,4 +1,4 @@
-//! What can be seen of the links.
+//! Metrics of the connections between nodes.
 
 use waypost_telemetry::{Counter, Gauge, Metrics};
 

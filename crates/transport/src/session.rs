@@ -1,4 +1,4 @@
-//! The listening side: connections of other nodes, and the requests that come over them.
+//! The listening side: connections from other nodes, and the requests that come over them.
 
 use std::collections::HashMap;
 use std::io;
@@ -29,13 +29,13 @@ use crate::tls::TlsServer;
 /// The bounds of the peer port.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
-    /// Connections of nodes that may be open. A cluster needs two for each other node.
+    /// Open connections of nodes. A cluster needs two for each other node.
     pub sessions_max: usize,
-    /// Connections whose handshake may be under way: whoever makes them is not known yet.
+    /// Handshakes in progress, whose peers are not known yet.
     pub handshakes_max: usize,
-    /// Of these, connections from one address.
+    /// Handshakes in progress from one address.
     pub handshakes_per_address_max: usize,
-    /// Requests of one connection that may be in work.
+    /// Requests of one connection that may be in progress.
     pub requests_max: usize,
     /// How long a handshake may take.
     pub handshake_max: Duration,
@@ -43,7 +43,7 @@ pub struct SessionLimits {
     pub silence_max: Duration,
 }
 
-/// Two connections of each node that a cluster may have, and some room for those that ask once or come again.
+/// Two connections for each node that a cluster may have, and some spare ones for single requests and reconnects.
 const SESSIONS_MAX: usize = 640;
 
 const _: () = assert!(SESSIONS_MAX >= 2 * NODES_MAX + 64);
@@ -61,20 +61,20 @@ impl Default for SessionLimits {
     }
 }
 
-/// How often the same reason for a refusal is told.
+/// How often the same reason for a refusal is logged.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// So many reasons are told in that time: they name who said it was somebody, so a stranger can make up more.
+/// The number of different reasons that are logged in that time. A reason contains the name that the peer stated, so a stranger can invent more.
 const TOLD_MAX: usize = 16;
 
-/// Those whose handshake is under way, by address.
+/// The handshakes in progress, by address.
 #[derive(Clone)]
 struct Doors {
     limits: SessionLimits,
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One whose handshake is under way.
+/// One handshake in progress.
 struct Door {
     doors: Doors,
     address: IpAddr,
@@ -98,7 +98,7 @@ impl Doors {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the network of 64 bits that a host with IPv6 has at its disposal.
+/// What counts as one address: an IPv4 address, or the IPv6 network of 64 bits that a host usually has for itself.
 fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -121,10 +121,10 @@ impl Drop for Door {
     }
 }
 
-/// Accepts connections for ever.
+/// Accepts connections forever.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub async fn listen(
     listener: std::net::TcpListener,
     tls: Option<TlsServer>,
@@ -138,7 +138,7 @@ pub async fn listen(
     let (metrics, tasks) = (SessionMetrics::new(metrics), Tasks::new(metrics));
     let permits = Arc::new(Semaphore::new(limits.sessions_max));
     let doors = Doors::new(limits);
-    // A node that is refused comes again and again.
+    // A refused node tries again and again.
     let told = Arc::new(Mutex::new(HashMap::<String, Instant>::new()));
     loop {
         let (stream, address) = match listener.accept().await {
@@ -168,7 +168,7 @@ pub async fn listen(
                 handshake::answer(&identity, stream).await
             });
             let greeted = match greeted.await {
-                // A probe of an orchestrator does no more than this.
+                // The probe of an orchestrator does no more than this.
                 Ok(Err(error)) if error.is_closed() => {
                     metrics.refused.inc();
                     tracing::debug!(%address, "a connection to the peer port was closed before the handshake");
@@ -197,7 +197,7 @@ pub async fn listen(
     }
 }
 
-/// Serves one connection that came about in another way than over TCP: for tests.
+/// Serves one connection that was not made over TCP: for tests.
 pub async fn serve_stream(
     stream: Box<dyn Stream>,
     identity: &Identity,
@@ -224,7 +224,7 @@ async fn run(
     let _open = Open::new(&metrics.sessions);
     let version = from.version;
     let (mut sink, mut frames) = Framed::new(stream, codec(FRAME_BYTES_MAX)).split();
-    // As many answers as requests in work, and some room for pongs.
+    // As many answers as requests in progress, and some space for pongs.
     let (answers, mut ready) = mpsc::channel::<Bytes>(limits.requests_max + 16);
     let permits = Arc::new(Semaphore::new(limits.requests_max));
     let write = async {
@@ -292,7 +292,7 @@ async fn run(
                     Ok(Err(PeerError::Refused(why))) => {
                         Frame::Refusal { id, overloaded: false }.encode(version, why.as_bytes())
                     }
-                    // What became of it is not known: the sender's own deadline tells it so.
+                    // The outcome is unknown: the sender finds out by its own deadline.
                     Ok(Err(_)) | Err(_) => return,
                 };
                 let _ = answers.send(frame).await;

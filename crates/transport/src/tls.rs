@@ -11,7 +11,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-/// The name that the certificate of every node has to carry: nodes are told apart by the handshake, not by it.
+/// The name in the certificate of every node. The handshake, not the certificate, identifies a node.
 const SERVER_NAME: &str = "waypost-peer";
 
 /// The files, in PEM.
@@ -28,7 +28,7 @@ pub struct TlsFiles {
 /// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or is no PEM of the right kind.
+    /// A file cannot be read, or is not a PEM file of the right kind.
     #[error("{}: {reason}", path.display())]
     File {
         /// Which.
@@ -36,7 +36,7 @@ pub enum TlsError {
         /// Why not.
         reason: String,
     },
-    /// The files do not fit together.
+    /// The files do not match each other.
     #[error("the certificates of [peer] tls_* do not fit together: {0}")]
     Unusable(String),
 }
@@ -54,9 +54,9 @@ pub struct TlsServer {
     acceptor: TlsAcceptor,
 }
 
-/// Whatever speaks TLS in this process does it with ring, as the nodes do among each other. To be called once, before any client is made.
+/// Makes ring the TLS provider of this process, as it is between nodes. Call this once, before any client is created.
 pub fn install_tls() {
-    // That there is a provider already is no error.
+    // It is not an error if a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -77,10 +77,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 impl TlsFiles {
-    /// When the first of the certificates ends, in seconds since 1970.
+    /// The earliest expiry of the certificates, in seconds since 1970.
     ///
     /// # Errors
-    /// When a file cannot be read, or holds what is no certificate.
+    /// If a file cannot be read, or does not hold a certificate.
     pub fn expire(&self) -> Result<i64, TlsError> {
         let mut first = i64::MAX;
         for path in [&self.ca, &self.cert] {
@@ -93,7 +93,7 @@ impl TlsFiles {
         Ok(first)
     }
 
-    /// Both sides, from the files.
+    /// Loads both sides from the files.
     ///
     /// # Errors
     /// See [`TlsError`].

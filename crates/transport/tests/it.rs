@@ -1,4 +1,4 @@
-//! What nodes may rely on between each other, and what strangers get.
+//! What nodes can rely on between each other, and what strangers get.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

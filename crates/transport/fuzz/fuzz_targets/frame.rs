@@ -1,4 +1,4 @@
-//! Whatever a peer sends is refused or read, and what is read is what was written.
+//! Any bytes from a peer are refused or decoded, and a decoded frame encodes to the same bytes.
 #![no_main]
 
 use bytes::BytesMut;
@@ -7,7 +7,7 @@ use waypost_transport::Frame;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Frame::decode(BytesMut::from(bytes));
-    // The same with the right checksum, which chance does not find.
+    // The same with a valid checksum, which random bytes do not have.
     let mut sealed = BytesMut::from(bytes);
     sealed.extend_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
     if let Ok((frame, body)) = Frame::decode(sealed.clone()) {

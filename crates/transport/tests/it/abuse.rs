@@ -1,4 +1,4 @@
-//! What a stranger can do at the peer port: be refused, and counted.
+//! What a stranger can do at the peer port: it is refused, and counted.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn connections_that_say_nothing_are_closed_and_make_room() {
     one.call(2, Lane::Consensus, ECHO, 0, Vec::new()).await.expect("there is room for a new connection");
 }
 
-/// Copies what both sides say, and keeps what the dialer said.
+/// Copies the bytes of both sides, and keeps what the dialer sent.
 async fn tap(to: String) -> (String, tokio::task::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -102,7 +102,7 @@ async fn a_handshake_that_was_overheard_opens_nothing_when_it_is_repeated() {
 #[tokio::test]
 async fn a_member_that_sends_damaged_or_oversized_frames_loses_its_connection_only() {
     let (one, two) = pair().await;
-    // A second way to the same node, through somebody who damages everything after the handshake.
+    // A second connection to the same node, through a proxy that damages everything after the handshake.
     for damage in [vec![0xFF; 64], (64u32 << 20).to_be_bytes().to_vec()] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -112,7 +112,7 @@ async fn a_member_that_sends_damaged_or_oversized_frames_loses_its_connection_on
             let (mut from_near, mut to_near) = near.into_split();
             let (mut from_far, mut to_far) = TcpStream::connect(to).await.unwrap().into_split();
             tokio::spawn(async move { tokio::io::copy(&mut from_far, &mut to_near).await });
-            // The handshake is two messages of the dialer; what follows them is replaced.
+            // The dialer sends two messages in the handshake; everything after them is replaced.
             for _ in 0..2 {
                 let length = from_near.read_u32().await.unwrap();
                 let mut message = vec![0; length as usize];

@@ -1,4 +1,4 @@
-//! Sides that speak to each other over TCP, over TLS or in memory.
+//! Nodes that talk to each other over TCP, over TLS or in memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -74,7 +74,7 @@ pub struct Side {
     pub address: String,
     pub metrics: Metrics,
     answers: Arc<Answers>,
-    /// Its own, so that it can go away all at once, as a process does.
+    /// A runtime of its own, so that the node can disappear all at once, as a process does.
     runtime: Option<tokio::runtime::Runtime>,
 }
 

@@ -1,4 +1,4 @@
-//! What nodes may rely on between each other: the same over TCP, over TLS and in memory.
+//! What nodes can rely on between each other: the same over TCP, over TLS and in memory.
 
 use std::time::Duration;
 
