@@ -1,4 +1,4 @@
-//! By what a visit came: browser, system and device of a person, or the kind of a bot.
+//! The user agent of a visit: browser, system and device of a person, or the kind of a bot.
 //!
 //! Bots are recognised by the words in `bots.txt` beside this file, except for the names in `persons.txt`; browsers by woothee. The results are small
 //! numbers, so that a visit has a fixed size; their names are in the tables here, to which a release may only add at the end.
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, Match, MatchKind};
 use woothee::parser::Parser;
 
-/// Names by number. 0 = not known.
+/// Names by number. 0 = unknown.
 const BROWSERS: &[&str] = &[
     "",
     "Chrome",
@@ -32,19 +32,19 @@ const SYSTEMS: &[&str] =
 const DEVICES: &[&str] = &["", "Desktop", "Mobile", "Tablet", "TV", "Game console", "Other"];
 const BOTS: &[&str] = &["bot", "search engine", "preview", "assistant", "monitor", "security", "program", "prefetch"];
 
-/// What does not say what it is.
+/// The kind of a bot that does not identify itself.
 const PROGRAM: u8 = 6;
 
-/// The bot that is none: a browser that fetches ahead.
+/// The kind of a prefetch: a browser that loads a page in advance.
 const PREFETCH: u8 = 7;
 
-/// The longest user agent that is looked at, in bytes.
+/// The longest part of a user agent that is examined, in bytes.
 const AGENT_BYTES_MAX: usize = 512;
 
-/// By what a visit came. All zero: not known.
+/// The class of a user agent. All zero: unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Agent {
-    /// Whether it was a program, and no person. `browser` is its kind then.
+    /// Whether it is a program and not a person. Then `browser` is the kind of bot.
     pub bot: bool,
     /// The number of the browser.
     pub browser: u8,
@@ -62,9 +62,9 @@ struct Bots {
 /// One line of `bots.txt`.
 struct Known {
     kind: u8,
-    /// Whether it may stand at the beginning of the user agent only.
+    /// Whether it must be at the beginning of the user agent.
     first: bool,
-    /// Whether a word has to begin and end with it.
+    /// Whether a word has to begin, and to end, with it.
     whole: (bool, bool),
 }
 
@@ -85,13 +85,13 @@ static KNOWN_BOTS: LazyLock<Bots> = LazyLock::new(|| {
     Bots { finder: finder.expect("invariant: bots.txt is small enough for an automaton"), known }
 });
 
-/// Words that end like a bot and are none.
+/// Whether a word looks like the name of a bot, but is not one.
 fn is_persons_word(word: &str) -> bool {
     let mut lines = include_str!("persons.txt").lines().filter(|line| !line.starts_with('#'));
     lines.any(|known| known.eq_ignore_ascii_case(word))
 }
 
-/// Whether a word ends and another begins at a place of a text: between letters only where a capital follows a small one.
+/// Whether a word ends and another begins at an offset of a text. Between letters this is only where a capital letter follows a small one.
 fn is_boundary(text: &str, at: usize) -> bool {
     let (before, after) = (text[..at].chars().next_back(), text[at..].chars().next());
     match (before, after) {
@@ -104,7 +104,7 @@ fn is_boundary(text: &str, at: usize) -> bool {
     }
 }
 
-/// Where a browser names the device that it runs on: anybody's word may be the name of a phone.
+/// The part in which a browser names its device: a phone may have any name.
 /// `Mozilla/5.0 (Linux; Android 9; CUBOT_X18_Plus Build/PPR1) …`
 fn device(text: &str) -> Range<usize> {
     let named = || {
@@ -118,7 +118,7 @@ fn device(text: &str) -> Range<usize> {
     named().unwrap_or(0..0)
 }
 
-/// A user agent without the words that only seem to be a bot's: as many `-` in their place.
+/// A user agent in which each word that only looks like a bot is replaced by as many `-`.
 fn without_persons_words(text: &str) -> Cow<'_, str> {
     let device = device(text);
     let mut plain = Cow::Borrowed(text);
@@ -138,7 +138,7 @@ fn without_persons_words(text: &str) -> Cow<'_, str> {
     plain
 }
 
-/// The kind of bot, by `bots.txt`: of all lines that fit, the first.
+/// The kind of bot, by `bots.txt`: the first line that matches counts.
 fn known_bot(text: &str) -> Option<u8> {
     let device = device(text);
     let fits = |found: &Match| {
@@ -160,20 +160,20 @@ fn number(names: &[&str], name: &str) -> u8 {
 }
 
 impl Agent {
-    /// A browser that fetches a page in case its user wants it.
+    /// A browser that loads a page in advance.
     pub const PREFETCH: Self = Self { bot: true, browser: PREFETCH, os: 0, device: 0 };
 
-    /// What comes without a user agent: every browser has one.
+    /// A request without a user agent: every browser sends one.
     pub const UNNAMED: Self = Self { bot: true, browser: PROGRAM, os: 0, device: 0 };
 
-    /// What the header `User-Agent` says.
+    /// Classifies the header `User-Agent`.
     pub fn of(text: &str) -> Self {
         let mut end = text.len().min(AGENT_BYTES_MAX);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         let text = text[..end].trim();
-        // Every browser names itself.
+        // Every browser identifies itself.
         if !text.contains(char::is_alphanumeric) {
             return Self::UNNAMED;
         }
@@ -182,7 +182,7 @@ impl Agent {
             return Self { bot: true, browser: kind, os: 0, device: 0 };
         }
         let Some(found) = Parser::new().parse(text) else {
-            // Nobody's: such as "x" or "test".
+            // An unknown name, such as "x" or "test".
             return Self { bot: false, browser: number(BROWSERS, "Other"), os: 0, device: 0 };
         };
         if found.category == "crawler" {
@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// Kind (person or the kind of bot), browser, system, device, and the user agent as it was seen in the world.
+    /// Kind (person or kind of bot), browser, system, device, and a user agent from real traffic.
     const SEEN: &str = include_str!("agents.txt");
 
     #[test]

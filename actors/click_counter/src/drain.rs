@@ -1,6 +1,6 @@
-//! Clicks between the journals and the shards: reads the one, fills the outbox for the other, releases what has arrived.
+//! Moves clicks from the journals to the shards: reads the journals, fills the outbox, and releases what was counted.
 //!
-//! Nothing here waits for a shard. What a shard that takes nothing for long keeps from being released makes room in `room.rs`.
+//! Nothing here waits for a shard. `room.rs` makes room when a shard that accepts nothing for long keeps a journal from being released.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -19,37 +19,37 @@ use crate::spill::{Pass, Spill};
 use crate::visit::Visit;
 use crate::{RETRY_PAUSE, Seed};
 
-/// Slots of a journal that are read at a time: some milliseconds, after which other actors of the thread have their turn.
+/// The number of journal slots that are read at a time: some milliseconds, after which other actors of the thread run.
 pub(crate) const READ_MAX: u64 = 32 * 1024;
 
-/// How long a shard may take to hear of journals that have ended.
+/// How long a shard may take to answer that journals have ended.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// When it is tried again to tell them.
+/// The pause before the shards are told again.
 const END_PAUSE: Duration = Duration::from_secs(10);
 
-/// When spills that cannot be read are looked for again.
+/// The pause before unreadable spills are looked for again.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Drain {
     pub(crate) seed: Seed,
     pub(crate) outbox: RefCell<Outbox>,
-    /// Up to where each journal was read.
+    /// The position up to which each journal was read.
     pub(crate) read: RefCell<HashMap<u64, u64>>,
-    /// Of each shard, since when a batch is on its way.
+    /// For each shard, the time since when a batch is being sent.
     pub(crate) sending: RefCell<Vec<Option<Instant>>>,
     pub(crate) spills: RefCell<HashMap<ShardId, Kept>>,
-    /// Whether the spills of earlier lives were found, and when they were looked for in vain.
+    /// Whether the spills of earlier processes were found, and when the last search failed.
     found: Cell<bool>,
     looked: Cell<Option<Instant>>,
-    /// One piece at a time is moved into a spill.
+    /// Set while a piece is being moved into a spill; there is one at a time.
     pub(crate) spilling: Cell<bool>,
-    /// When the disk has refused one.
+    /// When the disk last refused a spill.
     pub(crate) spill_failed: Cell<Option<Instant>>,
     ending: Cell<bool>,
-    /// When the shards could not be told of ended journals.
+    /// When the shards could last not be told about ended journals.
     end_tried: Cell<Option<Instant>>,
-    /// Which actor of the process this is.
+    /// The number of this actor among those of the process.
     pub(crate) life: u64,
     pub(crate) delivered: Counter,
     recorded: Counter,
@@ -57,15 +57,15 @@ pub(crate) struct Drain {
     spilled: Gauge,
 }
 
-/// A spill that is not being written right now has its file here.
+/// The state of a spill; it has its file here while it is not being written.
 pub(crate) struct Kept {
     pub(crate) spill: Option<Spill>,
-    /// Where reading goes on.
+    /// The offset at which reading continues.
     pub(crate) at: u64,
 }
 
 impl Drain {
-    /// Starts with the journals and spills that earlier processes have left.
+    /// Starts with the journals and spills that earlier processes left behind.
     pub(crate) fn new(seed: &Seed) -> Self {
         Self {
             outbox: RefCell::new(Outbox::new(seed.node, seed.shards)),
@@ -87,14 +87,14 @@ impl Drain {
         }
     }
 
-    /// Whether this is the counter of the process. One that was rebuilt after a panic opens the same files: the one before may send
-    /// what it has, since a shard counts a position once, and must change no file.
+    /// Whether this is the latest counter of the process. A counter that was rebuilt after a panic opens the same files. The former one may
+    /// still send what it has, since a shard counts a position once, but must change no file.
     pub(crate) fn is_latest(&self) -> bool {
         self.journals().lives().is_latest(self.life)
     }
 
-    /// Whether what earlier lives have spilled was found. Nothing is read of the journals before: a shard that is given what is later
-    /// in a journal takes what is earlier, in a spill, for counted.
+    /// Whether the spills of earlier processes were found. Before that nothing is read from the journals: a shard that gets later
+    /// visits of a journal counts the earlier ones, which are in a spill, as counted.
     pub(crate) fn has_found_spills(&self) -> bool {
         if self.is_latest()
             && !self.found.get()
@@ -173,7 +173,7 @@ impl Drain {
         more
     }
 
-    /// Reads again what was skipped for a shard that has room now: first its spill, then the journals.
+    /// Reads again what was skipped for a shard that now has room: first its spill, then the journals.
     pub(crate) fn read_again(&self, shard: ShardId) {
         let mut outbox = self.outbox.borrow_mut();
         // Not while its spill is being written.
@@ -186,7 +186,7 @@ impl Drain {
         for journal in self.all() {
             let id = journal.id();
             let (Some(from), Some(upto)) = (behind.get(&id), read.get(&id)) else { continue };
-            // What was released is in the spill, or counted.
+            // Released visits are in the spill, or counted.
             let mut at = journal.released().max(*from);
             while at < *upto {
                 let mut start = at;
@@ -222,7 +222,7 @@ impl Drain {
                     self.note_damage(spill);
                 }
                 if next < spill.len() {
-                    // In the order in which they were visited: nothing of the journals before the rest of the spill.
+                    // In the order of the visits: nothing from the journals before the rest of the spill.
                     outbox.stay_behind(shard, spill.upto().map(|(journal, _)| journal));
                 }
             }
@@ -234,7 +234,7 @@ impl Drain {
         added
     }
 
-    /// What was whole when the spill was found is not any more.
+    /// Counts damage in a spill that was sound when it was found.
     fn note_damage(&self, spill: &mut Spill) {
         match spill.check() {
             Ok(lost) => self.journals().note_lost(lost),
@@ -244,7 +244,7 @@ impl Drain {
         }
     }
 
-    /// A shard has counted up to other positions than was thought: what it has not is read again.
+    /// A shard has counted up to other positions than expected: what it lacks is read again.
     pub(crate) fn start_again(&self, shard: ShardId, reached: &[(u64, u64)]) {
         self.outbox.borrow_mut().start_again(shard, reached);
         if let Some(kept) = self.spills.borrow_mut().get_mut(&shard) {
@@ -253,7 +253,7 @@ impl Drain {
         self.read_again(shard);
     }
 
-    /// Releases the journals up to where each shard has counted the clicks, or has them in its spill.
+    /// Releases the journals up to the position that every shard has counted, or has in its spill.
     pub(crate) fn release(&self) {
         if !self.is_latest() {
             return;
@@ -273,9 +273,9 @@ impl Drain {
         outbox.keep(&self.all().map(|journal| journal.id()).collect::<BTreeSet<_>>());
     }
 
-    /// Ends the journals of earlier lives, and with `last` of this one, that were counted to their ends. The shards are told before a
-    /// journal is deleted: they keep its position until then, since what comes again of it must not count again. If the process dies
-    /// in between, the next life finds the journal, released to its end, and tells them again.
+    /// Ends the journals of earlier processes that were counted to their ends, and with `last` also those of this process. The shards are
+    /// told before a journal is deleted: until then they keep its position, so that visits that are sent again do not count again. If the
+    /// process dies in between, the next one finds the journal, released to its end, and tells them again.
     pub(crate) async fn end_journals(&self, last: bool) {
         while last && self.ending.get() {
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -310,7 +310,7 @@ impl Drain {
         let mut ended = self.journals().left();
         ended.extend(self.journals().current().into_iter().filter(|_| last));
         let counted = |journal: &Journal| read.contains_key(&journal.id()) && journal.released() >= journal.head();
-        // What is in a spill names its journal, too.
+        // Clicks in a spill name their journal, too.
         ended.retain(|journal| counted(journal) && !outbox.is_spilled(journal.id()));
         ended.truncate(EndJournals::MAX);
         ended
@@ -320,7 +320,7 @@ impl Drain {
         if !(self.seed.is_level_one)() {
             return Ok(());
         }
-        // A power cut must not bring back what is told to be released.
+        // A power cut must not undo a release that the shards were told about.
         let journals = ended.to_vec();
         let synced = tokio::task::spawn_blocking(move || journals.iter().try_for_each(Journal::sync)).await;
         synced.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -333,7 +333,7 @@ impl Drain {
         told.into_iter().collect::<Result<Vec<()>, _>>().map(drop).map_err(|error| error.to_string())
     }
 
-    /// Deletes the spills of which the shards have everything.
+    /// Deletes the spills whose clicks the shards have all counted.
     fn end_spills(&self) {
         let (mut outbox, mut spills) = (self.outbox.borrow_mut(), self.spills.borrow_mut());
         let counted = |(shard, kept): (&ShardId, &Kept)| {

@@ -1,4 +1,4 @@
-//! A batch that is still being filled: visits by link and hour, and what they have in common by number.
+//! A batch that is still being filled: visits by link and hour, with a table of their common strings.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -11,16 +11,16 @@ use waypost_protocol::{KeyHash, NodeId, UnixMs};
 use crate::agent::{self, Agent};
 use crate::visit::Visit;
 
-/// A batch is closed when about this long: well below what a command may be.
+/// The approximate size at which a batch is closed: well below the largest command.
 const BATCH_BYTES: usize = 10 * 1024;
 
-/// What a part of a journal takes in a batch.
+/// The size of a journal's range in a batch.
 const SPAN_BYTES: usize = 30;
 
-/// Different strings of a batch; what comes after is not told apart.
+/// The most different strings of a batch; further ones are not distinguished.
 const STRINGS_MAX: usize = 2000;
 
-/// The keys are hashes already.
+/// A hasher for keys that are hashes already.
 #[derive(Default)]
 pub(crate) struct AsItIs(u64);
 
@@ -44,7 +44,7 @@ impl Hasher for AsItIs {
     }
 }
 
-/// A table of such keys.
+/// A map with such keys.
 pub(crate) type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<AsItIs>>;
 
 #[derive(Default)]
@@ -62,15 +62,15 @@ pub(crate) struct Open {
     strings: Vec<String>,
     links: ByHash<(KeyHash, u32), Gathered>,
     orphans: HashMap<u16, (u32, UnixMs)>,
-    /// Most visits came by what the one before came by: the numbers of its browser, system and device.
+    /// The agent of the last visit, and the numbers of its browser, system and device: most visits have the same agent as the one before.
     agent: Option<(Agent, [u16; 3])>,
     bytes: usize,
-    /// How many visits it has.
+    /// The number of visits.
     pub(crate) visits: u64,
 }
 
 impl Open {
-    /// Notes that the journal was read on to `position`; from `next`, if nothing of it is in the batch yet.
+    /// Extends the range of the journal to `position`; it begins at `next`, if the batch has nothing of the journal yet.
     pub(crate) fn span(&mut self, journal: u64, next: u64, position: u64) {
         let (_, upto) = self.spans.entry(journal).or_insert_with(|| {
             self.bytes += SPAN_BYTES;
@@ -79,17 +79,17 @@ impl Open {
         *upto = position;
     }
 
-    /// Whether something of a journal is in it.
+    /// Whether the batch has something of a journal.
     pub(crate) fn has(&self, journal: u64) -> bool {
         self.spans.contains_key(&journal)
     }
 
-    /// Whether it is as long as a batch should be.
+    /// Whether the batch has reached its size.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes >= BATCH_BYTES
     }
 
-    /// As it is sent.
+    /// Closes the batch, to be sent.
     pub(crate) fn close(self, node: NodeId) -> ClickBatch {
         let mut spans: Vec<JournalSpan> =
             self.spans.into_iter().map(|(journal, (from, upto))| JournalSpan { journal, from, upto }).collect();
@@ -134,10 +134,10 @@ impl Open {
         numbers
     }
 
-    /// Adds a visit, with the text that came with it.
+    /// Adds a visit with its text.
     pub(crate) fn add(&mut self, visit: &Visit, text: &[u8]) {
         self.visits += 1;
-        // The journal fills a text up with zeros.
+        // The journal pads a text with zeros.
         let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let text = std::str::from_utf8(&text[..end]).unwrap_or_default();
         let Some(link) = visit.link else {
@@ -153,7 +153,7 @@ impl Open {
         let (referrer, city) = text.split_once('\n').unwrap_or((text, ""));
         let letters = |two: &[u8; 2]| -> String { String::from_utf8_lossy(two).into_owned() };
         let mut values = [0; Dimension::COUNT];
-        // Most visits have no more than these; nothing is looked up for what is not there.
+        // Most visits have only these; absent values are not looked up.
         let mut set = |dimension: Dimension, text: &str| values[dimension as usize] = self.string(text);
         if visit.country[0] != 0 {
             set(Dimension::Country, &letters(&visit.country));

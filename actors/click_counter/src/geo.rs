@@ -1,4 +1,4 @@
-//! Where an address is: a database in MaxMind's format that the operator brings, read again when the file changes.
+//! The location of an address, from a database in MaxMind's format that the operator provides. It is read again when the file changes.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,23 +13,23 @@ use serde::Deserialize;
 /// The longest name of a city, in bytes.
 const CITY_BYTES_MAX: usize = 64;
 
-/// Where somebody is, as far as the database knows.
+/// The location of an address, as far as the database knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Location {
     /// Two letters, or zeros.
     pub country: [u8; 2],
-    /// Empty if it is not known.
+    /// Empty if unknown.
     pub city: Arc<str>,
 }
 
 type Database = Reader<Vec<u8>>;
 
-/// The database. Without a file, nothing is known of anybody.
+/// The geographic database. Without a file, every location is unknown.
 pub struct Geo {
     path: Option<PathBuf>,
     database: RwLock<Option<Arc<Database>>>,
     read_at: RwLock<Option<SystemTime>>,
-    /// Grows when another database was read, so that what was looked up before is looked up again.
+    /// Increases when another database was read, so that cached locations are looked up again.
     version: AtomicU64,
 }
 
@@ -42,7 +42,7 @@ pub struct GeoError {
 }
 
 impl GeoError {
-    /// The file and what is wrong with it, without the key of the configuration.
+    /// The file and the error, without the name of the configuration key.
     pub fn told(&self) -> String {
         format!("{}: {}", self.path.display(), self.reason)
     }
@@ -73,10 +73,10 @@ struct Names<'a> {
 }
 
 impl Geo {
-    /// Reads the database, if there is to be one.
+    /// Reads the database, if one is configured.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no such database.
+    /// If the file cannot be read, or is not such a database.
     pub fn open(path: Option<PathBuf>) -> Result<Self, GeoError> {
         let geo = Self { path, database: RwLock::default(), read_at: RwLock::default(), version: AtomicU64::new(0) };
         geo.read()?;
@@ -104,12 +104,12 @@ impl Geo {
         }
     }
 
-    /// Tells whether what was found before may be out of date.
+    /// The version of the database. Locations found with an earlier version may be out of date.
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Where an address is.
+    /// Looks up the location of an address.
     pub fn locate(&self, address: IpAddr) -> Location {
         let Some(database) = self.database.read().clone() else { return Location::default() };
         let found =

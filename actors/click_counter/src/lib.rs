@@ -1,8 +1,8 @@
-//! ClickCounter: takes visits out of the workers' journals and brings them to the shards.
+//! ClickCounter: moves visits from the workers' journals to the shards.
 //!
-//! Promise: what is in a journal reaches its shard exactly once, whatever dies in between. A journal is released only when every
-//! shard has what is its own, or has it in its spill; a batch counts only where the last one of the same journals ended. A shard that
-//! takes no clicks holds up no other.
+//! Guarantee: a visit in a journal is counted by its shard exactly once, whatever dies in between. A journal is released only when every
+//! shard has counted its visits or has them in its spill. A shard counts a batch only if it begins where the last one of the same journals
+//! ended. A shard that accepts no clicks does not block the others.
 
 mod agent;
 mod drain;
@@ -39,74 +39,74 @@ pub use outbox::Outbox;
 pub use recorder::{JournalOptions, Journals, Recorder, Visitor, clicks_left};
 pub use visit::Visit;
 
-/// How often in a row a shard may say that it is elsewhere before it is left alone until its next turn.
+/// How often in a row a shard may answer another position before it is left alone until its next turn.
 const MISSTEPS_MAX: u32 = 4;
 
-/// Parts of an interval, in each of which some of the shards have their turn.
+/// The number of parts of an interval. In each part some of the shards have their turn.
 const TURNS: u32 = 4;
 
 /// How long a shard may take to answer a batch before it is sent again.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A shard that has not answered a batch for so long is not waited for: longer than an election, and short enough that the journals of
-/// a busy node, which hold some ten seconds, do not fill meanwhile.
+/// A shard that has not answered a batch for this long is no longer waited for. This is longer than an election, and short enough that the
+/// journals of a busy node, which hold some ten seconds, do not fill meanwhile.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 
-/// How often in a round room is made in the journals, by some megabytes each time.
+/// How often in a round room is made in the journals, some megabytes each time.
 const MOVES_MAX: u32 = 64;
 
-/// How long a flush waits before it tries again a batch that failed.
+/// The pause before a flush sends a failed batch again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often it is looked whether the database of places has changed.
+/// How often the geographic database is checked for changes.
 const GEO_LOOK: Duration = Duration::from_secs(10);
 
 /// What the actor is built from, and rebuilt after a panic.
 #[derive(Clone)]
 pub struct Seed {
-    /// Where visits come from.
+    /// The source of visits.
     pub journals: Journals,
-    /// Where they go.
+    /// The LinkStore service, which counts them.
     pub links: ActorRef<LinkStore>,
-    /// Who counts.
+    /// The id of this node.
     pub node: NodeId,
     /// The number of shards.
     pub shards: u32,
-    /// How often each shard is sent what waits for it.
+    /// How often each shard is sent its waiting visits.
     pub interval: Duration,
-    /// What the spills of shards that take no clicks may take of the disk, in bytes.
+    /// The most disk space of all spills, in bytes.
     pub spill_bytes: u64,
-    /// Whether the cluster is at level 1. Before, shards cannot be told of journals that have ended, and nothing is spilled: a
-    /// release that does not know of spills may come back, and would leave them out.
+    /// Whether the cluster is at level 1. Before, shards do not understand that journals have ended, and nothing is spilled: a
+    /// release that does not know spills may come back, and would lose them.
     pub is_level_one: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Set while the disk has too little free space: nothing is spilled then.
     pub read_only: Arc<AtomicBool>,
-    /// For the metrics of the way.
+    /// The registry for its metrics.
     pub metrics: Metrics,
 }
 
-/// The actor. It begins at what is not released yet, so it may be rebuilt at any time.
+/// The actor. It starts at the released positions of the journals, so it can be rebuilt at any time.
 pub struct ClickCounterActor {
     drain: Rc<Drain>,
     working: Rc<Cell<bool>>,
-    /// Whose turn it is.
+    /// The part of the interval whose shards are next.
     turn: u32,
 }
 
 impl ClickCounterActor {
-    /// A collector that has read nothing yet.
+    /// A ClickCounter that has read nothing yet.
     pub fn new(seed: Seed) -> Self {
         Self { drain: Rc::new(Drain::new(&seed)), working: Rc::default(), turn: 0 }
     }
 
-    /// Sends some of the shards what waits for them. They take turns, so that the work of an interval does not hold up redirects in
-    /// one burst; several at a time, since what comes together is brought to disk together.
+    /// Sends some of the shards their waiting visits. Shards take turns, so that the work of an interval does not delay redirects in
+    /// one burst; several have the same turn, because commands that arrive together share a sync.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let turn = self.turn;
         self.turn = (turn + 1) % TURNS;
         let (drain, working) = (self.drain.clone(), self.working.clone());
         let round = async move {
-            // A round that takes longer than a turn is not overtaken by the next.
+            // If a round takes longer than a turn, the next one is skipped.
             if !working.replace(true) {
                 work(&drain).await;
                 working.set(false);
@@ -114,13 +114,13 @@ impl ClickCounterActor {
             let busy = drain.outbox.borrow().busy();
             join_all(busy.into_iter().filter(|shard| shard.0 % TURNS == turn).map(|shard| send(&drain, shard))).await;
         };
-        // A part of the actor: a panic in it rebuilds the actor, which reads the journals again.
+        // This future is part of the actor: a panic in it rebuilds the actor, which reads the journals again.
         ctx.spawn(round.into_actor(self));
         ctx.run_later(self.drain.seed.interval / TURNS, Self::tick);
     }
 }
 
-/// One round: reads what has come, releases what has arrived, and makes room where a shard holds it back.
+/// One round: reads new visits, releases what was counted, and makes room where a shard blocks a journal.
 async fn work(drain: &Drain) {
     drain.note_stalled(STALLED_AFTER);
     while drain.read_on() {
@@ -132,7 +132,7 @@ async fn work(drain: &Drain) {
             break;
         }
         drain.release();
-        // The clicks of the other shards go on meanwhile.
+        // The clicks of other shards go on meanwhile.
         while drain.read_on() {
             tokio::task::yield_now().await;
         }
@@ -140,7 +140,7 @@ async fn work(drain: &Drain) {
     drain.end_journals(false).await;
 }
 
-/// Sends a shard everything that waits for it, batch after batch; stops at the first that is not answered.
+/// Sends a shard all its waiting batches, one after the other; stops at the first that is not answered.
 async fn send(drain: &Drain, shard: ShardId) {
     let idle = drain.sending.borrow()[shard.index()].is_none();
     if !idle {
@@ -229,12 +229,12 @@ impl Handler<Ask<Flush>> for ClickCounterActor {
     }
 }
 
-/// The messages it answers.
+/// Registers the messages that it answers.
 pub fn routes(routes: Routes<ClickCounter, ClickCounterActor>) -> Routes<ClickCounter, ClickCounterActor> {
     routes.serves::<Flush>()
 }
 
-/// Bounds and restart policy: batches are idempotent, so it is restarted.
+/// Bounds and restart policy: batches are idempotent, so the actor is restarted.
 pub fn spec() -> Spec {
     Spec {
         name: "click_counter",

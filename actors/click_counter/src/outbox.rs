@@ -1,11 +1,11 @@
 //! Visits on their way to the shards: pure bookkeeping, no actor.
 //!
-//! What is read of the journals is gathered by shard into batches. A batch says from where to where it goes in each journal, and is
-//! sent until it is answered; a shard that was reached by an earlier life of this node says how far, and then the rest is gathered
-//! anew. A journal may be released up to where every shard has what is its own, or has it in its spill.
+//! Visits that are read from the journals are gathered into batches by shard. A batch states its range of positions in each journal, and is
+//! sent until it is answered. If an earlier process of this node had reached other positions, the shard answers them, and the rest is
+//! gathered again. A journal may be released up to the position that every shard has counted or has in its spill.
 //!
-//! Each shard has room for some batches. A shard that takes none for long (it is *stalled*) holds up no other: the journals are read
-//! on, and what is its own is skipped, to be read again from there when it has room. A shard that is merely slow is waited for.
+//! Each shard has room for some batches. A shard that accepts none for long (it is *stalled*) does not block the others: reading the
+//! journals goes on, and its visits are skipped, to be read again when it has room. A shard that is merely slow is waited for.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use waypost_protocol::{KeyHash, NodeId, ShardId};
 use crate::gather::{ByHash, Open};
 use crate::visit::Visit;
 
-/// Batches of about 10 KB that may wait for all shards together: what the clicks on their way take in memory.
+/// The most batches, of about 10 KB, that may wait for all shards together: it bounds their memory.
 const BATCHES_MAX: usize = 1024;
 
-/// Batches that may wait for one shard: at least what one call carries.
+/// The least number of batches that may wait for one shard: as many as one call carries.
 const OF_SHARD_MIN: usize = 16;
 
-/// More would not be sent faster.
+/// The most batches that may wait for one shard; more would not be sent faster.
 const OF_SHARD_MAX: usize = 128;
 
 struct Batch {
@@ -35,22 +35,22 @@ struct Batch {
 struct Shard {
     open: Open,
     closed: VecDeque<Batch>,
-    /// Where the next batch begins in each journal.
+    /// The position at which the next batch begins, by journal.
     next: ByHash<u64, u64>,
-    /// Up to where visits of each journal were added, or are counted.
+    /// The position up to which visits were added, or are counted, by journal.
     added: ByHash<u64, u64>,
-    /// Up to where the shard has counted each journal.
+    /// The position up to which the shard has counted, by journal.
     counted: ByHash<u64, u64>,
-    /// Where each journal has to be read again for this shard: what it has from there on was skipped.
+    /// The position from which visits for this shard were skipped and have to be read again, by journal.
     behind: ByHash<u64, u64>,
-    /// About how many visits that were.
+    /// The approximate number of skipped visits.
     skipped: u64,
-    /// Up to where each journal's visits for this shard are in its spill.
+    /// The position up to which this shard's visits are in its spill, by journal.
     spilled: ByHash<u64, u64>,
     stalled: bool,
 }
 
-/// What is waiting for each shard.
+/// The visits that wait for each shard.
 pub struct Outbox {
     node: NodeId,
     shards: Vec<Shard>,
@@ -58,43 +58,43 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Nothing waiting.
+    /// An outbox without visits.
     pub fn new(node: NodeId, shards: u32) -> Self {
         let shards: Vec<Shard> = (0..shards.max(1)).map(|_| Shard::default()).collect();
         let of_shard_max = (BATCHES_MAX / shards.len()).clamp(OF_SHARD_MIN, OF_SHARD_MAX);
         Self { node, shards, of_shard_max }
     }
 
-    /// The shard that a visit is for.
+    /// The shard of a visit.
     pub(crate) fn shard_of(&self, visit: &Visit, text: &[u8]) -> ShardId {
-        // A path that is no link always goes to the same shard, so that it is counted once.
+        // A path without a link always belongs to the same shard, so that it is counted once.
         let hash = visit.link.unwrap_or_else(|| KeyHash(fingerprint(&[text])));
         hash.shard(self.shards.len() as u32)
     }
 
-    /// A journal that was released up to `released` when this life began.
+    /// Adds a journal that was released up to `released` at the start.
     pub fn begin(&mut self, journal: u64, released: u64) {
         for shard in &mut self.shards {
-            // What is in the spill comes before.
+            // The visits in the spill come first.
             if !shard.spilled.contains_key(&journal) {
                 shard.start_at(journal, released);
             }
         }
     }
 
-    /// A shard has visits in its spill, of some journals and up to these positions; when this life began.
+    /// At the start: a shard has visits of these journals, up to these positions, in its spill.
     pub(crate) fn begin_spilled(&mut self, shard: ShardId, visits: u64, journals: impl Iterator<Item = (u64, u64)>) {
         let shard = &mut self.shards[shard.index()];
         shard.skipped += visits;
         for (journal, upto) in journals {
-            // How far it has counted, the shard says when it is asked.
+            // The shard answers its position when it is asked.
             shard.start_at(journal, 0);
             shard.spilled.insert(journal, upto);
             shard.behind.insert(journal, 0);
         }
     }
 
-    /// Only these journals are left; others are wanted for what is in a spill at most.
+    /// Keeps only these journals; others are needed at most for visits in a spill.
     pub(crate) fn keep(&mut self, journals: &BTreeSet<u64>) {
         for Shard { next, added, counted, behind, spilled, .. } in &mut self.shards {
             let kept = |journal: &u64| journals.contains(journal) || spilled.contains_key(journal);
@@ -102,8 +102,8 @@ impl Outbox {
         }
     }
 
-    /// Adds a visit that is in its journal between two positions, unless it was added before. What the shard has no room for is
-    /// skipped. With `only`, if it is for that shard. Answers whether it was added now.
+    /// Adds a visit that lies between two positions of its journal, unless it was added before. It is skipped if the shard has no room
+    /// or, with `only`, if it is for another shard. Returns whether it was added now.
     pub fn add(
         &mut self,
         journal: u64,
@@ -135,7 +135,7 @@ impl Outbox {
         true
     }
 
-    /// The batches to send to a shard now, at most `max`: the same as long as they were not answered, and perhaps more.
+    /// The batches to send to a shard now, at most `max`: the same ones until they are answered, and perhaps more.
     pub fn next(&mut self, shard: ShardId, max: usize) -> Vec<Arc<ClickBatch>> {
         let waiting = &mut self.shards[shard.index()];
         if waiting.closed.len() < max {
@@ -144,7 +144,7 @@ impl Outbox {
         waiting.closed.iter().take(max).map(|batch| batch.batch.clone()).collect()
     }
 
-    /// The shard has counted the first batch. Answers how many visits it carried.
+    /// The shard has counted the first batch. Returns the number of its visits.
     pub fn delivered(&mut self, shard: ShardId) -> u64 {
         let waiting = &mut self.shards[shard.index()];
         waiting.stalled = false;
@@ -155,8 +155,8 @@ impl Outbox {
         visits
     }
 
-    /// The shard has counted these journals up to other positions: nothing is waiting for it any more, and what it has not
-    /// counted is behind. See `Outbox::read_again`.
+    /// The shard has counted these journals up to other positions: nothing waits for it any more, and its other visits
+    /// have to be read again. See `Outbox::read_again`.
     pub fn start_again(&mut self, shard: ShardId, reached: &[(u64, u64)]) {
         let waiting = &mut self.shards[shard.index()];
         waiting.skipped += waiting.waiting();
@@ -168,26 +168,26 @@ impl Outbox {
         waiting.behind = waiting.counted.clone();
     }
 
-    /// A shard that was behind and has room: from where each journal is to be read again for it. What does not fit then is behind
-    /// again.
+    /// For a shard with skipped visits that has room: the position from which each journal has to be read again. Visits that do not fit are
+    /// skipped again.
     pub(crate) fn read_again(&mut self, shard: ShardId) -> Option<ByHash<u64, u64>> {
         let room = self.of_shard_max / 2;
         let waiting = &mut self.shards[shard.index()];
         (!waiting.behind.is_empty() && waiting.closed.len() <= room).then(|| std::mem::take(&mut waiting.behind))
     }
 
-    /// Notes what reading again has brought.
+    /// Counts what reading again has added.
     pub(crate) fn has_read_again(&mut self, shard: ShardId, added: u64) {
         let waiting = &mut self.shards[shard.index()];
         waiting.skipped = if waiting.behind.is_empty() { 0 } else { waiting.skipped.saturating_sub(added) };
     }
 
-    /// Whether what is in the spill of a shard is behind still, so that it is read before anything else.
+    /// Whether visits in a shard's spill were skipped, so that they have to be read before others.
     pub(crate) fn is_behind(&self, shard: ShardId, journal: u64) -> bool {
         self.shards[shard.index()].behind.contains_key(&journal)
     }
 
-    /// What is in the spill is not read on now: there is no room.
+    /// Postpones reading the rest of the spill, because there is no room.
     pub(crate) fn stay_behind(&mut self, shard: ShardId, journals: impl Iterator<Item = u64>) {
         let behind = &mut self.shards[shard.index()].behind;
         for journal in journals {
@@ -195,17 +195,17 @@ impl Outbox {
         }
     }
 
-    /// Notes whether a shard takes batches. One that does not is not waited for.
+    /// Sets whether a shard is stalled. Reading does not wait for a stalled shard.
     pub(crate) fn set_stalled(&mut self, shard: ShardId, stalled: bool) {
         self.shards[shard.index()].stalled = stalled;
     }
 
-    /// Up to where a journal, which was read up to `read`, is needed no more.
+    /// The position up to which a journal, which was read up to `read`, can be released.
     pub fn released(&self, journal: u64, read: u64) -> u64 {
         self.shards.iter().map(|shard| shard.released(journal, read)).min().unwrap_or(read)
     }
 
-    /// The shards that hold back a journal's release and take no batches, each with up to where it needs nothing.
+    /// The stalled shards that block the release of a journal, each with the position up to which it needs nothing.
     pub(crate) fn holding_back(&self, journal: u64, read: u64) -> Vec<(ShardId, u64)> {
         let of = |(index, shard): (usize, &Shard)| {
             let released = shard.released(journal, read);
@@ -214,17 +214,17 @@ impl Outbox {
         self.shards.iter().enumerate().filter_map(of).collect()
     }
 
-    /// What a shard has in a journal up to a position is in its spill now.
+    /// The visits of a shard up to a position of a journal are in its spill now.
     pub(crate) fn spilled(&mut self, shard: ShardId, journal: u64, upto: u64) {
         self.shards[shard.index()].spilled.insert(journal, upto);
     }
 
-    /// Up to where visits of a journal for a shard were added.
+    /// The position up to which visits of a journal were added for a shard.
     pub(crate) fn added(&self, shard: ShardId, journal: u64) -> u64 {
         self.shards[shard.index()].added.get(&journal).copied().unwrap_or(0)
     }
 
-    /// What a shard has in a journal up to a position is not kept any longer; so many visits of it are not in memory either.
+    /// Gives up the visits of a shard up to a position of a journal; so many of them are not in memory either.
     pub(crate) fn give_up(&mut self, shard: ShardId, journal: u64, upto: u64, visits: u64) {
         let shard = &mut self.shards[shard.index()];
         shard.spilled.insert(journal, upto);
@@ -234,7 +234,7 @@ impl Outbox {
         }
     }
 
-    /// Whether a shard has counted everything up to these positions, so that its spill is needed no more.
+    /// Whether a shard has counted everything up to these positions, so that its spill is not needed any more.
     pub(crate) fn has_counted(&self, shard: ShardId, mut upto: impl Iterator<Item = (u64, u64)>) -> bool {
         let shard = &self.shards[shard.index()];
         upto.all(|(journal, position)| shard.counted.get(&journal).is_some_and(|counted| *counted >= position))
@@ -245,33 +245,33 @@ impl Outbox {
         self.shards.iter().any(|shard| shard.spilled.contains_key(&journal))
     }
 
-    /// The spill of a shard is gone.
+    /// The spill of a shard was deleted.
     pub(crate) fn end_spill(&mut self, shard: ShardId) {
         self.shards[shard.index()].spilled.clear();
     }
 
-    /// Whether more should be read of the journals: a shard that is full and takes batches is waited for.
+    /// Whether more should be read from the journals: a shard that is full and not stalled is waited for.
     pub fn has_room(&self) -> bool {
         let full = |shard: &Shard| shard.closed.len() >= self.of_shard_max;
         self.shards.iter().all(|shard| !full(shard) || shard.stalled) && !self.shards.iter().all(full)
     }
 
-    /// Whether no shard takes batches.
+    /// Whether all shards are stalled.
     pub(crate) fn all_stalled(&self) -> bool {
         self.shards.iter().all(|shard| shard.stalled)
     }
 
-    /// Visits that no shard has answered yet.
+    /// The number of visits that no shard has acknowledged yet.
     pub fn waiting(&self) -> u64 {
         self.shards.iter().map(|shard| shard.waiting() + shard.skipped).sum()
     }
 
-    /// The shards that have something waiting.
+    /// The shards with waiting visits.
     pub fn busy(&self) -> Vec<ShardId> {
         (0..self.shards.len() as u32).map(ShardId).filter(|shard| self.is_busy(*shard)).collect()
     }
 
-    /// Whether a shard has something waiting.
+    /// Whether visits wait for a shard.
     pub fn is_busy(&self, shard: ShardId) -> bool {
         let shard = &self.shards[shard.index()];
         shard.open.visits > 0 || !shard.closed.is_empty() || !shard.behind.is_empty()
@@ -430,7 +430,7 @@ mod tests {
         while outbox.next(ShardId(1), 1).pop().is_some() {
             outbox.delivered(ShardId(1));
         }
-        // The journal is needed from its start, until the shard has its visits or they are elsewhere.
+        // The journal is needed from its start, until the shard has counted its visits or they are in a spill.
         assert_eq!(outbox.holding_back(7, position), [(ShardId(0), 0)]);
         outbox.spilled(ShardId(0), 7, first_skipped + 5);
         assert_eq!(outbox.released(7, position), first_skipped + 5);

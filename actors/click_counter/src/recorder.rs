@@ -1,7 +1,7 @@
-//! The click journals of this node: where an HTTP worker leaves a visit, and the counter finds it.
+//! The click journals of this node: HTTP workers append visits, and the ClickCounter reads them.
 //!
-//! What is left there says nothing of a person that could be read back: no address and no user agent, but the classes that they
-//! belong to, and a register of a sketch. Classes are remembered by worker, so that most visits cost a hash for each header.
+//! A record cannot identify a person: it holds no address and no user agent, but their classes,
+//! and a register of a sketch. Each worker remembers classes, so that most visits cost one hash for each header.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,19 +24,19 @@ use crate::geo::{Geo, Location};
 use crate::spill::{self, Spill};
 use crate::visit::Visit;
 
-/// User agents, and addresses, that a worker remembers the class of.
+/// The number of user agents, and of addresses, whose classes a worker remembers.
 const REMEMBERED_MAX: usize = 4096;
 
-/// Paths without a link that a worker records in a second; what comes after is counted without its path.
+/// The number of orphan visits that a worker records with their path in a second; further ones are counted without it.
 const ORPHANS_PER_SECOND_MAX: u32 = 50;
 
 /// The longest path that is recorded, in bytes.
 const PATH_BYTES_MAX: usize = 64;
 
-/// How long one key of the visitors' hash is used: about a month. Then the same person is another one.
+/// How long one key of the visitors' hash is used: about a month. After that the same person counts as another one.
 const VISITOR_KEY_MS: u64 = 30 * 24 * HOUR_MS;
 
-/// What is known of whoever sent a request.
+/// What a request says about its visitor.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Visitor<'a> {
     /// Where the request came from.
@@ -47,9 +47,9 @@ pub struct Visitor<'a> {
     pub referrer: &'a [u8],
     /// `Accept-Language`.
     pub language: &'a [u8],
-    /// Whether the browser only fetches ahead, or shows a preview.
+    /// Whether the browser loads the page in advance, or shows a preview.
     pub prefetch: bool,
-    /// Whether nothing may be recorded but that there was a visit.
+    /// Whether only the fact of a visit may be recorded.
     pub anonymous: bool,
 }
 
@@ -58,9 +58,9 @@ pub struct Visitor<'a> {
 pub struct JournalOptions {
     /// The directory of the journals.
     pub directory: PathBuf,
-    /// How many slots each has: a visit takes one, and one more for each 24 bytes of referrer and city.
+    /// The number of slots of each journal: a visit takes one, and one more for each 24 bytes of referrer and city.
     pub slots: u64,
-    /// From which the keys of the visitors' hashes are made: the same on all nodes of a cluster.
+    /// The secret from which the keys of the visitors' hash are derived: the same on all nodes of a cluster.
     pub visitor_secret: [u8; 32],
     /// Whether visits are recorded at all.
     pub record: bool,
@@ -75,16 +75,16 @@ pub struct Journals {
 struct Shared {
     options: JournalOptions,
     geo: Arc<Geo>,
-    /// Of this life.
+    /// The journals of this process.
     journals: Mutex<Vec<Journal>>,
-    /// What earlier lives left.
+    /// The journals of earlier processes.
     left: Mutex<Vec<Journal>>,
     lives: Arc<Lives>,
     lost: Counter,
 }
 
-/// About how many clicks in a directory of journals no shard has counted: those in spills, and slots of journals, of which a click
-/// takes at least one. What cannot be read counts nothing. Changes no file.
+/// Estimates how many clicks in a directory of journals no shard has counted: those in spills, and slots of journals (a click
+/// takes at least one). Unreadable files count nothing. Changes no file.
 pub fn clicks_left(directory: &Path) -> u64 {
     let Ok(files) = std::fs::read_dir(directory) else { return 0 };
     let of = |path: PathBuf| match path.extension()?.to_str()? {
@@ -95,8 +95,8 @@ pub fn clicks_left(directory: &Path) -> u64 {
     files.flatten().filter_map(|file| of(file.path())).sum()
 }
 
-/// Which of the counters that follow each other after panics, in one process and on one thread, may change files: the latest. What
-/// another one has begun, such as a flush, may still be under way.
+/// Decides which counter may change files: the latest. After a panic, several counters follow each other in one process and on one thread,
+/// and something that an earlier one has begun, such as a flush, may still be in progress.
 #[derive(Default)]
 pub(crate) struct Lives {
     latest: AtomicU64,
@@ -105,18 +105,18 @@ pub(crate) struct Lives {
 }
 
 impl Lives {
-    /// A new life. What the one before still writes is written before this, or not at all.
+    /// Begins a new life. A write that the former one has begun ends before this, or does not happen.
     pub(crate) fn begin(&self) -> u64 {
         let _writing = self.writing.lock();
         self.latest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Whether no other life has begun since.
+    /// Whether no later life has begun.
     pub(crate) fn is_latest(&self, life: u64) -> bool {
         self.latest.load(Ordering::Relaxed) == life
     }
 
-    /// Writes something that no later life may find half written.
+    /// Does a write that no later life may find half done. Returns `None` if this is not the latest life.
     pub(crate) fn write<T>(&self, life: u64, work: impl FnOnce() -> T) -> Option<T> {
         let _writing = self.writing.lock();
         self.is_latest(life).then(work)
@@ -135,19 +135,19 @@ struct Memory {
     agents: HashMap<u64, Agent>,
     places: HashMap<IpAddr, Location>,
     geo_version: u64,
-    /// The period of the visitors' key, and the key.
+    /// The period of the key of the visitors' hash, and the key.
     visitor_key: (u64, [u64; 2]),
-    /// The second, and the orphans in it.
+    /// The present second, and the number of orphan visits in it.
     orphans: (u64, u32),
     text: Vec<u8>,
 }
 
 impl Journals {
-    /// Opens what earlier lives left in the directory.
+    /// Opens the journals and spills that earlier processes left in the directory.
     ///
     /// # Errors
-    /// When the directory cannot be made or read, or clicks in it that were spilled: a shard would be given later ones before them, and
-    /// take them for counted. A file that is no journal is left alone, with a warning.
+    /// If the directory cannot be created or read, or if spilled clicks cannot be read: a shard would then get later ones first, and
+    /// treat the spilled ones as counted. A file that is not a journal is left alone, with a warning.
     pub fn open(options: JournalOptions, geo: Arc<Geo>, metrics: &Metrics) -> Result<Self, JournalError> {
         let directory = options.directory.clone();
         let failed = |error| JournalError::Io { path: directory.clone(), error };
@@ -172,7 +172,7 @@ impl Journals {
             "waypost_clicks_lost_total",
             "Visits not counted: a journal was full, or the spill of their shard, or damaged",
         );
-        // What the counter needs is looked at now: later nobody would hear of it but the log.
+        // Spills are checked now, because later only the log would show an error.
         let (_, damaged) = Spill::open_all(&directory)?;
         lost.inc_by(damaged);
         let shared =
@@ -180,10 +180,10 @@ impl Journals {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// A journal for one more worker.
+    /// Creates a journal for one more worker.
     ///
     /// # Errors
-    /// When there is no room for it on the disk.
+    /// If the disk has no space for it.
     pub fn recorder(&self) -> Result<Recorder, JournalError> {
         let options = &self.shared.options;
         let slots = if options.record { options.slots } else { 1 };
@@ -192,17 +192,17 @@ impl Journals {
         Ok(Recorder { shared: self.shared.clone(), writer, memory: RefCell::default() })
     }
 
-    /// The database of places.
+    /// The geographic database.
     pub fn geo(&self) -> &Geo {
         &self.shared.geo
     }
 
-    /// Where they lie.
+    /// The directory of the journals.
     pub(crate) fn directory(&self) -> &Path {
         &self.shared.options.directory
     }
 
-    /// Visits that were recorded will not be counted.
+    /// Counts visits that were recorded but are lost.
     pub(crate) fn note_lost(&self, visits: u64) {
         self.shared.lost.inc_by(visits);
     }
@@ -212,29 +212,29 @@ impl Journals {
         self.shared.lost.clone()
     }
 
-    /// The counters of this process.
+    /// The counters of this process, one after the other.
     pub(crate) fn lives(&self) -> Arc<Lives> {
         self.shared.lives.clone()
     }
 
-    /// The journals of this life.
+    /// The journals of this process.
     pub fn current(&self) -> Vec<Journal> {
         self.shared.journals.lock().clone()
     }
 
-    /// Those of earlier lives that are not counted yet.
+    /// The journals of earlier processes that are not counted yet.
     pub(crate) fn left(&self) -> Vec<Journal> {
         self.shared.left.lock().clone()
     }
 
-    /// A journal was counted to its end.
+    /// Removes a journal that was counted to its end.
     pub(crate) fn finish(&self, id: u64) {
         for journals in [&self.shared.left, &self.shared.journals] {
             journals.lock().retain(|journal| journal.id() != id);
         }
     }
 
-    /// Brings to disk what all workers have recorded.
+    /// Syncs everything that all workers have recorded.
     ///
     /// # Errors
     /// When the disk fails.
@@ -249,7 +249,7 @@ impl Recorder {
         self.shared.options.record
     }
 
-    /// Records a visit of a link. What does not fit any more is counted in `waypost_clicks_lost_total`: a redirect is never held up.
+    /// Records a visit of a link. If the journal is full, the visit is counted in `waypost_clicks_lost_total`: a redirect never waits.
     pub fn visit(&self, link: KeyHash, at: UnixMs, visitor: &Visitor<'_>) {
         if !self.is_on() {
             return;
@@ -262,7 +262,7 @@ impl Recorder {
         let agent_hash = hash([0x5EED, 0xA9E7], &visitor.user_agent);
         visit.agent = memory.agent(agent_hash, visitor);
         if visitor.anonymous {
-            // A bot is nobody whose wish could be heard.
+            // Bots do not express a tracking preference.
             visit.agent = if visit.agent.bot { visit.agent } else { Agent::default() };
         } else {
             visit.language = language(visitor.language);
@@ -277,7 +277,7 @@ impl Recorder {
         self.append(&visit, &memory.text);
     }
 
-    /// Records a request for a path that is no link.
+    /// Records an orphan visit: a request for a path that is not a link.
     pub fn orphan(&self, path: &str, at: UnixMs) {
         if !self.is_on() {
             return;

@@ -1,7 +1,7 @@
-//! Room in the journals: what a shard that takes no clicks holds back is moved into its spill, or given up.
+//! Makes room in the journals: visits that a shard which accepts no clicks keeps from being released are moved into its spill, or given up.
 //!
-//! One piece at a time, of one journal and for one shard. Whether there is a place for it is decided before anything is read: a shard
-//! may be away for hours, and its clicks must not be read again and again for nothing meanwhile.
+//! One piece at a time, of one journal and for one shard. Whether the spill has space is decided before anything is read: a shard
+//! may be away for hours, and its clicks must not be read again and again for nothing.
 
 use std::io;
 use std::path::Path;
@@ -16,31 +16,31 @@ use crate::drain::{Drain, Kept, READ_MAX};
 use crate::spill::{Entries, Spill};
 use crate::visit::Visit;
 
-/// What is moved into a spill at a time, in bytes of the spill: it is in memory meanwhile.
+/// The most bytes that are moved into a spill at a time: they are in memory meanwhile.
 pub(crate) const MOVE_BYTES_MAX: u64 = 2 << 20;
 
-/// How long nothing is moved into spills after the disk has refused it.
+/// How long nothing is moved into spills after the disk has refused a spill.
 const FAILED_PAUSE: Duration = Duration::from_secs(10);
 
-/// What makes room next.
+/// The next step to make room.
 struct Step {
     journal: Journal,
     shard: ShardId,
-    /// The shard needs nothing of the journal up to here.
+    /// The shard needs nothing of the journal before this position.
     from: u64,
-    /// Up to where the journal was read.
+    /// The position up to which the journal was read.
     read: u64,
     way: Way,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
-    /// Into the spill, at most so many bytes.
+    /// Move it into the spill, at most so many bytes.
     Spill(u64),
     GiveUp,
 }
 
-/// A piece that is on its way into a spill.
+/// A piece that is being moved into a spill.
 struct Move {
     shard: ShardId,
     entries: Entries,
@@ -48,8 +48,8 @@ struct Move {
 }
 
 impl Drain {
-    /// Makes room in a journal that is half full of what stalled shards hold back: moves a piece of it into a spill, or, when these
-    /// are full or the disk is, and other shards need the room soon, gives it up. Answers whether there is more room now.
+    /// Makes room in a journal that is half full of the visits of stalled shards. Moves a piece of it into a spill. If the spills or
+    /// the disk are full, and other shards soon need the room, gives the piece up. Returns whether there is more room now.
     pub(crate) async fn make_room(&self) -> bool {
         if self.spilling.get() {
             return false;
@@ -73,11 +73,11 @@ impl Drain {
     fn next_step(&self) -> Option<Step> {
         let room = self.spill_room();
         let (outbox, read) = (self.outbox.borrow(), self.read.borrow());
-        // Journals of earlier lives take no room from anybody.
+        // Journals of earlier processes do not grow.
         for journal in self.journals().current() {
             let used = journal.head() - journal.released();
             let Some(read) = read.get(&journal.id()).copied().filter(|_| used >= journal.slots() / 2) else { continue };
-            // The one that holds back most.
+            // The shard that holds back most.
             let holding = outbox.holding_back(journal.id(), read).into_iter().min_by_key(|(_, from)| *from);
             let Some((shard, from)) = holding else { continue };
             let way = if room >= Entries::ONE_BYTES_MAX {
@@ -92,15 +92,15 @@ impl Drain {
         None
     }
 
-    /// The bytes that may be spilled now.
+    /// The number of bytes that may be spilled now.
     fn spill_room(&self) -> u64 {
         let failed = self.spill_failed.get().is_some_and(|since| since.elapsed() < FAILED_PAUSE);
-        // Before level 1 a release may come back that does not know of spills.
+        // Before level 1 a release that does not know spills may come back.
         if failed || self.seed.read_only.load(Ordering::Relaxed) || !(self.seed.is_level_one)() {
             return 0;
         }
         let taken: u64 = self.spills.borrow().values().filter_map(|kept| kept.spill.as_ref()).map(Spill::len).sum();
-        // Perhaps it becomes a new file.
+        // The visits may need a new file.
         self.seed.spill_bytes.saturating_sub(taken + Spill::START)
     }
 
@@ -111,7 +111,7 @@ impl Drain {
         let next = Move { shard, entries, spill };
         let directory = self.journals().directory().to_owned();
         let (lives, life) = (self.journals().lives(), self.life);
-        // A later life has opened the file itself: then nothing is written, and this one has nothing more to do.
+        // If a later life has opened the file, nothing is written, and this life has nothing more to do.
         let written = apart(move || lives.write(life, || next.write(&directory))).await.flatten();
         let Some((Move { spill, .. }, failed)) = written else { return false };
         let mut spills = self.spills.borrow_mut();
@@ -131,7 +131,7 @@ impl Drain {
         upto > from
     }
 
-    /// Reads what the shard of a step holds back, as much as takes so many bytes. Answers up to where that goes.
+    /// Reads the visits of a step's shard, up to so many bytes in the spill. Returns the position up to which it has read.
     async fn gather(&self, step: &Step, bytes: u64) -> (Entries, u64) {
         let (mut entries, id) = (Entries::default(), step.journal.id());
         let mut at = step.journal.released().max(step.from);
@@ -152,20 +152,20 @@ impl Drain {
                 break;
             }
             at = next;
-            // Other actors of the thread have their turn.
+            // Let other actors of the thread run.
             tokio::task::yield_now().await;
         }
         (entries, upto)
     }
 
-    /// There is no place for what the shard of a step holds back, and others have use for its room: a piece of it goes.
+    /// Gives up a piece of the visits of a step's shard, because no space is left for them and others need the room.
     fn give_up(&self, Step { journal, shard, from, read, .. }: &Step) -> bool {
         let mut outbox = self.outbox.borrow_mut();
         let (id, added) = (journal.id(), outbox.added(*shard, journal.id()));
         let at = journal.released().max(*from);
         let mut lost = 0;
         let upto = journal.read(at, (at + READ_MAX).min(*read), |position, words, text| {
-            // What is in a batch is in memory still.
+            // Visits in a batch are still in memory.
             lost += u64::from(position > added && outbox.shard_of(&Visit::of(words), text) == *shard);
         });
         if lost > 0 {
@@ -177,8 +177,8 @@ impl Drain {
     }
 }
 
-/// Does what waits for the disk in a thread of its own; `None` when the process ends. A panic in it is one of whoever waits: the actor
-/// is rebuilt, and finds on the disk what was in the hands of the one that panicked.
+/// Runs a blocking operation in a thread of its own; `None` when the process ends. A panic in it counts as the caller's: the actor
+/// is rebuilt, and finds on the disk what the panicked operation left.
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Some(done),

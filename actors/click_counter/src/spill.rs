@@ -1,9 +1,9 @@
-//! Clicks of a shard that takes none for long, moved out of the journals into a file of its own, so that the journals go on.
+//! A spill: clicks of a shard that accepts none for long, moved out of the journals into a file of its own, so that the journals go on.
 //!
-//! Promise: a click keeps its name (journal and position) on the way, so it does not matter that it may be in both for a while, nor
-//! in how many lives of the process it is sent: the shard counts a position once. What [`Spill::append`] has answered is on disk.
-//! The header says how much that is, so that damage to it is told from what was not written to its end. What is damaged is passed
-//! over, up to the next entry that is whole.
+//! Guarantee: a click keeps its identity (journal and position), so it may be in both places for a while, and may be sent by
+//! several processes: the shard counts a position once. When [`Spill::append`] returns, the clicks are on disk.
+//! The header has the number of valid bytes, which distinguishes damage from an incomplete write. Damaged bytes are skipped
+//! up to the next valid entry.
 //!
 //! ```text
 //! file   = magic · version · shard · bytes that are on disk · entries in them · checksum · entries
@@ -35,20 +35,20 @@ const TEXT_BITS: u64 = 0xF;
 /// Every entry begins at a multiple of this.
 const STEP: u64 = 8;
 
-/// Entries that are on their way into a spill.
+/// Entries to be appended to a spill.
 #[derive(Default)]
 pub(crate) struct Entries {
     bytes: Vec<u8>,
-    /// Of each journal: the last position.
+    /// The last position of each journal.
     upto: BTreeMap<u64, u64>,
     count: u64,
 }
 
 impl Entries {
-    /// The most that one takes in the file.
+    /// The largest size of an entry in the file.
     pub(crate) const ONE_BYTES_MAX: u64 = (ENTRY_BYTES + TEXT_PIECE * TEXT_SLOTS_MAX) as u64;
 
-    /// What one with this text takes in the file.
+    /// The size of an entry with this text in the file.
     pub(crate) fn bytes_of(text: &[u8]) -> u64 {
         (ENTRY_BYTES + TEXT_PIECE * text.len().div_ceil(TEXT_PIECE).min(TEXT_SLOTS_MAX)) as u64
     }
@@ -68,12 +68,12 @@ impl Entries {
         self.count += 1;
     }
 
-    /// What they take in the file.
+    /// The size of the entries in the file.
     pub(crate) fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -86,7 +86,7 @@ pub(crate) struct Spill {
     shard: ShardId,
     end: u64,
     count: u64,
-    /// Of each journal: the last position in the file.
+    /// The last position of each journal in the file.
     upto: BTreeMap<u64, u64>,
 }
 
@@ -98,16 +98,16 @@ pub(crate) struct Entry<'a> {
     pub(crate) text: &'a [u8],
 }
 
-/// What reading has come to.
+/// The result of reading a part of a spill.
 pub(crate) struct Pass {
-    /// The place of the first entry that was not taken.
+    /// The offset of the first entry that was not taken.
     pub(crate) next: u64,
-    /// The bytes before it that are no entries.
+    /// The number of bytes before it that are not valid entries.
     pub(crate) damaged: u64,
 }
 
 impl Spill {
-    /// A new spill for a shard.
+    /// Creates a spill for a shard.
     pub(crate) fn create(directory: &Path, shard: ShardId) -> io::Result<Self> {
         let path = directory.join(format!("{NAME}{}.{EXTENSION}", shard.0));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
@@ -120,10 +120,10 @@ impl Spill {
         Ok(spill)
     }
 
-    /// What earlier lives have left in a directory, and how many clicks in it are damaged: each is told once.
+    /// Opens the spills that earlier processes left in a directory, and returns how many clicks in them are damaged. Damage is reported once.
     ///
     /// # Errors
-    /// When one of them cannot be read, with the file.
+    /// If a spill cannot be read; the error names the file.
     pub(crate) fn open_all(directory: &Path) -> Result<(Vec<Self>, u64), JournalError> {
         let failed = |path: &Path, error| JournalError::Io { path: path.to_owned(), error };
         let (mut found, mut lost) = (Vec::new(), 0);
@@ -137,7 +137,7 @@ impl Spill {
                     found.push(spill);
                     lost += damaged;
                 }
-                // The process died while it was made: nothing was moved into it.
+                // The process died while it created the file: nothing was moved into it.
                 None => fs::remove_file(&path).map_err(|error| failed(&path, error))?,
             }
         }
@@ -159,9 +159,9 @@ impl Spill {
             return Err(invalid("its version is not known to this release"));
         }
         let sound = magic == MAGIC && sum == checksum(&words[..HEADER_WORDS - 1], &[]);
-        // With a damaged header, all that can be read counts.
+        // With a damaged header, everything that can be read counts.
         let (shard, end) = if sound { (Some(shard as u32), bytes.min(len)) } else { (shard_of(path), len) };
-        // What is appended begins where it is looked for.
+        // Appended entries begin at a multiple of the step.
         let end = end / STEP * STEP;
         let shard = ShardId(shard.ok_or_else(|| invalid("it is no file of spilled clicks"))?);
         let mut spill = Self { path: path.to_owned(), file, shard, end, count, upto: BTreeMap::new() };
@@ -181,17 +181,17 @@ impl Spill {
         if empty { Ok(None) } else { Err(invalid("nothing in it can be read")) }
     }
 
-    /// How many clicks a file has, as its header says: of one that is not in use, and without changing it.
+    /// The number of clicks in a file that is not in use, according to its header. Does not change the file.
     pub(crate) fn clicks_in(path: &Path) -> io::Result<u64> {
         let mut header = [0; HEADER_BYTES as usize];
         File::open(path)?.read_exact(&mut header)?;
         let words: [u64; HEADER_WORDS] = std::array::from_fn(|i| word(&header, i));
         let sound = words[HEADER_WORDS - 1] == checksum(&words[..HEADER_WORDS - 1], &[]);
-        // Otherwise some, about.
+        // Otherwise an estimate.
         Ok(if sound { words[4] } else { fs::metadata(path)?.len() / ENTRY_BYTES as u64 })
     }
 
-    /// Looks at everything. Answers how many clicks there were the last time and cannot be read now.
+    /// Checks all entries. Returns how many clicks could be read the last time and cannot be read now.
     pub(crate) fn check(&mut self) -> io::Result<u64> {
         let before = self.count;
         self.recount()?;
@@ -203,7 +203,7 @@ impl Spill {
         Ok(lost)
     }
 
-    /// Counts the entries that can be read. Returns how many bytes cannot.
+    /// Counts the readable entries. Returns the number of unreadable bytes.
     fn recount(&mut self) -> io::Result<u64> {
         let (mut upto, mut count) = (BTreeMap::new(), 0);
         let read = self.read_from(HEADER_BYTES, |entry| {
@@ -226,35 +226,35 @@ impl Spill {
         self.file.sync_data()
     }
 
-    /// Whose it is.
+    /// The shard that the spill belongs to.
     pub(crate) fn shard(&self) -> ShardId {
         self.shard
     }
 
-    /// The journals that it has clicks of, each with the last position.
+    /// The journals whose clicks it has, each with the last position.
     pub(crate) fn upto(&self) -> impl Iterator<Item = (u64, u64)> {
         self.upto.iter().map(|(journal, position)| (*journal, *position))
     }
 
-    /// The bytes that it takes.
+    /// The size of the file, in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.end
     }
 
-    /// How many clicks it has.
+    /// The number of clicks.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Where the first entry is.
+    /// The offset of the first entry.
     pub(crate) const START: u64 = HEADER_BYTES;
 
-    /// Appends entries, and brings them to disk.
+    /// Appends entries and syncs them.
     pub(crate) fn append(&mut self, entries: &Entries) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&entries.bytes)?;
         self.file.sync_data()?;
-        // Only now: what the header speaks of is there.
+        // Only now, because the header may count only what is on disk.
         self.write_header(self.end + entries.len(), self.count + entries.count)?;
         self.end += entries.len();
         self.count += entries.count;
@@ -262,10 +262,10 @@ impl Spill {
         Ok(())
     }
 
-    /// Gives the entries from a place on to `take`, until it answers `false`.
+    /// Calls `take` for the entries from an offset on, until it returns `false`.
     pub(crate) fn read_from(&self, from: u64, mut take: impl FnMut(Entry<'_>) -> bool) -> io::Result<Pass> {
         let mut file = &self.file;
-        // It may have been cut.
+        // The file may have been truncated.
         let whole = self.end.min(file.metadata()?.len());
         file.seek(SeekFrom::Start(from))?;
         let mut reader = BufReader::with_capacity(64 << 10, file);
@@ -296,7 +296,7 @@ impl Spill {
         Ok(Pass { next: self.end, damaged: damaged + whole.saturating_sub(at) })
     }
 
-    /// Deletes the file: the shard has everything.
+    /// Deletes the file: the shard has counted everything.
     pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)
     }
@@ -357,7 +357,7 @@ mod tests {
         more.push(7, 500, [1, 2, 16], b"");
         spill.append(&more).unwrap();
         assert_eq!(entries(&spill).last(), Some(&(7, 500, [1, 2, 16], 0)));
-        // It goes on from where it stopped.
+        // Reading continues where it stopped.
         let mut seen = 0;
         let stop = |_: Entry<'_>| {
             seen += 1;
@@ -385,7 +385,7 @@ mod tests {
         spill.append(&more).unwrap();
         let (path, whole) = (spill.path.clone(), fs::read(&spill.path).unwrap());
         drop(spill);
-        // Up to the header, that comes last.
+        // Including the header, which is written last.
         for cut in [0, 1, 20, 60, 100] {
             let torn = [&before[..], &whole[before.len()..whole.len() - cut]].concat();
             fs::write(&path, torn).unwrap();
@@ -414,7 +414,7 @@ mod tests {
             (flip(&[HEADER_BYTES as usize + 9]), 1),
             (flip(&[middle]), 1),
             (flip(&[HEADER_BYTES as usize + 1, middle, whole.len() - 1]), 3),
-            // The number of pieces of text.
+            // The number of text pieces.
             (flip(&[HEADER_BYTES as usize + 32]), 1),
             (flip(&(middle..middle + 48).collect::<Vec<_>>()), 2),
             (whole[..whole.len() - 1].to_vec(), 1),
@@ -446,7 +446,7 @@ mod tests {
         assert_eq!((spill.shard(), spill.count(), lost), (ShardId(3), 100, 0));
         drop(spill);
         assert_eq!(Spill::open(&path).unwrap().unwrap().0.count(), 100);
-        // A release that is not known, or nothing that could be read.
+        // An unknown release, or unreadable bytes.
         bytes[8] = 9;
         for foreign in [&bytes[..], &[7; 200]] {
             fs::write(&path, foreign).unwrap();

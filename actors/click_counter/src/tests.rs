@@ -19,7 +19,7 @@ const SHARDS: u32 = 4;
 /// The shard whose clicks these tests record.
 const OWN: ShardId = ShardId(0);
 
-/// What a visit without text takes in a spill.
+/// The size of a visit without text in a spill.
 const VISIT_BYTES: u64 = 48;
 
 struct Fixture {
@@ -49,7 +49,7 @@ impl Fixture {
         Self { seed, recorder, lost }
     }
 
-    /// Visits of links of [`OWN`], each of another one.
+    /// Records visits to links of [`OWN`], each to another one.
     fn visit(&self, count: u64) {
         let links = (0..).map(|i: u64| KeyHash(i.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
         for link in links.filter(|link| link.shard(SHARDS) == OWN).take(count as usize) {
@@ -57,7 +57,7 @@ impl Fixture {
         }
     }
 
-    /// One that has read everything, with so many shards that take no batches.
+    /// A drain that has read everything, with so many stalled shards.
     fn drain(&self, stalled: u32) -> Drain {
         let drain = Drain::new(&self.seed);
         (0..stalled).for_each(|shard| drain.outbox.borrow_mut().set_stalled(ShardId(shard), true));
@@ -127,11 +127,11 @@ async fn a_disk_that_refuses_a_spill_is_not_asked_again_at_once() {
     let fixture = Fixture::new(dir.path(), 200_000, 1 << 30);
     fixture.visit(120_000);
     let drain = fixture.drain(1);
-    // In the way of the spill.
+    // This directory blocks the spill's file name.
     std::fs::create_dir(dir.path().join("shard-0.spill")).unwrap();
     assert!(!drain.make_room().await);
     assert!(!drain.has_step(), "it is read for nothing");
-    // As with a full spill: the others need the room.
+    // As with a full spill: the other shards need the room.
     fixture.visit(70_000);
     while drain.read_on() {}
     while drain.make_room().await {}
@@ -161,7 +161,7 @@ async fn before_level_one_nothing_is_spilled_and_what_is_given_up_is_counted() {
     while drain.make_room().await {
         drain.release();
     }
-    // An earlier release would not find it.
+    // An earlier release would not find a spill.
     assert_eq!(spilled(dir.path()), 0);
     assert!(fixture.lost.get() > 0);
 }
@@ -183,7 +183,7 @@ async fn nothing_of_a_journal_goes_out_before_what_is_in_a_spill_that_cannot_be_
     let started = Journals::open(options, Arc::new(Geo::open(None).unwrap()), &Metrics::new());
     let refused = started.err().expect("a start refuses it").to_string();
     assert!(refused.contains("shard-0.spill"), "{refused}");
-    // After a panic of the actor: the process goes on, and the file may come back.
+    // After a panic of the actor, the process goes on, and the file may come back.
     let drain = Drain::new(&fixture.seed);
     assert!(!drain.read_on() && !drain.read_on());
     assert_eq!(drain.outbox.borrow().waiting(), 0, "the later visits would be sent before the spilled ones");

@@ -1,4 +1,4 @@
-//! One visit, as it lies in the journal: three words, and the texts that are not of fixed size.
+//! One visit as it is stored in the journal: three words, and its texts of variable size.
 //!
 //! ```text
 //! word 0   hash of the link's key
@@ -16,25 +16,25 @@ const BOT: u64 = 1 << 4;
 const ORPHAN: u64 = 1 << 5;
 const PERSON_UNKNOWN: u64 = 1 << 6;
 
-/// One redirect that was sent, or a request that found no link.
+/// One redirect that was sent, or an orphan visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Visit {
-    /// Of which link; `None` for a path that is none.
+    /// The link; `None` for an orphan visit.
     pub link: Option<KeyHash>,
-    /// When.
+    /// The time of the visit.
     pub at: UnixMs,
-    /// By what.
+    /// The class of the user agent.
     pub agent: Agent,
-    /// From where: two letters, or zeros.
+    /// The country: two letters, or zeros.
     pub country: [u8; 2],
-    /// The language that is preferred: two letters, or zeros.
+    /// The preferred language: two letters, or zeros.
     pub language: [u8; 2],
-    /// By whom, about; `None` if that must not be counted.
+    /// The register of the visitor in a sketch; `None` if the visitor must not be counted.
     pub visitor: Option<Register>,
 }
 
 impl Visit {
-    /// As words for the journal.
+    /// Encodes the visit as words for the journal.
     pub(crate) fn words(&self) -> [u64; 3] {
         let two = |letters: [u8; 2]| u64::from(u16::from_be_bytes(letters));
         let flags = if self.agent.bot { BOT } else { 0 }
@@ -52,7 +52,7 @@ impl Visit {
         ]
     }
 
-    /// From words of the journal.
+    /// Decodes words of the journal.
     pub(crate) fn of(words: [u64; 3]) -> Self {
         let [link, time, rest] = words;
         let two = |bits: u64| (bits as u16).to_be_bytes();

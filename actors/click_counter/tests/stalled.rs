@@ -1,4 +1,4 @@
-//! A shard that takes no clicks for long, in lives of the process that end at any moment.
+//! A shard that accepts no clicks for long, and processes that end at any moment.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,21 +19,21 @@ use waypost_telemetry::Metrics;
 const SHARDS: u32 = 4;
 const SLOTS: u64 = 8192;
 
-/// The links of what is recorded, each visited as often as any other.
+/// The number of visited links; all are visited equally often.
 const LINKS: u64 = 20_000;
 
-/// How long something may take to come true.
+/// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a shard knows, as `ShardMachine` does.
+/// The state of a shard, as `ShardMachine` has it.
 #[derive(Default)]
 struct Known {
     positions: HashMap<u64, u64>,
     counted: u64,
-    /// Journals that were said to have ended.
+    /// Journals that have ended, according to messages.
     ended: HashSet<u64>,
     down: bool,
-    /// Counts, and its answer is lost.
+    /// Whether it counts, but its answer is lost.
     mute: bool,
 }
 
@@ -112,7 +112,7 @@ impl Handler<Ask<EndJournals>> for Shard {
     }
 }
 
-/// What outlives the process: the shards, and the number of visits that were recorded.
+/// What outlives a process: the shards, and the number of recorded visits.
 #[derive(Default)]
 struct World {
     shards: Vec<Arc<Mutex<Known>>>,
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// One life of the process.
+/// One process.
 struct Life {
     journals: Journals,
     recorder: Recorder,
@@ -143,7 +143,7 @@ struct Life {
     metrics: Metrics,
 }
 
-/// Runs a life to its end, which comes without a warning: everything that is under way is dropped.
+/// Runs a process to its end, which comes without warning: everything in progress is dropped.
 fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(&Life, &mut World)) {
     actix::System::new().block_on(async {
         let metrics = Metrics::new();
@@ -198,7 +198,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
 }
 
 impl Life {
-    /// Records visits, not more at a time than the journal holds when all is well; waits after each wave until the shards that are up
+    /// Records visits, at most as many at a time as a healthy journal holds. After each wave, waits until the shards that are up
     /// have theirs.
     async fn visit(&self, world: &mut World, count: u64) {
         let wave = SLOTS / 4;
@@ -214,7 +214,7 @@ impl Life {
                 known.down || known.counted >= world.of_shard[shard]
             })
             .await;
-            // As the thread that brings the journals to disk does: then what was released can be written over.
+            // As the thread does that syncs the journals; after that, released slots can be overwritten.
             self.journals.sync().unwrap();
         }
     }
@@ -250,7 +250,7 @@ fn a_shard_that_takes_no_clicks_holds_up_no_other_and_has_all_of_its_own_later()
     let (dir, mut world) = (tempfile::tempdir().unwrap(), World::new());
     world.set(0, |shard| shard.down = true);
     life(dir.path(), &mut world, 64 << 20, async |life, world| {
-        // Twelve times what the journal holds.
+        // Twelve times the capacity of the journal.
         life.visit(world, 12 * SLOTS).await;
         assert_eq!((life.lost(), world.counted(0)), (0, 0));
         assert!(life.metric("waypost_clicks_spilled") > 0);
@@ -271,7 +271,7 @@ fn a_shard_that_takes_no_clicks_holds_up_no_other_and_has_all_of_its_own_later()
 fn clicks_are_counted_once_through_lives_that_end_while_a_shard_is_down() {
     let (dir, mut world) = (tempfile::tempdir().unwrap(), World::new());
     for round in 0..10u64 {
-        // One shard is away for some lives, then another; before and after, answers are lost.
+        // One shard is away for some processes, then another; before and after, answers are lost.
         let (away, mute) = ((round / 4) as usize, (round / 2 % 4) as usize);
         for shard in 0..SHARDS as usize {
             world.set(shard, |known| (known.down, known.mute) = (shard == away && round % 4 != 3, shard == mute));

@@ -1,6 +1,6 @@
-//! A link in the cache: one allocation that holds all that the answer needs.
+//! A link in the cache: one allocation that holds everything that the answer needs.
 //!
-//! Millions of these are resident, so bytes count: an entry is one counted pointer to its head, its target and its code.
+//! Millions of entries are resident, so bytes count: an entry is one reference-counted pointer to its head, its target and its code.
 
 use std::hash::{Hash, Hasher};
 
@@ -10,8 +10,8 @@ use quick_cache::Equivalent;
 use triomphe::ThinArc;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 
-/// What an entry takes beside its text: the counted head (56 bytes), the cache's slot (32) and table (about 10), and what
-/// the allocator rounds up.
+/// The overhead of an entry beside its text: the head with its counter (56 bytes), the cache's slot (32) and table (about 10), and
+/// the rounding of the allocator.
 pub(crate) const ENTRY_BYTES: u64 = 104;
 
 struct Head {
@@ -24,19 +24,19 @@ struct Head {
     target_bytes: u32,
 }
 
-/// For how long an entry may be answered from.
+/// How long answers may be given from an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// It was read from this node's replica of the shard, which tells of every change: as long as that replica may be believed.
+    /// It was read from this node's replica of the shard, which reports every change: valid while that replica is fresh.
     Replica(ShardId),
-    /// Until so many nanoseconds of the view's clock.
+    /// Until this number of nanoseconds of the view's clock.
     Until(u64),
 }
 
-/// Marks a `Trust::Replica`: no clock of a process reaches 292 years.
+/// Marks a `Trust::Replica`: no process runs for 292 years.
 const REPLICA: u64 = 1 << 63;
 
-/// A cached link: the target's text, then the code's. Equal and hashed as its key is.
+/// A cached link: the target's text, then the code's. Compares and hashes like its key.
 #[derive(Clone)]
 pub(crate) struct Entry(ThinArc<Head, u8>);
 
@@ -57,17 +57,17 @@ impl Entry {
         Self(ThinArc::from_header_and_slice(head, &text))
     }
 
-    /// By what its visits are counted.
+    /// The name under which its visits are counted.
     pub(crate) fn link(&self) -> KeyHash {
         self.0.header.header.link
     }
 
-    /// From this moment on it has expired.
+    /// The moment from which on the link has expired.
     pub(crate) fn until(&self) -> UnixMs {
         self.0.header.header.until
     }
 
-    /// For how long it may be answered from.
+    /// How long answers may be given from it.
     pub(crate) fn trust(&self) -> Trust {
         match self.0.header.header.trust {
             replica if replica & REPLICA != 0 => Trust::Replica(ShardId((replica & !REPLICA) as u32)),
@@ -75,14 +75,14 @@ impl Entry {
         }
     }
 
-    /// What it takes, about.
+    /// Its approximate size, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         ENTRY_BYTES + self.0.slice.len() as u64
     }
 
-    /// The `Location`: shares the entry's text, and keeps it alive, also after the cache dropped it.
+    /// The `Location`: it shares the entry's text, and keeps the text alive after the cache dropped the entry.
     pub(crate) fn location(self) -> Option<HeaderValue> {
-        // The only way into a header value without unsafe code looks at each byte once more: some nanoseconds.
+        // The only way into a header value without unsafe code checks each byte again: some nanoseconds.
         HeaderValue::from_maybe_shared(Bytes::from_owner(Location(self))).ok()
     }
 
@@ -99,7 +99,7 @@ impl Entry {
     }
 }
 
-/// An entry, seen as its target.
+/// An entry, as the text of its target.
 struct Location(Entry);
 
 impl AsRef<[u8]> for Location {

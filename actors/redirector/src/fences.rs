@@ -1,26 +1,26 @@
-//! Links that were changed through this node a moment ago, when the change was applied elsewhere first.
+//! Links that were changed through this node a moment ago, when the change was first applied on another node.
 //!
-//! Until this node is sure to have heard of the change from its own replica, or from whichever node it asks, only the leader, which has
-//! applied it, may say where such a link leads.
+//! Until this node's own replica, or the node that it asks, has surely applied the change, only the leader, which has
+//! applied it, may answer for such a link.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use waypost_protocol::KeyHash;
 
-/// Links that are remembered at once. With more, every link that is not in the cache is asked of its leader for a while: slower, not
-/// wrong. Changes of links come by hundreds a second at most.
+/// The most links that are remembered at once. With more, every link that is not cached is asked of its leader for a while: slower, but
+/// correct. Changes come by hundreds a second at most.
 const LINKS_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct Fences {
     until: HashMap<KeyHash, Instant>,
-    /// There was no place for some link.
+    /// Set when there was no space for some link: until then only leaders may answer, for every link.
     all_until: Option<Instant>,
 }
 
 impl Fences {
-    /// From now on, and for as long as `lasting`, only its leader may answer for the link.
+    /// For the duration `lasting` from now on, only its leader may answer for the link.
     pub(crate) fn add(&mut self, link: KeyHash, now: Instant, lasting: Duration) {
         if self.until.len() >= LINKS_MAX {
             self.until.retain(|_, until| *until > now);
@@ -72,7 +72,7 @@ mod tests {
         }
         assert!(fences.until.len() <= LINKS_MAX);
         assert!((0..=LINKS_MAX as u64).all(|link| fences.stands(KeyHash(link), now)));
-        // Those that are over make place.
+        // Fences that have ended make space.
         let later = now + LASTING;
         fences.add(KeyHash(1 << 40), later, LASTING);
         assert_eq!(fences.until.len(), 1);

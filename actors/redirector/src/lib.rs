@@ -1,8 +1,8 @@
-//! Redirector: where does this code lead, now?
+//! Redirector: where does this code lead now?
 //!
 //! It owns the link cache and publishes a concurrent view of it ([`ReadView`]). An HTTP worker reads the view itself, on
-//! its own thread; only a code that is not in the view becomes a message. Everything here is derived: a restart loses
-//! nothing but warmth.
+//! its own thread; only a code that is not in the view becomes a message. All state is derived from the shards, so a restart
+//! loses only cached entries.
 
 mod entry;
 mod fences;
@@ -28,11 +28,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Seed {
     /// The shared view that it fills.
     pub view: Arc<ReadView>,
-    /// Where links are.
+    /// The LinkStore service.
     pub links: ActorRef<LinkStore>,
     /// The number of shards.
     pub shards: u32,
-    /// How long the answer of another node is given without asking again, counted from the question.
+    /// How long an answer of another node may be cached, counted from the question.
     pub keep: Duration,
 }
 
@@ -42,7 +42,7 @@ pub struct RedirectorActor {
 }
 
 impl RedirectorActor {
-    /// A worker's Redirector.
+    /// A Redirector for one worker.
     pub fn new(seed: Seed) -> Self {
         Self { seed }
     }
@@ -71,7 +71,7 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
                     CallError::Service(error) => error,
                     other => ServiceError::Unavailable(other.to_string()),
                 })?;
-            // Only of its own replica this node hears all changes. What another node says may be older than what it has heard.
+            // Only the node's own replica reports all changes. Another node may have an older state.
             let source = match destination {
                 Destination::Local => Source::Replica(shard),
                 Destination::Node(_) | Destination::Unknown => Source::Elsewhere(asked + seed.keep),
@@ -88,12 +88,12 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
     }
 }
 
-/// The messages it answers.
+/// Registers the messages that it answers.
 pub fn routes(routes: Routes<Redirector, RedirectorActor>) -> Routes<Redirector, RedirectorActor> {
     routes.serves::<Resolve>()
 }
 
-/// Bounds and restart policy: a cache only, so it is always restarted.
+/// Bounds and restart policy: it is only a cache, so it is always restarted.
 pub fn spec() -> Spec {
     Spec {
         name: "redirector",

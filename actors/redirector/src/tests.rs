@@ -1,4 +1,4 @@
-//! What a worker caches of what it is told, by whom.
+//! Which answers a worker caches, depending on who gave them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::{Lookup, ReadView, RedirectorActor, Seed, routes, spec};
 const SHARDS: u32 = 16;
 const KEEP: Duration = Duration::from_millis(250);
 
-/// Another node, which answers with a link as it was.
+/// Another node, which answers with a former state of the link.
 struct Old {
     /// Whether the last question was for the leader only.
     leader: parking_lot::Mutex<Option<bool>>,
@@ -76,7 +76,7 @@ fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
     System::new().block_on(async {
         let metrics = Metrics::new();
         let view = Arc::new(ReadView::new(1 << 20, SHARDS, Duration::from_secs(1), &metrics));
-        // This node has a replica of every shard, which is believed; but it did not know the link, or lags.
+        // This node has a replica of every shard, which counts as fresh, but it does not have the link, or lags.
         (0..SHARDS).for_each(|shard| view.believe(ShardId(shard), Instant::now() + Duration::from_secs(3600)));
         let old = Arc::new(Old { leader: parking_lot::Mutex::new(None) });
         let links: ActorRef<LinkStore> = ActorRef::elsewhere(Remote { router: old.clone(), peers: old.clone() });
@@ -93,7 +93,7 @@ fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
             "nobody tells this node of changes that the other had not seen"
         );
         assert_eq!(*old.leader.lock(), Some(false));
-        // After a change that was asked for here, only who has made it may answer.
+        // After a change through this node, only the leader that made it may answer.
         view.changed_here(&key, after);
         assert!(resolve().await.is_ok());
         assert_eq!(*old.leader.lock(), Some(true));

@@ -1,8 +1,8 @@
 //! The link cache and its concurrent read view.
 //!
-//! A hit takes one shared lock of one of many parts of the cache, which nobody holds for longer than an insertion, and
-//! copies a reference to the entry, whose text becomes the `Location` as it lies there. Bounded in bytes; what is seldom
-//! asked for goes first.
+//! A hit takes one shared lock on one of many parts of the cache, which nobody holds longer than for an insertion, and
+//! copies a reference to the entry, whose text becomes the `Location` unchanged. The cache is bounded in bytes and evicts what is
+//! seldom used.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use waypost_telemetry::{Counter, Gauge, Metrics};
 use crate::entry::{ENTRY_BYTES, Entry, KeyRef, Trust};
 use crate::fences::Fences;
 
-/// What the view knows of a code.
+/// The result of a look-up.
 #[derive(Debug, Clone)]
 pub enum Lookup {
-    /// Send the visitor there, and count a visit of this link.
+    /// Redirect the visitor there, and count a visit of this link.
     Redirect(HeaderValue, KeyHash),
     /// The link has expired.
     Expired,
@@ -28,27 +28,27 @@ pub enum Lookup {
     Miss,
 }
 
-/// How many counters tell that a key was changed while it was being looked up. Two keys that share one cost a
-/// look-up now and then, never a wrong answer.
+/// The number of counters that tell whether a key was changed while it was looked up. If two keys share one, that costs a
+/// look-up now and then, but never gives a wrong answer.
 const EPOCHS: usize = 1024;
 
-/// Where an answer that is to be cached comes from.
+/// The source of an answer that is to be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// This node's replica of the shard: the view hears of every change.
+    /// This node's replica of the shard: it reports every change to the view.
     Replica(ShardId),
-    /// Another node: nobody tells of changes, so the link is asked for again after this moment.
+    /// Another node: it reports no changes, so the link is asked for again after this moment.
     Elsewhere(Instant),
 }
 
-/// The cache, shared by all workers and by whoever changes links.
+/// The cache, shared by all workers and by the state machines, which change links.
 pub struct ReadView {
     /// Key and value are the same entry.
     cache: Cache<Entry, Entry, Bytes>,
     epochs: Box<[AtomicU64]>,
-    /// All moments are kept as nanoseconds since this one.
+    /// The start of the view's clock, which counts nanoseconds.
     began: Instant,
-    /// By shard: until when what was read from this node's replica may be answered.
+    /// By shard: the moment until which entries of this node's replica are valid.
     believed: Box<[AtomicU64]>,
     fences: Mutex<Fences>,
     bound: Duration,
@@ -57,7 +57,7 @@ pub struct ReadView {
     evicted: Counter,
 }
 
-/// A look-up under way: proves that nothing changed between asking and caching the answer.
+/// A look-up in progress: proves that nothing changed between asking and caching the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Fill {
     stripe: usize,
@@ -74,8 +74,8 @@ impl Weighter<Entry, Entry> for Bytes {
 }
 
 impl ReadView {
-    /// An empty cache of at most about `bytes` bytes, for so many `shards`. No other node answers with what was changed longer than
-    /// `bound` ago.
+    /// An empty cache of at most about `bytes` bytes, for so many `shards`. After `bound`, every other node answers with a
+    /// change.
     pub fn new(bytes: u64, shards: u32, bound: Duration, metrics: &Metrics) -> Self {
         let expected = (bytes / (ENTRY_BYTES + 64)).clamp(1024, 1 << 28) as usize;
         Self {
@@ -91,8 +91,8 @@ impl ReadView {
         }
     }
 
-    /// What is known of a code at `now`. Links expire by the wall clock; how old an answer may be is measured by `at`, the same moment
-    /// of the monotonic clock.
+    /// Looks up a code. `now` is the wall clock, by which links expire; `at` is the same moment of the monotonic clock, which measures the
+    /// age of an answer.
     pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs, at: Instant) -> Lookup {
         let Some(entry) = self.cache.get(&KeyRef { domain, code: code.as_bytes() }) else { return Lookup::Miss };
         let until = match entry.trust() {
@@ -133,7 +133,7 @@ impl ReadView {
         }
     }
 
-    /// Forgets a key that was created, edited or removed; everything, for `None`.
+    /// Removes a key that was created, changed or deleted; everything, for `None`.
     pub fn invalidate(&self, key: Option<&LinkKey>) {
         match key {
             Some(key) => {
@@ -151,22 +151,22 @@ impl ReadView {
         }
     }
 
-    /// Until when this node's replica of a shard may be believed; a moment that is over: not any more.
+    /// Sets the moment until which this node's replica of a shard is fresh; a past moment: it is not.
     pub fn believe(&self, shard: ShardId, until: Instant) {
         if let Some(believed) = self.believed.get(shard.index()) {
             believed.store(self.nanos(until), Ordering::Release);
         }
     }
 
-    /// A change of this link that was asked for here is applied, perhaps by another node: until the bound is over, what this node's own
-    /// replica, or one elsewhere, says of the link may be older.
+    /// A change of this link through this node is applied, perhaps on another node. Until the bound has passed, this node's
+    /// own replica, or one elsewhere, may have an older state of the link.
     pub fn changed_here(&self, key: &LinkKey, at: Instant) {
-        // In this order: a look-up that begins in between sees the fence, one before is not cached.
+        // In this order: a look-up that begins in between sees the fence; one that began before is not cached.
         self.fences.lock().add(key.hash(), at, self.bound);
         self.invalidate(Some(key));
     }
 
-    /// Whether only the leader of its shard may say where a link leads.
+    /// Whether only the leader of its shard may answer for a link.
     pub fn only_leader(&self, key: &LinkKey, at: Instant) -> bool {
         self.fences.lock().stands(key.hash(), at)
     }
@@ -175,18 +175,18 @@ impl ReadView {
         at.saturating_duration_since(self.began).as_nanos() as u64
     }
 
-    /// Brings the metrics up to date.
+    /// Updates the metrics.
     pub fn observe(&self) {
         self.bytes.set(self.cache.weight() as i64);
         self.entries.set(self.cache.len() as i64);
     }
 
-    /// How many links are cached.
+    /// The number of cached links.
     pub fn len(&self) -> usize {
         self.cache.len()
     }
 
-    /// Whether nothing is cached.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.cache.len() == 0
     }
@@ -213,7 +213,7 @@ mod tests {
     const SHARD: ShardId = ShardId(1);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A view that believes its node's replica.
+    /// A view whose node's replica is fresh.
     fn view(bytes: u64) -> ReadView {
         let view = ReadView::new(bytes, 2, SECOND, &Metrics::new());
         view.believe(SHARD, Instant::now() + SECOND * 3600);
@@ -256,7 +256,7 @@ mod tests {
         let lookup = |wall: u64, at| view.lookup(Domain::default(), "abc", UnixMs(wall), at);
         assert!(matches!(lookup(2 * hour, asked + SECOND / 2), Lookup::Redirect(..)));
         assert!(matches!(lookup(hour, asked + SECOND), Lookup::Miss));
-        // And forward: nothing is asked for more often than it has to be.
+        // And forward: nothing is asked for more often than needed.
         assert!(matches!(lookup(9 * hour, asked + SECOND / 2), Lookup::Redirect(..)));
     }
 
