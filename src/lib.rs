@@ -15,5 +15,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod http;
+pub mod lifecycle;
 pub mod node;
 pub mod restore;
+pub mod wall_clock;

@@ -15,7 +15,8 @@ use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
 
 use crate::config::Config;
-use crate::node::{NodeError, clock, explained, not_made, prepare_data_dir};
+use crate::node::{NodeError, explained, not_made, prepare_data_dir};
+use crate::wall_clock::wall_clock;
 
 const BUILDING: &str = ".restoring";
 
@@ -199,7 +200,7 @@ fn build<R: Read>(
         address: config.node.peer.to_string(),
         node: NodeId(rand::random()),
         cluster: rand::random(),
-        now: clock(),
+        now: wall_clock(),
     };
     let report = match source {
         Source::Backup(path) => {

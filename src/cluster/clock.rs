@@ -15,6 +15,7 @@ use waypost_store::{Db, StoreError};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 use super::clock_trust::{AGREE_MAX, Asked, Doubt, Reading, Trust};
+use crate::wall_clock::wall_clock;
 
 /// How often the clocks are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ pub struct Clock {
 pub fn read_clocks() -> Reading {
     let mut boot = boot_ms();
     loop {
-        let reading = Reading { wall: crate::node::clock(), boot_ms: boot };
+        let reading = Reading { wall: wall_clock(), boot_ms: boot };
         let after = boot_ms();
         // A process that is held up between the two would see a jump where there is none.
         if after.saturating_sub(boot) <= READ_MAX_MS {

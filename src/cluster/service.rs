@@ -17,6 +17,7 @@ use super::leave::{Leave, RetireError};
 use super::placement_controller::PlacementController;
 use super::start::{Joining, Probed};
 use super::status::{NodeStatus, reports};
+use crate::lifecycle::Lifecycle;
 
 /// How long a leader may take to hand over on request.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
@@ -32,8 +33,8 @@ pub struct RunningNode {
     pub handlers: RemoteHandlers,
     /// Whether it refuses changes for want of space.
     pub read_only: Arc<AtomicBool>,
-    /// Set when the node begins to stop.
-    pub stopping: Arc<AtomicBool>,
+    /// Whether it is about to stop.
+    pub lifecycle: Arc<Lifecycle>,
     /// Its clock.
     pub clock: Arc<Clock>,
 }
@@ -108,7 +109,7 @@ impl NodeService {
         Some(NodeStatus {
             node: running.groups.node(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            stopping: running.stopping.load(Ordering::Relaxed),
+            stopping: running.lifecycle.state().is_stopping(),
             read_only: running.read_only.load(Ordering::Relaxed),
             links: running.groups.status().iter().map(|group| group.links).sum(),
             config: self.config,

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_http::ConnectionType;
@@ -118,7 +117,7 @@ fn app(
     >,
 > {
     let node = worker.node.clone();
-    let counted = node.clone();
+    let lifecycle = node.lifecycle.clone();
     let body_max = node.body_max_bytes;
     let whole = body_time + node.timeout;
     let noted = worker.clone();
@@ -135,7 +134,7 @@ fn app(
         }))
         .wrap_fn(move |request, service| {
             let started = Instant::now();
-            let (noted, open) = (noted.clone(), OpenRequest::begin(counted.clone()));
+            let (noted, open) = (noted.clone(), lifecycle.begin_request());
             let origin = request_id::origin(request.headers());
             let id = request_id::header(&origin);
             let (mut span, origin) = noted.traced.begin(&request, origin);
@@ -165,7 +164,7 @@ fn app(
                     response.status().as_u16(),
                     asked.peer_addr(),
                 );
-                if open.node.draining() {
+                if open.closes_connection() {
                     response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
                 // A redirect is the same in front of the `App`, where nothing is added to it.
@@ -202,22 +201,4 @@ fn app(
         .service(route("/", "GET, HEAD").route(reads().to(redirect::base)))
         .service(route("/{code}", "GET, HEAD").route(reads().to(redirect::visit)))
         .default_service(web::to(redirect::elsewhere))
-}
-
-/// Counts a request while it is being answered, however that ends.
-struct OpenRequest {
-    node: Arc<NodeState>,
-}
-
-impl OpenRequest {
-    fn begin(node: Arc<NodeState>) -> Self {
-        node.open_requests.fetch_add(1, Ordering::SeqCst);
-        Self { node }
-    }
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        self.node.open_requests.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use waypost_click_counter::Recorder;
@@ -20,6 +20,7 @@ use super::traced::Traced;
 use super::unknown::UnknownCodes;
 use crate::cluster::{Backups, PlacementController};
 use crate::config::{AnalyticsRule, VisitorRules};
+use crate::lifecycle::Lifecycle;
 
 /// What all workers of a node share.
 pub struct NodeState {
@@ -59,14 +60,8 @@ pub struct NodeState {
     pub body_max_bytes: usize,
     /// Set while the disk has too little free space.
     pub read_only: Arc<AtomicBool>,
-    /// Set when the node begins to stop: every further answer closes its connection.
-    pub draining: AtomicBool,
-    /// Set when the last visits have been counted: no redirect is answered any more.
-    pub closed: AtomicBool,
-    /// Set while the node is being taken out of the cluster: as `draining` and `closed`, unless it stays after all.
-    pub leaving: AtomicBool,
-    /// Requests that the `App` is answering. The front service answers at once, so it has none.
-    pub open_requests: AtomicUsize,
+    /// What the node is doing, and the requests that it is answering.
+    pub lifecycle: Arc<Lifecycle>,
     /// The clock.
     pub clock: fn() -> UnixMs,
 }
@@ -74,12 +69,12 @@ pub struct NodeState {
 impl NodeState {
     /// Whether the node is stopping, or leaving the cluster.
     pub fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.leaving.load(Ordering::Relaxed)
+        self.lifecycle.state().closes_connections()
     }
 
     /// Whether no redirect is answered any more, so that no visit comes after the last count.
     pub(super) fn closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) || self.leaving.load(Ordering::SeqCst)
+        self.lifecycle.state().refuses_redirects()
     }
 
     /// Refuses a change before anything is done for it: while the cluster is being founded, or the node is read-only.

@@ -14,9 +14,9 @@ use waypost_protocol::messages::{
 use waypost_protocol::{Level, ShardId};
 use waypost_runtime::{ActorRef, Remote, RemoteHandlers, Supervision, supervise};
 
-use super::clock;
 use crate::cluster::Clock;
 use crate::config::{Config, ServiceName};
+use crate::wall_clock::wall_clock;
 
 /// How long the last clicks may take to reach the shards when the node stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ pub(super) async fn start(
             asking: asking.clone(),
             keys: keys.clone(),
             read_only: read_only.clone(),
-            clock,
+            clock: wall_clock,
         };
         let child = supervise(
             waypost_link_store::spec(config.shard_inflight_max, config.shard_statistics_max),

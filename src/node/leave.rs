@@ -2,16 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use waypost_consensus::Groups;
 use waypost_protocol::messages::{ClickCounter, Flush};
 use waypost_protocol::peer::BoxFuture;
 use waypost_runtime::ActorRef;
 
 use super::stop::end_requests;
-use crate::cluster::{Leave, RetireError, SETTLE_MAX};
-use crate::http::NodeState;
+use crate::cluster::{Leave, PlacementController, RetireError, SETTLE_MAX};
+use crate::lifecycle::{Event, Lifecycle};
 
 /// How long open requests may take to end.
 const REQUESTS_MAX: Duration = Duration::from_secs(4);
@@ -21,49 +21,55 @@ const CLICKS_MAX: Duration = Duration::from_secs(10);
 
 /// The part of a running node that can leave.
 pub(super) struct Leaving {
-    pub(super) node: Arc<NodeState>,
+    pub(super) groups: Arc<Groups>,
+    pub(super) controller: Arc<PlacementController>,
+    pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) clicks: ActorRef<ClickCounter>,
     /// Held by whoever has it leave: a second one waits, and finds that it has left.
     pub(super) one_at_a_time: tokio::sync::Mutex<()>,
 }
 
-/// No redirects are answered until it is dropped, or for good, once the node is no member any more.
-struct Closed<'a> {
-    node: &'a NodeState,
-    for_good: bool,
+/// The node is leaving until this is dropped. It serves again then, unless it is no member any more.
+struct Attempt<'a> {
+    node: &'a Leaving,
+    has_left: bool,
 }
 
-impl Drop for Closed<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let own = self.node.groups.node();
         // The answer to its removal may have been lost.
-        let gone = || self.node.groups.cluster().read(|machine| machine.state().gone.contains(&own));
-        self.node.leaving.store(self.for_good || gone(), Ordering::SeqCst);
+        let removed = self.has_left || self.node.is_removed();
+        self.node.lifecycle.follow(if removed { Event::Removed } else { Event::LeaveFailed });
     }
 }
 
 impl Leaving {
+    fn is_removed(&self) -> bool {
+        let own = self.groups.node();
+        self.groups.cluster().read(|machine| machine.state().gone.contains(&own))
+    }
+
     async fn try_to(&self) -> Result<(), String> {
         let _alone = self.one_at_a_time.lock().await;
-        let own = self.node.groups.node();
-        match self.node.controller.may_leave(own, SETTLE_MAX).await {
+        let own = self.groups.node();
+        match self.controller.may_leave(own, SETTLE_MAX).await {
             Ok(_) => {}
             // Another one who asked was first.
             Err(RetireError::NotAMember) => return Ok(()),
             Err(error) => return Err(error.to_string()),
         }
+        self.lifecycle.advance(Event::LeaveBegan).map_err(|_| "it is starting".to_owned())?;
         // Whoever asked may go away meanwhile, and this with them: then the node stays.
-        let mut closed = Closed { node: &self.node, for_good: false };
-        self.node.leaving.store(true, Ordering::SeqCst);
-        end_requests(&self.node, REQUESTS_MAX).await;
+        let mut attempt = Attempt { node: self, has_left: false };
+        end_requests(&self.lifecycle, REQUESTS_MAX).await;
         match self.clicks.call(Flush { last: false }, CLICKS_MAX).await {
             Ok(flushed) if flushed.waiting == 0 => {}
             Ok(flushed) => return Err(format!("{} of its clicks have not reached their shards", flushed.waiting)),
             Err(error) => return Err(format!("its clicks have not reached their shards: {error}")),
         }
-        match self.node.controller.retire(own, SETTLE_MAX).await {
+        match self.controller.retire(own, SETTLE_MAX).await {
             // Not a member: an earlier try of this retirement was applied, and its answer lost.
-            Ok(()) | Err(RetireError::NotAMember) => closed.for_good = true,
+            Ok(()) | Err(RetireError::NotAMember) => attempt.has_left = true,
             Err(error) => return Err(error.to_string()),
         }
         Ok(())

@@ -17,15 +17,14 @@ use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 pub use private::{CLI_KEY_FILE, keep_to_oneself};
 use tokio::signal::unix::{SignalKind, signal};
 use waypost_click_counter::GeoError;
 use waypost_consensus::{FRESH, Freshness, OpenError};
 use waypost_journal::JournalError;
-use waypost_protocol::UnixMs;
 use waypost_redirector::ReadView;
 use waypost_runtime::{Remote, Supervision};
 use waypost_store::{Db, DbOptions, StoreError};
@@ -40,6 +39,8 @@ use crate::config::{Config, ServiceName};
 use crate::http::{
     Addresses, ConnectionLimits, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server, public_server,
 };
+use crate::lifecycle::{Event, Lifecycle};
+use crate::wall_clock::wall_clock;
 
 /// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for who has none.
 const BOUND_LEAST: Duration = Duration::from_secs(1);
@@ -123,12 +124,6 @@ impl NodeError {
 
 pub use data_dir::Unusable;
 pub(crate) use data_dir::{explained, not_made, prepare as prepare_data_dir};
-
-/// The wall clock. The one place where the product reads it for what it stores.
-pub fn clock() -> UnixMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(since.as_millis() as u64)
-}
 
 /// Opens the database of a node as the configuration says.
 ///
@@ -227,12 +222,12 @@ pub async fn run(
         Remote { router: Arc::new(ClusterRouter::new(groups.clone(), services)), peers: Arc::new(transport.clone()) };
     let actors =
         actors::start(&config, &fresh, &remote, read_only.clone(), &journals, &clock_watch, &supervision).await;
-    let stopping = Arc::new(AtomicBool::new(false));
+    let lifecycle = Arc::new(Lifecycle::default());
     service.set_running(RunningNode {
         groups: groups.clone(),
         handlers: actors.remote_handlers(),
         read_only: read_only.clone(),
-        stopping: stopping.clone(),
+        lifecycle: lifecycle.clone(),
         clock: clock_watch.clone(),
     });
     let desired = DesiredPlacement::of(&config);
@@ -277,14 +272,13 @@ pub async fn run(
         url_max_bytes: config.url_max_bytes,
         body_max_bytes: config.body_max_bytes,
         read_only,
-        draining: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
-        leaving: AtomicBool::new(false),
-        open_requests: AtomicUsize::new(0),
-        clock,
+        lifecycle: lifecycle.clone(),
+        clock: wall_clock,
     });
     service.set_leave(Box::new(leave::Leaving {
-        node: node.clone(),
+        groups: groups.clone(),
+        controller: node.controller.clone(),
+        lifecycle: lifecycle.clone(),
         clicks: actors.clicks.clone(),
         one_at_a_time: tokio::sync::Mutex::default(),
     }));
@@ -320,6 +314,7 @@ pub async fn run(
     let mut admin_server = tokio::task::spawn_local(admin_server);
     // Awaited below.
     let mut server = tokio::task::spawn_local(server);
+    lifecycle.follow(Event::Started);
     let ready = async {
         start::bootstrapped(&node.controller).await;
         start::known_to_cluster(&groups).await;
@@ -333,8 +328,7 @@ pub async fn run(
         never = ready => match never {},
         () = taken_out.notified() => {
             // From here on the shards take no clicks of this node, so it must not answer another redirect.
-            node.closed.store(true, Ordering::SeqCst);
-            node.draining.store(true, Ordering::SeqCst);
+            lifecycle.follow(Event::Removed);
             was_taken_out = true;
         }
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -342,20 +336,20 @@ pub async fn run(
         ended = &mut server => why = Err(NodeError::ServerEnded("public", format!("{ended:?}"))),
         ended = &mut admin_server => why = Err(NodeError::ServerEnded("admin", format!("{ended:?}"))),
     }
-    stopping.store(true, Ordering::Relaxed);
+    lifecycle.follow(Event::Stop);
     stop::hand_over(&groups, &engine).await;
-    node.draining.store(true, Ordering::Relaxed);
+    lifecycle.follow(Event::HandedOver);
     tasks.spawn_once_local(Task::SecondSignal, async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::warn!("told to stop again: leaving at once; what was acknowledged is on disk");
         std::process::exit(1);
     });
     handle.pause().await;
-    stop::end_requests(&node, config.shutdown_grace).await;
+    stop::end_requests(&lifecycle, config.shutdown_grace).await;
     // Whoever still sends on a kept connection is turned away from here on, so that no visit comes after the last count.
-    node.closed.store(true, Ordering::SeqCst);
+    lifecycle.follow(Event::RequestsEnded);
     handle.stop(false).await;
-    stop::end_requests(&node, stop::DRAIN_LOOK * 4).await;
+    stop::end_requests(&lifecycle, stop::DRAIN_LOOK * 4).await;
     actors.stop().await;
     admin_handle.stop(false).await;
     clock_watch.note_now()?;

@@ -11,9 +11,10 @@ use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, TlsServer, Transport};
 
-use super::{NodeError, clock, listen};
+use super::{NodeError, listen};
 use crate::cluster::{ClusterOrigin, NodeService, find_or_create, is_gone};
 use crate::config::{Config, ServiceName};
+use crate::wall_clock::wall_clock;
 
 /// How many times the bytes that make a checkpoint due are kept of the log behind it, for replicas that were away: some seconds of the
 /// heaviest load, minutes of a usual one.
@@ -82,7 +83,7 @@ pub(super) async fn join(
         name: config.cluster_name.clone(),
         shards: config.shards,
         permutation_key: rand::random(),
-        created_at: clock(),
+        created_at: wall_clock(),
     });
     let place = GroupPlace {
         db: db.clone(),
@@ -93,7 +94,7 @@ pub(super) async fn join(
             checkpoint_bytes: config.checkpoint_bytes,
             log_kept_bytes: config.checkpoint_bytes.saturating_mul(LOG_KEPT_CHECKPOINTS),
             free_min: config.free_space_low,
-            clock,
+            clock: wall_clock,
         },
         peers: Arc::new(transport.clone()),
         level: Arc::default(),

@@ -1,13 +1,12 @@
 //! What a stopping node does in order: it hands over what it leads, and lets the requests end that are open.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use waypost_consensus::Groups;
 
-use crate::http::NodeState;
+use crate::lifecycle::Lifecycle;
 
 /// How long the groups that a stopping node leads may take to find another leader.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
@@ -17,16 +16,16 @@ pub(super) const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one
 /// would keep a node from stopping for as long as it likes.
-pub(super) async fn end_requests(node: &NodeState, grace: Duration) {
+pub(super) async fn end_requests(lifecycle: &Lifecycle, grace: Duration) {
     let deadline = tokio::time::Instant::now() + grace;
     let mut quiet = 0;
     while quiet < 2 {
         if tokio::time::Instant::now() >= deadline {
-            tracing::warn!(open = node.open_requests.load(Ordering::Relaxed), "requests did not end in time");
+            tracing::warn!(open = lifecycle.open_requests(), "requests did not end in time");
             return;
         }
         tokio::time::sleep(DRAIN_LOOK).await;
-        quiet = if node.open_requests.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+        quiet = if lifecycle.open_requests() == 0 { quiet + 1 } else { 0 };
     }
 }
 
