@@ -26,7 +26,7 @@ struct Held {
 
 /// What has to be done to a log.
 #[derive(Debug, PartialEq, Eq)]
-enum Mending {
+enum Repair {
     /// Nothing: it joins on to the state.
     Sound,
     /// The entries up to this one go, and with it: they were purged already, or the state has replaced them.
@@ -41,32 +41,32 @@ fn index(id: Option<LogId>) -> Option<u64> {
     id.map(|id| id.index)
 }
 
-fn mending(held: Held, applied: Option<LogId>) -> Mending {
+fn repair_for(held: Held, applied: Option<LogId>) -> Repair {
     let Held { purged, entries, at_applied } = held;
     if index(purged) > index(applied) {
-        return Mending::Damaged("it was purged beyond what the state has");
+        return Repair::Damaged("it was purged beyond what the state has");
     }
     let first_expected = index(purged).map_or(0, |purged| purged + 1);
     match (entries, applied) {
-        (None, None) => Mending::Sound,
-        (None, Some(applied)) if purged == Some(applied) => Mending::Sound,
-        (None, Some(applied)) => Mending::Purge(applied),
-        (Some((first, _)), _) if first > first_expected => Mending::Damaged("entries are missing at its beginning"),
-        (Some((_, last)), Some(applied)) if last < applied.index => Mending::Purge(applied),
+        (None, None) => Repair::Sound,
+        (None, Some(applied)) if purged == Some(applied) => Repair::Sound,
+        (None, Some(applied)) => Repair::Purge(applied),
+        (Some((first, _)), _) if first > first_expected => Repair::Damaged("entries are missing at its beginning"),
+        (Some((_, last)), Some(applied)) if last < applied.index => Repair::Purge(applied),
         // What was purged is known by its last entry only.
         (Some(_), Some(applied)) if applied.index >= first_expected && at_applied != Some(applied) => {
-            Mending::Replace(applied)
+            Repair::Replace(applied)
         }
         (Some((first, _)), _) => match purged {
-            Some(purged) if first <= purged.index => Mending::Purge(purged),
-            _ => Mending::Sound,
+            Some(purged) if first <= purged.index => Repair::Purge(purged),
+            _ => Repair::Sound,
         },
     }
 }
 
 impl RaftLog {
-    /// Mends what a crash has left, so that the log joins on to a state that has applied entries up to `applied`. To be called
-    /// before the engine opens it. A crash in the middle is mended by the next call.
+    /// Repairs what a crash has left, so that the log joins on to a state that has applied entries up to `applied`. To be called
+    /// before the engine opens it. A crash in the middle is repaired by the next call.
     ///
     /// # Errors
     /// When the log is not one that a crash can leave, or the store fails.
@@ -79,9 +79,9 @@ impl RaftLog {
             Some(applied) => self.id_at(applied.index)?,
             None => None,
         };
-        match mending(Held { purged, entries: first.zip(last), at_applied }, applied) {
-            Mending::Sound => Ok(()),
-            Mending::Purge(upto) => {
+        match repair_for(Held { purged, entries: first.zip(last), at_applied }, applied) {
+            Repair::Sound => Ok(()),
+            Repair::Purge(upto) => {
                 tracing::warn!(
                     tree = store.name(),
                     upto = upto.index,
@@ -90,7 +90,7 @@ impl RaftLog {
                 );
                 self.purge_to(&upto)
             }
-            Mending::Replace(upto) => {
+            Repair::Replace(upto) => {
                 tracing::warn!(
                     tree = store.name(),
                     upto = upto.index,
@@ -101,7 +101,7 @@ impl RaftLog {
                 store.truncate_from(0).map_err(io::Error::other)?;
                 self.purge_to(&upto)
             }
-            Mending::Damaged(detail) => Err(io::Error::other(StoreError::Corrupt {
+            Repair::Damaged(detail) => Err(io::Error::other(StoreError::Corrupt {
                 what: format!(
                     "the log {} (purged to {:?}, entries {first:?} to {last:?})",
                     store.name(),
@@ -137,10 +137,10 @@ mod tests {
             // Purged up to the state: its last entry is gone with the others.
             held(state, Some((10, 12)), None),
         ] {
-            assert_eq!(mending(held, state), Mending::Sound, "{held:?}");
+            assert_eq!(repair_for(held, state), Repair::Sound, "{held:?}");
         }
-        assert_eq!(mending(held(None, None, None), None), Mending::Sound);
-        assert_eq!(mending(held(None, Some((0, 3)), None), None), Mending::Sound);
+        assert_eq!(repair_for(held(None, None, None), None), Repair::Sound);
+        assert_eq!(repair_for(held(None, Some((0, 3)), None), None), Repair::Sound);
     }
 
     #[test]
@@ -148,19 +148,19 @@ mod tests {
         let purged = id(2, 1, 9);
         for entries in [(0, 5), (3, 9), (9, 9)] {
             let held = held(Some(purged), Some(entries), (entries.1 == 9).then_some(purged));
-            assert_eq!(mending(held, Some(purged)), Mending::Purge(purged), "{entries:?}");
+            assert_eq!(repair_for(held, Some(purged)), Repair::Purge(purged), "{entries:?}");
         }
         // The state has gone on since.
         let state = id(2, 1, 12);
-        assert_eq!(mending(held(Some(purged), Some((4, 20)), Some(state)), Some(state)), Mending::Purge(purged));
+        assert_eq!(repair_for(held(Some(purged), Some((4, 20)), Some(state)), Some(state)), Repair::Purge(purged));
     }
 
     #[test]
     fn a_log_that_ends_before_the_state_gives_way_to_it() {
         let state = id(6, 1, 100);
-        assert_eq!(mending(held(None, Some((0, 50)), None), Some(state)), Mending::Purge(state));
-        assert_eq!(mending(held(Some(id(1, 1, 7)), None, None), Some(state)), Mending::Purge(state));
-        assert_eq!(mending(held(None, None, None), Some(state)), Mending::Purge(state));
+        assert_eq!(repair_for(held(None, Some((0, 50)), None), Some(state)), Repair::Purge(state));
+        assert_eq!(repair_for(held(Some(id(1, 1, 7)), None, None), Some(state)), Repair::Purge(state));
+        assert_eq!(repair_for(held(None, None, None), Some(state)), Repair::Purge(state));
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         let state = id(6, 1, 100);
         for at_applied in [id(7, 2, 100), id(5, 1, 100), id(6, 0, 100)] {
             let held = held(Some(id(1, 1, 7)), Some((8, 130)), Some(at_applied));
-            assert_eq!(mending(held, Some(state)), Mending::Replace(state), "{at_applied}");
+            assert_eq!(repair_for(held, Some(state)), Repair::Replace(state), "{at_applied}");
         }
     }
 
@@ -182,7 +182,7 @@ mod tests {
             (held(Some(id(1, 1, 4)), Some((6, 12)), Some(state)), Some(state)),
             (held(None, Some((1, 12)), Some(state)), Some(state)),
         ] {
-            assert!(matches!(mending(held, applied), Mending::Damaged(_)), "{held:?}");
+            assert!(matches!(repair_for(held, applied), Repair::Damaged(_)), "{held:?}");
         }
     }
 }

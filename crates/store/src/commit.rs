@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Counter, Histogram, Metrics};
 
+use crate::commit_counter::CommitCounter;
 use crate::failure::Failure;
-use crate::witness::Witness;
 
 type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
 
@@ -39,7 +39,7 @@ pub(crate) struct CommitThread {
     pub(crate) file: File,
     pub(crate) failure: Arc<Failure>,
     pub(crate) delay: Duration,
-    witness: Witness,
+    counter: CommitCounter,
     seconds: Histogram,
     waiters: Histogram,
     commits: Counter,
@@ -51,7 +51,7 @@ impl CommitThread {
         file: File,
         failure: Arc<Failure>,
         delay: Duration,
-        witness: Witness,
+        counter: CommitCounter,
         metrics: &Metrics,
     ) -> io::Result<(CommitHandle, JoinHandle<()>)> {
         let (queue, waiting) = channel();
@@ -60,7 +60,7 @@ impl CommitThread {
             file,
             failure,
             delay,
-            witness,
+            counter,
             seconds: metrics.histogram("waypost_commit_seconds", "Time of one flush and sync", SECONDS),
             waiters: metrics.histogram("waypost_commit_waiters", "Who shared one flush and sync", WAITERS),
             commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
@@ -91,7 +91,7 @@ impl CommitThread {
         if let Some(why) = self.failure.get() {
             return Err(why);
         }
-        let flushed = catch_unwind(AssertUnwindSafe(|| self.witness.count().and_then(|()| self.db.flush())));
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.counter.count().and_then(|()| self.db.flush())));
         let result = match flushed {
             Err(_panic) => Err("the database panicked while flushing".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -102,7 +102,7 @@ impl CommitThread {
                 self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
             }
         };
-        let result = result.and_then(|()| self.witness.note().map_err(|error| format!("noting the commit: {error}")));
+        let result = result.and_then(|()| self.counter.note().map_err(|error| format!("noting the commit: {error}")));
         result.map_err(|why| self.failure.set(why))
     }
 }

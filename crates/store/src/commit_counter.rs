@@ -1,4 +1,4 @@
-//! The witness: how many commits the database has had, noted outside it.
+//! The commit counter: how many commits the database has had, noted outside it.
 //!
 //! sled takes a damaged message for the torn end of its log and goes on without what came after it, so a flipped byte
 //! would silently undo acknowledged writes. The commit thread therefore counts commits in a record of the database itself,
@@ -22,13 +22,13 @@ const NAME: &str = "committed";
 const TREE: &str = "commits";
 const KEY: &[u8] = b"n";
 
-pub(crate) struct Witness {
+pub(crate) struct CommitCounter {
     tree: sled::Tree,
     file: File,
     count: u64,
 }
 
-impl Witness {
+impl CommitCounter {
     /// Compares what was noted with what the database has.
     ///
     /// # Errors

@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
+use crate::commit_counter::CommitCounter;
 use crate::failure::{Failure, guard};
 #[cfg(debug_assertions)]
 use crate::steps::StepHook;
 use crate::tree::{Tree, VALUE_BYTES_MAX};
-use crate::witness::Witness;
-use crate::{StoreError, mend};
+use crate::{StoreError, repair};
 
 /// The size of sled's segments, and of its write buffer.
 const SEGMENT_BYTES: usize = 2 << 20;
@@ -60,23 +60,23 @@ impl Db {
     /// Opens the database in `<data_dir>/store`, making it durable that it exists if it is new.
     ///
     /// # Errors
-    /// When another process has it open, it is damaged beyond what can be mended, or the disk fails.
+    /// When another process has it open, it is damaged beyond repair, or the disk fails.
     pub fn open(data_dir: &Path, options: &DbOptions, metrics: &Metrics) -> Result<Self, StoreError> {
         let dir = data_dir.join("store");
         create_durably(&dir)?;
-        let torn = mend::remove_torn_snapshots(&dir)?;
+        let torn = repair::remove_torn_snapshots(&dir)?;
         if torn > 0 {
             tracing::warn!(torn, "removed table snapshots whose writing was interrupted");
         }
         let db = match open_sled(&dir, options) {
             Err(StoreError::Corrupt { detail, .. }) => {
                 tracing::warn!(detail, "the database does not open; reading its whole log instead of its snapshot");
-                mend::remove_all_snapshots(&dir)?;
+                repair::remove_all_snapshots(&dir)?;
                 open_sled(&dir, options)?
             }
             other => other?,
         };
-        let witness = Witness::open(data_dir, &db)?;
+        let counter = CommitCounter::open(data_dir, &db)?;
         let file = File::open(dir.join("db"))?;
         file.sync_all()?;
         for path in [dir.as_path(), data_dir] {
@@ -86,7 +86,7 @@ impl Db {
         let failed = metrics.gauge("waypost_store_failed", "1 after a write or sync has failed");
         let _ = failure.gauge.set(failed);
         let (commit, thread) =
-            CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, witness, metrics)?;
+            CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, counter, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
         Ok(Self {
             db,

@@ -42,7 +42,7 @@ pub enum StoreError {
         /// Its version.
         version: u8,
     },
-    /// An earlier write or sync failed. Sticky: only a restart, after the cause was mended, helps.
+    /// An earlier write or sync failed. Sticky: only a restart, after the cause was removed, helps.
     #[error("the store has failed earlier and accepts nothing more: {0}")]
     Failed(String),
     /// A value above the limit of the database.

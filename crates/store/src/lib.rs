@@ -5,16 +5,16 @@
 
 pub mod archive;
 mod commit;
+mod commit_counter;
 mod db;
 mod error;
 mod failure;
 mod log;
 pub mod machine;
-mod mend;
+mod repair;
 mod space;
 mod steps;
 mod tree;
-mod witness;
 
 pub use commit::CommitHandle;
 pub use db::{Db, DbOptions, create_durably};

@@ -1,4 +1,4 @@
-//! Known faults of sled's recovery, mended before it opens the database.
+//! Known faults of sled's recovery, repaired before it opens the database.
 
 use std::fs;
 use std::io;

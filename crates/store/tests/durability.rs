@@ -168,7 +168,7 @@ fn large_values_never_leave_the_synced_file() {
 }
 
 #[test]
-fn a_torn_or_damaged_table_snapshot_is_mended() {
+fn a_torn_or_damaged_table_snapshot_is_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let status = writer(dir.path(), &["timeout", "-s", "KILL", "1"]).output().unwrap();
