@@ -1,7 +1,7 @@
 //! Totals as they grow, as server-sent events.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -30,8 +30,6 @@ const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// How long a live stream lasts; a browser then connects anew by itself.
 const LIVE_TICKS_MAX: u32 = 3600;
 
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
 /// One of the live streams; counts while it lives.
 struct Live {
     worker: web::Data<WorkerState>,
@@ -43,7 +41,7 @@ struct Live {
 impl Live {
     fn begin(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<Self, Problem> {
         let began = Self { worker, key, told: None, ticks: 0 };
-        if LIVE.fetch_add(1, Ordering::AcqRel) >= LIVE_MAX {
+        if began.worker.node.live_streams.fetch_add(1, Ordering::AcqRel) >= LIVE_MAX {
             return Err(Problem::not_ready(format!("{LIVE_MAX} live streams are open already")));
         }
         Ok(began)
@@ -82,7 +80,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        LIVE.fetch_sub(1, Ordering::AcqRel);
+        self.worker.node.live_streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use waypost_click_counter::Recorder;
@@ -62,6 +62,8 @@ pub struct NodeState {
     pub read_only: Arc<AtomicBool>,
     /// What the node is doing, and the requests that it is answering.
     pub lifecycle: Arc<Lifecycle>,
+    /// Live streams that are open.
+    pub live_streams: AtomicUsize,
     /// The clock.
     pub clock: fn() -> UnixMs,
 }

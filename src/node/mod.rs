@@ -17,7 +17,7 @@ use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 pub use private::{CLI_KEY_FILE, keep_to_oneself};
@@ -273,6 +273,7 @@ pub async fn run(
         body_max_bytes: config.body_max_bytes,
         read_only,
         lifecycle: lifecycle.clone(),
+        live_streams: AtomicUsize::new(0),
         clock: wall_clock,
     });
     service.set_leave(Box::new(leave::Leaving {

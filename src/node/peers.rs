@@ -98,6 +98,7 @@ pub(super) async fn join(
         },
         peers: Arc::new(transport.clone()),
         level: Arc::default(),
+        snapshot_turn: Arc::default(),
         tasks: tasks.on(engine),
     };
     let store = config.node.services.contains(&ServiceName::LinkStore);

@@ -75,10 +75,13 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Exports {
     open: Mutex<BTreeMap<u64, (Arc<File>, Instant)>>,
+    added: AtomicU64,
 }
 
 impl Exports {
-    fn add(&self, id: u64, file: File) {
+    /// Answers the number of the export.
+    fn add(&self, file: File) -> u64 {
+        let id = self.added.fetch_add(1, Ordering::Relaxed) + 1;
         let mut open = self.open.lock();
         if open.len() >= EXPORTS_MAX
             && let Some(idlest) = open.iter().min_by_key(|(_, (_, read))| *read).map(|(id, _)| *id)
@@ -86,6 +89,7 @@ impl Exports {
             open.remove(&idlest);
         }
         open.insert(id, (Arc::new(file), Instant::now()));
+        id
     }
 
     /// Closes an export that is idle; answers whether it is still open.
@@ -122,15 +126,13 @@ impl<M: Machine> Group<M> {
             Err(ProposeError::NotLeader { leader }) => return Ok(Begun::NotLeader(leader)),
             Err(error) => return Err(io::Error::other(error)),
         }
-        static MADE: AtomicU64 = AtomicU64::new(1);
-        let id = MADE.fetch_add(1, Ordering::Relaxed);
         let written = write_snapshot(self.state().clone(), self.files().clone(), self.id(), "export");
         let file = match written.await {
             Ok((file, _)) => file,
             Err(error) => return Ok(Begun::Failed(error.to_string())),
         };
         let total = file.metadata()?.len();
-        self.exports().add(id, file);
+        let id = self.exports().add(file);
         let exports = Arc::downgrade(self.exports());
         self.tasks().spawn_once(Task::ExportFile, async move {
             while exports.upgrade().is_some_and(|exports| exports.keep(id)) {

@@ -33,7 +33,7 @@ use crate::network::Network;
 use crate::position::{Counts, Positioned};
 use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
 use crate::retention::{Retention, Sending};
-use crate::state_machine::{GroupMachine, SnapshotFiles};
+use crate::state_machine::{GroupMachine, SnapshotFiles, SnapshotTurn};
 use crate::types::TypeConfig;
 
 /// What is settled for all groups of a node.
@@ -109,6 +109,8 @@ pub struct GroupPlace {
     pub peers: Arc<dyn Peers>,
     /// The level of the cluster.
     pub level: Arc<ClusterLevel>,
+    /// Who may write a snapshot.
+    pub snapshot_turn: Arc<SnapshotTurn>,
     /// Runs the tasks of groups.
     pub tasks: Tasks,
 }
@@ -131,12 +133,12 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// When the store is damaged or fails, or the group does not come back in time.
     pub(crate) async fn open(place: &GroupPlace, id: u32, if_new: IfNew) -> Result<Self, OpenError> {
-        let GroupPlace { db, node, address, data_dir, options, peers, level, tasks } = place.clone();
+        let GroupPlace { db, node, address, data_dir, options, peers, level, snapshot_turn, tasks } = place.clone();
         let snapshots = data_dir.join("snapshots");
         let tree = db.tree(&format!("sm/{id}"))?;
         let incoming = Incoming::new(tree.clone(), id, snapshots.clone());
         finish_install(&db, &incoming, id).await?;
-        let files = SnapshotFiles::new(snapshots, incoming, options.free_min);
+        let files = SnapshotFiles::new(snapshots, incoming, options.free_min, snapshot_turn);
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
         let (counts, sending) = (state.read().counts.clone(), Arc::<Sending>::default());

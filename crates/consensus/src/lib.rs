@@ -51,4 +51,5 @@ pub use placement::place;
 pub use proposer::{Applied, ProposeError};
 pub use restore::{Copy, RestoreTarget, Restored};
 pub use seen::{last_seen, note_seen};
+pub use state_machine::SnapshotTurn;
 pub use status::GroupStatus;

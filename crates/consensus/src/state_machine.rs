@@ -52,16 +52,27 @@ pub(crate) struct SnapshotFiles {
     /// Held by whoever reads the tree as one state, or changes it: exports, checkpoints, imports. Taken before the lock of the
     /// state, never after it.
     pub(crate) tree: Arc<tokio::sync::Mutex<()>>,
+    turn: Arc<SnapshotTurn>,
 }
 
 impl SnapshotFiles {
-    pub(crate) fn new(dir: PathBuf, incoming: Incoming, free_min: u64) -> Self {
-        Self { dir, incoming, free_min, tree: Arc::default() }
+    pub(crate) fn new(dir: PathBuf, incoming: Incoming, free_min: u64, turn: Arc<SnapshotTurn>) -> Self {
+        Self { dir, incoming, free_min, tree: Arc::default(), turn }
     }
 }
 
-/// One snapshot or backup of a node is written at a time: each takes a thread, and the disk's bandwidth.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// Shared by all groups of a node: one snapshot or backup is written at a time, since each takes a thread and the disk's bandwidth.
+pub struct SnapshotTurn {
+    turn: Arc<Semaphore>,
+    /// Numbers the files.
+    written: AtomicU64,
+}
+
+impl Default for SnapshotTurn {
+    fn default() -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), written: AtomicU64::new(0) }
+    }
+}
 
 /// Does work that waits for the disk on a thread for such work, so that the engine's threads go on with other groups.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -121,13 +132,12 @@ pub(crate) async fn write_snapshot<M: Machine>(
     group: u32,
     purpose: &'static str,
 ) -> io::Result<(File, Vec<u8>)> {
-    let turn = TURN.acquire().await.map_err(io::Error::other)?;
+    let turn = files.turn.turn.clone().acquire_owned().await.map_err(io::Error::other)?;
     let kept = files.tree.clone().lock_owned().await;
     blocking(move || {
         // Held by the thread: whoever asked may give up waiting, and the thread goes on writing.
         let _held = (turn, kept);
-        static WRITTEN: AtomicU64 = AtomicU64::new(0);
-        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let number = files.turn.written.fetch_add(1, Ordering::Relaxed);
         let path = files.dir.join(format!("{purpose}-{group}-{number}.snap"));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         std::fs::remove_file(&path)?;

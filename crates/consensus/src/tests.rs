@@ -46,7 +46,7 @@ fn parts(dir: &Path, db: &Db) -> (RaftLog, GroupMachine<ShardMachine>) {
     std::fs::create_dir_all(&snapshots).unwrap();
     let tree = db.tree("sm/1").unwrap();
     let incoming = Incoming::new(tree.clone(), 1, snapshots.clone());
-    let files = SnapshotFiles::new(snapshots, incoming, 0);
+    let files = SnapshotFiles::new(snapshots, incoming, 0, Arc::default());
     let (machine, position) = ShardMachine::open(tree).unwrap();
     let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref()).unwrap()));
     let due = Arc::new(CheckpointDue::new(1 << 20, state.read().counts.clone()));
@@ -84,6 +84,7 @@ async fn groups(db: &Db, dir: &Path, checkpoint_bytes: u64) -> Groups {
         options: GroupOptions { checkpoint_bytes, log_kept_bytes: 0, free_min: 0, clock },
         peers: Arc::new(NoPeers),
         level: Arc::default(),
+        snapshot_turn: Arc::default(),
         tasks: Tasks::new(&Metrics::new()),
     };
     OpenedCluster::open(place, Some(bootstrap()), Arc::default()).await.unwrap().open_shards(true).await.unwrap()
@@ -102,6 +103,7 @@ async fn a_group_that_was_stopped_before_it_had_any_entry_opens_again_to_wait_fo
             options: GroupOptions { checkpoint_bytes: 1 << 20, log_kept_bytes: 0, free_min: 0, clock },
             peers: Arc::new(NoPeers),
             level: Arc::default(),
+            snapshot_turn: Arc::default(),
             tasks: Tasks::new(&Metrics::new()),
         };
         let opening = OpenedCluster::open(place, None, Arc::default());

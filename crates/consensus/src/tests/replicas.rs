@@ -96,6 +96,7 @@ pub(super) async fn replica_with(
         options,
         peers: peers.clone(),
         level: Arc::default(),
+        snapshot_turn: Arc::default(),
         tasks: Tasks::new(&Metrics::new()),
     };
     let group = Group::<ShardMachine>::open(&place, GROUP, if_new).await;

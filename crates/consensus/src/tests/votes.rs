@@ -65,6 +65,7 @@ impl Member {
             options: GroupOptions { checkpoint_bytes: 1 << 30, log_kept_bytes: 0, free_min: 0, clock },
             peers: self.peers.clone(),
             level: Arc::default(),
+            snapshot_turn: Arc::default(),
             tasks: Tasks::new(&Metrics::new()),
         };
         let group = Arc::new(Group::<ShardMachine>::open(&place, GROUP, if_new).await.unwrap());
