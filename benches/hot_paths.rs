@@ -15,9 +15,9 @@ use waypost_protocol::command::{Batch, Command, NewLink};
 use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs};
+use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs, list};
 use waypost_redirector::{Lookup, ReadView, Source};
-use waypost_runtime::{Answer, Ask, OnExhausted, Routes, Spec, Supervision, supervise};
+use waypost_runtime::{Answer, Ask, OnExhausted, Spec, Supervision, supervise_some};
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
 use waypost_telemetry::Metrics;
@@ -284,8 +284,7 @@ fn calls(c: &mut Criterion) {
     {
         let echo = system.block_on(async {
             let handle = arbiter.as_ref().map_or_else(actix::Arbiter::current, actix::Arbiter::handle);
-            let routes = |routes: Routes<LinkStore, Echo>| routes.serves::<GetLink>();
-            supervise(spec.clone(), &supervision, &handle, || Echo, routes).await
+            supervise_some::<list![GetLink], LinkStore, Echo>(spec.clone(), &supervision, &handle, || Echo).await
         });
         c.bench_function(name, |b| {
             b.iter(|| {

@@ -78,14 +78,9 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     let node = parts.node.clone();
     let seed = Seed { view: node.view.clone(), links: node.links.clone(), shards: node.shards, keep: parts.keep };
     let arbiter = actix::Arbiter::current();
-    let redirector = supervise(
-        waypost_redirector::spec(),
-        &parts.supervision,
-        &arbiter,
-        move || RedirectorActor::new(seed.clone()),
-        waypost_redirector::routes,
-    )
-    .await;
+    let redirector =
+        supervise(waypost_redirector::spec(), &parts.supervision, &arbiter, move || RedirectorActor::new(seed.clone()))
+            .await;
     let recorder = match parts.recorders.lock().pop() {
         Some(recorder) => recorder,
         // actix has started a worker anew.

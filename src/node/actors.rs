@@ -7,10 +7,7 @@ use std::time::Duration;
 use actix::Arbiter;
 use waypost_click_counter::Journals;
 use waypost_consensus::Freshness;
-use waypost_protocol::messages::{
-    ClickCounter, CreateLink, DeleteLink, EditLink, EndJournals, Flush, GetLink, GetOrphans, GetStats, Janitor,
-    KeyAllocator, LinkStore, NextKeys, RecordClicks, ResetStats,
-};
+use waypost_protocol::messages::{ClickCounter, Flush, Janitor, KeyAllocator, LinkStore};
 use waypost_protocol::{Level, ShardId};
 use waypost_runtime::{ActorRef, Remote, RemoteHandlers, Supervision, supervise};
 
@@ -48,13 +45,9 @@ pub(super) async fn start(
     let runs = |service| config.node.services.contains(&service);
     let keys = if runs(ServiceName::KeyAllocator) {
         let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: groups.node() };
-        supervise(
-            waypost_key_allocator::spec(),
-            supervision,
-            &background,
-            move || waypost_key_allocator::KeyAllocatorActor::new(seed.clone()),
-            waypost_key_allocator::routes,
-        )
+        supervise(waypost_key_allocator::spec(), supervision, &background, move || {
+            waypost_key_allocator::KeyAllocatorActor::new(seed.clone())
+        })
         .await
         .with_remote(remote.clone())
     } else {
@@ -62,6 +55,7 @@ pub(super) async fn start(
     };
 
     let asking = Arc::new(waypost_link_store::Asking::new(supervision.metrics()));
+    let readers = Arc::new(waypost_link_store::Readers::default());
     let mut children = Vec::with_capacity(shards as usize);
     for (index, group) in groups.shards().iter().enumerate() {
         let seed = waypost_link_store::Seed {
@@ -77,6 +71,7 @@ pub(super) async fn start(
             },
             fresh: fresh.clone(),
             asking: asking.clone(),
+            readers: readers.clone(),
             keys: keys.clone(),
             read_only: read_only.clone(),
             clock: wall_clock,
@@ -86,7 +81,6 @@ pub(super) async fn start(
             supervision,
             &store_arbiter,
             move || waypost_link_store::LinkStoreActor::new(seed.clone()),
-            waypost_link_store::routes,
         );
         children.push(child.await);
     }
@@ -106,13 +100,9 @@ pub(super) async fn start(
         read_only,
         metrics: supervision.metrics().clone(),
     };
-    let clicks = supervise(
-        waypost_click_counter::spec(),
-        supervision,
-        &background,
-        move || waypost_click_counter::ClickCounterActor::new(seed.clone()),
-        waypost_click_counter::routes,
-    )
+    let clicks = supervise(waypost_click_counter::spec(), supervision, &background, move || {
+        waypost_click_counter::ClickCounterActor::new(seed.clone())
+    })
     .await;
 
     let seed = waypost_janitor::Seed {
@@ -128,13 +118,9 @@ pub(super) async fn start(
     };
     let janitor = match runs(ServiceName::Janitor) && runs(ServiceName::LinkStore) {
         true => Some(
-            supervise(
-                waypost_janitor::spec(),
-                supervision,
-                &background,
-                move || waypost_janitor::JanitorActor::new(seed.clone()),
-                waypost_janitor::routes,
-            )
+            supervise(waypost_janitor::spec(), supervision, &background, move || {
+                waypost_janitor::JanitorActor::new(seed.clone())
+            })
             .await,
         ),
         false => None,
@@ -145,17 +131,7 @@ pub(super) async fn start(
 impl Actors {
     /// What other nodes may ask of them.
     pub(super) fn remote_handlers(&self) -> RemoteHandlers {
-        RemoteHandlers::default()
-            .add::<NextKeys>(&self.keys)
-            .add::<CreateLink>(&self.links)
-            .add::<GetLink>(&self.links)
-            .add::<EditLink>(&self.links)
-            .add::<DeleteLink>(&self.links)
-            .add::<RecordClicks>(&self.links)
-            .add::<GetStats>(&self.links)
-            .add::<GetOrphans>(&self.links)
-            .add::<ResetStats>(&self.links)
-            .add::<EndJournals>(&self.links)
+        RemoteHandlers::default().serve(&self.keys).serve(&self.links)
     }
 
     /// Stops in the order in which they need each other; the last clicks are delivered first.

@@ -25,9 +25,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use waypost_protocol::messages::{ClickCounter, Flush, Flushed, LinkStore, RecordClicks, Recorded};
+use waypost_protocol::messages::{Flush, Flushed, LinkStore, RecordClicks, Recorded};
 use waypost_protocol::{NodeId, ServiceError, ShardId};
-use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Routes, Spec};
+use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Spec};
 use waypost_tasks::{Task, fault};
 use waypost_telemetry::Metrics;
 
@@ -227,11 +227,6 @@ impl Handler<Ask<Flush>> for ClickCounterActor {
             Ok(Flushed { delivered: before.saturating_sub(waiting), waiting })
         })
     }
-}
-
-/// Registers the messages that it answers.
-pub fn routes(routes: Routes<ClickCounter, ClickCounterActor>) -> Routes<ClickCounter, ClickCounterActor> {
-    routes.serves::<Flush>()
 }
 
 /// Bounds and restart policy: batches are idempotent, so the actor is restarted.

@@ -12,8 +12,8 @@ use actix::prelude::*;
 use waypost_click_counter::{ClickCounterActor, Geo, JournalOptions, Journals, Recorder, Seed, Visitor};
 use waypost_protocol::clicks::ClickBatch;
 use waypost_protocol::messages::{ClickCounter, EndJournals, Flush, LinkStore, RecordClicks, Recorded};
-use waypost_protocol::{KeyHash, NodeId, ServiceError, ShardId, UnixMs};
-use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Spec, Supervision, supervise};
+use waypost_protocol::{KeyHash, NodeId, ServiceError, ShardId, UnixMs, list};
+use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Spec, Supervision, supervise, supervise_some};
 use waypost_telemetry::Metrics;
 
 const SHARDS: u32 = 4;
@@ -165,9 +165,12 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
             let shard = move || Shard { number, known: known.clone() };
             let handle = Arbiter::current();
             children.push(
-                supervise::<LinkStore, Shard>(spec, &supervision, &handle, shard, |routes| {
-                    routes.serves::<RecordClicks>().serves::<EndJournals>()
-                })
+                supervise_some::<list![RecordClicks, EndJournals], LinkStore, Shard>(
+                    spec,
+                    &supervision,
+                    &handle,
+                    shard,
+                )
                 .await,
             );
         }
@@ -185,13 +188,9 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
             read_only: world.read_only.clone(),
             metrics: metrics.clone(),
         };
-        let clicks = supervise(
-            waypost_click_counter::spec(),
-            &supervision,
-            &Arbiter::current(),
-            move || ClickCounterActor::new(seed.clone()),
-            waypost_click_counter::routes,
-        )
+        let clicks = supervise(waypost_click_counter::spec(), &supervision, &Arbiter::current(), move || {
+            ClickCounterActor::new(seed.clone())
+        })
         .await;
         live(&Life { journals, recorder, clicks, metrics }, world).await;
     });

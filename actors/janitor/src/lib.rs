@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use waypost_protocol::messages::{Janitor, LinkStore, Sweep, Swept, Upkeep};
+use waypost_protocol::messages::{LinkStore, Upkeep};
 use waypost_protocol::{ShardId, UnixMs};
-use waypost_runtime::{ActorRef, Answer, Ask, OnExhausted, Routes, Spec};
+use waypost_runtime::{ActorRef, OnExhausted, Spec};
 use waypost_tasks::{Task, fault};
 use waypost_telemetry::{Counter, Metrics};
 
@@ -86,9 +86,8 @@ impl JanitorActor {
     }
 }
 
-async fn round(shared: &Shared) -> Swept {
+async fn round(shared: &Shared) {
     fault(Task::UpkeepRound);
-    let mut swept = Swept::default();
     for shard in (0..shared.seed.shards).map(ShardId) {
         // The clock is asked for each shard, because it can jump between two of them. At time 0 no link has expired.
         let now = (shared.seed.trusted_now)().unwrap_or_default();
@@ -104,7 +103,6 @@ async fn round(shared: &Shared) -> Swept {
             // A failing shard must not keep the others from their maintenance.
             Err(error) => {
                 tracing::warn!(shard = shard.0, %error, "a shard's upkeep was not done");
-                swept.failed += 1;
                 continue;
             }
         };
@@ -114,12 +112,8 @@ async fn round(shared: &Shared) -> Swept {
         }
         shared.expired.inc_by(u64::from(done.expired));
         shared.scrubbed.inc_by(u64::from(done.scrubbed));
-        swept.expired += u64::from(done.expired);
-        swept.scrubbed += u64::from(done.scrubbed);
-        swept.damaged += done.damaged.len() as u64;
         shared.cursors.borrow_mut()[shard.index()] = done.scrub_next;
     }
-    swept
 }
 
 impl Actor for JanitorActor {
@@ -131,21 +125,6 @@ impl Actor for JanitorActor {
 }
 
 waypost_runtime::rebuilt!(JanitorActor);
-
-impl Handler<Ask<Sweep>> for JanitorActor {
-    type Result = ResponseFuture<Answer<Sweep>>;
-
-    fn handle(&mut self, ask: Ask<Sweep>, _: &mut Self::Context) -> Self::Result {
-        let (_, responder) = ask.open();
-        let shared = self.shared.clone();
-        responder.later(async move { Ok(round(&shared).await) })
-    }
-}
-
-/// Registers the messages that it answers.
-pub fn routes(routes: Routes<Janitor, JanitorActor>) -> Routes<Janitor, JanitorActor> {
-    routes.serves::<Sweep>()
-}
 
 /// Bounds and restart policy. Every round is idempotent, so the actor is restarted with growing pauses. Requests do not need it, so
 /// a node whose Janitor stays down is still ready.

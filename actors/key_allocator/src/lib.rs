@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 use waypost_consensus::Group;
 use waypost_protocol::command::{Command, Outcome};
-use waypost_protocol::messages::{KeyAllocator, NextKeys};
+use waypost_protocol::messages::NextKeys;
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::{NodeId, ServiceError};
-use waypost_runtime::{Answer, Ask, OnExhausted, Routes, Spec};
+use waypost_runtime::{Answer, Ask, OnExhausted, Spec};
 use waypost_store::machine::ClusterMachine;
 use waypost_tasks::{Task, fault};
 
@@ -150,11 +150,6 @@ impl Handler<FetchLease> for KeyAllocatorActor {
             self.fetch_lease(ctx);
         }
     }
-}
-
-/// Registers the messages that it answers.
-pub fn routes(routes: Routes<KeyAllocator, KeyAllocatorActor>) -> Routes<KeyAllocator, KeyAllocatorActor> {
-    routes.serves::<NextKeys>()
 }
 
 /// Bounds and restart policy: a restart is cheap, so the actor restarts often before it stays down.

@@ -10,29 +10,11 @@ mod stats;
 
 use std::time::Duration;
 
-use waypost_protocol::messages::{
-    CreateLink, DeleteLink, EditLink, EndJournals, GetLink, GetOrphans, GetStats, LinkStore, RecordClicks, ResetStats,
-    Upkeep,
-};
-use waypost_runtime::{OnExhausted, Routes, Spec};
+use waypost_runtime::{OnExhausted, Spec};
 
 pub use asking::Asking;
 pub use shard::{LinkStoreActor, Seed};
-
-/// The messages it answers.
-pub fn routes(routes: Routes<LinkStore, LinkStoreActor>) -> Routes<LinkStore, LinkStoreActor> {
-    routes
-        .serves::<CreateLink>()
-        .serves::<GetLink>()
-        .serves::<EditLink>()
-        .serves::<DeleteLink>()
-        .serves::<RecordClicks>()
-        .serves::<GetStats>()
-        .serves::<GetOrphans>()
-        .serves::<ResetStats>()
-        .serves::<EndJournals>()
-        .serves::<Upkeep>()
-}
+pub use stats::Readers;
 
 /// Exit code of a process whose link store could not be kept running.
 pub const EXIT_LINK_STORE: i32 = 70;

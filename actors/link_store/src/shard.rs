@@ -17,7 +17,7 @@ use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
 use crate::asking::Asking;
 use crate::keys::Keys;
-use crate::stats::end_journals;
+use crate::stats::{Readers, end_journals};
 
 /// How many generated codes may turn out to be taken by an alias before a create is given up. With a billion aliases the
 /// chance of one is 1 in 3,500, so eight in a row mean that something else is wrong.
@@ -38,6 +38,8 @@ pub struct Seed {
     pub fresh: Arc<Freshness>,
     /// How often leaders are asked about codes that this node's replicas do not know.
     pub asking: Arc<Asking>,
+    /// How many statistics are read at the same time.
+    pub readers: Arc<Readers>,
     /// Where fresh codes come from.
     pub keys: ActorRef<KeyAllocator>,
     /// Set while the disk has too little free space for writes.

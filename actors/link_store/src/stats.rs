@@ -1,7 +1,5 @@
 //! What a shard knows of visits: counting them, and telling.
 
-use std::sync::LazyLock;
-
 use actix::prelude::*;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -16,12 +14,16 @@ use waypost_store::machine::{ShardMachine, StatsQuery, Told};
 
 use crate::shard::{LinkStoreActor, Seed, change, failed, held_here, unexpected, unreadable};
 
-/// Statistics that are read at the same time, on threads of their own: half of the cores, so that writes and redirects have the
-/// others. Each holds up to some megabytes.
-static READERS: LazyLock<Semaphore> = LazyLock::new(|| {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Semaphore::new((cores / 2).clamp(1, 8))
-});
+/// Permits to read statistics, shared by all shards of a node. Statistics are read on threads of their own, on half of the cores at
+/// most, so that writes and redirects have the others. Each reader holds up to some megabytes.
+pub struct Readers(Semaphore);
+
+impl Default for Readers {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Semaphore::new((cores / 2).clamp(1, 8)))
+    }
+}
 
 impl Handler<Ask<RecordClicks>> for LinkStoreActor {
     type Result = ResponseFuture<Answer<RecordClicks>>;
@@ -108,7 +110,7 @@ async fn read(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Optio
     let group = seed.group.clone();
     let query = StatsQuery::new(request.key, request.from..request.to).ranked_by(request.whose);
     let unavailable = |error: String| ServiceError::Unavailable(error);
-    let permit = tokio::time::timeout_at(deadline, READERS.acquire()).await;
+    let permit = tokio::time::timeout_at(deadline, seed.readers.0.acquire()).await;
     let permit = permit.map_err(|_| unavailable("other statistics are read before".to_owned()))?;
     let _permit = permit.map_err(|error| unavailable(error.to_string()))?;
     let read = tokio::task::spawn_blocking(move || query.answer(|step| group.read_in_turn(step)));

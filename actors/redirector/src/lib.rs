@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use waypost_protocol::messages::{GetLink, LinkStore, Redirector, Resolution, Resolve};
+use waypost_protocol::messages::{GetLink, LinkStore, Resolution, Resolve};
 use waypost_protocol::{CallError, ServiceError};
-use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Routes, Spec};
+use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
 pub use view::{Lookup, ReadView, Source};
 
@@ -86,11 +86,6 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
             })
         })
     }
-}
-
-/// Registers the messages that it answers.
-pub fn routes(routes: Routes<Redirector, RedirectorActor>) -> Routes<Redirector, RedirectorActor> {
-    routes.serves::<Resolve>()
 }
 
 /// Bounds and restart policy: it is only a cache, so it is always restarted.

@@ -12,7 +12,7 @@ use waypost_protocol::{AnsweredBy, Code, Domain, Kind, LinkKey, NodeId, ServiceE
 use waypost_runtime::{ActorRef, Destination, Origin, Remote, Router, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
-use crate::{Lookup, ReadView, RedirectorActor, Seed, routes, spec};
+use crate::{Lookup, ReadView, RedirectorActor, Seed, spec};
 
 const SHARDS: u32 = 16;
 const KEEP: Duration = Duration::from_millis(250);
@@ -82,7 +82,7 @@ fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
         let links: ActorRef<LinkStore> = ActorRef::elsewhere(Remote { router: old.clone(), peers: old.clone() });
         let seed = Seed { view: view.clone(), links, shards: SHARDS, keep: KEEP };
         let make = move || RedirectorActor::new(seed.clone());
-        let worker = supervise(spec(), &Supervision::new(&metrics), &Arbiter::current(), make, routes).await;
+        let worker = supervise(spec(), &Supervision::new(&metrics), &Arbiter::current(), make).await;
         let key = LinkKey::new(Code::parse_slug("abc").unwrap());
         let resolve = || worker.call(Resolve { key: key.clone() }, Duration::from_secs(10));
         assert!(matches!(resolve().await, Ok(Resolution::Found { .. })));

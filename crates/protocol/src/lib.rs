@@ -12,6 +12,7 @@ pub mod digest;
 pub mod envelope;
 pub mod fields;
 pub mod ids;
+pub mod kinds;
 pub mod level;
 pub mod link;
 pub mod message;

@@ -1,18 +1,23 @@
 //! What a message between services is: its owner, its reply, its class, and the errors that every call can end in.
+//!
+//! A message is declared once: `impl Request` says everything about it, and the list of its service names it. From the list follow the
+//! routes to the actor's handlers, and what other nodes may ask for. An actor that lacks a handler, a message that is called and not in the
+//! list, and a number that is used twice do not compile.
 
 use serde::{Serialize, de::DeserializeOwned};
+
+pub use crate::kinds::Kind;
+use crate::kinds::Kinds;
 
 /// A service of a node: the marker by which callers name it without importing its actor.
 pub trait Service: 'static + Send + Sync {
     /// Stable name, used in logs, metrics and `cluster.toml`.
     const NAME: &'static str;
+    /// All messages that it answers; see [`list!`](crate::list).
+    type Messages: MessageList;
 }
 
-/// The number of a message on the wire. Never reused; `messages::KINDS` holds the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Kind(pub u16);
-
-/// How a message is admitted when the service is busy, and which lane it takes between nodes.
+/// How a message is admitted when the service is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Keeps the node itself going; waits for a permit until its deadline.
@@ -65,19 +70,35 @@ pub trait Request: Serialize + DeserializeOwned + Clone + Send + 'static {
     const CLASS: Class;
     /// Whether it may be repeated.
     const RETRY: Retry;
+    /// Which node answers it. With [`AnsweredBy::ThisNode`] other nodes cannot send it.
+    const ANSWERED_BY: AnsweredBy;
 
     /// The shard the message is for, in a service that has one child per shard.
     fn shard(&self) -> Option<crate::ShardId> {
         None
     }
 
-    /// Which node answers it.
+    /// Which node answers this one, where that depends on what it asks for.
     fn answered_by(&self) -> AnsweredBy {
-        AnsweredBy::ThisNode
+        Self::ANSWERED_BY
     }
 
     /// A replica has left the answer to the leader, perhaps because what it knows is newer than what others do: nobody else is to answer.
     fn ask_leader(&mut self) {}
+}
+
+/// Messages that a service answers: `()`, or a message and a list. Written with [`list!`](crate::list).
+pub trait MessageList: 'static {
+    /// Their numbers and names.
+    const KINDS: &'static Kinds;
+}
+
+impl MessageList for () {
+    const KINDS: &'static Kinds = &Kinds::End;
+}
+
+impl<M: Request, Rest: MessageList> MessageList for (M, Rest) {
+    const KINDS: &'static Kinds = &Kinds::Of(M::KIND, M::NAME, Rest::KINDS);
 }
 
 /// What a service itself can answer instead of a reply. Expected outcomes (a slug that is taken) are part of the reply,

@@ -2,40 +2,20 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, timeout_at};
-use waypost_protocol::{AnsweredBy, CallError, Class, Request, Retry, Service, ServiceError};
+use tokio::time::Instant;
+use waypost_protocol::message::MessageList;
+use waypost_protocol::{AnsweredBy, CallError, Request, Retry, Service, ServiceError};
 
-use crate::ask::Ask;
-use crate::metrics::ActorMetrics;
-use crate::panics::Panics;
+use crate::child::Child;
 use crate::remote::{Destination, Remote};
-use crate::routes::{Route, Table};
 
 /// The pause before a call looks again for who can answer it.
 const HOP_PAUSE: Duration = Duration::from_millis(30);
 
 /// Hops without a pause: own node, the leader that it names, the one that this one names.
 const HOPS_AT_ONCE: u32 = 3;
-
-/// One running actor.
-pub(crate) struct Child {
-    pub(crate) table: Table,
-    pub(crate) permits: Arc<Semaphore>,
-    /// For messages that only read; as many.
-    pub(crate) read_permits: Arc<Semaphore>,
-    /// For those of them that read for long.
-    pub(crate) slow_read_permits: Arc<Semaphore>,
-    pub(crate) permits_total: u32,
-    pub(crate) slow_reads_total: u32,
-    pub(crate) closed: AtomicBool,
-    pub(crate) stop: Arc<Notify>,
-    pub(crate) metrics: Arc<ActorMetrics>,
-    pub(crate) panics: Arc<Panics>,
-}
 
 /// A service that can be called: one actor, or one for each shard. Cheap to clone.
 pub struct ActorRef<S> {
@@ -199,6 +179,7 @@ impl<S: Service> ActorRef<S> {
         message: M,
         timeout: Duration,
     ) -> Result<M::Reply, CallError> {
+        const { assert!(S::Messages::KINDS.contains(M::KIND), "the message is not in the list of its service") };
         let index = match (message.shard(), self.children.len()) {
             (_, 1) | (None, _) => 0,
             (Some(shard), _) => shard.index(),
@@ -206,62 +187,16 @@ impl<S: Service> ActorRef<S> {
         let Some(child) = self.children.get(index) else {
             return Err(CallError::Service(ServiceError::NotHere { leader: None }));
         };
-        let unavailable = CallError::Unavailable { service: S::NAME };
-        if child.closed.load(Ordering::Acquire) {
-            child.metrics.gone.inc();
-            return Err(unavailable);
-        }
-        let Some(route) = child.route::<M>() else {
-            return Err(CallError::Service(ServiceError::NotHere { leader: None }));
-        };
-        let deadline = Instant::now() + timeout;
-        let late = || {
-            child.metrics.late.inc();
-            CallError::Deadline { service: S::NAME }
-        };
-        let at_once = |permits: &Arc<Semaphore>| {
-            permits.clone().try_acquire_owned().map_err(|_| {
-                child.metrics.overloaded.inc();
-                CallError::Overloaded { service: S::NAME }
-            })
-        };
-        let permit = match M::CLASS {
-            Class::Interactive => at_once(&child.permits)?,
-            Class::Read => at_once(&child.read_permits)?,
-            Class::SlowRead => at_once(&child.slow_read_permits)?,
-            Class::Control | Class::Bulk => timeout_at(deadline, child.permits.clone().acquire_owned())
-                .await
-                .map_err(|_| late())?
-                .map_err(|_| unavailable.clone())?,
-        };
-        let ask =
-            Ask::new(message, permit, deadline, child.metrics.clone(), route.metrics.clone(), child.panics.clone());
-        let answer = route.recipient.send(ask);
-        match timeout_at(deadline, answer).await {
-            Err(_) => Err(late()),
-            Ok(Err(_closed)) => {
-                child.metrics.gone.inc();
-                Err(unavailable)
-            }
-            Ok(Ok(answer)) => answer.map_err(CallError::Service),
-        }
+        child.ask(message, Instant::now() + timeout).await
     }
 
     /// Takes no more messages and waits until those in hand are done. Answers whether they were, within `timeout`.
     pub async fn drain(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
+        self.children.iter().for_each(|child| child.close());
         for child in &*self.children {
-            child.closed.store(true, Ordering::Release);
-        }
-        for child in &*self.children {
-            let (total, slow) = (child.permits_total, child.slow_reads_total);
-            for (permits, all) in
-                [(&child.permits, total), (&child.read_permits, total), (&child.slow_read_permits, slow)]
-            {
-                match timeout_at(deadline, permits.acquire_many(all)).await {
-                    Ok(Ok(_all)) => {}
-                    Ok(Err(_)) | Err(_) => return false,
-                }
+            if !child.drained(deadline).await {
+                return false;
             }
         }
         true
@@ -269,16 +204,6 @@ impl<S: Service> ActorRef<S> {
 
     /// Stops the actor on purpose: it is not started again, and every later call answers `Unavailable`.
     pub fn stop(&self) {
-        for child in &*self.children {
-            child.closed.store(true, Ordering::Release);
-            child.stop.notify_one();
-        }
-    }
-}
-
-impl Child {
-    fn route<M: Request>(&self) -> Option<&Route<M>> {
-        let (_, route) = self.table.iter().find(|(kind, _)| *kind == M::KIND)?;
-        route.downcast_ref()
+        self.children.iter().for_each(|child| child.stop());
     }
 }

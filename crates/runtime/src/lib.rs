@@ -11,10 +11,12 @@
 
 mod actor_ref;
 mod ask;
+mod child;
 mod metrics;
 mod origin;
 mod panics;
 mod remote;
+mod remote_handlers;
 mod routes;
 mod spec;
 mod supervision;
@@ -23,8 +25,9 @@ mod supervisor;
 pub use actor_ref::ActorRef;
 pub use ask::{Answer, Ask, Responder};
 pub use origin::{ORIGIN_BYTES_MAX, Origin};
-pub use remote::{Destination, Remote, RemoteHandlers, Router};
-pub use routes::Routes;
+pub use remote::{Destination, Remote, Router};
+pub use remote_handlers::{OfService, RemoteHandlers};
+pub use routes::{HandledBy, Routes};
 pub use spec::{OnExhausted, Spec};
 pub use supervision::{GivenUp, Supervision};
-pub use supervisor::{Rebuilt, next_generation, supervise};
+pub use supervisor::{Rebuilt, next_generation, supervise, supervise_some};

@@ -1,19 +1,16 @@
-//! Calls that another node answers, and answers to calls of other nodes.
+//! Calls that another node answers; `remote_handlers.rs` is the other end.
 //!
 //! A call looks the same to its caller wherever it is answered. Which node that is, a [`Router`] says; a node that is asked
 //! answers itself or names another, so a call makes a few hops at most and never runs in circles.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{AnsweredBy, CallError, Kind, NodeId, Request, ServiceError, ShardId, codec};
-
+use waypost_protocol::peer::{Lane, PeerError, Peers};
+use waypost_protocol::{AnsweredBy, CallError, NodeId, Request, ServiceError, ShardId, codec};
 use waypost_telemetry::SpanKind;
 
-use crate::actor_ref::ActorRef;
 use crate::origin::Origin;
 
 /// Where a message goes.
@@ -40,7 +37,7 @@ pub trait Router: Send + Sync {
     ) -> Destination;
 }
 
-/// How an [`ActorRef`] reaches other nodes.
+/// How an [`ActorRef`](crate::ActorRef) reaches other nodes.
 #[derive(Clone)]
 pub struct Remote {
     /// Which node answers what.
@@ -51,7 +48,7 @@ pub struct Remote {
 
 /// An error of a call, on the wire.
 #[derive(Serialize, Deserialize)]
-enum RemoteError {
+pub(crate) enum RemoteError {
     Overloaded,
     Deadline,
     Unavailable,
@@ -87,51 +84,5 @@ impl Remote {
             RemoteError::Unavailable => CallError::Unavailable { service },
             RemoteError::Service(error) => CallError::Service(error),
         })
-    }
-}
-
-type Serve = Box<dyn Fn(Vec<u8>, Duration) -> BoxFuture<'static, Result<Vec<u8>, PeerError>> + Send + Sync>;
-
-/// The messages of this node's actors that other nodes may send.
-#[derive(Default)]
-pub struct RemoteHandlers {
-    table: HashMap<Kind, Serve>,
-}
-
-impl RemoteHandlers {
-    /// Other nodes may send this message; it is answered here, and never handed on.
-    #[must_use]
-    pub fn add<M: Request>(mut self, actor: &ActorRef<M::Service>) -> Self {
-        let actor = actor.clone();
-        let serve: Serve = Box::new(move |body, within| {
-            let actor = actor.clone();
-            Box::pin(async move {
-                let (origin, message): (Origin, M) = codec::decode(&body)
-                    .map_err(|error| PeerError::Refused(format!("the message {} cannot be read: {error}", M::NAME)))?;
-                let asked = async {
-                    tracing::debug!(asked = M::NAME, "asked by another node");
-                    actor.call_here(message, within).await
-                };
-                let answer = origin.sound().scope(asked).await.map_err(|error| match error {
-                    CallError::Overloaded { .. } => RemoteError::Overloaded,
-                    CallError::Deadline { .. } => RemoteError::Deadline,
-                    CallError::Unavailable { .. } | CallError::Unreachable { .. } => RemoteError::Unavailable,
-                    CallError::Service(error) => RemoteError::Service(error),
-                });
-                Ok(codec::encode(&answer))
-            })
-        });
-        self.table.insert(M::KIND, serve);
-        self
-    }
-
-    /// Answers a message of another node; `None` if there is no such message.
-    pub fn handle(
-        &self,
-        kind: Kind,
-        body: Vec<u8>,
-        within: Duration,
-    ) -> Option<BoxFuture<'static, Result<Vec<u8>, PeerError>>> {
-        self.table.get(&kind).map(|serve| serve(body, within))
     }
 }

@@ -1,12 +1,12 @@
-//! The table of messages that an actor answers; the compiler checks that it handles each.
+//! The routes from the messages of a service to the handlers of its actor; the compiler checks that there is one for each.
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Recipient};
-use waypost_protocol::{Kind, Request, Service};
+use waypost_protocol::message::MessageList;
+use waypost_protocol::{Kind, Request};
 
 use crate::ask::Ask;
 use crate::metrics::{ActorMetrics, MessageMetrics};
@@ -19,33 +19,41 @@ pub(crate) struct Route<M: Request> {
 
 pub(crate) type Table = Vec<(Kind, Box<dyn Any + Send + Sync>)>;
 
-/// Collects what an actor serves.
-pub struct Routes<S, A: Actor> {
+/// The routes to one actor.
+pub struct Routes<A: Actor> {
     addr: Addr<A>,
     metrics: Arc<ActorMetrics>,
     table: Table,
-    service: PhantomData<fn(S)>,
 }
 
-impl<S: Service, A: Actor> Routes<S, A> {
-    pub(crate) fn new(addr: Addr<A>, metrics: Arc<ActorMetrics>) -> Self {
-        Self { addr, metrics, table: Vec::new(), service: PhantomData }
-    }
+/// A list of messages of which an actor handles each. Implemented by every list whose messages it has a `Handler<Ask<M>>` for.
+pub trait HandledBy<A: Actor>: MessageList {
+    /// Adds a route for each.
+    fn add_routes(routes: &mut Routes<A>);
+}
 
-    /// The actor answers messages of this type.
-    pub fn serves<M>(mut self) -> Self
-    where
-        M: Request<Service = S>,
-        A: Handler<Ask<M>>,
-        A::Context: ToEnvelope<A, Ask<M>>,
-    {
-        let route =
-            Route::<M> { recipient: self.addr.clone().recipient(), metrics: Arc::new(self.metrics.message(M::NAME)) };
-        self.table.push((M::KIND, Box::new(route)));
-        self
-    }
+impl<A: Actor> HandledBy<A> for () {
+    fn add_routes(_: &mut Routes<A>) {}
+}
 
-    pub(crate) fn into_table(self) -> Table {
-        self.table
+impl<A, M, Rest> HandledBy<A> for (M, Rest)
+where
+    M: Request,
+    Rest: HandledBy<A>,
+    A: Handler<Ask<M>>,
+    A::Context: ToEnvelope<A, Ask<M>>,
+{
+    fn add_routes(routes: &mut Routes<A>) {
+        let metrics = Arc::new(routes.metrics.message(M::NAME));
+        let route = Route::<M> { recipient: routes.addr.clone().recipient(), metrics };
+        routes.table.push((M::KIND, Box::new(route)));
+        Rest::add_routes(routes);
     }
+}
+
+/// The routes to an actor for all messages of a list.
+pub(crate) fn table<A: Actor, L: HandledBy<A>>(addr: Addr<A>, metrics: Arc<ActorMetrics>) -> Table {
+    let mut routes = Routes { addr, metrics, table: Vec::new() };
+    L::add_routes(&mut routes);
+    routes.table
 }

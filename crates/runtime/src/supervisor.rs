@@ -10,22 +10,22 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::Duration;
 
 use actix::dev::ContextFut;
 use actix::{Actor, ArbiterHandle, AsyncContext, Context, Supervised};
 use futures_util::future::poll_fn;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use waypost_protocol::Service;
 use waypost_tasks::{Task, panic_text};
 
-use crate::actor_ref::{ActorRef, Child};
+use crate::actor_ref::ActorRef;
+use crate::child::Child;
 use crate::metrics::ActorMetrics;
 use crate::panics::Panics;
-use crate::routes::Routes;
+use crate::routes::{self, HandledBy};
 use crate::spec::{OnExhausted, Spec};
 use crate::supervision::Supervision;
 
@@ -56,7 +56,7 @@ pub fn next_generation<A: 'static>() -> A {
     *next.expect("invariant: the supervisor builds the next actor before it restarts one")
 }
 
-/// Starts an actor on an arbiter, and keeps it running as its spec says.
+/// Starts the actor of a service on an arbiter, and keeps it running as its spec says.
 ///
 /// # Panics
 /// When the arbiter has stopped.
@@ -65,9 +65,27 @@ pub async fn supervise<S, A>(
     supervision: &Supervision,
     arbiter: &ArbiterHandle,
     factory: impl Fn() -> A + Send + 'static,
-    routes: impl FnOnce(Routes<S, A>) -> Routes<S, A> + Send + 'static,
 ) -> ActorRef<S>
 where
+    S: Service,
+    S::Messages: HandledBy<A>,
+    A: Actor<Context = Context<A>> + Rebuilt,
+{
+    supervise_some::<S::Messages, S, A>(spec, supervision, arbiter, factory).await
+}
+
+/// As [`supervise`], for an actor that answers only the messages of a list: a stand-in for the service. The others answer `NotHere`.
+///
+/// # Panics
+/// When the arbiter has stopped.
+pub async fn supervise_some<L, S, A>(
+    spec: Spec,
+    supervision: &Supervision,
+    arbiter: &ArbiterHandle,
+    factory: impl Fn() -> A + Send + 'static,
+) -> ActorRef<S>
+where
+    L: HandledBy<A>,
     S: Service,
     A: Actor<Context = Context<A>> + Rebuilt,
 {
@@ -78,20 +96,9 @@ where
         let mut context = Context::<A>::new();
         // Admission decides how much is queued; the mailbox lies above it and never does.
         context.set_mailbox_capacity(2 * spec.inflight_max + spec.slow_reads_max + 16);
-        let table = routes(Routes::new(context.address(), metrics.clone())).into_table();
+        let table = routes::table::<A, L>(context.address(), metrics.clone());
         let (stop, panics) = (Arc::new(Notify::new()), Arc::new(Panics::default()));
-        let child = Child {
-            table,
-            permits: Arc::new(Semaphore::new(spec.inflight_max)),
-            read_permits: Arc::new(Semaphore::new(spec.inflight_max)),
-            slow_read_permits: Arc::new(Semaphore::new(spec.slow_reads_max)),
-            permits_total: spec.inflight_max as u32,
-            slow_reads_total: spec.slow_reads_max as u32,
-            closed: AtomicBool::new(false),
-            stop: stop.clone(),
-            metrics: metrics.clone(),
-            panics: panics.clone(),
-        };
+        let child = Child::new(&spec, table, stop.clone(), metrics.clone(), panics.clone());
         let future = context.into_future(factory());
         let tasks = supervision.tasks.clone();
         tasks.spawn_once_local(Task::Supervisor, async move {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use waypost_protocol::message::{Class, Kind, Retry};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{AnsweredBy, CallError, NodeId, Request, Service, ServiceError, ShardId};
+use waypost_protocol::{AnsweredBy, CallError, NodeId, Request, Service, ServiceError, ShardId, list};
 use waypost_runtime::{ActorRef, Destination, Remote, Router};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -17,6 +17,7 @@ struct Store;
 
 impl Service for Store {
     const NAME: &'static str = "store";
+    type Messages = list![Look, Put, Find];
 }
 
 macro_rules! message {
@@ -31,13 +32,10 @@ macro_rules! message {
             const NAME: &'static str = stringify!($name);
             const CLASS: Class = Class::Read;
             const RETRY: Retry = Retry::$retry;
+            const ANSWERED_BY: AnsweredBy = AnsweredBy::$by;
 
             fn shard(&self) -> Option<ShardId> {
                 Some(ShardId(3))
-            }
-
-            fn answered_by(&self) -> AnsweredBy {
-                AnsweredBy::$by
             }
         }
     };
@@ -58,10 +56,7 @@ impl Request for Find {
     const NAME: &'static str = "Find";
     const CLASS: Class = Class::Read;
     const RETRY: Retry = Retry::Always;
-
-    fn answered_by(&self) -> AnsweredBy {
-        AnsweredBy::AnyReplica
-    }
+    const ANSWERED_BY: AnsweredBy = AnsweredBy::AnyReplica;
 
     fn ask_leader(&mut self) {
         self.leader = true;

@@ -8,8 +8,8 @@ use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use waypost_protocol::message::{Class, Kind, Retry};
-use waypost_protocol::{CallError, Request, Service, ServiceError, ShardId};
-use waypost_runtime::{ActorRef, Answer, Ask, GivenUp, OnExhausted, Routes, Spec, Supervision, supervise};
+use waypost_protocol::{AnsweredBy, CallError, Request, Service, ServiceError, ShardId, list};
+use waypost_runtime::{ActorRef, Answer, Ask, GivenUp, OnExhausted, Spec, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ struct Probe;
 
 impl Service for Probe {
     const NAME: &'static str = "probe";
+    type Messages = list![Count, Boom, BoomInSpawned, BoomLater, Wait, WaitInBulk, WaitToRead, WaitToReadForLong];
 }
 
 macro_rules! message {
@@ -35,6 +36,7 @@ macro_rules! message {
             const NAME: &'static str = stringify!($name);
             const CLASS: Class = Class::$class;
             const RETRY: Retry = Retry::Never;
+            const ANSWERED_BY: AnsweredBy = AnsweredBy::ThisNode;
 
             fn shard(&self) -> Option<ShardId> {
                 self.shard.map(ShardId)
@@ -166,18 +168,6 @@ impl Handler<Ask<WaitInBulk>> for Worker {
     }
 }
 
-fn routes(routes: Routes<Probe, Worker>) -> Routes<Probe, Worker> {
-    routes
-        .serves::<Count>()
-        .serves::<Boom>()
-        .serves::<BoomInSpawned>()
-        .serves::<BoomLater>()
-        .serves::<Wait>()
-        .serves::<WaitInBulk>()
-        .serves::<WaitToRead>()
-        .serves::<WaitToReadForLong>()
-}
-
 fn spec() -> Spec {
     Spec {
         name: "probe",
@@ -194,7 +184,7 @@ fn spec() -> Spec {
 
 async fn start(spec: Spec, world: &World, metrics: &Metrics) -> ActorRef<Probe> {
     let world = world.clone();
-    supervise(spec, &Supervision::new(metrics), &Arbiter::current(), move || Worker::new(world.clone()), routes).await
+    supervise(spec, &Supervision::new(metrics), &Arbiter::current(), move || Worker::new(world.clone())).await
 }
 
 async fn started() -> (ActorRef<Probe>, World, Metrics) {
@@ -275,7 +265,7 @@ async fn futures_of_answers_that_panic_again_and_again_spend_the_restarts() {
     let metrics = Metrics::new();
     let supervision = Supervision::new(&metrics);
     let world = World::default();
-    let probe = supervise(spec(), &supervision, &Arbiter::current(), move || Worker::new(world.clone()), routes).await;
+    let probe = supervise(spec(), &supervision, &Arbiter::current(), move || Worker::new(world.clone())).await;
     assert_eq!(supervision.given_up(), []);
     for generation in 1..=4 {
         until(async || probe.call(Count::new(), PATIENCE).await.is_ok_and(|(seen, _)| seen == generation)).await;

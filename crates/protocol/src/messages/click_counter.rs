@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Class, Kind, Request, Retry, Service};
+use crate::list;
+use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
 
 /// The service that owns the click journal of this node.
 #[derive(Debug)]
@@ -10,6 +11,7 @@ pub struct ClickCounter;
 
 impl Service for ClickCounter {
     const NAME: &'static str = "click_counter";
+    type Messages = list![Flush];
 }
 
 /// Sends everything recorded so far to the shards and waits for their answers. Sent before a clean stop.
@@ -35,4 +37,5 @@ impl Request for Flush {
     const NAME: &'static str = "flush";
     const CLASS: Class = Class::Control;
     const RETRY: Retry = Retry::Always;
+    const ANSWERED_BY: AnsweredBy = AnsweredBy::ThisNode;
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, ShardId};
+use crate::{Code, ShardId, list};
 
 /// The service that turns leased counters into codes.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub struct KeyAllocator;
 
 impl Service for KeyAllocator {
     const NAME: &'static str = "key_allocator";
+    type Messages = list![NextKeys];
 }
 
 /// Asks for fresh codes. A code that was answered is never answered again.
@@ -32,8 +33,5 @@ impl Request for NextKeys {
     const NAME: &'static str = "next_keys";
     const CLASS: Class = Class::Interactive;
     const RETRY: Retry = Retry::Always;
-
-    fn answered_by(&self) -> AnsweredBy {
-        AnsweredBy::AnyNode
-    }
+    const ANSWERED_BY: AnsweredBy = AnsweredBy::AnyNode;
 }

@@ -8,7 +8,7 @@ use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, Link, LinkKey, LinkVersion, ShardId, Target, UnixMs};
+use crate::{Code, Link, LinkKey, LinkVersion, ShardId, Target, UnixMs, list};
 
 /// The service that owns the shards placed on this node.
 #[derive(Debug)]
@@ -16,6 +16,18 @@ pub struct LinkStore;
 
 impl Service for LinkStore {
     const NAME: &'static str = "link_store";
+    type Messages = list![
+        CreateLink,
+        GetLink,
+        EditLink,
+        DeleteLink,
+        RecordClicks,
+        Upkeep,
+        GetStats,
+        GetOrphans,
+        ResetStats,
+        EndJournals
+    ];
 }
 
 /// Creates a link. Durable on a quorum before the reply.
@@ -230,8 +242,9 @@ fn told_by(leader: bool) -> AnsweredBy {
     if leader { AnsweredBy::Leader } else { AnsweredBy::AnyReplica }
 }
 
+/// `impl Request` for a message with a `shard`; in braces, what follows from the single message.
 macro_rules! request {
-    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident, $by:expr) => {
+    ($message:ty, $reply:ty, $kind:literal, $name:literal, $class:ident, $retry:ident, $by:ident $({ $($own:item)* })?) => {
         impl Request for $message {
             type Service = LinkStore;
             type Reply = $reply;
@@ -239,46 +252,40 @@ macro_rules! request {
             const NAME: &'static str = $name;
             const CLASS: Class = Class::$class;
             const RETRY: Retry = Retry::$retry;
+            const ANSWERED_BY: AnsweredBy = AnsweredBy::$by;
 
             fn shard(&self) -> Option<ShardId> {
                 Some(self.shard)
             }
 
-            fn answered_by(&self) -> AnsweredBy {
-                let answered_by: fn(&Self) -> AnsweredBy = $by;
-                answered_by(self)
-            }
+            $($($own)*)?
         }
     };
 }
 
-request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, |_| AnsweredBy::Leader);
-impl Request for GetLink {
-    type Service = LinkStore;
-    type Reply = Option<LinkView>;
-    const KIND: Kind = Kind(0x0202);
-    const NAME: &'static str = "get_link";
-    const CLASS: Class = Class::Read;
-    const RETRY: Retry = Retry::Always;
-
-    fn shard(&self) -> Option<ShardId> {
-        Some(self.shard)
-    }
-
+request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, Leader);
+request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, AnyReplica {
     fn answered_by(&self) -> AnsweredBy {
-        if self.strong || self.leader { AnsweredBy::Leader } else { AnsweredBy::AnyReplica }
+        told_by(self.strong || self.leader)
     }
 
     fn ask_leader(&mut self) {
         self.leader = true;
     }
-}
-
-request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, |_| AnsweredBy::Leader);
-request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, |_| AnsweredBy::Leader);
-request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, |_| AnsweredBy::Leader);
-request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, |get| told_by(get.from_leader));
-request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, |get| told_by(get.from_leader));
-request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, |_| AnsweredBy::Leader);
-request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, |_| AnsweredBy::Leader);
-request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, |_| AnsweredBy::ThisNode);
+});
+request!(EditLink, Changed, 0x0203, "edit_link", Interactive, Never, Leader);
+request!(DeleteLink, Changed, 0x0204, "delete_link", Interactive, Never, Leader);
+request!(RecordClicks, Recorded, 0x0205, "record_clicks", Bulk, Always, Leader);
+request!(Upkeep, UpkeepDone, 0x0206, "upkeep", Bulk, Always, ThisNode);
+request!(GetStats, Option<Stats>, 0x0207, "get_stats", SlowRead, Always, AnyReplica {
+    fn answered_by(&self) -> AnsweredBy {
+        told_by(self.from_leader)
+    }
+});
+request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, AnyReplica {
+    fn answered_by(&self) -> AnsweredBy {
+        told_by(self.from_leader)
+    }
+});
+request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, Leader);
+request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, Leader);

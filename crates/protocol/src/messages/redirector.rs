@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Class, Kind, Request, Retry, Service};
-use crate::{LinkKey, Target, UnixMs};
+use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
+use crate::{LinkKey, Target, UnixMs, list};
 
 /// The service that owns the link cache.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub struct Redirector;
 
 impl Service for Redirector {
     const NAME: &'static str = "redirector";
+    type Messages = list![Resolve];
 }
 
 /// Asks where a key leads. Sent only when the cache does not know.
@@ -41,4 +42,5 @@ impl Request for Resolve {
     const NAME: &'static str = "resolve";
     const CLASS: Class = Class::Interactive;
     const RETRY: Retry = Retry::Always;
+    const ANSWERED_BY: AnsweredBy = AnsweredBy::ThisNode;
 }
