@@ -28,9 +28,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(150);
                         node of a cluster can be asked. Keep it as secret as the data directory. `waypost restore` makes a data directory of it."
 )]
 pub(super) struct BackupArgs {
-    /// The file to write, which must not exist yet; - for standard output
+    /// The file to write; it must not exist yet. - for standard output
     file: PathBuf,
-    /// Print what was written as JSON
+    /// Print a summary of the backup as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(super) struct RestoreArgs {
     sources: Vec<PathBuf>,
     #[command(flatten)]
     file: FileArgs,
-    /// Print what was restored as JSON
+    /// Print a summary of the restored data as JSON
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +66,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
     let failed = |error: std::io::Error| {
         Failed::new(exit::FAILURE, format!("{}: {}", args.file.display(), crate::account::told(&error)))
     };
-    // Of its own name, so that two commands do not write into one file.
+    // A random name, so that two commands do not write into one file.
     let partial = args.file.with_added_extension(format!("{:08x}.partial", rand::random::<u32>()));
     let bar = bytes_bar(ProgressBar::new_spinner(), "{spinner} {bytes} read, {bytes_per_sec}");
     if to_stdout {
@@ -80,7 +80,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
         bar.finish_and_clear();
         return Ok(exit::OK);
     }
-    // Before the server is asked: a large backup is not made for a place that cannot hold it.
+    // This comes before the request: a large backup is not made if it cannot be stored here.
     let mut out = File::options().write(true).create_new(true).mode(0o600).open(&partial).map_err(failed)?;
     let mut whole = async || {
         let mut download = server.download("/api/v1/backup").await?;
@@ -89,7 +89,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
             bar.inc(piece.len() as u64);
         }
         out.sync_all().map_err(failed)?;
-        // What is on disk, not what was sent.
+        // Checks the bytes on disk, not those that were sent.
         let (head, records) = verify(&partial)?;
         publish(&partial, &args.file).map_err(failed)?;
         let parent = args.file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -110,12 +110,12 @@ pub(super) async fn backup(args: BackupArgs) -> Result<u8, Failed> {
     Ok(exit::OK)
 }
 
-/// Gives a whole backup its name, and takes that from no other file.
+/// Gives a complete backup its final name, without replacing another file.
 fn publish(partial: &Path, file: &Path) -> std::io::Result<()> {
     match fs::hard_link(partial, file) {
         Ok(()) => fs::remove_file(partial),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
-        // A file system without links.
+        // A file system without hard links.
         Err(_) => fs::rename(partial, file),
     }
 }
@@ -136,7 +136,7 @@ fn verify(path: &Path) -> Result<(ArchiveHead, u64), Failed> {
     })
 }
 
-/// Says whether a backup is whole and sound.
+/// Checks whether a backup is complete and sound.
 pub(super) fn check(path: &Path, as_json: bool) -> u8 {
     match verify(path) {
         Ok((head, records)) => {
@@ -169,7 +169,7 @@ pub(super) fn run_restore(args: &RestoreArgs) -> u8 {
     };
     let restored = source(&args.sources).and_then(|source| {
         restore(&config, &source, |file| {
-            // Once for the check, once for the restore.
+            // The file is read once for the check and once for the restore.
             let bar = ProgressBar::new(file.metadata().map_or(0, |meta| meta.len()));
             bytes_bar(bar, "{wide_bar} {bytes}/{total_bytes}, {eta} left").wrap_read(file)
         })
@@ -177,7 +177,7 @@ pub(super) fn run_restore(args: &RestoreArgs) -> u8 {
     let of_backup = matches!(args.sources.as_slice(), [file] if file.is_file());
     let Report { restored, backup_of } = match restored {
         Ok(report) => report,
-        // It is the backup that is damaged, and no store of a node.
+        // The backup is damaged, not the store of a node.
         Err(NodeError::Store(error @ (StoreError::Corrupt { .. } | StoreError::UnknownVersion { .. })))
             if of_backup =>
         {

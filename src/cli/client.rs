@@ -17,21 +17,21 @@ use crate::http::is_loopback;
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a download may take as a whole: a day is more than any needs.
+/// How long a whole download may take: a day is more than any needs.
 const DOWNLOAD_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Where the server is, and the key for it.
+/// The options for the server and its key.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ServerArgs {
-    /// Address of the server; without it, where `serve` would listen with the same variables:
-    /// http://127.0.0.1:8080 if none is set
+    /// Address of the server. Default: where `serve` would listen with the same variables, or
+    /// http://127.0.0.1:8080
     #[arg(long, value_name = "URL", env = "WAYPOST_SERVER")]
     pub(super) server: Option<String>,
     #[command(flatten)]
     pub(super) key: KeyArgs,
 }
 
-/// Why a command ends, with its exit code.
+/// Why a command fails, with its exit code.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) code: u8,
@@ -49,12 +49,12 @@ impl Failed {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
-    /// Seconds that the server asks to wait.
+    /// Seconds after which the server may be asked again.
     pub(super) retry_after: Option<u64>,
 }
 
 impl Answer {
-    /// What the server says is wrong.
+    /// The error in the server's words.
     pub(super) fn problem(&self) -> String {
         match self.body.get("detail").and_then(Value::as_str) {
             Some(detail) => detail.to_owned(),
@@ -93,11 +93,11 @@ impl Server {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
         if url.scheme() == "http" {
-            // The machine's certificates need not be read.
+            // The machine's certificates are not needed.
             client = client.tls_certs_only([]);
         }
         if let Some(name) = url.host_str().filter(|_| is_loopback(&url)) {
-            // A key for this machine goes to this machine, whatever a resolver says of its name. Port 0 = that of the URL.
+            // A key for this machine must stay on this machine, whatever a resolver says about the name. Port 0 = the port of the URL.
             let loopback =
                 [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(|ip: IpAddr| SocketAddr::new(ip, 0));
             client = client.resolve_to_addrs(name, &loopback);
@@ -125,7 +125,7 @@ impl Server {
         self.answer(response).await
     }
 
-    /// Asks for something that may be long.
+    /// Requests an answer that may be long.
     pub(super) async fn download(&self, path: &str) -> Result<Download, Failed> {
         let request = self.client.get(format!("{}{path}", self.base)).timeout(DOWNLOAD_MAX);
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
@@ -145,7 +145,7 @@ impl Server {
             let there = location.map(|there| format!(" to {there}")).unwrap_or_default();
             return Err(Failed::new(
                 exit::USAGE,
-                format!("{} sends this command on{there}; give the address that answers itself", self.base),
+                format!("{} redirects this command{there}; give the address that it leads to", self.base),
             ));
         }
         let kind = body["type"].as_str().and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
@@ -157,7 +157,7 @@ impl Server {
                 let detail = body["detail"].as_str().unwrap_or_default();
                 return Err(Failed::new(exit::USAGE, format!("{}: {detail}", self.base)));
             }
-            // A waypost says of what it does not have that it has no such link, or no such node.
+            // For a path of the other listener, a waypost answers that there is no such link, or no such node.
             (StatusCode::NOT_FOUND, "" | "not-found") => {
                 return Err(Failed::new(
                     exit::USAGE,
@@ -198,21 +198,21 @@ impl Server {
     }
 }
 
-/// A body that is read piece by piece, however long that takes.
+/// A body that is read in pieces, however long that takes.
 pub(super) struct Download {
     response: reqwest::Response,
 }
 
 impl Download {
-    /// The next bytes; `None` at the end. `silence` is how long none may come.
+    /// The next bytes; `None` at the end. Fails if nothing arrives for `silence`.
     pub(super) async fn next(&mut self, silence: Duration) -> Result<Option<bytes::Bytes>, Failed> {
-        let broken = |why: String| Failed::new(exit::FAILURE, format!("the answer broke off: {why}"));
+        let broken = |why: String| Failed::new(exit::FAILURE, format!("the answer ended early: {why}"));
         let piece = tokio::time::timeout(silence, self.response.chunk()).await;
-        piece.map_err(|_| broken("nothing came for long".to_owned()))?.map_err(|error| broken(cause(&error)))
+        piece.map_err(|_| broken("no data arrived for too long".to_owned()))?.map_err(|error| broken(cause(&error)))
     }
 }
 
-/// The innermost cause, which is what helps.
+/// The innermost cause of an error, which is the most helpful one.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -221,7 +221,7 @@ fn cause(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// Runs a command to its exit code.
+/// Runs a command and returns its exit code.
 pub(super) fn block_on(command: impl Future<Output = Result<u8, Failed>>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,4 +1,4 @@
-//! `waypost cluster`: what the nodes are doing, and what an operator can ask of them. Talks to the admin listener of any node.
+//! `waypost cluster`: shows the state of the cluster and changes it. Talks to the admin listener of any node.
 
 use std::time::{Duration, Instant};
 
@@ -12,29 +12,29 @@ use super::key::KeyArgs;
 use super::{exit, reach};
 use crate::say;
 
-/// How often a command that waits looks at the cluster.
+/// How often a waiting command asks for the state of the cluster.
 const LOOK: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
-    /// Show the nodes, what they hold and lead, and what somebody should look at
+    /// Show the nodes, what they hold and lead, and what needs attention
     Status(StatusArgs),
-    /// Wait until a node that was started has joined and holds its share, and say what is missing until then
+    /// Wait until a started node has joined and holds its share; show what is missing until then
     Join(WaitArgs),
     /// Move all replicas and leaders away from a node, so that it can be removed; wait until it is empty
     Drain(WaitArgs),
     /// Let a drained node hold replicas again
     Undrain(NodeArgs),
-    /// Take a node out for good. One that runs is emptied first, and brings its clicks to the shards; one that is down will not come back
+    /// Remove a node from the cluster. A running node is emptied first, and its clicks are sent to the shards
     Remove(WaitArgs),
-    /// Let another node lead a group
+    /// Make another node the leader of a group
     MoveLeader(MoveArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct AdminArgs {
-    /// Address of the admin listener of any node; without it, where `serve` would have it with the
-    /// same variables: http://127.0.0.1:9090 if none is set
+    /// Address of the admin listener of any node. Default: where `serve` would have it with the
+    /// same variables, or http://127.0.0.1:9090
     #[arg(long, value_name = "URL", env = "WAYPOST_ADMIN")]
     admin: Option<String>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(super) struct AdminArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Print what the node answers as JSON
+    /// Print the node's answer as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct NodeArgs {
-    /// The node's name, or its id
+    /// Name or id of the node
     node: String,
     #[command(flatten)]
     admin: AdminArgs,
@@ -62,7 +62,7 @@ pub(super) struct NodeArgs {
 pub(super) struct WaitArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// How long to wait, in seconds; 0 = not at all
+    /// How long to wait, in seconds; 0 = do not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     wait: u64,
 }
@@ -71,7 +71,7 @@ pub(super) struct WaitArgs {
 pub(super) struct MoveArgs {
     /// The group: 0 is the cluster's own, n is shard n - 1
     group: u32,
-    /// The node that is to lead it
+    /// The new leader's name or id
     to: String,
     #[command(flatten)]
     admin: AdminArgs,
@@ -98,7 +98,7 @@ pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
             let name = args.node.node;
             let look = |seen: &Seen| match seen {
                 Seen { member: false, .. } => Some(format!(
-                    "{name} is no member yet: put it into cluster.toml and start `waypost serve --config FILE --node {name}` there"
+                    "{name} is not a member yet: add it to cluster.toml and start `waypost serve --config FILE --node {name}` there"
                 )),
                 Seen { up: false, .. } => Some(format!("{name} is a member, but does not answer")),
                 Seen { moving: 0, .. } => None,
@@ -115,10 +115,10 @@ pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
             let server = server(args.node.admin)?;
             if args.wait == 0 {
                 let answer = server.send(Method::POST, &format!("/cluster/nodes/{name}/drain"), None, None).await?;
-                return accepted(&answer, "the node is being emptied; `waypost cluster status` shows how far that is");
+                return accepted(&answer, "the node is being emptied; `waypost cluster status` shows the progress");
             }
             drain(&server, &name, args.wait).await?;
-            say!("{name} holds nothing any more: `waypost cluster remove {name}` takes it out");
+            say!("{name} is empty: `waypost cluster remove {name}` removes it from the cluster");
             Ok(exit::OK)
         }
         ClusterCommand::Undrain(args) => {
@@ -134,23 +134,23 @@ pub(super) async fn run(command: ClusterCommand) -> Result<u8, Failed> {
                 drain(&server, &name, args.wait).await?;
             }
             let answer = server.send(Method::DELETE, &format!("/cluster/nodes/{name}"), None, None).await?;
-            accepted(&answer, "the node is no longer a member; take it out of cluster.toml, and stop it")
+            accepted(&answer, "the node is no longer a member; remove it from cluster.toml, and stop it")
         }
         ClusterCommand::MoveLeader(args) => {
             let body = json!({ "group": args.group, "to": args.to });
             let answer = server(args.admin)?.send(Method::POST, "/cluster/move-leader", Some(&body), None).await?;
-            accepted(&answer, "done; leaders that are unevenly spread are moved again after a while")
+            accepted(&answer, "done; if leaders are unevenly spread, they are moved again after a while")
         }
     }
 }
 
-/// What is known of one node.
+/// The state of one node, as far as it is known.
 struct Seen {
     member: bool,
     up: bool,
     holds: usize,
     leads: usize,
-    /// Groups of the whole cluster that are on their way.
+    /// Groups of the whole cluster that are being moved.
     moving: usize,
 }
 
@@ -169,7 +169,7 @@ impl Seen {
     }
 }
 
-/// What the cluster knows of a node now.
+/// Asks the cluster for the state of a node.
 async fn look_at(server: &Server, name: &str) -> Result<Seen, Failed> {
     let answer = server.send(Method::GET, "/cluster", None, None).await?;
     match answer.status.is_success() {
@@ -178,7 +178,7 @@ async fn look_at(server: &Server, name: &str) -> Result<Seen, Failed> {
     }
 }
 
-/// Has a node emptied, and waits until it is.
+/// Drains a node, and waits until it is empty.
 async fn drain(server: &Server, name: &str, seconds: u64) -> Result<(), Failed> {
     let answer = server.send(Method::POST, &format!("/cluster/nodes/{name}/drain"), None, None).await?;
     if !answer.status.is_success() {
@@ -192,7 +192,7 @@ async fn drain(server: &Server, name: &str, seconds: u64) -> Result<(), Failed> 
     wait(server, name, seconds, look).await
 }
 
-/// Looks at the cluster until `missing` says that nothing is, showing what it says meanwhile.
+/// Asks for the state of the cluster until `missing` returns `None`; shows the text that it returns meanwhile.
 async fn wait(
     server: &Server,
     name: &str,
@@ -202,7 +202,7 @@ async fn wait(
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
-    // A node that has just joined is not moved to yet: what is settled stays so for a moment.
+    // Nothing is moved to a node that has just joined yet: the state counts as settled when it stays so for a moment.
     let mut settled = 0;
     loop {
         let still = missing(&look_at(server, name).await?);
@@ -214,7 +214,7 @@ async fn wait(
         if Instant::now() >= deadline {
             spinner.finish_and_clear();
             let why = still.unwrap_or_else(|| "not yet settled".to_owned());
-            return Err(Failed::new(exit::PARTLY, format!("not in time: {why}")));
+            return Err(Failed::new(exit::PARTLY, format!("timed out: {why}")));
         }
         if let Some(still) = still {
             spinner.set_message(still);
@@ -285,7 +285,7 @@ fn print(view: &Value) {
     for (list, what) in [
         ("leaderless", "groups without a leader"),
         ("moving", "groups whose members are being changed"),
-        ("underreplicated", "groups with fewer copies than wished"),
+        ("underreplicated", "groups with fewer replicas than configured"),
     ] {
         let groups: Vec<String> = view[list].as_array().into_iter().flatten().map(Value::to_string).collect();
         if !groups.is_empty() {
@@ -293,7 +293,7 @@ fn print(view: &Value) {
         }
     }
     for warning in view["warnings"].as_array().into_iter().flatten() {
-        say!("look: {}", text(warning));
+        say!("warning: {}", text(warning));
     }
 }
 

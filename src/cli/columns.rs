@@ -1,19 +1,19 @@
-//! What the columns of an import file mean: the names that Waypost and other shorteners give them.
+//! The columns of an import file: the names that Waypost and other shorteners use for them.
 
 /// A column of an import file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
-    /// Where the link leads.
+    /// The target of the link.
     Url,
     /// The code of the link, or its whole short URL.
     Slug,
-    /// When the link ends.
+    /// The end of the link.
     ValidUntil,
-    /// Nothing that can be imported.
+    /// A column that cannot be imported.
     Unknown,
 }
 
-/// Names of the column with the URL, without case, spaces, `_` and `-`.
+/// Names of the column with the URL, in lower case, without spaces, `_` and `-`.
 const URL: &[&str] = &[
     "url",
     "longurl",
@@ -46,11 +46,11 @@ const SLUG: &[&str] = &[
 const VALID_UNTIL: &[&str] =
     &["validuntil", "expires", "expiresat", "expireat", "expiry", "expiration", "expirationdate", "expirydate"];
 
-/// The meaning of each column; `None` if none of them is the URL, so that the line is no header.
+/// The meaning of each column; `None` if none of them is the URL, so that the line is not a header.
 pub(super) fn of_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Vec<Column>> {
     let names: Vec<String> = names.into_iter().map(bare).collect();
     let mut columns: Vec<Column> = names.iter().map(|name| meaning(name)).collect();
-    // `link` is the short one where there is a long one beside it.
+    // If there is a column for the long URL, `link` is the short one.
     let link = names.iter().position(|name| name == "link");
     if let Some(at) = link {
         let has = |columns: &[Column], column| columns.contains(&column);
@@ -60,7 +60,7 @@ pub(super) fn of_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<
             (true, true) => Column::Unknown,
         };
     }
-    // Of two columns of one meaning the first counts.
+    // Of two columns with the same meaning the first counts.
     for at in 1..columns.len() {
         if columns[..at].contains(&columns[at]) {
             columns[at] = Column::Unknown;

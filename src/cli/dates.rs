@@ -1,4 +1,4 @@
-//! Dates and times as people type them on the command line. They mean the caller's time zone (`TZ`), as everywhere in a shell.
+//! Dates and times as people type them on the command line, in the caller's time zone (`TZ`).
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -7,45 +7,45 @@ use jiff::{Span, Timestamp, Zoned};
 use super::client::Failed;
 use super::exit;
 
-/// What is written instead of something that is no time.
+/// What the user should write instead of an invalid time.
 const EXAMPLES: &str = "write one like 2030-12-31, 2030-12-31T18:00, 2030-12-31T18:00:00+01:00 or +30d";
 
-/// What a date alone means.
+/// The meaning of a date without a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
     /// The last moment of that day.
     End,
-    /// It is passed on: the server knows the days of the zone that it is asked for.
+    /// The date itself: the server knows the days of the requested zone.
     Day,
 }
 
-/// Now, where the caller is.
+/// The present time in the caller's zone.
 pub(super) fn here() -> Result<Zoned, Failed> {
     let zone = TimeZone::try_system().map_err(|error| match std::env::var("TZ") {
         Ok(zone) if !zone.is_empty() => {
-            Failed::new(exit::USAGE, format!("TZ: \"{zone}\" is no time zone; use a name such as Europe/Berlin"))
+            Failed::new(exit::USAGE, format!("TZ: \"{zone}\" is not a time zone; use a name such as Europe/Berlin"))
         }
         _ => Failed::new(
             exit::USAGE,
-            format!("the time zone of this machine is not known: {error}; set TZ, such as TZ=UTC"),
+            format!("the time zone of this machine is unknown: {error}; set TZ, such as TZ=UTC"),
         ),
     })?;
     Ok(Timestamp::now().to_zoned(zone))
 }
 
-/// The time that a text means, as the server reads it: in UTC, with milliseconds. `option` is where the text comes from.
+/// Converts a time to the server's format: UTC, with milliseconds. `option` is the option that holds the text.
 ///
-/// A time with an offset is itself; one without is in the zone of `now`; `+30d` and `-2h` are that long from now.
+/// A time without an offset is in the zone of `now`; `+30d` and `-2h` are relative to `now`.
 pub(super) fn read(option: &str, text: &str, of: Of, now: &Zoned) -> Result<String, Failed> {
     let text = text.trim();
-    let wrong = || Failed::new(exit::USAGE, format!("{option}: \"{text}\" is no time; {EXAMPLES}"));
+    let wrong = || Failed::new(exit::USAGE, format!("{option}: \"{text}\" is not a valid time; {EXAMPLES}"));
     if let Some(span) = span(text) {
         return now.checked_add(span).map(|at| utc(at.timestamp())).map_err(|_| wrong());
     }
     absolute(text, of, now.time_zone()).ok_or_else(wrong)
 }
 
-/// As [`read`], without times that depend on when they are read: for files.
+/// Like [`read`], without relative times: for files.
 pub(super) fn absolute(text: &str, of: Of, zone: &TimeZone) -> Option<String> {
     let text = text.trim();
     if let Ok(date) = text.parse::<Date>()
@@ -59,7 +59,7 @@ pub(super) fn absolute(text: &str, of: Of, zone: &TimeZone) -> Option<String> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Some(utc(at));
     }
-    // The last hours that RFC 3339 can write are no time here, but the server knows what is meant.
+    // The last hours of RFC 3339 are out of range here, but the server accepts them.
     if has_offset(text) {
         return is_time_of_rfc_3339(text).then(|| text.to_owned());
     }
@@ -69,7 +69,7 @@ pub(super) fn absolute(text: &str, of: Of, zone: &TimeZone) -> Option<String> {
 fn civil(at: DateTime, zone: &TimeZone) -> Option<String> {
     match zone.to_timestamp(at) {
         Ok(at) => Some(utc(at)),
-        // Beyond the last moment that is known: the zone makes no difference there.
+        // Beyond the last time that is known here: the zone makes no difference.
         Err(_) if at.year() == 9999 => Some(format!("{}Z", at.strftime("%Y-%m-%dT%H:%M:%S"))),
         Err(_) => None,
     }

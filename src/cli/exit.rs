@@ -1,33 +1,33 @@
 //! The exit codes of the binary, in one place. `waypost --help` lists them.
 
-/// Everything went well.
+/// Success.
 pub const OK: u8 = 0;
-/// It failed, for a reason that the message tells.
+/// A failure, explained in the message.
 pub const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong.
 pub const USAGE: u8 = 2;
-/// A part of it failed or is missing: rows of an import, damaged records of a check or a backup, a node or a leader of the cluster.
+/// Partial failure: rows of an import, damaged records of a check or a backup, a missing node or leader of the cluster.
 pub const PARTLY: u8 = 3;
 /// The server cannot be reached.
 pub const UNREACHABLE: u8 = 4;
-/// There is no such link, or it has expired.
+/// The link does not exist, or has expired.
 pub const NOT_FOUND: u8 = 5;
 /// A service of the node could not be kept running (`EX_SOFTWARE`). Start the node again.
 pub const SOFTWARE: u8 = 70;
-/// The disk failed or the store is damaged (`EX_IOERR`). Mend the disk, run `waypost check`, start again.
+/// The disk failed or the store is damaged (`EX_IOERR`). Repair the disk, run `waypost check`, start the node again.
 pub const STORAGE: u8 = 74;
 
 /// The list for `--help`.
 pub const HELP: &str = "Exit codes:
-   0  all went well
-   1  it failed, as the message tells
+   0  success
+   1  failure, explained in the message
    2  the command line or the configuration is wrong
-   3  a part failed or is missing: rows of an import, records of a check or a
+   3  partial failure: rows of an import, records of a check or a
       backup, a node or a leader of the cluster, a node that refuses changes
    4  the server cannot be reached
-   5  there is no such link, or it has expired
-  70  a service of the node could not be kept running: start it again
-  74  the disk failed or the store is damaged: mend it, run `waypost check`,
+   5  the link does not exist, or has expired
+  70  a service of the node could not be kept running: start the node again
+  74  the disk failed or the store is damaged: repair it, run `waypost check`,
       start again
 
 Examples:

@@ -1,7 +1,7 @@
-//! `waypost import`: many URLs, with a report for each.
+//! `waypost import`: shortens many URLs, and reports the result of each.
 //!
-//! Each row carries an idempotency key made of its place and content, so an import that was interrupted and is started again
-//! makes no duplicates while the server remembers the keys (a day); `--find-existing` makes none at any time.
+//! Each row carries an idempotency key made from its position and content, so an interrupted import that is started again
+//! makes no duplicates while the server remembers the keys (a day). With `--find-existing` it makes none at any time.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -32,16 +32,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct ImportArgs {
     /// The file; - for standard input
     file: PathBuf,
-    /// Write what became of each row to this file, as CSV; it must not exist yet
+    /// Write the result of each row to this file, as CSV; it must not exist yet
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Overwrite the report if it exists
     #[arg(long, requires = "report")]
     force: bool,
-    /// Use the existing link of a URL instead of making a second one
+    /// If a link to the URL exists, use it instead of creating a second one
     #[arg(long)]
     find_existing: bool,
-    /// Rows that are sent at once
+    /// Number of rows that are sent at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// Print the summary as JSON
@@ -51,7 +51,7 @@ pub(super) struct ImportArgs {
     server: ServerArgs,
 }
 
-/// What became of a row.
+/// The result of a row.
 struct Done {
     row: Row,
     status: &'static str,
@@ -70,7 +70,7 @@ struct Summary {
 pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let server = Server::new(&args.server)?;
     let zone = dates::here()?.time_zone().clone();
-    // Says at once when there is no server, instead of after eight tries of each row.
+    // Reports at once that there is no server, instead of after eight tries of each row.
     links::require(&server).await?;
     let Rows { rows, ignored } = open(&args.file)?;
     if !ignored.is_empty() {
@@ -124,7 +124,7 @@ fn progress(path: &Path) -> Result<ProgressBar, Failed> {
     let style = |template: &str| {
         ProgressStyle::with_template(template).map_err(|error| Failed::new(exit::FAILURE, error.to_string()))
     };
-    // Lines are counted first, which is quick beside sending them; what cannot be read twice gets a spinner.
+    // Lines are counted first, which is fast compared with sending them. Standard input cannot be read twice, so it gets a spinner.
     let lines = if path == Path::new("-") { None } else { count_lines(path) };
     Ok(match lines {
         Some(lines) => ProgressBar::new(lines).with_style(style("{wide_bar} {pos}/{len} rows, {per_sec}, {eta} left")?),
@@ -146,7 +146,7 @@ fn count_lines(path: &Path) -> Option<u64> {
     }
 }
 
-/// When a link ends, as the server reads it. What it reads already stays as it is, and so does what nobody understands, for it to refuse.
+/// The end of a link in the format of the server. A text that the server reads is kept, and so is an invalid one, for the server to refuse.
 fn valid_until(text: &str, zone: &TimeZone) -> String {
     match text.trim().parse::<Timestamp>() {
         Ok(_) => text.to_owned(),
@@ -176,7 +176,7 @@ async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &Tim
         Ok(answer) => match answer.status {
             StatusCode::CREATED => ("created", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
             StatusCode::OK => ("existing", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
-            // A link of this slug that leads to the same URL is what was wanted.
+            // A link with this slug and the same URL is the wanted link.
             StatusCode::CONFLICT if find_existing && answer.body.get("shortUrl").is_some() => {
                 ("existing", row.slug.clone().unwrap_or_default(), answer.text("shortUrl"), String::new())
             }
@@ -188,7 +188,7 @@ async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &Tim
     Done { row, status, code, short_url, error }
 }
 
-/// Sends a row until the server has decided about it, or the tries are spent.
+/// Sends a row until the server has answered, or no tries are left.
 async fn send(server: &Server, body: &serde_json::Value, key: &str) -> Result<Answer, Failed> {
     let mut tries = 0;
     loop {
@@ -203,7 +203,7 @@ async fn send(server: &Server, body: &serde_json::Value, key: &str) -> Result<An
             return answer;
         }
         let pause = Duration::from_millis(50 << tries).max(Duration::from_secs(wait)).min(PAUSE_MAX);
-        // Jitter, or all rows come back at the same moment.
+        // Jitter, so that the rows do not all come back at the same moment.
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
     }
 }
@@ -245,7 +245,7 @@ impl Report {
         let (line, slug) = (done.row.line.to_string(), done.row.slug.as_deref().unwrap_or_default());
         let row = &done.row;
         let cells = [&line, &row.url, slug, done.status, &done.code, &done.short_url, &done.error, &row.ignored];
-        // Most of it was written by somebody else, and a report is opened with a spreadsheet.
+        // Most cells come from somebody else, and people open a report with a spreadsheet.
         self.writer
             .write_record(cells.map(|cell| harmless(cell).into_owned()))
             .map_err(|error| Self::failed(&self.path, error))

@@ -1,4 +1,4 @@
-//! The key that a command sends: given, from a file, or the one that the server made for its own account.
+//! The key that a command sends: from a variable or option, from a file, or the one that the server made for its own account.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -15,26 +15,26 @@ use crate::config::{SecretText, flaw, read_secret, read_secret_from};
 use crate::http::{CLI_KEY_PREFIX, is_loopback};
 use crate::node::CLI_KEY_FILE;
 
-/// Where a server keeps its data unless it is told otherwise.
+/// The data directory of a server without configuration.
 const DATA_DIR_DEFAULT: &str = "waypost-data";
 
-/// Where the key comes from.
+/// The options for the key.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct KeyArgs {
-    /// The key, if the server asks for one. Others on this machine can read command lines: use the variable, or a file
+    /// The key, if the server requires one. Others on this machine can read command lines: use the variable, or a file
     #[arg(long, value_name = "KEY", env = "WAYPOST_API_KEY", hide_env_values = true)]
     pub(super) api_key: Option<SecretText>,
     /// A file with the key
     #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
     pub(super) api_key_file: Option<PathBuf>,
-    /// The data directory of the server, if it runs on this machine under this account: the key in its cli.key is sent, to a
-    /// loopback address only. Without a key and this, the directory of
-    /// WAYPOST_CONFIG is looked into, or waypost-data
+    /// The data directory of the server, if it runs on this machine under this account. The command sends the key in its cli.key,
+    /// and only to a loopback address. Without a key and this option, the command looks into the directory of
+    /// WAYPOST_CONFIG, or waypost-data
     #[arg(long, value_name = "DIR", env = "WAYPOST_DATA_DIR")]
     pub(super) data_dir: Option<PathBuf>,
 }
 
-/// Where a key came from.
+/// The source of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
     Given,
@@ -52,7 +52,7 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// The key that is sent, or why there is none.
+/// The key to send, or why there is none.
 #[derive(Debug, Clone)]
 pub(super) enum Key {
     Sent { source: String, of_data_dir: bool },
@@ -67,26 +67,26 @@ fn header(text: &str, source: &Source) -> Result<HeaderValue, Failed> {
     if let Some(flaw) = flaw(text) {
         return Err(usage(format!("{source} {flaw}")));
     }
-    let mut value = HeaderValue::from_str(text).map_err(|_| usage(format!("{source} is no key")))?;
+    let mut value = HeaderValue::from_str(text).map_err(|_| usage(format!("{source} is not a valid key")))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// Reads the key that a server has made. A directory of this name may be somebody else's, so no link is followed, and nothing is waited for.
+/// Reads the key that a server has made. The directory may belong to somebody else, so no symbolic link is followed and no pipe is read.
 fn read_own_file(path: &Path) -> std::io::Result<String> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     read_secret_from(file)
 }
 
 impl KeyArgs {
-    /// The key for the server at `base`.
+    /// Finds the key for the server at `base`.
     ///
     /// # Errors
-    /// When one was given that cannot be sent.
+    /// If a key was given that cannot be sent.
     pub(super) fn find(&self, base: &Url) -> Result<(Option<HeaderValue>, Key), Failed> {
         let (text, source) = match (&self.api_key, &self.api_key_file) {
             (Some(key), _) => (key.reveal().trim().to_owned(), Source::Given),
@@ -107,7 +107,7 @@ impl KeyArgs {
         Ok((Some(value), Key::Sent { source: source.to_string(), of_data_dir: false }))
     }
 
-    /// The key that the server made for its own account. That there is none matters only if the server asks for one.
+    /// The key that the server made for its own account. That there is none matters only if the server requires one.
     fn of_data_dir(&self, base: &Url) -> (Option<HeaderValue>, Key) {
         let of_file = if self.data_dir.is_none() { reach::data_dir() } else { None };
         let dir = self.data_dir.as_deref().or(of_file.as_deref()).unwrap_or(Path::new(DATA_DIR_DEFAULT));
@@ -118,9 +118,9 @@ impl KeyArgs {
             return if self.data_dir.is_some() { told() } else { (None, Key::None { because: None }) };
         }
         match read_own_file(&path) {
-            // Whatever else lies there is sent to nobody.
+            // Any other content is never sent.
             Ok(text) if !text.starts_with(CLI_KEY_PREFIX) => {
-                none(format!("{} holds no key that a server has made for its own account", path.display()))
+                none(format!("{} does not hold a key that a server made for its own account", path.display()))
             }
             Ok(text) => match header(&text, &Source::DataDir(path.clone())) {
                 Ok(value) => (Some(value), Key::Sent { source: path.display().to_string(), of_data_dir: true }),
@@ -133,7 +133,7 @@ impl KeyArgs {
 }
 
 impl Key {
-    /// What a person is told whose request was answered `401`. `reason` is the server's.
+    /// The message for a user whose request was answered `401`. `problem` is the server's answer.
     pub(super) fn refused(&self, base: &str, problem: &Value) -> String {
         let remedy = format!(
             "Set WAYPOST_API_KEY to the admin key, or WAYPOST_API_KEY_FILE to a file that holds it; on the server's machine and under its account, \
@@ -141,7 +141,7 @@ impl Key {
         );
         match self {
             Self::Sent { source, of_data_dir: true } => format!(
-                "the server at {base} does not know the key in {source}: that is made anew at each start of the server whose data directory it is. \
+                "the server at {base} does not know the key in {source}: a server makes a new one at each start, for its own data directory. \
                  {remedy}"
             ),
             Self::Sent { source, .. } => {
@@ -157,7 +157,7 @@ impl Key {
                     Some("unknown-account") => {
                         "the server cannot tell under which account this command runs, so it needs a key"
                     }
-                    _ => "the server asks for a key",
+                    _ => "the server requires a key",
                 };
                 let because = because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();
                 format!("{why}. {remedy}{because}")
@@ -199,7 +199,7 @@ mod tests {
                 assert!(key(args, far).unwrap_err().contains("loopback address only"), "{far} {args:?}");
             }
         }
-        // The admin key goes anywhere.
+        // The admin key may be sent to any address.
         let admin = KeyArgs { api_key: Some(ADMIN.to_owned().into()), ..KeyArgs::default() };
         assert_eq!(key(&admin, "https://go.example"), Ok(Some(ADMIN.to_owned())));
     }
@@ -247,7 +247,7 @@ mod tests {
             let told = key(&args, "http://127.0.0.1:8080").unwrap_err();
             assert!(told.contains(part) && told.contains("WAYPOST_API_KEY_FILE") && told.contains("/key"), "{told}");
         }
-        // What editors put around it is no part of it.
+        // Editors add these; they are not part of the key.
         for content in [format!("{ADMIN}\r\n"), format!("\u{feff}{ADMIN}\n")] {
             std::fs::write(&file, content).unwrap();
             let args = KeyArgs { api_key_file: Some(file.clone()), ..KeyArgs::default() };

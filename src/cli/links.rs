@@ -12,19 +12,19 @@ use crate::say;
 
 #[derive(Debug, Args)]
 pub(super) struct ShortenArgs {
-    /// The URL
+    /// The URL to shorten
     url: String,
-    /// The short code to use, instead of a generated one
+    /// The code to use, instead of a generated one
     #[arg(long)]
     slug: Option<String>,
     /// When the link ends: 2030-12-31 (the end of that day here), 2030-12-31T18:00, with an offset such
     /// as 2030-12-31T18:00:00+01:00, or +30d, +12h from now
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     valid_until: Option<String>,
-    /// If a link to this URL exists already, show that one
+    /// If a link to this URL exists, show it instead of creating another one
     #[arg(long, conflicts_with = "slug")]
     find_existing: bool,
-    /// Sent again with the same key, the request makes no second link
+    /// A repeated request with the same key creates no second link
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Print the server's answer as JSON
@@ -47,14 +47,14 @@ pub(super) struct ResolveArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// Only ask whether redirects are answered: a node that refuses changes is healthy then
+    /// Check redirects only: a node that refuses changes counts as healthy
     #[arg(long)]
     redirects: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
 
-/// The code in what somebody has typed or pasted.
+/// The code in a text that somebody typed or pasted.
 pub(super) fn code_in(text: &str) -> Result<Code, Failed> {
     code_in_text(text).ok_or_else(|| {
         Failed::new(exit::NOT_FOUND, format!("there is no code in {text:?}; give one, or a whole short URL"))
@@ -134,10 +134,10 @@ pub(super) async fn health(args: HealthArgs) -> Result<u8, Failed> {
     Err(Failed::new(exit::PARTLY, format!("ready for redirects; changes are refused ({why})")))
 }
 
-/// Says clearly when there is no server, or when it does not know the key.
+/// Fails with a clear message if there is no server, or if it does not accept the key.
 pub(super) async fn require(server: &Server) -> Result<(), Failed> {
     server.send(Method::GET, "/health/live", None, None).await?;
-    // Whether there is such a link does not matter.
+    // Whether this link exists does not matter.
     let answer = server.send(Method::GET, "/api/v1/links/0", None, None).await?;
     match answer.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused(&answer)),

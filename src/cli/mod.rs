@@ -25,7 +25,7 @@ use clap::{Args, FromArgMatches, Parser, Subcommand};
 use crate::config::{self, Config, ConfigError, NodeConfig, Overrides, ServiceName, UnreadFile};
 use crate::node::{self, NodeError};
 
-/// A URL shortener that is one binary: links that survive, redirects that are fast.
+/// A URL shortener in one binary: durable links, fast redirects.
 #[derive(Debug, Parser)]
 #[command(name = "waypost", version, about, after_help = exit::HELP, max_term_width = 100)]
 struct Cli {
@@ -35,55 +35,55 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a node until it is told to stop (SIGTERM, Ctrl-C)
+    /// Run a node until SIGTERM or Ctrl-C
     #[command(after_help = WHO_MAY)]
     Serve(ServeArgs),
     /// Shorten a URL
     Shorten(links::ShortenArgs),
-    /// Show where a code leads, without following it
+    /// Show the target of a code, without following it
     Resolve(links::ResolveArgs),
-    /// Show who has visited a link, or all links: a chart, and where from, by what
+    /// Show the visits of a link, or of all links: a chart, and tables of dimensions
     Stats(stats::StatsArgs),
-    /// Shorten many URLs: a file with a URL a line, or CSV with the columns url, slug, validUntil
+    /// Shorten many URLs: a file with one URL a line, or CSV with the columns url, slug, validUntil
     Import(import::ImportArgs),
     /// Write everything that a running cluster has stored to a file
     Backup(backup::BackupArgs),
-    /// Make a new data directory of a backup, or of what is left of lost nodes
+    /// Make a new data directory from a backup, or from the data directories of lost nodes
     Restore(backup::RestoreArgs),
-    /// Read everything that a stopped node has stored, or a backup, and say what is damaged
+    /// Check the data of a stopped node, or a backup, for damage
     Check(CheckArgs),
-    /// Look at the configuration
+    /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look after several nodes
+    /// Show and change a cluster
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
-    /// Ask whether a node is ready (for container health checks)
+    /// Check whether a node is ready (for container health checks)
     Health(links::HealthArgs),
 }
 
 /// The end of `serve --help`.
 const WHO_MAY: &str = "Who may create and change links:
-  Without a key, on loopback, only this account on this machine: no other, no proxy, no web page.
-  Elsewhere, or with [http] public_url, a key: the first start prints it, or set WAYPOST_ADMIN_KEY.
+  Without a key, on loopback: only this account on this machine; no other, no proxy, no web page.
+  Elsewhere, or with [http] public_url: a key. The first start prints it; or set WAYPOST_ADMIN_KEY.
   Backups and changes of the cluster always need one: DATA/cli.key, for this account (--data-dir).
-  A proxy or tunnel of this account cannot be told apart: with public_url set it needs a key, too.
-  Commands send WAYPOST_API_KEY or that in WAYPOST_API_KEY_FILE; cli.key goes to loopback only.";
+  A proxy or tunnel of this account looks like this account; with public_url it needs a key, too.
+  Commands send WAYPOST_API_KEY, or the key in WAYPOST_API_KEY_FILE; cli.key to loopback only.";
 
 #[derive(Debug, Args)]
 struct FileArgs {
-    /// The configuration file; without it the shipped defaults hold
+    /// The configuration file; default: the shipped configuration
     #[arg(long, value_name = "FILE", env = "WAYPOST_CONFIG")]
     config: Option<PathBuf>,
-    /// Which [[node]] of the file this is; not needed if there is one
+    /// Name of this node's [[node]] in the file; not needed if there is only one
     #[arg(long, value_name = "NAME", env = "WAYPOST_NODE")]
     node: Option<String>,
-    /// Where the node keeps everything; waypost-data if the file says nothing else
+    /// The data directory; default: that of the file, or waypost-data
     #[arg(long, value_name = "DIR", env = "WAYPOST_DATA_DIR")]
     data_dir: Option<PathBuf>,
 }
 
-/// What the file says, and where the node listens instead of there.
+/// The options for the file, and for the listen addresses, which override it.
 #[derive(Debug, Args)]
 struct NodeArgs {
     #[command(flatten)]
@@ -136,7 +136,7 @@ struct ConfigCheckArgs {
 
 #[derive(Debug, Args)]
 struct ConfigShowArgs {
-    /// Print what holds instead: the file with what variables and options change, without secrets
+    /// Print the effective configuration instead: the file with the changes of variables and options, without secrets
     #[arg(long)]
     effective: bool,
     #[command(flatten)]
@@ -145,9 +145,9 @@ struct ConfigShowArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Say whether the configuration is right, and what a node would run
+    /// Check the configuration, and show what a node would run
     Check(ConfigCheckArgs),
-    /// Print the shipped cluster.toml, to begin a file of your own with
+    /// Print the shipped cluster.toml, as a start for your own file
     Show(ConfigShowArgs),
 }
 
@@ -162,12 +162,12 @@ impl FileArgs {
     }
 }
 
-/// For a command that works on a data directory and speaks to no other node.
+/// Loads the configuration for a command that works on a data directory and talks to no other node.
 fn load_offline(file: &FileArgs) -> Result<Config, ConfigError> {
     config::load(&Overrides { offline: true, ..file.overrides() }, &variables::of_keys()?)
 }
 
-/// Prints a line to standard output; a reader that went away is no error.
+/// Prints a line to standard output; it is not an error if nobody reads it any more.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! say {
@@ -227,7 +227,7 @@ fn serve(args: &ServeArgs) -> u8 {
     }
     match args.node.file.overrides().unread_file() {
         Some(unread @ UnreadFile { differs: true }) => tracing::warn!("{unread}"),
-        // It says what holds anyway.
+        // The file has the default values anyway.
         Some(unread) => tracing::info!("{unread}"),
         None => {}
     }
@@ -254,11 +254,11 @@ fn serve(args: &ServeArgs) -> u8 {
     let handle = engine.handle().clone();
     let hint = DAMAGE_HINT.get_or_init(|| damage_hint(&config));
     let result = actix::System::new().block_on(node::run(config, handle, |_why| {
-        // What is cut off when the process ends takes that for a failure.
+        // Work that is cut off when the process ends reports a failure.
         if ENDING.load(Ordering::Acquire) {
             return;
         }
-        // The failure is in the log already. Nothing may be acknowledged from here on, so nothing goes on.
+        // The failure is in the log already. Nothing may be acknowledged from here on, so the process ends at once.
         let hint = DAMAGE_HINT.get().map_or("", String::as_str);
         complain!("waypost: the store has failed; the node stops (exit code {}){hint}", exit::STORAGE);
         std::process::exit(exit::STORAGE.into());
@@ -284,10 +284,10 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 /// For the thread that finds the store broken.
 static DAMAGE_HINT: OnceLock<String> = OnceLock::new();
 
-/// What helps when the store is damaged, beyond mending the disk.
+/// The advice for a damaged store, besides repairing the disk.
 fn damage_hint(config: &Config) -> String {
     let stores = |node: &&NodeConfig| node.services.contains(&ServiceName::LinkStore);
-    // With fewer copies this node's may be needed.
+    // With fewer replicas, those of this node may be needed.
     let copied = config.nodes.iter().filter(stores).count() >= 3 && config.replicas >= 3 && stores(&&config.node);
     if !copied {
         return String::new();
@@ -341,7 +341,7 @@ fn config_check(args: &ConfigCheckArgs) -> u8 {
             exit::OK
         }
         Ok(config) => {
-            say!("the configuration is right ({})", config.source);
+            say!("the configuration is valid ({})", config.source);
             say!("cluster   {} ({} shards, {} node(s))", config.cluster_name, config.shards, config.nodes.len());
             say!("node      {} (http {}, admin {})", config.node.name, config.node.http, config.node.admin);
             say!("data      {}", config.node.data_dir.display());

@@ -1,4 +1,4 @@
-//! Which node a command talks to when it is not told: the one that `serve` would run with the same variables.
+//! The default node of a command: the one that `serve` would run with the same variables.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub(super) fn admin(given: Option<&str>) -> Result<String, Failed> {
     url(given, &ADMIN)
 }
 
-/// The data directory of the node that the file of the variables describes.
+/// The data directory of the node that WAYPOST_CONFIG and WAYPOST_NODE select.
 pub(super) fn data_dir() -> Option<PathBuf> {
     let variables = variables::all().ok()?;
     let (file, node) = (variables.get("WAYPOST_CONFIG")?, variables.get("WAYPOST_NODE").cloned());
@@ -72,7 +72,7 @@ fn url(given: Option<&str>, listener: &Listener) -> Result<String, Failed> {
     Ok(format!("http://{}", reached(address)))
 }
 
-/// Where all of the nodes listen. The nodes of containers are often all written alike, and only one of them is here.
+/// The address at which all nodes listen. The entries of nodes in containers are often alike, and only one of them is here.
 fn one_of(nodes: &[NodeConfig], listener: &Listener) -> Result<SocketAddr, String> {
     match nodes {
         [] => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, listener.port))),
@@ -86,7 +86,7 @@ fn one_of(nodes: &[NodeConfig], listener: &Listener) -> Result<SocketAddr, Strin
     }
 }
 
-/// Who listens at all addresses is reached over loopback.
+/// A wildcard address is reached over loopback.
 fn reached(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

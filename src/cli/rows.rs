@@ -12,37 +12,37 @@ pub(super) struct Row {
     pub(super) url: String,
     pub(super) slug: Option<String>,
     pub(super) valid_until: Option<String>,
-    /// The columns of the row that hold something and are not imported.
+    /// The columns of the row that have a value and are not imported.
     pub(super) ignored: String,
 }
 
-/// The longest line: a URL of the largest possible size, and what may stand beside it. A longer one is cut here and refused
+/// The longest line: a URL of the largest possible size, and other columns. A longer one is cut here and refused
 /// by the server.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 
-/// How much of the file is looked at to see what it is.
+/// How many bytes of the file are examined to recognise its format.
 const SAMPLE_BYTES: u64 = 64 * 1024;
 
-/// How many lines of it.
+/// How many lines of the file are examined.
 const SAMPLE_LINES: usize = 100;
 
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// A row, or what is wrong with the file there.
+/// A row, or the error in the file at this line.
 pub(super) type RowResult = Result<Row, String>;
 
-/// An import file that was understood.
+/// An import file with a known format.
 pub(super) struct Rows {
-    /// Its rows one by one, so that a file of any length can be imported.
+    /// Its rows, read one by one, so that a file of any length can be imported.
     pub(super) rows: Box<dyn Iterator<Item = RowResult>>,
     /// Columns that are not imported.
     pub(super) ignored: Vec<String>,
 }
 
-/// Understands a file: a list of URLs, or CSV whose header names a column of URLs.
+/// Recognises the format of a file: a list of URLs, or CSV whose header names a column of URLs.
 ///
 /// # Errors
-/// When it is neither, with what to change. Nothing was imported then.
+/// If it is neither; the message says what to change. Nothing was imported then.
 pub(super) fn read<R: BufRead + 'static>(input: R) -> Result<Rows, String> {
     let mut input = LineEnds { input, after_return: false };
     let mut sample = Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn read<R: BufRead + 'static>(input: R) -> Result<Rows, String> {
     Ok(Rows { rows: Box::new(lines(whole)), ignored: Vec::new() })
 }
 
-/// Makes one `\n` of each end of a line, so that lines are counted alike wherever a file comes from.
+/// Converts line ends to `\n`, so that lines are counted alike on every platform.
 struct LineEnds<R> {
     input: R,
     after_return: bool,
@@ -129,7 +129,7 @@ fn is_like_a_url(text: &str) -> bool {
     text.contains("://") || text.contains('.') && !text.contains(' ')
 }
 
-/// Whether all lines have the same number of cells, one of which is a URL, and always the same one.
+/// Whether all lines have the same number of cells, with a URL always in the same cell.
 fn is_headerless_csv(lines: &[&str], delimiter: u8) -> bool {
     let shape = |line: &&str| {
         let cells = cells(line, delimiter);
@@ -199,8 +199,8 @@ fn csv_rows<R: BufRead + 'static>(
     for _ in 0..skipped {
         skip_line(&mut input).map_err(|error| error.to_string())?;
     }
-    // With an end of a line after the last record, too: lines are counted at the ends of records, since the reader counts blank lines
-    // before one as its beginning.
+    // A line end is added after the last record: lines are counted at the ends of records, because the reader treats blank lines
+    // as the beginning of the next record.
     let input = input.chain(&b"\n"[..]);
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(input);

@@ -1,4 +1,4 @@
-//! `waypost stats`: who has visited a link, or all links, as a small chart and tables.
+//! `waypost stats`: the visits of a link, or of all links, as a small chart and tables.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::say;
 /// The widest bar of the chart, in characters.
 const BAR: u64 = 40;
 
-/// Values of each dimension that are shown.
+/// The number of values of each dimension that are shown.
 const VALUES: usize = 5;
 
 #[derive(Debug, Args)]
@@ -22,13 +22,13 @@ pub(super) struct StatsArgs {
     /// The code, or the whole short URL; without it, all links
     code: Option<String>,
     /// The first day or time: 2026-11-01, 2026-11-01T10:00 (both in the zone --tz), with an
-    /// offset such as 2026-11-01T10:00:00+01:00, or -7d, -12h from now; 30 days ago without it
+    /// offset such as 2026-11-01T10:00:00+01:00, or relative to now, such as -7d or -12h; default: 30 days ago
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
-    /// The last day or time, in the same forms; now without it
+    /// The last day or time, in the same forms; default: now
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
-    /// How long a bar of the chart is: hour, day or month
+    /// The length of a bar of the chart: hour, day or month
     #[arg(long, default_value = "day")]
     interval: String,
     /// The time zone of the days, such as Europe/Berlin
@@ -52,7 +52,7 @@ pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("interval", &args.interval).append_pair("tz", &args.tz).append_pair("bots", &args.bots);
     query.append_pair("by", "country,city,referrer,browser,os,device,language");
-    // A zone that there is not is refused by the server.
+    // The server refuses an unknown zone.
     let zone = TimeZone::get(&args.tz).unwrap_or(TimeZone::UTC);
     let now = Timestamp::now().to_zoned(zone);
     for (name, option, value) in [("from", "--from", &args.from), ("to", "--to", &args.to)] {
@@ -91,7 +91,7 @@ fn print(report: &Value) {
     if let Some(days) = report["wholeDays"].as_object() {
         let day = |name: &str| text(&days[name]).to_owned();
         say!("");
-        say!("visitors and the tables below are of whole days, {} to {}", day("from"), day("to"));
+        say!("visitors and the tables below cover whole UTC days, {} to {}", day("from"), day("to"));
     }
     if report["stale"] == true {
         say!("");
@@ -107,7 +107,7 @@ fn print(report: &Value) {
             let clicks = point["clicks"].as_u64().unwrap_or(0);
             let time = text(&point["time"]);
             let time = time.get(..if hours { 16 } else { 10 }).unwrap_or(time).replace('T', " ");
-            // One that is not empty can be seen.
+            // A value above zero is always visible.
             let bar = "█".repeat((clicks * BAR).div_ceil(most) as usize);
             say!("{time}  {clicks:>9}  {bar}");
         }

@@ -1,4 +1,4 @@
-//! The environment variables of the command line. One that is empty is as one that is not set, except for secrets.
+//! The environment variables of the command line. An empty variable counts as not set, except for secrets.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use super::Cli;
 use crate::complain;
 use crate::config::{self, ConfigError};
 
-/// Variables that stand for an option, and for no key of the file.
+/// Variables that set an option and not a key of the file.
 const OF_OPTIONS: &[&str] =
     &["WAYPOST_CONFIG", "WAYPOST_NODE", "WAYPOST_DATA_DIR", "WAYPOST_LISTEN", "WAYPOST_ADMIN_LISTEN"];
 
@@ -19,17 +19,17 @@ pub(super) fn all() -> Result<BTreeMap<String, String>, ConfigError> {
     config::variables_set(std::env::vars_os())
 }
 
-/// Those that override keys of the file, and the secrets.
+/// The variables that override keys of the file, and the secrets.
 pub(super) fn of_keys() -> Result<BTreeMap<String, String>, ConfigError> {
     let mut variables = all()?;
     variables.retain(|name, _| !OF_OPTIONS.contains(&name.as_str()));
     Ok(variables)
 }
 
-/// Reads the command line. Ends the process where that is all there is to do, as for `--help`, or where it is wrong.
+/// Parses the command line. Exits the process if nothing else is to be done, as for `--help`, or if it is wrong.
 ///
 /// # Errors
-/// When the variable of an option is for a secret, and empty.
+/// If the variable of a secret option is empty.
 pub(super) fn parse() -> Result<ArgMatches, ConfigError> {
     let mut command = without_empty(Cli::command());
     match command.try_get_matches_from_mut(std::env::args_os()) {
@@ -37,7 +37,7 @@ pub(super) fn parse() -> Result<ArgMatches, ConfigError> {
         Err(error) => {
             if let Some((option, variable)) = source(&command, &error) {
                 if config::SECRETS.contains(&variable.as_str()) && is_empty(OsStr::new(&variable)) {
-                    let message = "it is empty; give the secret, or do not set the variable".to_owned();
+                    let message = "it is empty; set it to the secret, or unset it".to_owned();
                     return Err(ConfigError::Invalid { place: variable, message });
                 }
                 let _ = error.print();
@@ -53,7 +53,7 @@ fn is_empty(variable: &OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.to_str().is_some_and(|value| value.trim().is_empty()))
 }
 
-/// Has options take nothing from variables that are empty. The help names the variables, and not what is in them.
+/// Makes options ignore empty variables. The help shows the names of the variables, but not their values.
 fn without_empty(command: Command) -> Command {
     let command = command.mut_args(|arg| match arg.get_env() {
         Some(name) if is_empty(name) && !config::SECRETS.iter().any(|secret| name == OsStr::new(secret)) => {
@@ -64,7 +64,7 @@ fn without_empty(command: Command) -> Command {
     command.mut_subcommands(without_empty)
 }
 
-/// The variable that a wrong value comes from, if it is not from the option itself.
+/// The variable that a wrong value comes from, if it does not come from the option itself.
 fn source(command: &Command, error: &clap::Error) -> Option<(String, String)> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
     let option = shown.split([' ', '=']).next()?.to_owned();
