@@ -1,11 +1,11 @@
-//! The account that this process runs as, and what the system means when it refuses something to it.
+//! The account that this process runs as, and how errors of access are reported.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 
 use nix::unistd::{Uid, User};
 
-/// An account, as people know it.
+/// An account: number and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// Its number.
@@ -15,7 +15,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account whose rights this process has.
+    /// The account of this process.
     pub fn own() -> Self {
         Self::of(Uid::effective().as_raw())
     }
@@ -36,7 +36,7 @@ impl fmt::Display for Account {
     }
 }
 
-/// What the system says, without the number of the error; where it refuses an account something, with that account.
+/// The system's error text, without the error number; for a refusal, with the account that was refused.
 pub fn told(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => format!("permission denied to {}", Account::own()),
@@ -47,7 +47,7 @@ pub fn told(error: &io::Error) -> String {
     }
 }
 
-/// Whether it is the surroundings that are wrong (rights, space, the kind of a file), and not the disk that fails.
+/// Whether the environment is at fault (rights, space, the kind of a file), and not a failing disk.
 pub fn is_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,11 +1,11 @@
-//! Cells of the tables that the program writes, for spreadsheets.
+//! Cells of tables that a spreadsheet may open.
 
 use std::borrow::Cow;
 
-/// What a spreadsheet takes for the begin of a formula, in a cell or behind blanks; also as wide characters, which some programs read alike.
+/// The characters with which a spreadsheet begins a formula, in a cell or after blanks; also as wide characters, which some programs treat alike.
 const FORMULA: &[char] = &['=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠'];
 
-/// A cell that a spreadsheet shows as it is, and does not run: one that could be a formula begins with an apostrophe.
+/// A cell that a spreadsheet shows unchanged and does not run: an apostrophe precedes a possible formula.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let formula = text.starts_with(FORMULA) || text.trim_start().starts_with(FORMULA);
     if formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }

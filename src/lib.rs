@@ -1,7 +1,7 @@
 //! Waypost: the node that the binary runs, its configuration, its HTTP surface and its command line.
 //!
-//! This floor wires: it reads the configuration, opens the store and the groups, starts the actors and the servers, and
-//! stops them in reverse. What the actors decide is in `actors/`, what carries them in `crates/`.
+//! It reads the configuration, opens the store and the groups, starts the actors and the servers, and
+//! stops them in reverse. `actors/` decide; `crates/` carry.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -1,9 +1,9 @@
-//! The `waypost` binary: reads the command line and hands over.
+//! The `waypost` binary: calls the command line.
 
 use std::process::ExitCode;
 
-/// Threads that create links free what others allocated: with glibc's allocator a node kept a quarter more memory after a
-/// million links than with this one (benches/README.md).
+/// jemalloc: threads that create links free memory that other threads allocated. With glibc's allocator a node kept a quarter more memory after a
+/// million links (benches/README.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

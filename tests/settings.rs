@@ -141,7 +141,7 @@ fn serve_and_config_check_refuse_the_same_files_with_what_would_be_right() {
     for (toml, line, part) in [
         ("[log]\nlevel = \"loud\"".to_owned(), 2, "error, warn, info, debug, trace or off"),
         ("[log]\nlevel = \"warning\"".to_owned(), 2, "error, warn, info, debug, trace or off"),
-        ("[log]\nlevel = \"info,openraft\"".to_owned(), 2, "\"openraft\" is no log level"),
+        ("[log]\nlevel = \"info,openraft\"".to_owned(), 2, "\"openraft\" is not a log level"),
         (geo("/does/not/exist.mmdb"), 3, "GeoLite2-City.mmdb"),
         (geo(text), 3, "GeoLite2-City.mmdb"),
         (geo("/"), 3, "GeoLite2-City.mmdb"),

@@ -1,18 +1,18 @@
-//! Addresses as people write them: where a node listens, and where other nodes reach it.
+//! Addresses as people write them: listen addresses, and the addresses at which other nodes reach a node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Reads the address of a listener. Beside `127.0.0.1:8080` and `[::1]:8080` it takes `localhost:8080`, and `:8080` or `*:8080` for
-/// all addresses of this machine (IPv4). A port alone is refused: it does not say who may connect.
+/// Parses a listen address. Besides `127.0.0.1:8080` and `[::1]:8080` it accepts `localhost:8080`, and `:8080` or `*:8080` for
+/// all IPv4 addresses of this machine. A port alone is refused, because it does not say who may connect.
 ///
 /// # Errors
-/// What is wrong, and what to write instead; `port` is the one in the examples.
+/// The error, and what to write instead; `port` is the port of the examples.
 pub fn parse_listen(text: &str, port: u16) -> Result<SocketAddr, String> {
     let text = text.trim();
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    let no_port = |port: &str| format!("\"{port}\" is no port; ports are numbers up to 65535");
+    let no_port = |port: &str| format!("\"{port}\" is not a port; ports are numbers up to 65535");
     if let Some((_, rest)) = text.split_once("://") {
         let rest = rest.split('/').next().unwrap_or_default();
         let example = if parse_listen(rest, port).is_ok() { rest.to_owned() } else { format!("127.0.0.1:{port}") };
@@ -28,7 +28,7 @@ pub fn parse_listen(text: &str, port: u16) -> Result<SocketAddr, String> {
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if let Ok(ip) = bare.parse::<Ipv6Addr>() {
-        // `::1:8080` is an address of its own, but nobody means it.
+        // `::1:8080` is a valid IPv6 address, but nobody means it.
         let (ip, port) = match bare.rsplit_once(':') {
             Some((ip, meant)) if bare == text && meant.len() >= 4 && meant.parse::<u16>().is_ok() => {
                 (ip.parse().unwrap_or(Ipv6Addr::LOCALHOST), meant.parse().unwrap_or(port))
@@ -43,7 +43,7 @@ pub fn parse_listen(text: &str, port: u16) -> Result<SocketAddr, String> {
                 "" | "*" => Ipv4Addr::UNSPECIFIED.into(),
                 name if name.eq_ignore_ascii_case("localhost") => Ipv4Addr::LOCALHOST.into(),
                 address => match address.parse::<Ipv4Addr>() {
-                    // The address is right, so it is the port that is not.
+                    // The address is valid, so the port is not.
                     Ok(_) => return Err(no_port(number)),
                     Err(_) => return Err(no_address(text, port)),
                 },
@@ -59,7 +59,7 @@ pub fn parse_listen(text: &str, port: u16) -> Result<SocketAddr, String> {
 
 fn no_address(text: &str, port: u16) -> String {
     format!(
-        "\"{text}\" is no address of this machine; write one like 127.0.0.1:{port}, [::1]:{port} or localhost:{port}, or :{port} for all \
+        "\"{text}\" is not an address of this machine; write one like 127.0.0.1:{port}, [::1]:{port} or localhost:{port}, or :{port} for all \
          its addresses"
     )
 }
@@ -88,7 +88,7 @@ impl PeerAddress {
         self.host.parse().ok()
     }
 
-    /// Whether it says where a node is.
+    /// Whether it can be the address of a node.
     pub(super) fn can_be_reached(&self) -> bool {
         self.port != 0 && self.ip().is_none_or(|ip| !ip.is_unspecified())
     }
@@ -98,7 +98,7 @@ impl PeerAddress {
         self.ip().map_or(self.host == "localhost", |ip| ip.is_loopback())
     }
 
-    /// Where a node listens that is to be reached there.
+    /// The address at which a node listens that is reached here.
     pub(super) fn listen(&self) -> SocketAddr {
         let everywhere = || if self.is_loopback() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         (self.ip().unwrap_or_else(|| everywhere().into()), self.port).into()
@@ -138,7 +138,7 @@ mod tests {
     fn what_is_no_address_of_a_listener_is_refused_with_what_to_write() {
         for (text, part) in [
             ("8080", "127.0.0.1:8080 for this machine only, or :8080 for all"),
-            ("99999", "\"99999\" is no port"),
+            ("99999", "\"99999\" is not a port"),
             ("127.0.0.1", "write 127.0.0.1:9090"),
             ("localhost", "write localhost:9090"),
             ("::1", "[::1]:9090"),
@@ -147,9 +147,9 @@ mod tests {
             ("::", "[::]:9090"),
             ("http://127.0.0.1:8080/", "write the address alone: 127.0.0.1:8080"),
             ("https://go.example", "127.0.0.1:9090"),
-            ("127.0.0.1:80800", "\"80800\" is no port"),
-            ("127.0.0.1:", "\"\" is no port"),
-            (":http", "\"http\" is no port"),
+            ("127.0.0.1:80800", "\"80800\" is not a port"),
+            ("127.0.0.1:", "\"\" is not a port"),
+            (":http", "\"http\" is not a port"),
             ("go.example:8080", "127.0.0.1:9090"),
             ("256.0.0.1:80", "127.0.0.1:9090"),
             ("unix:/run/waypost.sock", "127.0.0.1:9090"),

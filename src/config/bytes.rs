@@ -23,7 +23,7 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 impl ByteSize {
-    /// Reads a size with or without a unit; `None` if it is none.
+    /// Parses a size with or without a unit; `None` if it is not valid.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for ByteSize {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ByteSize, E> {
                 ByteSize::parse(text)
-                    .ok_or_else(|| E::custom(format!("\"{text}\" is no size; write one like \"256MiB\" or 268435456")))
+                    .ok_or_else(|| E::custom(format!("\"{text}\" is not a size; write one like \"256MiB\" or 268435456")))
             }
         }
         deserializer.deserialize_any(Size)

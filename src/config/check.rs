@@ -27,14 +27,14 @@ impl Checker<'_> {
         if (min..=max).contains(&value) {
             return Ok(value);
         }
-        Err(self.invalid(key, format!("{value} is out of range; {min} to {max} is possible")))
+        Err(self.invalid(key, format!("{value} is out of range; use {min} to {max}")))
     }
 
     pub(super) fn address(&self, key: &str, text: &str, port: u16) -> Result<SocketAddr, ConfigError> {
         parse_listen(text, port).map_err(|why| self.invalid(key, why))
     }
 
-    /// Refuses a node that is to listen twice at one address. `key` is where the addresses come from.
+    /// Refuses a node that would listen twice at one address. `key` is the source of the addresses.
     pub(super) fn addresses_differ(&self, node: &NodeConfig, key: &str) -> Result<(), ConfigError> {
         let addresses = [node.http, node.admin, node.peer_listen];
         for (i, one) in addresses.iter().enumerate() {
@@ -46,7 +46,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Which events are logged, as the file says it.
+    /// Checks the log level.
     pub(super) fn log_level(&self, text: &str) -> Result<String, ConfigError> {
         waypost_telemetry::check_level(text).map_err(|error| self.invalid("[log] level", error.to_string()))?;
         Ok(text.to_owned())
@@ -56,7 +56,7 @@ impl Checker<'_> {
         let network = |part: &str| {
             let single = || part.parse::<std::net::IpAddr>().map(IpNet::from);
             part.parse().or_else(|_| single()).map_err(|_| {
-                self.invalid(key, format!("\"{part}\" is no network; write them like 10.0.0.0/8, 2001:db8::/32"))
+                self.invalid(key, format!("\"{part}\" is not a network; write networks like 10.0.0.0/8, 2001:db8::/32"))
             })
         };
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
@@ -75,7 +75,7 @@ impl Checker<'_> {
             }
         }
         if raw.data_dir.is_empty() {
-            return Err(self.invalid(&key("data_dir"), "give a directory"));
+            return Err(self.invalid(&key("data_dir"), "it is empty; set it to a directory"));
         }
         let names: Vec<&str> = ServiceName::ALL.iter().map(|name| name.as_str()).collect();
         let services = raw
@@ -96,7 +96,7 @@ impl Checker<'_> {
         let peer = PeerAddress::parse(&raw.peer).ok_or_else(|| {
             let text = &raw.peer;
             let right = "127.0.0.1:7400, [::1]:7400 or links-1.example:7400";
-            self.invalid(&key("peer"), format!("\"{text}\" is no address; write one like {right}"))
+            self.invalid(&key("peer"), format!("\"{text}\" is not an address; write one like {right}"))
         })?;
         let node = NodeConfig {
             name: raw.name.clone(),
@@ -129,7 +129,7 @@ pub(super) fn select(
         (None, [only]) => Ok(only.clone()),
         (None, _) => Err(check.invalid(
             "--node (WAYPOST_NODE)",
-            format!("the file lists several nodes; say which: {}", names.join(", ")),
+            format!("the file lists several nodes; select one of {}", names.join(", ")),
         )),
     }
 }
@@ -141,7 +141,7 @@ pub(super) fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>,
     let invalid = || {
         check.invalid(
             "[http] public_url",
-            format!("\"{text}\" is none; write one like \"https://go.example\", without a path"),
+            format!("\"{text}\" is not a public URL; write one like \"https://go.example\", without a path"),
         )
     };
     let url = Url::parse(text).map_err(|_| invalid())?;
@@ -155,7 +155,7 @@ pub(super) fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>,
     if plain { Ok(Some(url)) } else { Err(invalid()) }
 }
 
-/// Where traces go: to a collector that speaks plain HTTP, since one is run beside the node.
+/// The endpoint for traces: a collector that speaks plain HTTP, because it runs beside the node.
 pub(super) fn trace_endpoint(text: &str, check: &Checker<'_>) -> Result<Option<String>, ConfigError> {
     if text.is_empty() {
         return Ok(None);
@@ -173,7 +173,7 @@ pub(super) fn trace_endpoint(text: &str, check: &Checker<'_>) -> Result<Option<S
         None => Err(check.invalid(
             "[traces] endpoint",
             format!(
-                "\"{text}\" is none; write one like \"http://127.0.0.1:4318\". It is plain HTTP: for a collector elsewhere, run one \
+                "\"{text}\" is not an endpoint; write one like \"http://127.0.0.1:4318\". It is plain HTTP: for a collector elsewhere, run one \
                  beside the node that passes traces on"
             ),
         )),

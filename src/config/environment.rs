@@ -1,8 +1,8 @@
 //! Overrides by environment variables: `WAYPOST_<TABLE>_<KEY>`.
 //!
-//! Which there are follows from the shipped file, so each key that is documented there can be overridden, and no other.
-//! A variable that is empty is as one that is not set: templates of containers give all variables, with nothing in some. Not so for
-//! secrets: one that has become empty is a mistake, and the node must not be open for it.
+//! The variables follow from the shipped file, so each documented key can be overridden, and no other.
+//! An empty variable counts as not set, because container templates list all variables and leave some empty. For
+//! secrets an empty variable is an error: it must not open the node by mistake.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,10 +14,10 @@ use super::{ConfigError, Raw};
 
 const PREFIX: &str = "WAYPOST_";
 
-/// Where a service manager puts secrets.
+/// The directory in which a service manager puts secrets.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// Variables with a secret, or the file of one.
+/// Variables that hold a secret, or name the file of one.
 pub(crate) const SECRETS: &[&str] = &[
     "WAYPOST_ADMIN_KEY",
     "WAYPOST_ADMIN_KEY_FILE",
@@ -39,10 +39,10 @@ pub(super) const OTHERS: &[&str] = &[
     "WAYPOST_SERVER",
 ];
 
-/// The variables of this program that are set. One that is empty is not, unless it is for a secret.
+/// The variables of this program that are set. An empty one counts as not set, unless it is for a secret.
 ///
 /// # Errors
-/// When one of them is not UTF-8: what it says would be ignored.
+/// If one of them is not UTF-8, because its value would be ignored.
 pub(crate) fn variables_set(
     all: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
@@ -95,7 +95,7 @@ pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Resul
             _ => Value::String(text.clone()),
         };
         section.insert(key.clone(), value);
-        // One at a time, so that an error names the variable that it comes from.
+        // Checked one by one, so that an error names its variable.
         let checked: Result<Raw, _> = Value::Table(table.clone()).try_into();
         checked.map_err(|error| invalid(explain(error.message(), None)))?;
     }

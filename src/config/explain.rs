@@ -1,11 +1,11 @@
-//! Reads the file, and says where a mistake is and what is meant.
+//! Reads the file, and explains errors: where they are, and what is probably meant.
 
 use super::{ConfigError, Raw};
 
-/// How alike two keys must be for one to be suggested for the other.
+/// How similar two keys must be for a suggestion.
 const ALIKE: f64 = 0.7;
 
-/// Reads the text of a file called `name`.
+/// Parses the text of a file called `name`.
 pub(super) fn parse(text: &str, name: &str) -> Result<Raw, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Raw, ConfigError> {
     })
 }
 
-/// Turns "unknown field `x`, expected one of `a`, `b`" into what a person would say.
+/// Turns "unknown field `x`, expected one of `a`, `b`" into a readable message.
 pub(super) fn explain(message: &str, table: Option<&str>) -> String {
     let Some((key, rest)) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) else {
         return message.lines().next().unwrap_or(message).to_owned();
@@ -29,7 +29,7 @@ pub(super) fn explain(message: &str, table: Option<&str>) -> String {
     format!("unknown key \"{key}\"{place}; {}", suggest(key, &known))
 }
 
-/// "did you mean …?", or the list of what there is.
+/// "did you mean …?", or the list of known keys.
 pub(super) fn suggest(key: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()

@@ -1,4 +1,4 @@
-//! The files that the configuration names, tried as the node will use them: a mistake shows before anything is opened or changed.
+//! Checks the files that the configuration names, as the node will use them: an error shows before anything is opened or changed.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use waypost_transport::TlsError;
 use super::check::Checker;
 use super::{Config, ConfigError};
 
-/// Tries all of them.
+/// Checks all of them.
 pub(super) fn check(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     if let Some(path) = &config.geo_database {
         Geo::open(Some(path.clone())).map_err(|error| {
@@ -31,7 +31,7 @@ pub(super) fn check(config: &Config, check: &Checker<'_>) -> Result<(), ConfigEr
     tls.load().map(|_| ()).map_err(invalid)
 }
 
-/// Says of a relative path from where it is looked for.
+/// For a relative path: the directory in which it is looked for.
 fn from_here(path: &Path) -> String {
     match std::env::current_dir() {
         Ok(here) if path.is_relative() => format!(" (looked for in {})", here.display()),

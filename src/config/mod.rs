@@ -1,7 +1,7 @@
 //! Configuration: the shipped defaults, then the file, then the environment, then the command line.
 //!
-//! `raw` is the file as it is written, `valid` what the rest of the program works with. A mistake is answered with its
-//! place and what would be right.
+//! `raw` is the file as it is written; `valid` is what the rest of the program uses. An error names its
+//! location and the valid values.
 
 mod address;
 mod bytes;
@@ -28,10 +28,10 @@ pub use secret::SecretText;
 pub(crate) use secret::{flaw, read_secret, read_secret_from};
 pub use valid::{AnalyticsRule, Config, NodeConfig, ServiceName, VisitorRules};
 
-/// The file that is shipped, and what it says is the default.
+/// The shipped file. Its values are the defaults.
 pub const SHIPPED: &str = include_str!("../../cluster.toml");
 
-/// A mistake in the configuration.
+/// An error in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -42,17 +42,17 @@ pub enum ConfigError {
         /// Why not.
         reason: String,
     },
-    /// Something in the file cannot be used.
+    /// A value in the file is not valid.
     #[error("{place}: {message}")]
     Invalid {
-        /// The file and line, or the environment variable, or the option.
+        /// The file and line, the environment variable, or the option.
         place: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and which values are valid.
         message: String,
     },
 }
 
-/// What the command line says.
+/// The options of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--config`.
@@ -65,15 +65,15 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `--admin-listen`.
     pub admin_listen: Option<SocketAddr>,
-    /// The command asks no other node and listens to none, so it needs no secret.
+    /// Whether the command talks to no other node and listens to none, so that it needs no secret.
     pub offline: bool,
 }
 
-/// The file that many look for in the directory that they start the program in. It is not: `--config` names the file.
+/// A file of this name in the working directory is not read: `--config` names the file.
 const USUAL_NAME: &str = "cluster.toml";
 
 impl Overrides {
-    /// A file in the working directory that somebody might take for the configuration, while none was named.
+    /// A file in the working directory that a user might expect to be read, if no file was named.
     pub fn unread_file(&self) -> Option<UnreadFile> {
         if self.file.is_some() {
             return None;
@@ -86,16 +86,16 @@ impl Overrides {
 /// A `cluster.toml` in the working directory that is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {USUAL_NAME} in this directory is not read, the shipped defaults hold; give --config {USUAL_NAME} to use it"
+    "the {USUAL_NAME} in this directory is not read, and the shipped defaults apply; give --config {USUAL_NAME} to use it"
 )]
 pub struct UnreadFile {
-    /// Whether it says something else than the shipped defaults.
+    /// Whether it differs from the shipped defaults.
     pub differs: bool,
 }
 
 /// The layers of a configuration, before they are checked.
 struct Layers {
-    /// The file as it was read.
+    /// The text of the file.
     text: String,
     name: String,
     raw: Raw,
@@ -118,20 +118,20 @@ impl Layers {
     }
 }
 
-/// Puts the layers together.
+/// Merges and checks the layers.
 ///
 /// # Errors
-/// [`ConfigError`] with the place of the mistake.
+/// [`ConfigError`] with the location of the error.
 pub fn load(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
     let layers = layers(overrides, environment)?;
     let origins = layers.origins(overrides, environment);
     Config::build(layers.raw.clone(), overrides, environment, &layers.name, &origins)
 }
 
-/// As [`load`], for a node that is to be started: the files that the configuration names can be used too.
+/// Like [`load`], for a node that is about to start: also checks that the files which the configuration names can be used.
 ///
 /// # Errors
-/// [`ConfigError`] with the place of the mistake.
+/// [`ConfigError`] with the location of the error.
 pub fn load_to_serve(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Config, ConfigError> {
     let layers = layers(overrides, environment)?;
     let origins = layers.origins(overrides, environment);
@@ -140,10 +140,10 @@ pub fn load_to_serve(overrides: &Overrides, environment: &BTreeMap<String, Strin
     Ok(config)
 }
 
-/// The file that says all of what holds, after variables and options. Secrets are never in a file.
+/// The effective configuration as a file, after variables and options. It never has secrets.
 ///
 /// # Errors
-/// [`ConfigError`] with the place of the mistake.
+/// [`ConfigError`] with the location of the error.
 pub fn effective(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<String, ConfigError> {
     let config = load(overrides, environment)?;
     let mut raw = layers(overrides, environment)?.raw;
@@ -158,10 +158,10 @@ pub fn effective(overrides: &Overrides, environment: &BTreeMap<String, String>) 
     Ok(toml::to_string(&raw).expect("invariant: what was read from TOML can be written as TOML"))
 }
 
-/// The nodes that the file lists, or the one that `overrides` names: for commands that talk to a node, and need not know more.
+/// The nodes of the file, or the one that `overrides` names: for commands that talk to a node, and need nothing else.
 ///
 /// # Errors
-/// When the file cannot be read, or the entries of nodes have a mistake.
+/// If the file cannot be read, or the entries of nodes are not valid.
 pub fn nodes(overrides: &Overrides, environment: &BTreeMap<String, String>) -> Result<Vec<NodeConfig>, ConfigError> {
     let layers = layers(overrides, environment)?;
     let check = Checker { origins: &layers.origins(overrides, environment) };

@@ -1,4 +1,4 @@
-//! Where each value comes from, so that a mistake is told with its place: a line of the file, a variable, or an option.
+//! The source of each value, so that an error names its location: a line of the file, a variable, or an option.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment::variable_of;
 
-/// The places of all values of one configuration.
+/// The sources of all values of one configuration.
 pub(super) struct Origins<'a> {
-    /// The file, or that there is none.
+    /// The name of the file, or a text that says that there is none.
     name: &'a str,
     environment: &'a BTreeMap<String, String>,
-    /// The line of each key: table, which one of a list of tables, key. The key "" is the table itself.
+    /// The line of each key: table, index in a list of tables, key. The key "" is the table itself.
     lines: BTreeMap<(String, usize, String), usize>,
     /// The names of the nodes, in their order.
     nodes: Vec<String>,
 }
 
 impl<'a> Origins<'a> {
-    /// Looks for the keys in the text of a file that is known to be TOML.
+    /// Looks for the keys in the text of a valid TOML file.
     pub(super) fn new(name: &'a str, text: &str, environment: &'a BTreeMap<String, String>) -> Self {
         let mut origins = Self { name, environment, lines: BTreeMap::new(), nodes: Vec::new() };
         let Ok(document) = DeTable::parse(text) else { return origins };
@@ -56,8 +56,8 @@ impl<'a> Origins<'a> {
         }
     }
 
-    /// The place of a key as messages name it: `[http] workers`, `[[node]] http of "a"`, or several, `[peer] tls_ca, tls_cert`.
-    /// A variable is a place of its own; else it is the file, with its line if the key is there.
+    /// The location of a key as messages name it: `[http] workers`, `[[node]] http of "a"`, or several, `[peer] tls_ca, tls_cert`.
+    /// If a variable sets the key, it is the variable; otherwise the file, with the line if the key is there.
     pub(super) fn place(&self, key: &str) -> String {
         let Some((section, rest)) = key.trim_start_matches('[').split_once(']') else { return self.name.to_owned() };
         let (keys, node) =

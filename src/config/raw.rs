@@ -1,4 +1,4 @@
-//! The file as it is written. Every key has a default; a key that is not known is an error.
+//! The file as it is written. Every key has a default; an unknown key is an error.
 
 use serde::{Deserialize, Serialize};
 

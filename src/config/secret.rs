@@ -1,4 +1,4 @@
-//! Texts that must not be shown: what they are does not appear in `Debug`, so not in logs and panics either.
+//! Secret texts: `Debug` does not show them, so neither do logs and panics.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 
-/// The shortest secret that is accepted when somebody brings one: 128 bits of base62.
+/// The shortest secret that a user may set: 128 bits of base62.
 const SECRET_CHARS_MIN: usize = 22;
 
-/// The most that is read of a file with a secret.
+/// The most bytes that are read from a file with a secret.
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// A text that only its reader sees.
+/// A secret text.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct SecretText(String);
 
@@ -22,7 +22,7 @@ impl SecretText {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -49,22 +49,22 @@ pub(crate) fn flaw(text: &str) -> Option<&'static str> {
         return Some("has a line break in it; it has to hold one key and nothing else");
     }
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    (!plain).then_some("has characters that no key has: spaces, control characters, or such that are not ASCII")
+    (!plain).then_some("has characters that no key has: spaces, control characters, or characters beyond ASCII")
 }
 
-/// Reads a file that holds nothing but a secret, without what surrounds it.
+/// Reads a file that holds only a secret, without surrounding white space.
 pub(crate) fn read_secret(path: &Path) -> std::io::Result<String> {
     read_secret_from(std::fs::File::open(path)?)
 }
 
-/// The same of a file that is open.
+/// Like [`read_secret`], for an open file.
 pub(crate) fn read_secret_from(file: std::fs::File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').trim().to_owned())
 }
 
-/// The file with the secret `name` that a service manager hands over, if it does: systemd's `LoadCredential=`, with `WAYPOST_ADMIN_KEY` as
+/// The file with the secret `name` from a service manager, if there is one: systemd's `LoadCredential=`, with `WAYPOST_ADMIN_KEY` as
 /// `waypost.admin_key`.
 fn credential(environment: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
     let directory = environment.get("CREDENTIALS_DIRECTORY").filter(|directory| !directory.is_empty())?;
@@ -72,7 +72,7 @@ fn credential(environment: &BTreeMap<String, String>, name: &str) -> Option<Path
     file.exists().then_some(file)
 }
 
-/// A secret in the variable `name`, in the file that `name` + `_FILE` names, or else from the service manager.
+/// A secret from the variable `name`, from the file that `name` + `_FILE` names, or from the service manager.
 pub(super) fn secret(environment: &BTreeMap<String, String>, name: &str) -> Result<Option<SecretText>, ConfigError> {
     let invalid = |place: &str, message: String| ConfigError::Invalid { place: place.to_owned(), message };
     let by_file = format!("{name}_FILE");
@@ -95,12 +95,12 @@ pub(super) fn secret(environment: &BTreeMap<String, String>, name: &str) -> Resu
         },
     };
     let right =
-        format!("at least {SECRET_CHARS_MIN} visible ASCII characters, made at random (`openssl rand -hex 32`)");
+        format!("at least {SECRET_CHARS_MIN} visible ASCII characters, chosen at random (`openssl rand -hex 32`)");
     if let Some(flaw) = flaw(&text) {
-        return Err(invalid(place, format!("{what} {flaw}; right are {right}")));
+        return Err(invalid(place, format!("{what} {flaw}; use {right}")));
     }
     if text.len() < SECRET_CHARS_MIN {
-        return Err(invalid(place, format!("{what} is too short; right are {right}")));
+        return Err(invalid(place, format!("{what} is too short; use {right}")));
     }
     Ok(Some(SecretText(text)))
 }

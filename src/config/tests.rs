@@ -1,4 +1,4 @@
-//! What people get wrong in the file, and what they are told.
+//! Common errors in the file, and their messages.
 
 use std::collections::BTreeMap;
 
@@ -65,8 +65,8 @@ fn wrong_values_say_what_is_possible() {
         ("[[node]]\npeer = \"links-1.example\"", "links-1.example:7400"),
         ("[[node]]\npeer_listen = \"links-1.example:7400\"", "127.0.0.1:7400"),
         ("[[node]]\nservices = [\"janitr\"]", "did you mean \"janitor\"?"),
-        ("[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"", "each node needs one of its own"),
-        ("[[node]]\npeer = \"0.0.0.0:7400\"\n[[node]]\nname = \"b\"", "other nodes cannot reach that"),
+        ("[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"", "each node needs its own"),
+        ("[[node]]\npeer = \"0.0.0.0:7400\"\n[[node]]\nname = \"b\"", "other nodes cannot reach this address"),
         ("[[node]]\nservices = []", "at least one"),
         ("[[node]]\nservices = [\"redirector\", \"key_allocator\"]", "no node runs \"link_store\""),
         ("[[node]]\nservices = [\"link_store\"]", "no node runs \"key_allocator\""),
@@ -141,7 +141,7 @@ fn an_empty_variable_is_as_one_that_is_not_set_unless_it_is_for_a_secret() {
 #[test]
 fn of_several_nodes_one_has_to_be_chosen() {
     let file = "[[node]]\nname = \"a\"\n[[node]]\nname = \"b\"\nhttp = \"127.0.0.1:8081\"\npeer = \"127.0.0.1:7401\"\n";
-    assert!(mistake(file).contains("say which: a, b"));
+    assert!(mistake(file).contains("select one of a, b"));
     let secret = [("WAYPOST_CLUSTER_SECRET", "0123456789012345678901")];
     let chosen = with(file, &secret, Overrides { node: Some("b".to_owned()), ..Overrides::default() }).unwrap();
     assert_eq!((chosen.node.name.as_str(), chosen.node.http.port(), chosen.nodes.len()), ("b", 8081, 2));
@@ -181,7 +181,7 @@ fn several_nodes_need_a_secret_or_certificates_also_on_one_machine() {
     // What only reads or makes a data directory asks nobody.
     let offline = Overrides { node: Some("b".to_owned()), offline: true, ..Overrides::default() };
     assert!(with(file, &[], offline).is_ok());
-    // In clear, but not to everybody: that is for one machine.
+    // Plain TCP, but not for everybody: allowed on one machine only.
     assert!(node("", &[("WAYPOST_CLUSTER_SECRET", "0123456789012345678901")]).is_ok());
     assert!(node("[peer]\ntls_ca = \"ca\"\ntls_cert = \"cert\"\ntls_key = \"key\"\n", &[]).is_ok());
 }
@@ -208,7 +208,7 @@ fn a_secret_that_cannot_be_one_is_named_with_what_is_wrong() {
         ("\n", "is empty"),
         ("0123456789012345678901\n0123456789012345678901\n", "has a line break in it"),
         ("0123456789 0123456789 01", "characters that no key has"),
-        ("short", "is too short; right are at least 22"),
+        ("short", "is too short; use at least 22"),
     ] {
         std::fs::write(&file, content).unwrap();
         let told = with("", &[("WAYPOST_ADMIN_KEY_FILE", &by_file)], Overrides::default()).unwrap_err().to_string();

@@ -35,7 +35,7 @@ impl ServiceName {
     pub const ALL: [Self; 5] =
         [Self::KeyAllocator, Self::LinkStore, Self::Redirector, Self::ClickCounter, Self::Janitor];
 
-    /// As it is written in the file.
+    /// The name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyAllocator => "key_allocator",
@@ -52,66 +52,66 @@ impl ServiceName {
 pub struct NodeConfig {
     /// Its name, unique in the file.
     pub name: String,
-    /// Redirects and the API.
+    /// The address for redirects and the API.
     pub http: SocketAddr,
-    /// Metrics and health.
+    /// The address for metrics and health.
     pub admin: SocketAddr,
-    /// Where other nodes reach it.
+    /// The address at which other nodes reach it.
     pub peer: PeerAddress,
-    /// Where it listens for them.
+    /// The address at which it listens for other nodes.
     pub peer_listen: SocketAddr,
-    /// Where it keeps everything.
+    /// The data directory.
     pub data_dir: PathBuf,
     /// Nodes of one zone may fail together.
     pub zone: String,
-    /// What it runs.
+    /// The services that it runs.
     pub services: BTreeSet<ServiceName>,
 }
 
-/// What `/analytics/{code}` tells whom.
+/// What `/analytics/{code}` answers to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnalyticsRule {
-    /// Totals to everybody; the target and the times to those who have the key.
+    /// Totals for everybody; the target and the times for clients with the key.
     Totals,
-    /// Everything to everybody.
+    /// Everything for everybody.
     Full,
-    /// Everything to those who have the key, and nothing to others.
+    /// Everything for clients with the key, and nothing for others.
     Key,
 }
 
-/// Whose visits are recorded, and how.
+/// Which visits are recorded, and how.
 #[derive(Debug, Clone, Default)]
 pub struct VisitorRules {
-    /// Who may say for whom a request is.
+    /// The proxies whose headers about the client are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whose visits are not counted.
+    /// The networks whose visits are not counted.
     pub excluded: Vec<IpNet>,
-    /// Whether a visitor's wish not to be tracked is heard.
+    /// Whether DNT and Sec-GPC are honoured.
     pub respect_do_not_track: bool,
-    /// The parameter with which a visit is not counted; empty = none.
+    /// The parameter that excludes a visit from counting; empty = none.
     pub no_track_parameter: String,
 }
 
 /// The checked configuration, as one node sees it.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it came from, for messages.
+    /// The source of the configuration, for messages.
     pub source: String,
     /// The name of the cluster.
     pub cluster_name: String,
     /// The number of shards of a cluster that is created with this file.
     pub shards: u32,
-    /// Wished copies of each shard.
+    /// The number of replicas of each shard.
     pub replicas: u32,
     /// This node.
     pub node: NodeConfig,
     /// All nodes of the file.
     pub nodes: Vec<NodeConfig>,
-    /// What short URLs begin with; `None` = the host of the request.
+    /// The beginning of short URLs; `None` = the host of the request.
     pub public_url: Option<Url>,
-    /// What `/analytics/{code}` tells whom.
+    /// What `/analytics/{code}` answers to whom.
     pub analytics: AnalyticsRule,
-    /// Threads that answer requests.
+    /// The number of threads that answer requests.
     pub workers: usize,
     /// The longest request body.
     pub body_max_bytes: usize,
@@ -121,9 +121,9 @@ pub struct Config {
     pub connections_per_address_max: usize,
     /// How long an idle connection stays open.
     pub keep_alive: Duration,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, and again for its body.
     pub client_timeout: Duration,
-    /// How long a client may take to take an answer, or 16 KiB of it.
+    /// How long a client may take to read an answer, or 16 KiB of it.
     pub write_timeout: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
@@ -131,57 +131,57 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// The longest URL.
     pub url_max_bytes: usize,
-    /// How long an expired link goes on answering `410`.
+    /// How long an expired link answers `410`.
     pub expired_retention: Duration,
-    /// The bytes of the link cache.
+    /// The size of the link cache, in bytes.
     pub cache_bytes: u64,
-    /// How often clicks are brought to the shards.
+    /// How often clicks are sent to the shards.
     pub clicks_interval: Duration,
     /// Whether visits are recorded.
     pub clicks_record: bool,
-    /// The bytes that clicks of shards that take none may take beside the journals.
+    /// The most disk space for spills, in bytes.
     pub clicks_spill_bytes: u64,
-    /// How often the journals are brought to disk.
+    /// How often the journals are synced.
     pub journal_sync: Duration,
-    /// The database of places.
+    /// The geographic database.
     pub geo_database: Option<PathBuf>,
-    /// Whose visits are recorded, and how.
+    /// Which visits are recorded, and how.
     pub visitors: VisitorRules,
-    /// Clicks that a worker keeps until then.
+    /// The number of clicks that a worker's journal holds.
     pub journal_records: usize,
-    /// Memory for pages of the database.
+    /// The memory for pages of the database, in bytes.
     pub store_cache_bytes: u64,
-    /// Changed bytes at which a shard writes a checkpoint.
+    /// The number of changed bytes at which a shard writes a checkpoint.
     pub checkpoint_bytes: u64,
     /// Free space below which the node is read-only.
     pub free_space_low: u64,
     /// Free space above which it accepts changes again.
     pub free_space_high: u64,
-    /// The wait before each sync.
+    /// The delay before each sync.
     pub commit_delay: Duration,
-    /// Requests that one shard holds.
+    /// The number of requests that one shard queues or handles.
     pub shard_inflight_max: usize,
-    /// Questions about statistics that one shard holds.
+    /// The number of requests for statistics that one shard queues or handles.
     pub shard_statistics_max: usize,
-    /// Unknown codes that a client may ask for in a second; 0 = as many as it likes.
+    /// The number of unknown codes that a client may ask for in a second; 0 = no limit.
     pub unknown_codes_per_s: u32,
-    /// The time between two rounds of upkeep.
+    /// The time between two rounds of maintenance.
     pub janitor_interval: Duration,
-    /// How log events are written.
+    /// The format of log events.
     pub log_format: LogFormat,
-    /// Which events are written.
+    /// The log level, or a list of levels.
     pub log_level: String,
-    /// One of so many requests is logged; 0 = none.
+    /// One in this many requests is logged; 0 = none.
     pub log_access_every: u32,
-    /// The collector that traces are sent to, without a slash at its end; `None` = traces are off.
+    /// The endpoint for traces, without a trailing slash; `None` = traces are off.
     pub trace_endpoint: Option<String>,
-    /// One of so many requests is traced; 0 = none.
+    /// One in this many requests is traced; 0 = none.
     pub trace_every: u32,
-    /// The admin key that was given, if one was.
+    /// The admin key, if one was given.
     pub admin_key: Option<SecretText>,
-    /// How many groups may have their members changed at a time.
+    /// The number of groups whose members may be changed at the same time.
     pub moves_max: usize,
-    /// How old the answer of a node may be through which a link was not changed.
+    /// The longest age of an answer from a node that did not make the change itself.
     pub stale_after: Duration,
     /// The secret that the nodes share; empty = none.
     pub cluster_secret: SecretText,
@@ -190,7 +190,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A digest of what has to be the same in the file of every node.
+    /// A digest of everything that must be equal in the files of all nodes.
     pub fn digest(&self) -> u64 {
         let mut nodes: Vec<String> = self
             .nodes
@@ -207,7 +207,7 @@ impl Config {
 }
 
 impl Config {
-    /// Checks a file for the node that the command line selects.
+    /// Checks the file for the node that the command line selects.
     pub(super) fn build(
         raw: Raw,
         overrides: &Overrides,
@@ -225,18 +225,18 @@ impl Config {
             let key = format!("[[node]] peer of \"{}\"", node.name);
             if nodes.len() > 1 && !node.peer.can_be_reached() {
                 return Err(
-                    check.invalid(&key, "other nodes cannot reach that; give an address and a port of this node")
+                    check.invalid(&key, "other nodes cannot reach this address; use an address and a port of this node")
                 );
             }
             if let Some(other) = nodes[i + 1..].iter().find(|other| nodes.len() > 1 && other.peer == node.peer) {
                 return Err(
-                    check.invalid(&key, format!("\"{}\" has the same; each node needs one of its own", other.name))
+                    check.invalid(&key, format!("\"{}\" has the same address; each node needs its own", other.name))
                 );
             }
         }
         for (needed, why) in [
-            (ServiceName::LinkStore, "links could not be kept"),
-            (ServiceName::KeyAllocator, "there would be no codes"),
+            (ServiceName::LinkStore, "links cannot be stored"),
+            (ServiceName::KeyAllocator, "codes cannot be generated"),
         ] {
             if !nodes.iter().any(|node| node.services.contains(&needed)) {
                 let name = needed.as_str();
@@ -267,7 +267,7 @@ impl Config {
             "human" => LogFormat::Human,
             "json" => LogFormat::Json,
             other => {
-                return Err(check.invalid("[log] format", format!("\"{other}\" is none; use \"human\" or \"json\"")));
+                return Err(check.invalid("[log] format", format!("\"{other}\" is not a format; use \"human\" or \"json\"")));
             }
         };
         let analytics = match raw.http.analytics.as_str() {
@@ -275,7 +275,7 @@ impl Config {
             "full" => AnalyticsRule::Full,
             "key" => AnalyticsRule::Key,
             other => {
-                let message = format!("\"{other}\" is none; use \"totals\", \"full\" or \"key\"");
+                let message = format!("\"{other}\" is not valid; use \"totals\", \"full\" or \"key\"");
                 return Err(check.invalid("[http] analytics", message));
             }
         };
@@ -283,7 +283,7 @@ impl Config {
         let tls = tls(&raw.peer, &check)?;
         if nodes.len() > 1 && !overrides.offline {
             let near = node.peer.is_loopback() && node.peer_listen.ip().is_loopback();
-            // Whoever reaches the peer port of a node is given all it has: on one machine that may be any account.
+            // The peer port gives access to everything that the node has, and on one machine any account can connect to it.
             if cluster_secret.is_empty() && !(near && tls.is_some()) {
                 return Err(check.invalid(
                     &format!("[[node]] peer of \"{}\"", node.name),

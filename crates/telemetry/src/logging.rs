@@ -23,7 +23,7 @@ pub enum LogFormat {
 pub enum TelemetryError {
     /// The log level is not valid.
     #[error(
-        "\"{level}\" is no log level; use error, warn, info, debug, trace or off, or a list of one of them and more for parts of the \
+        "\"{level}\" is not a log level; use error, warn, info, debug, trace or off, or a list with levels for parts of the \
          program, such as \"info,openraft=debug\""
     )]
     Level {
@@ -143,7 +143,7 @@ mod tests {
             ("-1", "-1"),
         ] {
             let refused = check_level(level).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("\"{part}\" is no log level")), "{level}: {refused}");
+            assert!(refused.starts_with(&format!("\"{part}\" is not a log level")), "{level}: {refused}");
             assert!(refused.contains("error, warn, info, debug, trace or off"), "{refused}");
         }
     }
