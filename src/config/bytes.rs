@@ -69,8 +69,9 @@ impl<'de> Deserialize<'de> for ByteSize {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ByteSize, E> {
-                ByteSize::parse(text)
-                    .ok_or_else(|| E::custom(format!("\"{text}\" is not a size; write one like \"256MiB\" or 268435456")))
+                ByteSize::parse(text).ok_or_else(|| {
+                    E::custom(format!("\"{text}\" is not a size; write one like \"256MiB\" or 268435456"))
+                })
             }
         }
         deserializer.deserialize_any(Size)

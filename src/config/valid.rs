@@ -224,9 +224,8 @@ impl Config {
             }
             let key = format!("[[node]] peer of \"{}\"", node.name);
             if nodes.len() > 1 && !node.peer.can_be_reached() {
-                return Err(
-                    check.invalid(&key, "other nodes cannot reach this address; use an address and a port of this node")
-                );
+                return Err(check
+                    .invalid(&key, "other nodes cannot reach this address; use an address and a port of this node"));
             }
             if let Some(other) = nodes[i + 1..].iter().find(|other| nodes.len() > 1 && other.peer == node.peer) {
                 return Err(
@@ -267,7 +266,9 @@ impl Config {
             "human" => LogFormat::Human,
             "json" => LogFormat::Json,
             other => {
-                return Err(check.invalid("[log] format", format!("\"{other}\" is not a format; use \"human\" or \"json\"")));
+                return Err(
+                    check.invalid("[log] format", format!("\"{other}\" is not a format; use \"human\" or \"json\""))
+                );
             }
         };
         let analytics = match raw.http.analytics.as_str() {
