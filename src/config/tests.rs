@@ -53,7 +53,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_valid_one() {
 #[test]
 fn wrong_values_say_what_is_possible() {
     for (text, part) in [
-        ("[cluster]\nshards = 0", "1 to 256 is possible"),
+        ("[cluster]\nshards = 0", "use 1 to 256"),
         ("[cluster]\nshards = \"many\"", "cluster.toml:2: invalid type"),
         ("[cache]\nbytes = \"lots\"", "write one like \"256MiB\""),
         ("[http]\npublic_url = \"go.example\"", "https://go.example"),
