@@ -15,13 +15,8 @@ use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
 
 use crate::config::Config;
-use crate::node::{NodeError, explained, not_made, prepare_data_dir};
+use crate::node::{NodeError, RESTORING, STORE, not_made, prepare_data_dir};
 use crate::wall_clock::wall_clock;
-
-const BUILDING: &str = ".restoring";
-
-/// What makes a directory one of data. It is moved last.
-const STORE: &str = "store";
 
 /// Made by some file systems in their root.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -73,21 +68,6 @@ pub fn source(paths: &[PathBuf]) -> Result<Source, NodeError> {
     }
 }
 
-/// Refuses a data directory in which a restore was interrupted; one that was only not tidied up is.
-///
-/// # Errors
-/// With what to do.
-pub fn refuse_half(data_dir: &Path) -> Result<(), NodeError> {
-    let building = data_dir.join(BUILDING);
-    if !building.exists() {
-        return Ok(());
-    }
-    if data_dir.join(STORE).exists() && !building.join(STORE).exists() {
-        return Ok(fs::remove_dir_all(building)?);
-    }
-    refused(format!("a restore into {} was interrupted; empty the directory and restore again", data_dir.display()))
-}
-
 /// Makes the data directory of `config`'s node, which must be empty or not there yet. `watch` is given what is read of a backup,
 /// for a progress bar.
 ///
@@ -98,7 +78,7 @@ pub fn restore<R: Read>(config: &Config, source: &Source, watch: impl Fn(File) -
     restore_into(target, config, source, watch).map_err(|error| match error {
         // That of a source is told already.
         error @ NodeError::DataDir(_) => error,
-        error => explained(target, error),
+        error => error.in_data_dir(target),
     })
 }
 
@@ -116,11 +96,11 @@ fn restore_into<R: Read>(
     if !fresh {
         for entry in fs::read_dir(target)? {
             let name = entry?.file_name();
-            if name == BUILDING {
+            if name == RESTORING {
                 return refused(format!(
                     "a restore into {} was interrupted, or goes on; remove {}",
                     target.display(),
-                    target.join(BUILDING).display()
+                    target.join(RESTORING).display()
                 ));
             }
             if name != LOST_AND_FOUND {
@@ -138,7 +118,7 @@ fn restore_into<R: Read>(
     let mut private = DirBuilder::new();
     private.mode(0o700);
     private.recursive(true).create(target).map_err(|error| not_made(target, &error))?;
-    let building = target.join(BUILDING);
+    let building = target.join(RESTORING);
     private.recursive(false).create(&building)?;
     let built = build(config, source, &building, watch).and_then(|report| publish(&building, target).map(|()| report));
     if built.is_err() && !target.join(STORE).exists() {
@@ -210,7 +190,7 @@ fn build<R: Read>(
         Source::DataDirs(dirs) => {
             let copies = dirs.iter().map(|dir| {
                 prepare_data_dir(dir)?;
-                let db = open(config, dir).map_err(|error| explained(dir, error))?;
+                let db = open(config, dir).map_err(|error| error.in_data_dir(dir))?;
                 Ok(Copy { db, data_dir: dir.clone() })
             });
             let copies: Vec<Copy> = copies.collect::<Result<_, NodeError>>()?;

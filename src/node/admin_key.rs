@@ -15,7 +15,7 @@ use waypost_consensus::Groups;
 use waypost_protocol::command::Command;
 use waypost_protocol::digest::KeyDigest;
 
-use super::NodeError;
+use super::error::NodeError;
 use super::private::renew_cli_key;
 use crate::config::Config;
 use crate::http::{Access, KEY_PREFIX};

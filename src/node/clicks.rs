@@ -7,7 +7,7 @@ use waypost_protocol::command::Bootstrap;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
-use super::NodeError;
+use super::error::NodeError;
 use crate::config::Config;
 
 /// Opens what earlier lives left, and makes room for the journals of this one.

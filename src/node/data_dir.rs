@@ -9,18 +9,21 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, faccessat};
-use waypost_consensus::{OpenError, ProposeError};
-use waypost_journal::JournalError;
 use waypost_store::StoreError;
 
-use super::NodeError;
 use crate::account::{self, Account};
+
+/// What makes a directory one of data: the database. A restore moves it last.
+pub(crate) const STORE: &str = "store";
+
+/// Where a restore builds it, until it is complete.
+pub(crate) const RESTORING: &str = ".restoring";
 
 /// Below so much free space nothing is opened: the database does not survive a disk that is full to the last byte.
 const FREE_BYTES_MIN: u64 = 1 << 20;
 
 /// What a node makes in its data directory, beside the files that lie in these.
-const OWN: &[&str] = &["store", "journal", "snapshots", "committed", "admin-key"];
+const OWN: &[&str] = &[STORE, "journal", "snapshots", "committed", "admin-key"];
 
 /// Why a data directory cannot be used, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +132,12 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), Unusable> {
     look(dir)
 }
 
-fn absolute(dir: &Path) -> PathBuf {
+pub(super) fn absolute(dir: &Path) -> PathBuf {
     std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
 }
 
 /// Sees whether a node can live in a directory, if it is there.
-fn look(dir: &Path) -> Result<(), Unusable> {
+pub(super) fn look(dir: &Path) -> Result<(), Unusable> {
     match fs::metadata(dir) {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Err(place(dir, "it is a file".to_owned())),
@@ -195,7 +198,7 @@ fn usable(dir: &Path, path: &Path) -> Result<(), Unusable> {
     }
 }
 
-fn refused(dir: &Path, error: io::Error) -> Unusable {
+pub(super) fn refused(dir: &Path, error: io::Error) -> Unusable {
     Unusable::Refused { dir: dir.to_owned(), error, account: Account::own() }
 }
 
@@ -206,12 +209,12 @@ fn free(path: &Path) -> Option<(u64, u64)> {
     Some((bytes, if of.files() == 0 { u64::MAX } else { of.files_available() }))
 }
 
-fn full(dir: &Path, path: &Path) -> Unusable {
+pub(super) fn full(dir: &Path, path: &Path) -> Unusable {
     let (free, files) = free(path).unwrap_or((0, 0));
     Unusable::Full { dir: dir.to_owned(), free, files, account: Account::own() }
 }
 
-fn enough_space(dir: &Path) -> Result<(), Unusable> {
+pub(super) fn enough_space(dir: &Path) -> Result<(), Unusable> {
     match free(dir) {
         Some((bytes, files)) if bytes < FREE_BYTES_MIN || files == 0 => Err(full(dir, dir)),
         _ => Ok(()),
@@ -221,7 +224,7 @@ fn enough_space(dir: &Path) -> Result<(), Unusable> {
 /// Sees whether another process has the database, before known faults of its files are mended under its feet. The database takes the
 /// lock itself when it opens, so this one is given back at once.
 fn unlocked(dir: &Path) -> Result<(), Unusable> {
-    let path = dir.join("store").join("db");
+    let path = dir.join(STORE).join("db");
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -234,8 +237,8 @@ fn unlocked(dir: &Path) -> Result<(), Unusable> {
     }
 }
 
-fn in_use(dir: &Path) -> Unusable {
-    let path = dir.join("store").join("db");
+pub(super) fn in_use(dir: &Path) -> Unusable {
+    let path = dir.join(STORE).join("db");
     Unusable::InUse { dir: dir.to_owned(), holder: holder(&path), account: Account::own() }
 }
 
@@ -250,35 +253,6 @@ fn holder(path: &Path) -> Option<String> {
     let pid: u32 = of_file.get(4)?.parse().ok().filter(|pid| *pid != 0)?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("{} with process id {pid}", name.trim()).trim().to_owned())
-}
-
-/// Tells what the system refused during a start in terms of the data directory. A disk that fails stays one that fails.
-pub(crate) fn explained(dir: &Path, error: NodeError) -> NodeError {
-    let dir = &absolute(dir);
-    if let NodeError::Store(StoreError::Locked { .. }) = &error {
-        return in_use(dir).into();
-    }
-    let no_space = |error: &io::Error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-    match &error {
-        NodeError::Io(io)
-        | NodeError::Store(StoreError::Io(io))
-        | NodeError::Journal(JournalError::Io { error: io, .. })
-        | NodeError::Groups(OpenError::Io(io) | OpenError::Store(StoreError::Io(io))) => {
-            if no_space(io) {
-                return full(dir, dir).into();
-            }
-            if account::is_refusal(io) && io.kind() != ErrorKind::NotFound {
-                // Which file it was is not told, but can often be found.
-                return look(dir).err().unwrap_or_else(|| refused(dir, io::Error::from(io.kind()))).into();
-            }
-            error
-        }
-        NodeError::Groups(OpenError::Bootstrap(ProposeError::NoSpace)) => full(dir, dir).into(),
-        NodeError::Store(_) | NodeError::Groups(OpenError::Store(_)) if enough_space(dir).is_err() => {
-            full(dir, dir).into()
-        }
-        _ => error,
-    }
 }
 
 #[cfg(test)]
@@ -324,20 +298,5 @@ mod tests {
         let refusal = refusal(place.path());
         assert!(refusal.contains("in use by another process") && refusal.contains("(uid "), "{refusal}");
         assert!(refusal.contains(&format!("process id {}", std::process::id())), "{refusal}");
-    }
-
-    #[test]
-    fn what_the_system_refuses_at_the_start_is_no_failed_disk_but_a_failed_disk_is() {
-        let place = tempfile::tempdir().unwrap();
-        let told = |kind: ErrorKind| explained(place.path(), StoreError::Io(kind.into()).into());
-        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem, ErrorKind::StorageFull] {
-            let error = told(kind);
-            assert!(!error.is_storage(), "{error}");
-            let text = error.to_string();
-            assert!(text.contains(&place.path().display().to_string()) && text.contains("uid "), "{text}");
-        }
-        for kind in [ErrorKind::Other, ErrorKind::UnexpectedEof, ErrorKind::InvalidData] {
-            assert!(told(kind).is_storage(), "{kind:?}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::NodeError;
+use super::error::NodeError;
 use crate::config::Config;
 use crate::http::ADMIN_CONNECTIONS_MAX;
 

@@ -1,6 +1,5 @@
 //! A node that runs and is to be taken out: it answers no redirects any more, brings every click to its shard, and takes itself out.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,22 +79,4 @@ impl Leave for Leaving {
     fn leave(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(self.try_to())
     }
-}
-
-/// How many clicks in a data directory no shard has counted, in slots of journals and of spills: a click takes at least one.
-pub(super) fn clicks_left(data_dir: &Path) -> u64 {
-    waypost_click_counter::clicks_left(&data_dir.join("journal"))
-}
-
-/// What to do with clicks that a removed node still has.
-pub(super) fn clicks_hint(clicks: u64, data_dir: &Path) -> String {
-    if clicks == 0 {
-        return String::new();
-    }
-    let journal = data_dir.join("journal");
-    format!(
-        ". {clicks} slots of its click journals were not counted: keep {journal} when you empty the directory, and the node brings them in \
-         when it has joined; or move the files in it into the same directory of another node, and restart that one (a `.spill` only where there is none of its name)",
-        journal = journal.display()
-    )
 }

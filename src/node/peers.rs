@@ -6,12 +6,13 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use waypost_consensus::{ClusterBinding, GroupOptions, GroupPlace, Groups, Members, NodeIdentity, OpenedCluster};
 use waypost_protocol::command::{Bootstrap, NodeRecord};
-use waypost_store::Db;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 use waypost_transport::{Identity, Secret, SessionLimits, TcpDial, TlsServer, Transport};
 
-use super::{NodeError, listen};
+use super::base::Base;
+use super::error::NodeError;
+use super::listen::bind;
 use crate::cluster::{ClusterOrigin, NodeService, find_or_create, is_gone};
 use crate::config::{Config, ServiceName};
 use crate::wall_clock::wall_clock;
@@ -31,13 +32,8 @@ pub(super) struct Joined {
 }
 
 /// Opens the peer port and the groups; a new node founds its cluster or joins one first.
-pub(super) async fn join(
-    config: &Config,
-    db: &Db,
-    engine: &tokio::runtime::Handle,
-    tasks: &Tasks,
-    metrics: &Metrics,
-) -> Result<Joined, NodeError> {
+pub(super) async fn join(base: &Base) -> Result<Joined, NodeError> {
+    let Base { config, db, engine, tasks, metrics, .. } = base;
     let mut identity = NodeIdentity::load(db, rand::random())?;
     let binding = Arc::new(RwLock::new(identity.cluster.map(|binding| binding.id)));
     let own = Identity {
@@ -119,7 +115,7 @@ pub(super) async fn join(
     let groups = Arc::new(opening.await.map_err(|error| NodeError::Start(error.to_string()))??);
     let others = groups.cluster().addresses().into_iter().map(|(node, _)| node).filter(|node| *node != identity.id);
     if is_gone(&transport, others).await {
-        return Err(taken_out(config));
+        return Err(NodeError::removed(config));
     }
     Ok(Joined { identity, groups, members, transport, service, record })
 }
@@ -149,11 +145,6 @@ fn listen_for_nodes(
     });
 }
 
-pub(super) fn taken_out(config: &Config) -> NodeError {
-    let data_dir = config.node.data_dir.clone();
-    NodeError::TakenOut { name: config.node.name.clone(), clicks: super::leave::clicks_left(&data_dir), data_dir }
-}
-
 fn binding_of(found: ClusterOrigin) -> ClusterBinding {
     match found {
         ClusterOrigin::Create => ClusterBinding { id: rand::random(), created: true },
@@ -166,7 +157,7 @@ fn binding_of(found: ClusterOrigin) -> ClusterBinding {
 fn peer_port(config: &Config) -> Result<Option<TcpListener>, NodeError> {
     let address = config.node.peer_listen;
     if config.nodes.len() > 1 {
-        return listen(address, "[[node]] peer_listen").map(Some);
+        return bind(address, "[[node]] peer_listen").map(Some);
     }
     let (secret, tls) = (!config.cluster_secret.is_empty(), config.tls.is_some());
     let safe = if address.ip().is_loopback() { secret || tls } else { secret && tls };

@@ -8,29 +8,31 @@ use waypost_store::{SpaceState, SpaceWatch};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
-use super::NodeError;
+use super::error::NodeError;
 use crate::config::Config;
 
 /// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Looks at it now, so that a node does not start on a full disk unnoticed, and from then on.
+/// Looks at it now, so that a node does not start on a full disk unnoticed, and from then on. Answers the flag that is set while there is
+/// too little: the node is read-only then.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(super) fn watch_space(
     config: &Config,
-    read_only: Arc<AtomicBool>,
     exhausted: Arc<AtomicBool>,
     tasks: &Tasks,
     metrics: &Metrics,
-) -> Result<(), NodeError> {
+) -> Result<Arc<AtomicBool>, NodeError> {
     let watch = SpaceWatch::new(&config.node.data_dir);
     let (low, high) = (config.free_space_low, config.free_space_high);
     let free_gauge = metrics.gauge("waypost_disk_free_bytes", "Free space of the file system of the data directory");
     let read_only_gauge = metrics.gauge("waypost_read_only", "1 while changes are refused for want of space");
     let exhausted_gauge =
         metrics.gauge("waypost_space_exhausted", "1 while not even a leader's log entries are taken for want of space");
+    let read_only = Arc::new(AtomicBool::new(false));
+    let flag = read_only.clone();
     let mut state = SpaceState::Writable;
     let mut look = move || -> std::io::Result<()> {
         let space = watch.check()?;
@@ -53,7 +55,7 @@ pub(super) fn watch_space(
         }
         state = next;
         read_only_gauge.set((next != SpaceState::Writable).into());
-        read_only.store(next != SpaceState::Writable, Ordering::Relaxed);
+        flag.store(next != SpaceState::Writable, Ordering::Relaxed);
         exhausted_gauge.set((next == SpaceState::Exhausted).into());
         exhausted.store(next == SpaceState::Exhausted, Ordering::Relaxed);
         Ok(())
@@ -67,5 +69,5 @@ pub(super) fn watch_space(
             }
         }
     })?;
-    Ok(())
+    Ok(read_only)
 }

@@ -1,11 +1,13 @@
-//! What a stopping node does in order: it hands over what it leads, and lets the requests end that are open.
+//! What a stopping node does in order: it gives away the groups that it leads, lets open requests end, and closes its store.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use waypost_consensus::Groups;
+use waypost_store::Db;
 
+use super::error::NodeError;
 use crate::lifecycle::Lifecycle;
 
 /// How long the groups that a stopping node leads may take to find another leader.
@@ -46,4 +48,16 @@ pub(super) async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Han
     if !matches!(handing.await, Ok(true)) {
         tracing::warn!("not all groups found another leader before the stop; they will elect one");
     }
+}
+
+/// Closes the groups, each with a checkpoint, and then the store.
+///
+/// # Errors
+/// When a group or the store does not close in order.
+pub(super) async fn close(groups: Arc<Groups>, db: Db, engine: &tokio::runtime::Handle) -> Result<(), NodeError> {
+    let failed = |error: tokio::task::JoinError| NodeError::Start(error.to_string());
+    // Awaited here, both.
+    engine.spawn(async move { groups.close().await }).await.map_err(failed)??;
+    tokio::task::spawn_blocking(move || db.close()).await.map_err(failed)??;
+    Ok(())
 }

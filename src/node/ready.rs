@@ -1,9 +1,10 @@
-//! What a starting node waits for.
+//! What a starting node waits for before it says that it is ready.
 
 use std::time::Duration;
 
 use waypost_consensus::{Freshness, Groups};
 
+use super::services::Services;
 use crate::cluster::PlacementController;
 
 /// How long the cluster may take to know of a node that starts.
@@ -12,30 +13,40 @@ const KNOWN_MAX: Duration = Duration::from_secs(3);
 /// How long a starting node waits for its replicas to catch up before it says that it is there. `/health/ready` goes on to say no.
 const CATCH_UP_MAX: Duration = Duration::from_secs(60);
 
-/// Waits until the cluster is founded, for as long as that takes: before, there is nothing to serve. Says what it waits for.
-pub(super) async fn bootstrapped(controller: &PlacementController) {
+/// How often it is looked whether the node is ready.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits until the cluster is bootstrapped and knows this node, and its replicas have caught up.
+pub(super) async fn wait(services: &Services) {
+    bootstrapped(&services.controller).await;
+    known_to_cluster(&services.groups).await;
+    caught_up(&services.fresh).await;
+}
+
+/// Waits until the cluster is bootstrapped, for as long as that takes: before, there is nothing to serve. Logs what it waits for.
+async fn bootstrapped(controller: &PlacementController) {
     let mut told = String::new();
     while let Some(why) = controller.pending_bootstrap() {
         if why != told {
             tracing::info!("the cluster is being founded: {why}");
             told = why;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Waits until group 0 knows this node: only then is it part of the cluster. Without a majority that may take long, and
 /// redirects go on meanwhile, so it is not waited for without end.
-pub(super) async fn known_to_cluster(groups: &Groups) {
+async fn known_to_cluster(groups: &Groups) {
     let deadline = tokio::time::Instant::now() + KNOWN_MAX;
     let known = || groups.cluster().read(|machine| machine.state().nodes.contains_key(&groups.node()));
     while !known() && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Waits until the replicas of this node show what was acknowledged before it started.
-pub(super) async fn caught_up(fresh: &Freshness) {
+async fn caught_up(fresh: &Freshness) {
     let deadline = tokio::time::Instant::now() + CATCH_UP_MAX;
     while fresh.catching_up() > 0 {
         if tokio::time::Instant::now() >= deadline {
@@ -45,6 +56,6 @@ pub(super) async fn caught_up(fresh: &Freshness) {
             );
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }

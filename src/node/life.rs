@@ -1,0 +1,104 @@
+//! The life of a node, from top to bottom: it opens its store, joins or creates its cluster, starts its services, listens, is ready, runs
+//! until something ends it, and stops.
+
+use std::convert::Infallible;
+
+use super::base::Base;
+use super::error::NodeError;
+use super::listen::Listeners;
+use super::serve::Servers;
+use super::services::Services;
+use super::signals::Signals;
+use super::{descriptors, peers, ready, stop};
+use crate::config::Config;
+use crate::lifecycle::Event;
+
+/// Runs a node until it is told to stop. `on_storage_failure` is called when the store fails while it runs; it must not return to
+/// normal work.
+///
+/// # Errors
+/// When the node cannot start, or does not stop in order.
+pub async fn run(
+    config: Config,
+    engine: tokio::runtime::Handle,
+    on_storage_failure: fn(&str),
+) -> Result<(), NodeError> {
+    let mut signals = Signals::catch()?;
+
+    // What does not depend on the data is tried first: a node that cannot listen leaves its directory alone.
+    let connections_max = descriptors::connections(&config)?;
+    let listeners = Listeners::bind(&config)?;
+    let addresses = listeners.addresses;
+
+    // From here on, what the system refuses is told in terms of the data directory.
+    let data_dir = config.node.data_dir.clone();
+    let refused = |error: NodeError| error.in_data_dir(&data_dir);
+    let base = Base::open(config, engine, on_storage_failure).map_err(refused)?;
+
+    // A node that waits for others can be stopped like any other.
+    let Some(joined) = signals.unless_told(peers::join(&base)).await else { return Ok(()) };
+    let joined = joined.map_err(refused)?;
+    base.report_opened(&joined.groups);
+
+    let is_local = addresses.are_local(&base.config);
+    let (services, access) = Services::start(&base, joined, is_local).await.map_err(refused)?;
+    let mut servers = Servers::start(&base, &services, access, listeners, connections_max)?;
+    base.lifecycle.follow(Event::Started);
+
+    let announcing = async {
+        ready::wait(&services).await;
+        addresses.announce();
+        std::future::pending::<Infallible>().await
+    };
+    let ended = tokio::select! {
+        never = announcing => match never {},
+        () = services.removed.notified() => Ended::Removed,
+        signal = signals.told() => Ended::Told(signal),
+        error = servers.ended() => Ended::ServerEnded(error),
+    };
+    match &ended {
+        // From here on the shards take no clicks of this node, so it must not answer another redirect.
+        Ended::Removed => base.lifecycle.follow(Event::Removed),
+        Ended::Told(signal) => tracing::info!("{signal}: stopping"),
+        Ended::ServerEnded(_) => {}
+    }
+    base.lifecycle.follow(Event::Stop);
+    shut_down(&base, services, servers, signals).await?;
+    match ended {
+        // Only now it is known how many clicks are left.
+        Ended::Removed => Err(NodeError::removed(&base.config)),
+        Ended::ServerEnded(error) => Err(error),
+        Ended::Told(_) => Ok(()),
+    }
+}
+
+/// What ends the work of a node.
+enum Ended {
+    /// The cluster has removed it.
+    Removed,
+    /// A signal, by its name.
+    Told(&'static str),
+    /// One of its servers has ended by itself.
+    ServerEnded(NodeError),
+}
+
+/// Stops everything in the order in which the parts need each other: leaders, requests, clicks, actors, groups, store.
+async fn shut_down(base: &Base, services: Services, servers: Servers, signals: Signals) -> Result<(), NodeError> {
+    stop::hand_over(&services.groups, &base.engine).await;
+    base.lifecycle.follow(Event::HandedOver);
+    signals.exit_on_the_next(&base.tasks);
+
+    servers.public.pause().await;
+    stop::end_requests(&base.lifecycle, base.config.shutdown_grace).await;
+    // Whoever still sends on a kept connection is turned away from here on, so that no click comes after the last count.
+    base.lifecycle.follow(Event::RequestsEnded);
+    servers.public.stop().await;
+    stop::end_requests(&base.lifecycle, stop::DRAIN_LOOK * 4).await;
+
+    services.actors.stop().await;
+    servers.admin.stop().await;
+    services.clock.note_now()?;
+    stop::close(services.groups, base.db.clone(), &base.engine).await?;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The ports of a node: bound before anything else, and announced when the node is ready.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+
+use super::error::NodeError;
+use crate::config::Config;
+
+/// The bound ports for HTTP.
+pub(super) struct Listeners {
+    pub(super) public: TcpListener,
+    pub(super) admin: TcpListener,
+    pub(super) addresses: Addresses,
+}
+
+/// Where the node listens, with the ports that the system chose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds both ports of the configuration.
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`] with what helps.
+    pub(super) fn bind(config: &Config) -> Result<Self, NodeError> {
+        let public = bind(config.node.http, "[[node]] http, or --listen")?;
+        let admin = bind(config.node.admin, "[[node]] admin, or --admin-listen")?;
+        let addresses = Addresses { public: public.local_addr()?, admin: admin.local_addr()? };
+        Ok(Self { public, admin, addresses })
+    }
+}
+
+impl Addresses {
+    /// Whether only processes of this machine can reach the node.
+    pub(super) fn are_local(&self, config: &Config) -> bool {
+        // A public URL elsewhere says that something passes requests on to a listener on loopback.
+        self.public.ip().to_canonical().is_loopback()
+            && self.admin.ip().to_canonical().is_loopback()
+            && config.public_url.as_ref().is_none_or(crate::http::is_loopback)
+    }
+
+    /// Prints the one line that scripts wait for and read the ports from. A node whose output nobody reads serves all the same.
+    pub(super) fn announce(&self) {
+        crate::say!("waypost is ready: http://{} (admin http://{})", self.public, self.admin);
+    }
+}
+
+/// Binds a port. `key` is where the address comes from.
+///
+/// # Errors
+/// [`NodeError::Listen`] with what helps.
+pub(super) fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).map_err(|error| NodeError::Listen { address, key, reason: why_not(&error) })
+}
+
+/// Why a port cannot be listened on, and what helps.
+fn why_not(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another process listens there; stop it, or give another address".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::PermissionDenied => format!(
+            "{} may not; a port below 1024 needs root or the capability CAP_NET_BIND_SERVICE",
+            crate::account::Account::own()
+        ),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,132 @@
+//! The HTTP servers of a node: the public one and the admin one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use actix_server::{Server, ServerHandle};
+use tokio::task::JoinHandle;
+use waypost_consensus::FRESH;
+
+use super::base::Base;
+use super::error::NodeError;
+use super::listen::Listeners;
+use super::services::Services;
+use crate::cluster::Backups;
+use crate::config::ServiceName;
+use crate::http::{
+    Access, Addresses, ConnectionLimits, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server,
+    public_server,
+};
+use crate::wall_clock::wall_clock;
+
+/// Both servers, running.
+pub(super) struct Servers {
+    pub(super) public: Running,
+    pub(super) admin: Running,
+}
+
+/// A server that runs until it is stopped.
+pub(super) struct Running {
+    handle: ServerHandle,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Running {
+    fn start(server: Server) -> Self {
+        // Awaited in `Servers::ended`.
+        Self { handle: server.handle(), task: tokio::task::spawn_local(server) }
+    }
+
+    /// Accepts no further connections.
+    pub(super) async fn pause(&self) {
+        self.handle.pause().await;
+    }
+
+    /// Closes its connections at once.
+    pub(super) async fn stop(&self) {
+        self.handle.stop(false).await;
+    }
+}
+
+impl Servers {
+    /// Starts to answer on both ports, with at most `connections_max` connections on each worker of the public one.
+    ///
+    /// # Errors
+    /// When a listener cannot be used.
+    pub(super) fn start(
+        base: &Base,
+        services: &Services,
+        access: Access,
+        listeners: Listeners,
+        connections_max: usize,
+    ) -> Result<Self, NodeError> {
+        let config = &base.config;
+        let node = Arc::new(node_state(base, services, access, &listeners.addresses.public, listeners.addresses.admin));
+        let admin = admin_server(listeners.admin, node.clone(), base.metrics.clone())?;
+        let public = public_server(
+            listeners.public,
+            PublicServer {
+                redirects: config.node.services.contains(&ServiceName::Redirector),
+                keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
+                node,
+                journals: services.journals.clone(),
+                access_every: config.log_access_every,
+                trace_every: config.trace_every,
+                recorders: services.recorders.clone(),
+                visitors: config.visitors.clone(),
+                metrics: base.metrics.clone(),
+                supervision: base.supervision.clone(),
+                workers: config.workers,
+                limits: ConnectionLimits {
+                    connections_max,
+                    addresses: Addresses::new(
+                        config.connections_per_address_max,
+                        config.visitors.trusted_proxies.clone(),
+                    ),
+                    keep_alive: config.keep_alive,
+                    request: config.client_timeout,
+                    write: config.write_timeout,
+                },
+            },
+        )?;
+        Ok(Self { public: Running::start(public), admin: Running::start(admin) })
+    }
+
+    /// Waits until a server ends by itself.
+    pub(super) async fn ended(&mut self) -> NodeError {
+        tokio::select! {
+            ended = &mut self.public.task => NodeError::ServerEnded("public", format!("{ended:?}")),
+            ended = &mut self.admin.task => NodeError::ServerEnded("admin", format!("{ended:?}")),
+        }
+    }
+}
+
+/// What the handlers are given.
+fn node_state(base: &Base, services: &Services, access: Access, public: &SocketAddr, admin: SocketAddr) -> NodeState {
+    let Services { groups, members, transport, .. } = services;
+    let config = &base.config;
+    NodeState {
+        links: services.actors.links.clone(),
+        keys: services.actors.keys.clone(),
+        view: services.view.clone(),
+        groups: groups.clone(),
+        fresh: services.fresh.clone(),
+        unknown: UnknownCodes::new(config.unknown_codes_per_s, &base.metrics),
+        backups: Backups::new(groups.clone(), members.clone(), Arc::new(transport.clone()), base.engine_tasks()),
+        controller: services.controller.clone(),
+        supervision: base.supervision.clone(),
+        shards: groups.bootstrap().shards,
+        access,
+        analytics: config.analytics,
+        address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
+        admin,
+        timeout: config.request_timeout,
+        url_max_bytes: config.url_max_bytes,
+        body_max_bytes: config.body_max_bytes,
+        read_only: base.read_only.clone(),
+        lifecycle: base.lifecycle.clone(),
+        live_streams: AtomicUsize::new(0),
+        clock: wall_clock,
+    }
+}
