@@ -1,5 +1,5 @@
-//! A backup of the whole cluster, from whichever node is asked: the states of all groups, read from their leaders one after the
-//! other, as one stream of bytes (`waypost_store::archive`).
+//! A backup of the whole cluster, made by the node that is asked: it reads the states of all groups from their leaders, one after the
+//! other, into one stream of bytes (`waypost_store::archive`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use waypost_protocol::peer::Peers;
 use waypost_store::archive::{ArchiveHead, ArchiveSum};
 use waypost_tasks::{Task, Tasks};
 
-/// Pieces that wait for a slow reader.
+/// The number of chunks that wait for a slow reader.
 const PIECES_WAITING: usize = 4;
 
-/// How long whoever reads may take for a piece. A leader closes its file after that time as well.
+/// How long the reader may take for a chunk. A leader closes its file after that time as well.
 const SLOW_MAX: Duration = Duration::from_secs(60);
 
-/// Why a backup was not finished.
+/// Why a backup was not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A group cannot be read.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// Whoever wanted it has gone, or takes too long.
+    /// The reader has gone, or takes too long.
     #[error("nobody reads it any more")]
     NobodyReads,
 }
 
-/// What a backup is made with.
+/// Makes backups.
 pub struct Backups {
     groups: Arc<Groups>,
     members: Arc<Members>,
@@ -38,16 +38,16 @@ pub struct Backups {
     turn: Arc<Semaphore>,
 }
 
-/// The bytes of a backup, as they come. After an error there are no more, and what came is of no use.
+/// The chunks of a backup. After an error there are no more, and the received ones are useless.
 pub type Pieces = mpsc::Receiver<Result<Vec<u8>, BackupError>>;
 
 impl Backups {
-    /// For the groups of this node, and those that others hold.
+    /// Creates it for the groups of this node, and those on other nodes.
     pub fn new(groups: Arc<Groups>, members: Arc<Members>, peers: Arc<dyn Peers>, tasks: Tasks) -> Self {
         Self { groups, members, peers, tasks, turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Begins a backup; `None` while another one is being made. It ends when the receiver is dropped.
+    /// Begins a backup; `None` while another one is in progress. Dropping the receiver ends it.
     pub fn begin(&self, now: UnixMs) -> Option<Pieces> {
         let turn = self.turn.clone().try_acquire_owned().ok()?;
         let (groups, members, peers) = (self.groups.clone(), self.members.clone(), self.peers.clone());
@@ -83,7 +83,7 @@ async fn write(
         groups: bootstrap.shards + 1,
     };
     let mut sum = ArchiveSum::default();
-    // Sent with the first piece, so that whoever waits for a first byte learns whether anything can be read.
+    // Sent with the first chunk, so that its arrival shows that the groups can be read.
     let mut head = Some(head.encode());
     let give = async |piece: Vec<u8>| match tokio::time::timeout(SLOW_MAX, send.send(Ok(piece))).await {
         Ok(Ok(())) => Ok(()),

@@ -1,4 +1,4 @@
-//! The wall clock where acting on it cannot be undone: it is read together with the time since boot, and not used while it is in
+//! The wall clock for irreversible actions: it is read together with the time since boot, and not used while it is in
 //! doubt (`clock_trust.rs`).
 
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use waypost_telemetry::{Counter, Gauge, Metrics};
 use super::clock_trust::{AGREE_MAX, Asked, Doubt, Reading, Trust};
 use crate::wall_clock::wall_clock;
 
-/// How often the clocks are looked at.
+/// How often the clocks are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long another node may take to tell its time. An answer that took long says little about now.
+/// How long another node may take to report its time. A slow answer says little about now.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// How often it is noted that the node runs: much less than the day after which a start is not sure of its clock.
+/// How often the time is recorded: much more often than the day after which a start is not sure of its clock.
 const NOTE_EVERY_MS: u64 = 3_600_000;
 
-/// Reading both clocks takes less than that, or is repeated.
+/// Reading both clocks must be faster than this, or is repeated.
 const READ_MAX_MS: u64 = 500;
 
-/// What a node says of its clock.
+/// The report of a node about its clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockReport {
     /// Its wall clock.
@@ -38,25 +38,25 @@ pub struct ClockReport {
     pub doubt: Option<(Doubt, u64)>,
 }
 
-/// This node's clock.
+/// This node's wall clock.
 pub struct Clock {
     db: Db,
     groups: Arc<Groups>,
     peers: Arc<dyn Peers>,
     trust: Mutex<Trust>,
-    /// The time since boot at which it was last noted that the node runs.
+    /// The time since boot at which the time was last recorded.
     noted: Mutex<Option<u64>>,
     trusted: Gauge,
     jumps: Counter,
 }
 
-/// Both clocks of this machine.
+/// Reads both clocks of this machine.
 pub fn read_clocks() -> Reading {
     let mut boot = boot_ms();
     loop {
         let reading = Reading { wall: wall_clock(), boot_ms: boot };
         let after = boot_ms();
-        // A process that is held up between the two would see a jump where there is none.
+        // If the process is suspended between the two, that would look like a jump.
         if after.saturating_sub(boot) <= READ_MAX_MS {
             return reading;
         }
@@ -65,16 +65,16 @@ pub fn read_clocks() -> Reading {
 }
 
 fn boot_ms() -> u64 {
-    // It cannot fail: every Linux that the product runs on has this clock.
+    // This cannot fail: every supported Linux has this clock.
     let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     since.as_millis() as u64
 }
 
 impl Clock {
-    /// At the start of a node.
+    /// Creates the clock at the start of a node.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn new(db: &Db, groups: Arc<Groups>, peers: Arc<dyn Peers>, metrics: &Metrics) -> Result<Self, StoreError> {
         let links: usize = groups.shards().iter().map(|group| group.read(|machine| machine.links())).sum();
         let alone = others(&groups).is_empty();
@@ -96,13 +96,13 @@ impl Clock {
         Ok(clock)
     }
 
-    /// The time, unless the clock is in doubt. For what cannot be undone.
+    /// The time, unless the clock is in doubt. For irreversible actions.
     pub fn trusted_now(&self) -> Option<UnixMs> {
         let now = self.look();
         self.trust.lock().doubt().is_none().then_some(now.wall)
     }
 
-    /// What other nodes are told.
+    /// The report for other nodes.
     pub fn report(&self) -> ClockReport {
         ClockReport { now: read_clocks().wall, doubt: self.trust.lock().doubt() }
     }
@@ -115,7 +115,7 @@ impl Clock {
                 let (others, jumps) = (others(&self.groups), self.jumps.get());
                 let asked = self.ask_others(&others).await;
                 let now = self.look();
-                // What they said of the time before a jump says nothing of the time after it.
+                // Reports about the time before a jump say nothing about the time after it.
                 let sure = self.jumps.get() == jumps && self.trust.lock().judge(now, asked);
                 if sure {
                     tracing::info!(others = asked.nodes, agreeing = asked.agree, "the clock is trusted again");
@@ -129,7 +129,7 @@ impl Clock {
         }
     }
 
-    /// Notes that the node runs, if that was not noted for long; not while the clock is in doubt.
+    /// Records the time, if the last record is old and the clock is not in doubt.
     fn note(&self) -> Result<(), StoreError> {
         let boot_ms = boot_ms();
         let due = self.noted.lock().is_none_or(|noted| boot_ms.saturating_sub(noted) >= NOTE_EVERY_MS);
@@ -139,10 +139,10 @@ impl Clock {
         Ok(())
     }
 
-    /// Notes that the node runs; answers whether its clock could be trusted for that.
+    /// Records the time. Returns whether the clock was trusted.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub fn note_now(&self) -> Result<bool, StoreError> {
         let Some(now) = self.trusted_now() else { return Ok(false) };
         note_seen(&self.db, now)?;
@@ -151,7 +151,7 @@ impl Clock {
 
     fn look(&self) -> Reading {
         let mut trust = self.trust.lock();
-        // Read under the lock: a reading that is older than the last one would look like a jump.
+        // Read under the lock: a reading older than the last one would look like a jump.
         let now = read_clocks();
         if let Some(by_ms) = trust.look(now) {
             tracing::warn!(by_ms, "the wall clock has jumped; nothing is removed for its age until it is confirmed");
@@ -166,12 +166,12 @@ impl Clock {
         self.trusted.set(self.trust.lock().doubt().is_none().into());
     }
 
-    /// Asks the other nodes for the time.
+    /// Asks the other nodes for their time.
     async fn ask_others(&self, others: &[NodeId]) -> Asked {
         let asking = others.iter().map(|node| async move {
             let asked = Instant::now();
             let report = ask(&*self.peers, *node).await?;
-            // When it was read there, between the request and the answer, is not known better than this.
+            // The other clock was read at some moment between the request and the answer: take the middle.
             let own = read_clocks().wall.0 as i64 - asked.elapsed().as_millis() as i64 / 2;
             Some((report.now.0 as i64 - own).unsigned_abs() <= AGREE_MAX.as_millis() as u64)
         });
@@ -181,7 +181,7 @@ impl Clock {
     }
 }
 
-/// What another node says of its clock; `None` if it does not answer, or is of a version that does not know the question.
+/// Asks another node for its clock report; `None` if it does not answer, or runs a version without this request.
 pub(super) async fn ask(peers: &dyn Peers, node: NodeId) -> Option<ClockReport> {
     let answer = peers.call(node, Lane::Calls, kinds::CLOCK, 0, Vec::new(), ANSWER_MAX).await.ok()?;
     waypost_protocol::codec::decode(&answer).ok()
@@ -192,9 +192,9 @@ fn others(groups: &Groups) -> Vec<NodeId> {
     groups.cluster().read(|machine| machine.state().nodes.keys().copied().filter(|node| *node != own).collect())
 }
 
-/// What an operator should know of the nodes' clocks. `own` is that of the node that looks.
+/// Warnings for an operator about the nodes' clocks. `own` is that of this node.
 pub(super) fn warnings(own: UnixMs, told: &[(String, ClockReport)]) -> Vec<String> {
-    /// A doubt that a start had is over by then, if the others answer.
+    /// A doubt from a start has ended by then, if the others answer.
     const SETTLING_MS: u64 = 10_000;
     let mut warnings = Vec::new();
     for (name, report) in told {

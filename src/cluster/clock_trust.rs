@@ -1,21 +1,21 @@
-//! Whether this node's wall clock may be acted on where that cannot be undone. Decisions only: clocks and peers are read elsewhere.
+//! Whether this node's wall clock may be used for irreversible actions. Decisions only: clocks and peers are read elsewhere.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use waypost_protocol::UnixMs;
 
-/// A wall clock that moves by more than this against the time since boot has jumped. Ordinary corrections are smaller, and nothing
-/// that is removed for its age is so young that this much would matter.
+/// A wall clock that moves by more than this against the time since boot has jumped. Ordinary corrections are smaller, and everything
+/// that is removed for its age is much older than this.
 const JUMP_MIN_MS: i64 = 10_000;
 
-/// What a clock may be corrected by in passing: one part in so many of the time that passes (1,000 ppm, twice what NTP slews).
+/// The rate of gradual corrections: one part in so many of the elapsed time (1,000 ppm, twice what NTP slews).
 const SLEW: u64 = 1_000;
 
-/// A start after a longer time than this is not sure of its clock: a machine that was off for long may have lost it.
+/// After a longer gap a start is not sure of its clock: a machine that was off for long may have lost the time.
 const GAP_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// A clock that nobody can confirm is trusted again after it has been steady for so long.
+/// A clock that nobody can confirm is trusted again after this time without a jump.
 pub(super) const STEADY: Duration = Duration::from_secs(600);
 
 /// Nodes whose clocks differ by at most this much agree.
@@ -39,17 +39,17 @@ impl Reading {
 /// Why a clock is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Doubt {
-    /// It moved by so many milliseconds while the machine's time since boot did not; below 0 = back.
+    /// It moved by so many milliseconds against the machine's time since boot; negative = back.
     Jumped {
         /// How far.
         by_ms: i64,
     },
-    /// The node starts so many milliseconds after the last time that it was sure of; below 0 = before it.
+    /// The node starts so many milliseconds after the last time that it was sure of; negative = before it.
     LongAway {
         /// How long.
         ms: i64,
     },
-    /// When the node last ran is not known.
+    /// There is no record of the last run.
     NoRecord,
 }
 
@@ -74,18 +74,18 @@ impl std::fmt::Display for Doubt {
     }
 }
 
-/// What the other nodes have said of the time.
+/// The answers of the other nodes about the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Asked {
-    /// How many there are, also those that have not answered.
+    /// The number of other nodes, including those that have not answered.
     pub nodes: usize,
-    /// How many have the same time.
+    /// The number of nodes with the same time.
     pub agree: usize,
-    /// How many have another time.
+    /// The number of nodes with another time.
     pub differ: usize,
 }
 
-/// What is known of this node's clock.
+/// The trust in this node's clock.
 #[derive(Debug)]
 pub struct Trust {
     /// The difference of both clocks that counts as right.
@@ -95,20 +95,20 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// At the start of a node. `last_seen` is the last time that it was sure of; `fresh` says that the node is alone and holds nothing.
+    /// The trust at the start of a node. `last_seen` is the last time that it was sure of; `fresh` says that the node is alone and has no links.
     pub fn begin(now: Reading, last_seen: Option<UnixMs>, fresh: bool) -> Self {
         let gap = last_seen.map(|seen| now.wall.0 as i64 - seen.0 as i64);
         let doubt = match gap {
             None if fresh => None,
             None => Some(Doubt::NoRecord),
-            // Some seconds back are a correction.
+            // A few seconds back are a correction.
             Some(ms) if ms > GAP_MAX.as_millis() as i64 || ms < -JUMP_MIN_MS => Some(Doubt::LongAway { ms }),
             Some(_) => None,
         };
         Self { offset: now.offset(), last_boot_ms: now.boot_ms, doubt: doubt.map(|doubt| (doubt, now.boot_ms)) }
     }
 
-    /// Looks at the clocks; answers by how much the wall clock has jumped since the last look, if it has.
+    /// Checks the clocks. Returns the jump of the wall clock since the last check, if any.
     pub fn look(&mut self, now: Reading) -> Option<i64> {
         let passed = now.boot_ms.saturating_sub(self.last_boot_ms);
         self.last_boot_ms = now.boot_ms;
@@ -123,10 +123,10 @@ impl Trust {
         Some(moved)
     }
 
-    /// Decides anew, after the `others` were asked for the time. Answers whether the clock is trusted from now on and was not before.
+    /// Decides again with the answers of the `others`. Returns whether the clock has become trusted.
     ///
-    /// A majority of the others confirms it at once. A clock that was steady for [`STEADY`] needs no more than a majority of all nodes with
-    /// this one among them, none of which has another time: a lone node, or two of three while the third is away.
+    /// A majority of the others confirms it at once. After [`STEADY`] without a jump, a majority of all nodes, this one included, is enough,
+    /// if no node has another time: a lone node, or two of three while the third is away.
     pub fn judge(&mut self, now: Reading, others: Asked) -> bool {
         let Some((_, since)) = self.doubt else { return false };
         let Asked { nodes, agree, differ } = others;
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn corrections_are_no_jumps_and_a_clock_that_creeps_is_one() {
         let mut trust = trusted();
-        // A year of looks, in which the clock runs 500 ppm fast.
+        // A year of checks, in which the clock runs 500 ppm fast.
         for hour in 1..24 * 365 {
             let ms = hour * 3_600_000;
             assert_eq!(trust.look(ahead(later(ms), (ms / 2000) as i64)), None);

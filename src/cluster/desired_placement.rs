@@ -1,8 +1,8 @@
-//! Which nodes should hold a group, as group 0's members and the file say, and whether a new cluster has come so far.
+//! The nodes that should hold a group, according to group 0's members and the file, and the progress of a new cluster's bootstrap.
 //!
-//! A cluster is *founded* when group 0 says of each group who holds it. Its leader says so only once the group has all its voters; until
-//! then no node is ready and no change is accepted, so that whatever is acknowledged has all its copies. A crash at any point of
-//! it leaves a cluster that is not founded yet, and its nodes go on with that when they are back.
+//! The bootstrap of a cluster is complete when group 0 records the members of each group. Its leader records them only when the group has all
+//! its voters. Until then no node is ready and no change is accepted, so everything that is acknowledged has all its replicas. After a crash
+//! at any point the bootstrap is incomplete, and the nodes continue with it when they are back.
 
 use waypost_consensus::place;
 use waypost_protocol::NodeId;
@@ -11,20 +11,20 @@ use waypost_store::machine::ClusterState;
 
 use crate::config::{Config, ServiceName};
 
-/// Group 0 has so many voters at most: each of them is asked for every lease of codes.
+/// The most voters of group 0: each of them takes part in every lease of codes.
 const CLUSTER_VOTERS_MAX: usize = 5;
 
-/// What this node's file asks for.
+/// The placement that this node's file asks for.
 #[derive(Debug, Clone)]
 pub struct DesiredPlacement {
-    /// Wished copies of each shard.
+    /// The number of replicas of each shard.
     replicas: usize,
-    /// The names of the nodes that store links: without them no cluster is founded.
+    /// The names of the nodes that store links: the bootstrap needs all of them.
     required: Vec<String>,
 }
 
 impl DesiredPlacement {
-    /// What a configuration asks for.
+    /// The placement of a configuration.
     pub fn of(config: &Config) -> Self {
         let stores = config.nodes.iter().filter(|node| node.services.contains(&ServiceName::LinkStore));
         Self { replicas: config.replicas as usize, required: stores.map(|node| node.name.clone()).collect() }
@@ -33,19 +33,19 @@ impl DesiredPlacement {
     /// The nodes that should hold a group, in the order of their ids.
     pub fn voters(&self, state: &ClusterState, group: u32) -> Vec<NodeId> {
         let storing: Vec<&NodeRecord> = state.nodes.values().filter(|node| node.stores() && !node.drain).collect();
-        // Every node learns all of group 0, so more voters than can decide are of no use there.
+        // Every node learns all of group 0, so more voters than needed are useless there.
         let deciding = |count: usize| if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
         let replicas = if group == 0 { deciding(storing.len()).min(CLUSTER_VOTERS_MAX) } else { self.replicas };
         place(group, &storing, replicas)
     }
 
-    /// The nodes of the file that a cluster cannot be founded without, and that it does not know yet.
+    /// The nodes of the file that the bootstrap needs and the cluster does not know yet.
     pub fn missing(&self, state: &ClusterState) -> Vec<&str> {
         let known = |name: &str| state.nodes.values().any(|node| node.name == name);
         self.required.iter().map(String::as_str).filter(|name| !known(name)).collect()
     }
 
-    /// Why the cluster is not founded yet, in words; `None` once it is.
+    /// Why the bootstrap is not complete, as text; `None` once it is.
     pub fn pending_bootstrap(&self, state: &ClusterState, shards: u32) -> Option<String> {
         let unsettled = (0..=shards).filter(|group| !state.placement.contains_key(group)).count();
         if unsettled == 0 {
@@ -87,7 +87,7 @@ mod tests {
             "2 groups do not have all their copies yet"
         );
         assert_eq!(desired.pending_bootstrap(&state(&["a", "b"], 5), 4), None);
-        // One that was taken out later, or was never in this node's file, is not waited for.
+        // A node that was removed later, or was never in this node's file, is not waited for.
         assert_eq!(desired.pending_bootstrap(&state(&["c"], 5), 4), None);
     }
 }

@@ -1,4 +1,4 @@
-//! How one node asks another how far the groups are that it leads.
+//! The question of one node to another for the log positions of the groups that it leads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 
 use super::status::NodeStatus;
 
-/// Groups that are asked for at once; a cluster has at most 256 shards.
+/// The number of groups in one question; a cluster has at most 256 shards.
 const GROUPS_MAX: usize = 1024;
 
-/// How long one group may take to say how far it is: less than half of what the asking node waits for the answer about all.
+/// How long one group may take to answer: less than half of the time that the asking node waits for all of them.
 const GROUP_MAX: Duration = Duration::from_millis(100);
 
 const _: () = assert!(2 * GROUP_MAX.as_millis() < ANSWER_MAX.as_millis());
@@ -25,13 +25,13 @@ struct Question {
     groups: Vec<u32>,
 }
 
-/// Of the groups asked for, those that the node leads: number, index, term.
+/// For the requested groups that the node leads: number, index, term.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     groups: Vec<(u32, u64, u64)>,
 }
 
-/// Asks over the connections to other nodes.
+/// A query that uses the connections to other nodes.
 pub fn committed_query(peers: Arc<dyn Peers>) -> CommittedQuery {
     Arc::new(move |node, groups| {
         let peers = peers.clone();
@@ -47,7 +47,7 @@ pub fn committed_query(peers: Arc<dyn Peers>) -> CommittedQuery {
                         .map(|(group, index, term)| (group, Committed { index, term }))
                         .collect())
                 }
-                // A node of version 0.1 does not know the question. It tells what is in its log, which is at least as much.
+                // A node of version 0.1 does not know the question. Its last log index is at least as high.
                 Err(PeerError::Refused(_)) => {
                     let answer = peers.call(node, Lane::Calls, kinds::STATUS, 0, Vec::new(), ANSWER_MAX).await?;
                     let status: NodeStatus = decode(&answer).map_err(refused)?;
@@ -63,7 +63,7 @@ pub fn committed_query(peers: Arc<dyn Peers>) -> CommittedQuery {
 /// Answers such a question.
 pub(super) async fn answer(members: &Members, body: &[u8]) -> Result<Vec<u8>, PeerError> {
     let question: Question = decode(body).map_err(|error| PeerError::Refused(error.to_string()))?;
-    // Together, and without those that take long: the engine of one group may be waiting for the disk.
+    // All at once, and without slow ones: one group may be waiting for the disk.
     let asking = question.groups.into_iter().take(GROUPS_MAX).map(async |group| {
         let member = members.get(group)?;
         let Committed { index, term } = timeout(GROUP_MAX, member.committed()).await.ok()??;

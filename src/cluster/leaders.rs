@@ -1,4 +1,4 @@
-//! Which leader is to be moved to which node: decisions only.
+//! Decides which leader should move to which node.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,25 @@ use waypost_store::machine::ClusterState;
 
 use super::status::NodeStatus;
 
-/// A shard's leader that is to be another node.
+/// A transfer of a shard's leadership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaderMove {
-    /// Who leads it.
+    /// The present leader.
     pub from: NodeId,
     /// The shard's group.
     pub group: u32,
-    /// Who is to lead it.
+    /// The future leader.
     pub to: NodeId,
 }
 
-/// The next leader to move, if any should be: away from a node that cannot or should not lead (it is drained, is stopping, or refuses changes
-/// since its disk is full), else from the one that leads most to the one that leads least. `told` is what the nodes that are up say of themselves.
+/// The next transfer, if one is needed: away from a node that cannot or should not lead (it is drained, is stopping, or refuses changes
+/// because its disk is full), else from the node that leads most to the one that leads least. `told` are the reports of the nodes that are up.
 pub fn leader_move(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) -> Option<LeaderMove> {
     let drained = |node: NodeId| state.nodes.get(&node).is_some_and(|record| record.drain);
     let fit =
         |node: NodeId| !drained(node) && told.get(&node).is_some_and(|status| !status.stopping && !status.read_only);
     let led = |status: &NodeStatus| status.groups.iter().filter(|report| report.leader && report.group != 0).count();
-    // Those that should not lead any come first, then those that lead most.
+    // Nodes that should lead nothing come first, then those that lead most.
     let mut sources: Vec<&NodeStatus> = told.values().filter(|status| led(status) > 0).collect();
     sources.sort_by_key(|status| (fit(status.node), std::cmp::Reverse(led(status)), status.node));
     let source = sources.first()?;
@@ -48,7 +48,7 @@ mod tests {
     use super::super::status::GroupReport;
     use super::*;
 
-    /// Nodes of three that are up, each with the groups that it leads; all hold all groups.
+    /// Those of three nodes that are up, each with the groups that it leads; all hold all groups.
     fn told(leads: &[(u64, &[u32])]) -> BTreeMap<NodeId, NodeStatus> {
         let voters: Vec<NodeId> = (1..=3).map(NodeId).collect();
         let status = |(id, led): &(u64, &[u32])| {

@@ -1,17 +1,17 @@
-//! The node among others: how it finds or founds its cluster, and what it does to keep it in shape.
+//! The node as a member of the cluster: how it finds or creates the cluster, and how the cluster is maintained.
 //!
 //! ```text
-//! clock.rs                  whether the wall clock may be acted on where that cannot be undone (clock_trust.rs decides)
+//! clock.rs                  the wall clock for irreversible actions (clock_trust.rs decides whether to trust it)
 //! backup.rs                 a backup of all groups, wherever they are
-//! start.rs                  a new node: found a cluster, or find one and join
-//! service.rs                what this node answers to others
-//! freshness.rs              how one node asks another how far the groups are that it leads
-//! router.rs                 which node answers what
-//! membership_reconciler.rs  makes the groups that this node leads have the members that group 0 wants
-//! placement_controller.rs   on the leader of group 0: settles who is to hold what, and evens out leaders (leaders.rs decides)
-//! leave.rs                  taking a node out, if the others can go on without it
-//! status.rs                 how a node tells of itself
-//! desired_placement.rs      which nodes should hold a group, and whether a new cluster has come so far
+//! start.rs                  a new node: creates a cluster, or finds one and joins
+//! service.rs                the answers of this node to others
+//! freshness.rs              how one node asks another for the positions of the groups that it leads
+//! router.rs                 which node answers a message
+//! membership_reconciler.rs  gives the groups that this node leads the members that group 0 records
+//! placement_controller.rs   on the leader of group 0: decides the placement, and balances leaders (leaders.rs decides)
+//! leave.rs                  removes a node, if the others can go on without it
+//! status.rs                 the status report of a node
+//! desired_placement.rs      which nodes should hold a group, and the progress of a bootstrap
 //! ```
 
 mod backup;

@@ -1,4 +1,4 @@
-//! Which node answers what, as far as this one knows.
+//! Decides which node answers a message, as far as this node knows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use waypost_consensus::Groups;
 use waypost_protocol::{AnsweredBy, NodeId, ShardId};
 use waypost_runtime::{Destination, Router};
 
-/// Knows the placement from group 0, and leaders from the groups of which this node is a member.
+/// Knows the placement from group 0, and the leaders of the groups of which this node is a member.
 pub struct ClusterRouter {
     groups: Arc<Groups>,
     /// The services of this node.
     services: Vec<String>,
-    /// Leaders of shards in which this node has no part, as last heard.
+    /// The last known leaders of shards without a replica on this node.
     heard: RwLock<HashMap<ShardId, NodeId>>,
 }
 
 impl ClusterRouter {
-    /// For a node with these services.
+    /// A router for a node with these services.
     pub fn new(groups: Arc<Groups>, services: Vec<String>) -> Self {
         Self { groups, services, heard: RwLock::default() }
     }
 
-    /// A node that runs a service, other than this one.
+    /// Another node that runs a service.
     fn any(&self, service: &str, avoid: &[NodeId]) -> Destination {
         let own = self.groups.node();
         let fits = |services: &[String]| services.iter().any(|name| name == service);
@@ -34,12 +34,12 @@ impl ClusterRouter {
         found.map_or(Destination::Unknown, Destination::Node)
     }
 
-    /// A node that holds a shard, the one that was last heard to lead it first.
+    /// A node that holds a shard; its last known leader first.
     fn holder(&self, shard: ShardId, avoid: &[NodeId]) -> Destination {
         let heard = self.heard.read().get(&shard).copied();
         match heard {
             Some(leader) if !avoid.contains(&leader) => return Destination::Node(leader),
-            // Who does not answer leads no longer, or not for long.
+            // A node that does not answer leads no longer, or not for long.
             Some(_) => drop(self.heard.write().remove(&shard)),
             None => {}
         }
@@ -72,7 +72,7 @@ impl Router for ClusterRouter {
         match (group, answered_by) {
             (Some(_), AnsweredBy::AnyReplica) => Destination::Local,
             (Some(group), _) if group.is_leader() => Destination::Local,
-            // It may have gone meanwhile; asking it costs less than waiting for what is certain.
+            // It may have gone meanwhile, but asking it costs less than waiting for certainty.
             (Some(group), _) => match group.presumed_leader() {
                 Some(leader) if leader != own && !avoid.contains(&leader) => Destination::Node(leader),
                 _ => Destination::Unknown,

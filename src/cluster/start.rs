@@ -1,7 +1,7 @@
-//! A node without a cluster: it founds one, or finds one and joins.
+//! A node without a cluster: it creates one, or finds one and joins.
 //!
-//! A cluster is founded only by a node that is alone in its file, or by the one of the file that stores links and has the
-//! first name, once every other one has answered that it is new too and has the same file. So a node whose directory was emptied can never found a second cluster beside the first.
+//! Only one node of a file creates a cluster: a node that is alone in its file, or, of the nodes that store links, the first by
+//! name, once every other node has answered that it is new too and has the same file. So an emptied node can never create a second cluster beside the first.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::config::{Config, NodeConfig, ServiceName};
 /// How long one node may take to answer.
 const ASK_MAX: Duration = Duration::from_secs(2);
 
-/// The pause before all are asked again.
+/// The pause before all nodes are asked again.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// The answer to the question what a node is.
+/// The answer of a node about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Probed {
     pub(super) name: String,
     pub(super) cluster: Option<[u8; 16]>,
-    /// Whether the node that asks was taken out of the cluster.
+    /// Whether the asking node was removed from the cluster.
     pub(super) gone: bool,
     /// The digest of its `cluster.toml`.
     pub(super) config: u64,
@@ -33,7 +33,7 @@ pub(super) struct Probed {
     pub(super) level: Level,
 }
 
-/// A new node asks to become a member.
+/// The request of a new node to become a member.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Joining {
     pub(super) record: NodeRecord,
@@ -41,7 +41,7 @@ pub(super) struct Joining {
     pub(super) level: Level,
 }
 
-/// Whether one of the other nodes says that this one was taken out of the cluster.
+/// Whether one of the other nodes reports that this node was removed from the cluster.
 pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) -> bool {
     let asking = others.map(|node| async move {
         let answer = peers.call(node, Lane::Calls, kinds::PROBE, 0, Vec::new(), ASK_MAX).await.ok()?;
@@ -50,12 +50,12 @@ pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) ->
     join_all(asking).await.into_iter().flatten().any(|probed| probed.gone)
 }
 
-/// How a node came by its cluster.
+/// How a node gets its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterOrigin {
-    /// It is to create one.
+    /// It creates one.
     Create,
-    /// It was made a member of this one.
+    /// It has become a member of this one.
     Joined([u8; 16]),
 }
 
@@ -65,20 +65,20 @@ pub async fn find_or_create(config: &Config, transport: &Transport, record: &Nod
     if others.is_empty() {
         return ClusterOrigin::Create;
     }
-    // It has to hold the first replicas, so it has to be one that can. By its name, since the order of the file is no part of
-    // what all nodes have to agree on before.
+    // It has to hold the first replicas, so it has to store links. It is chosen by name, because nodes need not agree on the order
+    // of the file.
     let stores = |node: &NodeConfig| node.services.contains(&ServiceName::LinkStore);
     let possible = config.nodes.iter().filter(|node| stores(node));
     let first = possible.map(|node| &node.name).min() == Some(&config.node.name);
-    // Of those who keep no links nobody need be waited for: they could not have created a cluster before. With no other that stores
-    // links there would be nobody left to say that there is one, so all are.
+    // Nodes without links need not be waited for: they cannot have created a cluster before. If no other node stores
+    // links, nobody else could report an existing cluster, so then all are waited for.
     let others_store = others.iter().any(|node| stores(node));
     let needs = |node: &NodeConfig| !others_store || stores(node);
     let needed = others.iter().filter(|node| needs(node)).count();
     let mut told = String::new();
     loop {
         let mut new = 0;
-        // Whoever belongs to a cluster keeps this node from creating another, also when it cannot take it in now.
+        // A node that belongs to a cluster keeps this node from creating another, even if it cannot admit it now.
         let mut exists = false;
         let mut silent = Vec::new();
         let mut differing = Vec::new();
@@ -95,7 +95,7 @@ pub async fn find_or_create(config: &Config, transport: &Transport, record: &Nod
                     Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
                         differing.push(node.name.as_str());
                     }
-                    // A cluster begins at the level of its founder, so all its nodes have to be of one version.
+                    // A cluster begins at the level of the node that creates it, so all its nodes have to run one version.
                     Ok(Probed { level, .. }) if level != Level::CURRENT => earlier.push(node.name.as_str()),
                     Ok(Probed { cluster: None, .. }) => new += usize::from(needs(node)),
                     Err(error) => silent.push(format!("{} ({error})", node.name)),

@@ -1,11 +1,11 @@
-//! How a node tells of itself, to other nodes and to people.
+//! The status report of a node, for other nodes and for people.
 
 use serde::{Deserialize, Serialize};
 use waypost_consensus::{GroupStatus, Groups};
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::{Level, NodeId, ShardId};
 
-/// What a node says of one group of which it is a member.
+/// The report of a node about one of its groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupReport {
@@ -13,11 +13,11 @@ pub struct GroupReport {
     pub group: u32,
     /// Whether the node leads it.
     pub leader: bool,
-    /// Its voters, as the node knows them.
+    /// Its voters, as far as the node knows.
     pub voters: Vec<NodeId>,
     /// Whether a change of voters has begun and is not finished.
     pub changing: bool,
-    /// Grows with each election that the node has heard of.
+    /// Increases with each election that the node knows of.
     pub term: u64,
     /// The last index that the node has applied.
     pub applied: u64,
@@ -25,7 +25,7 @@ pub struct GroupReport {
     pub last: u64,
 }
 
-/// What a node says of itself.
+/// The report of a node about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
@@ -33,9 +33,9 @@ pub struct NodeStatus {
     pub node: NodeId,
     /// The version of the program.
     pub version: String,
-    /// Whether it is about to stop: it wants to lead nothing any more.
+    /// Whether it is about to stop: it should lead nothing any more.
     pub stopping: bool,
-    /// Whether it refuses changes for want of space.
+    /// Whether it refuses changes because space is short.
     pub read_only: bool,
     /// Links in its replicas.
     pub links: u64,
@@ -61,7 +61,7 @@ impl From<GroupStatus> for GroupReport {
     }
 }
 
-/// The groups in which a node has a part.
+/// The reports about all groups of the node.
 pub(super) fn reports(groups: &Groups) -> Vec<GroupReport> {
     let has_part = |status: &GroupStatus| match status.group.checked_sub(1) {
         None => true,
@@ -74,10 +74,10 @@ pub(super) fn reports(groups: &Groups) -> Vec<GroupReport> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeView {
-    /// What group 0 knows of it.
+    /// Its record in group 0.
     #[serde(flatten)]
     pub record: NodeRecord,
-    /// What it says; `None` = it does not answer.
+    /// Its report; `None` = it does not answer.
     pub status: Option<NodeStatus>,
 }
 
@@ -95,14 +95,14 @@ pub struct ClusterView {
     pub asked: NodeId,
     /// All nodes.
     pub nodes: Vec<NodeView>,
-    /// Groups without a leader that any node knows of.
+    /// Groups without a leader, according to any node.
     pub leaderless: Vec<u32>,
     /// Groups whose members are being changed.
     pub moving: Vec<u32>,
     /// The level of the cluster: what all of its nodes understand.
     pub level: Level,
-    /// Shards (by their groups) that have fewer copies on nodes that are up than are wished.
+    /// Shards (by their groups) that have fewer replicas on nodes that are up than configured.
     pub underreplicated: Vec<u32>,
-    /// What somebody should look at.
+    /// What needs attention.
     pub warnings: Vec<String>,
 }

@@ -1,13 +1,13 @@
-//! What a client wants to read, by its `Accept`: a page for people, or a document for programs.
+//! What a client prefers to read, by its `Accept`: a page for people, or a document for programs.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::ACCEPT;
 
-/// How well a side is served: the quality of the most specific media range that fits, how specific that is, and where it stands.
+/// How well a type is accepted: the quality of the most specific media range that matches, how specific that range is, and its position.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wish {
     quality: f32,
-    /// 0 = no range fits, 1 = `*/*`, 2 = `text/*`, 3 = the type itself.
+    /// 0 = no range matches, 1 = `*/*`, 2 = `text/*`, 3 = the type itself.
     specific: u8,
     place: usize,
 }
@@ -26,7 +26,7 @@ pub(super) fn wants_page(request: &HttpRequest) -> bool {
     prefers_page(&values.join(","))
 }
 
-/// Whether an `Accept` (RFC 9110) prefers HTML to JSON. Who accepts both alike, such as `*/*`, is a program: browsers name HTML.
+/// Whether an `Accept` (RFC 9110) prefers HTML to JSON. A client that accepts both equally, such as with `*/*`, is a program: browsers name HTML.
 fn prefers_page(accept: &str) -> bool {
     let (mut page, mut document) = (Wish::default(), Wish::default());
     for (place, range) in accept.split(',').enumerate() {

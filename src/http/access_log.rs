@@ -1,21 +1,21 @@
-//! The access log: one of so many requests, or none. A redirect pays a comparison for it as long as it is off.
+//! The access log: one in a number of requests, or none. While it is off it costs a redirect one comparison.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Takes one of so many: of the requests of one worker.
+/// Selects one in a number of requests of one worker.
 pub(super) struct OneOf {
     every: u32,
     seen: Cell<u32>,
 }
 
 impl OneOf {
-    /// Takes one of `every`; 0 = none.
+    /// Selects one in `every`; 0 = none.
     pub(super) fn new(every: u32) -> Self {
         Self { every, seen: Cell::new(0) }
     }
 
-    /// Whether this one is taken.
+    /// Whether this request is selected.
     pub(super) fn takes(&self) -> bool {
         if self.every == 0 {
             return false;
@@ -32,12 +32,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Logs one of `every` requests; 0 = none.
+    /// Logs one in `every` requests; 0 = none.
     pub fn new(every: u32) -> Self {
         Self { one_of: OneOf::new(every) }
     }
 
-    /// A request was answered.
+    /// Logs an answered request, if it is selected.
     pub fn note(&self, method: &str, path: &str, status: u16, peer: Option<SocketAddr>) {
         if !self.one_of.takes() {
             return;
@@ -47,7 +47,7 @@ impl AccessLog {
     }
 }
 
-/// The network of an address, as much as may be kept of it: 24 bits of an IPv4 address, 48 of an IPv6 address.
+/// The network of an address, as far as it may be logged: 24 bits of an IPv4 address, 48 of an IPv6 address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => {

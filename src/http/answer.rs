@@ -1,4 +1,4 @@
-//! What all answers of both listeners have in common, whoever made them: refusals are problem documents, and nobody keeps an answer.
+//! Properties of all answers of both listeners: refusals are problem documents, and answers must not be cached.
 
 use std::rc::Rc;
 
@@ -13,10 +13,10 @@ use super::pages;
 use super::problem::Problem;
 use super::wire::{Conn, Reason};
 
-/// Nobody keeps an answer of the API: it may hold links and keys, and is old a moment later.
+/// Answers of the API must not be cached: they may hold links and keys, and are outdated a moment later.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// The two methods that read. actix-http leaves the body of an answer to `HEAD` out, and tells its length.
+/// A route for the two methods that read. actix-http leaves the body of an answer to `HEAD` out, and sends its length.
 pub(super) fn reads() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
@@ -36,20 +36,20 @@ pub(super) fn without_body(mut head: HttpResponseBuilder) -> HttpResponse {
         .map_or_else(HttpResponse::from_error, HttpResponse::map_into_boxed_body)
 }
 
-/// Makes an answer like all others.
+/// Gives an answer the common properties.
 pub(super) fn uniform(response: ServiceResponse, body_max: usize) -> ServiceResponse {
     let mut response = match refusal(&response, body_max) {
         Some(refusal) => response.into_response(refusal),
         None => response,
     };
-    // A redirect says itself who may keep it.
+    // Redirects set their own caching rule.
     if !response.status().is_redirection() && !response.headers().contains_key(CACHE_CONTROL) {
         response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     }
     response
 }
 
-/// The answer that is given instead, if the request was refused by the framework, or its body came too late.
+/// The problem document for a request that the framework refused, or whose body came too late.
 fn refusal(response: &ServiceResponse, body_max: usize) -> Option<HttpResponse> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -77,7 +77,7 @@ fn refusal(response: &ServiceResponse, body_max: usize) -> Option<HttpResponse> 
     Some(refused)
 }
 
-/// Errors that actix-web makes itself before a route is found.
+/// The problem document for errors that actix-web makes itself before a route is found.
 pub(super) fn problem_of(error: &actix_web::Error, body_max: usize) -> HttpResponse {
     let mut response = error.error_response();
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
@@ -88,7 +88,7 @@ pub(super) fn problem_of(error: &actix_web::Error, body_max: usize) -> HttpRespo
     response
 }
 
-/// The body of a request did not come in time: the last answer of its connection.
+/// The answer if the body of a request did not arrive in time: the last answer of its connection.
 pub(super) fn body_timeout() -> HttpResponse {
     let mut response = Problem::body_timeout().response();
     response.head_mut().set_connection_type(ConnectionType::Close);

@@ -1,7 +1,7 @@
-//! What a trusted proxy says of the request that it passes on: the scheme and the host that its client asked for.
+//! The scheme and the host that a client requested, as a trusted proxy reports them.
 //!
-//! A proxy appends to what came before, or replaces it. So what counts is, from the right, what the first proxy that is trusted has
-//! written: what its client wrote itself stands left of that, and is not believed. `X-Forwarded-For` says how many proxies there were.
+//! A proxy appends to a header, or replaces it. So the value of the first trusted proxy counts, read from the right;
+//! values to the left of it come from the client itself, and are not believed. `X-Forwarded-For` tells how many proxies there were.
 
 use std::net::IpAddr;
 
@@ -11,13 +11,13 @@ use url::Url;
 
 use super::visitor::address_in;
 
-/// How many proxies a request may have come through; what is written before them is not looked at.
+/// The most proxies that a request may have passed; earlier values are ignored.
 pub(super) const PROXIES_MAX: usize = 16;
 
-/// The longest `Forwarded` that is looked at, in bytes.
+/// The longest `Forwarded` that is parsed, in bytes.
 const FORWARDED_BYTES_MAX: usize = 4096;
 
-/// The longest name of a host with its port, in bytes.
+/// The longest host with its port, in bytes.
 const HOST_BYTES_MAX: usize = 260;
 
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -25,7 +25,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// What the client of the proxies asked for, as far as they say it in a form that can be right.
+/// The request of the proxies' client, as far as the proxies report it in a valid form.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     /// `http` or `https`.
@@ -40,18 +40,18 @@ pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// What the proxies say, if `peer` is one of those that are trusted.
+/// The values of the proxies, if `peer` is trusted.
 pub(super) fn asked(headers: &HeaderMap, trusted: &[IpNet], peer: Option<IpAddr>) -> Option<Asked> {
     peer.map(|peer| peer.to_canonical()).filter(|peer| is_in(trusted, *peer))?;
     let own = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT];
-    // Whoever sets one of these passes on a `Forwarded` that it may not know.
+    // A proxy that sets one of these may pass on a `Forwarded` that it does not know.
     if own.iter().any(|name| headers.contains_key(name)) {
         return Some(of_separate_headers(headers, trusted));
     }
     Some(of_forwarded(&joined(headers, &FORWARDED), trusted).unwrap_or_default())
 }
 
-/// All values of a header. What is no text can be nothing else, and takes its place.
+/// All values of a header. A value that is not text is replaced, so that it keeps its position.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     headers.get_all(name).map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",")
 }
@@ -72,7 +72,7 @@ fn of_separate_headers(headers: &HeaderMap, trusted: &[IpNet]) -> Asked {
     }
 }
 
-/// `None` if the header is not of the form of RFC 7239.
+/// `None` if the header does not have the form of RFC 7239.
 fn of_forwarded(text: &str, trusted: &[IpNet]) -> Option<Asked> {
     let elements = elements(text)?;
     let mut chosen = None;
@@ -87,7 +87,7 @@ fn of_forwarded(text: &str, trusted: &[IpNet]) -> Option<Asked> {
     Some(Asked { scheme: proto.as_deref().and_then(scheme), host: named.as_deref().and_then(host), port: None })
 }
 
-/// What one proxy has added to `Forwarded`.
+/// The element that one proxy has added to `Forwarded`.
 #[derive(Debug, Default)]
 struct Element {
     client: Option<String>,
@@ -135,7 +135,7 @@ fn elements(text: &str) -> Option<Vec<Element>> {
     Some(elements)
 }
 
-/// A token or a quoted string, and what follows it.
+/// A token or a quoted string, and the rest.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ';']).unwrap_or(text.len());
@@ -162,7 +162,7 @@ fn host(text: &str) -> Option<String> {
     url_of("http", text).map(|_| text.to_owned())
 }
 
-/// The URL of a host with or without a port, if it can be one: anybody can write anything into a header.
+/// The URL of a host with or without a port, if it is valid: anybody can send any header.
 pub(super) fn url_of(scheme: &str, host: &str) -> Option<Url> {
     let plain = !host.is_empty()
         && host.len() <= HOST_BYTES_MAX
@@ -208,23 +208,23 @@ mod tests {
     fn what_a_client_has_written_itself_is_not_believed() {
         for (pairs, scheme, host) in [
             (vec![(PROTO, "HTTPS")], Some("https"), None),
-            // The one proxy has appended to what its client sent.
+            // The only proxy has appended to the value of its client.
             (vec![(PROTO, "https, http"), (HOST, "evil.example, go.example")], Some("http"), Some("go.example")),
             (vec![(PROTO, "https"), (PROTO, "http")], Some("http"), None),
-            // Two proxies, both trusted: the outer one speaks of the visitor.
+            // Two trusted proxies: the outer one reports the visitor.
             (
                 vec![(FOR, "203.0.113.7, 10.1.1.1"), (PROTO, "https, http"), (HOST, "go.example, inner")],
                 Some("https"),
                 Some("go.example"),
             ),
             (vec![(FOR, "1.1.1.1, 203.0.113.7, 10.1.1.1"), (PROTO, "ftp, https, http")], Some("https"), None),
-            // The inner one has kept what the outer one said.
+            // The inner one has kept the value of the outer one.
             (
                 vec![(FOR, "203.0.113.7, 10.1.1.1"), (PROTO, "https"), (HOST, "go.example")],
                 Some("https"),
                 Some("go.example"),
             ),
-            // Whoever sets these does not know of `Forwarded`.
+            // A proxy that sets these does not know `Forwarded`.
             (vec![(FOR, "203.0.113.7"), ("forwarded", "host=evil.example;proto=https")], None, None),
             (
                 vec![("forwarded", "for=1.1.1.1;host=evil.example, for=203.0.113.7;host=go.example;proto=https")],
@@ -250,7 +250,7 @@ mod tests {
                 Some("go.example:8443"),
             ),
             (vec![("forwarded", "host=\"g\\o.example\"")], None, Some("go.example")),
-            // A comma within quotes begins no element.
+            // A comma within quotes does not separate elements.
             (vec![("forwarded", "for=\"x, host=evil.example\";host=go.example")], None, Some("go.example")),
         ] {
             assert_eq!(says("127.0.0.1", &pairs), Some((scheme, host.map(str::to_owned), None)), "{pairs:?}");

@@ -1,6 +1,6 @@
-//! The service in front of the actix-web `App`: answers a plain `GET /{code}` of a cached link, hands on all else.
+//! The service in front of the actix-web `App`: answers a plain `GET /{code}` of a cached link, and passes on everything else.
 //!
-//! This is the path that everything exists for. It crosses no thread, waits for no mailbox and copies no URL: one look-up,
+//! This is the most important path. It crosses no thread, waits for no mailbox and copies no URL: one look-up,
 //! one header value shared with the cache, one record in the worker's own click journal.
 
 use std::task::{Context, Poll};
@@ -26,13 +26,13 @@ pub(super) struct Front<S> {
 }
 
 impl<S> Front<S> {
-    /// The answer, if the request is one that can be answered here.
+    /// The answer, if the request can be answered here.
     fn redirect(&self, request: &Request) -> Option<Response<BoxBody>> {
         // While the node stops, the `App` answers, and closes the connection.
         if request.method() != Method::GET || self.worker.node.draining() || !self.worker.redirects {
             return None;
         }
-        // A path with a second segment or an escape is no code in the cache, so it goes on to the `App` by itself.
+        // A path with a second segment or an escape is not a code in the cache, so it goes on to the `App`.
         let code = request.path().strip_prefix('/')?;
         let started = Instant::now();
         let worker = &*self.worker;

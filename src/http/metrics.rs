@@ -9,7 +9,7 @@ use waypost_telemetry::{Counter, Histogram, HistogramVec, Metrics};
 const BUCKETS: &[f64] =
     &[0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// The routes that requests are counted under. A path that is none of them is `other`: labels are bounded.
+/// The routes under which requests are counted. All other paths count as `other`: labels are bounded.
 const ROUTES: &[(&str, &str)] = &[
     ("/{code}", "redirect"),
     ("/shorten", "shorten"),
@@ -20,7 +20,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/health/ready", "health"),
 ];
 
-/// The handles of a worker. Cloning shares them.
+/// The metrics of a worker. Clones share them.
 #[derive(Clone)]
 pub struct WorkerMetrics {
     seconds: HistogramVec,
@@ -30,7 +30,7 @@ pub struct WorkerMetrics {
 }
 
 impl WorkerMetrics {
-    /// Registers, or finds, the metrics.
+    /// Registers the metrics, or finds registered ones.
     pub fn new(metrics: &Metrics) -> Self {
         let seconds = metrics.histogram_vec(
             "waypost_http_request_seconds",
@@ -46,7 +46,7 @@ impl WorkerMetrics {
         }
     }
 
-    /// A redirect was answered from the cache by the front service.
+    /// The front service answered a redirect from the cache.
     pub fn front(&self, started: Instant) {
         self.hits.inc();
         self.redirects.observe(started.elapsed().as_secs_f64());

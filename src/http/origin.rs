@@ -1,4 +1,4 @@
-//! Under which address visitors reach the server: what `shortUrl` begins with, and which targets would be loops.
+//! The public address of the server: the beginning of `shortUrl`, and the check for loops.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -19,13 +19,13 @@ pub struct PublicAddress {
 }
 
 impl PublicAddress {
-    /// `configured` is `[http] public_url`. Without it, what `trusted_proxies` say that their client asked for is used, else the request's
-    /// own host, and `listener` if that is no host.
+    /// `configured` is `[http] public_url`. Without it, the address is the one that `trusted_proxies` report, else the request's
+    /// own host, and `listener` if that is not a valid host.
     pub fn new(configured: Option<Url>, listener: SocketAddr, trusted_proxies: Vec<IpNet>) -> Self {
         Self { configured, listener, trusted_proxies }
     }
 
-    /// The address of the public listener, as a URL that can be asked from this machine.
+    /// The address of the public listener, as a URL for clients on this machine.
     pub(super) fn listener(&self) -> String {
         reachable(self.listener)
     }
@@ -39,7 +39,7 @@ impl PublicAddress {
         })
     }
 
-    /// What a trusted proxy says that its client asked for.
+    /// The address that a trusted proxy reports.
     fn forwarded(&self, request: &HttpRequest) -> Option<Url> {
         let peer = request.peer_addr().map(|peer| peer.ip());
         let Asked { scheme, host, port } = asked(request.headers(), &self.trusted_proxies, peer)?;
@@ -48,7 +48,7 @@ impl PublicAddress {
             Some(host) => url_of(scheme, host)?,
             None => requested(request, scheme)?,
         };
-        // The default port of the other scheme is that of a proxy in between, and not the client's.
+        // The default port of the other scheme belongs to a proxy in between, and not to the client's request.
         let other = if scheme == "https" { 80 } else { 443 };
         if let Some(port) = port.filter(|port| url.port().is_none() && *port != other) {
             url.set_port(Some(port)).ok()?;
@@ -62,10 +62,10 @@ impl PublicAddress {
         format!("{}/{code}", base.as_str().trim_end_matches('/'))
     }
 
-    /// The hosts that are this server: a link that leads there would be a loop.
+    /// The hosts of this server: a link to one of them would be a loop.
     pub(super) fn own_hosts(&self, request: &HttpRequest) -> Vec<OwnHost> {
         let listener = Url::parse(&format!("http://{}/", self.listener)).ok();
-        // Also the host of the request itself: whoever writes headers must not be able to hide it.
+        // Also the host of the request itself: a client must not be able to hide it by writing other headers.
         let named = [self.configured.clone(), self.forwarded(request), requested(request, "http"), listener];
         let mut own: Vec<OwnHost> = named.into_iter().flatten().filter_map(|url| OwnHost::of_url(&url)).collect();
         let address = self.listener.ip();
@@ -76,7 +76,7 @@ impl PublicAddress {
     }
 }
 
-/// A listener's address as a URL; one that listens everywhere is reached here.
+/// A listener's address as a URL; a wildcard address is reached over loopback.
 pub(super) fn reachable(listener: SocketAddr) -> String {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -86,7 +86,7 @@ pub(super) fn reachable(listener: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, listener.port()))
 }
 
-/// The host that the request was sent to, if its `Host` header is one.
+/// The host of the request's `Host` header, if it is valid.
 fn requested(request: &HttpRequest, scheme: &str) -> Option<Url> {
     url_of(scheme, request.headers().get(HOST)?.to_str().ok()?)
 }

@@ -1,4 +1,4 @@
-//! The page that a visitor with a browser sees instead of a problem document.
+//! The page that a browser gets instead of a problem document.
 
 use actix_web::body::BoxBody;
 use actix_web::http::header::{
@@ -10,19 +10,19 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::accept::wants_page;
 use super::problem::Problem;
 
-/// The page is whole as it is: it loads and runs nothing, sends nothing, and is shown in no frame.
+/// The page is self-contained: it loads and runs nothing, sends nothing, and cannot be framed.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// What is answered to a path that is no link now may be one in a moment.
+/// A path that is not a link now may be one in a moment.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 const STYLE: &str = "html{color-scheme:light dark;font:1.1rem/1.5 system-ui,sans-serif}\
 body{display:grid;place-content:center;min-height:90vh;margin:0;padding:1rem;text-align:center}\
 h1{font-size:1.6rem;margin:0}p{margin:.5rem 0 0;opacity:.75}";
 
-/// Answers a problem: as a page where a browser asks for one, as a document to programs. The status and the headers are the same.
+/// Answers a problem: as a page if a browser asks for one, as a document for programs. Status and headers are the same.
 pub(super) fn answer(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     let mut response = problem.response();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -40,7 +40,7 @@ pub(super) fn answer(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     response
 }
 
-/// Nothing of the request is on the page, so there is nothing to escape.
+/// Nothing of the request is on the page, so nothing has to be escaped.
 fn page(problem: &Problem) -> String {
     let text = match problem.status() {
         StatusCode::NOT_FOUND => "Check the address for a typing error, or ask whoever gave it to you.",
@@ -50,7 +50,7 @@ fn page(problem: &Problem) -> String {
         _ => "Please try again in a moment.",
     };
     let title = problem.title();
-    // The empty icon keeps browsers from asking for one.
+    // The empty icon keeps browsers from requesting one.
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
 <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta name=\"robots\" content=\"noindex\">\

@@ -1,15 +1,15 @@
-//! The id and the trace of a request: the caller's, or made here.
+//! The id and the trace of a request: the caller's, or generated here.
 
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use rand::RngExt;
 use waypost_runtime::{ORIGIN_BYTES_MAX, Origin};
 
-/// Names a request, in the request and in its answer.
+/// The header with the id, in the request and in its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What the headers say. An id that is too long, or has more than letters, digits, `-`, `_`, `.` and `:`, is replaced.
+/// The origin from the headers. An id that is too long, or has more than letters, digits, `-`, `_`, `.` and `:`, is replaced.
 pub(super) fn origin(headers: &HeaderMap) -> Origin {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -19,7 +19,7 @@ pub(super) fn origin(headers: &HeaderMap) -> Origin {
     Origin { request, trace, span: 0 }
 }
 
-/// What the caller says of its own trace.
+/// The caller's own trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Parent<'a> {
     /// The trace, 32 hexadecimal digits.
@@ -28,12 +28,12 @@ pub(super) struct Parent<'a> {
     pub(super) span: u64,
 }
 
-/// The caller's span, if it tells of one.
+/// The caller's span, if its headers name one.
 pub(super) fn caller(headers: &HeaderMap) -> Option<Parent<'_>> {
     parent(headers.get(&TRACEPARENT)?.to_str().ok()?)
 }
 
-/// Reads a `traceparent` (W3C Trace Context, version 00 and those that may follow).
+/// Parses a `traceparent` (W3C Trace Context, version 00 and later ones).
 fn parent(traceparent: &str) -> Option<Parent<'_>> {
     let mut parts = traceparent.split('-');
     let hex = |part: &&str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());

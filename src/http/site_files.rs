@@ -1,13 +1,13 @@
-//! Files that browsers and crawlers ask every site for, without anybody having followed a link.
+//! Files that browsers and crawlers request from every site, without anybody having followed a link.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 
-/// How long these answers may be kept.
+/// How long these answers may be cached.
 const ONE_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
-/// Who may fetch links to show a preview where somebody has posted them; these keep to `robots.txt`. All others are asked to crawl
-/// nothing: a link leads to another site, which says itself what may be crawled, and a crawler that tries codes finds private links.
+/// `robots.txt`: services that show a preview of a posted link may fetch links. All others are asked to crawl
+/// nothing: a link leads to another site, which has its own rules, and a crawler that tries codes would find private links.
 const ROBOTS: &str = "\
 # Previews of links that people share are welcome. There is nothing to crawl here: links lead to other sites.
 User-agent: Twitterbot
@@ -45,12 +45,12 @@ pub(super) async fn robots() -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_DAY)).content_type("text/plain; charset=utf-8").body(ROBOTS)
 }
 
-/// `GET /favicon.ico`: there is none, and that need not be asked again for a day.
+/// `GET /favicon.ico`: there is none, and browsers need not ask again for a day.
 pub(super) async fn favicon() -> HttpResponse {
     HttpResponse::NoContent().insert_header((CACHE_CONTROL, ONE_DAY)).finish()
 }
 
-/// Names of such files, in lower case.
+/// The names of such files, in lower case.
 const NAMES: &[&str] = &[
     "ads.txt",
     "ai.txt",
@@ -77,7 +77,7 @@ const NAMES: &[&str] = &[
     "trust.txt",
 ];
 
-/// How names of such files begin and end that come in several sizes or parts.
+/// The first and last parts of names of such files that come in several sizes or parts.
 const FAMILIES: &[(&str, &[&str])] = &[
     ("android-chrome", &[".png"]),
     ("apple-touch-icon", &[".png"]),
@@ -86,7 +86,7 @@ const FAMILIES: &[(&str, &[&str])] = &[
     ("sitemap", &[".xml", ".xml.gz", ".txt"]),
 ];
 
-/// Whether a path is one that programs ask every site for: a request for it is no visit of a mistyped link.
+/// Whether programs request a path from every site: such a request does not count as an orphan visit.
 pub(super) fn is_site_file(path: &str) -> bool {
     let name = path.trim_matches('/').to_ascii_lowercase();
     name == ".well-known"

@@ -1,10 +1,10 @@
-//! Times as text: written as RFC 3339 in UTC, read as RFC 3339 and as people and programs write it.
+//! Times as text: written as RFC 3339 in UTC, and parsed as RFC 3339 and in the common variants.
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use waypost_protocol::UnixMs;
 
-/// The last millisecond that RFC 3339 can name, since 1970 UTC: 9999-12-31T23:59:59.999Z. (The last `Timestamp` is a day earlier.)
+/// The last millisecond of RFC 3339, since 1970 UTC: 9999-12-31T23:59:59.999Z. (The last `Timestamp` is a day earlier.)
 pub(super) const LAST_MS: i64 = 253_402_300_799_999;
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -14,20 +14,20 @@ const EPOCH: Date = Date::constant(1970, 1, 1);
 /// A date and a time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadTime {
-    /// Milliseconds since 1970 on the clock that was meant.
+    /// Milliseconds since 1970 on the local clock.
     pub(super) local_ms: i64,
-    /// How far that clock is ahead of UTC; `None` if that is not said.
+    /// How far that clock is ahead of UTC; `None` if the text has no offset.
     pub(super) offset_ms: Option<i64>,
 }
 
 impl ReadTime {
-    /// Milliseconds since 1970 UTC, if the time says how far it is from that.
+    /// Milliseconds since 1970 UTC, if the text has an offset.
     pub(super) fn unix_ms(self) -> Option<i64> {
         self.offset_ms.map(|offset| self.local_ms - offset)
     }
 }
 
-/// RFC 3339 in UTC, to the millisecond. What lies after the year 9999 is its end.
+/// Formats a time as RFC 3339 in UTC, to the millisecond. Times after the year 9999 become its end.
 pub(super) fn format_time(time: UnixMs) -> String {
     let ms = i64::try_from(time.0).unwrap_or(LAST_MS).min(LAST_MS);
     let date = EPOCH.saturating_add(SignedDuration::from_hours(ms / DAY_MS * 24));
@@ -36,12 +36,12 @@ pub(super) fn format_time(time: UnixMs) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
 }
 
-/// Reads a date with a time of day: RFC 3339 (`T` and `Z` in either case, a space for the `T`, any number of digits of a second, 60 as
-/// the leap second), also without seconds or offset, with `+0100` or `+01`, and with a space for the plus, which a query makes of it.
+/// Parses a date with a time of day: RFC 3339 (`T` and `Z` in either case, a space for the `T`, any number of digits of a second, 60 as
+/// the leap second), also without seconds or offset, with `+0100` or `+01`, and with a space for the plus, as in an unescaped query.
 pub(super) fn read_time(text: &str) -> Option<ReadTime> {
     let text = text.trim();
     own_form(text).or_else(|| {
-        // Forms of ISO 8601 and RFC 9557 that are written otherwise.
+        // Other forms of ISO 8601 and RFC 9557.
         let other = text.contains('[') || text.as_bytes().get(4) != Some(&b'-');
         let at: Timestamp = text.parse().ok().filter(|_| other)?;
         Some(ReadTime { local_ms: at.as_millisecond(), offset_ms: Some(0) })
@@ -69,7 +69,7 @@ fn own_form(text: &str) -> Option<ReadTime> {
         return None;
     }
     let fraction = format!("{fraction:0<3}")[..3].parse::<i64>().ok()?;
-    // The clocks of computers have no leap second: it is the one before, again.
+    // Computer clocks have no leap second: it counts as the second before.
     let seconds = hour * 3600 + minute * 60 + second.min(59);
     let days = date.duration_since(EPOCH).as_hours() / 24;
     Some(ReadTime { local_ms: days * DAY_MS + seconds * 1000 + fraction, offset_ms })
@@ -133,12 +133,12 @@ mod tests {
             ("2030-12-31T23:59:59.1Z", "2030-12-31T23:59:59.100Z"),
             ("2030-12-31T23:59:60Z", "2030-12-31T23:59:59.000Z"),
             ("2030-12-31T23:59Z", "2030-12-31T23:59:00.000Z"),
-            // A plus that a query has turned into a space.
+            // A plus in a query that was decoded to a space.
             ("2030-12-31T23:59:59 01:00", "2030-12-31T22:59:59.000Z"),
             ("2030-12-31 23:59:59 01:00", "2030-12-31T22:59:59.000Z"),
             ("2030-12-31T23:59:59.5 0100", "2030-12-31T22:59:59.500Z"),
             ("20301231T235959Z", "2030-12-31T23:59:59.000Z"),
-            // The end of what can be written.
+            // The last time that can be written.
             ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.000Z"),
             ("9999-12-31t23:59:59.999z", "9999-12-31T23:59:59.999Z"),
             ("9999-12-31T23:59:60Z", "9999-12-31T23:59:59.000Z"),

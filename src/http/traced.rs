@@ -1,5 +1,5 @@
-//! Which requests are traced, and the span of each. A redirect that is answered in front of the `App` never is: it takes less time
-//! than to tell of it.
+//! Selects the requests that are traced, and makes their spans. A redirect that the front service answers is never traced: that would
+//! take longer than the redirect.
 
 use actix_web::dev::ServiceRequest;
 use waypost_runtime::Origin;
@@ -8,19 +8,19 @@ use waypost_telemetry::{Span, SpanKind};
 use super::access_log::OneOf;
 use super::request_id::{self, Parent};
 
-/// Decides for the requests of one worker.
+/// Selects the traced requests of one worker.
 pub struct Traced {
     one_of: OneOf,
 }
 
 impl Traced {
-    /// Traces one of `every` requests; 0 = none.
+    /// Traces one in `every` requests; 0 = none.
     pub fn new(every: u32) -> Self {
         Self { one_of: OneOf::new(every) }
     }
 
-    /// Begins the span of a request, if it is its turn; answers it with the origin of what is done in it. What the caller says of
-    /// whether it is traced does not count: anybody can say that.
+    /// Begins the span of a request, if it is selected. Returns it with the origin of the work in it. The caller's own decision
+    /// whether to trace is ignored, because anybody can send it.
     pub(super) fn begin(&self, request: &ServiceRequest, origin: Origin) -> (Span, Origin) {
         if !waypost_telemetry::traces_on() || !self.one_of.takes() {
             return (Span::default(), origin);
@@ -37,13 +37,13 @@ impl Traced {
     }
 }
 
-/// A method, or what stands for those that strangers make up (OpenTelemetry's semantic conventions).
+/// The method, or a placeholder for unknown ones (OpenTelemetry's semantic conventions).
 fn known(method: &str) -> &'static str {
     let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     methods.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
 }
 
-/// Notes how a request was answered.
+/// Records the answer of a request.
 pub(super) fn answered(span: &mut Span, method: &str, route: Option<&str>, status: u16) {
     if let Some(route) = route {
         span.rename(format!("{} {route}", known(method)));

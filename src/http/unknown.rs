@@ -1,9 +1,9 @@
-//! Floods of unknown codes: each client has a budget, beyond which nobody else is asked on its behalf.
+//! Floods of unknown codes: each client has a budget, beyond which no other node is asked for it.
 //!
-//! A code that no replica here knows costs a question to the leader of its shard, perhaps on another node. Whoever has used up its budget of
-//! such codes is answered `429` without that question. A code that is known is never refused for it: the cache and the replica of this node
-//! are looked at first. Only on a node without a replica of the shard nobody can tell, so there a client over its budget is refused every
-//! code that is not in the cache.
+//! A code that no replica here knows costs a question to the leader of its shard, perhaps on another node. A client that has used up its
+//! budget of such codes is answered `429` without that question. A known code is never refused for this reason: the cache and the replica
+//! of this node are checked first. A node without a replica of the shard cannot tell, so there such a client is refused every
+//! code that is not cached.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -17,42 +17,42 @@ use waypost_telemetry::{Counter, Metrics};
 use super::problem::Problem;
 use super::state::NodeState;
 
-/// Clients that are remembered, of all that have asked for unknown codes: 128 KiB. Of those that share a row, the one whose budget has
+/// The number of clients with a budget in the table: 128 KiB. In a full row, the client whose budget has
 /// recovered most is forgotten.
 const CLIENTS: usize = 8192;
 
-/// Clients in a row of the table.
+/// The number of clients in a row of the table.
 const ROW: usize = 4;
 
-/// For how many seconds a budget that was not used is kept.
+/// The number of seconds for which an unused budget accumulates.
 const BURST_S: u64 = 10;
 
-/// Budgets of clients, in a table of fixed size.
+/// The budgets of clients, in a table of fixed size.
 pub struct UnknownCodes {
     table: Mutex<Box<[Budget]>>,
     hasher: RandomState,
     began: Instant,
-    /// What one code costs, in microseconds; 0 = there is no budget.
+    /// The cost of one code, in microseconds; 0 = there is no budget.
     cost: u64,
     refused: Counter,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Budget {
-    /// The hash of the client; 0 = nobody.
+    /// The hash of the client; 0 = unused.
     client: u64,
-    /// When it has recovered, in microseconds.
+    /// The time at which it has recovered, in microseconds.
     recovered: u64,
 }
 
-/// A row, and the place in it of a client, or of whoever makes room for it.
+/// The entry of a client in a row, or the entry that it replaces.
 fn place_in(row: &[Budget], client: u64) -> usize {
     let own = row.iter().position(|budget| budget.client == client);
     own.unwrap_or_else(|| (0..row.len()).min_by_key(|at| row[*at].recovered).unwrap_or_default())
 }
 
 impl UnknownCodes {
-    /// Each client may ask for `per_second` unknown codes, and for those of ten seconds at once; 0 = as many as it likes.
+    /// Each client may ask for `per_second` unknown codes, in bursts for those of ten seconds; 0 = no limit.
     pub fn new(per_second: u32, metrics: &Metrics) -> Self {
         Self {
             table: Mutex::new(vec![Budget::default(); CLIENTS].into_boxed_slice()),
@@ -72,7 +72,7 @@ impl UnknownCodes {
         (hash, row, now.saturating_duration_since(self.began).as_micros() as u64)
     }
 
-    /// A client has asked for an unknown code.
+    /// Charges a client for an unknown code.
     pub(super) fn charge(&self, client: IpAddr, now: Instant) {
         let (hash, row, now) = self.at(client, now);
         let mut table = self.table.lock();
@@ -92,7 +92,7 @@ impl UnknownCodes {
     }
 }
 
-/// Refuses to look further for a code, if its client has used up its budget and the code is not known here.
+/// Refuses to look further for a code, if its client has used up its budget and the code is unknown here.
 pub(super) async fn refuse_flood(node: &NodeState, client: Option<IpAddr>, key: &LinkKey) -> Result<(), Problem> {
     let is_over = client.is_some_and(|client| node.unknown.is_over(client, Instant::now()));
     if !is_over || may_be_known(node, key).await {
@@ -102,7 +102,7 @@ pub(super) async fn refuse_flood(node: &NodeState, client: Option<IpAddr>, key: 
     Err(Problem::too_many_unknown())
 }
 
-/// Nobody knew the code that this client asked for.
+/// Charges the client for a code that no node knew.
 pub(super) fn note_unknown(node: &NodeState, client: Option<IpAddr>) {
     if let Some(client) = client
         && node.unknown.cost > 0
@@ -111,12 +111,12 @@ pub(super) fn note_unknown(node: &NodeState, client: Option<IpAddr>) {
     }
 }
 
-/// Whether the replica of this node knows the link, or cannot tell since it lags.
+/// Whether the replica of this node has the link, or cannot tell because it lags.
 async fn may_be_known(node: &NodeState, key: &LinkKey) -> bool {
     let shard = key.shard(node.shards);
     let Some(group) = node.groups.shard(shard).filter(|_| node.groups.holds(shard)) else { return false };
     match node.fresh.sure(shard).await {
-        // What cannot be read is for the shard's actor to say.
+        // If it cannot be read, the shard's actor has to answer.
         Standing::Fresh(_) | Standing::Leaderless => !matches!(group.read(|machine| machine.get(key)), Ok(None)),
         Standing::Lags | Standing::Unsure => true,
     }
@@ -166,7 +166,7 @@ mod tests {
         let codes = UnknownCodes::new(10, &Metrics::new());
         let now = Instant::now() + Duration::from_secs(100);
         (0..200).for_each(|_| codes.charge(client(1), now));
-        // Each of these asks once, and there are more of them than places.
+        // Each of these asks once, and there are more of them than entries.
         (2..50_000).for_each(|number| codes.charge(client(number), now));
         assert!(codes.is_over(client(1), now));
     }

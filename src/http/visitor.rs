@@ -1,4 +1,4 @@
-//! Who sent a request, as far as its headers say, and whether the visit is to be counted.
+//! The visitor of a request, from its headers, and whether the visit counts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ const X_MOZ: HeaderName = HeaderName::from_static("x-moz");
 const DNT: HeaderName = HeaderName::from_static("dnt");
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 
-/// What is known of the visitor; `None` if the visit is not to be counted.
+/// The visitor; `None` if the visit must not be counted.
 pub(super) fn visitor<'a>(
     rules: &VisitorRules,
     headers: &'a HeaderMap,
@@ -45,7 +45,7 @@ pub(super) fn visitor<'a>(
     })
 }
 
-/// Where a request comes from: the peer, or whom a trusted proxy names.
+/// The address of the client: the peer, or the one that a trusted proxy reports.
 fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
     match peer.map(|peer| peer.ip().to_canonical()) {
         Some(peer) if is_in(&rules.trusted_proxies, peer) => Some(client(rules, headers).unwrap_or(peer)),
@@ -53,13 +53,13 @@ fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr
     }
 }
 
-/// The client that a request counts for, where each has a budget; `None` if it has none: this machine, and a trusted proxy itself.
+/// The client whose budgets a request uses; `None` if it has no limit: this machine, and a trusted proxy itself.
 pub(super) fn limited_client(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
     let address = address_of(rules, headers, peer)?;
     (!is_exempt(&rules.trusted_proxies, address)).then(|| client_of(address))
 }
 
-/// Whether a purpose says that nobody has asked to see the page yet: `prefetch`, `prefetch;prerender`, `preview` and the like.
+/// Whether a purpose shows that nobody has asked for the page yet: `prefetch`, `prefetch;prerender`, `preview` and the like.
 fn is_ahead(purpose: &[u8]) -> bool {
     purpose
         .split(|byte| !byte.is_ascii_alphanumeric())
@@ -68,7 +68,7 @@ fn is_ahead(purpose: &[u8]) -> bool {
 
 /// The address that the nearest trusted proxy saw: from the right, the first that is not itself trusted.
 fn client(rules: &VisitorRules, headers: &HeaderMap) -> Option<IpAddr> {
-    // What is no text is no address, and does not let something else be believed in its place.
+    // A value that is not text is not an address, and must not make another value believed in its place.
     let all = |name: &HeaderName| {
         headers.get_all(name).map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",")
     };
@@ -139,7 +139,7 @@ mod tests {
             ("198.51.100.1", vec![("x-forwarded-for", client)], "198.51.100.1"),
             ("127.0.0.1", vec![], "127.0.0.1"),
             ("127.0.0.1", vec![("x-forwarded-for", client)], client),
-            // What the client itself wrote comes first, and is not believed.
+            // The client's own value comes first, and is not believed.
             ("127.0.0.1", vec![("x-forwarded-for", "1.2.3.4, 203.0.113.7, 10.1.1.1")], client),
             ("127.0.0.1", vec![("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", client)], client),
             ("127.0.0.1", vec![("x-forwarded-for", "nonsense")], "127.0.0.1"),

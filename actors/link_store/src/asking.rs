@@ -1,15 +1,15 @@
-//! How often a node asks leaders elsewhere about codes that its own replicas do not know.
+//! The budget of a node for questions to other leaders about codes that its own replicas do not know.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use waypost_telemetry::{Counter, Metrics};
 
-/// Questions a second. Beyond that somebody is guessing codes, and other nodes need not suffer from it: a replica that is fresh then says by
-/// itself that there is no such link, which may be wrong for links that are younger than its answers may be old, below a second.
+/// Questions a second. Beyond that somebody is guessing codes, and other nodes should not suffer: a fresh replica then answers by
+/// itself that the link does not exist. For links younger than the age of its state, below a second, that may be wrong.
 const PER_SECOND: u32 = 500;
 
-/// Questions that may come at once.
+/// The largest burst of questions.
 const BURST: u32 = 500;
 
 /// The budget of a node.
@@ -24,7 +24,7 @@ struct Left {
 }
 
 impl Left {
-    /// One question less, if there is one.
+    /// Takes one question from the budget, if one is left.
     fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).min(Duration::from_secs(60));
         self.at = self.at.max(now);
@@ -38,7 +38,7 @@ impl Left {
 }
 
 impl Asking {
-    /// A whole budget.
+    /// A full budget.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             left: Mutex::new(Left { questions: f64::from(BURST), at: Instant::now() }),

@@ -1,4 +1,4 @@
-//! The shard's own small stock of fresh codes, so that a create seldom waits for the KeyAllocator.
+//! The shard's own small stock of generated codes, so that a create seldom waits for the KeyAllocator.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use waypost_protocol::messages::{KeyAllocator, NextKeys};
 use waypost_protocol::{CallError, Code, ServiceError, ShardId};
 use waypost_runtime::ActorRef;
 
-/// Codes fetched at once: one message for this many creates.
+/// The number of codes fetched at once: one message for this many creates.
 const STOCK: u32 = 64;
 
-/// How long the allocator may take: a lease is one write to group 0.
+/// How long the KeyAllocator may take: a lease is one write to group 0.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Keys {
@@ -24,7 +24,7 @@ impl Keys {
         Self { shard, allocator, stock: RefCell::default() }
     }
 
-    /// A code that falls into this shard and that nobody else will get.
+    /// Takes a code that belongs to this shard and that nobody else gets.
     pub(crate) async fn next(&self) -> Result<Code, ServiceError> {
         loop {
             if let Some(code) = self.stock.borrow_mut().pop() {

@@ -1,79 +1,79 @@
-//! How old the state of a replica may be, decided from what its leader says. No clock, no network: moments are given.
+//! The age of a replica's state, decided from the answers of its leader. No clock, no network: times are arguments.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A replica answers by itself for so long after a moment of which it shows everything that was acknowledged before.
+/// How long a replica may answer by itself after a moment if it shows everything that was acknowledged before that moment.
 ///
-/// With what a node without a replica keeps (at most a quarter of a second by default), this makes the bound of one second.
+/// Together with the time for which a node without a replica keeps an answer (at most a quarter of a second by default), this gives the bound of one second.
 pub const FRESH: Duration = Duration::from_millis(750);
 
-/// A replica whose leader has not answered for so long, while it was asked again and again, and is not heard otherwise, counts as one that nobody
-/// leads. A leader that is killed is heard until its lease ends (0.9 s), so redirects wait a moment, and no longer, while it is replaced.
+/// A replica counts as leaderless if its leader has not answered for this long, although it was asked again and again, and is not heard
+/// otherwise. A killed leader counts as heard until its lease ends (0.9 s), so redirects wait a moment, but not longer, while it is replaced.
 const LEADERLESS_AFTER: Duration = Duration::from_millis(600);
 
-/// The same after the process was started, or stood still: its connections come up first.
+/// The same after the process was started or suspended: its connections come up first.
 const LEADERLESS_AFTER_START: Duration = Duration::from_secs(3);
 
-/// More than this one failed question does not count for, pause included: it may have waited for a processor, and not for its answer.
+/// The most that one failed question counts for, pause included: it may have waited for a processor, and not for its answer.
 const QUESTION_MAX: Duration = Duration::from_millis(400);
 
-/// When a question took so long the process was stopped meanwhile, or as good as stopped: its connections have to come up again first.
+/// If a question took this long, the process was suspended or nearly so: its connections have to come up again first.
 const STOPPED_AFTER: Duration = Duration::from_millis(1600);
 
-/// A replica that has not applied after so long what its leader had committed lags: others answer better.
+/// If a replica has not applied its leader's commits after this long, it lags: others answer better.
 const LAGS_AFTER: Duration = Duration::from_millis(300);
 
-/// Answers of the leader that wait until the replica has applied what they tell of.
+/// The most answers of the leader that wait until the replica has applied their commits.
 const MARKS_MAX: usize = 16;
 
-/// What a replica may say.
+/// What a replica may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It shows everything that was acknowledged [`FRESH`] ago; so until this moment.
+    /// It shows everything that was acknowledged [`FRESH`] ago. This is valid until that moment.
     Fresh(Instant),
-    /// No leader of its group can be reached: what it has is the best there is.
+    /// No leader of its group can be reached: its state is the best available.
     Leaderless,
     /// Its leader is ahead of it.
     Lags,
-    /// That is not known yet.
+    /// Unknown yet.
     Unsure,
 }
 
-/// What a leader has said.
+/// The answer of a leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// It has committed up to this index of the log.
+    /// The index up to which it has committed.
     pub index: u64,
-    /// In this term.
+    /// Its term.
     pub term: u64,
 }
 
-/// What is known of one replica.
+/// The knowledge about one replica.
 #[derive(Debug, Default)]
 pub(crate) struct Age {
     /// Everything that was acknowledged before this moment is applied.
     shows: Option<Instant>,
-    /// When the leader was asked, and the index that has to be applied to show everything until then.
+    /// The times of questions to the leader, and the index that has to be applied to show everything from before.
     marks: VecDeque<(Instant, Committed)>,
-    /// For how long the leader was asked in vain.
+    /// How long the leader has not answered.
     silent: Duration,
-    /// Whether a leader has answered since the process was started, or stood still.
+    /// Whether a leader has answered since the process was started or suspended.
     met: bool,
-    /// Whether the leader that does not answer is heard otherwise, since it replicates.
+    /// Whether the leader that does not answer is heard otherwise, because it replicates.
     slow: bool,
-    /// The term in which this replica leads and has applied all that earlier leaders had committed.
+    /// The term in which this replica leads and has applied all commits of earlier leaders.
     leads: Option<u64>,
-    /// Whether it has shown, since it became a member, what was acknowledged before; or nobody could tell.
+    /// Whether, since it became a member, it has shown everything that was acknowledged before, or nobody could tell.
     caught_up: bool,
 }
 
 impl Age {
-    /// A leader said, asked at `asked`, how far it is. `own`: this replica is the leader.
+    /// A leader has answered the question of `asked`. `own`: this replica is the leader.
     pub(crate) fn heard(&mut self, asked: Instant, committed: Committed, own: bool, applied: u64) {
         (self.silent, self.met, self.slow) = (Duration::ZERO, true, false);
         if own && self.leads == Some(committed.term) {
-            // Nothing is acknowledged that it has not applied itself.
+            // A leader acknowledges nothing that it has not applied itself.
             self.marks.clear();
             self.show(asked);
             return;
@@ -82,13 +82,13 @@ impl Age {
             self.marks.push_back((asked, committed));
         }
         let reached = self.applied(applied);
-        // The mark itself may have found no room.
+        // The list of marks may have been full.
         if own && reached && committed.index <= applied {
             self.leads = Some(committed.term);
         }
     }
 
-    /// The replica has applied the log up to an index. Answers whether nothing is waited for.
+    /// The replica has applied the log up to an index. Returns whether no mark is left.
     pub(crate) fn applied(&mut self, applied: u64) -> bool {
         while let Some((asked, committed)) = self.marks.front().copied() {
             if committed.index > applied {
@@ -105,9 +105,9 @@ impl Age {
         self.caught_up = true;
     }
 
-    /// No leader has answered; `took` has passed since the last question. One that is `heard` otherwise, since it replicates, is given as
-    /// much time as after a start: it is slow and not away, and its answers are fresher than this replica's. One that was killed is heard until
-    /// its lease ends, and then no more: from then on the time counts in which it was asked in vain.
+    /// No leader has answered; `took` has passed since the last question. A leader that is `heard` otherwise, because it replicates, gets as
+    /// much time as after a start: it is slow and not away, and its answers are fresher than this replica's. A killed leader counts as heard until
+    /// its lease ends; from then on the time without answers counts.
     pub(crate) fn in_vain(&mut self, took: Duration, heard: bool) {
         self.slow = heard;
         if took >= STOPPED_AFTER {
@@ -122,22 +122,22 @@ impl Age {
         self.silent >= if self.met && !self.slow { LEADERLESS_AFTER } else { LEADERLESS_AFTER_START }
     }
 
-    /// Whether the last question was answered by a leader.
+    /// Whether a leader answered the last question.
     pub(crate) fn is_answered(&self) -> bool {
         self.silent == Duration::ZERO && self.caught_up
     }
 
-    /// The replica is no member any more.
+    /// The replica is no longer a member.
     pub(crate) fn left(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether it has shown, since it became a member, what was acknowledged before; or nobody could tell.
+    /// Whether, since it became a member, it has shown everything that was acknowledged before, or nobody could tell.
     pub(crate) fn caught_up(&self) -> bool {
         self.caught_up
     }
 
-    /// What it may say now.
+    /// What it may answer now.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
         let fresh = self.shows.map(|shows| shows + FRESH);
         match fresh {
@@ -181,7 +181,7 @@ mod tests {
         }
         assert!(age.marks.len() <= MARKS_MAX);
         assert_eq!(age.standing(now + FRESH), Standing::Lags);
-        // It shows what was acknowledged until the last question that it remembers.
+        // It shows what was acknowledged until the last question in its list.
         assert!(age.applied(100));
         assert_eq!(age.standing(now + FRESH), Standing::Fresh(now + 50 * MS * MARKS_MAX as u32 + FRESH));
     }

@@ -1,4 +1,4 @@
-//! When a checkpoint of a group is due, and what follows it: the log that it covers is purged, except for what `retention.rs` keeps.
+//! When a checkpoint of a group is due, and the purge that follows it: the covered log is removed, except for what `retention.rs` keeps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use crate::retention::Retention;
 use crate::state_machine::GroupMachine;
 use crate::types::TypeConfig;
 
-/// A checkpoint is due when the log since the last one is this many times as long as a checkpoint may be: bounds the
-/// replay after a crash when commands change the same things again and again, as clicks do.
+/// A checkpoint is due when the log since the last one has this many times the bytes at which changes make it due. This bounds the
+/// replay after a crash when commands change the same records again and again, as clicks do.
 const LOG_PER_CHECKPOINT: u64 = 4;
 
-/// While an export runs, changes wait in memory for their checkpoint. At this many times what makes one due, applying waits for
+/// While an export runs, changes wait in memory for their checkpoint. At this multiple of the usual amount, `apply` waits for
 /// the export too: it bounds the memory, and the log to replay after a crash.
 const EXPORT_MAX: u64 = 16;
 
-/// How often a checkpoint is asked for again, until the engine has one that covers what was applied when it became due.
+/// How often a checkpoint is requested again, until openraft has one that covers what was applied when it became due.
 const NOTED_LOOK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the log that a snapshot held back can go, while no checkpoint is due.
+/// How often to check whether the log that a snapshot holds back can be purged, while no checkpoint is due.
 const HELD_LOOK: Duration = Duration::from_secs(2);
 
-/// When a checkpoint of a group is due, and who waits for that.
+/// Decides when a checkpoint of a group is due, and wakes the task that writes it.
 pub(crate) struct CheckpointDue {
     notify: Notify,
-    /// Bytes that the next checkpoint would write at which it is due.
+    /// The number of changed bytes at which a checkpoint is due.
     bytes: u64,
     log_bytes_since: AtomicU64,
     counts: Arc<Counts>,
-    /// One was asked for, due or not.
+    /// Set when a checkpoint was requested, due or not.
     asked: AtomicBool,
 }
 
@@ -48,13 +48,13 @@ impl CheckpointDue {
         Self { notify: Notify::new(), bytes, log_bytes_since: AtomicU64::new(0), counts, asked: AtomicBool::new(false) }
     }
 
-    /// One is wanted, due or not.
+    /// Requests a checkpoint, due or not.
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
         self.notify.notify_one();
     }
 
-    /// Entries of so many bytes were applied. Answers whether what comes next has to wait until the running export is done, if one runs.
+    /// Entries of so many bytes were applied. Returns whether the next entries have to wait for the running export, if one runs.
     pub(crate) fn applied(&self, log_bytes: u64) -> bool {
         self.log_bytes_since.fetch_add(log_bytes, Ordering::Relaxed);
         if self.is_times(1) {
@@ -74,7 +74,7 @@ impl CheckpointDue {
     }
 }
 
-/// Writes a checkpoint whenever one is due, and purges the log behind it. `tree` is held while an export runs.
+/// Writes a checkpoint whenever one is due, and purges the log behind it. `tree` is locked while an export runs.
 pub(crate) async fn checkpoint_when_due<M: Machine>(
     raft: Raft<TypeConfig, GroupMachine<M>>,
     due: Arc<CheckpointDue>,
@@ -82,7 +82,7 @@ pub(crate) async fn checkpoint_when_due<M: Machine>(
     log: RaftLog,
     tree: Arc<tokio::sync::Mutex<()>>,
 ) {
-    // Some of the log waits for a replica that is being sent a snapshot.
+    // Whether a part of the log is kept for a replica that is being sent a snapshot.
     let mut held = false;
     loop {
         let notified = due.notify.notified();
@@ -93,17 +93,17 @@ pub(crate) async fn checkpoint_when_due<M: Machine>(
             held = still;
             continue;
         }
-        // What was applied while the last one was written may have told of it once more.
+        // Entries applied during the last checkpoint may have sent a second notification.
         if !due.asked.swap(false, Ordering::Relaxed) && !due.is_times(1) {
             continue;
         }
-        // A checkpoint would wait for an export, and applying for the checkpoint.
+        // Otherwise the checkpoint would wait for an export, and `apply` for the checkpoint.
         drop(tree.lock().await);
-        // The engine purges nothing that is not behind a checkpoint that it knows of.
+        // openraft purges only behind a checkpoint that it knows.
         let reached = retention.applied_index();
         let noted = move |metrics: &RaftMetrics<TypeConfig>| metrics.snapshot.map_or(0, |id| id.index) >= reached;
         loop {
-            // It ignores this while it writes one already.
+            // openraft ignores this while it writes one already.
             if raft.trigger().snapshot().await.is_err() {
                 return;
             }
@@ -118,7 +118,7 @@ pub(crate) async fn checkpoint_when_due<M: Machine>(
     }
 }
 
-/// Purges the log up to where nobody needs it. Answers whether some of it waits for a snapshot that is on its way; `None` = the group ends.
+/// Purges the log that nobody needs. Returns whether a part of it waits for a snapshot that is being sent; `None` = the group ends.
 async fn purge<M: Machine>(
     raft: &Raft<TypeConfig, GroupMachine<M>>,
     retention: &Retention,

@@ -1,6 +1,6 @@
-//! Asks the leaders of this node's shards how far they are, so that a replica knows how old its answers may be.
+//! Asks the leaders of this node's shards for their log positions, so that a replica knows the age of its answers.
 //!
-//! Heartbeats would not do: one that was long on its way looks like a new one. Here a replica asks, and counts from its own question: once it
+//! Heartbeats are not enough: a delayed one looks like a new one. Here a replica asks, and counts from its own question: once it
 //! has applied what the leader had committed when it answered, it shows everything that was acknowledged before the question.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,32 +21,32 @@ use crate::groups::Groups;
 /// The pause between two rounds of questions: one small request to each node that leads a shard of which this node has a replica.
 const ASK_EVERY: Duration = Duration::from_millis(150);
 
-/// The pause when somebody waits for the answer.
+/// The pause between two rounds if an answer is waited for.
 const ASK_AT_ONCE: Duration = Duration::from_millis(20);
 
-/// How long a node may take to say how far it is. `Age` reckons with it.
+/// How long a node may take to answer. `Age` relies on it.
 pub const ANSWER_MAX: Duration = Duration::from_millis(250);
 
-/// How long an answer may wait until it is known whether the replica is fresh. By then it is known that it lags, or that nobody leads.
+/// How long an answer may wait until it is known whether the replica is fresh. By then the replica is known to lag, or to be leaderless.
 const SURE_MAX: Duration = Duration::from_secs(1);
 
-/// How often a replica that is waited for is looked at.
+/// The interval at which a replica is checked while somebody waits for it.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// For how long what a replica without a leader says is believed: longer than a round of questions takes.
+/// How long the answer of a leaderless replica may be cached: longer than a round of questions takes.
 const LEADERLESS_KEEP: Duration = Duration::from_millis(600);
 
-/// A replica without others needs to be told nothing.
+/// A replica without other members is always fresh.
 const ALWAYS: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Asks a node how far the groups with these numbers are; it answers for those that it leads.
+/// Asks a node for the committed positions of the groups with these numbers; it answers for those that it leads.
 pub type CommittedQuery =
     Arc<dyn Fn(NodeId, Vec<u32>) -> BoxFuture<'static, Result<Vec<(u32, Committed)>, PeerError>> + Send + Sync>;
 
-/// Hears until when a replica may be believed.
+/// Receives the moment until which a replica is fresh.
 pub type Believe = Arc<dyn Fn(ShardId, Instant) + Send + Sync>;
 
-/// Knows how old the answers of this node's replicas may be.
+/// Knows the age of the answers of this node's replicas.
 pub struct Freshness {
     groups: Arc<Groups>,
     ages: Vec<Mutex<Age>>,
@@ -57,7 +57,7 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// For the replicas of a node. [`Freshness::run`] has to run.
+    /// Creates it for the groups of a node. [`Freshness::run`] has to run.
     pub fn new(groups: Arc<Groups>, ask: CommittedQuery, believe: Believe) -> Self {
         let ages = groups.shards().iter().map(|_| Mutex::default()).collect();
         let freshness = Self { groups, ages, ask, believe, wanted: Notify::new(), rounds: watch::Sender::default() };
@@ -72,7 +72,7 @@ impl Freshness {
         &self.groups
     }
 
-    /// Asks, until the node stops.
+    /// Asks the leaders until the node stops.
     pub async fn run(self: Arc<Self>) {
         let mut last = Instant::now();
         loop {
@@ -86,7 +86,7 @@ impl Freshness {
         }
     }
 
-    /// What this node's replica of a shard may say; waits until that is known.
+    /// What this node's replica of a shard may answer. Waits until that is known.
     pub async fn sure(&self, shard: ShardId) -> Standing {
         let deadline = Instant::now() + SURE_MAX;
         let mut rounds = self.rounds.subscribe();
@@ -100,13 +100,13 @@ impl Freshness {
         }
     }
 
-    /// Shards of which this node's replica has not caught up since it became a member, or the node started.
+    /// The number of shards whose replica has not caught up since it became a member, or the node started.
     pub fn catching_up(&self) -> usize {
         let behind = |shard: &u32| self.groups.takes_part(ShardId(*shard)) && !self.groups.holds(ShardId(*shard));
         (0..self.ages.len() as u32).filter(behind).count()
     }
 
-    /// Shards of which this node's replica may not say that it is fresh.
+    /// The number of shards whose replica is not fresh.
     pub fn stale(&self) -> usize {
         let stale = |shard: &u32| {
             self.groups.takes_part(ShardId(*shard)) && !matches!(self.look(ShardId(*shard)), Standing::Fresh(_))
@@ -114,7 +114,7 @@ impl Freshness {
         (0..self.ages.len() as u32).filter(stale).count()
     }
 
-    /// Looks at a replica, and tells what is to be believed of it.
+    /// Checks a replica, and reports how long it is fresh.
     fn look(&self, shard: ShardId) -> Standing {
         let now = Instant::now();
         let (Some(group), Some(age)) = (self.groups.shard(shard), self.ages.get(shard.index())) else {
@@ -160,7 +160,7 @@ impl Freshness {
             if leader == Some(own) {
                 leads.push(group);
             }
-            // Whoever was believed to lead has not said so: one of the others may have been elected.
+            // The presumed leader did not confirm that it leads: another member may have been elected.
             let asks_all = leader.is_none() || !self.ages[index].lock().is_answered();
             let asked = if asks_all { group.voters() } else { leader.into_iter().collect() };
             asked
@@ -176,7 +176,7 @@ impl Freshness {
             self.look(ShardId(index));
         };
         let here = async {
-            // Together: the engine of one group may be waiting for the disk.
+            // All at once, because one group may be waiting for the disk.
             let asking = leads.into_iter().map(async |group| (group.id(), group.committed().await));
             let mut answers: FuturesUnordered<_> = asking.collect();
             while let Some((group, committed)) = answers.next().await {

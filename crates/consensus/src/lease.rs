@@ -1,7 +1,7 @@
-//! Who counts as a leader: one that a quorum has answered, or that was heard, within the lease.
+//! Who counts as a leader: a node that a quorum has answered, or that was heard, within the lease.
 //!
-//! openraft keeps the state of a leader that has lost its quorum, and a follower keeps the name of a leader that has died, until somebody
-//! else is elected. Without a quorum that is never. So what is told of leaders is decided here.
+//! openraft keeps the state of a leader that has lost its quorum, and a follower keeps the name of a dead leader, until another
+//! one is elected. Without a quorum that never happens. So the reported leaders are decided here.
 
 use std::time::Duration;
 

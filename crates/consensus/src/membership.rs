@@ -1,4 +1,4 @@
-//! Who belongs to a group: changes by its leader, and handing over leadership.
+//! Changes of a group's members by its leader, and transfer of leadership.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(600);
 /// How long a change of the voters may take.
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 
-/// How long another voter may take to lead in the place of one that leaves.
+/// How long it may take until another voter leads in place of one that leaves.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
 
 /// Why a group's members were not changed.
@@ -36,21 +36,21 @@ fn refused(error: impl ToString) -> MembershipError {
 }
 
 impl<M: Machine> Group<M> {
-    /// Makes `voters` the group's voters and `learners` those who only learn: new ones learn first, and those who are in
-    /// neither leave. Only the leader can do this; repeating it is harmless.
+    /// Makes `voters` the group's voters and `learners` its learners: new members learn first, and members that are in
+    /// neither set leave. Only the leader can do this; repeating it is harmless.
     ///
     /// # Errors
-    /// See [`MembershipError`]; what was done so far stays, and every state in between is a working group.
+    /// See [`MembershipError`]. Finished steps remain, and every intermediate state is a working group.
     pub async fn set_members(
         &self,
         voters: &BTreeMap<NodeId, String>,
         learners: &BTreeMap<NodeId, String>,
     ) -> Result<(), MembershipError> {
         let raft = self.raft();
-        // Whoever may become a member has to hear the heartbeats.
+        // A future member has to receive heartbeats.
         raft.runtime_config().tick(true);
         if !voters.contains_key(&self.node()) {
-            // A leader that is to leave lets one that stays do the rest.
+            // A leader that is to leave lets a member that stays do the rest.
             let stays = self.most_advanced(|node| voters.contains_key(&node));
             if let Some(stays) = stays
                 && self.hand_over(Some(stays), HAND_OVER_MAX).await
@@ -74,7 +74,7 @@ impl<M: Machine> Group<M> {
             for node in voters.keys().filter(|node| !self.voters().contains(node)) {
                 self.caught_up(*node).await?;
             }
-            // Who is no voter any more goes on learning until it is taken out below.
+            // A former voter remains a learner until it is removed below.
             let changing = raft.change_membership(wanted, true);
             timeout(CHANGE_MAX, changing)
                 .await
@@ -119,7 +119,7 @@ impl<M: Machine> Group<M> {
         }
     }
 
-    /// How many entries the voter that is farthest behind does not have yet; 0 on a node that does not lead.
+    /// The number of entries that the slowest voter lacks; 0 on a node that does not lead.
     pub(crate) fn lag(&self) -> u64 {
         let voters = self.voters();
         let metrics = self.raft().metrics();
@@ -127,11 +127,11 @@ impl<M: Machine> Group<M> {
         let Some(replication) = metrics.replication.as_ref() else { return 0 };
         let last = metrics.last_log_index.unwrap_or(0);
         let behind = replication.iter().filter(|(node, _)| voters.contains(&NodeId(**node)));
-        // A voter that was never heard of since this node leads is down, which others tell.
+        // A voter that was never heard since this node leads is down; other metrics report that.
         behind.filter_map(|(_, has)| has.as_ref()).map(|has| last.saturating_sub(has.index)).max().unwrap_or(0)
     }
 
-    /// The other voter that has most of the log, of those that fit.
+    /// The other voter with the most of the log, among those for which `fits` returns `true`.
     fn most_advanced(&self, fits: impl Fn(NodeId) -> bool) -> Option<NodeId> {
         let voters = self.voters();
         let metrics = self.raft().metrics();
@@ -142,13 +142,13 @@ impl<M: Machine> Group<M> {
         others.max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index)).map(|(node, _)| NodeId(*node))
     }
 
-    /// Asks `to`, or the voter that has most of the log, to lead. Returns when somebody else leads; `false` if nobody does
-    /// within `patience`, or `to` is no voter.
+    /// Asks `to`, or the voter with the most of the log, to lead. Returns when another node leads; `false` if none does
+    /// within `patience`, or `to` is not a voter.
     pub async fn hand_over(&self, to: Option<NodeId>, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.raft().is_leader() && Instant::now() < deadline {
             let target = to.or_else(|| self.most_advanced(|_| true));
-            // openraft does not look whether the target could lead, and would wait for it for ever.
+            // openraft does not check whether the target can lead, and would wait forever.
             let Some(target) = target.filter(|target| self.voters().contains(target)) else { return false };
             if self.raft().trigger().transfer_leader(target.0).await.is_err() {
                 return false;

@@ -1,15 +1,15 @@
-//! Which nodes are to hold a group: rendezvous hashing, spread over zones.
+//! Which nodes should hold a group: rendezvous hashing, spread over zones.
 //!
-//! Each node draws a number for each group; the highest win, first one of each zone. A node that comes or goes changes only
-//! the groups that it wins or had won (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998).
+//! Each node draws a number for each group; the highest numbers win, first one of each zone. If a node joins or leaves, only
+//! the groups that it wins or had won change (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998).
 
 use std::collections::BTreeMap;
 
 use waypost_protocol::NodeId;
 use waypost_protocol::command::NodeRecord;
 
-/// The voters that a group should have, in no particular order: as many copies as are wished and there are nodes for. An even
-/// number of them lets no more nodes be away than one less would, but a copy is never given up for that.
+/// The voters that a group should have, in no particular order: as many replicas as configured, or as there are nodes. An even
+/// number tolerates no more failures than one less would, but a replica is never given up for that.
 pub fn place(group: u32, nodes: &[&NodeRecord], replicas: usize) -> Vec<NodeId> {
     let score = |node: &NodeRecord| {
         let drawn = blake3::hash(&[group.to_le_bytes().as_slice(), &node.id.0.to_le_bytes()].concat());

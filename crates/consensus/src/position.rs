@@ -1,4 +1,4 @@
-//! Where in its log a state is, and with which members; kept beside the state under one lock.
+//! The log position and the members of a state; kept with the state under one lock.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use crate::types::{LogId, StoredMembership};
 
 /// The state of a group with its position. Invariant: `machine` shows exactly the entries up to `applied`.
 pub(crate) struct Positioned<M> {
-    /// Told without asking for the state.
+    /// Figures that can be read without the lock of the state.
     pub(crate) counts: Arc<Counts>,
     pub(crate) machine: M,
     pub(crate) applied: Option<LogId>,
@@ -23,12 +23,12 @@ pub(crate) struct Positioned<M> {
 }
 
 /// Figures of a state that can be read without its lock. The lock is held while a snapshot replaces the state, and a thread of the engine
-/// that waits for it answers no other node meanwhile.
+/// that waits for the lock answers no other node meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Bytes that the next checkpoint would write.
+    /// The number of bytes that the next checkpoint would write.
     pub(crate) pending_bytes: AtomicU64,
-    /// Links.
+    /// The number of links.
     pub(crate) links: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ impl<M: Machine> Positioned<M> {
         Ok(state)
     }
 
-    /// Changes the state. A panic leaves it half changed, so the store fails: nothing of it may be written or answered any more.
+    /// Changes the state. A panic leaves it half changed, so the store fails: nothing of the state may be written or answered any more.
     pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let changed = catch_unwind(AssertUnwindSafe(|| change(self)));
         if changed.is_ok() {
@@ -62,8 +62,8 @@ impl<M: Machine> Positioned<M> {
         self.counts.links.store(self.machine.link_count(), Ordering::Relaxed);
     }
 
-    /// Writes a checkpoint of the state at its position. Durable after the next commit. When that fails the store fails: parts of the
-    /// state may be marked as written which are not.
+    /// Writes a checkpoint of the state at its position. Durable after the next commit. If that fails, the store fails, because parts of the
+    /// state may be marked as written although they are not.
     pub(crate) fn checkpoint(&mut self) -> io::Result<Vec<u8>> {
         self.change(|state| {
             let position = encode_position(state.applied.as_ref(), &state.members);
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes its changes out of memory, and panics before it has written them.
+    /// A machine that takes its changes out of memory, and panics before it has written them.
     struct Panics(Tree);
 
     impl Machine for Panics {

@@ -1,8 +1,8 @@
 //! How much of its log a group keeps behind a checkpoint.
 //!
-//! A replica that was away is brought up to date from the log, if the leader still has the entries that it lacks; otherwise it is sent a
-//! snapshot, which costs as much as the whole state. And a replica that is being sent a snapshot needs the entries that follow it; if they
-//! are gone when it has installed the snapshot, it needs another one, and under load it would never catch up. So a group with other
+//! A replica that was away catches up from the log, if the leader still has the entries that it lacks. Otherwise it is sent a
+//! snapshot, which costs as much as the whole state. A replica that is being sent a snapshot needs the entries after it; if they
+//! are purged before it has installed the snapshot, it needs another one, and under load it would never catch up. So a group with other
 //! members keeps a bounded part of the log that its checkpoint covers.
 
 use std::collections::VecDeque;
@@ -13,28 +13,28 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// The log between two marks is at least the kept part divided by this: bounds the marks.
+/// The log between two marks is at least the kept part divided by this: it bounds the number of marks.
 const MARKS_PER_KEPT: u64 = 16;
 
-/// After a snapshot was installed, the replica takes so long, or less, to get what has come to the log meanwhile.
+/// How long a replica may take, after it has installed a snapshot, to receive the entries that were added meanwhile.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
-/// A checkpoint, as a place where the log may be cut.
+/// A checkpoint, as a position at which the log may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// The last entry that the checkpoint covers.
     pub(crate) index: u64,
-    /// Bytes of log that had been applied by then.
+    /// The bytes of log that had been applied by then.
     pub(crate) bytes: u64,
 }
 
-/// Decides up to where the log of a group is purged.
+/// Decides how far the log of a group is purged.
 pub(crate) struct Retention {
     /// About how many bytes are kept for other members.
     keep: u64,
-    /// Bytes of log that have been applied.
+    /// The bytes of log that have been applied.
     bytes: AtomicU64,
-    /// The last entry that was.
+    /// The last applied entry.
     index: AtomicU64,
     /// Oldest first.
     marks: Mutex<VecDeque<Mark>>,
@@ -42,7 +42,7 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// Keeps about `keep` bytes. `marks` are those of the last life of the process; `applied` is where the state of the last checkpoint is.
+    /// Keeps about `keep` bytes. `marks` are those of the last process; `applied` is the position of the last checkpoint.
     pub(crate) fn new(keep: u64, marks: Vec<Mark>, applied: Option<u64>, sending: Arc<Sending>) -> Self {
         let bytes = marks.last().map_or(0, |mark| mark.bytes);
         let index = AtomicU64::new(applied.unwrap_or_default());
@@ -75,34 +75,34 @@ impl Retention {
         }
     }
 
-    /// Up to which entry the log is to be purged now, and with it. `alone`: the group has no other member.
+    /// The entry up to and including which the log should be purged now. `alone`: the group has no other member.
     pub(crate) fn purge_to(&self, alone: bool, now: Instant) -> Option<u64> {
         let keep = match self.sending.snapshot_bytes(now) {
             _ if alone => 0,
-            // Once the log behind it is longer than the snapshot, another snapshot costs less.
+            // If the log behind it is longer than the snapshot, another snapshot costs less.
             Some(snapshot) => snapshot.max(self.keep),
             None => self.keep,
         };
         let bytes = self.bytes.load(Ordering::Relaxed);
         let mut marks = self.marks.lock();
         let last = marks.iter().rposition(|mark| bytes - mark.bytes >= keep)?;
-        // It stays, as the first one: what follows it is kept.
+        // This mark stays as the first one: what follows it is kept.
         marks.drain(..last);
         marks.front().map(|mark| mark.index)
     }
 
-    /// Whether a snapshot on its way holds some of it back.
+    /// Whether a snapshot that is being sent holds back a part of the log.
     pub(crate) fn is_held(&self, now: Instant) -> bool {
         self.sending.snapshot_bytes(now).is_some()
     }
 
-    /// What the next life of the process has to know.
+    /// The marks that the next process needs.
     pub(crate) fn marks(&self) -> Vec<Mark> {
         self.marks.lock().iter().copied().collect()
     }
 }
 
-/// Whether this replica is sending a snapshot of the group to another one.
+/// The snapshots of the group that this replica is sending.
 #[derive(Debug, Default)]
 pub(crate) struct Sending(Mutex<Sends>);
 
@@ -110,11 +110,11 @@ pub(crate) struct Sending(Mutex<Sends>);
 struct Sends {
     now: usize,
     last_ended: Option<Instant>,
-    /// The largest of those that are on their way.
+    /// The size of the largest one in progress.
     bytes: Option<u64>,
 }
 
-/// A snapshot is on its way, until this is dropped.
+/// A snapshot that is being sent, until this is dropped.
 pub(crate) struct OnItsWay(Arc<Sending>);
 
 impl Sending {
@@ -123,13 +123,13 @@ impl Sending {
         OnItsWay(self.clone())
     }
 
-    /// A snapshot that is on its way has so many bytes.
+    /// Sets the size of the snapshot.
     pub(crate) fn has_bytes(&self, bytes: u64) {
         let mut sends = self.0.lock();
         sends.bytes = sends.bytes.max(Some(bytes));
     }
 
-    /// The bytes of the largest snapshot that is on its way, or whose receiver catches up; `u64::MAX` while it is being written.
+    /// The size of the largest snapshot that is being sent, or whose receiver catches up; `u64::MAX` while it is being written.
     fn snapshot_bytes(&self, now: Instant) -> Option<u64> {
         let mut sends = self.0.lock();
         if sends.now == 0 && sends.last_ended.is_none_or(|ended| now >= ended + CATCH_UP) {
@@ -157,7 +157,7 @@ mod tests {
         (Retention::new(keep, Vec::new(), None, sending.clone()), sending)
     }
 
-    /// Ten bytes of log an entry, and a checkpoint after every tenth.
+    /// Ten bytes of log in each entry, and a checkpoint after every tenth.
     fn grow(retention: &Retention, checkpoints: std::ops::RangeInclusive<u64>) {
         for number in checkpoints {
             retention.applied(100, 10 * number);
@@ -207,7 +207,7 @@ mod tests {
         assert!(retention.marks().len() <= MARKS_PER_KEPT as usize + 2, "{}", retention.marks().len());
         let again = Retention::new(1600, marks, Some(10_000), sending.clone());
         assert_eq!(again.purge_to(false, Instant::now()), Some(first));
-        // What is not known of is counted from here on.
+        // Log of unknown size is counted from here on.
         let unknown = Retention::new(1600, Vec::new(), Some(10_000), sending);
         assert_eq!(unknown.purge_to(false, Instant::now()), None);
         unknown.applied(1600, 10_001);

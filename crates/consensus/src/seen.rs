@@ -1,14 +1,14 @@
-//! When a node last was sure of the time: kept in its data directory, for its next start.
+//! The last time of which a node was sure: kept in its data directory, for its next start.
 
 use waypost_protocol::UnixMs;
 use waypost_store::{Db, StoreError};
 
 const NAME: &[u8] = b"seen";
 
-/// The time that was noted last; `None` = none ever was.
+/// The recorded time; `None` if there is none.
 ///
 /// # Errors
-/// When the store fails or the record is damaged.
+/// If the store fails or the record is damaged.
 pub fn last_seen(db: &Db) -> Result<Option<UnixMs>, StoreError> {
     let Some(value) = db.tree("node")?.get(NAME)? else { return Ok(None) };
     let corrupt = |detail: String| StoreError::Corrupt { what: "the node's last time".to_owned(), detail };
@@ -17,10 +17,10 @@ pub fn last_seen(db: &Db) -> Result<Option<UnixMs>, StoreError> {
     Ok(Some(UnixMs(u64::from_be_bytes(bytes))))
 }
 
-/// Notes that the node runs and is sure that it is `now`. Durable with the next commit: an older one makes a start more careful only.
+/// Records that the node is sure that it is `now`. Durable with the next commit: an older time only makes a start more careful.
 ///
 /// # Errors
-/// When the store fails.
+/// If the store fails.
 pub fn note_seen(db: &Db, now: UnixMs) -> Result<(), StoreError> {
     db.tree("node")?.insert(NAME, waypost_protocol::seal(NAME, 1, &now.0.to_be_bytes()))
 }

@@ -1,4 +1,4 @@
-//! What can be told of a group: its members, its leader, how far it is.
+//! The status of a group: its members, its leader, its positions.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -12,17 +12,17 @@ use waypost_store::machine::Machine;
 use crate::group::Group;
 use crate::lease::{Instant, leads};
 
-/// How long a voter may be silent before its copy does not count: longer than a restart of its process takes.
+/// How long a voter may be silent before its replica does not count: longer than a restart of its process takes.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// What can be told of a group.
+/// The status of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupStatus {
-    /// Group 0 holds the cluster; group `n` is shard `n - 1`.
+    /// The number of the group: 0 is the cluster's own; `n` is shard `n - 1`.
     pub group: u32,
     /// Whether this node leads it, with a quorum.
     pub leader: bool,
-    /// The node that leads it, if this node leads or has heard from the leader lately.
+    /// The leader, if this node leads or has heard from the leader recently.
     pub led_by: Option<NodeId>,
     /// Its voters.
     pub voters: BTreeSet<NodeId>,
@@ -30,19 +30,19 @@ pub struct GroupStatus {
     pub learners: BTreeSet<NodeId>,
     /// Whether a change of voters has begun and is not finished.
     pub changing: bool,
-    /// The term of the last election that this node has heard of.
+    /// The term of the last election that this node knows.
     pub term: u64,
     /// The last index applied.
     pub applied: u64,
     /// The last index in the log.
     pub last: u64,
-    /// Of the leader: how many entries the voter that is farthest behind does not have yet.
+    /// On the leader: the number of entries that the slowest voter lacks.
     pub lag: u64,
-    /// How many links the state has.
+    /// The number of links in the state.
     pub links: u64,
-    /// Bytes that the next checkpoint would write.
+    /// The number of bytes that the next checkpoint would write.
     pub pending_bytes: u64,
-    /// Whether this node refuses the snapshot that it needs, for want of free space.
+    /// Whether this node refuses the snapshot that it needs, because space is short.
     pub waits_for_space: bool,
 }
 
@@ -69,7 +69,7 @@ impl<M: Machine> Group<M> {
         members.membership().nodes().map(|(id, node)| (NodeId(*id), node.addr.clone())).collect()
     }
 
-    /// Whether this node holds a replica that takes part.
+    /// Whether this node holds an active replica.
     pub fn is_member(&self) -> bool {
         self.voters().contains(&self.node()) || self.learners().contains(&self.node())
     }
@@ -96,12 +96,12 @@ impl<M: Machine> Group<M> {
         alive.then_some(leader)
     }
 
-    /// The node that was elected last, as far as this node knows. It may be gone: a hint whom to ask.
+    /// The last elected node, as far as this node knows. It may be gone: use it as a hint.
     pub fn presumed_leader(&self) -> Option<NodeId> {
         self.raft().server_metrics().borrow_watched().current_leader.map(NodeId)
     }
 
-    /// Of the leader: the voters that are there, itself among them. One that has not answered for ten seconds is not.
+    /// On the leader: the number of voters that are present, itself included. A voter that has not answered for ten seconds is not.
     pub fn copies(&self) -> usize {
         let now = Instant::now();
         let metrics = self.raft().metrics();
@@ -113,7 +113,7 @@ impl<M: Machine> Group<M> {
         metrics.membership_config.voter_ids().filter(answered).count()
     }
 
-    /// What can be told of the group, without waiting for its state.
+    /// The status of the group, without waiting for its state.
     pub fn status(&self) -> GroupStatus {
         let applied = self.applied();
         let server = self.raft().server_metrics().borrow_watched().clone();
@@ -124,7 +124,7 @@ impl<M: Machine> Group<M> {
             led_by: self.leader(),
             voters: self.voters(),
             learners: self.learners(),
-            // Those of a change that is not committed yet may still turn out to be others.
+            // The voters of an uncommitted change may still turn out to be others.
             changing: self.is_changing()
                 || server.membership_config.log_id() != server.committed_membership_config.log_id(),
             term: server.vote.leader_id.term,

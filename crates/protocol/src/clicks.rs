@@ -1,4 +1,4 @@
-//! Visits, on their way from the redirect to the statistics of a link.
+//! Clicks: visits on their way from the redirect to the statistics of a link.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -9,36 +9,36 @@ use crate::{KeyHash, LinkKey, NodeId, UnixMs};
 /// Milliseconds of an hour.
 pub const HOUR_MS: u64 = 3_600_000;
 
-/// By what visits are told apart.
+/// The breakdown dimensions of visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Dimension {
-    /// Two letters of ISO 3166.
+    /// The country: two letters of ISO 3166.
     Country,
     /// The name of the city.
     City,
-    /// The host of the page that had the link.
+    /// The host of the page that contained the link.
     Referrer,
     /// The family of the browser, or the kind of bot.
     Browser,
     /// The family of the operating system.
     Os,
-    /// What kind of device.
+    /// The kind of device.
     Device,
-    /// The language that the visitor prefers, two or three letters.
+    /// The preferred language, two or three letters.
     Language,
 }
 
 impl Dimension {
-    /// All of them.
+    /// All dimensions.
     pub const ALL: [Self; 7] =
         [Self::Country, Self::City, Self::Referrer, Self::Browser, Self::Os, Self::Device, Self::Language];
 
-    /// How many there are.
+    /// The number of dimensions.
     pub const COUNT: usize = Self::ALL.len();
 
-    /// As it is written in a request.
+    /// The name of the dimension in requests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Country => "country",
@@ -52,50 +52,50 @@ impl Dimension {
     }
 }
 
-/// The value of a dimension for what came after its bound on different values was reached.
+/// The value that sums up all values beyond a dimension's bound.
 pub const OTHER: &str = "(other)";
 
-/// Visits counted on one node since its last batch for this shard.
+/// Clicks of one node since its last batch for this shard.
 ///
-/// Named by the journals that it comes from and how far in each it reaches: a batch counts only if each of its spans begins where the
-/// last one of that journal ended, so one that is sent again, also by a later life of the node, counts once.
+/// A batch is identified by its journals and its range of positions in each. It counts only if each of its spans begins where the
+/// last one of that journal ended. So a batch that is sent again, even by a later process of the node, counts once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClickBatch {
-    /// Who counted.
+    /// The node that recorded the visits.
     pub node: NodeId,
-    /// What was read of each journal.
+    /// The range of each journal.
     pub spans: Vec<JournalSpan>,
-    /// The values of dimensions, and paths, by number; 0 stands for none.
+    /// The values of dimensions, and paths, by number; number 0 stands for no value.
     pub strings: Vec<String>,
-    /// Visits by link and hour.
+    /// Clicks by link and hour.
     pub deltas: Vec<ClickDelta>,
-    /// Visits to what is no link.
+    /// Orphan visits.
     pub orphans: Vec<OrphanDelta>,
 }
 
-/// A part of a journal.
+/// A range of positions in a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalSpan {
-    /// The journal's random number.
+    /// The journal's random id.
     pub journal: u64,
-    /// The position after what was counted before.
+    /// The position after the clicks that were counted before.
     pub from: u64,
-    /// The position after what is counted now.
+    /// The position after the clicks of this batch.
     pub upto: u64,
 }
 
-/// Visits of one link within an hour.
+/// Clicks of one link within an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClickDelta {
-    /// Which link, by the hash of its key: a quarter of the key's bytes, and nothing to hash again when it is applied.
+    /// The hash of the link's key: a quarter of the key's bytes, and `apply` need not hash again.
     pub link: KeyHash,
     /// Hours since 1970 UTC.
     pub hour: u32,
-    /// When the last visit of a person was; 0 = there was none.
+    /// The time of the last visit by a person; 0 = none.
     pub last: UnixMs,
-    /// How many, by what they have in common.
+    /// The counts, by dimension values.
     pub tallies: Tallies,
-    /// Who the people were, about.
+    /// The registers of the visitors in a sketch.
     pub visitors: Visitors,
 }
 
@@ -105,34 +105,34 @@ pub type Tallies = SmallVec<[Tally; 1]>;
 /// Most links have one or two visitors in a batch.
 pub type Visitors = SmallVec<[Register; 2]>;
 
-/// Visits that are alike.
+/// Visits with the same dimension values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// Whether they were a program's and no person's.
+    /// Whether they were by bots and not by people.
     pub bot: bool,
     /// The value of each dimension, by its number in the batch.
     pub values: [u16; Dimension::COUNT],
-    /// How many.
+    /// The number of visits.
     pub count: u32,
 }
 
-/// Visits to what is no link.
+/// Orphan visits to one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrphanDelta {
     /// The path, by its number in the batch.
     pub path: u16,
-    /// How many.
+    /// The number of visits.
     pub count: u32,
-    /// When the last was.
+    /// The time of the last visit.
     pub last: UnixMs,
 }
 
 /// Visits of people and of bots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Of people.
+    /// The visits of people.
     pub people: u64,
-    /// Of bots.
+    /// The visits of bots.
     pub bots: u64,
 }
 
@@ -150,20 +150,20 @@ impl Counts {
     }
 }
 
-/// Whose visits are meant.
+/// Which visits a query counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Whose {
-    /// Those of people.
+    /// The visits of people.
     #[default]
     People,
-    /// Those of people and bots.
+    /// The visits of people and bots.
     All,
-    /// Those of bots.
+    /// The visits of bots.
     Bots,
 }
 
 impl Whose {
-    /// How many of some visits are meant.
+    /// The number of selected visits.
     pub fn of(self, counts: Counts) -> u64 {
         match self {
             Self::People => counts.people,
@@ -173,15 +173,15 @@ impl Whose {
     }
 }
 
-/// What the links with the most visits are ranked by.
+/// How the links with the most visits are ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Ranking {
-    /// All visits of people since the link was made: what nodes answer that do not know [`Whose`].
+    /// By all visits of people since the link was created: the answer of nodes that do not know [`Whose`].
     #[default]
     Lifetime,
-    /// The visits that were asked for, in the time that was asked for.
+    /// By the requested visits in the requested range.
     AsAsked,
-    /// The links with visits are too many to be compared over so many days; none is told.
+    /// Not ranked: too many links have visits in the range to compare them.
     TooMany,
 }
 
@@ -190,30 +190,30 @@ pub enum Ranking {
 pub struct Stats {
     /// By hour since 1970 UTC, as far back as hours are kept.
     pub hours: Vec<(u32, Counts)>,
-    /// By day since 1970 UTC, with the number of different people.
+    /// By day since 1970 UTC, with the number of unique visitors.
     pub days: Vec<(u32, Counts, u64)>,
     /// By dimension and value.
     pub values: Vec<(Dimension, String, Counts)>,
-    /// The different people of all these days.
+    /// The sketch of the unique visitors of all these days.
     pub visitors: Sketch,
     /// All visits ever.
     pub total: Counts,
     /// The links with the most visits, ranked by `ranking`; only for all links.
     pub top: Vec<(LinkKey, Counts)>,
-    /// When the last visit of a person was, of one link; 0 = there was none, or a node of an older version answers.
+    /// The time of the last visit by a person, of one link; 0 = none, or the answering node runs an older version.
     pub last: UnixMs,
-    /// What `top` is ranked by.
+    /// How `top` is ranked.
     pub ranking: Ranking,
 }
 
-/// Visits to a path that is no link.
+/// Orphan visits to one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
     /// The path, or [`OTHER`].
     pub path: String,
-    /// How many.
+    /// The number of visits.
     pub count: u64,
-    /// When the last was.
+    /// The time of the last visit.
     pub last: UnixMs,
 }
 

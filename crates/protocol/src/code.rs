@@ -1,7 +1,7 @@
-//! Codes: the text by which a link is found.
+//! Codes: the texts that identify links.
 //!
-//! A generated code has exactly seven base62 characters; a custom alias is what its owner chose within the rules below.
-//! Both live in one space and are compared by their text. Never by a decoded number: base62 decodes "1" and "0000001"
+//! A generated code has exactly seven base62 characters; an alias is chosen by its owner within the rules below.
+//! Both share one space and are compared as texts, never by a decoded number: base62 decodes "1" and "0000001"
 //! alike, and they are two links.
 
 use std::borrow::Borrow;
@@ -10,13 +10,13 @@ use std::fmt;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-/// The characters of a generated code.
+/// The length of a generated code.
 pub const GENERATED_LENGTH: usize = 7;
 
-/// The longest custom alias, in bytes.
+/// The longest alias, in bytes.
 pub const SLUG_BYTES_MAX: usize = 64;
 
-/// First segments of our own routes, now or later: they cannot be aliases.
+/// First path segments of our own routes, present or future: they cannot be aliases.
 const RESERVED: &[&str] = &[
     "admin",
     "analytics",
@@ -44,37 +44,37 @@ const RESERVED: &[&str] = &[
     "well-known",
 ];
 
-/// The text of a code, exactly as shown in the URL. Up to 24 bytes lie in the value itself, without an allocation.
+/// The text of a code, exactly as in the URL. Up to 24 bytes are stored inline, without an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Code(CompactString);
 
-/// Why a text cannot be a custom alias, and what to change.
+/// Why a text cannot be an alias, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("the slug is empty; give at least one character, or leave it out to have a code generated")]
     Empty,
     /// Too many bytes.
     #[error("the slug has {length} bytes; at most {max} are possible")]
     TooLong {
-        /// How many it has.
+        /// Its length.
         length: usize,
-        /// How many it may have.
+        /// The largest length.
         max: usize,
     },
     /// A character that is not allowed.
     #[error("the slug has {character:?} at position {position}; use letters, digits, \"-\" and \"_\" only")]
     BadCharacter {
-        /// Which character.
+        /// The character.
         character: char,
-        /// Where, counted from 1.
+        /// Its position, counted from 1.
         position: usize,
     },
-    /// It begins or ends with a mark, which is easily lost when a link is copied or printed.
+    /// It begins or ends with a punctuation mark, which is easily lost when a link is copied or printed.
     #[error("the slug begins or ends with \"-\" or \"_\"; begin and end it with a letter or a digit")]
     MarkAtEdge,
-    /// A word that the server uses itself.
+    /// A reserved word.
     #[error("\"{word}\" is used by the server itself; choose another slug")]
     Reserved {
         /// The word.
@@ -83,7 +83,7 @@ pub enum CodeError {
 }
 
 impl Code {
-    /// A custom alias: 1 to 64 letters, digits, `-` and `_`, beginning and ending with a letter or digit, and no word of
+    /// Parses an alias: 1 to 64 letters, digits, `-` and `_`, beginning and ending with a letter or digit, and not a word of
     /// our own routes in any case.
     ///
     /// # Errors
@@ -109,18 +109,18 @@ impl Code {
         Ok(Self(CompactString::new(slug)))
     }
 
-    /// Whether a generated code happens to be a word of our own routes, so that it could never be reached.
+    /// Whether a generated code equals a word of our own routes, so that it could never be reached.
     pub fn is_reserved(&self) -> bool {
         RESERVED.iter().any(|word| word.eq_ignore_ascii_case(&self.0))
     }
 
-    /// A text of a request that could be a code, for looking it up; `None` if it cannot be one.
+    /// A code for looking up the text of a request; `None` if the text cannot be a code.
     pub fn from_path(text: &str) -> Option<Self> {
         let possible = !text.is_empty() && text.len() <= SLUG_BYTES_MAX && text.bytes().all(|b| is_code_char(b.into()));
         possible.then(|| Self(CompactString::new(text)))
     }
 
-    /// A code of a number below 62^7: base62, padded on the left to seven characters.
+    /// The code of a number below 62^7: base62, padded on the left to seven characters.
     pub(crate) fn generated(number: u64) -> Self {
         let digits = base62::encode(number);
         let mut text = CompactString::with_capacity(GENERATED_LENGTH);

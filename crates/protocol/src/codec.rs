@@ -1,31 +1,31 @@
 //! The encoding of messages between nodes: postcard, with rules that let two versions talk to each other.
 //!
-//! A message is a struct. Later versions add fields at the end of the outermost struct, and nothing else:
-//! - an older reader ignores the bytes that follow what it knows;
+//! A message is a struct. Later versions only add fields at the end of the outermost struct:
+//! - an older reader ignores the bytes after the fields that it knows;
 //! - a newer reader that finds the message too short reads the missing fields as zero, `None`, `false`, or empty.
 //!
-//! So a new field must mean with that value what its absence meant before. A struct inside a list, and an enum, cannot grow this
-//! way: put a list beside it, or add a variant that is only sent to nodes that understand it (`level.rs`).
+//! So a new field with that value must mean what its absence meant before. A struct inside a list, and an enum, cannot grow in this
+//! way: put a list beside it, or add a variant that is sent only to nodes that understand it (`level.rs`).
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Room for the fields that an older sender did not know, in encoded bytes: each takes at least one.
+/// The largest encoded size of the fields that an older sender did not know: each takes at least one byte.
 const MISSING_BYTES_MAX: usize = 64;
 
-/// Why a message was refused.
+/// Why a message could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message cannot be decoded: {0}")]
 pub struct DecodeError(String);
 
-/// The bytes of a message.
+/// Encodes a message.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_stdvec(message).expect("invariant: messages have no shape that postcard refuses")
 }
 
-/// Reads a message that this or another version has written.
+/// Decodes a message of this or another version.
 ///
 /// # Errors
-/// When the bytes are no such message.
+/// If the bytes are not such a message.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match postcard::from_bytes(bytes) {
         Err(postcard::Error::DeserializeUnexpectedEnd) => {

@@ -1,4 +1,4 @@
-//! The envelope of everything that is stored: a version byte, the payload, and a checksum.
+//! The envelope of every stored value: a version byte, the payload, and a checksum.
 //!
 //! ```text
 //! +---------+-------------+------------------------------------------------+
@@ -6,12 +6,12 @@
 //! +---------+-------------+------------------------------------------------+
 //! ```
 //!
-//! The context is the place the value belongs to (tree and key), so that a value that was moved is noticed like one that
-//! was damaged.
+//! The context is the tree and the key of the value, so a misplaced value is detected like a damaged
+//! one.
 
 const CHECKSUM_BYTES: usize = 16;
 
-/// How many bytes an envelope adds to its payload.
+/// The bytes that an envelope adds to its payload.
 pub const OVERHEAD_BYTES: usize = 1 + CHECKSUM_BYTES;
 
 /// Why stored bytes were refused.
@@ -20,7 +20,7 @@ pub enum EnvelopeError {
     /// Fewer bytes than an empty envelope has.
     #[error("too short to be a record: {0} bytes")]
     TooShort(usize),
-    /// The checksum does not fit the place and the bytes.
+    /// The checksum does not match the context and the bytes.
     #[error("the checksum does not match")]
     Checksum,
 }
@@ -33,7 +33,7 @@ fn checksum(context: &[u8], body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     sum
 }
 
-/// Wraps a payload for the place named by `context`.
+/// Seals a payload for the location `context`.
 pub fn seal(context: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(payload.len() + OVERHEAD_BYTES);
     bytes.push(version);
@@ -46,7 +46,7 @@ pub fn seal(context: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
 /// Checks an envelope and returns its version and payload.
 ///
 /// # Errors
-/// [`EnvelopeError`] when the bytes are too short, damaged, or belong to another place.
+/// [`EnvelopeError`] if the bytes are too short, damaged, or belong to another location.
 pub fn open<'a>(context: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), EnvelopeError> {
     if bytes.len() < OVERHEAD_BYTES {
         return Err(EnvelopeError::TooShort(bytes.len()));

@@ -1,6 +1,6 @@
-//! Optional fields as tag, length, value: what lets a link and a command grow without a new format.
+//! Optional fields as tag, length, value: they let links and commands grow without a new format.
 //!
-//! A reader keeps the fields whose tags it does not know, so a link that a newer version has written survives an edit by an older one.
+//! A reader keeps fields with unknown tags, so a link that a newer version has written survives an edit by an older one.
 //!
 //! ```text
 //! fields = count (varint) · { tag u8 · length (varint) · value }*      in the order of their tags
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Level;
 
-/// What a field is known by. A tag that was in a release keeps its meaning for ever.
+/// The tag of a field. A tag that was in a release keeps its meaning forever.
 pub type Tag = u8;
 
-/// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not would ignore a
+/// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not know them would ignore a
 /// password, or a limit of visits. Such a field is refused until the cluster is at its level. A field that may be ignored (a title, a
 /// note) needs no entry: it can be set as soon as commands carry fields.
 const NEEDED: &[(Tag, Level)] = &[];
@@ -60,7 +60,7 @@ impl Fields {
         }
     }
 
-    /// Makes the changes of an edit.
+    /// Applies the changes of an edit.
     pub fn change(&mut self, changes: &FieldChanges) {
         for (tag, value) in &changes.0 {
             self.set(*tag, value.clone());
@@ -82,13 +82,13 @@ impl Fields {
         self.0.iter().map(|(tag, value)| (*tag, value.as_slice()))
     }
 
-    /// How many bytes the values take, with their tags and lengths.
+    /// The encoded size of the fields, in bytes.
     pub fn bytes(&self) -> usize {
         1 + self.0.iter().map(|(_, value)| 4 + value.len()).sum::<usize>()
     }
 }
 
-/// What an edit changes of the optional fields: a field that is not named stays as it is.
+/// The changes of optional fields in an edit: other fields remain unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FieldChanges(Vec<(Tag, Option<Vec<u8>>)>);
@@ -104,12 +104,12 @@ impl FieldChanges {
         level_of_all(self.0.iter().map(|(tag, _)| *tag))
     }
 
-    /// Whether nothing is changed.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many bytes the changes take.
+    /// The encoded size of the changes, in bytes.
     pub fn bytes(&self) -> usize {
         1 + self.0.iter().map(|(_, value)| 5 + value.as_ref().map_or(0, Vec::len)).sum::<usize>()
     }

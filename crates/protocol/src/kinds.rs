@@ -1,19 +1,19 @@
 //! The numbers of messages and requests between nodes, and lists of them that are known at compile time.
 
-/// The number of a message or request on the wire. Never used twice, also not after its message is gone ([`RETIRED`]).
+/// The number of a message or request on the wire. Never used twice, even after its message was removed ([`RETIRED`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind(pub u16);
 
-/// Numbers of messages that a release had and that are gone: an older node may still send them.
+/// Numbers of removed messages that a release had: an older node may still send them.
 pub const RETIRED: &[Kind] = &[
-    // The janitor's `sweep`, "one round of upkeep now".
+    // The janitor's `sweep`: one round of maintenance at once.
     Kind(0x0501),
 ];
 
 /// The numbers and names of a list of messages.
 #[derive(Debug)]
 pub enum Kinds {
-    /// No further message.
+    /// The end of the list.
     End,
     /// A message, and those after it.
     Of(Kind, &'static str, &'static Kinds),
@@ -58,7 +58,7 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
     true
 }
 
-/// Whether no number and no name stands twice in the lists, and no number is retired.
+/// Whether no number and no name is twice in the lists, and no number is retired.
 pub const fn distinct(lists: &[&Kinds]) -> bool {
     let mut list = 0;
     while list < lists.len() {

@@ -1,20 +1,20 @@
 //! The level of a cluster: which commands and records all of its members understand.
 //!
-//! Nodes of two versions run side by side while a cluster is upgraded. A node must never meet a log entry, a record of a snapshot, or a
-//! command whose meaning it does not know: replicas would diverge, or stop. So each change of that kind belongs to a level:
+//! Nodes of two versions run side by side while a cluster is upgraded. A node must never receive a log entry, a record of a snapshot, or a
+//! command that it does not understand: replicas would diverge, or stop. So each change of that kind belongs to a level:
 //!
 //! | level | what it adds |
 //! |---|---|
 //! | 0 | everything that version 0.1 (commit f8b06c4) reads and writes |
-//! | 1 | batches that carry their level; optional fields in commands; one record for each thing in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, and kept until `EndJournals`; times of commands may step back; the last node that stores links is not drained |
+//! | 1 | batches that carry their level; optional fields in commands; separate records in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, kept until `EndJournals`; times of commands may step back; the last node that stores links is not drained |
 //!
-//! Group 0 records the level of the cluster. Its leader raises it (`Command::RaiseLevel`) once every member has said that it
-//! understands a higher one; it never goes down, and a node that understands less is not taken in. The proposer stamps each
-//! batch of commands with the level; a state machine acts by the highest level that its log has shown it, so every replica changes its
-//! ways at the same entry, and stores in the formats of that level from then on.
+//! Group 0 records the level of the cluster. Its leader raises it (`Command::RaiseLevel`) once every member has reported that it
+//! understands a higher one. The level never goes down, and a node that understands less is not admitted. The proposer stamps each
+//! batch of commands with the level. A state machine acts by the highest level that its log has shown it, so all replicas change their
+//! behaviour at the same entry, and store in the formats of that level from then on.
 //!
-//! To change something: add the new variant, field or meaning under the next level (this release's, if it is not out yet), act by
-//! `level >= …` in `apply`, and say so in the table above.
+//! To change something: add the new variant, field or meaning under the next level (this release's, if it is not published yet), test
+//! `level >= …` in `apply`, and add it to the table above.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize};
 pub struct Level(pub u8);
 
 impl Level {
-    /// What version 0.1 understands. Nodes that say nothing of levels are of this one.
+    /// The level of version 0.1. Nodes that do not report a level have this one.
     pub const BASE: Self = Self(0);
-    /// Optional fields in commands, group 0 in records of their own.
+    /// Optional fields in commands, and separate records of group 0.
     pub const ONE: Self = Self(1);
-    /// The highest that this version understands.
+    /// The highest level that this version understands.
     pub const CURRENT: Self = Self::ONE;
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// The level of the cluster as this node knows it, shared by all that propose. It only rises.
+/// The level of the cluster as this node knows it, shared by all proposers. It only rises.
 #[derive(Debug, Default)]
 pub struct ClusterLevel(AtomicU8);
 
@@ -50,7 +50,7 @@ impl ClusterLevel {
         Level(self.0.load(Ordering::Acquire))
     }
 
-    /// Notes that the cluster has reached a level.
+    /// Records that the cluster has reached a level.
     pub fn raise(&self, level: Level) {
         self.0.fetch_max(level.0, Ordering::AcqRel);
     }

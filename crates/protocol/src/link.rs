@@ -1,6 +1,6 @@
-//! What a link is, and the bytes it is stored as.
+//! The link, and its stored form.
 //!
-//! Later fields go into the optional section at the end (`fields.rs`): a reader keeps those it does not know, so a link
+//! Later fields go into the optional fields at the end (`fields.rs`): a reader keeps those that it does not know, so a link
 //! written by a newer version survives an edit by an older one.
 
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::{Fields, LinkKey, Target, UnixMs};
 pub struct Link {
     /// Domain and code.
     pub key: LinkKey,
-    /// Where the visitor is sent, byte for byte.
+    /// The target: sent to the visitor byte for byte.
     pub target: Target,
-    /// When it was created, by the proposer's clock.
+    /// The time of its creation, by the proposer's clock.
     pub created_at: UnixMs,
-    /// From when on it answers `410`; `None` = never.
+    /// The time from which on it answers `410`; `None` = never.
     pub valid_until: Option<UnixMs>,
-    /// Grows by one with each edit.
+    /// Increases by one with each edit.
     pub version: u32,
     /// The log index of the shard's group that last wrote it.
     pub written_at: u64,
@@ -29,13 +29,13 @@ pub struct Link {
     pub created_by: u32,
     /// Whether the code was generated. Only such links are found by find-existing.
     pub generated: bool,
-    /// Optional fields, also those that this version does not know.
+    /// Optional fields, including those that this version does not know.
     pub fields: Fields,
 }
 
-/// Names one state of one link: what `ETag` and `If-Match` carry.
+/// Identifies one state of one link: the value of `ETag` and `If-Match`.
 ///
-/// The index is in it because a code may be deleted and claimed again: another link then begins at version 1.
+/// It includes the log index because a code may be deleted and claimed again: the new link then begins at version 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkVersion {
     /// The link's version.
@@ -62,7 +62,7 @@ impl FromStr for LinkVersion {
 }
 
 impl Link {
-    /// The name of this state of the link.
+    /// The identity of this state of the link.
     pub fn link_version(&self) -> LinkVersion {
         LinkVersion { version: self.version, written_at: self.written_at }
     }
@@ -73,14 +73,14 @@ impl Link {
     }
 }
 
-/// What is known of a link's visits.
+/// The totals of a link's visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Visits {
     /// Redirects that were sent to people.
     pub total: u64,
     /// Redirects that were sent to bots.
     pub bots: u64,
-    /// When the last of a person was; 0 = never.
+    /// The time of the last visit by a person; 0 = never.
     pub last: UnixMs,
 }
 

@@ -1,12 +1,12 @@
-//! From counters to codes: a keyed permutation of the code space.
+//! From numbers to codes: a keyed permutation of the code space.
 //!
-//! Counters never repeat, so neither do the codes; and who sees codes cannot tell the counters, so not the neighbours
+//! Numbers never repeat, so neither do the codes. An observer of codes cannot compute the numbers, and so not the neighbours
 //! either. The permutation is a balanced Feistel network (Luby and Rackoff, 1988) over 42 bits with keyed BLAKE3 as round
-//! function, walked until the result lies below 62^7 (cycle walking: Black and Rogaway, 2002).
+//! function, repeated until the result is below 62^7 (cycle walking: Black and Rogaway, 2002).
 
 use crate::Code;
 
-/// How many codes of seven base62 characters there are.
+/// The number of codes of seven base62 characters.
 pub const CODES: u64 = 62u64.pow(7);
 
 /// Ten rounds: a small domain needs more than the four of the proof.
@@ -39,12 +39,12 @@ impl Permutation {
         Self { key, half_bits: bits.div_ceil(2), size }
     }
 
-    /// The code of a counter; `None` when all codes have been used.
+    /// The code of a number; `None` when all codes have been used.
     pub fn code(&self, counter: u64) -> Option<Code> {
         (counter < self.size).then(|| Code::generated(self.walk(counter, Self::forward)))
     }
 
-    /// The counter of a generated code; `None` for a text that is none.
+    /// The number of a generated code; `None` if the text is not a generated code.
     pub fn counter(&self, code: &Code) -> Option<u64> {
         code.number().filter(|number| *number < self.size).map(|number| self.walk(number, Self::backward))
     }

@@ -1,8 +1,8 @@
-//! Kinds of stored records, each with a version of its own and a way from every earlier version to the present one.
+//! Kinds of stored records: each has its own version, and a migration from every earlier version.
 //!
-//! A kind is a chain of structs: the present one names its predecessor and says how that becomes it. A record of an older version is
-//! decoded as what it was, and then migrated step by step; one of a later version is refused by name. What a record is
-//! written as follows the level of the cluster (`level.rs`): a version is written only where every member can read it.
+//! A kind is a chain of structs: the present one names its predecessor and converts it. A record of an older version is
+//! decoded as that version, and then migrated step by step; a later version is refused by name. The version that is
+//! written follows the level of the cluster (`level.rs`): a version is written only if every member can read it.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -10,10 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 pub trait Record: Serialize + DeserializeOwned {
     /// The version, from 1.
     const VERSION: u8;
-    /// The version before; [`NoRecord`] for the first.
+    /// The previous version; [`NoRecord`] for the first.
     type Previous: Record;
 
-    /// The record that one of the previous version becomes.
+    /// Converts a record of the previous version.
     fn migrate(previous: Self::Previous) -> Self;
 
     /// Reads a record of this or an earlier version.
@@ -39,15 +39,15 @@ pub trait Record: Serialize + DeserializeOwned {
 /// Why a record was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// No version that this program knows.
+    /// The version is unknown.
     #[error("version {0} is not known")]
     UnknownVersion(u8),
-    /// The bytes are no such record.
+    /// The bytes are not such a record.
     #[error("it cannot be decoded: {0}")]
     Damaged(String),
 }
 
-/// What comes before the first version: nothing.
+/// The predecessor of a first version: there is none.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub enum NoRecord {}
 

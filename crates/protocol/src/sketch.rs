@@ -1,4 +1,4 @@
-//! How many different visitors there were, without knowing which: HyperLogLog with 2^14 registers of six bits.
+//! A sketch that estimates the number of unique visitors without storing them: HyperLogLog with 2^14 registers of six bits.
 //!
 //! After Flajolet et al. 2007, with the estimator of Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017),
 //! which needs no table and is as good for small numbers as for large. The standard error is 0.8 %. A sketch with few registers
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 /// Bits of a hash that choose the register.
 const INDEX_BITS: u32 = 14;
 
-/// The registers.
+/// The number of registers.
 pub const REGISTERS: usize = 1 << INDEX_BITS;
 
 /// The largest value of a register: the bits of a hash that are left, all zero, and one.
@@ -19,13 +19,13 @@ const RANK_MAX: u8 = (64 - INDEX_BITS) as u8 + 1;
 /// With more registers in use than this, the packed form is shorter than the list of them.
 pub const SPARSE_MAX: usize = 3000;
 
-/// What one visitor does to a sketch: the register, and the least value that it has then.
+/// The effect of one visitor on a sketch: a register, and the least value that it then has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Register(pub u32);
 
 impl Register {
-    /// Of a visitor, named by a hash whose bits are all as good as random.
+    /// The register of a visitor, given by a hash with random-looking bits.
     pub fn of(hash: u64) -> Self {
         let index = (hash >> (64 - INDEX_BITS)) as u32;
         let rank = ((hash << INDEX_BITS).leading_zeros() + 1).min(RANK_MAX.into());
@@ -41,7 +41,7 @@ impl Register {
     }
 }
 
-/// A set of visitors, about.
+/// The sketch of a set of visitors.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sketch {
     /// Sorted, one for each register in use.
@@ -49,14 +49,14 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Adds visitors. What is no register is passed over.
+    /// Adds visitors. Invalid registers are ignored.
     pub fn add(&mut self, visitors: impl IntoIterator<Item = Register>) {
         let before = self.registers.len();
         self.registers.extend(visitors.into_iter().filter(|register| register.is_valid()));
         if self.registers.len() == before {
             return;
         }
-        // Of each register the largest stays: the last, after sorting.
+        // The largest value of each register counts: the last one, after sorting.
         self.registers.sort_unstable();
         self.registers.dedup_by(|later, kept| {
             let same = later.index() == kept.index();
@@ -81,12 +81,12 @@ impl Sketch {
         &self.registers
     }
 
-    /// Whether nobody was added.
+    /// Whether no visitor was added.
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty()
     }
 
-    /// How many different visitors were added, about.
+    /// The estimated number of unique visitors.
     pub fn count(&self) -> u64 {
         let m = REGISTERS as f64;
         let q = usize::from(RANK_MAX) - 1;
@@ -103,7 +103,7 @@ impl Sketch {
         (m * m / (2.0 * std::f64::consts::LN_2) / z).round() as u64
     }
 
-    /// All registers, four of them in three bytes.
+    /// Packs all registers, four of them in three bytes.
     pub fn pack(&self) -> Vec<u8> {
         let mut ranks = vec![0u8; REGISTERS];
         for register in &self.registers {
@@ -118,7 +118,7 @@ impl Sketch {
             .collect()
     }
 
-    /// Reads what [`Sketch::pack`] wrote; `None` if it is something else.
+    /// Unpacks the bytes of [`Sketch::pack`]; `None` if they are something else.
     pub fn unpack(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != REGISTERS / 4 * 3 {
             return None;

@@ -1,14 +1,14 @@
-//! Targets: where a link leads.
+//! Targets: the URLs to which links lead.
 //!
-//! A target is parsed by the WHATWG rules, which is what the visitor's browser will do, and stored as their normal form.
-//! What is stored is sent to the visitor byte for byte.
+//! A target is parsed by the WHATWG rules, as the visitor's browser does, and stored in its normal form.
+//! The stored form is sent to the visitor byte for byte.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
-/// The longest target, in bytes, whatever the configuration says: what the store and every browser can hold.
+/// The longest target, in bytes, whatever the configuration says: the limit of the store and of every browser.
 pub const TARGET_BYTES_MAX: usize = 8192;
 
 /// The normal form of an accepted URL. Invariant: visible ASCII only, so it is a valid HTTP header value.
@@ -26,7 +26,7 @@ pub enum OwnHost {
         /// The port.
         port: Option<u16>,
     },
-    /// All names and addresses by which a machine reaches itself.
+    /// All names and addresses of the loopback interface.
     Loopback {
         /// The port.
         port: u16,
@@ -42,7 +42,7 @@ impl OwnHost {
     fn is(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         match self {
-            // The default ports count as the own server on any of its ports: a proxy may listen there for us.
+            // The default ports count as the server's own on any of its ports: a proxy may listen there for it.
             Self::Named { host, port: own } => {
                 url.host().map(bare).as_deref() == Some(host) && (port == *own || matches!(port, Some(80 | 443)))
             }
@@ -65,7 +65,7 @@ impl OwnHost {
     }
 }
 
-/// A host without the dot that may end a domain.
+/// A host without the dot that may end it.
 fn bare(host: Host<&str>) -> String {
     match host {
         Host::Domain(domain) => domain.trim_end_matches('.').to_owned(),
@@ -79,8 +79,8 @@ const LABEL_BYTES_MAX: usize = 63;
 /// The longest name of a host, in bytes, without the dot that may end it.
 const HOST_BYTES_MAX: usize = 253;
 
-/// Whether a character comes along when a URL is copied, and is not seen: white space of every kind, and invisible characters that
-/// join, break or turn text. Not variation selectors and tags, with which an emoji at the end of a URL may end.
+/// Whether a character is copied together with a URL, and is not visible: white space of every kind, and invisible characters that
+/// join, break or turn text. Not variation selectors and tags, which may end an emoji at the end of a URL.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || matches!(
@@ -93,15 +93,15 @@ fn is_invisible(c: char) -> bool {
 /// Why a text cannot be a target, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Nothing was given.
+    /// The text is empty.
     #[error("the URL is empty; give one that begins with http:// or https://")]
     Empty,
     /// Too many bytes.
     #[error("the URL has {length} bytes; at most {max} are possible")]
     TooLong {
-        /// How many it has, in its normal form if that is longer.
+        /// Its length, or that of its normal form if that is longer.
         length: usize,
-        /// How many it may have.
+        /// The largest length.
         max: usize,
     },
     /// A control character, which browsers drop or misread.
@@ -111,7 +111,7 @@ pub enum TargetError {
     ControlCharacter {
         /// Its code point.
         code: u32,
-        /// The byte it stands at.
+        /// The offset of its byte.
         position: usize,
     },
     /// No scheme.
@@ -140,13 +140,13 @@ pub enum TargetError {
         "the host of the URL has {length} bytes between two dots; at most {LABEL_BYTES_MAX} are possible, so no such host exists"
     )]
     LabelTooLong {
-        /// How many it has, in ASCII form.
+        /// Its length in ASCII form.
         length: usize,
     },
-    /// The host's name is too long.
+    /// The host is too long.
     #[error("the host of the URL has {length} bytes; at most {HOST_BYTES_MAX} are possible, so no such host exists")]
     HostTooLong {
-        /// How many it has, in ASCII form.
+        /// Its length in ASCII form.
         length: usize,
     },
     /// It leads back to this server.
@@ -174,7 +174,7 @@ impl TargetError {
 }
 
 impl Target {
-    /// Accepts an `http` or `https` URL that does not lead to one of `own`, of at most `max` bytes (and never more than
+    /// Parses an `http` or `https` URL that does not lead to one of `own`, of at most `max` bytes (and never more than
     /// [`TARGET_BYTES_MAX`]). White space and invisible characters around it are dropped.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl Target {
         if input.len() > max {
             return Err(TargetError::TooLong { length: input.len(), max });
         }
-        // WHATWG parsers silently drop tabs and line ends, so they have to be found before.
+        // WHATWG parsers silently drop tabs and line ends, so they have to be found before parsing.
         if let Some((position, c)) = input.char_indices().find(|(_, c)| c.is_control()) {
             return Err(TargetError::ControlCharacter { code: c.into(), position });
         }
@@ -228,7 +228,7 @@ impl Target {
     }
 }
 
-/// Checks what WHATWG parsers leave to the resolver: names that no host can have. One dot at the end is the root, and right.
+/// Checks what WHATWG parsers leave to the resolver: names that no host can have. One dot at the end is the root, and is valid.
 fn check_name(name: &str) -> Result<(), TargetError> {
     let name = name.strip_suffix('.').unwrap_or(name);
     for label in name.split('.') {

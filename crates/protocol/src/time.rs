@@ -1,14 +1,14 @@
-//! Points in time, as they are stored and sent.
+//! Times as they are stored and sent.
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since the beginning of 1970 UTC. This crate never reads a clock: who proposes a change stamps it.
+/// Milliseconds since the beginning of 1970 UTC. This crate never reads a clock: the proposer of a change stamps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UnixMs(pub u64);
 
 impl UnixMs {
-    /// The time `ms` milliseconds later; the end of time if that is beyond it.
+    /// The time `ms` milliseconds later, or the largest time.
     pub fn saturating_add_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }

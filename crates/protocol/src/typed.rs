@@ -1,17 +1,17 @@
-//! The code in what somebody typed or pasted: a short URL with the punctuation of the sentence around it, or a whole URL.
+//! Finds the code in a text that somebody typed or pasted: a short URL with the punctuation of a sentence around it, or a whole URL.
 //!
-//! The one place that decides it, for HTTP and for the command line. A redirect looks up the path as it is first, and asks here only when
-//! that is no link.
+//! HTTP and the command line both use it. A redirect looks up the unchanged path first, and comes here only if
+//! that is not a link.
 
 use std::borrow::Cow;
 
 use crate::Code;
 
-/// How often escapes are decoded: programs that rewrite links escape what is escaped already.
+/// How often escapes are decoded: programs that rewrite links may escape an escaped link again.
 const DECODINGS_MAX: usize = 3;
 
-/// The code in a path: without what no code begins or ends with (slashes, punctuation, quotes, brackets, white space, invisible
-/// characters, letters of other scripts), escaped or not. `None` if what is left cannot be a code.
+/// The code in a path, without the characters that no code begins or ends with (slashes, punctuation, quotes, brackets, white space, invisible
+/// characters, letters of other scripts), escaped or not. `None` if the rest cannot be a code.
 pub fn code_in_path(path: &str) -> Option<Code> {
     let mut text = Cow::Borrowed(path);
     for _ in 0..DECODINGS_MAX {
@@ -23,13 +23,13 @@ pub fn code_in_path(path: &str) -> Option<Code> {
     Code::from_path(trimmed(&text))
 }
 
-/// The code in a text: a code, or a short URL, with or without scheme, query, fragment and brackets around it. `None` if there is none.
+/// The code in a text: a code, or a short URL with or without scheme, query, fragment and brackets around it.
 pub fn code_in_text(text: &str) -> Option<Code> {
     let text = trimmed(text);
-    // What follows a query or a fragment may be a URL itself.
+    // The text after a query or a fragment may be a URL itself.
     let text = text.split(['?', '#']).next().unwrap_or(text);
     let text = match text.split_once("://") {
-        // Only a host: its last label is no code.
+        // Only a host: its last label is not a code.
         Some((_, rest)) => rest.split_once(['/', '\\'])?.1,
         None => text,
     };
@@ -41,7 +41,7 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| !c.is_ascii_alphanumeric())
 }
 
-/// The text with its percent-escapes decoded once; `None` if it has none. What is no UTF-8 becomes a character that is in no code.
+/// The text with its percent-escapes decoded once; `None` if it has none. Invalid UTF-8 becomes a character that is in no code.
 fn decoded(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let escape = |at: usize| {

@@ -1,4 +1,4 @@
-//! A message on its way, and a message in hand.
+//! A queued message, and a message that a handler has taken.
 
 use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
@@ -16,10 +16,10 @@ use crate::metrics::{ActorMetrics, MessageMetrics};
 use crate::origin::Origin;
 use crate::panics::Panics;
 
-/// What a handler answers.
+/// The answer of a handler.
 pub type Answer<M> = Result<<M as Request>::Reply, ServiceError>;
 
-/// A message with its permit in the actor, its deadline and its timing. Actors handle `Ask<M>`.
+/// A message with its permit, its deadline and its timing. Actors handle `Ask<M>`.
 pub struct Ask<M: Request> {
     message: M,
     responder: Responder<M>,
@@ -60,7 +60,7 @@ impl<M: Request> Ask<M> {
         Self { message, responder }
     }
 
-    /// Takes the message in hand.
+    /// Takes the message out for handling.
     pub fn open(self) -> (M, Responder<M>) {
         let Self { message, mut responder } = self;
         let now = Instant::now();
@@ -73,7 +73,7 @@ impl<M: Request> Ask<M> {
     }
 }
 
-/// A message in hand: its permit is taken until this is finished or dropped.
+/// The obligation to answer a message: its permit is held until this is finished or dropped.
 pub struct Responder<M> {
     _permit: OwnedSemaphorePermit,
     deadline: Instant,
@@ -81,18 +81,18 @@ pub struct Responder<M> {
     open: bool,
     done: bool,
     origin: Origin,
-    /// From the moment at which it was sent.
+    /// Begins when the message was sent.
     span: Span,
     actor: Arc<ActorMetrics>,
     metrics: Arc<MessageMetrics>,
     panics: Arc<Panics>,
-    /// Of the actor, when it took the message in hand.
+    /// The generation of the actor that took the message.
     generation: u64,
     message: PhantomData<fn(M)>,
 }
 
 impl<M: Request> Responder<M> {
-    /// When the caller stops waiting.
+    /// The time at which the caller stops waiting.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -103,8 +103,8 @@ impl<M: Request> Responder<M> {
         answer
     }
 
-    /// Answers when the future does. It runs apart from the actor, also when the caller is gone. A panic in it is answered
-    /// `OutcomeUnknown` and counts as one of the actor, which is rebuilt: they share state.
+    /// Answers when the future is ready. The future runs apart from the actor, and goes on if the caller stops waiting. A panic in it is answered
+    /// `OutcomeUnknown` and counts as a panic of the actor, which is rebuilt, because they share state.
     pub fn later(mut self, future: impl Future<Output = Answer<M>> + 'static) -> ResponseFuture<Answer<M>> {
         let origin = std::mem::take(&mut self.origin);
         Box::pin(origin.scope(async move {
@@ -139,7 +139,7 @@ impl<M: Request> Responder<M> {
 impl<M> Drop for Responder<M> {
     fn drop(&mut self) {
         self.actor.inflight.dec();
-        // A message whose caller had gone is never opened; one that was opened and not answered died in a panic.
+        // A message whose caller has gone is never opened; one that was opened and not answered was lost in a panic.
         if self.open && !self.done {
             self.metrics.lost.inc();
         }

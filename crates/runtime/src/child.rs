@@ -1,4 +1,4 @@
-//! One running actor, as those who call it see it: what it admits, and the way into its mailbox.
+//! One running actor as its callers use it: admission, and the address of its mailbox.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,9 +33,9 @@ impl Permits {
 pub(crate) struct Child {
     table: Table,
     permits: Permits,
-    /// For messages that only read; as many.
+    /// Permits of messages that only read; as many as the others.
     read_permits: Permits,
-    /// For those of them that read for long.
+    /// Permits of reads that take long.
     slow_read_permits: Permits,
     closed: AtomicBool,
     stop: Arc<Notify>,
@@ -70,7 +70,7 @@ impl Child {
             self.metrics.gone.inc();
             return Err(CallError::Unavailable { service });
         }
-        // A stand-in that answers some messages of its service only.
+        // An actor that answers only some messages of its service.
         let Some(route) = self.route::<M>() else {
             return Err(CallError::Service(ServiceError::NotHere { leader: None }));
         };
@@ -119,23 +119,23 @@ impl Child {
         route.downcast_ref()
     }
 
-    /// Whether it takes no more messages.
+    /// Whether it admits no more messages.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Takes no more messages.
+    /// Admits no more messages.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Takes no more messages, and ends the actor.
+    /// Admits no more messages, and ends the actor.
     pub(crate) fn stop(&self) {
         self.close();
         self.stop.notify_one();
     }
 
-    /// Waits until the messages in hand are done. Answers whether they were, before the deadline.
+    /// Waits until the admitted messages are done. Returns whether they were, before the deadline.
     pub(crate) async fn drained(&self, deadline: Instant) -> bool {
         for permits in [&self.permits, &self.read_permits, &self.slow_read_permits] {
             match timeout_at(deadline, permits.free.acquire_many(permits.all)).await {

@@ -4,7 +4,7 @@ use waypost_telemetry::{Counter, CounterVec, Gauge, Histogram, HistogramVec, Met
 
 const SECONDS: &[f64] = &[0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Handles of one actor, found once.
+/// The metrics of one actor, looked up once.
 #[derive(Clone)]
 pub(crate) struct ActorMetrics {
     name: &'static str,
@@ -20,7 +20,7 @@ pub(crate) struct ActorMetrics {
     handle_seconds: HistogramVec,
 }
 
-/// Handles of one message of an actor, found once.
+/// The metrics of one message of an actor, looked up once.
 pub(crate) struct MessageMetrics {
     pub(crate) ok: Counter,
     pub(crate) error: Counter,

@@ -1,5 +1,5 @@
-//! For which request from outside something is done: its id and trace go with every message, also to other nodes, so that all
-//! lines in all logs that belong to it can be found.
+//! The origin of work: the id and the trace of an outside request go with every message, also to other nodes, so that all
+//! log lines about the request can be found.
 
 use std::future::Future;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 use waypost_telemetry::{Span, SpanKind};
 
-/// The longest id or trace that is taken over, in bytes.
+/// The longest id or trace that is accepted, in bytes.
 pub const ORIGIN_BYTES_MAX: usize = 64;
 
-/// A request from outside. Empty texts: nobody has asked, it is the node's own work.
+/// The outside request for which work is done. Empty texts: none, the work is the node's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "WireOrigin", from = "WireOrigin")]
 pub struct Origin {
     /// The id of the request.
     pub request: String,
-    /// The trace that it belongs to, 32 hexadecimal digits (W3C Trace Context), or nothing.
+    /// The id of its trace, 32 hexadecimal digits (W3C Trace Context), or empty.
     pub trace: String,
-    /// The span that what is done now is part of; 0 = the request is not traced.
+    /// The id of the present span; 0 = the request is not traced.
     pub span: u64,
 }
 
-/// On the wire the span stands behind the trace, with a dash between them: a node of a version without spans reads that as a trace.
+/// On the wire the span follows the trace, with a dash between them: a node of a version without spans reads both as a trace.
 #[derive(Serialize, Deserialize)]
 struct WireOrigin {
     request: String,
@@ -52,17 +52,17 @@ tokio::task_local! {
 }
 
 impl Origin {
-    /// That of the task that asks.
+    /// The origin of the current task.
     pub fn current() -> Self {
         ORIGIN.try_with(Clone::clone).unwrap_or_default()
     }
 
-    /// Does something for this request: messages sent and lines logged in it name it.
+    /// Runs a future for this request: its messages and log lines carry the origin.
     pub async fn scope<T>(self, future: impl Future<Output = T>) -> T {
         if self.request.is_empty() {
             return future.await;
         }
-        // Of the highest level, so that also a quiet log names the requests of its errors; a span itself is not written.
+        // At the highest level, so that even a quiet log names the requests of its errors; the span itself is not logged.
         let span = match self.trace.is_empty() {
             true => tracing::error_span!("request", "http.request.id" = %self.request),
             false => tracing::error_span!("request", "http.request.id" = %self.request, "trace.id" = %self.trace),
@@ -70,7 +70,7 @@ impl Origin {
         ORIGIN.scope(self, future.instrument(span)).await
     }
 
-    /// Begins a part of what is done for this request, if it is traced, and answers the span with the origin for what is done in it.
+    /// Begins a span for this request, if it is traced. Returns the span, and the origin for the work in it.
     #[must_use]
     pub(crate) fn part(self, kind: SpanKind, name: impl FnOnce() -> String) -> (Span, Self) {
         if self.span == 0 || !waypost_telemetry::traces_on() {
@@ -81,7 +81,7 @@ impl Origin {
         (span, Self { span: id, ..self })
     }
 
-    /// What comes from another node may be anything: it is cut to what an id can be.
+    /// Cuts the texts to their largest length, because another node may send anything.
     #[must_use]
     pub(crate) fn sound(self) -> Self {
         let sound =

@@ -1,4 +1,4 @@
-//! How a supervisor hears of panics that happen outside of its actor's context.
+//! Reports panics outside of an actor's context to its supervisor.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 
 /// Panics in the futures of handlers, which run apart from their actor.
 ///
-/// Of one generation of an actor only the first counts: it is rebuilt once, however many of its futures fail.
+/// Only the first panic of each generation counts: the actor is rebuilt once, however many of its futures fail.
 #[derive(Default)]
 pub(crate) struct Panics {
-    /// Grows with each rebuild of the actor.
+    /// Increases with each rebuild of the actor.
     generation: AtomicU64,
     reported: Mutex<Option<(u64, String)>>,
     news: Notify,
@@ -21,13 +21,13 @@ impl Panics {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// A future that an actor of this generation has begun has panicked.
+    /// Reports a panic in a future that an actor of this generation began.
     pub(crate) fn report(&self, generation: u64, text: &str) {
         *self.reported.lock() = Some((generation, text.to_owned()));
         self.news.notify_one();
     }
 
-    /// The text of the next panic of the current generation.
+    /// Waits for the next panic of the current generation. Returns its text.
     pub(crate) async fn next(&self) -> String {
         loop {
             self.news.notified().await;
@@ -39,7 +39,7 @@ impl Panics {
         }
     }
 
-    /// The actor is rebuilt: what its former life has begun counts no more.
+    /// The actor was rebuilt: futures of former generations do not count any more.
     pub(crate) fn rebuilt(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }

@@ -20,7 +20,7 @@ pub struct RemoteHandlers {
 }
 
 impl RemoteHandlers {
-    /// Other nodes may send every message of the service that is not for the own node only ([`Request::ANSWERED_BY`]).
+    /// Allows other nodes to send every message of the service that is not for the own node only ([`Request::ANSWERED_BY`]).
     #[must_use]
     pub fn serve<S>(mut self, actor: &ActorRef<S>) -> Self
     where
@@ -44,7 +44,7 @@ impl RemoteHandlers {
 
 /// A list of messages of one service.
 pub trait OfService<S>: MessageList {
-    /// Adds a handler for each that other nodes may send.
+    /// Adds a handler for each message that other nodes may send.
     fn add_handlers(actor: &ActorRef<S>, handlers: &mut RemoteHandlers);
 }
 
@@ -64,7 +64,7 @@ impl<S: Service, M: Request<Service = S>, Rest: OfService<S>> OfService<S> for (
     }
 }
 
-/// It is answered here, and never handed on.
+/// The message is answered here, and never passed on.
 async fn answer<M: Request>(
     actor: ActorRef<M::Service>,
     body: Vec<u8>,

@@ -11,7 +11,7 @@ use waypost_protocol::{Kind, Request};
 use crate::ask::Ask;
 use crate::metrics::{ActorMetrics, MessageMetrics};
 
-/// Where messages of one kind go.
+/// The mailbox for messages of one kind.
 pub(crate) struct Route<M: Request> {
     pub(crate) recipient: Recipient<Ask<M>>,
     pub(crate) metrics: Arc<MessageMetrics>,
@@ -28,7 +28,7 @@ pub struct Routes<A: Actor> {
 
 /// A list of messages of which an actor handles each. Implemented by every list whose messages it has a `Handler<Ask<M>>` for.
 pub trait HandledBy<A: Actor>: MessageList {
-    /// Adds a route for each.
+    /// Adds a route for each message.
     fn add_routes(routes: &mut Routes<A>);
 }
 

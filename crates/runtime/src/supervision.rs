@@ -1,4 +1,4 @@
-//! What the supervisors of a process share: metrics, tasks, and which actors were given up.
+//! The shared state of all supervisors of a process: metrics, tasks, and the actors that stay down.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use waypost_telemetry::Metrics;
 
 use crate::spec::Spec;
 
-/// An actor that panicked too often and stays down until the process is started again.
+/// An actor that panicked too often and stays down until the process restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GivenUp {
     /// Its name.
@@ -18,7 +18,7 @@ pub struct GivenUp {
     pub needed: bool,
 }
 
-/// Shared by all supervisors of a process. Cheap to clone.
+/// The shared state of all supervisors of a process. Cheap to clone.
 #[derive(Clone)]
 pub struct Supervision {
     pub(crate) metrics: Metrics,
@@ -28,17 +28,17 @@ pub struct Supervision {
 }
 
 impl Supervision {
-    /// No actor was given up yet.
+    /// State without stopped actors.
     pub fn new(metrics: &Metrics) -> Self {
         Self { metrics: metrics.clone(), tasks: Tasks::new(metrics), given_up: Arc::default() }
     }
 
-    /// Where its actors are counted.
+    /// The registry for the metrics of its actors.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The actors that were given up, by name.
+    /// The actors that stay down, by name.
     pub fn given_up(&self) -> Vec<GivenUp> {
         self.given_up.lock().iter().map(|(actor, needed)| GivenUp { actor, needed: *needed }).collect()
     }

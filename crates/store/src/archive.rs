@@ -4,8 +4,8 @@
 //! archive = "waypost" 0x01 | length u32 LE · sealed head | snapshot of group 0 | … | snapshot of the last shard | sum
 //! ```
 //!
-//! The head says how many groups follow, each snapshot ends with the number of its chunks (`machine/snapshot.rs`), and the sum is
-//! the blake3 hash of all before it: an archive that was cut short or put together from two is noticed.
+//! The head has the number of groups, each snapshot ends with the number of its chunks (`machine/snapshot.rs`), and the sum is
+//! the blake3 hash of everything before it. So a truncated archive, or one that was put together from two, is detected.
 
 use std::io::{self, Read};
 
@@ -19,13 +19,13 @@ const MAGIC: &[u8; 8] = b"waypost\x01";
 const HEAD_CONTEXT: &[u8] = b"waypost backup";
 const FORMAT: u8 = 1;
 
-/// No cluster has so many shards; keeps a reader from counting to what a damaged head says.
+/// No cluster has this many shards; it keeps a reader from trusting a damaged head.
 const GROUPS_MAX: u32 = 1 << 16;
 
-/// What a backup says of itself.
+/// The head of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveHead {
-    /// When it was begun. Everything that was acknowledged before is in it.
+    /// The time at which it was begun. Everything that was acknowledged before is in it.
     pub created_at: UnixMs,
     /// The version of waypost that wrote it.
     pub version: String,
@@ -33,12 +33,12 @@ pub struct ArchiveHead {
     pub cluster: [u8; 16],
     /// The name of the cluster.
     pub name: String,
-    /// How many groups follow: the cluster's own, and one for each shard.
+    /// The number of groups: the cluster's own, and one for each shard.
     pub groups: u32,
 }
 
 impl ArchiveHead {
-    /// The first bytes of an archive. The snapshots of all groups have to follow, by number.
+    /// Encodes the first bytes of an archive. The snapshots of all groups have to follow, in the order of their numbers.
     pub fn encode(&self) -> Vec<u8> {
         let payload = postcard::to_stdvec(self).expect("invariant: a head has no shape that postcard refuses");
         let sealed = waypost_protocol::seal(HEAD_CONTEXT, FORMAT, &payload);
@@ -46,23 +46,23 @@ impl ArchiveHead {
     }
 }
 
-/// The sum at the end of an archive, while it is written.
+/// Computes the sum at the end of an archive while it is written.
 #[derive(Default)]
 pub struct ArchiveSum(blake3::Hasher);
 
 impl ArchiveSum {
-    /// Takes the next bytes of the archive.
+    /// Adds the next bytes of the archive.
     pub fn add(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The last bytes of the archive.
+    /// Returns the last bytes of the archive.
     pub fn end(self) -> Vec<u8> {
         self.0.finalize().as_bytes().to_vec()
     }
 }
 
-/// Hashes what is read.
+/// A reader that hashes the bytes that pass.
 struct Summing<R> {
     file: R,
     sum: ArchiveSum,
@@ -119,10 +119,10 @@ fn read(
     }
 }
 
-/// Reads a whole archive and checks it; answers its head, and how many records it holds.
+/// Reads and checks a whole archive. Returns its head and the number of its records.
 ///
 /// # Errors
-/// When it is damaged, cut short, or of an unknown version.
+/// If it is damaged, truncated, or of an unknown version.
 pub fn verify(file: impl Read) -> Result<(ArchiveHead, u64), StoreError> {
     let mut count = 0;
     let head = read(file, |group, records| {
@@ -136,18 +136,18 @@ pub fn verify(file: impl Read) -> Result<(ArchiveHead, u64), StoreError> {
     Ok((head, count))
 }
 
-/// Puts the state of every group of an archive into a new database.
+/// Imports the state of every group of an archive into a new database.
 ///
 /// # Errors
-/// As for [`verify`], or when the store fails. The database is of no use then.
+/// As for [`verify`], or if the store fails. The database is unusable then.
 pub fn import(db: &Db, file: impl Read) -> Result<ArchiveHead, StoreError> {
     read(file, |group, records| snapshot::insert(&db.tree(&tree_name(group))?, records))
 }
 
-/// Records copied in one batch.
+/// The number of records that are copied in one batch.
 const COPY_BATCH: usize = 256;
 
-/// Copies the stored state of a group into another database, checking every record.
+/// Copies the stored state of a group into another database, and checks every record.
 ///
 /// # Errors
 /// When a record is damaged, or a store fails.

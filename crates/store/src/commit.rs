@@ -1,8 +1,8 @@
-//! Group commit: one thread makes durable what everybody has written, with one flush and one sync.
+//! Group commit: one thread makes all writes durable, with one flush and one sync for all waiting writers.
 //!
 //! sled's `flush` hands the data to the operating system (`pwrite`, `sync_file_range`) and never asks the disk to keep it,
-//! which a power cut shows. So the thread syncs the database's file itself, through a descriptor of its own. The first
-//! failure is final: after a failed fsync the kernel may have dropped the pages and call the next one a success, so it is
+//! which a power cut reveals. So the thread syncs the database's file itself, through a descriptor of its own. The first
+//! failure is final: after a failed fsync the kernel may have dropped the pages and report success for the next one, so it is
 //! never repeated.
 
 use std::fs::File;
@@ -24,8 +24,8 @@ type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// A handle to the commit thread.
 ///
-/// The queue has no bound of its own: who waits in it holds a place in a bounded queue further up (one append per group,
-/// one call per caller).
+/// The queue has no bound of its own: each waiting writer already holds a permit or a slot in a bounded queue (one append for each group,
+/// one call for each caller).
 #[derive(Clone)]
 pub struct CommitHandle {
     queue: Sender<Waiter>,
@@ -108,7 +108,7 @@ impl CommitThread {
 }
 
 impl CommitHandle {
-    /// Calls `done` from the commit thread once everything that was written before this call is durable, or has failed.
+    /// Calls `done` from the commit thread once everything that was written before this call is durable, or the commit has failed.
     /// `done` must be short.
     pub fn then(&self, done: Box<dyn FnOnce(io::Result<()>) + Send>) {
         if let Err(unsent) = self.queue.send(done) {
@@ -119,7 +119,7 @@ impl CommitHandle {
     /// Waits until everything that was written before this call is durable.
     ///
     /// # Errors
-    /// When it may not be: the store has failed.
+    /// If it may not be durable, because the store has failed.
     pub async fn wait(&self) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
         self.then(Box::new(move |result| {
@@ -128,10 +128,10 @@ impl CommitHandle {
         answer.await.unwrap_or_else(|_| Err(io::Error::other("the store is closed")))
     }
 
-    /// As [`CommitHandle::wait`], for threads that may block.
+    /// Like [`CommitHandle::wait`], for threads that may block.
     ///
     /// # Errors
-    /// When it may not be durable: the store has failed.
+    /// If it may not be durable, because the store has failed.
     pub fn wait_blocking(&self) -> io::Result<()> {
         let (done, answer) = std::sync::mpsc::sync_channel(1);
         self.then(Box::new(move |result| {

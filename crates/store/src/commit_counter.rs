@@ -1,11 +1,11 @@
 //! The commit counter: how many commits the database has had, noted outside it.
 //!
-//! sled takes a damaged message for the torn end of its log and goes on without what came after it, so a flipped byte
+//! sled treats a damaged message as the torn end of its log and ignores everything after it, so a flipped byte
 //! would silently undo acknowledged writes. The commit thread therefore counts commits in a record of the database itself,
-//! and after each sync notes the count here, in a file of its own. A database that opens with a lower count than was noted
+//! and after each sync writes the count into a file of its own. A database that opens with a lower count than the file
 //! has lost something, and is refused.
 //!
-//! The note is not synced with each commit: it may lag behind the database (after a power cut), and never leads it.
+//! The file is not synced with each commit: it may lag behind the database (after a power cut), but never leads it.
 //!
 //! ```text
 //! file `<data_dir>/committed` = count u64 LE · count u64 LE, all bits inverted
@@ -29,10 +29,10 @@ pub(crate) struct CommitCounter {
 }
 
 impl CommitCounter {
-    /// Compares what was noted with what the database has.
+    /// Compares the count in the file with that of the database.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] when the database has had more commits than it knows of.
+    /// [`StoreError::Lost`] if the database has fewer commits than the file.
     pub(crate) fn open(data_dir: &Path, db: &sled::Db) -> Result<Self, StoreError> {
         let path = data_dir.join(NAME);
         let tree = db.open_tree(TREE)?;
@@ -52,13 +52,13 @@ impl CommitCounter {
         Ok(Self { tree, file, count })
     }
 
-    /// To be called before the flush of a commit.
+    /// Counts a commit. Call this before its flush.
     pub(crate) fn count(&mut self) -> sled::Result<()> {
         self.count += 1;
         self.tree.insert(KEY, &self.count.to_le_bytes()).map(|_| ())
     }
 
-    /// To be called after its sync.
+    /// Writes the count into the file. Call this after the sync of the commit.
     pub(crate) fn note(&self) -> io::Result<()> {
         note(&self.file, self.count)
     }

@@ -26,15 +26,15 @@ const ITEMS_PER_PAGE: usize = 17;
 
 const _: () = assert!(ITEMS_PER_PAGE * (VALUE_BYTES_MAX + 512) < SEGMENT_BYTES / 4);
 
-/// How often sled's own thread flushes and reclaims space. It has to run: without it no space is ever reclaimed.
+/// The interval at which sled's own thread flushes and reclaims space. The thread has to run: without it no space is ever reclaimed.
 const FLUSH_EVERY_MS: u64 = 200;
 
-/// What can be chosen of a database.
+/// The options of a database.
 #[derive(Debug, Clone, Copy)]
 pub struct DbOptions {
-    /// Memory for pages, in bytes. sled takes some hundred bytes a record beyond it.
+    /// The memory for pages, in bytes. sled takes some hundred bytes a record beyond it.
     pub cache_bytes: u64,
-    /// Waits so long before each sync: shows on a fast disk what a slow one would do. Zero for real use.
+    /// A delay before each sync, to simulate a slow disk on a fast one. Zero for real use.
     pub commit_delay: Duration,
 }
 
@@ -57,7 +57,7 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the database in `<data_dir>/store`, making it durable that it exists if it is new.
+    /// Opens the database in `<data_dir>/store`. Creates it if it does not exist, and syncs the directories.
     ///
     /// # Errors
     /// When another process has it open, it is damaged beyond repair, or the disk fails.
@@ -99,10 +99,10 @@ impl Db {
         })
     }
 
-    /// A tree of the database, made if there is none.
+    /// Opens a tree of the database, or creates it.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn tree(&self, name: &str) -> Result<Tree, StoreError> {
         let tree = self.guard(|| self.db.open_tree(name))?;
         Ok(Tree::new(tree, name, self.failure.clone()))
@@ -113,12 +113,12 @@ impl Db {
         self.db.tree_names().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
-    /// The commit thread.
+    /// The handle to the commit thread.
     pub fn commit(&self) -> &CommitHandle {
         &self.commit
     }
 
-    /// The size of the database's files, in bytes; kept in the metric `waypost_store_bytes` too.
+    /// The size of the database's files, in bytes. Also updates the metric `waypost_store_bytes`.
     pub fn size_on_disk(&self) -> u64 {
         let size = fs::read_dir(&self.dir)
             .map(|files| files.flatten().filter_map(|file| file.metadata().ok()).map(|meta| meta.len()).sum())
@@ -127,32 +127,32 @@ impl Db {
         size
     }
 
-    /// Why the store accepts nothing more, if it has failed.
+    /// The reason of the failure, if the store has failed.
     pub fn failure(&self) -> Option<String> {
         self.failure.get()
     }
 
-    /// Set while there is so little free space that no log may grow any more: the database does not survive a full disk.
+    /// Set while free space is so low that no log may grow any more: the database does not survive a full disk.
     pub fn exhausted(&self) -> &Arc<AtomicBool> {
         &self.exhausted
     }
 
-    /// Has `hook` called once, with the first failure.
+    /// Calls `hook` once, at the first failure.
     pub fn on_failure(&self, hook: impl Fn(&str) + Send + Sync + 'static) {
         *self.failure.hook.lock() = Some(Box::new(hook));
     }
 
-    /// Has `hook` called after every change of the database and of the snapshot files beside it, by the thread that made it;
-    /// `None` ends that. For tests that look at what a crash at that moment would leave.
+    /// Calls `hook` after every change of the database and of the snapshot files beside it, in the thread that made it;
+    /// `None` ends that. For tests of a crash at that moment.
     #[cfg(debug_assertions)]
     pub fn on_step(&self, hook: Option<StepHook>) {
         self.failure.steps.listen(hook);
     }
 
-    /// Makes everything durable and ends the commit thread. All other handles must be gone, or are of no use any more.
+    /// Makes everything durable and ends the commit thread. All other handles must be dropped, or are unusable afterwards.
     ///
     /// # Errors
-    /// When the last commit fails.
+    /// If the last commit fails.
     pub fn close(self) -> Result<(), StoreError> {
         self.commit.wait_blocking()?;
         let thread = self.thread.lock().take();
@@ -166,15 +166,15 @@ impl Db {
     }
 }
 
-/// Makes a directory and those above it, and makes durable that each of the new ones exists.
+/// Creates a directory and its parents, and syncs the parent of each new one.
 ///
 /// # Errors
-/// When the file system refuses.
+/// If the file system refuses.
 pub fn create_durably(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }
-    // A relative directory of one part has the empty path as its parent, which stands for the current directory.
+    // The parent of a relative path with one part is the empty path, which stands for the current directory.
     let parent = match dir.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -187,7 +187,7 @@ pub fn create_durably(dir: &Path) -> Result<(), StoreError> {
     Ok(File::open(parent)?.sync_all()?)
 }
 
-/// sled panics on some failures of the disk: those are failures like others.
+/// Opens sled. Some failures of the disk make it panic; these are reported like other failures.
 fn open_sled(dir: &Path, options: &DbOptions) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new()
         .path(dir)

@@ -1,4 +1,4 @@
-//! How storage can fail. None of these is ever retried: a failed write or sync leaves the disk in an unknown state.
+//! Errors of the store. None of them is ever retried: a failed write or sync leaves the disk in an unknown state.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,38 +6,38 @@ use std::path::PathBuf;
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("the disk or file system failed: {0}")]
     Io(#[from] io::Error),
-    /// The database cannot do what was asked.
+    /// The database returned an error.
     #[error("the database failed: {0}")]
     Database(String),
-    /// Stored bytes are not what was written.
+    /// Stored bytes are damaged.
     #[error("{what} is damaged: {detail}")]
     Corrupt {
-        /// Which record or file.
+        /// The record or file.
         what: String,
-        /// How it is damaged.
+        /// The kind of damage.
         detail: String,
     },
-    /// The database is not all that had been committed.
+    /// The database lacks commits that it once had.
     #[error(
         "the database has lost writes: it had {noted} commits and has {found}. A damaged disk or a half-restored copy does \
          this. Restore the whole data directory from a backup, or, to go on with what is left, remove {}",
         path.display()
     )]
     Lost {
-        /// The note of commits.
+        /// The file with the number of commits.
         path: PathBuf,
-        /// How many were noted.
+        /// The number of commits in that file.
         noted: u64,
-        /// How many the database has.
+        /// The number of commits in the database.
         found: u64,
     },
-    /// A record of a version that this program does not know.
+    /// A record has a version that this program does not know.
     #[error("{what} has format version {version}, which this version of waypost does not know")]
     UnknownVersion {
-        /// Which record or file.
+        /// The record or file.
         what: String,
         /// Its version.
         version: u8,
@@ -45,12 +45,12 @@ pub enum StoreError {
     /// An earlier write or sync failed. Sticky: only a restart, after the cause was removed, helps.
     #[error("the store has failed earlier and accepts nothing more: {0}")]
     Failed(String),
-    /// A value above the limit of the database.
+    /// A value is larger than the limit of the database.
     #[error("a value of {bytes} bytes cannot be stored; at most {max} are possible")]
     TooLarge {
         /// Its size.
         bytes: usize,
-        /// The largest possible.
+        /// The limit.
         max: usize,
     },
     /// Another process has the database open.

@@ -1,4 +1,4 @@
-//! The first failure of the store: kept for ever, and told to who has to know.
+//! The first failure of the store: it is final, and is reported to the registered hooks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use crate::steps::Steps;
 
 type Hook = Box<dyn Fn(&str) + Send + Sync>;
 
-/// The first failure of the store, kept for ever.
+/// The first failure of the store. It never goes away.
 #[derive(Default)]
 pub(crate) struct Failure {
     why: OnceLock<String>,
@@ -25,7 +25,7 @@ impl Failure {
         self.why.get().cloned()
     }
 
-    /// Notes a failure; tells of the first. Answers it.
+    /// Records a failure; reports only the first one. Returns the first failure.
     pub(crate) fn set(&self, why: String) -> String {
         if self.why.set(why.clone()).is_ok() {
             tracing::error!(why, "the store has failed");
@@ -40,7 +40,7 @@ impl Failure {
     }
 }
 
-/// Does what changes the database. After the first failure nothing is done any more; a panic is a failure like others.
+/// Runs a change of the database. After the first failure it runs nothing any more. A panic is a failure like others.
 pub(crate) fn guard<T>(failure: &Failure, work: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
     if let Some(why) = failure.get() {
         return Err(StoreError::Failed(why));

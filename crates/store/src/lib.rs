@@ -1,7 +1,7 @@
 //! The store of a node: the only crate that names sled.
 //!
-//! One database holds the logs and the states of all groups. What was written is durable after the commit thread has
-//! flushed and synced it, once for all who wait. Above that, `machine` holds the state machines.
+//! One database holds the logs and the states of all groups. A write is durable after the commit thread has
+//! flushed and synced it, once for all waiting writers. `machine` holds the state machines, which build on this.
 
 pub mod archive;
 mod commit;

@@ -1,7 +1,7 @@
-//! The log of one group: entries by index, and a few named records beside them, in the tree `log/<group>`.
+//! The log of one group: entries by index, and a few named records, in the tree `log/<group>`.
 //!
-//! Entries are inserted one by one in the order of their index, not as a batch: sled recovers a prefix of what was written,
-//! so no hole can arise, and a batch would take a lock of the whole process.
+//! Entries are inserted one by one in the order of their index, not as a batch: sled recovers a prefix of the writes,
+//! so no hole can arise, and a batch would take a process-wide lock.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ const FORMAT: u8 = 1;
 const ENTRY: u8 = b'e';
 const META: u8 = b'm';
 
-/// Entries removed in one batch when the log is purged.
+/// The number of entries removed in one batch when the log is purged.
 const PURGE_BATCH: usize = 256;
 
 /// The log of a group.
@@ -23,23 +23,23 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// The log of a group, empty if it is new.
+    /// Opens the log of a group; it is empty if the group is new.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn open(db: &Db, group: u32) -> Result<Self, StoreError> {
         Ok(Self { tree: db.tree(&format!("log/{group}"))? })
     }
 
-    /// The name of its tree.
+    /// The name of the log's tree.
     pub fn name(&self) -> &str {
         self.tree.name()
     }
 
-    /// Adds entries with growing indexes. They can be read at once; they are durable after the next commit.
+    /// Appends entries with increasing indexes. They can be read at once; they are durable after the next commit.
     ///
     /// # Errors
-    /// When an entry is too large, or the store has failed.
+    /// If an entry is too large, or the store has failed.
     pub fn append(&self, entries: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Result<(), StoreError> {
         for (index, bytes) in entries {
             let key = entry_key(index);
@@ -48,10 +48,10 @@ impl LogStore {
         Ok(())
     }
 
-    /// The entries of a range, in order, up to about `max_bytes` and at least one, if there is one.
+    /// Reads the entries of a range, in order, up to about `max_bytes`, but at least one, if there is one.
     ///
     /// # Errors
-    /// When one is damaged.
+    /// If an entry is damaged.
     pub fn read(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let mut entries = Vec::new();
         let mut bytes = 0;
@@ -70,20 +70,20 @@ impl LogStore {
         Ok(entries)
     }
 
-    /// Removes the entries from an index on, the last first.
+    /// Removes the entries from an index on, the last one first.
     ///
     /// # Errors
-    /// When the store has failed.
+    /// If the store has failed.
     pub fn truncate_from(&self, index: u64) -> Result<(), StoreError> {
         let keys: Vec<_> =
             self.entries(index).rev().map(|record| record.map(|(key, _)| key)).collect::<Result<_, _>>()?;
         keys.iter().try_for_each(|key| self.tree.remove(key))
     }
 
-    /// Removes the entries up to an index and with it, in bounded batches.
+    /// Removes the entries up to and including an index, in bounded batches.
     ///
     /// # Errors
-    /// When the store has failed.
+    /// If the store has failed.
     pub fn purge_to(&self, index: u64) -> Result<(), StoreError> {
         loop {
             let mut batch = Batch::default();
@@ -116,23 +116,23 @@ impl LogStore {
     /// Sets a named record. Durable after the next commit.
     ///
     /// # Errors
-    /// When the store has failed.
+    /// If the store has failed.
     pub fn put_meta(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let key = meta_key(name);
         self.tree.insert(&key, self.seal(&key, bytes))
     }
 
-    /// A named record.
+    /// Reads a named record.
     ///
     /// # Errors
-    /// When it is damaged.
+    /// If it is damaged.
     pub fn get_meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let key = meta_key(name);
         let Some(value) = self.tree.get(&key)? else { return Ok(None) };
         self.open_sealed(&key, &value).map(|payload| Some(payload.to_vec()))
     }
 
-    /// Checks every record; answers how many there are, and what is wrong with those that are damaged.
+    /// Checks every record. Returns the number of records, and a description of each damaged one.
     ///
     /// # Errors
     /// When the disk fails.

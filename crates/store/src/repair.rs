@@ -4,13 +4,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Removes snapshots whose writing was interrupted. sled 0.34.7 takes `snap.X.generating` for newer than `snap.X` and then
-/// refuses to open (sled issues 1527 and 1533). Answers how many there were.
+/// Removes incomplete snapshots. sled 0.34.7 treats `snap.X.generating` as newer than `snap.X` and then
+/// refuses to open (sled issues 1527 and 1533). Returns the number of removed files.
 pub(crate) fn remove_torn_snapshots(dir: &Path) -> io::Result<usize> {
     remove(dir, |name| name.starts_with("snap.") && name.ends_with(".generating"))
 }
 
-/// Removes all snapshots: sled then reads its whole log instead. Slower, and right.
+/// Removes all snapshots: sled then reads its whole log instead, which is slower, but correct.
 pub(crate) fn remove_all_snapshots(dir: &Path) -> io::Result<usize> {
     remove(dir, |name| name.starts_with("snap."))
 }

@@ -9,9 +9,9 @@ use nix::sys::statvfs::Statvfs;
 /// The space of a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// What can still be written by this process.
+    /// The bytes that this process can still write.
     pub free_bytes: u64,
-    /// Its size.
+    /// The size of the file system.
     pub total_bytes: u64,
 }
 
@@ -20,17 +20,17 @@ pub struct Space {
 pub enum SpaceState {
     /// Writes are accepted.
     Writable,
-    /// Changes are refused; redirects go on, and what a leader or the node itself has to write.
+    /// Changes are refused. Redirects go on, and so do writes that a leader or the node itself needs.
     ReadOnly,
-    /// Nothing is added to a log any more, also not what a leader sends.
+    /// Nothing is added to a log any more, not even entries of a leader.
     Exhausted,
 }
 
-/// The part of the low mark that is kept for what has to be written in any case: votes, checkpoints, removing what was purged.
+/// The divisor of the low mark below which only necessary writes are made: votes, checkpoints, removing purged entries.
 const RESERVE: u64 = 4;
 
 impl SpaceState {
-    /// The state that follows: read-only below `low` bytes, writable again above `high`; exhausted below a quarter of `low`, until
+    /// The next state: read-only below `low` bytes, writable again above `high`; exhausted below a quarter of `low`, until
     /// half of it is free again.
     #[must_use]
     pub fn next(self, free: u64, low: u64, high: u64) -> Self {
@@ -52,25 +52,25 @@ pub struct SpaceWatch {
 }
 
 impl SpaceWatch {
-    /// Watches the file system that `path` lies on.
+    /// Watches the file system that holds `path`.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
-    /// Reads its space now.
+    /// Reads the free space.
     ///
     /// # Errors
-    /// When the operating system does not tell.
+    /// If the operating system returns an error.
     pub fn check(&self) -> io::Result<Space> {
         Ok(Space::from(nix::sys::statvfs::statvfs(&self.path)?))
     }
 }
 
 impl Space {
-    /// That of the file system that an open file lies on.
+    /// Reads the free space of the file system that holds an open file.
     ///
     /// # Errors
-    /// When the operating system does not tell.
+    /// If the operating system returns an error.
     pub fn of(file: &File) -> io::Result<Self> {
         Ok(Self::from(nix::sys::statvfs::fstatvfs(file)?))
     }

@@ -1,12 +1,12 @@
-//! Steps: the moments between two changes of the disk, for tests that let a node die at each of them.
+//! Steps: the moments between two changes of the disk, for tests that crash a node at each of them.
 //!
 //! Debug builds only: a release build has neither the hook nor the calls.
 
-/// Hears of each step, by a name that says what was changed.
+/// Called at each step, with a name that says what was changed.
 #[cfg(debug_assertions)]
 pub type StepHook = std::sync::Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Who hears of the steps of one database and of the files beside it.
+/// The hook for the steps of one database and of the files beside it.
 #[derive(Default)]
 pub(crate) struct Steps {
     #[cfg(debug_assertions)]
@@ -19,7 +19,7 @@ impl Steps {
         *self.hook.write() = hook;
     }
 
-    /// To be called after each change.
+    /// Reports a step. Call this after each change.
     #[cfg(debug_assertions)]
     pub(crate) fn reached(&self, what: impl FnOnce() -> String) {
         let hook = self.hook.read().clone();

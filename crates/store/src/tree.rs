@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::failure::{Failure, guard};
 
-/// The largest value. sled moves a page above a quarter of a segment into a file of its own, which it never syncs; a page
-/// holds up to 17 values before it is split, so 17 of these, with what surrounds them, must stay below that.
+/// The largest value, in bytes. sled moves a page above a quarter of a segment into a file of its own, which it never syncs. A page
+/// holds up to 17 values before it is split, so 17 of these, with their overhead, must stay below that.
 pub const VALUE_BYTES_MAX: usize = 24 * 1024;
 
 /// Bytes of a key or value, shared with the database.
@@ -31,7 +31,7 @@ pub struct Tree {
     failure: Arc<Failure>,
 }
 
-/// Changes to one tree that are made together or not at all.
+/// Changes to one tree that are applied atomically.
 #[derive(Debug, Default)]
 pub struct Batch {
     batch: sled::Batch,
@@ -53,12 +53,12 @@ impl Batch {
         self.batch.remove(key);
     }
 
-    /// How many changes there are.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing to change.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -66,7 +66,7 @@ impl Batch {
 
 #[cfg(test)]
 thread_local! {
-    /// How often this thread has read: what is locked meanwhile, tests look at.
+    /// The number of reads of this thread: tests check that none happens under a lock.
     pub(crate) static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -78,28 +78,28 @@ impl Tree {
         Self { tree, name: Arc::from(name), failure }
     }
 
-    /// The name that it was opened by.
+    /// The name of the tree.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Declares the store failed: what was found wrong leaves the state in doubt, so nothing more may be written. The
+    /// Declares the store failed: the damage that was found leaves the state in doubt, so nothing more may be written. The
     /// process then stops.
     pub fn fail(&self, why: &dyn std::fmt::Display) {
         self.failure.set(format!("{}: {why}", self.name));
     }
 
-    /// The value of a key.
+    /// Reads the value of a key.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
         #[cfg(test)]
         READS.set(READS.get() + 1);
         self.read(|tree| tree.get(key)).map(|value| value.map(Value))
     }
 
-    /// Reads. It goes on after a failed write: redirects are answered until the process stops. What cannot be read any more is
+    /// Runs a read. Reads go on after a failed write, so redirects are answered until the process stops. A failed read is
     /// a failure like others.
     fn read<T>(&self, read: impl FnOnce(&sled::Tree) -> sled::Result<T>) -> Result<T, StoreError> {
         match catch_unwind(AssertUnwindSafe(|| read(&self.tree))) {
@@ -116,7 +116,7 @@ impl Tree {
     /// Sets a key. Durable after the next commit.
     ///
     /// # Errors
-    /// When the value is too large, or the store has failed.
+    /// If the value is too large, or the store has failed.
     pub fn insert(&self, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
         check_size(value.len())?;
         guard(&self.failure, || self.tree.insert(key, value))?;
@@ -127,17 +127,17 @@ impl Tree {
     /// Removes a key. Durable after the next commit.
     ///
     /// # Errors
-    /// When the store has failed.
+    /// If the store has failed.
     pub fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
         guard(&self.failure, || self.tree.remove(key))?;
         self.step("remove", key);
         Ok(())
     }
 
-    /// Makes all changes of a batch together. Durable after the next commit.
+    /// Applies all changes of a batch atomically. Durable after the next commit.
     ///
     /// # Errors
-    /// When a value is too large (then nothing was changed), or the store has failed.
+    /// If a value is too large (then nothing was changed), or the store has failed.
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         check_size(batch.largest)?;
         guard(&self.failure, || self.tree.apply_batch(batch.batch))?;
@@ -149,24 +149,24 @@ impl Tree {
         self.failure.steps.reached(|| format!("{what} {} {}", self.name, key.escape_ascii()));
     }
 
-    /// Notes that a file that belongs to this tree was changed.
+    /// Reports a step: a file that belongs to this tree was changed.
     pub(crate) fn file_step(&self, what: &str) {
         self.failure.steps.reached(|| format!("file {} {what}", self.name));
     }
 
-    /// All records whose key begins with `prefix`, in order. Not a view of one moment: changes made meanwhile may show.
+    /// Reads all records whose key begins with `prefix`, in order. This is not a point-in-time view: it may show concurrent changes.
     pub fn scan_prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<Record, StoreError>> + use<> {
         #[cfg(test)]
         READS.set(READS.get() + 1);
         Records { tree: self.clone(), iter: Some(self.tree.scan_prefix(prefix)) }
     }
 
-    /// All records from a key on, in order.
+    /// Reads all records from a key on, in order.
     pub fn range_from(&self, from: &[u8]) -> impl DoubleEndedIterator<Item = Result<Record, StoreError>> + use<> {
         self.range((Bound::Included(from.to_vec()), Bound::Unbounded))
     }
 
-    /// All records of a range of keys, in order.
+    /// Reads all records of a range of keys, in order.
     pub fn range<R: RangeBounds<Vec<u8>>>(
         &self,
         range: R,
@@ -176,7 +176,7 @@ impl Tree {
     }
 }
 
-/// Records in order, up to the first that cannot be read.
+/// Records in order, up to the first one that cannot be read.
 struct Records {
     tree: Tree,
     iter: Option<sled::Iter>,

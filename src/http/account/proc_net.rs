@@ -6,15 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Socket, canonical};
 
-/// As much is read of a list, about 100,000 sockets: what lies behind is not found, so its owner is unknown.
+/// The part of a list that is read, about 100,000 sockets: the owner of a later one is unknown.
 const LIST_BYTES_MAX: u64 = 16 << 20;
 
 /// The socket at `own` that is connected to `remote`; both addresses are canonical.
 ///
 /// # Errors
-/// When the lists cannot be read.
+/// If the lists cannot be read.
 pub(super) fn find(own: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
-    // An IPv4 connection may be that of an IPv6 socket.
+    // An IPv4 connection may belong to an IPv6 socket.
     let lists = match own.is_ipv4() {
         true => &["/proc/self/net/tcp", "/proc/self/net/tcp6"][..],
         false => &["/proc/self/net/tcp6"][..],

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use super::{Socket, canonical};
 
-/// The kernel answers while it is asked; nothing should ever wait so long.
+/// The kernel answers at once; nothing should ever wait this long.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 const HEADER_BYTES: usize = 16;
@@ -33,11 +33,11 @@ const IPPROTO_TCP: u8 = 6;
 /// The socket at `own` that is connected to `remote`; both addresses are canonical.
 ///
 /// # Errors
-/// When the kernel cannot be asked.
+/// If the kernel cannot be asked.
 pub(super) fn find(own: SocketAddr, remote: SocketAddr) -> io::Result<Option<Socket>> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_MAX))?;
-    // Connected to the kernel, it takes no message of anybody else.
+    // A socket that is connected to the kernel receives no other messages.
     connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     send(&socket, &request(own, remote), SendFlags::empty())?;
     let mut buffer = [0; 512];
@@ -61,10 +61,10 @@ fn request(own: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     bytes.extend_from_slice(&((HEADER_BYTES + REQUEST_BYTES) as u32).to_ne_bytes());
     bytes.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
-    // Sequence number and port: there is one question on this socket.
+    // Sequence number and port: this socket has one question only.
     bytes.extend_from_slice(&[0; 8]);
     bytes.extend_from_slice(&[if own.is_ipv4() { AF_INET } else { AF_INET6 }, IPPROTO_TCP, 0, 0]);
-    // Of every state, so that the answer says which it is in.
+    // All states, so that the answer tells the state.
     bytes.extend_from_slice(&u32::MAX.to_ne_bytes());
     bytes.extend_from_slice(&own.port().to_be_bytes());
     bytes.extend_from_slice(&remote.port().to_be_bytes());
@@ -90,7 +90,7 @@ fn answer(bytes: &[u8], own: SocketAddr, remote: SocketAddr) -> io::Result<Optio
             error => Err(io::Error::from_raw_os_error(error)),
         },
         SOCK_DIAG_BY_FAMILY if body.len() >= MESSAGE_BYTES => {
-            // Where there is no such connection the kernel answers with the listener of that port.
+            // If there is no such connection, the kernel answers with the listener of that port.
             let addresses = addresses(body).ok_or_else(cut)?;
             if addresses != (own, remote) {
                 return Ok(None);
@@ -105,7 +105,7 @@ fn answer(bytes: &[u8], own: SocketAddr, remote: SocketAddr) -> io::Result<Optio
     }
 }
 
-/// The own and the remote address of the socket that an answer tells of.
+/// The own and the remote address of the socket in an answer.
 fn addresses(message: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let ip = |at: usize| -> Option<IpAddr> {
         match message[0] {

@@ -1,4 +1,4 @@
-//! How many connections each client has open.
+//! The number of open connections of each client.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
-/// Counts connections by client, for all workers. It remembers only who has one open, so that its memory is bounded by their number.
+/// Counts connections by client, for all workers. It remembers only clients with open connections, which bounds its memory.
 #[derive(Debug)]
 pub struct Addresses {
     max: usize,
@@ -16,7 +16,7 @@ pub struct Addresses {
     open: Mutex<HashMap<IpAddr, Arc<AtomicUsize>>>,
 }
 
-/// One connection of a client; its place is given back when it is dropped.
+/// One connection of a client; dropping it reduces the count.
 #[derive(Debug)]
 pub(super) struct Seat {
     addresses: Arc<Addresses>,
@@ -25,12 +25,12 @@ pub(super) struct Seat {
 }
 
 impl Addresses {
-    /// At most `max` connections for each client, but for those in the networks of `exempt`: proxies that speak for many.
+    /// At most `max` connections for each client, except for those in the networks of `exempt`: proxies that forward requests of many clients.
     pub fn new(max: usize, exempt: Vec<IpNet>) -> Arc<Self> {
         Arc::new(Self { max, exempt, open: Mutex::default() })
     }
 
-    /// A place for a connection from this address; `None` when its client has enough of them. A client that is exempt needs none.
+    /// Admits a connection from this address; `None` if its client has too many. An exempt client is not counted.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Option<Seat>> {
         if is_exempt(&self.exempt, address) {
             return Some(None);
@@ -47,7 +47,7 @@ impl Addresses {
 }
 
 impl Seat {
-    /// Whether its client has more than half of what it may have.
+    /// Whether its client uses more than half of its connections.
     pub(super) fn is_crowded(&self) -> bool {
         self.count.load(Ordering::Relaxed) > self.addresses.max / 2
     }
@@ -62,7 +62,7 @@ impl Drop for Seat {
     }
 }
 
-/// Whether limits by address do not hold for it: this machine, and proxies that are trusted.
+/// Whether an address has no limits: this machine, and trusted proxies.
 pub(in crate::http) fn is_exempt(trusted: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     address.is_loopback() || trusted.iter().any(|network| network.contains(&address))

@@ -1,4 +1,4 @@
-//! What is known of one connection: what it waits for, and since when. The decision that a deadline is over is made here; no I/O, and the
+//! The state of one connection: what it waits for, and since when. Decides which deadline has passed; no I/O, and the
 //! time is that of its worker.
 
 use std::cell::{Cell, RefCell};
@@ -8,15 +8,15 @@ use std::task::{Context, Waker};
 use super::addresses::Seat;
 use super::framing::Rest;
 
-/// What a client that does not read its answers as they come has to take of them within the write deadline, or all of it, in bytes.
+/// The bytes that a client has to take within the write deadline, unless the whole answer is shorter.
 const PROGRESS_MIN: u64 = 16 * 1024;
 
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Reason {
-    /// The head of a request did not come to its end.
+    /// The head of a request did not arrive in time.
     Head,
-    /// The body did not.
+    /// The body did not arrive in time.
     Body,
     /// The client does not take its answers.
     Write,
@@ -29,7 +29,7 @@ pub(in crate::http) enum Reason {
 impl Reason {
     pub(super) const ALL: [Self; 5] = [Self::Head, Self::Body, Self::Write, Self::Idle, Self::Close];
 
-    /// As a label of metrics.
+    /// The label in metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Head => "head",
@@ -41,18 +41,18 @@ impl Reason {
     }
 }
 
-/// How long each may take, in milliseconds.
+/// The deadlines, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
-    /// The head of a request, and the body of one.
+    /// For the head of a request, and for its body.
     pub(super) request: u64,
-    /// Taking [`PROGRESS_MIN`] bytes of an answer.
+    /// For taking [`PROGRESS_MIN`] bytes of an answer.
     pub(super) write: u64,
-    /// The next request.
+    /// For the next request.
     pub(super) idle: u64,
 }
 
-/// The time in which a worker served its connections, in milliseconds. While it stood still, nobody was late.
+/// The time during which a worker served its connections, in milliseconds. It stops while the worker is suspended.
 #[derive(Debug, Default)]
 pub(super) struct WorkerTime {
     now: Cell<u64>,
@@ -68,7 +68,7 @@ impl WorkerTime {
     }
 }
 
-/// A moment, or none.
+/// A point in time, or none.
 #[derive(Debug)]
 struct Since(Cell<u64>);
 
@@ -79,7 +79,7 @@ impl Since {
         Self(Cell::new(Self::NEVER))
     }
 
-    /// Begins, unless it has.
+    /// Sets it to now, unless it is set.
     fn begin(&self, now: u64) {
         if self.0.get() == Self::NEVER {
             self.0.set(now);
@@ -109,25 +109,25 @@ pub(in crate::http) struct Conn {
     time: Rc<WorkerTime>,
     seat: Option<Seat>,
     waker: RefCell<Option<Waker>>,
-    /// Requests in the `App`, and answers of which more is to come.
+    /// The number of requests in the `App`, and of unfinished answers.
     busy: Cell<u32>,
-    /// What is to come of the body of the last request that reached the `App`.
+    /// The part of the body of the last request in the `App` that has not arrived.
     pub(super) rest: RefCell<Rest>,
     /// Whether the `App` reads that body.
     wanted: Cell<bool>,
     body: Since,
-    /// Bytes have come and nothing was answered.
+    /// Set while bytes have arrived and nothing was answered.
     reading: Since,
     blocked: Since,
-    /// What was taken since then.
+    /// The bytes that were taken since then.
     taken: Cell<u64>,
     idle: Since,
     /// Something was answered.
     answered: Cell<bool>,
-    /// Since the last answer was sent, while it is waited for the client to end too.
+    /// The time at which the last answer was sent, while the connection waits for the client to close.
     closing: Since,
     doomed: Cell<Option<Reason>>,
-    /// Its place in the list of its worker.
+    /// Its index in the list of its worker.
     pub(super) place: Cell<usize>,
 }
 
@@ -154,7 +154,7 @@ impl Conn {
         }
     }
 
-    /// Remembers whom to wake.
+    /// Stores the waker of its stream.
     pub(super) fn watch(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
@@ -162,7 +162,7 @@ impl Conn {
         }
     }
 
-    /// A request has reached the `App`, and this is to come of it.
+    /// A request has reached the `App`; `rest` is to come of it.
     pub(super) fn begin(&self, rest: Rest) {
         self.busy.set(self.busy.get() + 1);
         *self.rest.borrow_mut() = rest;
@@ -171,7 +171,7 @@ impl Conn {
         self.reading.end();
     }
 
-    /// It is answered to its end.
+    /// A request was answered completely.
     pub(super) fn end(&self) {
         self.busy.set(self.busy.get().saturating_sub(1));
         self.body.end();
@@ -185,34 +185,34 @@ impl Conn {
         }
     }
 
-    /// Whether the `App` answers something.
+    /// Whether the `App` is answering a request.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.get() > 0
     }
 
-    /// Whether anybody waits for more bytes. While a request is answered, only its body is waited for.
+    /// Whether more bytes are wanted. While a request is answered, only its body is.
     pub(super) fn may_read(&self) -> bool {
         !self.is_busy() || self.wanted.get() && self.rest.borrow().is_open()
     }
 
-    /// Something was handed on that is no body of a request in the `App`.
+    /// Bytes were passed on that do not belong to the body of a request in the `App`.
     pub(super) fn has_read(&self) {
         if !self.is_busy() {
             self.reading.begin(self.time.now());
         }
     }
 
-    /// The body has come to its end, as far as the stream shows.
+    /// The body has arrived completely, as far as the stream shows.
     pub(super) fn has_body(&self) {
         self.body.end();
-        // Of a request that was answered before its body came, nothing more is waited for.
+        // If the request was answered before its body arrived, nothing more is waited for.
         if !self.is_busy() {
             self.reading.end();
             self.idle.restart(self.time.now());
         }
     }
 
-    /// The socket took so many bytes.
+    /// The socket accepted so many bytes.
     pub(super) fn wrote(&self, bytes: usize) {
         let now = self.time.now();
         self.reading.end();
@@ -232,12 +232,12 @@ impl Conn {
         self.closing.begin(self.time.now());
     }
 
-    /// Whether something is to be written that the socket does not take.
+    /// Whether bytes wait that the socket does not accept.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.is_on()
     }
 
-    /// The socket takes nothing now.
+    /// The socket accepts no bytes now.
     pub(super) fn blocks(&self) {
         if !self.blocked.is_on() {
             self.taken.set(0);
@@ -245,7 +245,7 @@ impl Conn {
         }
     }
 
-    /// Everything was taken.
+    /// All bytes were accepted.
     pub(super) fn flushed(&self) {
         self.blocked.end();
     }
@@ -263,7 +263,7 @@ impl Conn {
         }
     }
 
-    /// Which deadline is over, if one is. `crowded`: connections are scarce, so an idle one is kept no longer than a head may take.
+    /// The deadline that has passed, if any. `crowded`: connections are scarce, so an idle one is kept only as long as a head may take.
     pub(super) fn late(&self, deadlines: &Deadlines, crowded: bool) -> Option<Reason> {
         let now = self.time.now();
         let is_over = |since: &Since, after| since.is_over(now, after);
@@ -281,7 +281,7 @@ impl Conn {
             let after = if short { deadlines.idle.min(deadlines.request) } else { deadlines.idle };
             is_over(&self.idle, after).then_some(Reason::Idle)
         };
-        // One that was told to end and cannot, because its client takes nothing, is cut off.
+        // A connection that was told to end and cannot, because its client takes nothing, is closed.
         late.filter(|late| self.doomed.get() != Some(*late) && (self.doomed.get().is_none() || *late == Reason::Write))
     }
 }
@@ -297,7 +297,7 @@ mod tests {
         (time.clone(), Conn::new(time, None))
     }
 
-    /// How long it takes until a deadline is over, and which.
+    /// The time until a deadline passes, and which one.
     fn ends(time: &WorkerTime, conn: &Conn) -> Option<(u64, Reason)> {
         (0..20_000).step_by(100).find_map(|passed| {
             let late = conn.late(&DEADLINES, false).map(|reason| (passed, reason));

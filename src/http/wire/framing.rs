@@ -1,56 +1,56 @@
-//! Where requests end in a stream of bytes: heads, and bodies with a length or in chunks.
+//! The ends of requests in a stream of bytes: heads, and bodies with a length or in chunks.
 //!
-//! This says how much may be handed on at a time; what a request means is for actix-http alone. A disagreement between the two costs
-//! a pause or a closed connection, never a request that is taken for another.
+//! This decides only how many bytes may be passed on at a time; actix-http interprets them. A disagreement between the two costs
+//! a pause or a closed connection, but one request is never treated as another.
 
 use memchr::memchr;
 
-/// Heads without a body that are handed on together. One whose client pipelines is still answered in few writes, and one whose client
-/// never reads has no more answers than these in memory.
+/// The number of heads without a body that are passed on together. A client that pipelines is still answered in few writes, and a client
+/// that never reads has at most this many answers in memory.
 const HEADS_AT_ONCE: usize = 4;
 
 /// Finds the ends of heads.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     seen: Seen,
-    /// Bytes of the head that were handed on before.
+    /// The bytes of the present head that were passed on before.
     begun: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// Something of the present line, or nothing at all.
+    /// Within a line, or before the first one.
     #[default]
     Text,
-    /// The end of a line.
+    /// After the end of a line.
     LineEnd,
-    /// The end of a line, and a carriage return.
+    /// After the end of a line and a carriage return.
     Return,
 }
 
-/// A part of the stream that may be handed on.
+/// A part of the stream that may be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
     /// Its length in bytes.
     pub(super) length: usize,
-    /// The heads that end in it.
+    /// The number of heads that end in it.
     pub(super) heads: usize,
 }
 
 impl Heads {
-    /// How much of `bytes` may be handed on: a few heads that have no body, one that may have one, or a part of one.
+    /// The part of `bytes` that may be passed on: a few heads without a body, one head that may have one, or a part of a body.
     pub(super) fn piece(&mut self, bytes: &[u8]) -> Piece {
         let mut piece = Piece { length: 0, heads: 0 };
         while piece.length < bytes.len() {
             let rest = &bytes[piece.length..];
             let has_no_body = self.begun == 0 && (rest.starts_with(b"GET ") || rest.starts_with(b"HEAD "));
-            // One that may have a body comes alone: actix-http takes a body that is not there yet for one of the request before it, which
-            // nobody has read, and closes the connection.
+            // A head that may have a body is passed on alone: otherwise actix-http treats the missing body as an unread body of the request before,
+            // and closes the connection.
             if piece.heads > 0 && !has_no_body {
                 break;
             }
             match self.end(rest) {
-                // What is left begins another head, which has a deadline of its own from when it is handed on.
+                // The rest begins another head, whose deadline begins when it is passed on.
                 None if piece.heads > 0 => {
                     *self = Self::default();
                     break;
@@ -72,12 +72,12 @@ impl Heads {
         piece
     }
 
-    /// Bytes of a head that has begun and not ended.
+    /// The bytes of an incomplete head.
     pub(super) fn begun(&self) -> usize {
         self.begun
     }
 
-    /// Where the head ends: behind an empty line.
+    /// The end of the head: behind an empty line.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         loop {
@@ -98,48 +98,48 @@ impl Heads {
     }
 }
 
-/// What is still to come of a body.
+/// The outstanding part of a body.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     /// Nothing.
     #[default]
     None,
-    /// So many bytes.
+    /// This many bytes.
     Length(u64),
     /// Chunks.
     Chunks(Chunk),
 }
 
-/// Where in a chunked body (RFC 9112, section 7.1) the stream is.
+/// The position of the stream in a chunked body (RFC 9112, section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunk {
     /// In the digits of a size.
     Size(u64),
-    /// Behind them, in the same line.
+    /// After them, in the same line.
     Extension(u64),
-    /// In the data; so many bytes are left.
+    /// In the data, of which this many bytes are left.
     Data(u64),
-    /// In the line end behind the data.
+    /// In the line end after the data.
     DataEnd,
-    /// Behind the last chunk; the present line has something in it or not.
+    /// After the last chunk.
     Trailer {
-        /// Nothing so far.
+        /// Whether the present line is empty so far.
         empty: bool,
     },
 }
 
 impl Rest {
-    /// A chunked body that begins.
+    /// A chunked body at its beginning.
     pub(super) fn chunked() -> Self {
         Self::Chunks(Chunk::Size(0))
     }
 
-    /// Whether something is to come.
+    /// Whether a part is outstanding.
     pub(super) fn is_open(&self) -> bool {
         *self != Self::None
     }
 
-    /// How many of these bytes belong to the body; they count as come.
+    /// The number of these bytes that belong to the body; they count as arrived.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::None => 0,
@@ -159,7 +159,7 @@ impl Rest {
                             at += length;
                             *chunk = next;
                         }
-                        // The end; or what is no chunked body, which actix-http will say.
+                        // The end of the body, or a malformed one, which actix-http will refuse.
                         (length, None) => {
                             *self = Self::None;
                             return at + length;
@@ -173,7 +173,7 @@ impl Rest {
 }
 
 impl Chunk {
-    /// What follows after some of these bytes, of which there is at least one; `None` if the body ends there.
+    /// The position after some of these bytes (at least one); `None` if the body ends there.
     fn next(self, bytes: &[u8]) -> (usize, Option<Self>) {
         let sized = |size| if size == 0 { Self::Trailer { empty: true } } else { Self::Data(size) };
         let next = match (self, bytes[0]) {

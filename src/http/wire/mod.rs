@@ -1,7 +1,7 @@
-//! What a connection may cost: the accepted stream, its deadlines, and how many a client may have.
+//! The cost of a connection: its stream, its deadlines, and the number that a client may have.
 //!
-//! `stream` stands between the socket and actix-http and decides when is read; `framing` says where requests end; `tracked` tells it what
-//! the `App` does; `conn` and `worker` close what is late; `refusal` makes problem documents of what actix-http refuses by itself.
+//! `stream` is between the socket and actix-http and decides when to read; `framing` finds the ends of requests; `tracked` reports
+//! what the `App` does; `conn` and `worker` close late connections; `refusal` turns refusals of actix-http into problem documents.
 
 mod addresses;
 mod conn;

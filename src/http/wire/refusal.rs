@@ -1,12 +1,12 @@
-//! What actix-http answers before a request reaches the `App`: a head that cannot be read, or is too long. It does so without a body;
-//! here it becomes a problem document like every other refusal.
+//! The answers of actix-http to requests that never reach the `App`: a malformed head, or a head that is too long. They have no body;
+//! here they become problem documents like every other refusal.
 
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 
 use crate::http::problem::Problem;
 
-/// The answers without a body, as far as their lines tell.
+/// The answers without a body, as their status lines show.
 const BARE: &[(&str, StatusCode)] = &[
     (" 400 Bad Request\r\ncontent-length: 0\r\n", StatusCode::BAD_REQUEST),
     (" 408 Request Timeout\r\ncontent-length: 0\r\n", StatusCode::REQUEST_TIMEOUT),
@@ -16,8 +16,8 @@ const BARE: &[(&str, StatusCode)] = &[
 
 const VERSION: &str = "HTTP/1.1";
 
-/// The bytes that are to be sent instead of those that actix-http has written, and the status, if they end with a bare refusal. `several`:
-/// other answers may stand before it.
+/// The bytes to send in place of those that actix-http has written, and the status, if they end with such a refusal. `several`:
+/// other answers may precede it.
 pub(super) fn replaced(written: &[u8], several: bool) -> Option<(Bytes, StatusCode)> {
     let (before, status) = match bare(written) {
         Some(status) => (0, status),
@@ -34,7 +34,7 @@ pub(super) fn replaced(written: &[u8], several: bool) -> Option<(Bytes, StatusCo
 
 /// The status of an answer without a body that actix-http made by itself.
 fn bare(answer: &[u8]) -> Option<StatusCode> {
-    // The cheap look first: nearly everything that is written begins with another status.
+    // The cheap check first: nearly every answer begins with another status.
     if !matches!(answer.get(9), Some(b'4' | b'5')) || !answer.starts_with(b"HTTP/1.") {
         return None;
     }
@@ -54,7 +54,7 @@ fn problem(status: StatusCode) -> Problem {
     }
 }
 
-/// A problem as the last answer of a connection.
+/// A problem document as the last answer of a connection.
 pub(super) fn whole(problem: &Problem) -> Bytes {
     let (status, body) = (problem.status(), problem.document());
     let retry = problem.retry_after().map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();

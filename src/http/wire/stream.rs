@@ -1,8 +1,8 @@
 //! The accepted stream of a connection, as actix-http reads and writes it.
 //!
-//! actix-http reads as long as bytes come, decodes all requests that are in them, and keeps all their answers in memory. So reading stops
-//! here: it is given a few heads, or a piece of a body that is waited for, and nothing more before what it wrote has been taken by the
-//! socket. A request costs a copy of its head and a few comparisons.
+//! actix-http reads as long as bytes arrive, decodes all requests in them, and keeps all their answers in memory. So this stream stops
+//! reading: it passes on a few heads, or a piece of a wanted body, and nothing more until the socket has taken the answers.
+//! A request costs a copy of its head and a few comparisons.
 
 use std::io;
 use std::pin::Pin;
@@ -21,29 +21,29 @@ use crate::http::problem::Problem;
 /// The longest head of a request: a URL of the largest size, and cookies.
 pub(in crate::http) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// What is still read, and thrown away, after the last answer, so that it is not lost to a client that is still sending.
+/// The most bytes that are read and discarded after the last answer, so that the answer is not lost to a client that still sends.
 const LINGER_BYTES_MAX: usize = 4 << 20;
 
-/// A stream that reads no more than what can be answered.
+/// A stream that reads no more than the node can answer.
 pub(in crate::http) struct Guarded<S> {
     io: S,
     conn: Rc<Conn>,
     worker: Rc<Connections>,
-    /// Read and not handed on yet; at most what a worker reads at once.
+    /// Bytes that were read but not passed on yet; at most what a worker reads at once.
     kept: Vec<u8>,
     kept_at: usize,
     heads: Heads,
-    /// Something was handed on, and its answers are not written.
+    /// Bytes were passed on, and their answers are not written yet.
     turn: bool,
-    /// Several heads were handed on together.
+    /// Several heads were passed on together.
     several: bool,
-    /// Reading was refused, so nobody but this stream wakes the reader.
+    /// Reading was refused, so only this stream can wake the reader.
     refused: bool,
-    /// An answer of this stream's own, the last one of the connection.
+    /// An answer made by this stream, the last one of the connection.
     own: Bytes,
-    /// Nothing more is read or written but that.
+    /// Nothing is read or written any more except that answer.
     closing: bool,
-    /// Of what may still be read and thrown away; 0 = nothing is.
+    /// The number of bytes that may still be read and discarded.
     linger: usize,
     shut: bool,
 }
@@ -67,7 +67,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// What is known of the connection.
+    /// The state of the connection.
     pub(super) fn conn(&self) -> &Rc<Conn> {
         &self.conn
     }
@@ -81,14 +81,14 @@ impl Guarded<tokio::net::TcpStream> {
 }
 
 impl<S> Guarded<S> {
-    /// Ends the connection with an answer of its own.
+    /// Ends the connection with an answer of this stream.
     fn close_with(&mut self, answer: Bytes) {
         self.own = answer;
         self.closing = true;
         self.linger = LINGER_BYTES_MAX;
     }
 
-    /// Hands on a piece of what came; answers its length.
+    /// Passes on a part of the bytes; returns its length.
     fn hand_on(&mut self, bytes: &[u8], buf: &mut ReadBuf<'_>) -> usize {
         let bytes = &bytes[..bytes.len().min(buf.remaining())];
         self.conn.has_read();
@@ -120,14 +120,14 @@ impl<S> Guarded<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    /// Reads into the buffer of the worker; answers how much.
+    /// Reads into the worker's buffer; returns the number of bytes.
     fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Sends the answer of its own.
+    /// Sends the stream's own answer.
     fn send_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.own.is_empty() {
             match Pin::new(&mut self.io).poll_write(cx, &self.own) {
@@ -151,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         (self.conn.doomed() == Some(Reason::Write)).then(|| io::ErrorKind::TimedOut.into())
     }
 
-    /// The first bytes of a turn.
+    /// Reads the first bytes of a turn.
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.keeps() {
             let kept = std::mem::take(&mut self.kept);
@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
             if self.kept_at < kept.len() {
                 self.kept = kept;
             }
-            // Else it is given back: what pipelines seldom need not keep memory for it.
+            // Otherwise the memory is freed: a connection that seldom pipelines need not keep it.
         } else {
             let worker = self.worker.clone();
             let mut buffer = worker.buffer.borrow_mut();
@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Throws away what still comes, until the client ends too or it is enough.
+    /// Discards further bytes, until the client closes or the limit is reached.
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let worker = self.worker.clone();
         let mut buffer = worker.buffer.borrow_mut();
@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
             return this.read(cx, buf);
         }
         if this.turn && !this.keeps() && !this.conn.is_blocked() && this.conn.may_read() {
-            // So that the socket tells when there is more. There is nothing yet, as a rule, and that is known without asking the system.
+            // Registers for the next bytes. There usually are none yet, which is known without a system call.
             let worker = this.worker.clone();
             let mut buffer = worker.buffer.borrow_mut();
             let length = ready!(this.receive(cx, &mut buffer))?;

@@ -1,4 +1,4 @@
-//! The connections of one worker, and the sweep that looks for those whose deadline is over. One timer for all of them: a request sets
+//! The connections of one worker, and the sweep that closes those whose deadline has passed. One timer serves all of them: a request sets
 //! none.
 
 use std::cell::{Cell, RefCell};
@@ -10,27 +10,27 @@ use waypost_telemetry::{Counter, CounterVec, Gauge, Metrics};
 use super::addresses::{Addresses, Seat};
 use super::conn::{Conn, Deadlines, Reason, WorkerTime};
 
-/// Bytes that a worker reads at once, for whichever connection it is.
+/// The number of bytes that a worker reads at once, for any connection.
 const READ_BYTES: usize = 16 * 1024;
 
-/// The longest pause between two looks at the connections.
+/// The longest pause between two sweeps.
 const TICK_MAX: Duration = Duration::from_millis(250);
 
-/// The shortest.
+/// The shortest pause.
 const TICK_MIN: Duration = Duration::from_millis(20);
 
-/// The bounds of the connections of a listener.
+/// The limits of the connections of a listener.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
-    /// Connections that may be open on one worker; more wait to be accepted.
+    /// The most open connections of one worker; further ones wait to be accepted.
     pub connections_max: usize,
-    /// How many each client may have.
+    /// The number of connections that each client may have.
     pub addresses: std::sync::Arc<Addresses>,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
-    /// How long a client may take to send the head of a request, and then its body.
+    /// How long a client may take to send the head of a request, and again for its body.
     pub request: Duration,
-    /// How long a client may take to take an answer, or 16 KiB of it.
+    /// How long a client may take to read an answer, or 16 KiB of it.
     pub write: Duration,
 }
 
@@ -42,16 +42,16 @@ struct ConnectionMetrics {
     malformed: Counter,
 }
 
-/// What the connections of one worker share.
+/// The shared state of the connections of one worker.
 pub(in crate::http) struct Connections {
     pub(super) time: Rc<WorkerTime>,
     tick: Duration,
     deadlines: Deadlines,
-    /// From here on connections are scarce.
+    /// The number of connections from which on they count as scarce.
     crowded_at: usize,
     open: RefCell<Vec<Rc<Conn>>>,
     addresses: std::sync::Arc<Addresses>,
-    /// Read into, and empty between two polls.
+    /// The read buffer, empty between two polls.
     pub(super) buffer: RefCell<Box<[u8]>>,
     metrics: ConnectionMetrics,
     told: Cell<Option<Instant>>,
@@ -59,7 +59,7 @@ pub(in crate::http) struct Connections {
 }
 
 impl Connections {
-    /// For one worker of the listener `name`.
+    /// Creates it for one worker of the listener `name`.
     pub(super) fn new(name: &str, limits: &ConnectionLimits, metrics: &Metrics) -> Rc<Self> {
         let millis = |time: Duration| time.as_millis() as u64;
         let shortest = limits.request.min(limits.write).min(limits.keep_alive);
@@ -102,7 +102,7 @@ impl Connections {
         })
     }
 
-    /// A place for a connection from this address, if its client may have another.
+    /// Admits a connection from this address, if its client may have another one.
     pub(super) fn enter(&self, address: Option<std::net::IpAddr>) -> Option<Option<Seat>> {
         let seat = address.map_or(Some(None), |address| self.addresses.enter(address));
         if seat.is_none() {
@@ -111,7 +111,7 @@ impl Connections {
         seat
     }
 
-    /// A connection that was accepted.
+    /// Adds an accepted connection.
     pub(super) fn add(&self, seat: Option<Seat>) -> Rc<Conn> {
         let conn = Rc::new(Conn::new(self.time.clone(), seat));
         let mut open = self.open.borrow_mut();
@@ -121,7 +121,7 @@ impl Connections {
         conn
     }
 
-    /// It has ended.
+    /// Removes a closed connection.
     pub(super) fn remove(&self, conn: &Conn) {
         let mut open = self.open.borrow_mut();
         let place = conn.place.get();
@@ -132,7 +132,7 @@ impl Connections {
         self.metrics.open.dec();
     }
 
-    /// Looks for connections that are late, for as long as the worker runs.
+    /// Closes late connections, as long as the worker runs.
     pub(super) async fn sweep(self: Rc<Self>) {
         let mut last = Instant::now();
         loop {
@@ -144,7 +144,7 @@ impl Connections {
     }
 
     fn look(&self, passed: Duration) {
-        // Longer than this the worker stood still, and answered nobody.
+        // After a longer pause the worker was suspended, and nobody was late.
         self.time.advance(passed.min(self.tick * 2).as_millis() as u64);
         let open = self.open.borrow();
         let crowded = open.len() >= self.crowded_at;
@@ -156,8 +156,8 @@ impl Connections {
         }
     }
 
-    /// A request was refused because it could not be read. Anybody can send as many of these as there is room for, so the log tells of one
-    /// in ten seconds, and of how many others there were.
+    /// Counts a malformed request. Anybody can send any number of these, so the log shows one
+    /// in ten seconds, and the number of the others in between.
     pub(super) fn malformed(&self, status: u16) {
         const TELL_EVERY: Duration = Duration::from_secs(10);
         self.metrics.malformed.inc();

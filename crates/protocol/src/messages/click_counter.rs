@@ -1,4 +1,4 @@
-//! ClickCounter: visits on their way from the HTTP workers to the shards.
+//! The messages of ClickCounter, which moves visits from the HTTP workers to the shards.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,16 +17,16 @@ impl Service for ClickCounter {
 /// Sends everything recorded so far to the shards and waits for their answers. Sent before a clean stop.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flush {
-    /// Whether no visit will be recorded any more: journals whose visits are all counted are ended then, and deleted.
+    /// Whether no more visits will be recorded: then completely counted journals are ended and deleted.
     pub last: bool,
 }
 
-/// What a [`Flush`] did.
+/// The result of a [`Flush`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {
     /// Visits that the shards acknowledged.
     pub delivered: u64,
-    /// Visits that are still waiting because a shard did not answer.
+    /// Visits that still wait because a shard did not answer.
     pub waiting: u64,
 }
 

@@ -1,9 +1,9 @@
-//! Janitor: upkeep. It holds no data and answers no message: its rounds begin by themselves.
+//! Janitor: maintenance. It holds no data and answers no message: it starts its rounds by itself.
 
 use crate::list;
 use crate::message::Service;
 
-/// The service that removes what is no longer wanted and looks for damage.
+/// The service that removes expired links and looks for damage.
 #[derive(Debug)]
 pub struct Janitor;
 

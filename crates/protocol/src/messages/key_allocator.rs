@@ -1,11 +1,11 @@
-//! KeyAllocator: codes that nobody else will ever be given.
+//! The messages of KeyAllocator, which generates codes that nobody else ever gets.
 
 use serde::{Deserialize, Serialize};
 
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
 use crate::{Code, ShardId, list};
 
-/// The service that turns leased counters into codes.
+/// The service that turns leased numbers into codes.
 #[derive(Debug)]
 pub struct KeyAllocator;
 
@@ -19,7 +19,7 @@ impl Service for KeyAllocator {
 pub struct NextKeys {
     /// The shard the codes must fall into; `None` = any.
     pub shard: Option<ShardId>,
-    /// How many, at most [`crate::messages::key_allocator::KEYS_PER_CALL_MAX`].
+    /// The number of codes, at most [`crate::messages::key_allocator::KEYS_PER_CALL_MAX`].
     pub count: u32,
 }
 

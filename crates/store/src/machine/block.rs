@@ -1,6 +1,6 @@
 //! The block: many links in one stored record.
 //!
-//! sled costs hundreds of bytes of memory and disk for each record beyond its bytes, so links are packed.
+//! sled costs hundreds of bytes of memory and disk for each record beyond its own bytes, so links are packed.
 //!
 //! ```text
 //! payload = { slot u32 LE · length u16 LE · link (postcard) }*
@@ -11,14 +11,14 @@ use waypost_protocol::Link;
 use super::{decode, encode};
 use crate::StoreError;
 
-/// A block is closed when the next link would bring it above this size. Below the size at which sled would move a page
-/// into a file of its own (see `db.rs`), and large enough that the cost per record hardly counts.
+/// A block is closed when the next link would make it larger than this. It is below the size at which sled moves a page
+/// into a file of its own (see `db.rs`), and large enough to make the cost of a record small.
 pub(super) const BLOCK_BYTES: usize = 4096;
 
-/// A block that shrinks below this is dissolved, and its links move to the newest block.
+/// A block that becomes smaller than this is dissolved, and its links move to the newest block.
 pub(super) const BLOCK_BYTES_MIN: usize = BLOCK_BYTES / 4;
 
-/// The largest link, with all its fields: it has to fit into a block of its own.
+/// The largest encoded link, with all its fields: it has to fit into a block of its own.
 pub(super) const LINK_BYTES_MAX: usize = 20 * 1024;
 
 const _: () = assert!(LINK_BYTES_MAX + 1024 < crate::VALUE_BYTES_MAX && LINK_BYTES_MAX < u16::MAX as usize);
@@ -38,12 +38,12 @@ fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) {
     block.extend_from_slice(bytes);
 }
 
-/// The size that a link adds to a block.
+/// The bytes that a link adds to a block.
 pub(super) fn size_of(link: &Link) -> usize {
     HEAD_BYTES + link.target.as_str().len() + link.key.code.as_bytes().len() + link.fields.bytes() + 24
 }
 
-/// Walks over a block's (slot, encoded link) pairs.
+/// Iterates over a block's pairs of slot and encoded link.
 pub(super) struct Entries<'a> {
     rest: &'a [u8],
 }
@@ -84,7 +84,7 @@ pub(super) fn link(bytes: &[u8]) -> Result<Link, StoreError> {
     decode("link", bytes)
 }
 
-/// The link in a slot, if the block has it.
+/// Finds the link of a slot in the block.
 pub(super) fn find(payload: &[u8], wanted: u32) -> Result<Option<Link>, StoreError> {
     for entry in Entries::new(payload) {
         let (slot, bytes) = entry?;
@@ -95,7 +95,7 @@ pub(super) fn find(payload: &[u8], wanted: u32) -> Result<Option<Link>, StoreErr
     Ok(None)
 }
 
-/// The block with only the slots that `keep` names.
+/// A copy of the block with only those slots for which `keep` returns `true`.
 pub(super) fn retain(payload: &[u8], mut keep: impl FnMut(u32) -> bool) -> Result<Vec<u8>, StoreError> {
     let mut block = Vec::with_capacity(payload.len());
     for entry in Entries::new(payload) {

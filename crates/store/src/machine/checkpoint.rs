@@ -1,4 +1,4 @@
-//! Checkpoints of a shard: what has changed in memory becomes records of its tree, as one atomic batch.
+//! Checkpoints of a shard: changes in memory become records of its tree, in one atomic batch.
 //!
 //! | key | record |
 //! |---|---|
@@ -6,9 +6,9 @@
 //! | `b` + number | a block of links (`block.rs`) |
 //! | `v` + page | the visits of 256 slots |
 //! | `t`, `h` | statistics of visits (`stats_page.rs`) |
-//! | `o` | visits to what is no link (`orphans.rs`) |
-//! | `j` + node | how far the clicks of its journals were counted (`positions.rs`) |
-//! | `i` + number | idempotency keys, in the order in which they came (`idempotency.rs`) |
+//! | `o` | orphan visits (`orphans.rs`) |
+//! | `j` + node | the counted positions of the node's journals (`positions.rs`) |
+//! | `i` + number | idempotency keys, in the order of their arrival (`idempotency.rs`) |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,14 +33,14 @@ use crate::{Batch, StoreError, Tree};
 const BLOCK_PREFIX: u8 = b'b';
 const VISITS_PREFIX: u8 = b'v';
 
-/// How many slots share a record of visits: 256 of at most 35 bytes stay near the size of a block.
+/// The number of slots that share a record of visits: 256 of at most 35 bytes stay near the size of a block.
 const VISITS_PER_PAGE: u32 = 256;
 
-/// Days of which one checkpoint removes what deleted links have left.
+/// The number of days from which one checkpoint removes remains of deleted links.
 const SWEEP_DAYS: usize = 8;
 
-/// What a page of visits weighs before a checkpoint: a quarter of what it takes, so that a checkpoint touches about two thousand at most,
-/// and seldom only for their sake.
+/// The weight of a changed page of visits: a quarter of its size, so that a checkpoint writes about two thousand pages at most,
+/// and seldom becomes due because of them.
 pub(super) const VISITS_PAGE_WEIGHT: u64 = 512;
 
 pub(super) fn visits_page(slot: u32) -> u32 {
@@ -62,7 +62,7 @@ fn numbered(prefix: u8, number: u32) -> [u8; 5] {
     key
 }
 
-/// Version 1 of the record `m`: what is written at level 0.
+/// Version 1 of the record `m`, which is written at level 0.
 #[derive(Serialize, Deserialize)]
 struct MetaRecordV1 {
     position: Vec<u8>,
@@ -102,7 +102,7 @@ impl Record for MetaRecord {
 }
 
 impl MetaRecord {
-    /// The sealed record, in the version that belongs to its level.
+    /// Seals the record, in the version of its level.
     fn seal(self, tree: &Tree) -> Vec<u8> {
         let Self { position, next_block, meta, level } = self;
         let (version, payload) = match level {
@@ -140,12 +140,12 @@ impl ShardMachine {
     fn write_stats(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let visits = &self.visits;
         let epochs = |slot: u32| visits.get(slot as usize).map(|slot| slot.epoch);
-        // A record must not be written twice in one batch: days that have just been are left for the next checkpoint.
+        // A record must not be written twice in one batch: the days that were just written are left for the next checkpoint.
         let written = self.recents.write(&self.tree, batch, &epochs)?;
         let today = (self.meta.applied_at.0 / HOUR_MS / 24) as u32;
-        // Hours are kept for a while only. One day at a time; a node that was away for long folds several, checkpoint by
+        // Hours are kept for a limited time. One checkpoint folds one day; a node that was away for long folds several, one in each
         // checkpoint.
-        // While the time is in doubt nothing is old.
+        // While the time is in doubt nothing is folded.
         let now = self.fold_by.as_ref().map_or(Some(self.meta.applied_at), |time| time());
         let oldest = now.map_or(0, |now| (now.0 / HOUR_MS / 24) as u32).saturating_sub(HOURS_KEPT_DAYS);
         let fold = self.meta.folded.max(self.meta.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
@@ -157,7 +157,7 @@ impl ShardMachine {
             folded = Some(fold);
             changed.insert(fold);
         }
-        // What deleted links have left, some days at a time.
+        // Removes the remains of deleted links, some days at a time.
         for _ in 0..SWEEP_DAYS {
             let day = self.meta.sweep;
             if day > today || day == 0 {
@@ -165,7 +165,7 @@ impl ShardMachine {
                 break;
             }
             if written.contains(&day) || folded == Some(day) {
-                // Merging and folding leave out what is dead, but not the sketches apart.
+                // Merging and folding remove dead fragments, but not separate sketches.
                 if day < today {
                     break;
                 }
@@ -181,7 +181,7 @@ impl ShardMachine {
         Ok(())
     }
 
-    /// Takes dead links out of their blocks; answers the links of blocks that became too small to keep.
+    /// Removes dead links from their blocks. Returns the links of blocks that became too small to keep.
     fn write_shrunk_blocks(&mut self, batch: &mut Batch) -> Result<Vec<(u32, Arc<Link>)>, StoreError> {
         let mut moved = Vec::new();
         for (number, dead) in std::mem::take(&mut self.dead) {
@@ -205,8 +205,8 @@ impl ShardMachine {
         Ok(moved)
     }
 
-    /// Packs new and moved links into blocks. The last block may stay small: it is dissolved when links leave it, and one
-    /// small block a checkpoint is the price of never writing a block twice.
+    /// Packs new and moved links into blocks. The last block may stay small: it is dissolved when links leave it. One
+    /// small block in each checkpoint is the price of never writing a block twice.
     fn write_new_blocks(&mut self, batch: &mut Batch, moved: Vec<(u32, Arc<Link>)>) -> Result<(), StoreError> {
         let mut links: Vec<(u32, Arc<Link>)> = std::mem::take(&mut self.fresh).into_iter().chain(moved).collect();
         links.sort_unstable_by_key(|(slot, _)| *slot);
@@ -239,7 +239,7 @@ impl ShardMachine {
 
     pub(super) fn load_checkpoint(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
         let Some(value) = tree.get(META_KEY)? else {
-            // An import that nobody finished: its file should be there, and then this is not called.
+            // An unfinished import: its file should exist, and then this is not called.
             if tree.scan_prefix(b"").next().is_some() {
                 return Err(StoreError::Corrupt {
                     what: tree.name().to_owned(),
@@ -292,7 +292,7 @@ fn read_visits(tree: &Tree, visits: &mut Vec<SlotVisits>) -> Result<(), StoreErr
         let page: Vec<(u64, u64, UnixMs, u32)> = decode("visits", open_record(tree, &key, &value)?)?;
         let start = number_of(&key) as usize * VISITS_PER_PAGE as usize;
         for (offset, (total, bots, last, epoch)) in page.into_iter().enumerate() {
-            // Also of slots that are free at the end of the index: who takes them next must not find another's statistics.
+            // Also for free slots at the end of the index: the next link in such a slot must not get another link's statistics.
             if epoch > 0 && visits.len() <= start + offset {
                 visits.resize(start + offset + 1, SlotVisits::default());
             }

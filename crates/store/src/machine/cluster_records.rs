@@ -1,14 +1,14 @@
-//! How the state of group 0 is stored.
+//! The stored form of the state of group 0.
 //!
 //! | key | record | since level |
 //! |---|---|---|
-//! | `m` | version 1: position and the whole state; version 2: position and what there is one of | 0; 1 |
+//! | `m` | version 1: position and the whole state; version 2: position and the single values | 0; 1 |
 //! | `n` + id `u64` | a member | 1 |
-//! | `p` + group `u32` | the nodes that are to hold a group | 1 |
+//! | `p` + group `u32` | the nodes that should hold a group | 1 |
 //! | `g` + id `u64` | the log index at which a node was removed | 1 |
 //!
-//! In version 1 all stood in one record, which must not grow above the largest value of the database. A checkpoint writes the
-//! records that have changed, in one atomic batch.
+//! In version 1 everything was in one record, which must not grow above the largest value of the database. A checkpoint writes the
+//! changed records, in one atomic batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,13 +25,13 @@ const NODE_PREFIX: u8 = b'n';
 const PLACEMENT_PREFIX: u8 = b'p';
 const GONE_PREFIX: u8 = b'g';
 
-/// What the tree holds.
+/// The form of the records in the tree.
 #[derive(Debug, Default)]
 pub(super) enum StoredAs {
-    /// Nothing yet, or the one record of level 0.
+    /// Nothing, or the one record of level 0.
     #[default]
     Whole,
-    /// Records of their own for this state.
+    /// Separate records for this state.
     Parts(Box<ClusterState>),
 }
 
@@ -57,7 +57,7 @@ impl Record for WholeRecord {
     }
 }
 
-/// Version 2 of the record `m`. It is no migration of version 1: the other parts of that become records of their own.
+/// Version 2 of the record `m`. It does not replace version 1 alone: the other parts of version 1 become separate records.
 #[derive(Serialize, Deserialize)]
 struct MetaRecord {
     position: Vec<u8>,
@@ -117,7 +117,7 @@ fn each<T: for<'a> Deserialize<'a>, R>(
     Ok(())
 }
 
-/// Writes what differs from what is stored, with the position; answers what is stored then.
+/// Writes the differences to the stored state, and the position. Returns the new stored form.
 pub(super) fn write(
     tree: &Tree,
     state: &ClusterState,

@@ -1,6 +1,6 @@
-//! The idempotency keys of a shard: by which a create that was sent twice is recognised.
+//! The idempotency keys of a shard, which identify repeated creates.
 //!
-//! They count for [`WINDOW_MS`]; at most [`KEYS_MAX`] a shard are kept, oldest out first. Both are constants and not settings, because
+//! A key counts for [`WINDOW_MS`]. A shard keeps at most [`KEYS_MAX`] and removes the oldest first. Both are constants and not settings, because
 //! every replica has to forget the same key at the same command.
 
 use std::collections::{HashMap, VecDeque};
@@ -15,27 +15,27 @@ use crate::{Batch, StoreError, Tree};
 /// How long a key counts, in milliseconds: a day.
 pub(super) const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// How many keys a shard remembers: about 10 MB in the worst case, a million keys on a node of 16 shards.
+/// The number of keys that a shard remembers: about 10 MB in the worst case, a million keys on a node with 16 shards.
 pub(super) const KEYS_MAX: usize = 65_536;
 
 const PREFIX: u8 = b'i';
 const KEYS_PER_RECORD: usize = 100;
 
-/// What a key stands for.
+/// The result that a key stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Remembered {
     /// The link that was created.
     pub(super) slot: u32,
     /// The hash of its key: the slot may hold another link by now.
     pub(super) key_hash: u64,
-    /// What was asked for.
+    /// The fingerprint of the request.
     pub(super) fingerprint: u64,
-    /// When.
+    /// The time of the create.
     pub(super) at: UnixMs,
 }
 
-/// Invariant: `keys` holds the last of each key in `order`; the first of `order` are in `records`, the last `pending` are not.
-/// A key can be in `order` twice: its link was deleted, and the request that came again made another.
+/// Invariant: `keys` holds the last of each key in `order`; the first ones of `order` are in `records`, the last `pending` ones are not.
+/// A key can be in `order` twice: its link was deleted, and the repeated request made another one.
 #[derive(Debug, Default)]
 pub(super) struct Idempotency {
     keys: HashMap<IdempotencyKey, Remembered>,
@@ -47,7 +47,7 @@ pub(super) struct Idempotency {
 }
 
 impl Idempotency {
-    /// What a key stands for at `now`, if it is not too old.
+    /// The result of a key at `now`, unless it is too old.
     pub(super) fn get(&self, key: &IdempotencyKey, now: UnixMs) -> Option<Remembered> {
         self.keys.get(key).copied().filter(|what| what.at.0.saturating_add(WINDOW_MS) > now.0)
     }
@@ -59,16 +59,16 @@ impl Idempotency {
         self.bound();
     }
 
-    /// Forgets what is too much, oldest first. Nothing is forgotten for its age: that would follow from one proposer's clock, and could not
-    /// be undone.
+    /// Removes the oldest keys above the bound. No key is removed because of its age: that would depend on one proposer's clock, and could
+    /// not be undone.
     fn bound(&mut self) {
         while self.order.len() > KEYS_MAX {
             self.forget_oldest();
         }
     }
 
-    /// Forgets the keys that are too old at `now`. For the entry at which the level rises: before, processes of an earlier version forgot by
-    /// age when they were started, which the others hid by looking at the age; from then on times may step back.
+    /// Forgets the keys that are too old at `now`. Called for the entry at which the level rises: earlier versions forgot old keys
+    /// when they were started, and ignored them otherwise; from then on times may step back.
     pub(super) fn forget_old(&mut self, now: UnixMs) {
         while self.order.front().is_some_and(|(_, what)| what.at.0.saturating_add(WINDOW_MS) <= now.0) {
             self.forget_oldest();
@@ -96,7 +96,7 @@ impl Idempotency {
         self.pending as u64 * 48
     }
 
-    /// Writes the keys that are not yet stored, and removes the records of forgotten ones.
+    /// Writes the keys that are not stored yet, and removes the records of forgotten keys.
     pub(super) fn checkpoint(&mut self, tree: &Tree, batch: &mut Batch) {
         for record in self.emptied.drain(..) {
             batch.remove(&record_key(record));
@@ -128,7 +128,7 @@ impl Idempotency {
                 idempotency.order.push_back((key, what));
             }
         }
-        // A record goes when all its keys are forgotten: some of the first one may have been.
+        // A record is removed when all its keys are forgotten, so some keys of the first record may be forgotten already.
         idempotency.bound();
         Ok(idempotency)
     }

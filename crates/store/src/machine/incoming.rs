@@ -1,12 +1,12 @@
-//! The files of a snapshot on its way in, from its first piece until it has replaced the state.
+//! The files of an incoming snapshot, from its first piece until it has replaced the state.
 //!
 //! ```text
 //!   receive-<group>.snap ──all came, synced──► received-<group>.snap ──verified──► install-<group>.snap ──imported, committed──► gone
 //! ```
 //!
-//! Only `install-<group>.snap` outlives the process: from its rename on, the tree may hold half of the old state and half of the
-//! new one, so whoever opens the group next imports the file again, before the group looks at its tree. Each rename is made
-//! durable by a sync of the directory before anything that relies on it.
+//! Only `install-<group>.snap` survives a restart. From its rename on, the tree may hold a mixture of the old and the
+//! new state, so the next start imports the file again before the group reads its tree. Each rename is made
+//! durable by a sync of the directory before anything relies on it.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::snapshot;
 use crate::{StoreError, Tree};
 
-/// The snapshot files of one group that come in.
+/// The files of one group's incoming snapshot.
 #[derive(Clone)]
 pub struct Incoming {
     tree: Tree,
@@ -23,7 +23,7 @@ pub struct Incoming {
     dir: PathBuf,
 }
 
-/// Where a snapshot waits while it is imported.
+/// The path of a snapshot that is being imported.
 pub fn install_path(dir: &Path, group: u32) -> PathBuf {
     dir.join(format!("install-{group}.snap"))
 }
@@ -38,20 +38,20 @@ impl Incoming {
         self.dir.join(format!("receive-{}.snap", self.group))
     }
 
-    /// Forgets the pieces of a transfer that is not continued.
+    /// Discards the pieces of a transfer that was given up.
     ///
     /// # Errors
-    /// When the file cannot be removed.
+    /// If the file cannot be removed.
     pub fn clear(&self) -> Result<(), StoreError> {
         remove(&self.part())?;
         self.tree.file_step("cleared");
         Ok(())
     }
 
-    /// Stores a piece. It need not survive a crash: a transfer begins anew then.
+    /// Stores a piece. It need not survive a crash: the transfer then starts again.
     ///
     /// # Errors
-    /// When the disk fails or is full.
+    /// If the disk fails or is full.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.part())?;
         file.write_all_at(bytes, offset)?;
@@ -59,7 +59,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// All pieces are there: makes them durable, and answers the file.
+    /// Syncs the complete file. Returns its path.
     ///
     /// # Errors
     /// When the disk fails.
@@ -72,10 +72,10 @@ impl Incoming {
         Ok(whole)
     }
 
-    /// Makes durable that `received` is to be installed. From here on a restart installs it.
+    /// Stages the received snapshot for installation, durably. From here on a restart installs it.
     ///
     /// # Errors
-    /// When it is damaged (then nothing was changed), or the disk fails.
+    /// If it is damaged (then nothing was changed), or the disk fails.
     pub fn stage(&self, received: &Path) -> Result<(), StoreError> {
         snapshot::verify(received, self.group)?;
         File::open(received)?.sync_all()?;
@@ -86,16 +86,16 @@ impl Incoming {
         Ok(())
     }
 
-    /// Whether a snapshot was staged and not discarded since.
+    /// Whether a snapshot is staged.
     pub fn is_staged(&self) -> bool {
         install_path(&self.dir, self.group).exists()
     }
 
-    /// Replaces the state in the tree by the staged snapshot. Durable after the next commit; after a crash before that it has to
+    /// Replaces the state in the tree with the staged snapshot. Durable after the next commit; after a crash before that the import has to
     /// be repeated.
     ///
     /// # Errors
-    /// When the file is damaged or the store fails.
+    /// If the file is damaged or the store fails.
     pub fn import(&self) -> Result<(), StoreError> {
         snapshot::import(&self.tree, self.group, &install_path(&self.dir, self.group)).map(|_| ())
     }
@@ -107,7 +107,7 @@ impl Incoming {
     pub fn discard(&self) -> Result<(), StoreError> {
         remove(&install_path(&self.dir, self.group))?;
         self.tree.file_step("discarded");
-        // It must not come back after a power cut, and be imported over what is newer.
+        // It must not reappear after a power cut, and be imported over newer state.
         self.sync_dir()?;
         self.tree.file_step("discarding synced");
         Ok(())
@@ -118,7 +118,7 @@ impl Incoming {
     }
 }
 
-/// Removes a file. One that is gone already is fine.
+/// Removes a file. It may be absent.
 fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),

@@ -1,8 +1,8 @@
 //! The in-memory index of a shard: from the hash of a key, or of a URL, to the slot of a link, and from the slot to the
 //! block that holds it.
 //!
-//! A link costs about 40 bytes here. Sixty-four bits of a hash identify a link for all but an attacker who searched for
-//! a collision, so whoever needs certainty compares the key in the record too.
+//! A link costs about 40 bytes here. Sixty-four bits of a hash identify a link unless somebody searched for
+//! a collision, so callers that need certainty also compare the key in the record.
 
 use hashbrown::HashTable;
 
@@ -19,7 +19,7 @@ struct Slot {
     block: u32,
 }
 
-/// Invariants: `by_key` holds exactly the slots in use; `by_url` those of them with a URL hash; `free` the others.
+/// Invariants: `by_key` holds exactly the slots in use; `by_url` those of them that have a URL hash; `free` the others.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     slots: Vec<Slot>,
@@ -38,12 +38,12 @@ impl Index {
         self.slots.len()
     }
 
-    /// Slots whose key has this hash: one, unless somebody searched for a collision.
+    /// The slots whose key has this hash: at most one, unless somebody searched for a collision.
     pub(super) fn by_key(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         self.by_key.iter_hash(hash).copied().filter(move |slot| self.slots[*slot as usize].key_hash == hash)
     }
 
-    /// Slots of links to a URL with this hash.
+    /// The slots of links to a URL with this hash.
     pub(super) fn by_url(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let hash = hash.max(1);
         self.by_url.iter_hash(hash).copied().filter(move |slot| self.slots[*slot as usize].url_hash == hash)
@@ -61,14 +61,14 @@ impl Index {
         self.slots.get(slot as usize).filter(|entry| entry.block != FREE).map(|entry| entry.key_hash)
     }
 
-    /// Takes a free slot for a link that is not yet in a block.
+    /// Assigns a free slot to a link that is not in a block yet.
     pub(super) fn insert(&mut self, key_hash: u64, url_hash: Option<u64>) -> u32 {
         let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
         self.insert_at(slot, key_hash, url_hash, FRESH);
         slot
     }
 
-    /// Puts a link into a given slot that is not in use. For loading: call [`Index::settle`] afterwards.
+    /// Puts a link into a given free slot. For loading: call [`Index::settle`] afterwards.
     pub(super) fn insert_at(&mut self, slot: u32, key_hash: u64, url_hash: Option<u64>, block: u32) {
         let empty = Slot { key_hash: 0, url_hash: 0, block: FREE };
         if self.slots.len() <= slot as usize {
@@ -114,7 +114,7 @@ impl Index {
         self.free.push(slot);
     }
 
-    /// Finds the free slots after loading, low ones to be used first. Slots are private to a replica: two replicas may
+    /// Collects the free slots after loading; low ones are used first. Slots are private to a replica: two replicas may
     /// keep the same link in different slots.
     pub(super) fn settle(&mut self) {
         self.free =

@@ -1,4 +1,4 @@
-//! Visits to what is no link.
+//! Orphan visits: visits to paths that are not links.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use waypost_protocol::{Level, UnixMs};
 
 use crate::{Batch, StoreError, Tree};
 
-/// Paths that are counted apart; what comes after is counted as [`OTHER`].
+/// The number of paths that are counted separately; further ones are counted as [`OTHER`].
 const ORPHANS_MAX: usize = 150;
 
-/// An orphan that was not visited for so long is forgotten.
+/// A path that was not visited for this long may be forgotten.
 const ORPHAN_MS: u64 = 30 * 24 * HOUR_MS;
 
-/// Visits to what is no link: the most recent paths, bounded.
+/// Orphan visits by path: the most recent paths, bounded.
 #[derive(Default)]
 pub(super) struct Orphans {
     paths: BTreeMap<String, (u64, UnixMs)>,
@@ -30,9 +30,9 @@ impl Orphans {
         Ok(Self { paths: paths.into_iter().map(|(path, count, last)| (path, (count, last))).collect(), dirty: false })
     }
 
-    /// Adds visits at `now`. What was not visited for long makes room.
+    /// Adds visits at `now`. Paths that were not visited for long make space.
     pub(super) fn add(&mut self, delta: &OrphanDelta, strings: &[String], now: UnixMs, level: Level) {
-        // Before level 1 all that are old make room at once.
+        // Before level 1 all old paths are removed at once.
         if self.paths.len() >= ORPHANS_MAX && level < Level::ONE {
             self.paths.retain(|_, (_, last)| last.saturating_add_ms(ORPHAN_MS) > now);
         }
@@ -48,8 +48,8 @@ impl Orphans {
         self.dirty = true;
     }
 
-    /// Forgets the path that was not visited longest, if that is long. One for each that comes: a proposer whose clock jumps ahead for a
-    /// moment cannot empty the list.
+    /// Forgets the path with the oldest last visit, if that is long ago. Each new path replaces only one, so a proposer whose clock jumps
+    /// ahead for a moment cannot empty the list.
     fn make_room(&mut self, now: UnixMs) {
         let oldest = self.paths.iter().min_by_key(|(path, (_, last))| (*last, *path));
         if let Some((path, (_, last))) = oldest
@@ -68,7 +68,7 @@ impl Orphans {
         }
     }
 
-    /// Those of the last thirty days.
+    /// The paths with visits in the last thirty days.
     pub(super) fn list(&self, now: UnixMs) -> Vec<Orphan> {
         let recent = self.paths.iter().filter(|(_, (_, last))| last.saturating_add_ms(ORPHAN_MS) > now);
         recent.map(|(path, (count, last))| Orphan { path: path.clone(), count: *count, last: *last }).collect()

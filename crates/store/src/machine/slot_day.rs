@@ -1,4 +1,4 @@
-//! What is known of one link on one day, in memory.
+//! The statistics of one link on one day, in memory.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use smallvec::SmallVec;
 use waypost_protocol::clicks::{Counts, Dimension, OTHER};
 use waypost_protocol::sketch::Sketch;
 
-/// Values of one dimension that one link has apart on one day; the rest is [`OTHER`].
+/// The number of values of one dimension that are kept separately for one link and day; the rest is [`OTHER`].
 const VALUES_MAX: usize = 50;
 
 /// The same for the sum of all links.
 const VALUES_OF_ALL_MAX: usize = 300;
 
-/// Gives things numbers, in the order in which they come.
+/// Assigns numbers to values, in the order of their arrival.
 pub(super) struct Numbers<T> {
     numbers: HashMap<T, u32>,
     things: Vec<T>,
@@ -48,10 +48,10 @@ impl<T: Clone + Eq + std::hash::Hash> Numbers<T> {
     }
 }
 
-/// The values of dimensions, by number: days that are added up share one.
+/// The values of dimensions, by number. Days that are added up share one table.
 pub(super) type Texts = Numbers<String>;
 
-/// What is known of one link on one day. Most links have a visit or two: these need no allocation.
+/// The statistics of one link on one day. Most links have a visit or two: these need no allocation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct SlotDay {
     /// Sorted.
@@ -91,7 +91,7 @@ impl SlotDay {
         &mut self.values[at].2
     }
 
-    /// Adds many values, in any order.
+    /// Adds values in any order.
     pub(super) fn add_values(&mut self, values: Vec<(Dimension, u32, Counts)>) {
         self.values.extend(values);
         self.values.sort_unstable_by_key(|(dimension, text, _)| (*dimension, *text));
@@ -111,7 +111,7 @@ impl SlotDay {
         self.visitors.merge(&other.visitors);
     }
 
-    /// Keeps the values that were seen most, and sums up the others.
+    /// Keeps the most frequent values, and sums up the others.
     pub(super) fn bound(&mut self, slot: u32, texts: &mut Texts) {
         let max = if slot == super::stats::ALL { VALUES_OF_ALL_MAX } else { VALUES_MAX };
         if self.values.len() <= max {

@@ -5,9 +5,9 @@
 //! chunk = header(group, position) | records (key, value)* | end(number of chunks)
 //! ```
 //!
-//! Each chunk is sealed with its group and number, so a chunk that is damaged, missing, or from another place is noticed.
-//! The records are those of the group's tree right after a checkpoint. sled has no view of a moment, so whoever exports
-//! has to keep the machine from applying until the file is written.
+//! Each chunk is sealed with its group and number, so a damaged, missing or misplaced chunk is detected.
+//! The records are those of the group's tree right after a checkpoint. sled has no point-in-time view, so no other checkpoint may
+//! be written until the file is complete.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -20,10 +20,10 @@ use crate::{Batch, Space, StoreError, Tree};
 
 const FORMAT: u8 = 1;
 
-/// A chunk is closed above this size: the memory that sending or receiving needs.
+/// A chunk is closed above this size: it bounds the memory for sending and receiving.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// No chunk can be longer: what a reader is ready to allocate.
+/// The largest chunk: it bounds what a reader allocates.
 const CHUNK_BYTES_MAX: usize = 2 * CHUNK_BYTES;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +34,10 @@ enum Chunk {
 }
 
 /// Writes all records of a tree to a file, as long as its file system has more than `free_min` bytes left: the database does not
-/// survive a full disk. Not made durable: nobody needs it after a crash.
+/// survive a full disk. The file is not synced: nobody needs it after a crash.
 ///
 /// # Errors
-/// When a record is damaged, or the file cannot be written. What was written of it is of no use then.
+/// If a record is damaged, or the file cannot be written. The file is unusable then.
 pub fn export(tree: &Tree, group: u32, position: &[u8], file: &File, free_min: u64) -> Result<(), StoreError> {
     let mut writer = Writer { file: BufWriter::new(file), group, chunks: 0, free_min };
     writer.chunk(&Chunk::Header { group, position: position.to_vec() })?;
@@ -95,10 +95,10 @@ fn chunk_context(group: u32, number: u32) -> [u8; 12] {
     context
 }
 
-/// Records of a tree, as they follow each other in a snapshot.
+/// Consecutive records of a tree in a snapshot.
 pub(crate) type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Reads a snapshot of `group`, calling `records` with each chunk of records; answers its position.
+/// Reads a snapshot of `group`, and calls `records` for each chunk of records. Returns its position.
 fn read_file(
     path: &Path,
     group: u32,
@@ -107,7 +107,7 @@ fn read_file(
     read(&mut BufReader::new(File::open(path)?), &format!("snapshot {}", path.display()), group, records)
 }
 
-/// Reads a snapshot from where `file` stands to its end. `name` is what errors call it.
+/// Reads a snapshot from the current offset of `file` to its end. `name` is the name in errors.
 pub(crate) fn read(
     file: &mut impl Read,
     name: &str,
@@ -134,7 +134,7 @@ pub(crate) fn read(
     position.ok_or_else(|| corrupt("it has no header"))
 }
 
-/// A chunk with its length before it.
+/// Reads a chunk and the length before it.
 pub(crate) fn read_chunk(file: &mut impl Read) -> io::Result<Vec<u8>> {
     let cut = |error: io::Error| match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::other("it is cut short"),
@@ -151,20 +151,20 @@ pub(crate) fn read_chunk(file: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(sealed)
 }
 
-/// Checks a whole snapshot without using it; answers the position in the log that it stands for.
+/// Checks a whole snapshot without using it. Returns its log position.
 ///
 /// # Errors
-/// When it is damaged, cut short, of another group, or of an unknown version.
+/// If it is damaged, truncated, of another group, or of an unknown version.
 pub fn verify(path: &Path, group: u32) -> Result<Vec<u8>, StoreError> {
     read_file(path, group, |_| Ok(()))
 }
 
-/// Replaces all records of a tree by those of a snapshot.
+/// Replaces all records of a tree with those of a snapshot.
 ///
-/// Not atomic: whoever calls keeps the file until the import is durable, and repeats it after a crash.
+/// Not atomic: the caller keeps the file until the import is durable, and repeats the import after a crash.
 ///
 /// # Errors
-/// When the snapshot is damaged (then nothing was changed), or the store fails.
+/// If the snapshot is damaged (then nothing was changed), or the store fails.
 pub fn import(tree: &Tree, group: u32, path: &Path) -> Result<Vec<u8>, StoreError> {
     verify(path, group)?;
     loop {
@@ -180,7 +180,7 @@ pub fn import(tree: &Tree, group: u32, path: &Path) -> Result<Vec<u8>, StoreErro
     read_file(path, group, |records| insert(tree, records))
 }
 
-/// Puts records into a tree.
+/// Inserts records into a tree.
 pub(crate) fn insert(tree: &Tree, records: Records) -> Result<(), StoreError> {
     let mut batch = Batch::default();
     for (key, value) in records {

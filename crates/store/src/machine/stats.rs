@@ -1,7 +1,7 @@
-//! Statistics of visits: what came since the last checkpoint, in memory, and what a checkpoint makes of it.
+//! Statistics of visits: the visits since the last checkpoint, in memory, and how a checkpoint merges them.
 //!
 //! Since a link may be visited a thousand times a second, and a million links once a day, counting must cost next to nothing: a
-//! command appends a few bytes to a list. A checkpoint sorts the list and adds it to the records of the days that it touches
+//! command appends a few bytes to a list. A checkpoint sorts the list and merges it into the records of its days
 //! (`stats_page.rs`), of 256 links each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,27 +14,27 @@ use super::stats_page::{self, Page};
 use super::stats_top::DayPart;
 use crate::{Batch, StoreError, Tree};
 
-/// Not a link: the sum of all links of the shard.
+/// A pseudo slot: the sum of all links of the shard.
 pub(super) const ALL: u32 = u32::MAX;
 
-/// How many days hours are kept apart from days.
+/// The number of days for which hours are kept.
 pub const HOURS_KEPT_DAYS: u32 = 90;
 
-/// What visits may have in common.
+/// The dimension values that visits have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Profile {
     bot: bool,
-    /// The number of each value, from 1; 0 = there is none.
+    /// The number of each value, from 1; 0 = none.
     values: Values,
 }
 
 type Values = [u32; Dimension::COUNT];
 
-/// Visits of a link that have a profile in common, and one of the visitors. A further visitor comes with no visits.
+/// Visits of a link with the same profile, and one of their visitors. Each further visitor has an entry without visits.
 #[derive(Clone, Copy)]
 struct Recent {
     slot: u32,
-    /// The life of the slot: what comes of a link that is deleted before the checkpoint counts for the sum of all only.
+    /// The epoch of the slot. If the link is deleted before the checkpoint, its visits count only for the sum of all.
     life: u32,
     hour: u32,
     profile: u32,
@@ -57,7 +57,7 @@ struct Names {
     strings: Texts,
     profiles: Numbers<Profile>,
     last: Option<(Profile, u32)>,
-    /// About what they take.
+    /// Their approximate size.
     bytes: usize,
 }
 
@@ -65,13 +65,13 @@ impl Names {
     fn string(&mut self, text: &str) -> u32 {
         let before = self.strings.len();
         let number = self.strings.of(text);
-        // Twice, in the list and in the table.
+        // Each string is stored twice, in the list and in the table.
         self.bytes += (self.strings.len() - before) * 2 * (text.len() + 40);
         number
     }
 
     fn profile(&mut self, profile: &Profile) -> u32 {
-        // Most visits of a batch are like the one before.
+        // Most visits of a batch have the same profile as the one before.
         if let Some((last, number)) = self.last
             && last == *profile
         {
@@ -84,7 +84,7 @@ impl Names {
         number
     }
 
-    /// A profile, with the numbers that `texts` gives its values.
+    /// Translates a profile to the numbers that `texts` gives its values.
     fn translate(&self, profile: u32, texts: &mut Texts) -> Profile {
         let Profile { bot, values } = *self.profiles.get(profile);
         let number = |value: u32| value.checked_sub(1).map_or(0, |own| texts.of(self.strings.get(own)) + 1);
@@ -106,12 +106,12 @@ impl Profile {
     }
 }
 
-/// What came since the last checkpoint.
+/// The visits since the last checkpoint.
 #[derive(Default)]
 pub(super) struct Recents {
     names: Names,
     list: Vec<Recent>,
-    /// The days that the list is of: one or two, as a rule.
+    /// The days in the list: usually one or two.
     days: BTreeSet<u32>,
 }
 
@@ -123,7 +123,7 @@ struct Total {
 }
 
 impl Recents {
-    /// The numbers of those strings of a batch that its visits name; what is not counted apart comes first.
+    /// The numbers of those strings of a batch that its visits name. Strings that are not counted separately come first.
     pub(super) fn strings(&mut self, strings: &[String], deltas: &[ClickDelta]) -> Vec<u32> {
         let mut numbers = vec![0; strings.len() + 1];
         for value in deltas.iter().flat_map(|delta| &delta.tallies).flat_map(|tally| tally.values) {
@@ -137,7 +137,7 @@ impl Recents {
         numbers
     }
 
-    /// Adds the visits of a life of a slot; without one, to the sum of all only. `strings` are the numbers of those of the batch.
+    /// Adds the visits of a slot in an epoch, or with `None` to the sum of all only. `strings` are the numbers of the batch's strings.
     pub(super) fn add(&mut self, place: Option<(u32, u32)>, hour: u32, delta: &ClickDelta, strings: &[u32]) {
         if delta.tallies.is_empty() {
             return;
@@ -162,13 +162,13 @@ impl Recents {
         }));
     }
 
-    /// A third of what visits take in memory: a checkpoint is dearer by the links that it touches than by these bytes, and with
-    /// more visits at a time it touches fewer for each. And all of what strings take, of which there may be as many.
+    /// A third of the memory of the visits: a checkpoint costs more for the links that it touches than for these bytes, and with
+    /// more visits at a time it touches fewer links for each. Plus all memory of the strings, of which there may be as many.
     pub(super) fn pending_bytes(&self) -> u64 {
         (self.names.bytes + self.list.len() * size_of::<Recent>() / 3) as u64
     }
 
-    /// What there is of a slot on some days.
+    /// The visits of a slot on some days.
     pub(super) fn days_of(
         &self,
         slot: u32,
@@ -177,7 +177,7 @@ impl Recents {
         texts: &mut Texts,
     ) -> BTreeMap<u32, SlotDay> {
         let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
-        // Most questions are about days that have been for long.
+        // Most queries are about days that are long over.
         let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
         for recent in list {
             if days.contains(&recent.day()) && (slot == ALL || recent.slot == slot && recent.life == life) {
@@ -193,7 +193,7 @@ impl Recents {
         totals.into_iter().map(day).collect()
     }
 
-    /// What there is of each slot in the life that it has, by day; with what of it is in a range of hours.
+    /// The visits of each slot in its present epoch, by day, and the part of them in a range of hours.
     pub(super) fn by_slot(
         &self,
         asked: &std::ops::Range<u32>,
@@ -209,7 +209,7 @@ impl Recents {
             let mut counts = Counts::default();
             counts.add(self.names.profiles.get(recent.profile).bot, recent.count.into());
             let of = slots.entry(recent.slot).or_default();
-            // As a rule of one day or two, and those that follow each other are of one.
+            // The visits are usually of one or two days, and neighbours of the same day.
             let at = of.iter().rposition(|(day, _)| *day == recent.day()).unwrap_or_else(|| {
                 of.push((recent.day(), DayPart::default()));
                 of.len() - 1
@@ -219,7 +219,7 @@ impl Recents {
         slots
     }
 
-    /// Adds everything to the records of its days, and is empty then. `epochs` tells the life of each slot. Answers the days.
+    /// Merges everything into the records of its days, and is empty then. `epochs` has the epoch of each slot. Returns the days.
     pub(super) fn write(
         &mut self,
         tree: &Tree,
@@ -227,7 +227,7 @@ impl Recents {
         epochs: &dyn Fn(u32) -> Option<u32>,
     ) -> Result<BTreeSet<u32>, StoreError> {
         let Self { names, mut list, .. } = std::mem::take(self);
-        // By page, then by link: each record is read and written once.
+        // By page, then by link, so each record is read and written once.
         let page = |recent: &Recent| (recent.day(), stats_page::page_of(recent.slot));
         list.sort_unstable_by_key(|recent| (page(recent), recent.slot, recent.hour, recent.profile));
         let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
@@ -272,7 +272,7 @@ impl Total {
         self.visitors.extend(recent.visitor());
     }
 
-    /// Counts everything, and answers the visitors.
+    /// Counts everything, and returns the visitors.
     fn count(self, day: &mut SlotDay, names: &Names, texts: &mut Texts) -> Vec<Register> {
         let mut values = Vec::new();
         for ((hour, profile), count) in self.counts {
@@ -285,7 +285,7 @@ impl Total {
                 values.extend(known.map(|(dimension, number)| (dimension, number - 1, counts)));
             }
         }
-        // All at once: there may be thousands, and each put in its place would move the others.
+        // All at once: there may be thousands, and inserting them one by one would move the others.
         day.add_values(values);
         self.visitors
     }

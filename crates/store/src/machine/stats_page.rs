@@ -5,7 +5,7 @@
 //! | `t` + day `u16` + page `u32` + part `u16` | fragments of the day of each link: adding them up gives the day |
 //! | `h` + day `u16` + slot `u32` | the sketch of the visitors of one link on one day, when it is too long for a fragment |
 //!
-//! Each fragment names the life of its slot, so what is left of a link that was deleted is not taken for another's.
+//! Each fragment has the epoch of its slot, so the remains of a deleted link do not count for another link.
 
 use std::ops::Range;
 
@@ -22,23 +22,23 @@ use crate::{Batch, StoreError, Tree};
 const PAGE_PREFIX: u8 = b't';
 const SKETCH_PREFIX: u8 = b'h';
 
-/// Links that share a record.
+/// The number of links that share a record.
 pub(super) const SLOTS_PER_PAGE: u32 = 256;
 
-/// About the size of a part: well below the largest value of the store.
+/// The approximate size of a part: well below the largest value of the store.
 const PART_BYTES: usize = 16 * 1024;
 
 /// A sketch with more registers has a record of its own.
 const REGISTERS_HERE_MAX: usize = 256;
 
-/// The longest value, in bytes: of a host name, what is cut off is the front.
+/// The longest value, in bytes. Host names are cut at the front.
 const VALUE_BYTES_MAX: usize = 80;
 
 pub(super) fn page_of(slot: u32) -> u32 {
     slot / SLOTS_PER_PAGE
 }
 
-/// As it is stored.
+/// The stored form of a part.
 #[derive(Serialize, Deserialize, Default)]
 struct Part {
     strings: Vec<String>,
@@ -47,7 +47,7 @@ struct Part {
 
 #[derive(Serialize, Deserialize)]
 struct Fragment {
-    /// Within the page.
+    /// The slot within the page.
     slot: u8,
     epoch: u32,
     hours: SmallVec<[(u8, u64, u64); 2]>,
@@ -55,7 +55,7 @@ struct Fragment {
     /// Dimension, number of the string, people, bots.
     values: SmallVec<[(u8, u16, u64, u64); 4]>,
     registers: SmallVec<[Register; 4]>,
-    /// Whether the visitors have a record of their own.
+    /// Whether the visitors have a separate record.
     apart: bool,
 }
 
@@ -84,28 +84,28 @@ pub(super) struct Slot {
     slot: u32,
     epoch: u32,
     pub(super) day: SlotDay,
-    /// Whether the visitors have a record of their own, which is not read.
+    /// Whether the visitors have a separate record, which is not read.
     apart: bool,
-    /// Who came since the page was loaded.
+    /// The visitors since the page was loaded.
     pub(super) newcomers: Vec<Register>,
     changed: bool,
 }
 
-/// One day of some links.
+/// One day of the links of a page.
 pub(super) struct Page {
     day: u32,
     page: u32,
     pub(super) texts: Texts,
     /// By slot and epoch, sorted.
     slots: Vec<Slot>,
-    /// How many parts are stored.
+    /// The number of stored parts.
     parts: u16,
-    /// Fragments that were not wanted.
+    /// The number of fragments that were left out.
     left_out: usize,
 }
 
 impl Page {
-    /// What is stored of a page, of the lives of slots that are wanted.
+    /// Loads the stored fragments of a page, for the wanted epochs.
     pub(super) fn load(
         tree: &Tree,
         day: u32,
@@ -118,7 +118,7 @@ impl Page {
             let (key, value) = entry?;
             let part: Part = decode("statistics", open_live_record(tree, &key, &value)?)?;
             found.parts += 1;
-            // Of few fragments only some of the texts are needed.
+            // A few fragments need only some of the texts.
             let mut numbers: Vec<Option<u32>> = vec![None; part.strings.len()];
             for fragment in part.fragments {
                 let slot = page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot);
@@ -151,7 +151,7 @@ impl Page {
     fn place(&mut self, slot: u32, epoch: u32) -> usize {
         let here = (slot, epoch);
         let place = |known: &Slot| (known.slot, known.epoch);
-        // Both what is stored and what is added come in order.
+        // Both the stored and the added fragments are in order.
         if self.slots.last().is_none_or(|last| place(last) < here) {
             self.slots.push(Slot::new(slot, epoch));
             return self.slots.len() - 1;
@@ -162,14 +162,14 @@ impl Page {
         })
     }
 
-    /// A link of the page, to add to it.
+    /// Returns a link of the page, to add to it.
     pub(super) fn slot(&mut self, slot: u32, epoch: u32) -> &mut Slot {
         let at = self.place(slot, epoch);
         self.slots[at].changed = true;
         &mut self.slots[at]
     }
 
-    /// Writes the page with what was added.
+    /// Writes the page with the additions.
     pub(super) fn write_changed(mut self, tree: &Tree, batch: &mut Batch) -> Result<(), StoreError> {
         for slot in self.slots.iter_mut().filter(|slot| slot.changed) {
             slot.day.bound(slot.slot, &mut self.texts);
@@ -259,7 +259,7 @@ fn load_sketch(tree: &Tree, day: u32, slot: u32, epoch: u32) -> Result<Option<Sk
     Ok(Sketch::unpack(&apart.packed).filter(|_| apart.epoch == epoch))
 }
 
-/// What is stored of one link on one day.
+/// Reads the stored statistics of one link on one day.
 pub(super) fn read(tree: &Tree, day: u32, slot: u32, epoch: u32, texts: &mut Texts) -> Result<SlotDay, StoreError> {
     let wanted = |other, life| other == slot && life == epoch;
     let mut page = Page::load(tree, day, page_of(slot), std::mem::take(texts), wanted)?;
@@ -271,7 +271,7 @@ pub(super) fn read(tree: &Tree, day: u32, slot: u32, epoch: u32, texts: &mut Tex
     Ok(found)
 }
 
-/// What is stored of the visits of all links of a page on one day, without their values and visitors: each part with its slot and life.
+/// Reads the stored visits of all links of a page on one day, without values and visitors: each part with its slot and epoch.
 pub(super) fn read_parts(
     tree: &Tree,
     day: u32,
@@ -294,7 +294,7 @@ pub(super) fn read_parts(
     Ok(())
 }
 
-/// Removes from a day what belongs to lives of slots that are over, and with `fold` sums up its hours.
+/// Removes fragments of past epochs from a day, and with `fold` sums up its hours.
 pub(super) fn clean(
     tree: &Tree,
     batch: &mut Batch,
@@ -341,12 +341,12 @@ struct PageWriter<'a> {
     part: Part,
     bytes: usize,
     texts: &'a Texts,
-    /// Where each text is in the strings of this part.
+    /// The number of each text in the strings of this part.
     numbers: Vec<Option<u16>>,
 }
 
 impl PageWriter<'_> {
-    /// Begins another part if so many bytes more would make this one too long.
+    /// Begins another part if so many more bytes would make this one too long.
     fn room(&mut self, bytes: usize) {
         if self.bytes > 0 && self.bytes + bytes > PART_BYTES {
             self.end_part();
@@ -378,7 +378,7 @@ impl PageWriter<'_> {
     }
 }
 
-/// What may be stored as a value.
+/// The part of a text that may be stored as a value.
 pub(super) fn value_text(text: &str) -> &str {
     let mut start = text.len().saturating_sub(VALUE_BYTES_MAX);
     while !text.is_char_boundary(start) {

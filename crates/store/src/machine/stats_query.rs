@@ -1,12 +1,12 @@
-//! A question about statistics, answered in steps: the state is locked for what is in memory, and never while days are read.
+//! A statistics query, answered in steps: the state is locked for reading memory, but never while days are read from the disk.
 //!
 //! ```text
 //! begin (locked) ─► { read some days ─► settle them (locked) ─► add them up }* ─► search (`stats_top.rs`) ─► settle (locked) ─► load ─► answer
 //! ```
 //!
 //! A checkpoint may run between two steps and move visits from memory into the records of their days. So a step that settles days
-//! looks which of them have changed since they were read, has these read again, and takes what is in memory of all of them under
-//! the same lock: each visit is of one day, and each day is counted as it was at one moment.
+//! checks which of them have changed since they were read, has these read again, and takes the visits of all of them from memory under
+//! the same lock: each visit belongs to one day, and each day is counted as of one moment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -21,27 +21,27 @@ use super::stats_top::{Found, Search};
 use super::{block, checkpoint, open_live_record, stats_page};
 use crate::{StoreError, Tree};
 
-/// Days that are read between two locks: of all links each may take 50 KB, and all of them are in memory at once.
+/// The number of days that are read between two locks: each may take 50 KB, and all of them are in memory at once.
 const DAYS_AT_ONCE: u32 = 32;
 
-/// How often days that a checkpoint has changed are read again outside of the lock. A checkpoint changes few days and takes
-/// longer than reading these, so the second time is rare.
+/// How often changed days are read again outside of the lock. A checkpoint changes few days and takes
+/// longer than reading these, so a second time is rare.
 const READ_AGAIN_MAX: u32 = 3;
 
-/// How often a question begins anew because the link was deleted and made again, or reset, or a snapshot has taken the place of the
-/// state. After that it has to be asked again: whoever resets a link in a loop must not make others wait for a lock.
+/// How often a query starts again because the link was deleted and created again, or reset, or a snapshot has replaced the
+/// state. After that the client has to ask again: a client that resets a link in a loop must not make others wait for a lock.
 const BEGUN_MAX: u32 = 3;
 
-/// How often links are searched again because a checkpoint has changed the days meanwhile.
+/// How often the search for the top links is repeated because a checkpoint has changed the days meanwhile.
 const SEARCHED_MAX: u32 = 3;
 
-/// Checkpoints of which it is known what they changed. A question that is slower than all of these reads its days again.
+/// The number of checkpoints whose changed days are known. A query that is slower than all of these reads its days again.
 const CHECKPOINTS_KNOWN: usize = 64;
 
-/// Which days' records the last checkpoints have changed.
+/// The days whose records the last checkpoints have changed.
 #[derive(Default)]
 pub(super) struct ChangedDays {
-    /// Grows with each checkpoint, and when the state is replaced by a snapshot.
+    /// Increases with each checkpoint, and when a snapshot replaces the state.
     generation: u64,
     last: VecDeque<BTreeSet<u32>>,
 }
@@ -55,12 +55,12 @@ impl ChangedDays {
         }
     }
 
-    /// For a state that takes the place of this one: nothing that was read is sure.
+    /// For a state that replaces this one: everything that was read is in doubt.
     pub(super) fn replaced(&self) -> Self {
         Self { generation: self.generation + 1, last: VecDeque::new() }
     }
 
-    /// The days that have changed since a generation, of those that are asked for; `None` if that is not known any more.
+    /// Those of the given days that have changed since a generation; `None` if that is not known any more.
     fn since(&self, generation: u64, days: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
         let new = (self.generation - generation) as usize;
         let changed = |day: &u32| self.last.iter().rev().take(new).any(|days| days.contains(day));
@@ -68,7 +68,7 @@ impl ChangedDays {
     }
 }
 
-/// A link with many visits, while it is not known which it is.
+/// A link with many visits, before its key is known.
 struct Top {
     slot: u32,
     key_hash: u64,
@@ -81,30 +81,30 @@ enum TopPlace {
     Block(u32),
 }
 
-/// What a step of a question asks for.
+/// What a query has to do next.
 enum Next {
-    /// Reading, without the lock.
+    /// Read from the disk, without the lock.
     Read,
-    /// Nothing more; `false`: there is no such link.
+    /// Nothing more; `false`: the link does not exist.
     Done(bool),
 }
 
-/// What a question has come to.
+/// The result of a query.
 #[derive(Debug, PartialEq)]
 pub enum Told {
     /// The answer.
     Stats(Box<Stats>),
-    /// There is no such link.
+    /// The link does not exist.
     NoLink,
-    /// What was asked for changed again and again meanwhile. Asking again later may work.
+    /// The data changed again and again meanwhile. Asking again later may work.
     Changing,
 }
 
-/// A question about the statistics of a link, or of all links, from one hour since 1970 up to another.
+/// A query for the statistics of a link, or of all links, in a range of hours since 1970.
 pub struct StatsQuery {
     key: Option<LinkKey>,
     hours: Range<u32>,
-    /// The tree, and the life of the slot that is read, once the question has begun.
+    /// The tree, the slot and its epoch, once the query has begun.
     place: Option<(Tree, u32, u32)>,
     begun: u32,
     /// The next days, and those of them that have to be read.
@@ -122,17 +122,17 @@ pub struct StatsQuery {
     top: Option<Vec<Top>>,
 }
 
-/// How far the search for the links with the most visits is.
+/// The state of the search for the links with the most visits.
 enum Searched {
-    /// It has to be looked whether a search is needed.
+    /// Whether a search is needed is not decided yet.
     Begun(Search),
-    /// All visits ever are in the range.
+    /// The range covers all visits ever.
     Everything,
     Found(Search, Option<Vec<Found>>),
 }
 
 impl StatsQuery {
-    /// Asks about a link; without a key about all.
+    /// A query for a link, or without a key for all links.
     pub fn new(key: Option<LinkKey>, hours: Range<u32>) -> Self {
         Self {
             key,
@@ -154,17 +154,17 @@ impl StatsQuery {
         }
     }
 
-    /// Ranks the links with the most visits by those of people, of bots, or of both.
+    /// Ranks the links with the most visits by visits of people, of bots, or of both.
     #[must_use]
     pub fn ranked_by(self, whose: Whose) -> Self {
         Self { whose, ..self }
     }
 
-    /// The answer. `locked` has to call what it is given with the state: each time for a short
-    /// while, and it may be another state than before. Reads the disk, so it belongs on a thread that may wait.
+    /// Runs the query. `locked` has to call its argument with the state, each time for a short
+    /// while; it may be another state than before. Reads the disk, so it belongs on a thread that may block.
     ///
     /// # Errors
-    /// When a record cannot be read or is damaged.
+    /// If a record cannot be read or is damaged.
     pub fn answer(
         mut self,
         locked: impl Fn(&mut dyn FnMut(&ShardMachine) -> Result<(), StoreError>) -> Result<(), StoreError>,
@@ -202,7 +202,7 @@ impl StatsQuery {
     }
 
     fn begin(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
-        // Nothing is looked for where nothing can be.
+        // Days without any statistics are not searched.
         let hours = self.hours.start.max(machine.meta.first_day * 24)..self.hours.end;
         let (slot, epoch) = match &self.key {
             None => (ALL, 0),
@@ -238,7 +238,7 @@ impl StatsQuery {
         self.generation = machine.changed_days.generation;
     }
 
-    /// Takes the days that were read, with what is in memory of them, unless they have changed meanwhile.
+    /// Takes the days that were read, and their visits in memory, unless they have changed meanwhile.
     fn settle_days(
         &mut self,
         machine: &ShardMachine,
@@ -260,7 +260,7 @@ impl StatsQuery {
                 self.found.entry(day).or_default().merge(recent);
             }
         }
-        // Added up when the lock is given back, also before the search.
+        // Added up after the lock is released, and before the search.
         if !self.days.is_empty() {
             self.next_days(machine);
             return Ok(Next::Read);
@@ -295,7 +295,7 @@ impl StatsQuery {
         Ok(())
     }
 
-    /// Takes what was found, unless a checkpoint has moved visits meanwhile.
+    /// Takes the result of the search, unless a checkpoint has moved visits meanwhile.
     fn settle_search(&mut self, machine: &ShardMachine, searched: Searched) -> Result<Next, StoreError> {
         let found = match searched {
             Searched::Begun(_) => return Ok(Next::Read),
@@ -323,7 +323,7 @@ impl StatsQuery {
         Ok(Next::Read)
     }
 
-    /// What is to be done without the lock.
+    /// Does the step that needs no lock.
     fn read(&mut self) -> Result<(), StoreError> {
         if let Some(top) = &mut self.top {
             let tree = &self.place.as_ref().expect("invariant: a question for the top has begun").0;
@@ -333,7 +333,7 @@ impl StatsQuery {
             self.add_up();
             return self.run_search();
         }
-        // Days that are read again replace what was read before; others come after what is settled.
+        // Days that are read again replace the former ones; others follow the settled ones.
         if self.again == 0 {
             self.add_up();
         }
@@ -348,7 +348,7 @@ impl StatsQuery {
         Ok(())
     }
 
-    /// Adds the days that are settled to the answer.
+    /// Adds the settled days to the answer.
     fn add_up(&mut self) {
         let slot = self.place.as_ref().map_or(ALL, |(_, slot, _)| *slot);
         for (day, mut found) in std::mem::take(&mut self.found) {
@@ -359,7 +359,7 @@ impl StatsQuery {
 
     fn add_day(&mut self, day: u32, found: SlotDay) {
         let Self { hours, stats, values, .. } = self;
-        // A day whose hours are no more belongs to the range that its noon is in.
+        // A day without hours belongs to the range that contains its noon.
         if found.is_empty() || found.hours.is_empty() && !hours.contains(&(day * 24 + 12)) {
             return;
         }
@@ -371,7 +371,7 @@ impl StatsQuery {
                 stats.hours.push((hour, *counts));
             }
         }
-        // A day that is only partly asked for counts by its hours, as long as these are known.
+        // A partly requested day counts by its hours, as long as these are known.
         let total = match counted || found.hours.is_empty() {
             true => total,
             false => {
@@ -387,7 +387,7 @@ impl StatsQuery {
         }
     }
 
-    /// The links that a checkpoint has moved between finding and loading them are loaded here; those deleted since are left out.
+    /// Loads the links that a checkpoint has moved between finding and loading them; links that were deleted since are left out.
     fn settle_top(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
         let mut top = self.top.take().unwrap_or_default();
         top.retain(|link| machine.index.key_hash(link.slot) == Some(link.key_hash));
@@ -415,7 +415,7 @@ impl Top {
     fn load(&mut self, tree: &Tree) -> Result<(), StoreError> {
         let TopPlace::Block(number) = self.place else { return Ok(()) };
         let key = checkpoint::block_key(number);
-        // It may be gone: a checkpoint has moved what was in it.
+        // It may be gone: a checkpoint has moved its content.
         let Some(value) = tree.get(&key)? else { return Ok(()) };
         if let Some(link) = block::find(open_live_record(tree, &key, &value)?, self.slot)?
             && link.key.hash().0 == self.key_hash
@@ -427,14 +427,14 @@ impl Top {
 }
 
 impl ShardMachine {
-    /// The statistics of a link, or of all links, for who has the state for itself: see [`StatsQuery`].
+    /// The statistics of a link, or of all links, for a caller that owns the state: see [`StatsQuery`].
     ///
     /// # Errors
     /// When a record cannot be read or is damaged.
     pub fn stats(&self, key: Option<&LinkKey>, hours: Range<u32>) -> Result<Option<Stats>, StoreError> {
         match StatsQuery::new(key.cloned(), hours).answer(|step| step(self))? {
             Told::Stats(stats) => Ok(Some(*stats)),
-            // What is borrowed does not change.
+            // A borrowed state does not change.
             Told::NoLink | Told::Changing => Ok(None),
         }
     }
@@ -446,7 +446,7 @@ impl ShardMachine {
         }
     }
 
-    /// A link that was found, if it still is the same; it is not loaded.
+    /// Turns a found link into a result, if it is still the same link; it is not loaded.
     fn top_of(&self, found: Found) -> Option<Top> {
         let Found { slot, epoch, counts } = found;
         if self.visits.get(slot as usize).is_none_or(|of| of.epoch != epoch) {

@@ -1,7 +1,7 @@
 //! The links with the most visits in a range of hours.
 //!
-//! A link has at most as many visits in a range as it has at all, which is in memory. So pages of links are read in the order of the
-//! most visits that one of theirs can have, and the search ends when no other can be among the first.
+//! A link has at most as many visits in a range as in total, and the totals are in memory. So pages of links are read in the order of
+//! the largest total in them, and the search ends when no other page can have one of the top links.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,27 +12,27 @@ use super::shard::ShardMachine;
 use super::stats_page::{self, SLOTS_PER_PAGE};
 use crate::{StoreError, Tree};
 
-/// Links with the most visits that are told.
+/// The number of links in the result.
 const TOP_MAX: usize = 50;
 
-/// Records that are read for one shard at most, some tens of microseconds each. With 16 shards that is about the time that a request has.
+/// The most records that are read for one shard, some tens of microseconds each. With 16 shards that takes about the time limit of a request.
 const READS_MAX: usize = 4096;
 
 /// The visits of one link on one day.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct DayPart {
-    /// Whose hours are not known any more.
+    /// Visits whose hours are not known any more.
     pub(super) folded: Counts,
-    /// Of all known hours.
+    /// Visits of all known hours.
     pub(super) known: Counts,
-    /// Of the hours that are asked for.
+    /// Visits of the requested hours.
     pub(super) asked: Counts,
     /// Whether any hour is known.
     pub(super) hours: bool,
 }
 
 impl DayPart {
-    /// Notes visits of an hour since 1970.
+    /// Adds visits of an hour since 1970.
     pub(super) fn hour(&mut self, hour: u32, counts: Counts, asked: &Range<u32>) {
         self.hours = true;
         self.known.merge(counts);
@@ -48,8 +48,8 @@ impl DayPart {
         self.hours |= other.hours;
     }
 
-    /// What counts of a day: all of it if it is asked for as a whole, else its hours. Without hours it belongs to the range that its noon
-    /// is in.
+    /// The visits that count of a day: all, if the whole day is requested, else those of its hours. A day without hours belongs to the range
+    /// that contains its noon.
     fn counts(self, day: u32, asked: &Range<u32>) -> Counts {
         let whole = asked.contains(&(day * 24)) && asked.contains(&(day * 24 + 23));
         let mut all = self.folded;
@@ -67,13 +67,13 @@ impl DayPart {
 pub(super) struct Search {
     whose: Whose,
     hours: Range<u32>,
-    /// What checkpoints had changed when it began.
+    /// The generation of changed days when the search began.
     pub(super) generation: u64,
-    /// The life of each slot.
+    /// The epoch of each slot.
     epochs: Vec<u32>,
-    /// Pages, and the most visits that a link of each can have: the most first.
+    /// The pages, and the largest total of a link in each: the largest first.
     pages: Vec<(u64, u32)>,
-    /// What is in no record yet, by slot and day.
+    /// Visits that are in no record yet, by slot and day.
     recent: BTreeMap<u32, Vec<(u32, DayPart)>>,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Found {
 }
 
 impl Search {
-    /// Begins while the state is locked: takes from memory what is needed.
+    /// Begins a search while the state is locked: copies what it needs from memory.
     pub(super) fn begin(machine: &ShardMachine, hours: Range<u32>, whose: Whose, generation: u64) -> Self {
         let epochs: Vec<u32> = machine.visits.iter().map(|of| of.epoch).collect();
         let most = |slots: &[super::visits::SlotVisits]| {
@@ -98,7 +98,7 @@ impl Search {
         Self { whose, hours, generation, epochs, pages, recent }
     }
 
-    /// Searches the records of some days. `None` if they are too many.
+    /// Searches the records of some days. `None` if there are too many.
     pub(super) fn read(&mut self, tree: &Tree, days: &[u32]) -> Result<Option<Vec<Found>>, StoreError> {
         let Self { whose, pages, .. } = self;
         let whose = *whose;
@@ -148,7 +148,7 @@ impl Search {
 }
 
 impl ShardMachine {
-    /// The links with the most visits at all, from memory.
+    /// The links with the largest totals, from memory.
     pub(super) fn most_visited(&self, whose: Whose) -> Vec<Found> {
         let counts = |slot: u32| {
             let visits = self.visits[slot as usize].visits;
