@@ -1,5 +1,5 @@
-//! `waypost check`: reads everything that is stored and says what is damaged. Changes nothing but what every
-//! start mends (torn table snapshots).
+//! `waypost check`: verifies all stored data and reports damage. It changes nothing except for the repairs of every
+//! start (torn table snapshots).
 
 use serde::Serialize;
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, verify_tree};
@@ -9,7 +9,7 @@ use waypost_telemetry::Metrics;
 use crate::config::Config;
 use crate::node::{NodeError, open_store};
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
@@ -21,7 +21,7 @@ pub struct CheckReport {
     pub log_records: u64,
     /// Links in the checkpoints. Links that are only in the log so far are counted there.
     pub links: u64,
-    /// Everything that is damaged, in words.
+    /// A description of all damage.
     pub damaged: Vec<String>,
 }
 
@@ -32,10 +32,10 @@ impl CheckReport {
     }
 }
 
-/// Reads all records of a data directory; the server that uses it must be stopped.
+/// Verifies all records of a data directory; the server that uses it must be stopped.
 ///
 /// # Errors
-/// When there is no store, it is in use, or it cannot be opened at all.
+/// If there is no store, it is in use, or it cannot be opened at all.
 pub fn check(config: &Config) -> Result<CheckReport, NodeError> {
     let store = config.node.data_dir.join("store");
     match std::fs::metadata(&store) {
@@ -74,7 +74,7 @@ fn check_group(db: &Db, group: u32, report: &mut CheckReport) -> Result<(), Stor
     if !sound {
         return Ok(());
     }
-    // The checksums are right; whether the records fit together shows when the state is built from them.
+    // The checksums are valid; building the state shows whether the records are consistent.
     let built = if group == 0 {
         ClusterMachine::open(tree).map(|_| 0)
     } else {

@@ -14,26 +14,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// What a node is doing.
+/// The state of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
     /// It is opening its store, joining its cluster and starting its services.
     Starting,
-    /// It answers everything.
+    /// It answers all requests.
     Serving,
-    /// An operator removes it from the cluster. It answers no redirects, so that its clicks can be counted to the last; if it cannot
+    /// An operator removes it from the cluster. It answers no redirects, so that all its clicks can be counted. If it cannot
     /// leave, it serves again.
     Leaving,
-    /// It was told to stop, and gives the groups that it leads to other nodes. It still answers everything.
+    /// It was told to stop, and hands over the groups that it leads. It still answers all requests.
     HandingOver,
     /// It answers requests on open connections, and closes each connection after its answer.
     Draining,
-    /// Its last clicks are being counted, or were. It answers no redirects until the process ends.
+    /// Its last clicks are being counted, or were counted. It answers no redirects until the process ends.
     Closed,
 }
 
-/// What moves a node from one state to another.
+/// The events that change the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// Its listeners answer.
@@ -42,11 +42,11 @@ pub enum Event {
     LeaveBegan,
     /// It stays a member after all.
     LeaveFailed,
-    /// The cluster has removed it: the shards take no clicks of it any more.
+    /// The cluster has removed it: the shards accept no more clicks from it.
     Removed,
     /// It is told to stop.
     Stop,
-    /// Other nodes lead the groups that it led, or did not take them in time.
+    /// Other nodes lead its former groups, or did not take them over in time.
     HandedOver,
     /// No request is being answered any more, or the grace period is over.
     RequestsEnded,
@@ -99,7 +99,7 @@ pub struct Refused {
     pub event: Event,
 }
 
-/// The state of this node, and the requests that it is answering.
+/// The state of this node, and the requests in progress.
 #[derive(Debug)]
 pub struct Lifecycle {
     state: AtomicU8,
@@ -116,14 +116,14 @@ impl Default for Lifecycle {
 impl Lifecycle {
     /// The state. Every redirect asks for it, so it is one load.
     pub fn state(&self) -> State {
-        // A request that is counted (`begin_request`) and then sees the node open, is seen by the one who has closed it.
+        // A request is counted (`begin_request`) before it reads the state. If it sees the node open, the count is seen by whoever closes the node.
         State::ALL[usize::from(self.state.load(Ordering::SeqCst))]
     }
 
-    /// Moves the node on; answers the new state.
+    /// Applies an event. Returns the new state.
     ///
     /// # Errors
-    /// When the event cannot occur in the present state, which stays.
+    /// If the event cannot occur in the present state, which then stays.
     pub fn advance(&self, event: Event) -> Result<State, Refused> {
         let next = |state: u8| State::ALL[usize::from(state)].next(event).map(|next| next as u8);
         match self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) {
@@ -132,7 +132,7 @@ impl Lifecycle {
         }
     }
 
-    /// Moves the node on by an event that can occur in every state from which it can come. A mistake is logged, and changes nothing.
+    /// Applies an event that is always possible in the state from which it comes. A mistake is logged, and changes nothing.
     pub fn follow(&self, event: Event) {
         if let Err(refused) = self.advance(event) {
             tracing::error!(%refused, "the lifecycle of the node is out of order");
@@ -145,13 +145,13 @@ impl Lifecycle {
         OpenRequest { lifecycle: self.clone() }
     }
 
-    /// Requests that are being answered.
+    /// The number of requests in progress.
     pub fn open_requests(&self) -> usize {
         self.open_requests.load(Ordering::SeqCst)
     }
 }
 
-/// A request that is being answered, however that ends.
+/// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub struct OpenRequest {
     lifecycle: Arc<Lifecycle>,

@@ -1,7 +1,7 @@
-//! `waypost restore`: a new data directory out of a backup, or out of those of stopped nodes.
+//! `waypost restore`: a new data directory from a backup, or from the data directories of stopped nodes.
 //!
-//! It is built in `DIR/.restoring`, so that it works where the directory is a file system of its own, and moved to its place when it is
-//! whole. A node does not start in a directory that holds a restore that was interrupted.
+//! It is built in `DIR/.restoring`, which works even if the directory is a separate file system, and moved to its place when it is
+//! complete. A node does not start in a directory with an interrupted restore.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufReader, ErrorKind, Read};
@@ -18,10 +18,10 @@ use crate::config::Config;
 use crate::node::{NodeError, RESTORING, STORE, not_made, prepare_data_dir};
 use crate::wall_clock::wall_clock;
 
-/// Made by some file systems in their root.
+/// A directory that some file systems have in their root.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// What a data directory is made of.
+/// The source of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A backup.
@@ -30,12 +30,12 @@ pub enum Source {
     DataDirs(Vec<PathBuf>),
 }
 
-/// What was restored, and from when it is.
+/// The restored data and its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What there is now.
+    /// The restored cluster.
     pub restored: Restored,
-    /// When the backup was begun; `None` when there was none.
+    /// When the backup was begun; `None` without a backup.
     pub backup_of: Option<UnixMs>,
 }
 
@@ -43,10 +43,10 @@ fn refused<T>(text: String) -> Result<T, NodeError> {
     Err(NodeError::Unsupported(text))
 }
 
-/// Says what a list of paths names.
+/// Determines the source of a restore from a list of paths.
 ///
 /// # Errors
-/// When one of them is missing, or they do not go together.
+/// If a path is missing, or they do not belong together.
 pub fn source(paths: &[PathBuf]) -> Result<Source, NodeError> {
     for path in paths {
         if let Err(error) = fs::metadata(path)
@@ -68,15 +68,15 @@ pub fn source(paths: &[PathBuf]) -> Result<Source, NodeError> {
     }
 }
 
-/// Makes the data directory of `config`'s node, which must be empty or not there yet. `watch` is given what is read of a backup,
-/// for a progress bar.
+/// Creates the data directory of `config`'s node, which must be empty or absent. `watch` gets the file of a backup, for a
+/// progress bar.
 ///
 /// # Errors
-/// When the directory is in use, the source is damaged or incomplete, or the disk fails; then the directory is as it was.
+/// If the directory is in use, the source is damaged or incomplete, or the disk fails; then the directory is unchanged.
 pub fn restore<R: Read>(config: &Config, source: &Source, watch: impl Fn(File) -> R) -> Result<Report, NodeError> {
     let target = &config.node.data_dir;
     restore_into(target, config, source, watch).map_err(|error| match error {
-        // That of a source is told already.
+        // The error of a source names its directory already.
         error @ NodeError::DataDir(_) => error,
         error => error.in_data_dir(target),
     })
@@ -114,7 +114,7 @@ fn restore_into<R: Read>(
     if let Source::Backup(path) = source {
         archive::verify(BufReader::new(watch(open_file(path)?)))?;
     }
-    // It holds secrets: nobody else may read it. Whoever makes this directory works here alone.
+    // The directory holds secrets: nobody else may read it.
     let mut private = DirBuilder::new();
     private.mode(0o700);
     private.recursive(true).create(target).map_err(|error| not_made(target, &error))?;
@@ -122,7 +122,7 @@ fn restore_into<R: Read>(
     private.recursive(false).create(&building)?;
     let built = build(config, source, &building, watch).and_then(|report| publish(&building, target).map(|()| report));
     if built.is_err() && !target.join(STORE).exists() {
-        // What there is of it is of no use. If it cannot be removed, the next try says so.
+        // The incomplete result is useless. If it cannot be removed, the next attempt reports that.
         let _ = fs::remove_dir_all(&building);
         if fresh {
             let _ = fs::remove_dir(target);
@@ -131,10 +131,10 @@ fn restore_into<R: Read>(
     built
 }
 
-/// Moves everything to its place, what makes it a data directory last, and gives it to whom the directory belongs.
+/// Moves everything to its place, the database last, and gives it to the owner of the directory.
 fn publish(building: &Path, target: &Path) -> Result<(), NodeError> {
     let (owner, own) = (fs::metadata(target)?, fs::metadata(building)?);
-    // Only root can give something away, and as root a service's directory is often filled.
+    // Only root can change an owner, and the directory of a service is often restored by root.
     if own.uid() == 0 && owner.uid() != 0 {
         give(building, owner.uid(), owner.gid())?;
     }
@@ -205,7 +205,7 @@ fn build<R: Read>(
     Ok(report)
 }
 
-/// Takes over visits that no shard has counted yet. What was counted already is told by the shards' states.
+/// Copies the click journals, which may have visits that no shard has counted. The states of the shards tell which were counted.
 fn take_journals(from: &Path, to: &Path) -> Result<(), NodeError> {
     if !from.is_dir() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The parts of a node that all others need: its configuration, its store, its metrics and tasks, and what it is doing.
+//! The parts that all other parts of a node need: configuration, store, metrics, tasks, and lifecycle.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,7 @@ use super::{private, space};
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
 
-/// What a node has before it knows its cluster.
+/// The parts of a node before it knows its cluster.
 pub(super) struct Base {
     pub(super) config: Config,
     /// The runtime of consensus and of background tasks.
@@ -27,9 +27,9 @@ pub(super) struct Base {
     pub(super) supervision: Supervision,
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) db: Db,
-    /// Set while the disk has too little free space.
+    /// Set while free space is too low.
     pub(super) read_only: Arc<AtomicBool>,
-    /// When the node began to open its store.
+    /// The time at which the node began to open its store.
     since: Instant,
 }
 
@@ -37,7 +37,7 @@ impl Base {
     /// Opens the store, and watches its free space from then on.
     ///
     /// # Errors
-    /// When the data directory cannot be used, holds half a restore, or the store is damaged.
+    /// If the data directory cannot be used, holds an interrupted restore, or the store is damaged.
     pub(super) fn open(
         config: Config,
         engine: tokio::runtime::Handle,
@@ -50,7 +50,7 @@ impl Base {
         let db = open_store(&config, &metrics)?;
         private::close(&config.node.data_dir);
         db.on_failure(on_storage_failure);
-        // Before the groups: they may be sent more than there is room for as soon as they are open.
+        // Before the groups: as soon as they are open, they may be sent more than fits on the disk.
         let read_only = space::watch_space(&config, db.exhausted().clone(), &tasks, &metrics)?;
         let lifecycle = Arc::new(Lifecycle::default());
         Ok(Self { config, engine, on_storage_failure, metrics, tasks, supervision, lifecycle, db, read_only, since })
@@ -61,7 +61,7 @@ impl Base {
         self.tasks.on(&self.engine)
     }
 
-    /// Logs what was opened, and what of the configuration does not apply to it.
+    /// Logs what was opened, and which parts of the configuration do not apply to it.
     pub(super) fn report_opened(&self, groups: &Groups) {
         let shards = groups.bootstrap().shards;
         tracing::info!(

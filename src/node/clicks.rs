@@ -1,4 +1,4 @@
-//! The click journals of a node: where they lie, and how they come to disk.
+//! The click journals of a node: their location, and their syncs.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use waypost_telemetry::Metrics;
 use super::error::NodeError;
 use crate::config::Config;
 
-/// Opens what earlier lives left, and makes room for the journals of this one.
+/// Opens the journals of earlier processes, and reserves space for those of this one.
 pub(super) fn open_journals(config: &Config, bootstrap: &Bootstrap, metrics: &Metrics) -> Result<Journals, NodeError> {
     let geo = Geo::open(config.geo_database.clone())?;
     let options = JournalOptions {
         directory: config.node.data_dir.join("journal"),
         slots: config.journal_records as u64,
-        // The same on all nodes, so that a visitor of two of them is one.
+        // The same on all nodes, so that a visitor of two nodes counts as one.
         visitor_secret: blake3::derive_key("waypost 2026-11 visitors", &bootstrap.permutation_key),
         record: config.clicks_record,
     };
     Ok(Journals::open(options, geo.into(), metrics)?)
 }
 
-/// Brings the journals to disk again and again, in a thread of its own: a sync waits for the disk.
+/// Syncs the journals regularly, in a separate thread, because a sync waits for the disk.
 pub(super) fn keep_synced(
     journals: Journals,
     every: Duration,

@@ -1,4 +1,4 @@
-//! Why a node cannot start, or had to stop. What the system refuses is told in terms of the data directory.
+//! Why a node cannot start, or had to stop. Errors of the system name the data directory.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use crate::config::Config;
 /// Why a node could not be started, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// The file asks for something that this version does not do.
+    /// The configuration asks for something that this version does not do.
     #[error("{0}")]
     Unsupported(String),
-    /// The node was removed: what it has may be out of date.
+    /// The node was removed from the cluster: its data may be out of date.
     #[error(
         "\"{name}\" was taken out of the cluster, so it serves none of what it has. To let it join as a new node, empty {}; \
          else take it out of cluster.toml{}",
@@ -28,21 +28,21 @@ pub enum NodeError {
     TakenOut {
         /// Its name.
         name: String,
-        /// Where its data is.
+        /// Its data directory.
         data_dir: PathBuf,
-        /// Slots of its click journals that were not counted.
+        /// The number of slots in its click journals that were not counted.
         clicks: u64,
     },
     /// The click journals cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The database of places cannot be used.
+    /// The geographic database cannot be used.
     #[error(transparent)]
     Geo(#[from] GeoError),
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] waypost_transport::TlsError),
-    /// The data directory cannot be used, for a reason that is no failure of the disk.
+    /// The data directory cannot be used, but the disk has not failed.
     #[error(transparent)]
     DataDir(#[from] Unusable),
     /// A file that the command line names cannot be used.
@@ -50,13 +50,13 @@ pub enum NodeError {
     File {
         /// Which.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// A port cannot be listened on.
+    /// The node cannot listen on a port.
     #[error("cannot listen on {address} ({key}): {reason}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The key of the configuration.
         key: &'static str,
@@ -66,13 +66,13 @@ pub enum NodeError {
     /// The store is damaged or fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The groups do not come up, or do not stop in order.
+    /// The groups do not recover, or do not stop in order.
     #[error(transparent)]
     Groups(#[from] OpenError),
-    /// The operating system refuses something else.
+    /// The operating system returns another error.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A server has ended, and nobody told it to.
+    /// A server has ended by itself.
     #[error("the {0} server has ended by itself: {1}")]
     ServerEnded(&'static str, String),
     /// A write that the start needs failed.
@@ -81,7 +81,7 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Whether it is the disk that failed.
+    /// Whether the disk has failed.
     pub fn is_storage(&self) -> bool {
         matches!(
             self,
@@ -89,7 +89,7 @@ impl NodeError {
         )
     }
 
-    /// That the cluster has removed this node. Looks how many clicks no shard has counted, in slots of journals and of spills: a click
+    /// The error of a node that the cluster has removed. Counts the clicks that no shard has counted, in slots of journals and spills: a click
     /// takes at least one.
     pub(super) fn removed(config: &Config) -> Self {
         let data_dir = config.node.data_dir.clone();
@@ -97,7 +97,7 @@ impl NodeError {
         Self::TakenOut { name: config.node.name.clone(), clicks, data_dir }
     }
 
-    /// Tells what the system refused during a start in terms of the data directory. A disk that fails stays one that fails.
+    /// Adds the data directory to an error of the system during a start. A failure of the disk remains one.
     pub(crate) fn in_data_dir(self, dir: &Path) -> Self {
         let dir = &absolute(dir);
         if let Self::Store(StoreError::Locked { .. }) = &self {
@@ -113,7 +113,7 @@ impl NodeError {
                     return full(dir, dir).into();
                 }
                 if account::is_refusal(io) && io.kind() != ErrorKind::NotFound {
-                    // Which file it was is not told, but can often be found.
+                    // The system does not name the file, but it can often be found.
                     return look(dir).err().unwrap_or_else(|| refused(dir, io::Error::from(io.kind()))).into();
                 }
                 self
@@ -125,7 +125,7 @@ impl NodeError {
     }
 }
 
-/// What to do with clicks that a removed node still has.
+/// The advice for clicks that a removed node still has.
 fn clicks_hint(clicks: u64, data_dir: &Path) -> String {
     if clicks == 0 {
         return String::new();

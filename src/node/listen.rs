@@ -13,7 +13,7 @@ pub(super) struct Listeners {
     pub(super) addresses: Addresses,
 }
 
-/// Where the node listens, with the ports that the system chose.
+/// The addresses of the node, with the ports that the system chose.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
     pub(super) public: SocketAddr,
@@ -24,7 +24,7 @@ impl Listeners {
     /// Binds both ports of the configuration.
     ///
     /// # Errors
-    /// [`NodeError::Listen`] with what helps.
+    /// [`NodeError::Listen`] with advice.
     pub(super) fn bind(config: &Config) -> Result<Self, NodeError> {
         let public = bind(config.node.http, "[[node]] http, or --listen")?;
         let admin = bind(config.node.admin, "[[node]] admin, or --admin-listen")?;
@@ -36,27 +36,27 @@ impl Listeners {
 impl Addresses {
     /// Whether only processes of this machine can reach the node.
     pub(super) fn are_local(&self, config: &Config) -> bool {
-        // A public URL elsewhere says that something passes requests on to a listener on loopback.
+        // With a public URL elsewhere, a proxy forwards requests to the listener on loopback.
         self.public.ip().to_canonical().is_loopback()
             && self.admin.ip().to_canonical().is_loopback()
             && config.public_url.as_ref().is_none_or(crate::http::is_loopback)
     }
 
-    /// Prints the one line that scripts wait for and read the ports from. A node whose output nobody reads serves all the same.
+    /// Prints the line that scripts wait for and read the ports from. It does not matter if nobody reads it.
     pub(super) fn announce(&self) {
         crate::say!("waypost is ready: http://{} (admin http://{})", self.public, self.admin);
     }
 }
 
-/// Binds a port. `key` is where the address comes from.
+/// Binds a port. `key` is the source of the address.
 ///
 /// # Errors
-/// [`NodeError::Listen`] with what helps.
+/// [`NodeError::Listen`] with advice.
 pub(super) fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).map_err(|error| NodeError::Listen { address, key, reason: why_not(&error) })
 }
 
-/// Why a port cannot be listened on, and what helps.
+/// Why the node cannot listen on a port, and what to do.
 fn why_not(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => "another process listens there; stop it, or give another address".to_owned(),

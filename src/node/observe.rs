@@ -1,4 +1,4 @@
-//! Gauges that are read from elsewhere when somebody asks for the metrics.
+//! Gauges whose values are read at each scrape.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use waypost_transport::TlsFiles;
 
 use crate::cluster::DesiredPlacement;
 
-/// The store, the cache and the groups, of which `desired` says how many copies there should be.
+/// Registers the gauges of the store, the cache and the groups. `desired` has the planned number of replicas.
 pub(super) fn observe(
     metrics: &Metrics,
     db: &Db,
@@ -50,7 +50,7 @@ pub(super) fn observe(
         let status = groups.status();
         links.set(status.iter().map(|status| status.links).sum::<u64>() as i64);
         pending.set(status.iter().map(|status| status.pending_bytes).sum::<u64>() as i64);
-        // A group of which this node is no member is open, and empty.
+        // A group of which this node is not a member is open, but empty.
         let own = || status.iter().filter(|status| !status.voters.is_empty());
         held.set(own().count() as i64);
         led.set(own().filter(|status| status.leader).count() as i64);
@@ -65,7 +65,7 @@ pub(super) fn observe(
     });
 }
 
-/// When the certificates for the peer port end: the earliest of them, as it was at the start.
+/// The earliest expiry of the certificates for the peer port, as they were at the start.
 pub(super) fn certificate(metrics: &Metrics, tls: Option<&TlsFiles>) {
     let Some(tls) = tls else { return };
     match tls.expire() {

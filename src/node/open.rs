@@ -9,10 +9,10 @@ use super::data_dir::{RESTORING, STORE, prepare};
 use super::error::NodeError;
 use crate::config::Config;
 
-/// Opens the database of a node as the configuration says.
+/// Opens the database of a node according to the configuration.
 ///
 /// # Errors
-/// When its place cannot be used, it is damaged, in use, or the disk fails.
+/// If its directory cannot be used, it is damaged or in use, or the disk fails.
 pub fn open_store(config: &Config, metrics: &Metrics) -> Result<Db, NodeError> {
     let options = DbOptions { cache_bytes: config.store_cache_bytes, commit_delay: config.commit_delay };
     prepare(&config.node.data_dir)?;
@@ -20,10 +20,10 @@ pub fn open_store(config: &Config, metrics: &Metrics) -> Result<Db, NodeError> {
         .map_err(|error| NodeError::from(error).in_data_dir(&config.node.data_dir))
 }
 
-/// Refuses a data directory in which a restore was interrupted. One that is complete and was only not tidied up is tidied up.
+/// Refuses a data directory with an interrupted restore. A complete restore that was only not cleaned up is cleaned up.
 ///
 /// # Errors
-/// With what to do.
+/// With advice.
 pub(super) fn refuse_interrupted_restore(data_dir: &Path) -> Result<(), NodeError> {
     let building = data_dir.join(RESTORING);
     if !building.exists() {

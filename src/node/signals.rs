@@ -15,12 +15,12 @@ impl Signals {
     /// Catches them: they no longer end the process by themselves.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// If the operating system refuses.
     pub(super) fn catch() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for one; answers its name.
+    /// Waits for a signal; returns its name.
     pub(super) async fn told(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -28,7 +28,7 @@ impl Signals {
         }
     }
 
-    /// What a future answers; `None` if a signal comes first.
+    /// The result of a future; `None` if a signal comes first.
     pub(super) async fn unless_told<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             answer = future => Some(answer),

@@ -1,4 +1,4 @@
-//! The free space of the data directory: a node refuses changes while there is too little.
+//! The free space of the data directory: a node refuses changes while it is too low.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,14 @@ use waypost_telemetry::Metrics;
 use super::error::NodeError;
 use crate::config::Config;
 
-/// How often free space is looked at. A disk that fills by a gigabyte a second is caught before the watermark is used up.
+/// How often free space is checked. A disk that fills by a gigabyte a second is noticed before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Looks at it now, so that a node does not start on a full disk unnoticed, and from then on. Answers the flag that is set while there is
-/// too little: the node is read-only then.
+/// Checks free space at once, so that a node does not start on a full disk unnoticed, and regularly from then on. Returns the flag that is set
+/// while free space is too low: the node is read-only then.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If free space cannot be read.
 pub(super) fn watch_space(
     config: &Config,
     exhausted: Arc<AtomicBool>,
