@@ -1,6 +1,6 @@
 //! `POST /shorten`: create a link.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use waypost_protocol::digest::{IdempotencyKey, fingerprint};
 use waypost_protocol::messages::{CreateLink, Created};
-use waypost_protocol::{CallError, Code, LinkKey, ServiceError, Target};
+use waypost_protocol::{CallError, Code, LinkKey, Target};
 use waypost_runtime::Destination;
 
 use super::link_json::{LinkJson, parse_time};
@@ -19,9 +19,6 @@ use super::state::{NodeState, WorkerState};
 
 /// The longest `Idempotency-Key`, in bytes. Only a hash of it is kept.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
-
-/// The pause before a create that broke off is done again: a shard may be changing its leader.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -62,35 +59,14 @@ pub(super) async fn shorten(
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 
-/// Creates a link. What broke off while a shard changed its leader, so that nobody knows whether it was done, is done again where
-/// that is safe: a generated code was given to nobody (one that nobody knows may stay behind), find-existing finds the first one, and
-/// an idempotency key tells the two apart.
+/// Creates a link.
 async fn create(node: &NodeState, message: CreateLink) -> Result<Created, CallError> {
-    let deadline = Instant::now() + node.timeout;
-    let repeatable = message.slug.is_none() || message.idempotency.is_some();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match node.links.call_with_destination(message.clone(), left).await {
-            Err(error)
-                if repeatable
-                    && !node.draining()
-                    && matches!(
-                        error,
-                        CallError::Service(ServiceError::OutcomeUnknown(_)) | CallError::Unavailable { .. }
-                    )
-                    && Instant::now() + RETRY_PAUSE < deadline =>
-            {
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            answer => {
-                let (created, destination) = answer?;
-                if let Some(slug) = message.slug.filter(|_| destination != Destination::Local) {
-                    claimed_elsewhere(node, &LinkKey::new(slug));
-                }
-                return Ok(created);
-            }
-        }
+    let slug = message.slug.clone();
+    let (created, destination) = node.links.call_with_destination(message, node.timeout).await?;
+    if let Some(slug) = slug.filter(|_| destination != Destination::Local) {
+        claimed_elsewhere(node, &LinkKey::new(slug));
     }
+    Ok(created)
 }
 
 /// An alias was claimed through this node, and its leader has applied that. If it led elsewhere before, this node may not have heard yet that

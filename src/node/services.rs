@@ -68,7 +68,9 @@ impl Services {
 
         let services = config.node.services.iter().map(|service| service.as_str().to_owned()).collect();
         let router = Arc::new(ClusterRouter::new(groups.clone(), services));
-        let remote = Remote { router, peers: peers.clone() };
+        let ending = lifecycle.clone();
+        let stopping = Arc::new(move || ending.state().closes_connections());
+        let remote = Remote { router, peers: peers.clone(), stopping };
         let actors =
             actors::start(config, &fresh, &remote, read_only.clone(), &journals, &clock, &base.supervision).await;
         service.set_running(RunningNode {

@@ -79,7 +79,8 @@ fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
         // This node has a replica of every shard, which counts as fresh, but it does not have the link, or lags.
         (0..SHARDS).for_each(|shard| view.believe(ShardId(shard), Instant::now() + Duration::from_secs(3600)));
         let old = Arc::new(Old { leader: parking_lot::Mutex::new(None) });
-        let links: ActorRef<LinkStore> = ActorRef::elsewhere(Remote { router: old.clone(), peers: old.clone() });
+        let links: ActorRef<LinkStore> =
+            ActorRef::elsewhere(Remote { router: old.clone(), peers: old.clone(), stopping: Arc::new(|| false) });
         let seed = Seed { view: view.clone(), links, shards: SHARDS, keep: KEEP };
         let make = move || RedirectorActor::new(seed.clone());
         let worker = supervise(spec(), &Supervision::new(&metrics), &Arbiter::current(), make).await;

@@ -52,8 +52,9 @@ pub enum Retry {
     Never,
     /// The message changes nothing, or changing it twice is the same as once.
     Always,
-    /// Safe as long as the same request id is sent again.
-    SameRequestId,
+    /// It is sent again when it broke off, so that nobody will say whether it was done: its connection broke, its actor was rebuilt, or
+    /// the leader changed. A second delivery may act again, but leaves nothing wrong behind.
+    AfterBreak,
 }
 
 /// A message and the reply that belongs to it.
@@ -76,6 +77,11 @@ pub trait Request: Serialize + DeserializeOwned + Clone + Send + 'static {
     /// The shard the message is for, in a service that has one child per shard.
     fn shard(&self) -> Option<crate::ShardId> {
         None
+    }
+
+    /// Whether this one may be repeated, where that depends on what it asks for.
+    fn retry(&self) -> Retry {
+        Self::RETRY
     }
 
     /// Which node answers this one, where that depends on what it asks for.

@@ -9,13 +9,8 @@ use waypost_protocol::message::MessageList;
 use waypost_protocol::{AnsweredBy, CallError, Request, Retry, Service, ServiceError};
 
 use crate::child::Child;
+use crate::hops::{Hops, Next};
 use crate::remote::{Destination, Remote};
-
-/// The pause before a call looks again for who can answer it.
-const HOP_PAUSE: Duration = Duration::from_millis(30);
-
-/// Hops without a pause: own node, the leader that it names, the one that this one names.
-const HOPS_AT_ONCE: u32 = 3;
 
 /// A service that can be called: one actor, or one for each shard. Cheap to clone.
 pub struct ActorRef<S> {
@@ -52,7 +47,8 @@ impl<S: Service> ActorRef<S> {
         Self { remote: Some(remote), ..self }
     }
 
-    /// Sends a message and waits for its answer, at most `timeout`, wherever it is answered.
+    /// Sends a message and waits for its answer, at most `timeout`, wherever it is answered. A message that allows it is sent again when
+    /// it broke off ([`Request::retry`]), unless the node stops.
     ///
     /// When the future is dropped, a message that was not yet taken in hand is skipped; one that was is worked to its end.
     ///
@@ -90,84 +86,48 @@ impl<S: Service> ActorRef<S> {
 
     async fn call_bounded<M: Request<Service = S>>(
         &self,
-        message: M,
-        timeout: Duration,
-        nobody_max: Duration,
-    ) -> Result<(M::Reply, Destination), CallError> {
-        let answered_by = message.answered_by();
-        match &self.remote {
-            Some(remote) if answered_by != AnsweredBy::ThisNode => {
-                self.call_anywhere(remote, message, answered_by, timeout, nobody_max).await
-            }
-            _ => self.call_here(message, timeout).await.map(|reply| (reply, Destination::Local)),
-        }
-    }
-
-    async fn call_anywhere<M: Request<Service = S>>(
-        &self,
-        remote: &Remote,
         mut message: M,
-        answered_by: AnsweredBy,
         timeout: Duration,
         nobody_max: Duration,
     ) -> Result<(M::Reply, Destination), CallError> {
-        let deadline = Instant::now() + timeout;
-        let nobody_until = Instant::now() + nobody_max;
-        let (mut named, mut avoid) = (None, Vec::new());
-        let mut answered_by = answered_by;
-        for hop in 1u32.. {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let destination = remote.router.destination(S::NAME, message.shard(), answered_by, named.take(), &avoid);
-            // What may be asked of another node as well does not wait for one that hangs until nothing is left.
-            let patience = if M::RETRY == Retry::Always { left / 2 } else { left };
-            let answer = match destination {
-                Destination::Local => self.call_here(message.clone(), left).await,
-                Destination::Node(node) => remote.call(node, S::NAME, &message, patience).await,
-                Destination::Unknown => Err(CallError::Service(ServiceError::NotHere { leader: None })),
+        let answered_by = self.remote.as_ref().map_or(AnsweredBy::ThisNode, |_| message.answered_by());
+        if answered_by == AnsweredBy::ThisNode && message.retry() != Retry::AfterBreak {
+            return self.call_here(message, timeout).await.map(|reply| (reply, Destination::Local));
+        }
+        let now = Instant::now();
+        let mut hops = Hops::new(answered_by, message.retry(), now + timeout, now + nobody_max);
+        loop {
+            let answered_by = hops.answered_by();
+            let remote = self.remote.as_ref().filter(|_| answered_by != AnsweredBy::ThisNode);
+            let destination = remote.map_or(Destination::Local, |remote| {
+                let named = hops.take_named();
+                remote.router.destination(S::NAME, message.shard(), answered_by, named, hops.avoid())
+            });
+            let patience = hops.patience(destination, Instant::now());
+            let answer = match (destination, remote) {
+                (Destination::Node(node), Some(remote)) => remote.call(node, S::NAME, &message, patience).await,
+                (Destination::Local, _) => self.call_here(message.clone(), patience).await,
+                _ => Err(CallError::Service(ServiceError::NotHere { leader: None })),
             };
             let error = match answer {
                 Err(error) => error,
                 Ok(reply) => return Ok((reply, destination)),
             };
-            // Whatever else it was: has it been done, or may it be done again?
-            let another = match (&error, destination) {
-                (CallError::Service(ServiceError::NotHere { leader }), _) => {
-                    named = *leader;
-                    // A replica that does not know leaves the answer to the leader.
-                    if answered_by == AnsweredBy::AnyReplica {
-                        answered_by = AnsweredBy::Leader;
-                        message.ask_leader();
-                    }
-                    named.is_some()
-                }
-                (CallError::Unreachable { .. }, Destination::Node(node)) => {
-                    avoid.push(node);
-                    true
-                }
-                (CallError::Unavailable { .. } | CallError::Deadline { .. }, Destination::Node(node))
-                    if M::RETRY == Retry::Always =>
-                {
-                    avoid.push(node);
-                    true
-                }
-                _ => return Err(error),
-            };
-            let nobody =
-                matches!(error, CallError::Service(ServiceError::NotHere { .. }) | CallError::Unreachable { .. });
-            let end = if nobody { deadline.min(nobody_until) } else { deadline };
-            if Instant::now() + HOP_PAUSE >= end {
-                return Err(error);
+            match hops.after(&error, destination, Instant::now(), || self.is_stopping()) {
+                Next::GiveUp => return Err(error),
+                Next::Ask(Duration::ZERO) => {}
+                Next::Ask(pause) => tokio::time::sleep(pause).await,
             }
-            if destination == Destination::Unknown {
-                // All who could answer were asked: perhaps one of them can be reached again.
-                avoid.clear();
-            }
-            // The first hints are followed at once. After that an election may be under way.
-            if hop >= HOPS_AT_ONCE || !another {
-                tokio::time::sleep(HOP_PAUSE).await;
+            if answered_by == AnsweredBy::AnyReplica && hops.answered_by() == AnsweredBy::Leader {
+                message.ask_leader();
             }
         }
-        unreachable!("the loop ends by its deadline")
+    }
+
+    /// Whether the node stops, or this service does.
+    fn is_stopping(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| (remote.stopping)())
+            || self.children.iter().any(|child| child.is_closed())
     }
 
     /// As [`ActorRef::call`], answered by this node or not at all.

@@ -12,6 +12,7 @@
 mod actor_ref;
 mod ask;
 mod child;
+mod hops;
 mod metrics;
 mod origin;
 mod panics;

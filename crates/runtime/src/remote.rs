@@ -44,6 +44,8 @@ pub struct Remote {
     pub router: Arc<dyn Router>,
     /// The way there.
     pub peers: Arc<dyn Peers>,
+    /// Whether the node is stopping: then nothing that broke off is done again.
+    pub stopping: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// An error of a call, on the wire.

@@ -17,7 +17,7 @@ struct Store;
 
 impl Service for Store {
     const NAME: &'static str = "store";
-    type Messages = list![Look, Put, Find];
+    type Messages = list![Look, Put, Find, Make];
 }
 
 macro_rules! message {
@@ -63,6 +63,7 @@ impl Request for Find {
     }
 }
 message!(Put, 2, Never, Leader);
+message!(Make, 4, AfterBreak, Leader);
 
 /// What a node does with a message.
 #[derive(Clone, Copy)]
@@ -139,12 +140,17 @@ impl Router for World {
     }
 }
 
+/// The store, as a node sees it that does not run it.
+fn elsewhere(world: &Arc<World>) -> ActorRef<Store> {
+    ActorRef::elsewhere(Remote { router: world.clone(), peers: world.clone(), stopping: Arc::new(|| false) })
+}
+
 async fn ask<M: Request<Service = Store, Reply = u64>>(
     message: M,
     nodes: &[Does],
 ) -> (Result<u64, CallError>, Vec<u64>) {
     let world = Arc::new(World { nodes: nodes.to_vec(), asked: Mutex::default(), told: Mutex::default() });
-    let store = ActorRef::<Store>::elsewhere(Remote { router: world.clone(), peers: world.clone() });
+    let store = elsewhere(&world);
     let answer = store.call(message, PATIENCE).await;
     let asked = world.asked.lock().unwrap().clone();
     (answer, asked)
@@ -170,7 +176,7 @@ async fn what_a_replica_does_not_know_only_the_leader_may_answer() {
     // A replica that knows of a newer state than the one that is asked next must not get its older answer.
     let nodes = vec![Does::Names(2), Does::Answers];
     let world = Arc::new(World { nodes, asked: Mutex::default(), told: Mutex::default() });
-    let store = ActorRef::<Store>::elsewhere(Remote { router: world.clone(), peers: world.clone() });
+    let store = elsewhere(&world);
     assert_eq!(store.call(Find { leader: false }, PATIENCE).await, Ok(2));
     assert_eq!(*world.told.lock().unwrap(), [Some(0), Some(1)]);
 }
@@ -199,4 +205,12 @@ async fn what_may_have_been_done_is_not_asked_of_another_node() {
         assert_eq!((answer, asked), (Err(error.clone()), vec![1]));
         assert!(error.outcome_unknown());
     }
+}
+
+#[tokio::test]
+async fn what_may_be_done_again_after_a_break_is_asked_of_the_leader_again_until_time_is_up() {
+    let (answer, asked) = ask(Make, &[Does::Loses, Does::Answers]).await;
+    let error = answer.unwrap_err();
+    assert!(error.outcome_unknown(), "it may have been done: {error}");
+    assert!(asked.len() > 4 && asked.iter().all(|node| *node == 1), "{asked:?}");
 }

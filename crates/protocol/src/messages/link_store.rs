@@ -263,7 +263,13 @@ macro_rules! request {
     };
 }
 
-request!(CreateLink, Created, 0x0201, "create_link", Interactive, SameRequestId, Leader);
+request!(CreateLink, Created, 0x0201, "create_link", Interactive, AfterBreak, Leader {
+    // See docs/adr/0011. A generated code was told to nobody (an unused one may remain), find-existing finds the first link, and by the
+    // idempotency key the shard knows the first request again. Without a key, an alias of the first would look like another's.
+    fn retry(&self) -> Retry {
+        if self.slug.is_none() || self.idempotency.is_some() { Retry::AfterBreak } else { Retry::Never }
+    }
+});
 request!(GetLink, Option<LinkView>, 0x0202, "get_link", Read, Always, AnyReplica {
     fn answered_by(&self) -> AnsweredBy {
         told_by(self.strong || self.leader)
