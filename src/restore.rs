@@ -55,7 +55,7 @@ pub fn source(paths: &[PathBuf]) -> Result<Source, NodeError> {
             return Err(NodeError::File { path: path.clone(), error });
         }
         if path.is_dir() && !path.join(STORE).is_dir() {
-            return refused(format!("{} is no data directory: it holds no store", path.display()));
+            return refused(format!("{} is not a data directory: it holds no store", path.display()));
         }
         if !path.exists() {
             return refused(format!("{} does not exist", path.display()));

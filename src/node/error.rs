@@ -21,8 +21,8 @@ pub enum NodeError {
     Unsupported(String),
     /// The node was removed from the cluster: its data may be out of date.
     #[error(
-        "\"{name}\" was taken out of the cluster, so it serves none of what it has. To let it join as a new node, empty {}; \
-         else take it out of cluster.toml{}",
+        "\"{name}\" was removed from the cluster, so it does not serve its data, which may be out of date. To let it join as a new node, empty {}; \
+         otherwise remove it from cluster.toml{}",
         data_dir.display(), clicks_hint(*clicks, data_dir)
     )]
     TakenOut {

@@ -23,19 +23,17 @@ pub(super) fn observe(
     let links = metrics.gauge("waypost_links", "Links stored on this node");
     let pending = metrics.gauge("waypost_checkpoint_pending_bytes", "Changes not yet in a checkpoint");
     let held = metrics
-        .gauge("waypost_groups_held", "Groups (the shards, and the cluster's own) of which this node has a copy");
+        .gauge("waypost_groups_held", "Groups (the shards, and the cluster's own) of which this node has a replica");
     let led = metrics.gauge("waypost_groups_led", "Groups that this node leads");
-    let leaderless = metrics.gauge("waypost_groups_leaderless", "Groups of this node of which it knows no leader");
+    let leaderless = metrics.gauge("waypost_groups_leaderless", "Groups of this node without a known leader");
     let lag = metrics.gauge(
         "waypost_replication_lag_entries",
         "Of the groups that this node leads: log entries that the copy farthest behind does not have yet",
     );
     let refused =
-        metrics.gauge("waypost_snapshots_refused", "Groups whose snapshot this node refuses for want of free space");
-    let underreplicated = metrics.gauge(
-        "waypost_shards_underreplicated",
-        "Shards that this node leads, and of which fewer copies are there than are wished",
-    );
+        metrics.gauge("waypost_snapshots_refused", "Groups whose snapshot this node refuses because space is short");
+    let underreplicated = metrics
+        .gauge("waypost_shards_underreplicated", "Shards that this node leads with fewer replicas than configured");
     let catching_up = metrics.gauge(
         "waypost_shards_catching_up",
         "Shards whose copy on this node does not show yet what was acknowledged before it started; others answer for them",
@@ -75,6 +73,6 @@ pub(super) fn certificate(metrics: &Metrics, tls: Option<&TlsFiles>) {
                 "When the first certificate for the peer port ends, in seconds since 1970",
             )
             .set(at),
-        Err(error) => tracing::warn!(%error, "when the certificates end is not known"),
+        Err(error) => tracing::warn!(%error, "the expiry of the certificates is unknown"),
     }
 }

@@ -40,7 +40,7 @@ impl Signals {
     pub(super) fn exit_on_the_next(mut self, tasks: &Tasks) {
         tasks.spawn_once_local(Task::SecondSignal, async move {
             self.told().await;
-            tracing::warn!("told to stop again: leaving at once; acknowledged writes are on disk");
+            tracing::warn!("second signal: stopping at once; acknowledged writes are on disk");
             std::process::exit(1);
         });
     }

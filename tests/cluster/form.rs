@@ -130,7 +130,7 @@ async fn a_node_that_was_removed_serves_nothing_when_it_comes_back() {
     );
     // What it has would lead to a target that was deleted meanwhile.
     let refused = cluster.start(&[2]).unwrap_err().to_string();
-    assert!(refused.contains("was taken out of the cluster"), "{refused}");
+    assert!(refused.contains("was removed from the cluster"), "{refused}");
     // With an empty directory it is welcome, as a new node.
     std::fs::remove_dir_all(cluster.data_dir(2)).unwrap();
     cluster.start(&[2]).unwrap();

@@ -79,10 +79,12 @@ impl Drain {
             ending: Cell::default(),
             end_tried: Cell::default(),
             life: seed.journals.lives().begin(),
-            recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits taken over by the click counter"),
-            delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have"),
-            waiting: seed.metrics.gauge("waypost_clicks_waiting", "Visits read and not yet answered by a shard"),
-            spilled: seed.metrics.gauge("waypost_clicks_spilled", "Visits in the spills of shards that take none"),
+            recorded: seed.metrics.counter("waypost_clicks_recorded_total", "Visits read from the journals"),
+            delivered: seed.metrics.counter("waypost_clicks_delivered_total", "Visits that the shards have counted"),
+            waiting: seed
+                .metrics
+                .gauge("waypost_clicks_waiting", "Visits read from the journals and not yet acknowledged by a shard"),
+            spilled: seed.metrics.gauge("waypost_clicks_spilled", "Visits in the spills of shards that accept none"),
             seed: seed.clone(),
         }
     }
@@ -118,7 +120,7 @@ impl Drain {
         for spill in found {
             let shard = spill.shard();
             if shard.0 >= self.seed.shards {
-                tracing::warn!(shard = shard.0, "spilled clicks are of a shard that there is not; they are left alone");
+                tracing::warn!(shard = shard.0, "spilled clicks belong to an unknown shard; they are left alone");
                 continue;
             }
             tracing::info!(
@@ -239,7 +241,7 @@ impl Drain {
         match spill.check() {
             Ok(lost) => self.journals().note_lost(lost),
             Err(error) => {
-                tracing::error!(shard = spill.shard().0, %error, "damaged spilled clicks cannot be looked at")
+                tracing::error!(shard = spill.shard().0, %error, "damaged spilled clicks cannot be examined")
             }
         }
     }
@@ -293,14 +295,14 @@ impl Drain {
         self.ending.set(false);
         if let Err(error) = told {
             self.end_tried.set(Some(Instant::now()));
-            tracing::warn!(%error, "shards were not told of click journals that have ended; they are kept until then");
+            tracing::warn!(%error, "shards could not be told about ended click journals; the journals are kept until then");
             return;
         }
         for journal in ended {
             self.journals().finish(journal.id());
             self.read.borrow_mut().remove(&journal.id());
             if let Err(error) = journal.remove() {
-                tracing::warn!(%error, "a click journal that was counted is not deleted");
+                tracing::warn!(%error, "a counted click journal could not be deleted");
             }
         }
     }
@@ -343,7 +345,7 @@ impl Drain {
             let Some(Kept { spill: Some(spill), .. }) = spills.remove(&shard) else { continue };
             outbox.end_spill(shard);
             if let Err(error) = spill.remove() {
-                tracing::warn!(shard = shard.0, %error, "spilled clicks that were counted are not deleted");
+                tracing::warn!(shard = shard.0, %error, "a counted spill could not be deleted");
             }
         }
         let count = |kept: &Kept| kept.spill.as_ref().map_or(0, Spill::count) as i64;

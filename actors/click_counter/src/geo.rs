@@ -100,7 +100,7 @@ impl Geo {
     /// Reads the database again if the file has changed. The old one stays if that fails.
     pub fn refresh(&self) {
         if let Err(error) = self.read() {
-            tracing::warn!(%error, "the database of places was not read again; the last one is used");
+            tracing::warn!(%error, "the geographic database could not be read again; the last one is used");
         }
     }
 

@@ -102,7 +102,7 @@ async fn round(shared: &Shared) {
             Ok(done) => done,
             // A failing shard must not keep the others from their maintenance.
             Err(error) => {
-                tracing::warn!(shard = shard.0, %error, "a shard's upkeep was not done");
+                tracing::warn!(shard = shard.0, %error, "the maintenance of a shard failed");
                 continue;
             }
         };

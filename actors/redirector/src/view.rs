@@ -85,9 +85,10 @@ impl ReadView {
             believed: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             fences: Mutex::default(),
             bound,
-            bytes: metrics.gauge("waypost_cache_bytes", "Bytes that the cached links take, about"),
+            bytes: metrics.gauge("waypost_cache_bytes", "Approximate size of the cached links"),
             entries: metrics.gauge("waypost_cache_entries", "Links in the cache"),
-            evicted: metrics.counter("waypost_cache_invalidated_total", "Links dropped because they were changed"),
+            evicted: metrics
+                .counter("waypost_cache_invalidated_total", "Links dropped from the cache because they were changed"),
         }
     }
 

@@ -57,7 +57,7 @@ pub enum JournalError {
         error: io::Error,
     },
     /// The process died while it created the file: nothing was ever written into it.
-    #[error("{}: it was never finished", path.display())]
+    #[error("{}: its creation was interrupted", path.display())]
     Unfinished {
         /// Which file.
         path: PathBuf,

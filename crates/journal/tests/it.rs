@@ -125,7 +125,7 @@ fn a_file_that_is_no_journal_is_refused_with_a_reason() {
         (vec![], "empty"),
         (vec![7; 100], "too short"),
         (vec![7; 8192], "no journal"),
-        (vec![0; 5000], "never finished"),
+        (vec![0; 5000], "its creation was interrupted"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let refused = Journal::open(&path).err().unwrap().to_string();

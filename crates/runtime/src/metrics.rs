@@ -38,7 +38,7 @@ impl ActorMetrics {
         Self {
             name,
             inflight: metrics
-                .gauge_vec("waypost_actor_inflight", "Messages queued or in work", &["actor"])
+                .gauge_vec("waypost_actor_inflight", "Messages queued or being handled", &["actor"])
                 .with_label_values(&[name]),
             up: metrics.gauge_vec("waypost_actor_up", "Actors running", &["actor"]).with_label_values(&[name]),
             given_up: metrics
@@ -55,7 +55,7 @@ impl ActorMetrics {
                 .with_label_values(&[name]),
             handled: metrics.counter_vec(
                 "waypost_actor_handled_total",
-                "Messages taken out of the mailbox, by what became of them",
+                "Messages taken out of the mailbox, by outcome",
                 &["actor", "message", "outcome"],
             ),
             handle_seconds: metrics.histogram_vec(

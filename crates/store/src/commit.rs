@@ -61,8 +61,8 @@ impl CommitThread {
             failure,
             delay,
             counter,
-            seconds: metrics.histogram("waypost_commit_seconds", "Time of one flush and sync", SECONDS),
-            waiters: metrics.histogram("waypost_commit_waiters", "Who shared one flush and sync", WAITERS),
+            seconds: metrics.histogram("waypost_commit_seconds", "Duration of one flush and sync", SECONDS),
+            waiters: metrics.histogram("waypost_commit_waiters", "Writers that shared one flush and sync", WAITERS),
             commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
         };
         let handle = Tasks::new(metrics).thread(Task::GroupCommit, move || thread.run(&waiting))?;

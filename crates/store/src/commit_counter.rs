@@ -43,7 +43,7 @@ impl CommitCounter {
             Some(_) => {}
             None => {
                 if count > 0 {
-                    tracing::warn!(path = %path.display(), "the note of commits is missing or torn; made anew");
+                    tracing::warn!(path = %path.display(), "the file with the number of commits is missing or torn; it is created again");
                 }
                 note(&file, count)?;
                 file.sync_all()?;

@@ -66,7 +66,7 @@ impl Db {
         create_durably(&dir)?;
         let torn = repair::remove_torn_snapshots(&dir)?;
         if torn > 0 {
-            tracing::warn!(torn, "removed table snapshots whose writing was interrupted");
+            tracing::warn!(torn, "removed incomplete table snapshots");
         }
         let db = match open_sled(&dir, options) {
             Err(StoreError::Corrupt { detail, .. }) => {

@@ -54,7 +54,7 @@ pub enum StoreError {
         max: usize,
     },
     /// Another process has the database open.
-    #[error("{} is in use by another process; stop it, or give another --data-dir", path.display())]
+    #[error("{} is in use by another process; stop it, or use another --data-dir", path.display())]
     Locked {
         /// The directory of the database.
         path: PathBuf,

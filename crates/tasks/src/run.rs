@@ -214,7 +214,7 @@ impl Tasks {
                 if pause.is_none() {
                     self.stop_process(task, &format!("it panicked too often; the last time: {text}"));
                 }
-                tracing::error!(task = task.name(), panic = text, "a task panicked and is started anew");
+                tracing::error!(task = task.name(), panic = text, "a task panicked and is restarted");
                 pause
             }
             Policy::StopProcess => self.stop_process(task, &format!("it panicked: {text}")),

@@ -58,17 +58,17 @@ pub enum Frame {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The frame is shorter than a head.
-    #[error("the frame is cut short")]
+    #[error("the frame is truncated")]
     Short,
     /// The frame has a version that this node does not speak.
     #[error("the frame has version {0}; this node speaks versions {oldest} to {newest}",
         oldest = PROTOCOL_VERSIONS.start(), newest = PROTOCOL_VERSIONS.end())]
     Version(u8),
     /// The checksum does not match: the bytes were damaged.
-    #[error("the frame's checksum does not fit")]
+    #[error("the frame's checksum does not match")]
     Checksum,
     /// The head cannot be decoded.
-    #[error("the frame's head cannot be read")]
+    #[error("the frame's head cannot be decoded")]
     Head,
 }
 

@@ -32,9 +32,12 @@ impl TransportMetrics {
         Self {
             links_up: metrics.gauge("waypost_peer_links", "Connections to other nodes that are up"),
             connect_failures: metrics
-                .counter("waypost_peer_connect_failures_total", "Connections that did not come up"),
+                .counter("waypost_peer_connect_failures_total", "Failed attempts to connect to other nodes"),
             sent: metrics.counter("waypost_peer_requests_total", "Requests sent to other nodes"),
-            overloaded: metrics.counter("waypost_peer_overloaded_total", "Requests for which a link had no room"),
+            overloaded: metrics.counter(
+                "waypost_peer_overloaded_total",
+                "Requests refused because the queue of a connection was full",
+            ),
             lost: metrics.counter("waypost_peer_lost_total", "Requests whose connection broke before the answer"),
         }
     }
@@ -55,10 +58,12 @@ impl SessionMetrics {
             sessions: metrics.gauge("waypost_peer_sessions", "Connections from other nodes"),
             refused: metrics
                 .counter("waypost_peer_handshakes_refused_total", "Connections to the peer port that were refused"),
-            broken: metrics.counter("waypost_peer_bad_frames_total", "Connections closed for a frame that was none"),
-            served: metrics.counter("waypost_peer_served_total", "Requests of other nodes"),
-            overloaded: metrics
-                .counter("waypost_peer_refused_total", "Requests of other nodes for which there was no room"),
+            broken: metrics.counter("waypost_peer_bad_frames_total", "Connections closed because of a damaged frame"),
+            served: metrics.counter("waypost_peer_served_total", "Requests of other nodes that were served"),
+            overloaded: metrics.counter(
+                "waypost_peer_refused_total",
+                "Requests of other nodes refused because too many were being served",
+            ),
         }
     }
 }

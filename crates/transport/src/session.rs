@@ -145,7 +145,7 @@ pub async fn listen(
             Ok(accepted) => accepted,
             // Too many open files, or a connection that was reset before it was accepted: neither ends the listener.
             Err(error) => {
-                tracing::warn!(%error, "a connection of a node was not accepted");
+                tracing::warn!(%error, "a connection from a node could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

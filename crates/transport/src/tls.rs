@@ -37,7 +37,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The files do not match each other.
-    #[error("the certificates of [peer] tls_* do not fit together: {0}")]
+    #[error("the certificates of [peer] tls_* do not match: {0}")]
     Unusable(String),
 }
 

@@ -132,7 +132,7 @@ impl MessageBody for Answering {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let next = Pin::new(&mut self.get_mut().body).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &next {
-            tracing::warn!(%error, "an answer has broken off");
+            tracing::warn!(%error, "an answer ended early");
         }
         next
     }

@@ -63,7 +63,7 @@ impl Connections {
     pub(super) fn new(name: &str, limits: &ConnectionLimits, metrics: &Metrics) -> Rc<Self> {
         let millis = |time: Duration| time.as_millis() as u64;
         let shortest = limits.request.min(limits.write).min(limits.keep_alive);
-        let open = metrics.gauge_vec("waypost_http_connections", "Connections that are open", &["listener"]);
+        let open = metrics.gauge_vec("waypost_http_connections", "Open connections", &["listener"]);
         let refused = metrics.counter_vec(
             "waypost_http_connections_refused_total",
             "Connections refused because their client had enough of them",
@@ -81,8 +81,7 @@ impl Connections {
             open: open.with_label_values(&[name]),
             refused: refused.with_label_values(&[name]),
             late,
-            malformed: metrics
-                .counter("waypost_http_malformed_total", "Requests whose head could not be read, or was too long"),
+            malformed: metrics.counter("waypost_http_malformed_total", "Requests whose head was malformed or too long"),
         };
         Rc::new(Self {
             time: Rc::default(),
@@ -167,7 +166,7 @@ impl Connections {
         }
         self.told.set(Some(Instant::now()));
         let others = self.untold.replace(0);
-        tracing::warn!(status, others, "a request that could not be read was refused");
+        tracing::warn!(status, others, "a malformed request was refused");
     }
 }
 
