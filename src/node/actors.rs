@@ -1,4 +1,4 @@
-//! The actors of a node: which threads they run on, what each is given, and the order in which they stop.
+//! The actors of a node: their threads, their dependencies, and the order in which they stop.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +18,7 @@ use crate::wall_clock::wall_clock;
 /// How long the last clicks may take to reach the shards when the node stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How the node reaches its actors.
+/// References to the actors of the node.
 pub(super) struct Actors {
     pub(super) links: ActorRef<LinkStore>,
     pub(super) keys: ActorRef<KeyAllocator>,
@@ -26,7 +26,7 @@ pub(super) struct Actors {
     janitor: Option<ActorRef<Janitor>>,
 }
 
-/// Starts the five services, each after those that it calls.
+/// Starts the five services, each after the services that it calls.
 pub(super) async fn start(
     config: &Config,
     fresh: &Arc<Freshness>,
@@ -38,7 +38,7 @@ pub(super) async fn start(
 ) -> Actors {
     let groups = fresh.groups();
     let shards = groups.bootstrap().shards;
-    // Two threads of their own: what waits for the log or reads the disk must not hold up an HTTP worker.
+    // Two separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
     let store_arbiter = Arbiter::new().handle();
     let background = Arbiter::new().handle();
 
@@ -129,12 +129,12 @@ pub(super) async fn start(
 }
 
 impl Actors {
-    /// What other nodes may ask of them.
+    /// The messages that other nodes may send to them.
     pub(super) fn remote_handlers(&self) -> RemoteHandlers {
         RemoteHandlers::default().serve(&self.keys).serve(&self.links)
     }
 
-    /// Stops in the order in which they need each other; the last clicks are delivered first.
+    /// Stops the actors in the order of their dependencies; the last clicks are delivered first.
     pub(super) async fn stop(&self) {
         if let Some(janitor) = &self.janitor {
             janitor.stop();

@@ -1,14 +1,14 @@
-//! One node: its life (`life.rs`), what it is made of, and what it keeps on disk.
+//! One node: its life (`life.rs`), its parts, and its files.
 //!
 //! ```text
 //! life.rs        from the configuration to the servers and back: read this first
 //! base.rs        the parts that everything else needs: store, metrics, tasks, lifecycle
 //! peers.rs       the peer port, the cluster that the node belongs to, its groups
-//! services.rs    the actors and what they are given; actors.rs starts and stops them
+//! services.rs    the services and their dependencies; actors.rs starts and stops the actors
 //! serve.rs       the public and the admin server
 //! ready.rs       what a starting node waits for before it says that it is ready
-//! stop.rs        what a stopping node does in order
-//! leave.rs       a running node leaves the cluster
+//! stop.rs        the steps of a stop, in order
+//! leave.rs       how a running node leaves the cluster
 //! signals.rs, listen.rs, descriptors.rs, space.rs, clicks.rs, admin_key.rs, private.rs, observe.rs: one concern each
 //! open.rs        the database; data_dir.rs looks at its directory before; error.rs has the errors of all of these
 //! ```

@@ -1,6 +1,6 @@
-//! LinkStore: the links of the shards placed on this node. One actor per shard.
+//! LinkStore: the links of the shards on this node. One actor for each shard.
 //!
-//! Promise: a created link is durable on a quorum before the caller hears of it. The actor itself holds nothing that
+//! Guarantee: a created link is durable on a quorum before the caller gets the answer. The actor holds nothing that
 //! cannot be rebuilt: the state is in the group, and the group's state is in its log.
 
 mod asking;
@@ -16,14 +16,14 @@ pub use asking::Asking;
 pub use shard::{LinkStoreActor, Seed};
 pub use stats::Readers;
 
-/// Exit code of a process whose link store could not be kept running.
+/// The exit code of a process whose LinkStore could not be kept running.
 pub const EXIT_LINK_STORE: i32 = 70;
 
-/// Bounds and restart policy. `inflight_max` is what one shard may hold of requests that wait for the log, `statistics_max` of
-/// questions about statistics.
+/// Bounds and restart policy. `inflight_max` is the number of requests that one shard may hold, `statistics_max` that of
+/// statistics requests.
 ///
-/// After three panics a minute the process exits: something is wrong with the state or the code, and a process that is
-/// started anew replays the log, which a fourth restart of the actor would not.
+/// After three panics a minute the process exits: something is wrong with the state or the code. A restart of the process
+/// replays the log, which a fourth restart of the actor would not.
 pub fn spec(inflight_max: usize, statistics_max: usize) -> Spec {
     Spec {
         name: "link_store",

@@ -1,7 +1,7 @@
-//! The supervisor: an actor is polled inside `catch_unwind`, and after a panic rebuilt behind the same mailbox.
+//! The supervisor: it polls an actor inside `catch_unwind`, and after a panic rebuilds it behind the same mailbox.
 //!
 //! actix itself neither catches panics nor rebuilds actors: its `Supervisor` reacts only to an actor that stops itself, and
-//! then goes on with the same state. Addresses and queued messages survive a restart here; the message in hand is lost,
+//! then continues with the same state. Here addresses and queued messages survive a restart. The message being handled is lost,
 //! and its caller gets `Unavailable`. A panic leaves the state half changed, so the state is thrown away.
 
 use std::any::Any;
@@ -34,10 +34,10 @@ thread_local! {
     static NEXT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// An actor whose `Supervised::restarting` replaces it by [`next_generation`]. Use [`rebuilt!`](crate::rebuilt) to be one.
+/// An actor whose `Supervised::restarting` replaces it with [`next_generation`]. Implement it with [`rebuilt!`](crate::rebuilt).
 pub trait Rebuilt: Supervised {}
 
-/// Makes an actor replace itself by a new one from its factory when it is restarted.
+/// Makes an actor replace itself with a new one from its factory when it is restarted.
 #[macro_export]
 macro_rules! rebuilt {
     ($actor:ty) => {
@@ -56,10 +56,10 @@ pub fn next_generation<A: 'static>() -> A {
     *next.expect("invariant: the supervisor builds the next actor before it restarts one")
 }
 
-/// Starts the actor of a service on an arbiter, and keeps it running as its spec says.
+/// Starts the actor of a service on an arbiter, and keeps it running according to its spec.
 ///
 /// # Panics
-/// When the arbiter has stopped.
+/// If the arbiter has stopped.
 pub async fn supervise<S, A>(
     spec: Spec,
     supervision: &Supervision,
@@ -74,10 +74,10 @@ where
     supervise_some::<S::Messages, S, A>(spec, supervision, arbiter, factory).await
 }
 
-/// As [`supervise`], for an actor that answers only the messages of a list: a stand-in for the service. The others answer `NotHere`.
+/// Like [`supervise`], for an actor that answers only the messages of a list. The other messages of the service are answered `NotHere`.
 ///
 /// # Panics
-/// When the arbiter has stopped.
+/// If the arbiter has stopped.
 pub async fn supervise_some<L, S, A>(
     spec: Spec,
     supervision: &Supervision,
@@ -94,7 +94,7 @@ where
     let (started, answer) = oneshot::channel();
     arbiter.spawn_fn(move || {
         let mut context = Context::<A>::new();
-        // Admission decides how much is queued; the mailbox lies above it and never does.
+        // Admission bounds the queue; the mailbox is larger, so its bound never applies.
         context.set_mailbox_capacity(2 * spec.inflight_max + spec.slow_reads_max + 16);
         let table = routes::table::<A, L>(context.address(), metrics.clone());
         let (stop, panics) = (Arc::new(Notify::new()), Arc::new(Panics::default()));
@@ -112,7 +112,7 @@ where
     ActorRef::one(answer.await.expect("invariant: the arbiter runs as long as the node"))
 }
 
-/// What follows when an actor cannot be kept running.
+/// Handles an actor that cannot be kept running.
 fn give_up(spec: &Spec, metrics: &ActorMetrics, supervision: &Supervision) {
     match spec.on_exhausted {
         OnExhausted::ExitProcess(code) => std::process::exit(code),
@@ -123,7 +123,7 @@ fn give_up(spec: &Spec, metrics: &ActorMetrics, supervision: &Supervision) {
     }
 }
 
-/// Answers whether the actor was given up, and not stopped on purpose.
+/// Returns whether the actor stays down after too many panics, and was not stopped on purpose.
 async fn run<A>(
     spec: &Spec,
     metrics: &ActorMetrics,
@@ -176,14 +176,14 @@ where
         }
     };
     metrics.up.dec();
-    // `stopped` runs here, perhaps on what a panic left behind: what it does wrong must not take the thread with it.
+    // `stopped` runs here, perhaps on state that a panic left behind: a panic in it must not end the thread.
     if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
         tracing::error!(actor = spec.name, "the actor panicked while it stopped");
     }
     gave_up
 }
 
-/// Notes a restart and waits before it; `false` when the restarts are spent.
+/// Counts a restart and waits before it; `false` if no restarts are left.
 async fn pause(spec: &Spec, restarts: &mut VecDeque<Instant>) -> bool {
     let now = Instant::now();
     while restarts.front().is_some_and(|at| now - *at > spec.restart_window) {

@@ -100,7 +100,7 @@ impl LogStore {
     /// The index of the first entry.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn first_index(&self) -> Result<Option<u64>, StoreError> {
         self.entries(0).next().map(|record| record.map(|(key, _)| index_of(&key))).transpose()
     }

@@ -1,4 +1,4 @@
-//! A listener whose connections are guarded.
+//! A listener whose connections have limits.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -23,11 +23,11 @@ use super::worker::{ConnectionLimits, Connections};
 use crate::http::account::Connection;
 use crate::http::problem::Problem;
 
-/// Bytes that wait in the system for a client that does not take them, beyond those that are on their way to it. More would only hide how
-/// slow the client is, and take memory for each that never reads.
+/// The bytes that may wait in the kernel for a client that does not take them, beyond those in flight. More would only hide how
+/// slow the client is, and take memory for each client that never reads.
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
-/// Starts a listener with so many workers. `make` makes the service of a worker, on its thread.
+/// Starts a listener with so many workers. `make` creates the service of a worker, on its thread.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -57,7 +57,7 @@ where
                 async move {
                     let connections = Connections::new(name, &limits, &metrics);
                     Tasks::new(&metrics).spawn_once_local(Task::Deadlines, connections.clone().sweep());
-                    // Deadlines are the sweep's: those of actix-http hold for the first head only, and set a timer for each request.
+                    // The sweep enforces the deadlines: those of actix-http cover only the first head, and set a timer for each request.
                     let http = HttpService::build()
                         .keep_alive(KeepAlive::Os)
                         .client_request_timeout(Duration::ZERO)
@@ -73,7 +73,7 @@ where
     Ok(server.run())
 }
 
-/// Lets connections in, as many as each client may have.
+/// Admits connections, up to the limit of each client.
 struct Gate<H> {
     connections: Rc<Connections>,
     http: H,
@@ -97,14 +97,14 @@ where
             refuse(&stream);
             return Either::Right(ready(Ok(())));
         };
-        // A system that does not know the option keeps more for slow clients, that is all.
+        // A system without this option keeps more bytes for slow clients, nothing else.
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         let conn = self.connections.add(seat);
         Either::Left(self.http.call((Guarded::new(stream, conn, self.connections.clone()), address)))
     }
 }
 
-/// Says why, as far as the socket takes it at once: who has too many connections is not waited for.
+/// Sends the reason, if the socket takes it at once: a client with too many connections is not waited for.
 fn refuse(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let answer = refusal::whole(&Problem::too_many_connections());

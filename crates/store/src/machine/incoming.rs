@@ -103,7 +103,7 @@ impl Incoming {
     /// Removes the staged snapshot, once its import is durable.
     ///
     /// # Errors
-    /// When the file cannot be removed.
+    /// If the file cannot be removed.
     pub fn discard(&self) -> Result<(), StoreError> {
         remove(&install_path(&self.dir, self.group))?;
         self.tree.file_step("discarded");

@@ -430,7 +430,7 @@ impl ShardMachine {
     /// The statistics of a link, or of all links, for a caller that owns the state: see [`StatsQuery`].
     ///
     /// # Errors
-    /// When a record cannot be read or is damaged.
+    /// If a record cannot be read or is damaged.
     pub fn stats(&self, key: Option<&LinkKey>, hours: Range<u32>) -> Result<Option<Stats>, StoreError> {
         match StatsQuery::new(key.cloned(), hours).answer(|step| step(self))? {
             Told::Stats(stats) => Ok(Some(*stats)),
