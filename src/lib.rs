@@ -9,6 +9,7 @@ compile_error!(
 );
 
 pub mod account;
+pub mod app;
 mod cells;
 pub mod check;
 pub mod cli;
@@ -18,4 +19,5 @@ pub mod http;
 pub mod lifecycle;
 pub mod node;
 pub mod restore;
+mod times;
 pub mod wall_clock;

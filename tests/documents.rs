@@ -338,7 +338,10 @@ fn exit_codes_and_problem_types_are_those_of_the_code() {
         .filter_map(|line| line.split('|').nth(1).map(str::trim).filter(|code| code.parse::<u8>().is_ok()))
         .collect();
     assert_eq!(listed, codes);
-    let problems = read("src/http/problem.rs") + &read("deploy/nginx/templates/default.conf.template");
+    let of_server = files("src/http/problem", |path| path.extension().is_some_and(|extension| extension == "rs"));
+    let of_server = of_server.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect::<String>();
+    assert!(of_server.contains("\"link-not-found\""));
+    let problems = of_server + &read("deploy/nginx/templates/default.conf.template");
     for name in CURRENT {
         let text = read(name);
         for (at, _) in text.match_indices("urn:waypost:problem:") {

@@ -70,6 +70,20 @@ fn no_task_is_detached_that_the_list_of_tasks_does_not_have() {
 }
 
 #[test]
+fn the_application_layer_knows_neither_http_nor_a_dialect() {
+    let layer = Path::new(ROOT).join("src/app");
+    let files: Vec<PathBuf> = sources().into_iter().filter(|path| path.starts_with(&layer)).collect();
+    assert!(files.len() > 4, "the search finds no files any more");
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = || text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+        for word in ["actix", "crate::http", "serde", "StatusCode", "HeaderName"] {
+            assert!(!code().any(|line| line.contains(word)), "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
 fn each_engine_is_named_by_one_crate_only() {
     for (engine, gate) in
         [("sled", "store"), ("openraft", "consensus"), ("prometheus", "telemetry"), ("opentelemetry", "telemetry")]

@@ -11,8 +11,9 @@ use url::Url;
 
 use super::client::Failed;
 use super::{exit, reach};
+use crate::app::CLI_KEY_PREFIX;
 use crate::config::{SecretText, flaw, read_secret, read_secret_from};
-use crate::http::{CLI_KEY_PREFIX, is_loopback};
+use crate::http::is_loopback;
 use crate::node::CLI_KEY_FILE;
 
 /// The data directory of a server without configuration.

@@ -14,8 +14,8 @@ use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_telemetry::Metrics;
 
 use super::answer::{self, reads, route};
+use super::authorized::{AdministerCluster, Authorized};
 use super::health;
-use super::permit::KeyPermit;
 use super::problem::Problem;
 use super::state::NodeState;
 use super::wire::{self, Addresses, ConnectionLimits, Tracked};
@@ -47,7 +47,7 @@ fn last_to_store() -> Problem {
 
 /// `drain` or `undrain`.
 async fn drain(
-    _: KeyPermit,
+    _: Authorized<AdministerCluster>,
     path: web::Path<(String, String)>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
@@ -70,7 +70,11 @@ async fn drain(
     }
 }
 
-async fn remove(_: KeyPermit, path: web::Path<String>, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+async fn remove(
+    _: Authorized<AdministerCluster>,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
     let record = node_named(&node, &path)?;
     let nodes = node.controller.nodes();
     if record.stores() && nodes.iter().filter(|node| node.stores() && node.id != record.id).count() == 0 {
@@ -109,7 +113,7 @@ struct MoveLeader {
 }
 
 async fn move_leader(
-    _: KeyPermit,
+    _: Authorized<AdministerCluster>,
     body: web::Json<MoveLeader>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::answer::without_body;
-use super::permit::KeyPermit;
+use super::authorized::{Authorized, ReadBackup};
 use super::problem::Problem;
 use super::state::NodeState;
 
 /// Answers a backup. An answer that breaks off is not whole, and whoever reads it notices (`waypost check --backup`).
 pub(super) async fn backup(
-    _: KeyPermit,
+    _: Authorized<ReadBackup>,
     request: HttpRequest,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {

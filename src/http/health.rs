@@ -1,7 +1,5 @@
 //! `/health/live` and `/health/ready`, for orchestrators and load balancers.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use waypost_consensus::GroupStatus;
@@ -42,7 +40,7 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
             "the service {actor} panicked too often and was given up; start the node again, and report what its log says"
         )));
     }
-    if let Some(why) = node.controller.pending_bootstrap() {
+    if let Some(why) = node.app.pending_bootstrap() {
         return Err(Problem::not_ready(format!("the cluster is being founded: {why}")));
     }
     let behind = node.fresh.catching_up();
@@ -51,7 +49,7 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",
-        "writable": leaderless.is_empty() && !node.read_only.load(Ordering::Relaxed),
+        "writable": leaderless.is_empty() && !node.app.is_read_only(),
         "shards": node.shards,
         "leaderless": leaderless,
         "givenUp": given_up.iter().map(|down| down.actor).collect::<Vec<_>>(),

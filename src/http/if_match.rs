@@ -1,12 +1,14 @@
 //! `If-Match`: which state of a link a change is meant for.
 
-use waypost_protocol::LinkVersion;
+use actix_web::http::header::{HeaderMap, IF_MATCH};
 
-/// What a change is guarded by: one of these states.
+use crate::app::Guard;
+
+/// The states that the header names.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Guard {
-    /// Those that can be. Tags that were never ours are left out: they match nothing.
-    pub(super) versions: Vec<LinkVersion>,
+pub(super) struct IfMatch {
+    /// Tags that were never ours are left out: they match nothing.
+    pub(super) guard: Guard,
     /// Why a tag is left out that would match nothing however often the link is read again.
     pub(super) fault: Option<TagFault>,
 }
@@ -22,12 +24,18 @@ pub(super) enum TagFault {
     Empty,
 }
 
-impl Guard {
-    /// Reads the values of all `If-Match` headers; `None` = any state will do.
-    pub(super) fn read(values: &[&str]) -> Option<Self> {
+impl IfMatch {
+    /// The guard of a request.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let values: Vec<&str> = headers.get_all(IF_MATCH).map(|value| value.to_str().unwrap_or_default()).collect();
+        Self::read(&values)
+    }
+
+    /// Reads the values of all `If-Match` headers.
+    fn read(values: &[&str]) -> Self {
         let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
         if values.is_empty() || tags.clone().any(|tag| tag == "*") {
-            return None;
+            return Self { guard: Guard::Any, fault: None };
         }
         let strong = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
         let versions = tags.clone().filter_map(strong).filter_map(|tag| tag.parse().ok()).collect();
@@ -38,12 +46,14 @@ impl Guard {
         } else {
             tags.any(|tag| !tag.is_empty() && strong(tag).is_none()).then_some(TagFault::Unquoted)
         };
-        Some(Self { versions, fault })
+        Self { guard: Guard::OneOf(versions), fault }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use waypost_protocol::LinkVersion;
+
     use super::*;
 
     #[test]
@@ -64,10 +74,10 @@ mod tests {
             (&[" , "], vec![], Some(TagFault::Empty)),
             (&["\"*\""], vec![], None),
         ] {
-            assert_eq!(Guard::read(values), Some(Guard { versions, fault }), "{values:?}");
+            assert_eq!(IfMatch::read(values), IfMatch { guard: Guard::OneOf(versions), fault }, "{values:?}");
         }
         for any in [&[][..], &["*"], &["\"x\", *"]] {
-            assert_eq!(Guard::read(any), None, "{any:?}");
+            assert_eq!(IfMatch::read(any).guard, Guard::Any, "{any:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use waypost_protocol::{Link, UnixMs};
 
 use super::problem::Problem;
-use super::times::{LAST_MS, ReadTime, format_time, read_time};
+use crate::times::{ReadTime, format_time, read_time};
 
 /// What the API says of a link.
 #[derive(Debug, Clone, Serialize)]
@@ -32,21 +32,16 @@ impl LinkJson {
     }
 }
 
-/// Reads the end of a link: a time that lies in the future.
-pub(super) fn parse_time(text: &str, now: UnixMs) -> Result<UnixMs, Problem> {
-    let wrong = |detail: &str| Problem::invalid("validUntil", detail);
+/// Reads the end of a link. Whether it lies in the future is not for its text to say.
+pub(super) fn parse_time(text: &str) -> Result<UnixMs, Problem> {
     let ms = read_time(text).and_then(ReadTime::unix_ms).ok_or_else(|| {
-        wrong("validUntil has to be a time like 2030-12-31T23:59:59Z or 2030-12-31T23:59:59+01:00 (RFC 3339)")
+        Problem::invalid(
+            "validUntil",
+            "validUntil has to be a time like 2030-12-31T23:59:59Z or 2030-12-31T23:59:59+01:00 (RFC 3339)",
+        )
     })?;
-    if ms > LAST_MS {
-        return Err(wrong(
-            "validUntil can be 9999-12-31T23:59:59.999Z at the latest; leave it out for a link without an end",
-        ));
-    }
-    match u64::try_from(ms) {
-        Ok(ms) if ms > now.0 => Ok(UnixMs(ms)),
-        _ => Err(wrong("validUntil has to lie in the future")),
-    }
+    // What lies before 1970 has passed, like its beginning.
+    Ok(UnixMs(u64::try_from(ms).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -55,28 +50,18 @@ mod tests {
 
     #[test]
     fn an_end_comes_back_as_it_went() {
-        let now = UnixMs(1_700_000_000_000);
-        let time = parse_time("2030-12-31T23:59:59.5+01:00", now).unwrap();
+        let time = parse_time("2030-12-31T23:59:59.5+01:00").unwrap();
         assert_eq!(format_time(time), "2030-12-31T22:59:59.500Z");
-        assert_eq!(parse_time(&format_time(time), now).unwrap(), time);
-        let last = parse_time("9999-12-31T23:59:59Z", now).unwrap();
+        assert_eq!(parse_time(&format_time(time)).unwrap(), time);
+        let last = parse_time("9999-12-31T23:59:59Z").unwrap();
         assert_eq!(format_time(last), "9999-12-31T23:59:59.000Z");
+        assert_eq!(parse_time("1960-01-01T00:00:00Z").unwrap(), UnixMs(0));
     }
 
     #[test]
-    fn ends_that_are_no_times_or_past_or_cannot_be_written_are_refused() {
-        let now = UnixMs(1_700_000_000_000);
-        for text in [
-            "",
-            "tomorrow",
-            "2030-12-31",
-            "2030-12-31T23:59:59",
-            "2020-01-01T00:00:00Z",
-            "1960-01-01T00:00:00Z",
-            "9e9",
-            "9999-12-31T23:59:59-01:00",
-        ] {
-            assert!(parse_time(text, now).is_err(), "{text}");
+    fn ends_that_are_no_times_are_refused() {
+        for text in ["", "tomorrow", "2030-12-31", "2030-12-31T23:59:59", "9e9"] {
+            assert!(parse_time(text).is_err(), "{text}");
         }
     }
 }

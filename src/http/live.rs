@@ -1,7 +1,5 @@
 //! Totals as they grow, as server-sent events.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -10,19 +8,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
-use waypost_protocol::LinkKey;
-use waypost_protocol::clicks::{Counts, Whose};
+use tokio::sync::OwnedSemaphorePermit;
+use waypost_protocol::clicks::{Counts, Stats, Whose};
 
 use super::answer::without_body;
-use super::links::key_of;
-use super::permit::Permit;
+use super::authorized::{Authorized, ReadStatistics};
 use super::problem::Problem;
-use super::state::{NodeState, WorkerState};
-use super::stats::{Told, ask, no_parameters};
-use super::times::format_time;
+use super::state::NodeState;
+use super::stats::no_parameters;
+use crate::app::{Answer, Principal, ReadError};
+use crate::times::format_time;
 
 /// Live streams that one node serves at once: each asks the shards every second.
-const LIVE_MAX: usize = 64;
+pub const LIVE_STREAMS_MAX: usize = 64;
 
 /// How often a live stream tells.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
@@ -30,67 +28,74 @@ const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// How long a live stream lasts; a browser then connects anew by itself.
 const LIVE_TICKS_MAX: u32 = 3600;
 
-/// One of the live streams; counts while it lives.
+/// What a stream tells the totals of.
+struct Subject {
+    node: web::Data<NodeState>,
+    principal: Principal,
+    /// The link; `None` = all links.
+    code: Option<String>,
+}
+
+impl Subject {
+    async fn totals(&self) -> Result<Answer<Stats>, ReadError> {
+        match &self.code {
+            Some(code) => self.node.app.link_statistics(&self.principal, code, 0..0).await,
+            None => self.node.app.all_statistics(&self.principal, 0..0, Whose::People).await,
+        }
+    }
+}
+
+/// One of the live streams.
 struct Live {
-    worker: web::Data<WorkerState>,
-    key: Option<LinkKey>,
+    subject: Subject,
     told: Option<Counts>,
     ticks: u32,
+    /// Held while the stream lives.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Live {
-    fn begin(worker: web::Data<WorkerState>, key: Option<LinkKey>) -> Result<Self, Problem> {
-        let began = Self { worker, key, told: None, ticks: 0 };
-        if began.worker.node.live_streams.fetch_add(1, Ordering::AcqRel) >= LIVE_MAX {
-            return Err(Problem::not_ready(format!("{LIVE_MAX} live streams are open already")));
-        }
-        Ok(began)
+    fn begin(subject: Subject) -> Result<Self, Problem> {
+        let permit = subject.node.live_streams.clone().try_acquire_owned();
+        let permit =
+            permit.map_err(|_| Problem::not_ready(format!("{LIVE_STREAMS_MAX} live streams are open already")))?;
+        Ok(Self { subject, told: None, ticks: 0, _permit: permit })
     }
 
     /// The next event: the totals when they have changed, else a comment that keeps the connection up.
     async fn next(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
-        let node: Arc<NodeState> = self.worker.node.clone();
         if self.ticks > 0 {
             tokio::time::sleep(LIVE_EVERY).await;
         }
         self.ticks += 1;
-        if node.draining() || self.ticks > LIVE_TICKS_MAX {
+        if self.subject.node.draining() || self.ticks > LIVE_TICKS_MAX {
             return None;
         }
-        let text = match ask(&node, self.key.as_ref(), &(0..0), Whose::People).await {
+        let text = match self.subject.totals().await {
             // Totals of a replica may go back: they are not told, and the leader is waited for.
-            Ok(Told { stale: true, .. }) => ": the shard has no leader now\n\n".to_owned(),
-            Ok(Told { answer: stats, .. }) if self.told != Some(stats.total) => {
+            Ok(Answer { stale: true, .. }) => ": the shard has no leader now\n\n".to_owned(),
+            Ok(Answer { value: stats, .. }) if self.told != Some(stats.total) => {
                 let before = self.told.replace(stats.total).unwrap_or(stats.total);
                 let event = json!({
                     "totalClicks": stats.total.people,
                     "botClicks": stats.total.bots,
                     "newClicks": stats.total.people.saturating_sub(before.people),
-                    "at": format_time((node.clock)()),
+                    "at": format_time(self.subject.node.app.now()),
                 });
                 format!("event: clicks\ndata: {event}\n\n")
             }
             Ok(_) => ":\n\n".to_owned(),
-            Err(problem) if problem.is_unknown_link() => return None,
-            Err(_) => ": the shard does not answer now\n\n".to_owned(),
+            Err(ReadError::NotFound | ReadError::Denied(_)) => return None,
+            Err(ReadError::Call(_)) => ": the shard does not answer now\n\n".to_owned(),
         };
         Some((Ok(Bytes::from(text)), self))
     }
 }
 
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.worker.node.live_streams.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-async fn live(
-    request: &HttpRequest,
-    worker: web::Data<WorkerState>,
-    key: Option<LinkKey>,
-) -> Result<HttpResponse, Problem> {
+async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, Problem> {
+    no_parameters(request, "a live stream tells totals, of people and bots apart")?;
     // An unknown link is told so, and not by a stream without events.
-    ask(&worker.node, key.as_ref(), &(0..0), Whose::People).await?;
+    subject.totals().await?;
     let mut head = HttpResponse::Ok();
     head.insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -98,27 +103,24 @@ async fn live(
     if request.method() == Method::HEAD {
         return Ok(without_body(head));
     }
-    Ok(head.streaming(stream::unfold(Live::begin(worker, key)?, Live::next)))
+    Ok(head.streaming(stream::unfold(Live::begin(subject)?, Live::next)))
 }
 
 /// The totals of a link as they grow, as server-sent events.
 pub(super) async fn live_of_link(
-    _: Permit,
+    caller: Authorized<ReadStatistics>,
     request: HttpRequest,
     path: web::Path<String>,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
-    let key = key_of(&path)?;
-    live(&request, worker, Some(key)).await
+    live(&request, Subject { node, principal: caller.principal, code: Some(path.into_inner()) }).await
 }
 
 /// The totals of all links as they grow.
 pub(super) async fn live_of_all(
-    _: Permit,
+    caller: Authorized<ReadStatistics>,
     request: HttpRequest,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
-    live(&request, worker, None).await
+    live(&request, Subject { node, principal: caller.principal, code: None }).await
 }

@@ -2,16 +2,19 @@
 //!
 //! ```text
 //!   socket ─► wire ─► HttpService ─► Front ──cached GET /{code}──► 302
-//!                                      └──all else──► App ─► access · problem+json · handlers ─► actors
+//!                                      └──all else──► actix-web App ─► authorized · handlers · problem+json ─► src/app
 //! ```
 
 mod accept;
-mod access;
 mod access_log;
 mod account;
 mod admin;
+mod analytics;
 mod answer;
+mod authorized;
 mod backup;
+mod body;
+mod evidence;
 mod forwarded;
 mod front;
 mod health;
@@ -23,7 +26,6 @@ mod live;
 mod metrics;
 mod origin;
 mod pages;
-mod permit;
 mod problem;
 mod redirect;
 mod request_id;
@@ -33,17 +35,17 @@ mod shorten;
 mod site_files;
 mod state;
 mod stats;
-mod times;
 mod traced;
 mod unknown;
 mod visitor;
 mod wire;
 
-pub use access::{Access, CLI_KEY_PREFIX, KEY_PREFIX, is_loopback};
 pub use admin::{ADMIN_CONNECTIONS_MAX, admin_server};
+pub use evidence::is_loopback;
+pub use live::LIVE_STREAMS_MAX;
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;
-pub use problem::{KeyNeeded, Problem};
+pub use problem::Problem;
 pub use redirect::found;
 pub use server::{PublicServer, public_server};
 pub use state::{NodeState, WorkerState};

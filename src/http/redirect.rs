@@ -17,6 +17,7 @@ use waypost_protocol::typed::code_in_path;
 use waypost_protocol::{Domain, KeyHash, LinkKey};
 use waypost_redirector::Lookup;
 
+use super::evidence::Sender;
 use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
@@ -24,6 +25,7 @@ use super::site_files::is_site_file;
 use super::state::WorkerState;
 use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::{limited_client, visitor};
+use crate::app::Permission;
 
 /// A link may be edited: nobody but the visitor's own browser may keep the answer, and not even that.
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -79,8 +81,9 @@ pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerStat
 
 /// What only the admin listener answers. Where that is, those are told who may change links.
 pub(super) async fn of_the_admin_listener(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
-    let there = match worker.node.access.check(&request) {
-        Ok(_) => {
+    let principal = worker.node.app.authenticate(&Sender(&request));
+    let there = match principal.require(Permission::ReadLinks) {
+        Ok(()) => {
             format!("metrics and the cluster's administration are on the admin one, {}", reachable(worker.node.admin))
         }
         Err(_) => {

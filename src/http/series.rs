@@ -10,7 +10,7 @@ use waypost_protocol::UnixMs;
 use waypost_protocol::clicks::{Counts, HOUR_MS, Stats, Whose};
 
 use super::problem::Problem;
-use super::times::{LAST_MS, read_time};
+use crate::times::{LAST_MS, read_time};
 
 /// The buckets of an answer.
 const POINTS_MAX: usize = 10_000;

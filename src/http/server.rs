@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
 use super::wire::{self, ConnectionLimits, Tracked};
-use super::{backup, health, keys, links, live, redirect, request_id, shorten, site_files, stats};
+use super::{analytics, backup, health, keys, links, live, redirect, request_id, shorten, site_files, stats};
 use crate::config::VisitorRules;
 
 /// What the public listener is made of.
@@ -48,8 +48,8 @@ pub struct PublicServer {
     pub supervision: Supervision,
     /// Whether this node answers redirects.
     pub redirects: bool,
-    /// How long the answer of another node is given without asking again.
-    pub keep: Duration,
+    /// What each worker's Redirector is made of.
+    pub redirector: Seed,
     /// Threads that answer requests.
     pub workers: usize,
     /// What connections may cost.
@@ -76,7 +76,7 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
 /// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
 async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     let node = parts.node.clone();
-    let seed = Seed { view: node.view.clone(), links: node.links.clone(), shards: node.shards, keep: parts.keep };
+    let seed = parts.redirector.clone();
     let arbiter = actix::Arbiter::current();
     let redirector =
         supervise(waypost_redirector::spec(), &parts.supervision, &arbiter, move || RedirectorActor::new(seed.clone()))
@@ -171,7 +171,7 @@ fn app(
         })
         .service(route("/shorten", "POST").route(web::post().to(shorten::shorten)))
         .service(route("/generate-key", "GET, HEAD").route(reads().to(keys::generate)))
-        .service(route("/analytics/{code}", "GET, HEAD").route(reads().to(links::analytics)))
+        .service(route("/analytics/{code}", "GET, HEAD").route(reads().to(analytics::analytics)))
         .service(
             route("/api/v1/links/{code}/stats", "GET, HEAD, DELETE")
                 .route(reads().to(stats::of_link))

@@ -2,33 +2,31 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use waypost_click_counter::Recorder;
 use waypost_consensus::{Freshness, Groups};
-use waypost_protocol::messages::{KeyAllocator, LinkStore, Redirector};
-use waypost_protocol::{ServiceError, UnixMs};
+use waypost_protocol::UnixMs;
+use waypost_protocol::messages::Redirector;
 use waypost_redirector::ReadView;
 use waypost_runtime::{ActorRef, Supervision};
 
-use super::access::Access;
 use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
+use crate::app::App;
 use crate::cluster::{Backups, PlacementController};
-use crate::config::{AnalyticsRule, VisitorRules};
+use crate::config::VisitorRules;
 use crate::lifecycle::Lifecycle;
 
 /// What all workers of a node share.
 pub struct NodeState {
-    /// Where links are.
-    pub links: ActorRef<LinkStore>,
-    /// Where fresh codes come from.
-    pub keys: ActorRef<KeyAllocator>,
-    /// The link cache.
+    /// What the handlers call.
+    pub app: App,
+    /// The link cache. Redirects read it directly.
     pub view: Arc<ReadView>,
     /// The replicated groups, for status.
     pub groups: Arc<Groups>,
@@ -44,26 +42,18 @@ pub struct NodeState {
     pub backups: Backups,
     /// The number of shards.
     pub shards: u32,
-    /// Who may create and change links.
-    pub access: Access,
-    /// What `/analytics/{code}` tells whom.
-    pub analytics: AnalyticsRule,
+    /// Permits of live streams.
+    pub live_streams: Arc<Semaphore>,
     /// Under which address visitors reach the server.
     pub address: PublicAddress,
     /// Where the admin listener is.
     pub admin: SocketAddr,
     /// How long a request may take.
     pub timeout: Duration,
-    /// The longest URL accepted, in bytes.
-    pub url_max_bytes: usize,
     /// The longest body read, in bytes.
     pub body_max_bytes: usize,
-    /// Set while the disk has too little free space.
-    pub read_only: Arc<AtomicBool>,
     /// What the node is doing, and the requests that it is answering.
     pub lifecycle: Arc<Lifecycle>,
-    /// Live streams that are open.
-    pub live_streams: AtomicUsize,
     /// The clock.
     pub clock: fn() -> UnixMs,
 }
@@ -77,17 +67,6 @@ impl NodeState {
     /// Whether no redirect is answered any more, so that no visit comes after the last count.
     pub(super) fn closed(&self) -> bool {
         self.lifecycle.state().refuses_redirects()
-    }
-
-    /// Refuses a change before anything is done for it: while the cluster is being founded, or the node is read-only.
-    pub(super) fn writable(&self) -> Result<(), ServiceError> {
-        if self.read_only.load(Ordering::Relaxed) {
-            return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
-        }
-        match self.controller.pending_bootstrap() {
-            Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being founded: {why}"))),
-            None => Ok(()),
-        }
     }
 }
 

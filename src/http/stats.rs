@@ -1,28 +1,21 @@
-//! Statistics: of a link, of all links, and of what is no link; as JSON and as CSV.
+//! Statistics of a link, of all links, and orphan visits, as JSON and as CSV.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use waypost_protocol::clicks::{Counts, Dimension, Orphan, Ranking, Stats, Whose};
-use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, ResetStats};
-use waypost_protocol::{CallError, LinkKey, Request, ServiceError, ShardId, UnixMs};
+use waypost_protocol::LinkKey;
+use waypost_protocol::clicks::{Counts, Dimension, Orphan, Ranking};
 
-use super::links::key_of;
-use super::permit::Permit;
+use super::authorized::{Authorized, ReadStatistics, WriteLinks};
 use super::problem::Problem;
 use super::series::{Bots, Interval, Range, series};
-use super::state::{NodeState, WorkerState};
-use super::times::format_time;
+use super::state::NodeState;
+use crate::app::{Answer, Principal};
 use crate::cells::harmless;
-
-/// Links of a list of the most visited.
-const TOP_MAX: usize = 50;
+use crate::times::format_time;
 
 /// Values of a dimension that are told.
 const VALUES_MAX: usize = 1000;
@@ -118,90 +111,16 @@ fn dimensions(text: &str) -> Result<Vec<Dimension>, Problem> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(of).collect()
 }
 
-/// How long it is waited for a shard's leader: about an election. Then a replica answers.
-const LEADERLESS_MAX: Duration = Duration::from_secs(2);
-
-/// The answer of a shard, and whether it may lack what others have told already: without a leader, a replica says what it knows.
-pub(super) struct Told<T> {
-    pub(super) answer: T,
-    pub(super) stale: bool,
-}
-
-/// Asks the leader of a shard; without one, any replica. `ask` makes the message for the one or the other.
-async fn ask_leader<M: Request<Service = LinkStore>>(
-    node: &NodeState,
-    ask: impl Fn(bool) -> M,
-) -> Result<Told<M::Reply>, CallError> {
-    let since = Instant::now();
-    let patience = LEADERLESS_MAX.min(node.timeout / 2);
-    match node.links.call_while_nobody(ask(true), node.timeout, patience).await {
-        Err(CallError::Service(ServiceError::NotHere { .. }) | CallError::Unreachable { .. }) => {
-            let answer = node.links.call(ask(false), node.timeout.saturating_sub(since.elapsed())).await?;
-            Ok(Told { answer, stale: true })
-        }
-        answer => Ok(Told { answer: answer?, stale: false }),
-    }
-}
-
-/// The statistics of a link, as far as its shard has them.
-pub(super) async fn of_key(
-    node: &NodeState,
-    key: &LinkKey,
-    hours: &std::ops::Range<u32>,
-) -> Result<(Option<Stats>, bool), CallError> {
-    let (from, to, shard) = (hours.start, hours.end, key.shard(node.shards));
-    let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader, whose: Whose::People };
-    let Told { answer, stale } = ask_leader(node, ask).await?;
-    Ok((answer, stale))
-}
-
-/// What the shards know, added up.
-pub(super) async fn ask(
-    node: &NodeState,
-    key: Option<&LinkKey>,
-    hours: &std::ops::Range<u32>,
-    whose: Whose,
-) -> Result<Told<Stats>, Problem> {
-    if let Some(key) = key {
-        let (answer, stale) = of_key(node, key, hours).await?;
-        return Ok(Told { answer: answer.ok_or_else(Problem::unknown_link)?, stale });
-    }
-    let (from, to) = (hours.start, hours.end);
-    let of = |shard| ask_leader(node, move |from_leader| GetStats { shard, key: None, from, to, from_leader, whose });
-    let mut all = Stats { ranking: Ranking::AsAsked, ..Stats::default() };
-    let mut stale = false;
-    let mut hours: BTreeMap<u32, Counts> = BTreeMap::new();
-    let mut days: BTreeMap<u32, Counts> = BTreeMap::new();
-    let mut values: BTreeMap<(Dimension, String), Counts> = BTreeMap::new();
-    for told in try_join_all((0..node.shards).map(ShardId).map(of)).await? {
-        stale |= told.stale;
-        let Some(stats) = told.answer else { continue };
-        stats.hours.iter().for_each(|(hour, counts)| hours.entry(*hour).or_default().merge(*counts));
-        stats.days.iter().for_each(|(day, counts, _)| days.entry(*day).or_default().merge(*counts));
-        all.visitors.merge(&stats.visitors);
-        all.total.merge(stats.total);
-        for (dimension, text, counts) in stats.values {
-            values.entry((dimension, text)).or_default().merge(counts);
-        }
-        all.top.extend(stats.top);
-        if all.ranking == Ranking::AsAsked {
-            all.ranking = stats.ranking;
-        }
-    }
-    all.hours = hours.into_iter().collect();
-    all.days = days.into_iter().map(|(day, counts)| (day, counts, 0)).collect();
-    all.values = values.into_iter().map(|((dimension, text), counts)| (dimension, text, counts)).collect();
-    all.top.sort_by_key(|(key, counts)| (std::cmp::Reverse(whose.of(*counts)), key.code.clone()));
-    all.top.truncate(TOP_MAX);
-    Ok(Told { answer: all, stale })
-}
-
-async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Result<Report, Problem> {
-    let now = (worker.node.clock)();
+async fn report(node: &NodeState, principal: &Principal, code: Option<&str>, query: Query) -> Result<Report, Problem> {
+    let now = node.app.now();
     let range = Range::parse(query.from.as_deref(), query.to.as_deref(), &query.tz, query.interval, now)?;
     let wanted = dimensions(&query.by)?;
     let whose = query.bots.whose();
-    let Told { answer: stats, stale } = ask(&worker.node, key.as_ref(), &range.hours, whose).await?;
+    let hours = range.hours.clone();
+    let Answer { value: stats, stale } = match code {
+        Some(code) => node.app.link_statistics(principal, code, hours).await?,
+        None => node.app.all_statistics(principal, hours, whose).await?,
+    };
     let mut sum = Counts::default();
     stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
     let by = wanted.into_iter().map(|dimension| {
@@ -221,7 +140,7 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
     });
     let by = by.collect();
     let people = query.bots != Bots::Only;
-    let by_day = key.is_some() && query.interval == Interval::Day && range.is_utc() && people;
+    let by_day = code.is_some() && query.interval == Interval::Day && range.is_utc() && people;
     let uniques: HashMap<u32, u64> = stats.days.iter().map(|(day, _, uniques)| (*day, *uniques)).collect();
     let points = series(&stats, &range, query.bots)?.into_iter().map(|(time, day, clicks)| Point {
         time,
@@ -243,7 +162,7 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
         stale,
         series,
         by,
-        top: (key.is_none() && stats.ranking == Ranking::AsAsked).then(|| {
+        top: (code.is_none() && stats.ranking == Ranking::AsAsked).then(|| {
             let top = |(key, counts): &(LinkKey, Counts)| TopLink {
                 short_code: key.code.to_string(),
                 clicks: query.bots.of(*counts),
@@ -251,12 +170,12 @@ async fn report(worker: &WorkerState, key: Option<LinkKey>, query: Query) -> Res
             stats.top.iter().map(top).collect()
         }),
         top_omitted: match stats.ranking {
-            _ if key.is_some() => None,
+            _ if code.is_some() => None,
             Ranking::AsAsked => None,
             Ranking::TooMany => Some("too many links have visits to be compared over so many days; ask for fewer days"),
             Ranking::Lifetime => Some("a node of an older version cannot rank links by a range; upgrade it"),
         },
-        short_code: key.map(|key| key.code.to_string()),
+        short_code: code.map(str::to_owned),
     })
 }
 
@@ -305,40 +224,36 @@ fn table(report: &Report) -> Result<HttpResponse, Problem> {
 
 /// Of one link.
 pub(super) async fn of_link(
-    _: Permit,
+    caller: Authorized<ReadStatistics>,
     request: HttpRequest,
     path: web::Path<String>,
     query: web::Query<Query>,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    answer(&request, &report(&worker, Some(key_of(&path)?), query.into_inner()).await?)
+    answer(&request, &report(&node, &caller.principal, Some(&path), query.into_inner()).await?)
 }
 
 /// Of all links.
 pub(super) async fn of_all(
-    _: Permit,
+    caller: Authorized<ReadStatistics>,
     request: HttpRequest,
     query: web::Query<Query>,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    answer(&request, &report(&worker, None, query.into_inner()).await?)
+    answer(&request, &report(&node, &caller.principal, None, query.into_inner()).await?)
 }
 
 /// Forgets the statistics of a link.
 pub(super) async fn reset(
-    _: Permit,
+    caller: Authorized<WriteLinks>,
     request: HttpRequest,
     path: web::Path<String>,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let node = &worker.node;
     no_parameters(&request, "all statistics of the link are forgotten")?;
-    node.writable().map_err(CallError::from)?;
-    let key = key_of(&path)?;
-    match node.links.call(ResetStats { shard: key.shard(node.shards), key }, node.timeout).await? {
-        Changed::Edited(_) => Ok(HttpResponse::NoContent().finish()),
-        _ => Err(Problem::unknown_link()),
-    }
+    let reset = node.app.reset_statistics(&caller.principal, &path).await;
+    reset.map_err(|error| Problem::of_change(error, None))?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Refuses parameters where there are none: nobody should take an answer for what they asked with them.
@@ -347,34 +262,21 @@ pub(super) fn no_parameters(request: &HttpRequest, what: &str) -> Result<(), Pro
     if query.is_empty() { Ok(()) } else { Err(Problem::malformed(format!("{what}; this path takes no parameters"))) }
 }
 
-/// Visits to what is no link.
+/// Orphan visits.
 pub(super) async fn orphans(
-    _: Permit,
+    caller: Authorized<ReadStatistics>,
     request: HttpRequest,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let node = &worker.node;
     no_parameters(&request, "orphan visits are those of the last 30 days, of people and bots")?;
-    let of = |shard| ask_leader(node, move |from_leader| GetOrphans { shard, from_leader });
-    let told = try_join_all((0..node.shards).map(ShardId).map(of)).await?;
-    let stale = told.iter().any(|told| told.stale);
-    let mut all: BTreeMap<String, (u64, UnixMs)> = BTreeMap::new();
-    for Orphan { path, count, last } in told.into_iter().flat_map(|told| told.answer) {
-        let (sum, latest) = all.entry(path).or_default();
-        *sum += count;
-        *latest = last.max(*latest);
-    }
-    let mut all: Vec<_> = all.into_iter().collect();
-    all.sort_by(|one, other| other.1.0.cmp(&one.1.0).then_with(|| one.0.cmp(&other.0)));
+    let Answer { value: orphans, stale } = node.app.orphans(&caller.principal).await?;
     let mut answer = if wants_csv(&request) {
-        let rows = all.into_iter().map(|(path, (visits, last))| vec![path, visits.to_string(), format_time(last)]);
-        csv_of(std::iter::once(vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()]).chain(rows))?
+        let row = |orphan: Orphan| vec![orphan.path, orphan.count.to_string(), format_time(orphan.last)];
+        let head = vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()];
+        csv_of(std::iter::once(head).chain(orphans.into_iter().map(row)))?
     } else {
-        let list: Vec<_> = all
-            .into_iter()
-            .map(|(path, (visits, last))| json!({ "path": path, "visits": visits, "lastVisit": format_time(last) }))
-            .collect();
-        HttpResponse::Ok().json(json!({ "orphans": list }))
+        let item = |orphan: Orphan| json!({ "path": orphan.path, "visits": orphan.count, "lastVisit": format_time(orphan.last) });
+        HttpResponse::Ok().json(json!({ "orphans": orphans.into_iter().map(item).collect::<Vec<_>>() }))
     };
     mark(&mut answer, stale);
     Ok(answer)

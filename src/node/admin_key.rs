@@ -17,8 +17,8 @@ use waypost_protocol::digest::KeyDigest;
 
 use super::error::NodeError;
 use super::private::renew_cli_key;
+use crate::app::{Authenticator, KEY_PREFIX};
 use crate::config::Config;
-use crate::http::{Access, KEY_PREFIX};
 
 /// How long the cluster may take to note the admin key.
 const NOTE_MAX: Duration = Duration::from_secs(60);
@@ -27,7 +27,11 @@ const NOTE_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Decides who may change links, making an admin key where one is needed and there is none.
-pub(super) async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -> Result<Access, NodeError> {
+pub(super) async fn authenticator(
+    config: &Config,
+    local: bool,
+    groups: &Arc<Groups>,
+) -> Result<Authenticator, NodeError> {
     let of_cluster = groups.clone();
     let stored = move || of_cluster.cluster().read(|machine| machine.state().admin_key);
     let unseen = Unseen::new(&config.node.data_dir);
@@ -52,7 +56,7 @@ pub(super) async fn access(config: &Config, local: bool, groups: &Arc<Groups>) -
     // A disk that is full keeps no command from being run with the admin key, and no redirect from being answered.
     let command_line = renew_cli_key(&config.node.data_dir)
         .inspect_err(|error| tracing::warn!(%error, "there is no key for the commands: cli.key cannot be written"));
-    Ok(Access::new(local, stored).with_command_line(command_line.ok().map(|key| KeyDigest::of(&key))))
+    Ok(Authenticator::new(local, stored).with_command_line(command_line.ok().map(|key| KeyDigest::of(&key))))
 }
 
 /// The key that the cluster has, after this one was proposed. Another node may have been quicker: then that one's key counts.

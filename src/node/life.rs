@@ -41,8 +41,8 @@ pub async fn run(
     base.report_opened(&joined.groups);
 
     let is_local = addresses.are_local(&base.config);
-    let (services, access) = Services::start(&base, joined, is_local).await.map_err(refused)?;
-    let mut servers = Servers::start(&base, &services, access, listeners, connections_max)?;
+    let (services, authenticator) = Services::start(&base, joined, is_local).await.map_err(refused)?;
+    let mut servers = Servers::start(&base, &services, authenticator, listeners, connections_max)?;
     base.lifecycle.follow(Event::Started);
 
     let announcing = async {
@@ -54,20 +54,20 @@ pub async fn run(
         never = announcing => match never {},
         () = services.removed.notified() => Ended::Removed,
         signal = signals.told() => Ended::Told(signal),
-        error = servers.ended() => Ended::ServerEnded(error),
+        error = servers.ended() => Ended::Server(error),
     };
     match &ended {
         // From here on the shards take no clicks of this node, so it must not answer another redirect.
         Ended::Removed => base.lifecycle.follow(Event::Removed),
         Ended::Told(signal) => tracing::info!("{signal}: stopping"),
-        Ended::ServerEnded(_) => {}
+        Ended::Server(_) => {}
     }
     base.lifecycle.follow(Event::Stop);
     shut_down(&base, services, servers, signals).await?;
     match ended {
         // Only now it is known how many clicks are left.
         Ended::Removed => Err(NodeError::removed(&base.config)),
-        Ended::ServerEnded(error) => Err(error),
+        Ended::Server(error) => Err(error),
         Ended::Told(_) => Ok(()),
     }
 }
@@ -79,7 +79,7 @@ enum Ended {
     /// A signal, by its name.
     Told(&'static str),
     /// One of its servers has ended by itself.
-    ServerEnded(NodeError),
+    Server(NodeError),
 }
 
 /// Stops everything in the order in which the parts need each other: leaders, requests, clicks, actors, groups, store.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::http::CLI_KEY_PREFIX;
+use crate::app::CLI_KEY_PREFIX;
 
 /// The file in the data directory with the key for the commands of the node's own account.
 pub const CLI_KEY_FILE: &str = "cli.key";

@@ -2,20 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use actix_server::{Server, ServerHandle};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use waypost_consensus::FRESH;
+use waypost_redirector::Seed;
 
 use super::base::Base;
 use super::error::NodeError;
 use super::listen::Listeners;
 use super::services::Services;
+use crate::app::{App, AppParts, Authenticator};
 use crate::cluster::Backups;
 use crate::config::ServiceName;
 use crate::http::{
-    Access, Addresses, ConnectionLimits, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server,
+    Addresses, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server,
     public_server,
 };
 use crate::wall_clock::wall_clock;
@@ -34,7 +36,7 @@ pub(super) struct Running {
 
 impl Running {
     fn start(server: Server) -> Self {
-        // Awaited in `Servers::ended`.
+        // Awaited below, in `Servers::ended`.
         Self { handle: server.handle(), task: tokio::task::spawn_local(server) }
     }
 
@@ -57,18 +59,24 @@ impl Servers {
     pub(super) fn start(
         base: &Base,
         services: &Services,
-        access: Access,
+        authenticator: Authenticator,
         listeners: Listeners,
         connections_max: usize,
     ) -> Result<Self, NodeError> {
         let config = &base.config;
-        let node = Arc::new(node_state(base, services, access, &listeners.addresses.public, listeners.addresses.admin));
+        let node =
+            Arc::new(node_state(base, services, authenticator, &listeners.addresses.public, listeners.addresses.admin));
         let admin = admin_server(listeners.admin, node.clone(), base.metrics.clone())?;
         let public = public_server(
             listeners.public,
             PublicServer {
                 redirects: config.node.services.contains(&ServiceName::Redirector),
-                keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
+                redirector: Seed {
+                    view: services.view.clone(),
+                    links: services.actors.links.clone(),
+                    shards: node.shards,
+                    keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
+                },
                 node,
                 journals: services.journals.clone(),
                 access_every: config.log_access_every,
@@ -103,12 +111,29 @@ impl Servers {
 }
 
 /// What the handlers are given.
-fn node_state(base: &Base, services: &Services, access: Access, public: &SocketAddr, admin: SocketAddr) -> NodeState {
+fn node_state(
+    base: &Base,
+    services: &Services,
+    authenticator: Authenticator,
+    public: &SocketAddr,
+    admin: SocketAddr,
+) -> NodeState {
     let Services { groups, members, transport, .. } = services;
     let config = &base.config;
     NodeState {
-        links: services.actors.links.clone(),
-        keys: services.actors.keys.clone(),
+        app: App::new(AppParts {
+            links: services.actors.links.clone(),
+            keys: services.actors.keys.clone(),
+            view: services.view.clone(),
+            groups: groups.clone(),
+            controller: services.controller.clone(),
+            authenticator,
+            analytics: config.analytics,
+            timeout: config.request_timeout,
+            url_max_bytes: config.url_max_bytes,
+            read_only: base.read_only.clone(),
+            clock: wall_clock,
+        }),
         view: services.view.clone(),
         groups: groups.clone(),
         fresh: services.fresh.clone(),
@@ -117,16 +142,12 @@ fn node_state(base: &Base, services: &Services, access: Access, public: &SocketA
         controller: services.controller.clone(),
         supervision: base.supervision.clone(),
         shards: groups.bootstrap().shards,
-        access,
-        analytics: config.analytics,
+        live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
         admin,
         timeout: config.request_timeout,
-        url_max_bytes: config.url_max_bytes,
         body_max_bytes: config.body_max_bytes,
-        read_only: base.read_only.clone(),
         lifecycle: base.lifecycle.clone(),
-        live_streams: AtomicUsize::new(0),
         clock: wall_clock,
     }
 }

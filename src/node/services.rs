@@ -17,11 +17,11 @@ use super::base::Base;
 use super::error::NodeError;
 use super::peers::Joined;
 use super::{admin_key, clicks, leave, observe};
+use crate::app::Authenticator;
 use crate::cluster::{
     Clock, ClusterRouter, DesiredPlacement, LocalNode, MembershipReconciler, PlacementController, RunningNode,
     committed_query,
 };
-use crate::http::Access;
 
 /// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for who has none.
 const BOUND_LEAST: Duration = Duration::from_secs(1);
@@ -44,12 +44,12 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// Starts everything between the groups and the servers, each part after those that it needs. Answers also who may change links;
+    /// Starts everything between the groups and the servers, each part after those that it needs. Also returns who is known to this node;
     /// `is_local` says whether only processes of this machine can reach the node.
     ///
     /// # Errors
     /// When the cluster does not note the admin key, or the click journals or the store cannot be used.
-    pub(super) async fn start(base: &Base, joined: Joined, is_local: bool) -> Result<(Self, Access), NodeError> {
+    pub(super) async fn start(base: &Base, joined: Joined, is_local: bool) -> Result<(Self, Authenticator), NodeError> {
         let Joined { identity, groups, members, transport, service, record } = joined;
         let Base { config, metrics, tasks, lifecycle, read_only, .. } = base;
         let engine_tasks = base.engine_tasks();
@@ -61,7 +61,7 @@ impl Services {
         let view = cache(base, &groups, &clock);
         let fresh = freshness(base, &groups, &transport, &view);
 
-        let access = admin_key::access(config, is_local, &groups).await?;
+        let authenticator = admin_key::authenticator(config, is_local, &groups).await?;
         let journals = clicks::open_journals(config, groups.bootstrap(), metrics)?;
         let recorders = (0..config.workers).map(|_| journals.recorder()).collect::<Result<Vec<_>, _>>()?;
         clicks::keep_synced(journals.clone(), config.journal_sync, tasks, base.on_storage_failure)?;
@@ -114,7 +114,7 @@ impl Services {
         let recorders = Arc::new(Mutex::new(recorders));
         let services =
             Self { groups, members, transport, view, fresh, clock, journals, recorders, actors, controller, removed };
-        Ok((services, access))
+        Ok((services, authenticator))
     }
 }
 

@@ -6,24 +6,13 @@
 use std::cell::OnceCell;
 use std::net::SocketAddr;
 
+use crate::app::PeerAccount;
+
 mod proc_net;
 mod sock_diag;
 
 /// The state of a TCP socket that is connected, as the kernel numbers them.
 const ESTABLISHED: u8 = 1;
-
-/// Whose process is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// One of the server's own account.
-    Own,
-    /// One of root's, which is not the server's account.
-    Root,
-    /// One of another account.
-    Other,
-    /// It cannot be told: the socket is orphaned, in another state, or not to be found.
-    Unknown,
-}
 
 /// A socket as the kernel tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +36,7 @@ struct Account {
 pub(super) struct Connection {
     /// This server's address of it; `None` if it ended before that was read.
     local: Option<SocketAddr>,
-    owner: OnceCell<Owner>,
+    owner: OnceCell<PeerAccount>,
 }
 
 impl Connection {
@@ -57,16 +46,16 @@ impl Connection {
     }
 
     /// The owner of the socket at `peer`, the other end.
-    pub(super) fn owner(&self, peer: SocketAddr) -> Owner {
-        *self.owner.get_or_init(|| self.local.map_or(Owner::Unknown, |local| owner(peer, local)))
+    pub(super) fn owner(&self, peer: SocketAddr) -> PeerAccount {
+        *self.owner.get_or_init(|| self.local.map_or(PeerAccount::Unknown, |local| owner(peer, local)))
     }
 }
 
 /// Looks up the owner of the socket at `peer` that is connected to `local`.
-fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
+fn owner(peer: SocketAddr, local: SocketAddr) -> PeerAccount {
     let (peer, local) = (canonical(peer), canonical(local));
     if !peer.ip().is_loopback() {
-        return Owner::Unknown;
+        return PeerAccount::Unknown;
     }
     let found = match sock_diag::find(peer, local) {
         Ok(Some(socket)) => Ok(Some(socket)),
@@ -77,21 +66,21 @@ fn owner(peer: SocketAddr, local: SocketAddr) -> Owner {
         Ok(socket) => judge(socket, Account::own()),
         Err(error) => {
             tracing::debug!(%error, "the owner of a connection cannot be looked up");
-            Owner::Unknown
+            PeerAccount::Unknown
         }
     }
 }
 
 /// Sockets that no process has open, and those whose connection has ended, are listed as root's.
-fn judge(socket: Option<Socket>, own: Account) -> Owner {
+fn judge(socket: Option<Socket>, own: Account) -> PeerAccount {
     match socket {
         Some(Socket { state: ESTABLISHED, uid, inode }) if inode != 0 => match uid == own.uid {
-            true if own.ambiguous => Owner::Unknown,
-            true => Owner::Own,
-            false if uid == 0 => Owner::Root,
-            false => Owner::Other,
+            true if own.ambiguous => PeerAccount::Unknown,
+            true => PeerAccount::Own,
+            false if uid == 0 => PeerAccount::Root,
+            false => PeerAccount::Other,
         },
-        _ => Owner::Unknown,
+        _ => PeerAccount::Unknown,
     }
 }
 
@@ -133,21 +122,21 @@ mod tests {
     fn only_an_open_established_socket_of_the_own_account_is_the_own_accounts() {
         let socket = |state, uid, inode| Some(Socket { state, uid, inode });
         for (found, account, expected) in [
-            (socket(1, 1000, 7), own(1000), Owner::Own),
-            (socket(1, 33, 7), own(1000), Owner::Other),
-            (socket(1, 0, 7), own(1000), Owner::Root),
-            (socket(1, 0, 7), own(0), Owner::Own),
+            (socket(1, 1000, 7), own(1000), PeerAccount::Own),
+            (socket(1, 33, 7), own(1000), PeerAccount::Other),
+            (socket(1, 0, 7), own(1000), PeerAccount::Root),
+            (socket(1, 0, 7), own(0), PeerAccount::Own),
             // Nobody has it open any more: it is listed as root's.
-            (socket(1, 0, 0), own(0), Owner::Unknown),
-            (socket(1, 0, 0), own(1000), Owner::Unknown),
-            (socket(1, 1000, 0), own(1000), Owner::Unknown),
+            (socket(1, 0, 0), own(0), PeerAccount::Unknown),
+            (socket(1, 0, 0), own(1000), PeerAccount::Unknown),
+            (socket(1, 1000, 0), own(1000), PeerAccount::Unknown),
             // TIME_WAIT, FIN_WAIT_2, LISTEN.
-            (socket(6, 0, 0), own(0), Owner::Unknown),
-            (socket(5, 1000, 7), own(1000), Owner::Unknown),
-            (socket(10, 1000, 7), own(1000), Owner::Unknown),
-            (None, own(0), Owner::Unknown),
+            (socket(6, 0, 0), own(0), PeerAccount::Unknown),
+            (socket(5, 1000, 7), own(1000), PeerAccount::Unknown),
+            (socket(10, 1000, 7), own(1000), PeerAccount::Unknown),
+            (None, own(0), PeerAccount::Unknown),
             // Every account that the user namespace does not have has this number.
-            (socket(1, 65_534, 7), Account { uid: 65_534, ambiguous: true }, Owner::Unknown),
+            (socket(1, 65_534, 7), Account { uid: 65_534, ambiguous: true }, PeerAccount::Unknown),
         ] {
             assert_eq!(judge(found, account), expected, "{found:?} {account:?}");
         }
@@ -180,11 +169,11 @@ mod tests {
                 assert_ne!(found.inode, 0);
             }
             let remembered = Connection::new(Some(local));
-            assert_eq!(remembered.owner(peer), Owner::Own);
+            assert_eq!(remembered.owner(peer), PeerAccount::Own);
             // What the other end has closed is nobody's. A connection that was looked at is not looked at again.
             drop(client);
-            assert_eq!(owner(peer, local), Owner::Unknown, "{connect} to {listen}");
-            assert_eq!(remembered.owner(peer), Owner::Own);
+            assert_eq!(owner(peer, local), PeerAccount::Unknown, "{connect} to {listen}");
+            assert_eq!(remembered.owner(peer), PeerAccount::Own);
         }
     }
 

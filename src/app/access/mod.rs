@@ -1,0 +1,264 @@
+//! Authentication: who sends a request, from the key that it carries and from the connection that it came on.
+//!
+//! A transport states what it knows as [`Evidence`]; only [`Authenticator::authenticate`] makes a [`Principal`] of it. The functions of the
+//! application layer authorise: each asks its principal for the [`Permission`] that it needs.
+//!
+//! Without a key, a request is served only if it comes from a process of the server's own account on this machine, which can read the data
+//! directory anyway, and if no proxy passes it on for somebody else. Backups and changes of the cluster always need a key
+//! (docs/adr/0019).
+
+mod principal;
+
+pub use principal::{Denied, KeyNeeded, Permission, Principal};
+use waypost_protocol::digest::KeyDigest;
+
+/// What every admin key begins with, so that people and secret scanners recognise one.
+pub const KEY_PREFIX: &str = "wp_admin_";
+
+/// What the key in `DATA/cli.key` begins with, so that the commands can tell that it is for this machine only.
+pub const CLI_KEY_PREFIX: &str = "wp_cli_";
+
+/// The key that a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// None.
+    None,
+    /// One that cannot be read, such as one with another scheme than `Bearer`.
+    Unreadable,
+    /// This text, which may be wrong.
+    Key(&'a str),
+}
+
+/// The account at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerAccount {
+    /// The server's own.
+    Own,
+    /// Root, which is not the server's account.
+    Root,
+    /// Another one.
+    Other,
+    /// It cannot be determined: the peer is on another machine, or its socket cannot be found.
+    Unknown,
+}
+
+/// Why a request may not be meant by the person in whose name it is sent: a page in a browser can send requests that its user knows nothing of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unintended {
+    /// It names this server by a host name that need not stand for this machine.
+    HostName,
+    /// A page of another origin sends it.
+    OtherOrigin,
+}
+
+/// What a transport knows of whoever sends a request.
+pub trait Evidence {
+    /// The key that the request carries.
+    fn credential(&self) -> Credential<'_>;
+
+    /// Whether somebody passes the request on for somebody else, as a proxy does.
+    fn is_forwarded(&self) -> bool;
+
+    /// Why the request may not be meant by the person in whose name it is sent.
+    fn unintended(&self) -> Option<Unintended>;
+
+    /// The account of the process at the other end. It is asked last, since the look-up costs system calls.
+    fn account(&self) -> PeerAccount;
+}
+
+/// Tells who sends a request, by the rule that holds for this node.
+pub struct Authenticator {
+    open: bool,
+    command_line: Option<KeyDigest>,
+    stored: Box<dyn Fn() -> Option<KeyDigest> + Send + Sync>,
+}
+
+impl Authenticator {
+    /// `stored` returns the digest of the admin key that the cluster has at that moment. While it has none, the own account needs no key
+    /// if the node is `open`, and nobody is known otherwise.
+    pub fn new(open: bool, stored: impl Fn() -> Option<KeyDigest> + Send + Sync + 'static) -> Self {
+        Self { open, command_line: None, stored: Box::new(stored) }
+    }
+
+    /// Also accepts the key in `DATA/cli.key`, from those who can read it.
+    #[must_use]
+    pub fn with_command_line(mut self, key: Option<KeyDigest>) -> Self {
+        self.command_line = key;
+        self
+    }
+
+    /// Who sends a request.
+    pub fn authenticate(&self, evidence: &impl Evidence) -> Principal {
+        let stored = (self.stored)();
+        let credential = evidence.credential();
+        if let Credential::Key(key) = credential {
+            let digest = KeyDigest::of(key);
+            if stored.as_ref().is_some_and(|stored| digest.matches(stored)) {
+                return Principal::admin();
+            }
+            // Only the own account and root can read it. Anybody else has found it out, for example by listening where a command expected
+            // the server.
+            let can_read_it =
+                || !evidence.is_forwarded() && matches!(evidence.account(), PeerAccount::Own | PeerAccount::Root);
+            if self.command_line.as_ref().is_some_and(|key| digest.matches(key)) && can_read_it() {
+                return Principal::command_line();
+            }
+        }
+        let key_is_set = stored.is_some();
+        if key_is_set || !self.open {
+            let reason = match credential {
+                Credential::Key(_) => KeyNeeded::Unknown,
+                Credential::None | Credential::Unreadable => KeyNeeded::Missing,
+            };
+            return Principal::anonymous(Denied::KeyNeeded { reason, key_is_set }, credential, key_is_set);
+        }
+        match by_account(evidence) {
+            Ok(()) => Principal::own_account(credential),
+            Err(denied) => Principal::anonymous(denied, credential, key_is_set),
+        }
+    }
+}
+
+/// Whether a request comes from the own account, and is meant by it. Cheap checks come first.
+fn by_account(evidence: &impl Evidence) -> Result<(), Denied> {
+    let needed = |reason| Denied::KeyNeeded { reason, key_is_set: false };
+    if evidence.is_forwarded() {
+        return Err(needed(KeyNeeded::PassedOn));
+    }
+    if let Some(why) = evidence.unintended() {
+        return Err(Denied::Unintended(why));
+    }
+    match evidence.account() {
+        PeerAccount::Own => Ok(()),
+        PeerAccount::Other | PeerAccount::Root => Err(needed(KeyNeeded::OtherAccount)),
+        PeerAccount::Unknown => Err(needed(KeyNeeded::UnknownAccount)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    struct Request {
+        credential: Credential<'static>,
+        is_forwarded: bool,
+        unintended: Option<Unintended>,
+        account: PeerAccount,
+        looked_up: Cell<bool>,
+    }
+
+    impl Request {
+        fn of(credential: Credential<'static>, account: PeerAccount) -> Self {
+            Self { credential, is_forwarded: false, unintended: None, account, looked_up: Cell::new(false) }
+        }
+    }
+
+    impl Evidence for Request {
+        fn credential(&self) -> Credential<'_> {
+            self.credential
+        }
+
+        fn is_forwarded(&self) -> bool {
+            self.is_forwarded
+        }
+
+        fn unintended(&self) -> Option<Unintended> {
+            self.unintended
+        }
+
+        fn account(&self) -> PeerAccount {
+            self.looked_up.set(true);
+            self.account
+        }
+    }
+
+    const OPEN: fn() -> Authenticator =
+        || Authenticator::new(true, || None).with_command_line(Some(KeyDigest::of("wp_cli_x")));
+    const KEYED: fn() -> Authenticator = || {
+        Authenticator::new(true, || Some(KeyDigest::of("wp_admin_x")))
+            .with_command_line(Some(KeyDigest::of("wp_cli_x")))
+    };
+
+    fn reason(denied: Result<(), Denied>) -> Option<KeyNeeded> {
+        match denied.unwrap_err() {
+            Denied::KeyNeeded { reason, .. } => Some(reason),
+            Denied::Unintended(_) => None,
+        }
+    }
+
+    #[test]
+    fn on_an_open_node_the_own_account_may_change_links_but_takes_no_backup() {
+        let own = OPEN().authenticate(&Request::of(Credential::None, PeerAccount::Own));
+        assert_eq!((own.require(Permission::WriteLinks), own.number()), (Ok(()), 0));
+        assert_eq!(reason(own.require(Permission::ReadBackup)), Some(KeyNeeded::Always));
+        // A key that nobody knows does not keep the own account from what it needs no key for.
+        let own = OPEN().authenticate(&Request::of(Credential::Key("wrong"), PeerAccount::Own));
+        assert_eq!(own.require(Permission::WriteLinks), Ok(()));
+        assert_eq!(reason(own.require(Permission::AdministerCluster)), Some(KeyNeeded::Unknown));
+    }
+
+    #[test]
+    fn an_open_node_says_why_others_need_a_key_and_looks_the_account_up_last() {
+        for (account, expected) in [
+            (PeerAccount::Root, KeyNeeded::OtherAccount),
+            (PeerAccount::Other, KeyNeeded::OtherAccount),
+            (PeerAccount::Unknown, KeyNeeded::UnknownAccount),
+        ] {
+            let other = OPEN().authenticate(&Request::of(Credential::None, account));
+            assert_eq!(reason(other.require(Permission::ReadLinks)), Some(expected), "{account:?}");
+        }
+        let forwarded = Request { is_forwarded: true, ..Request::of(Credential::None, PeerAccount::Own) };
+        assert_eq!(reason(OPEN().authenticate(&forwarded).require(Permission::WriteLinks)), Some(KeyNeeded::PassedOn));
+        let unintended = Some(Unintended::OtherOrigin);
+        let page = Request { unintended, ..Request::of(Credential::None, PeerAccount::Own) };
+        let denied = OPEN().authenticate(&page).require(Permission::WriteLinks);
+        assert_eq!(denied, Err(Denied::Unintended(Unintended::OtherOrigin)));
+        assert!(!forwarded.looked_up.get() && !page.looked_up.get());
+    }
+
+    #[test]
+    fn with_an_admin_key_nothing_but_a_key_counts() {
+        let admin = KEYED().authenticate(&Request::of(Credential::Key("wp_admin_x"), PeerAccount::Unknown));
+        assert_eq!((admin.require(Permission::AdministerCluster), admin.number()), (Ok(()), 1));
+        for (credential, expected) in [
+            (Credential::None, KeyNeeded::Missing),
+            (Credential::Unreadable, KeyNeeded::Missing),
+            (Credential::Key("wp_admin_y"), KeyNeeded::Unknown),
+        ] {
+            let own = Request::of(credential, PeerAccount::Own);
+            let principal = KEYED().authenticate(&own);
+            assert_eq!(reason(principal.require(Permission::ReadLinks)), Some(expected), "{credential:?}");
+            assert!(!own.looked_up.get(), "a node that has a key looks up no account");
+            assert_eq!(principal.presents_key(), credential != Credential::None);
+        }
+        let closed = Authenticator::new(false, || None);
+        let own = closed.authenticate(&Request::of(Credential::None, PeerAccount::Own));
+        assert_eq!(reason(own.require(Permission::ReadLinks)), Some(KeyNeeded::Missing));
+    }
+
+    #[test]
+    fn the_key_of_the_command_line_counts_only_from_those_who_can_read_its_file() {
+        for (account, known) in [
+            (PeerAccount::Own, true),
+            (PeerAccount::Root, true),
+            (PeerAccount::Other, false),
+            (PeerAccount::Unknown, false),
+        ] {
+            for authenticator in [OPEN(), KEYED()] {
+                let principal = authenticator.authenticate(&Request::of(Credential::Key("wp_cli_x"), account));
+                assert_eq!(principal.require(Permission::ReadBackup).is_ok(), known, "{account:?}");
+                assert_eq!(principal.number(), 0);
+            }
+        }
+        let passed_on = Request { is_forwarded: true, ..Request::of(Credential::Key("wp_cli_x"), PeerAccount::Own) };
+        assert!(KEYED().authenticate(&passed_on).require(Permission::ReadBackup).is_err());
+    }
+
+    #[test]
+    fn everybody_who_reaches_the_listener_may_see_the_cluster() {
+        let anonymous = KEYED().authenticate(&Request::of(Credential::None, PeerAccount::Unknown));
+        assert_eq!(anonymous.require(Permission::ReadCluster), Ok(()));
+    }
+}

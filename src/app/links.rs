@@ -1,0 +1,398 @@
+//! Links: create, show, edit, delete.
+//!
+//! Callers read their own writes: after a change through this node, the node lets only the leader of the shard say what the link is, until
+//! the staleness bound has passed.
+
+use std::time::Instant;
+
+use waypost_protocol::digest::{IdempotencyKey, fingerprint};
+use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
+use waypost_protocol::target::OwnHost;
+use waypost_protocol::{
+    CallError, Code, CodeError, Link, LinkKey, LinkVersion, Request, ServiceError, Target, TargetError, UnixMs,
+};
+use waypost_runtime::Destination;
+
+use super::{App, Denied, Permission, Principal};
+use crate::times::LAST_MS;
+
+/// The longest idempotency key, in bytes. Only a hash of it is kept.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// A link to create.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NewLink<'a> {
+    /// Where it leads.
+    pub url: &'a str,
+    /// The alias asked for; `None` = a generated code.
+    pub slug: Option<&'a str>,
+    /// Its end, if any.
+    pub valid_until: Option<UnixMs>,
+    /// Answer with an existing link to the same URL, if there is one with a generated code.
+    pub find_existing: bool,
+    /// By what a retry of the same request is recognised.
+    pub idempotency_key: Option<&'a str>,
+    /// The hosts that are this server: a link that leads there would be a loop.
+    pub own_hosts: &'a [OwnHost],
+}
+
+/// What came of creating a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CreatedLink {
+    /// It was made by this request (now, or when it was first sent).
+    New(Link),
+    /// It was there already.
+    Existing(Link),
+}
+
+/// What to change of a link.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinkEdit<'a> {
+    /// A new target.
+    pub url: Option<&'a str>,
+    /// A new end: `Some(None)` removes it.
+    pub valid_until: Option<Option<UnixMs>>,
+    /// As for [`NewLink`].
+    pub own_hosts: &'a [OwnHost],
+}
+
+/// Which states of a link a change is meant for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// Any.
+    Any,
+    /// One of these; with none of them, the change is refused.
+    OneOf(Vec<LinkVersion>),
+}
+
+/// How a link is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// As this node's replica has it, or as the caller has changed it through this node.
+    #[default]
+    Local,
+    /// As a quorum has it: every change that was acknowledged before is seen, on whichever node.
+    Strong,
+}
+
+/// Why an end cannot be the end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExpiryError {
+    /// It has passed.
+    #[error("the end has to lie in the future")]
+    Past,
+    /// It is later than texts can say.
+    #[error("the end lies after the year 9999")]
+    TooLate,
+}
+
+/// Why a link was not created.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The principal may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The URL cannot be a target.
+    #[error(transparent)]
+    Url(#[from] TargetError),
+    /// The slug cannot be a code.
+    #[error(transparent)]
+    Slug(#[from] CodeError),
+    /// The end cannot be one.
+    #[error(transparent)]
+    ValidUntil(#[from] ExpiryError),
+    /// An existing link was asked for together with a slug: only links with generated codes are found.
+    #[error("an existing link can only be found without a slug")]
+    FindExistingWithSlug,
+    /// The idempotency key is empty, longer than [`IDEMPOTENCY_KEY_BYTES_MAX`], or has other characters than visible ASCII.
+    #[error("the idempotency key cannot be used")]
+    IdempotencyKey,
+    /// The slug names another link.
+    #[error("the slug \"{slug}\" is taken")]
+    SlugTaken {
+        /// The slug.
+        slug: Code,
+        /// Whether its link has the same target and end.
+        same: bool,
+    },
+    /// The idempotency key came with a different request before.
+    #[error("the idempotency key was used for a different request")]
+    IdempotencyKeyReused,
+    /// The services did not do it, or it is unknown whether they did.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// Why a link, or its statistics, cannot be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The principal may not see it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// No link has the code.
+    #[error("no link has this code")]
+    NotFound,
+    /// The services do not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// Why a link was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The principal may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The edit changes nothing.
+    #[error("the edit names nothing to change")]
+    Nothing,
+    /// The URL cannot be a target.
+    #[error(transparent)]
+    Url(#[from] TargetError),
+    /// The end cannot be one.
+    #[error(transparent)]
+    ValidUntil(#[from] ExpiryError),
+    /// No link has the code.
+    #[error("no link has this code")]
+    NotFound,
+    /// The link is in a state that the change is not meant for.
+    #[error("the link is at version {current}")]
+    VersionMismatch {
+        /// The version that it is at.
+        current: LinkVersion,
+    },
+    /// The services did not do it, or it is unknown whether they did.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl From<ServiceError> for CreateError {
+    fn from(error: ServiceError) -> Self {
+        Self::Call(error.into())
+    }
+}
+
+impl From<ServiceError> for ChangeError {
+    fn from(error: ServiceError) -> Self {
+        Self::Call(error.into())
+    }
+}
+
+impl From<ReadError> for ChangeError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Denied(denied) => Self::Denied(denied),
+            ReadError::NotFound => Self::NotFound,
+            ReadError::Call(error) => Self::Call(error),
+        }
+    }
+}
+
+/// The key of a code as it stands in a request; `None` if no link can have it.
+pub(super) fn key_of(code: &str) -> Option<LinkKey> {
+    Code::from_path(code).map(LinkKey::new)
+}
+
+fn check_expiry(until: UnixMs, now: UnixMs) -> Result<UnixMs, ExpiryError> {
+    if until.0 > LAST_MS as u64 {
+        return Err(ExpiryError::TooLate);
+    }
+    if until <= now { Err(ExpiryError::Past) } else { Ok(until) }
+}
+
+fn idempotency_key(owner: u32, text: &str) -> Result<IdempotencyKey, CreateError> {
+    let readable = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+    if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX || !readable {
+        return Err(CreateError::IdempotencyKey);
+    }
+    Ok(IdempotencyKey::of(owner, text))
+}
+
+impl App {
+    /// Creates a link, or finds the one that was there.
+    ///
+    /// # Errors
+    /// See [`CreateError`]. After a [`CallError`] with an unknown outcome the link may exist.
+    pub async fn create_link(&self, principal: &Principal, new: NewLink<'_>) -> Result<CreatedLink, CreateError> {
+        principal.require(Permission::WriteLinks)?;
+        let message = self.creation(principal, &new)?;
+        self.writable()?;
+        let (slug, target, valid_until) = (message.slug.clone(), message.target.clone(), message.valid_until);
+        match (self.send_creation(message).await?, slug) {
+            (Created::New(link), _) => Ok(CreatedLink::New(*link)),
+            (Created::Existing(link), _) => Ok(CreatedLink::Existing(*link)),
+            (Created::IdempotencyMismatch, _) => Err(CreateError::IdempotencyKeyReused),
+            (Created::SlugTaken, Some(slug)) => {
+                // Read where it was refused, so that the link is seen that was in the way.
+                let other = self.read(LinkKey::new(slug.clone()), Consistency::Strong).await;
+                let same = |link: &Link| link.target == target && link.valid_until == valid_until;
+                Err(CreateError::SlugTaken { slug, same: other.is_ok_and(|view| same(&view.link)) })
+            }
+            (Created::SlugTaken, None) => {
+                Err(ServiceError::Unavailable("the generated code was taken; nothing was changed".to_owned()).into())
+            }
+        }
+    }
+
+    fn creation(&self, principal: &Principal, new: &NewLink<'_>) -> Result<CreateLink, CreateError> {
+        let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
+        let slug = new.slug.map(Code::parse_slug).transpose()?;
+        let valid_until = new.valid_until.map(|until| check_expiry(until, self.now())).transpose()?;
+        if slug.is_some() && new.find_existing {
+            return Err(CreateError::FindExistingWithSlug);
+        }
+        let print = fingerprint(&[
+            target.as_str().as_bytes(),
+            slug.as_ref().map_or(b"", |slug| slug.as_bytes()),
+            &valid_until.map_or(0, |until| until.0).to_le_bytes(),
+            &[u8::from(new.find_existing)],
+        ]);
+        let created_by = principal.number();
+        let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text)).transpose()?;
+        Ok(CreateLink {
+            shard: CreateLink::shard_for(slug.as_ref(), &target, self.shards),
+            slug,
+            target,
+            valid_until,
+            find_existing: new.find_existing,
+            created_by,
+            idempotency: idempotency.map(|key| (key, print)),
+        })
+    }
+
+    /// Sends a creation, and lets this node not answer from before it.
+    async fn send_creation(&self, message: CreateLink) -> Result<Created, CallError> {
+        let slug = message.slug.clone();
+        let (created, destination) = self.parts.links.call_with_destination(message, self.parts.timeout).await?;
+        if let Some(slug) = slug.filter(|_| destination != Destination::Local) {
+            self.claimed_elsewhere(&LinkKey::new(slug));
+        }
+        Ok(created)
+    }
+
+    /// An alias was claimed through this node, and a leader on another node has applied that. If the code named another link before, this
+    /// node may not have heard yet that it does not any more.
+    fn claimed_elsewhere(&self, key: &LinkKey) {
+        let shard = key.shard(self.shards);
+        let own = self.parts.groups.shard(shard).filter(|_| self.parts.groups.holds(shard));
+        // If the own replica cannot be read, the leader answers.
+        let clean = own.is_some_and(|group| matches!(group.read(|machine| machine.get(key)), Ok(None)));
+        if !clean {
+            self.parts.view.changed_here(key, Instant::now());
+        }
+    }
+
+    /// Shows a link.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn link(&self, principal: &Principal, code: &str, consistency: Consistency) -> Result<Link, ReadError> {
+        principal.require(Permission::ReadLinks)?;
+        let key = key_of(code).ok_or(ReadError::NotFound)?;
+        self.read(key, consistency).await.map(|view| view.link)
+    }
+
+    /// Reads a link and its visits, as the caller may have changed it through this node.
+    pub(super) async fn read(&self, key: LinkKey, consistency: Consistency) -> Result<LinkView, ReadError> {
+        let leader = self.parts.view.only_leader(&key, Instant::now());
+        let strong = consistency == Consistency::Strong;
+        let message = GetLink { shard: key.shard(self.shards), key, strong, leader };
+        self.parts.links.call(message, self.parts.timeout).await?.ok_or(ReadError::NotFound)
+    }
+
+    /// Changes a link's target or end; returns the link as it is then.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may be changed.
+    pub async fn edit_link(
+        &self,
+        principal: &Principal,
+        code: &str,
+        edit: LinkEdit<'_>,
+        guard: Guard,
+    ) -> Result<Link, ChangeError> {
+        principal.require(Permission::WriteLinks)?;
+        if edit.url.is_none() && edit.valid_until.is_none() {
+            return Err(ChangeError::Nothing);
+        }
+        let parse = |url| Target::parse(url, edit.own_hosts, self.parts.url_max_bytes);
+        let target = edit.url.map(parse).transpose()?;
+        let check = |until: Option<UnixMs>| until.map(|until| check_expiry(until, self.now())).transpose();
+        let valid_until = edit.valid_until.map(check).transpose()?;
+        self.writable()?;
+        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let if_version = self.expected(&key, guard).await?;
+        let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, target, valid_until };
+        match self.change(&key, message).await? {
+            Changed::Edited(link) => Ok(*link),
+            Changed::VersionMismatch { current } => Err(ChangeError::VersionMismatch { current }),
+            Changed::NotFound | Changed::Deleted => Err(ChangeError::NotFound),
+        }
+    }
+
+    /// Deletes a link.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may be gone.
+    pub async fn delete_link(&self, principal: &Principal, code: &str, guard: Guard) -> Result<(), ChangeError> {
+        principal.require(Permission::WriteLinks)?;
+        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let if_version = self.expected(&key, guard).await?;
+        self.writable()?;
+        let message = DeleteLink { shard: key.shard(self.shards), key: key.clone(), if_version };
+        match self.change(&key, message).await? {
+            Changed::Deleted => Ok(()),
+            Changed::VersionMismatch { current } => Err(ChangeError::VersionMismatch { current }),
+            Changed::NotFound | Changed::Edited(_) => Err(ChangeError::NotFound),
+        }
+    }
+
+    /// The version that a change has to find; `None` = any.
+    async fn expected(&self, key: &LinkKey, guard: Guard) -> Result<Option<LinkVersion>, ChangeError> {
+        let versions = match guard {
+            Guard::Any => return Ok(None),
+            Guard::OneOf(versions) => versions,
+        };
+        if let [version] = versions[..] {
+            return Ok(Some(version));
+        }
+        // Of none or several, the present version says which is meant, and the change then expects that one.
+        let current = self.read(key.clone(), Consistency::Strong).await?.link.link_version();
+        if versions.contains(&current) { Ok(Some(current)) } else { Err(ChangeError::VersionMismatch { current }) }
+    }
+
+    /// Sends a change, and makes sure that this node does not answer from before it once the caller hears of it.
+    async fn change<M: Request<Service = LinkStore>>(&self, key: &LinkKey, message: M) -> Result<M::Reply, CallError> {
+        let reply = self.parts.links.call(message, self.parts.timeout).await?;
+        // Also when the own replica has applied it: another node may lead or hold the shard when it is asked for next.
+        self.parts.view.changed_here(key, Instant::now());
+        Ok(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_lies_in_the_future_and_within_what_texts_can_say() {
+        let now = UnixMs(1_700_000_000_000);
+        assert_eq!(check_expiry(UnixMs(now.0 + 1), now), Ok(UnixMs(now.0 + 1)));
+        assert_eq!(check_expiry(UnixMs(LAST_MS as u64), now), Ok(UnixMs(LAST_MS as u64)));
+        for (until, why) in
+            [(0, ExpiryError::Past), (now.0, ExpiryError::Past), (LAST_MS as u64 + 1, ExpiryError::TooLate)]
+        {
+            assert_eq!(check_expiry(UnixMs(until), now), Err(why));
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_is_a_short_text_and_each_owner_has_its_own() {
+        for bad in ["", "ä", "a\nb", "\u{7f}", &"x".repeat(256)] {
+            assert_eq!(idempotency_key(1, bad), Err(CreateError::IdempotencyKey), "{bad:?}");
+        }
+        let longest = "x".repeat(IDEMPOTENCY_KEY_BYTES_MAX);
+        assert!(idempotency_key(1, &longest).is_ok());
+        assert_ne!(idempotency_key(1, "a b"), idempotency_key(0, "a b"));
+    }
+}

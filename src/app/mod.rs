@@ -1,0 +1,130 @@
+//! The application layer: what a node does for its users, as functions that know neither HTTP nor a dialect of the API.
+//!
+//! ```text
+//!   a dialect (src/http, later others)      authenticates: Evidence ─► Principal · reads the request, writes the answer
+//!        │  App::create_link(&principal, …)
+//!   src/app                                 authorises · validates · calls the services · keeps the promises to the caller
+//!        │  messages
+//!   LinkStore, KeyAllocator, groups
+//! ```
+//!
+//! Each function takes the [`Principal`] first and checks its permission before anything else. Errors are enums: where one concerns a
+//! field it says so by its variant, and the dialect gives the field its name. A second dialect calls the same functions, so it cannot forget
+//! the permission, the limits, or that callers read their own writes. The redirect of a visitor is not here: it is too short for a
+//! layer (docs/adr/0005, docs/adr/0020).
+
+mod access;
+mod codes;
+mod links;
+mod statistics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use access::{
+    Authenticator, CLI_KEY_PREFIX, Credential, Denied, Evidence, KEY_PREFIX, KeyNeeded, PeerAccount, Permission,
+    Principal, Unintended,
+};
+pub use codes::{CODES_PER_CALL_MAX, CodesError};
+pub use links::{
+    ChangeError, Consistency, CreateError, CreatedLink, ExpiryError, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit,
+    NewLink, ReadError,
+};
+pub use statistics::{Answer, Summary, SummaryDetails};
+use waypost_consensus::Groups;
+use waypost_protocol::clicks::Whose;
+use waypost_protocol::messages::{KeyAllocator, LinkStore};
+use waypost_protocol::{ServiceError, UnixMs};
+use waypost_redirector::ReadView;
+use waypost_runtime::ActorRef;
+
+use crate::cluster::PlacementController;
+use crate::config::AnalyticsRule;
+
+/// What the application layer works with.
+pub struct AppParts {
+    /// The links.
+    pub links: ActorRef<LinkStore>,
+    /// Where fresh codes come from.
+    pub keys: ActorRef<KeyAllocator>,
+    /// The link cache of this node.
+    pub view: Arc<ReadView>,
+    /// The replicated groups.
+    pub groups: Arc<Groups>,
+    /// What is known of the other nodes.
+    pub controller: Arc<PlacementController>,
+    /// Who may do what.
+    pub authenticator: Authenticator,
+    /// What the summary of a link tells whom.
+    pub analytics: AnalyticsRule,
+    /// How long a call may take.
+    pub timeout: Duration,
+    /// The longest URL accepted, in bytes.
+    pub url_max_bytes: usize,
+    /// Set while the disk has too little free space.
+    pub read_only: Arc<AtomicBool>,
+    /// The wall clock.
+    pub clock: fn() -> UnixMs,
+}
+
+/// What a node does for its users. Its parts are private, so that a dialect reaches the services by these functions only.
+pub struct App {
+    parts: AppParts,
+    shards: u32,
+}
+
+impl App {
+    /// Made once a node has its services.
+    pub fn new(parts: AppParts) -> Self {
+        let shards = parts.groups.bootstrap().shards;
+        Self { parts, shards }
+    }
+
+    /// Who sends a request.
+    pub fn authenticate(&self, evidence: &impl Evidence) -> Principal {
+        self.parts.authenticator.authenticate(evidence)
+    }
+
+    /// The wall clock, for dialects that read times relative to now.
+    pub fn now(&self) -> UnixMs {
+        (self.parts.clock)()
+    }
+
+    /// Whether the node refuses changes for want of disk space.
+    pub fn is_read_only(&self) -> bool {
+        self.parts.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Why the cluster is not founded yet; `None` once it is.
+    pub fn pending_bootstrap(&self) -> Option<String> {
+        self.parts.controller.pending_bootstrap()
+    }
+
+    /// Refuses a change before anything is done for it: while the cluster is being founded, or the node is read-only.
+    fn writable(&self) -> Result<(), ServiceError> {
+        if self.is_read_only() {
+            return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
+        }
+        match self.pending_bootstrap() {
+            Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being founded: {why}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fails to compile if a function holds something across an await that cannot move to another thread: other dialects may run on a runtime
+/// that moves its tasks.
+const _: fn(&App, &Principal) = |app, principal| {
+    fn is_send(_: impl Future + Send) {}
+    is_send(app.create_link(principal, NewLink::default()));
+    is_send(app.link(principal, "", Consistency::Local));
+    is_send(app.edit_link(principal, "", LinkEdit::default(), Guard::Any));
+    is_send(app.delete_link(principal, "", Guard::Any));
+    is_send(app.issue_codes(principal, 1));
+    is_send(app.link_statistics(principal, "", 0..1));
+    is_send(app.all_statistics(principal, 0..1, Whose::People));
+    is_send(app.reset_statistics(principal, ""));
+    is_send(app.orphans(principal));
+    is_send(app.summary(principal, ""));
+};

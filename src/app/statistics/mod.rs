@@ -1,0 +1,200 @@
+//! Statistics: of a link, of all links, and orphan visits.
+//!
+//! The leader of a shard answers, so that totals are monotonic for a reader that is moved from node to node. Without a leader a replica
+//! answers, and the answer says that it is stale.
+
+mod merge;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use waypost_protocol::clicks::{HOUR_MS, Orphan, Stats, Whose};
+use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
+use waypost_protocol::{CallError, Code, Link, LinkKey, Request, ServiceError, ShardId, UnixMs};
+
+use super::links::{Consistency, key_of};
+use super::{App, ChangeError, Denied, Permission, Principal, ReadError};
+use crate::config::AnalyticsRule;
+
+/// How long a leader is waited for: about an election. Then a replica answers.
+const LEADERLESS_MAX: Duration = Duration::from_secs(2);
+
+/// Days of a summary's recent visits, with today.
+const SUMMARY_DAYS: u32 = 30;
+
+/// What shards answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// The answer.
+    pub value: T,
+    /// Whether a shard without a leader answered by a replica, so that something may be missing that was told before.
+    pub stale: bool,
+}
+
+/// The statistics of a link in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The code of the link.
+    pub code: Code,
+    /// What only those see who may see links, unless `[http] analytics` shows it to everybody.
+    pub details: Option<SummaryDetails>,
+    /// Visits of people.
+    pub clicks: u64,
+    /// Visits of bots.
+    pub bot_clicks: u64,
+    /// Visits of people in the last 30 days.
+    pub recent_clicks: u64,
+    /// Different people in the last 30 days.
+    pub recent_visitors: u64,
+    /// Whether the link has expired.
+    pub expired: bool,
+}
+
+/// What a link is, and when it was last visited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryDetails {
+    /// The link.
+    pub link: Link,
+    /// When the last visit of a person was; `None` = never.
+    pub last_visit: Option<UnixMs>,
+}
+
+impl App {
+    /// The statistics of one link: within `hours` (hours since 1970 UTC), and in total.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn link_statistics(
+        &self,
+        principal: &Principal,
+        code: &str,
+        hours: Range<u32>,
+    ) -> Result<Answer<Stats>, ReadError> {
+        principal.require(Permission::ReadStatistics)?;
+        let key = key_of(code).ok_or(ReadError::NotFound)?;
+        let Answer { value, stale } = self.statistics_of(&key, hours).await?;
+        Ok(Answer { value: value.ok_or(ReadError::NotFound)?, stale })
+    }
+
+    /// The statistics of all links, added up. `whose` visits decide which links are the most visited.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; never `NotFound`.
+    pub async fn all_statistics(
+        &self,
+        principal: &Principal,
+        hours: Range<u32>,
+        whose: Whose,
+    ) -> Result<Answer<Stats>, ReadError> {
+        principal.require(Permission::ReadStatistics)?;
+        let (from, to) = (hours.start, hours.end);
+        let of =
+            |shard| self.ask_leader(move |from_leader| GetStats { shard, key: None, from, to, from_leader, whose });
+        let answers = try_join_all((0..self.shards).map(ShardId).map(of)).await?;
+        let stale = answers.iter().any(|answer| answer.stale);
+        let shards = answers.into_iter().filter_map(|answer| answer.value);
+        Ok(Answer { value: merge::merged(shards, whose), stale })
+    }
+
+    /// Forgets the statistics of a link.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn reset_statistics(&self, principal: &Principal, code: &str) -> Result<(), ChangeError> {
+        principal.require(Permission::WriteLinks)?;
+        self.writable()?;
+        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let message = ResetStats { shard: key.shard(self.shards), key };
+        match self.parts.links.call(message, self.parts.timeout).await? {
+            Changed::Edited(_) => Ok(()),
+            Changed::Deleted | Changed::NotFound | Changed::VersionMismatch { .. } => Err(ChangeError::NotFound),
+        }
+    }
+
+    /// Orphan visits of the last 30 days, the most frequent paths first.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; never `NotFound`.
+    pub async fn orphans(&self, principal: &Principal) -> Result<Answer<Vec<Orphan>>, ReadError> {
+        principal.require(Permission::ReadStatistics)?;
+        let of = |shard| self.ask_leader(move |from_leader| GetOrphans { shard, from_leader });
+        let answers = try_join_all((0..self.shards).map(ShardId).map(of)).await?;
+        let stale = answers.iter().any(|answer| answer.stale);
+        let mut paths: BTreeMap<String, (u64, UnixMs)> = BTreeMap::new();
+        for Orphan { path, count, last } in answers.into_iter().flat_map(|answer| answer.value) {
+            let (sum, latest) = paths.entry(path).or_default();
+            *sum += count;
+            *latest = last.max(*latest);
+        }
+        let mut orphans: Vec<Orphan> =
+            paths.into_iter().map(|(path, (count, last))| Orphan { path, count, last }).collect();
+        // The paths are in order, and the sort is stable.
+        orphans.sort_by_key(|orphan| std::cmp::Reverse(orphan.count));
+        Ok(Answer { value: orphans, stale })
+    }
+
+    /// The statistics of a link in short. By `[http] analytics`, everybody may see some of it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn summary(&self, principal: &Principal, code: &str) -> Result<Answer<Summary>, ReadError> {
+        let shows_details = self.shows_details(principal)?;
+        let key = key_of(code).ok_or(ReadError::NotFound)?;
+        let LinkView { link, visits } = self.read(key, Consistency::Local).await?;
+        let now = self.now();
+        let end = (now.0 / HOUR_MS) as u32 + 1;
+        let start = (end.saturating_sub(1) / 24).saturating_sub(SUMMARY_DAYS - 1) * 24;
+        let Answer { value: stats, stale } = self.statistics_of(&link.key, start..end).await?;
+        let stats = stats.unwrap_or_default();
+        // Nodes of version 0.1 do not tell it.
+        let last = stats.last.max(visits.last);
+        let value = Summary {
+            code: link.key.code.clone(),
+            clicks: stats.total.people,
+            bot_clicks: stats.total.bots,
+            recent_clicks: stats.days.iter().map(|(_, counts, _)| counts.people).sum(),
+            recent_visitors: stats.visitors.count(),
+            expired: link.expired(now),
+            details: shows_details
+                .then(|| SummaryDetails { link, last_visit: (stats.total.people > 0).then_some(last) }),
+        };
+        Ok(Answer { value, stale })
+    }
+
+    /// Whether a principal sees in a summary what the link is, or only the numbers.
+    fn shows_details(&self, principal: &Principal) -> Result<bool, Denied> {
+        let allowed = principal.require(Permission::ReadStatistics);
+        match self.parts.analytics {
+            AnalyticsRule::Full => Ok(true),
+            AnalyticsRule::Key => allowed.map(|()| true),
+            // A key that is wrong is not ignored: its owner would miss what the right one shows.
+            AnalyticsRule::Totals if principal.presents_key() => allowed.map(|()| true),
+            AnalyticsRule::Totals => Ok(allowed.is_ok()),
+        }
+    }
+
+    /// The statistics of a link, as far as its shard has any.
+    async fn statistics_of(&self, key: &LinkKey, hours: Range<u32>) -> Result<Answer<Option<Stats>>, CallError> {
+        let (from, to, shard) = (hours.start, hours.end, key.shard(self.shards));
+        let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader, whose: Whose::People };
+        self.ask_leader(ask).await
+    }
+
+    /// Asks the leader of a shard; without one, any replica. `ask` makes the message for the one or the other.
+    async fn ask_leader<M: Request<Service = LinkStore>>(
+        &self,
+        ask: impl Fn(bool) -> M,
+    ) -> Result<Answer<M::Reply>, CallError> {
+        let since = Instant::now();
+        let (links, timeout) = (&self.parts.links, self.parts.timeout);
+        match links.call_while_nobody(ask(true), timeout, LEADERLESS_MAX.min(timeout / 2)).await {
+            Err(CallError::Service(ServiceError::NotHere { .. }) | CallError::Unreachable { .. }) => {
+                let value = links.call(ask(false), timeout.saturating_sub(since.elapsed())).await?;
+                Ok(Answer { value, stale: true })
+            }
+            answer => Ok(Answer { value: answer?, stale: false }),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `GET /analytics/{code}`: the statistics of a link in short.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use waypost_protocol::{Code, LinkKey};
+
+use super::problem::Problem;
+use super::state::WorkerState;
+use super::unknown::{note_unknown, refuse_flood};
+use super::visitor::limited_client;
+use crate::app::{Answer, Principal, ReadError, SummaryDetails};
+use crate::times::format_time;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Analytics {
+    short_code: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+    total_clicks: u64,
+    bot_clicks: u64,
+    last_30_days: LastDays,
+    /// As `GET /{code}` tells everybody.
+    expired: bool,
+    /// Told without a leader: totals may be lower than what was told before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
+}
+
+/// What does not concern everybody: where the link leads, perhaps no more, and when.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    long_url: String,
+    created_at: String,
+    valid_until: Option<String>,
+    last_accessed: Option<String>,
+}
+
+impl From<SummaryDetails> for Details {
+    fn from(SummaryDetails { link, last_visit }: SummaryDetails) -> Self {
+        Self {
+            long_url: link.target.as_str().to_owned(),
+            created_at: format_time(link.created_at),
+            valid_until: link.valid_until.map(format_time),
+            last_accessed: last_visit.map(format_time),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastDays {
+    clicks: u64,
+    unique_visitors: u64,
+}
+
+/// The totals of a link, and everything else for whoever may see statistics.
+pub(super) async fn analytics(
+    principal: Principal,
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    let key = Code::from_path(&path).map(LinkKey::new);
+    if let Some(key) = &key {
+        refuse_flood(node, client, key).await?;
+    }
+    let summary = node.app.summary(&principal, &path).await;
+    let Answer { value: summary, stale } = summary.inspect_err(|error| {
+        if *error == ReadError::NotFound && key.is_some() {
+            note_unknown(node, client);
+        }
+    })?;
+    Ok(HttpResponse::Ok().json(Analytics {
+        short_code: summary.code.to_string(),
+        details: summary.details.map(Details::from),
+        total_clicks: summary.clicks,
+        bot_clicks: summary.bot_clicks,
+        last_30_days: LastDays { clicks: summary.recent_clicks, unique_visitors: summary.recent_visitors },
+        expired: summary.expired,
+        stale,
+    }))
+}

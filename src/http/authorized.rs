@@ -1,0 +1,67 @@
+//! Authentication of requests, as extractors: the first argument of a handler that is not open to everybody.
+//!
+//! Extractors are polled in the order of the arguments and the first error ends them, so a handler that takes [`Authorized`] first reads
+//! neither path nor body for those who may not ask. The functions of the application layer authorise again: the extractor is what lets a
+//! handler call them at all, since nobody else makes a [`Principal`].
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+
+use super::evidence::Sender;
+use super::problem::Problem;
+use super::state::NodeState;
+use crate::app::{Permission, Principal};
+
+/// A permission as a type.
+pub(super) trait Needed {
+    const PERMISSION: Permission;
+}
+
+macro_rules! needed {
+    ($($name:ident),*) => {$(
+        pub(super) struct $name;
+
+        impl Needed for $name {
+            const PERMISSION: Permission = Permission::$name;
+        }
+    )*};
+}
+
+needed!(ReadLinks, WriteLinks, ReadStatistics, ReadBackup, AdministerCluster);
+
+/// Whoever sends the request has a permission.
+pub(super) struct Authorized<P> {
+    pub(super) principal: Principal,
+    permission: PhantomData<P>,
+}
+
+fn authenticate(request: &HttpRequest) -> Result<Principal, Problem> {
+    let node = request.app_data::<web::Data<NodeState>>();
+    let node = node.ok_or_else(|| Problem::not_ready("the server is starting"))?;
+    Ok(node.app.authenticate(&Sender(request)))
+}
+
+impl<P: Needed> FromRequest for Authorized<P> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(authenticate(request).and_then(|principal| {
+            principal.require(P::PERMISSION)?;
+            Ok(Self { principal, permission: PhantomData })
+        }))
+    }
+}
+
+/// For handlers that answer everybody, and some callers more than others.
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(authenticate(request))
+    }
+}

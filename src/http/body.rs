@@ -1,0 +1,38 @@
+//! The bodies of requests: JSON, or plain text where a route reads that as well.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The content type without its parameters, in lower case.
+pub(super) fn essence(request: &HttpRequest) -> Option<String> {
+    let content_type = request.headers().get(CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+pub(super) fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// The body without the byte order mark that some editors put before a text.
+pub(super) fn unmarked(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// The JSON body of a route that reads nothing else.
+pub(super) fn parse_json_only<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, Problem> {
+    let body = unmarked(body);
+    match essence(request).as_deref() {
+        None => parse_json(body),
+        Some(json) if is_json(json) => parse_json(body),
+        Some(other) => {
+            Err(Problem::unsupported_media_type(format!("\"{other}\" is not read here; send application/json")))
+        }
+    }
+}
+
+pub(super) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the JSON body cannot be used: {error}")))
+}

@@ -1,0 +1,286 @@
+//! Errors of the application layer, and of calls to services. The application names a field by a variant; here it gets its name in JSON.
+
+use actix_web::http::StatusCode;
+use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, TargetError};
+
+use super::Problem;
+use crate::app::{
+    CODES_PER_CALL_MAX, ChangeError, CodesError, CreateError, Denied, ExpiryError, IDEMPOTENCY_KEY_BYTES_MAX,
+    KeyNeeded, ReadError, Unintended,
+};
+use crate::http::if_match::TagFault;
+
+const UNKNOWN_LINK: &str = "link-not-found";
+
+impl Problem {
+    /// An API key is needed, or the one that came is wrong. `key_is_set` is whether the cluster has an admin key.
+    fn key_needed(reason: KeyNeeded, key_is_set: bool) -> Self {
+        let (name, why) = match reason {
+            KeyNeeded::Missing => ("missing", "this needs the admin key"),
+            KeyNeeded::Unknown => ("unknown", "the API key is not known to this server"),
+            KeyNeeded::Always => ("always", "backups and changes of the cluster always need a key"),
+            KeyNeeded::PassedOn => ("passed-on", "the request came through a proxy, so it needs a key"),
+            KeyNeeded::OtherAccount => {
+                ("other-account", "the request comes from another account than the server's, so it needs a key")
+            }
+            KeyNeeded::UnknownAccount => (
+                "unknown-account",
+                "the server cannot tell which account of this machine the request comes from, so it needs a key",
+            ),
+        };
+        let how = match key_is_set {
+            true => "send it as `X-Api-Key: …` or `Authorization: Bearer …`",
+            false => {
+                "none is set: start the server with WAYPOST_ADMIN_KEY, or with [http] public_url, which prints a new one, and \
+                 send it as `X-Api-Key: …` or `Authorization: Bearer …`"
+            }
+        };
+        // The commands of the server's own account find the key that it has made for them.
+        let near =
+            if reason == KeyNeeded::Always { "; on the server's machine, its commands take `--data-dir`" } else { "" };
+        let mut problem =
+            Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed", format!("{why}; {how}{near}"));
+        problem.reason = Some(name);
+        problem
+    }
+
+    /// The request is refused whatever key it carries.
+    fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "The request is refused", detail)
+    }
+
+    /// No link has this code.
+    pub(in crate::http) fn unknown_link() -> Self {
+        Self::new(StatusCode::NOT_FOUND, UNKNOWN_LINK, "There is no such link", "no link has this code")
+    }
+
+    /// Whether it says that no link has the code.
+    pub(in crate::http) fn is_unknown_link(&self) -> bool {
+        self.kind == UNKNOWN_LINK
+    }
+
+    /// The link has expired.
+    pub(in crate::http) fn expired_link() -> Self {
+        Self::new(StatusCode::GONE, "link-expired", "The link has expired", "this link was valid until an earlier time")
+    }
+
+    /// The URL cannot be a target.
+    fn bad_url(error: &TargetError) -> Self {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-url",
+            "The URL cannot be shortened",
+            format!("{error} ({})", error.code()),
+        );
+        problem.field = Some("longUrl");
+        problem
+    }
+
+    /// The slug cannot be used.
+    fn bad_slug(error: &CodeError) -> Self {
+        let mut problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-slug", "The slug cannot be used", error.to_string());
+        problem.field = Some("customSlug");
+        problem
+    }
+
+    /// The slug names a link already; `same` is its short URL, if that link leads to the same URL for the same time.
+    fn slug_taken(slug: &str, same: Option<String>) -> Self {
+        let detail = match &same {
+            None => format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
+            Some(short_url) => {
+                format!("\"{slug}\" already names a link to this URL, so there is nothing to create; use {short_url}")
+            }
+        };
+        let mut problem = Self::new(StatusCode::CONFLICT, "slug-taken", "The slug is taken", detail);
+        problem.field = Some("customSlug");
+        problem.short_url = same;
+        problem
+    }
+
+    /// A link was not created. `short_url` says under which URL a code is reached.
+    pub(in crate::http) fn of_creation(error: CreateError, short_url: impl FnOnce(&Code) -> String) -> Self {
+        match error {
+            CreateError::Denied(denied) => denied.into(),
+            CreateError::Url(error) => Self::bad_url(&error),
+            CreateError::Slug(error) => Self::bad_slug(&error),
+            CreateError::ValidUntil(error) => error.into(),
+            CreateError::FindExistingWithSlug => Self::invalid(
+                "findIfExists",
+                "findIfExists finds links with generated codes; leave it out when you ask for a customSlug",
+            ),
+            CreateError::IdempotencyKey => Self::malformed(format!(
+                "Idempotency-Key has to be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+            )),
+            CreateError::SlugTaken { slug, same } => Self::slug_taken(slug.as_str(), same.then(|| short_url(&slug))),
+            CreateError::IdempotencyKeyReused => Self::idempotency_mismatch(),
+            CreateError::Call(error) => error.into(),
+        }
+    }
+
+    /// A link was not changed. `fault` is what is wrong with the entity tags that the request came with.
+    pub(in crate::http) fn of_change(error: ChangeError, fault: Option<TagFault>) -> Self {
+        match error {
+            ChangeError::Denied(denied) => denied.into(),
+            ChangeError::Nothing => Self::malformed("nothing to change: send longUrl, validUntil, or both"),
+            ChangeError::Url(error) => Self::bad_url(&error),
+            ChangeError::ValidUntil(error) => error.into(),
+            ChangeError::NotFound => Self::unknown_link(),
+            ChangeError::VersionMismatch { current } => match fault {
+                Some(fault) => Self::unusable_tag(fault, current),
+                None => Self::precondition_failed(current),
+            },
+            ChangeError::Call(error) => error.into(),
+        }
+    }
+
+    /// The idempotency key was used for something else.
+    fn idempotency_mismatch() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency-key-reused",
+            "The idempotency key was used before",
+            "this Idempotency-Key came with a different request; send a new key with a new request",
+        )
+    }
+
+    /// The link was changed since the caller read it.
+    fn precondition_failed(current: LinkVersion) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "version-mismatch",
+            "The link was changed meanwhile",
+            format!("the link is at version \"{current}\"; read it again and repeat the change"),
+        )
+    }
+
+    /// `If-Match` has nothing that could ever match, so reading the link again would not help.
+    fn unusable_tag(fault: TagFault, current: LinkVersion) -> Self {
+        let detail = match fault {
+            TagFault::Weak => format!(
+                "If-Match needs a strong entity tag, and W/\"…\" is a weak one, which a proxy makes of it when it compresses: leave W/ out. \
+                 The link is at version \"{current}\""
+            ),
+            TagFault::Unquoted => {
+                format!(
+                    "If-Match needs entity tags in double quotes, as ETag has them; the link is at version \"{current}\""
+                )
+            }
+            TagFault::Empty => format!(
+                "If-Match is empty: send the link's ETag, or leave the header out; the link is at version \"{current}\""
+            ),
+        };
+        Self::new(StatusCode::PRECONDITION_FAILED, "unusable-entity-tag", "If-Match cannot match", detail)
+    }
+
+    /// The cluster has no such node.
+    pub(in crate::http) fn unknown_node(name: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "node-not-found",
+            "There is no such node",
+            format!("the cluster has no node \"{name}\"; `waypost cluster status` lists them"),
+        )
+    }
+
+    /// The request does not fit what there is.
+    pub(in crate::http) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "The request does not fit", detail)
+    }
+
+    /// The node is not ready to answer.
+    pub(in crate::http) fn not_ready(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready", detail)
+    }
+
+    /// Something went wrong here.
+    pub(in crate::http) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong", detail)
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::KeyNeeded { reason, key_is_set } => Self::key_needed(reason, key_is_set),
+            Denied::Unintended(Unintended::HostName) => Self::forbidden(
+                "an open server changes links only for requests to localhost or 127.0.0.1; use that address, or start the \
+                 server with WAYPOST_ADMIN_KEY",
+            ),
+            Denied::Unintended(Unintended::OtherOrigin) => {
+                Self::forbidden("a page of another origin may not change links on an open server")
+            }
+        }
+    }
+}
+
+impl From<ExpiryError> for Problem {
+    fn from(error: ExpiryError) -> Self {
+        let detail = match error {
+            ExpiryError::Past => "validUntil has to lie in the future",
+            ExpiryError::TooLate => {
+                "validUntil can be 9999-12-31T23:59:59.999Z at the latest; leave it out for a link without an end"
+            }
+        };
+        Self::invalid("validUntil", detail)
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Denied(denied) => denied.into(),
+            ReadError::NotFound => Self::unknown_link(),
+            ReadError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<CodesError> for Problem {
+    fn from(error: CodesError) -> Self {
+        match error {
+            CodesError::Denied(denied) => denied.into(),
+            CodesError::Count => {
+                Self::invalid("count", format!("count has to be a number from 1 to {CODES_PER_CALL_MAX}"))
+            }
+            CodesError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        let unavailable = |kind, title, detail: String| Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail);
+        match error {
+            CallError::Overloaded { .. } => {
+                unavailable("overloaded", "The server has too much to do", "nothing was changed; try again".to_owned())
+            }
+            CallError::Deadline { .. } => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "timeout",
+                "There was no answer in time",
+                "whether the request took effect is not known; repeat it with the same Idempotency-Key",
+            ),
+            CallError::Unavailable { .. } | CallError::Service(ServiceError::OutcomeUnknown(_)) => unavailable(
+                "outcome-unknown",
+                "The answer was lost",
+                "whether the request took effect is not known; repeat it with the same Idempotency-Key".to_owned(),
+            ),
+            CallError::Service(ServiceError::ReadOnly(why)) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "read-only",
+                "The server accepts no changes",
+                format!("{why}; redirects go on, and changes are accepted again when there is space"),
+            ),
+            CallError::Unreachable { .. } | CallError::Service(ServiceError::NotHere { .. }) => unavailable(
+                "unavailable",
+                "The server cannot answer now",
+                "no node that holds this link can be reached, or none of them leads; nothing was changed, try again"
+                    .to_owned(),
+            ),
+            CallError::Service(error @ ServiceError::Unavailable(_)) => {
+                unavailable("unavailable", "The server cannot answer now", error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Requests that are too large, too slow or too many.
+
+use actix_web::http::StatusCode;
+
+use super::Problem;
+
+impl Problem {
+    /// The body did not arrive in time.
+    pub(in crate::http) fn body_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            "the rest of the body did not come; nothing was changed",
+        )
+    }
+
+    /// The head of the request did not arrive in time.
+    pub(in crate::http) fn head_timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            "the rest of its head did not come; the limit is [http] client_timeout_ms",
+        )
+    }
+
+    /// The head of the request is longer than the server reads.
+    pub(in crate::http) fn head_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head-too-large",
+            "The head of the request is too large",
+            format!(
+                "at most {} bytes of URL and headers are read, and at most 96 headers",
+                crate::http::wire::HEAD_BYTES_MAX
+            ),
+        )
+    }
+
+    /// The body is longer than the server reads.
+    pub(in crate::http) fn too_large(max: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is too large",
+            format!("at most {max} bytes are read; the limit is [http] body_max_bytes"),
+        )
+    }
+
+    /// The client has too many connections.
+    pub(in crate::http) fn too_many_connections() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-connections",
+            "There are too many connections",
+            "your address has as many connections as one may have; close some, or send several requests over each. The limit is \
+             [http] connections_per_address_max",
+        )
+    }
+
+    /// The client has asked for too many codes that there are not.
+    pub(in crate::http) fn too_many_unknown() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-unknown-codes",
+            "Too many codes that there are not",
+            "from your address came many requests for codes that no link has; wait a little. The limit is [limits] unknown_codes_per_s",
+        )
+    }
+}

@@ -1,0 +1,116 @@
+//! Errors as they leave the server: `application/problem+json` (RFC 9457) with stable types.
+//!
+//! This is the one place where an error becomes an HTTP status.
+//!
+//! ```text
+//! mod.rs       the document
+//! domain.rs    errors of the application layer and of calls to services
+//! request.rs   requests that cannot be read, or that no route answers
+//! limits.rs    requests that are too large, too slow or too many
+//! ```
+
+mod domain;
+mod limits;
+mod request;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+/// A problem: what went wrong, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    field: Option<&'static str>,
+    /// The short URL of the link that is meant, if it leads where the request wants.
+    short_url: Option<String>,
+    /// Why a key is needed, for programs.
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), field: None, short_url: None, reason: None }
+    }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The title, for pages.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// After how many seconds it may help to try again, if that is known.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The document.
+    pub(super) fn document(&self) -> Vec<u8> {
+        let document = Document {
+            r#type: format!("urn:waypost:problem:{}", self.kind),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            field: self.field,
+            short_url: self.short_url.as_deref(),
+            reason: self.reason,
+        };
+        serde_json::to_vec(&document).expect("invariant: a document of texts and numbers is JSON")
+    }
+
+    /// The document as a response.
+    pub fn response(&self) -> HttpResponse {
+        let mut response =
+            HttpResponse::build(self.status).content_type("application/problem+json").body(self.document());
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.title, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}
