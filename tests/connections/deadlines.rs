@@ -81,6 +81,26 @@ async fn the_body_of_every_request_has_a_deadline() {
 }
 
 #[tokio::test]
+async fn who_still_sends_when_a_deadline_is_over_is_listened_to_until_the_answer_has_arrived() {
+    let (_dir, builder) = node_in_temp();
+    let node = builder.env("WAYPOST_HTTP_CLIENT_TIMEOUT_MS", "2000").start().unwrap();
+    for begun in
+        ["GET / HTTP/1.1\r\nX: ", "POST /shorten HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nhttps:"]
+    {
+        let mut raw = Raw::connect(node.address());
+        raw.send(begun);
+        raw.stream.peek(&mut [0]).unwrap();
+        for sent in 0..20 {
+            // On a connection that was closed, the second write fails, and what the client has not read may be lost to it.
+            use std::io::Write;
+            raw.stream.write_all(b"x").unwrap_or_else(|error| panic!("after {sent} bytes: {error}"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        is_timeout(&raw.end().0);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_nobody_reads_and_that_never_ends_is_not_waited_for() {
     let (_dir, node) = node();
     let code = node.client().create("https://example.com/").await.unwrap();

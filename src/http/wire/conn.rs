@@ -255,6 +255,11 @@ impl Conn {
         self.doomed.get()
     }
 
+    /// Whether nothing more is read of it or waited for: the client had its time also to take the last answer.
+    pub(super) fn is_cut_off(&self) -> bool {
+        matches!(self.doomed.get(), Some(Reason::Write | Reason::Close))
+    }
+
     /// Ends the connection: its stream notices when it is polled next.
     pub(super) fn doom(&self, reason: Reason) {
         self.doomed.set(Some(reason));
@@ -281,8 +286,9 @@ impl Conn {
             let after = if short { deadlines.idle.min(deadlines.request) } else { deadlines.idle };
             is_over(&self.idle, after).then_some(Reason::Idle)
         };
-        // A connection that was told to end and cannot, because its client takes nothing, is closed.
-        late.filter(|late| self.doomed.get() != Some(*late) && (self.doomed.get().is_none() || *late == Reason::Write))
+        // One that was told to end and cannot, because its client takes nothing or goes on sending, is cut off.
+        let ends_it = |late| matches!(late, Reason::Write | Reason::Close);
+        late.filter(|late| self.doomed.get().is_none_or(|doomed| doomed != *late && ends_it(*late)))
     }
 }
 
@@ -371,6 +377,21 @@ mod tests {
         assert_eq!(ends(&time, &conn), Some((100, Reason::Write)));
         conn.flushed();
         assert_eq!(ends(&time, &conn), None);
+    }
+
+    #[test]
+    fn one_that_was_answered_for_being_late_and_goes_on_sending_is_cut_off_later() {
+        let (time, conn) = conn();
+        conn.has_read();
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Head)));
+        conn.doom(Reason::Head);
+        assert!(!conn.is_cut_off(), "its answer is not sent yet");
+        conn.wrote(300);
+        conn.closes();
+        assert!(!conn.is_cut_off(), "what it still sends is read, so that the answer is not lost");
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Close)));
+        conn.doom(Reason::Close);
+        assert!(conn.is_cut_off());
     }
 
     #[test]

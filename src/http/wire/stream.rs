@@ -183,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let worker = self.worker.clone();
         let mut buffer = worker.buffer.borrow_mut();
-        while self.linger > 0 && self.conn.doomed().is_none() {
+        while self.linger > 0 && !self.conn.is_cut_off() {
             match ready!(self.receive(cx, &mut buffer)) {
                 Ok(length @ 1..) => self.linger = self.linger.saturating_sub(length),
                 Ok(0) | Err(_) => break,
