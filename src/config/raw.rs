@@ -113,6 +113,7 @@ table! {
     Storage {
         cache_bytes: ByteSize = ByteSize(64 << 20),
         checkpoint_bytes: ByteSize = ByteSize(1 << 20),
+        log_kept_bytes: ByteSize = ByteSize(8 << 20),
         free_space_low: ByteSize = ByteSize(256 << 20),
         free_space_high: ByteSize = ByteSize(384 << 20),
         commit_delay_us: u32 = 0,

@@ -153,6 +153,8 @@ pub struct Config {
     pub store_cache_bytes: u64,
     /// The number of changed bytes at which a shard writes a checkpoint.
     pub checkpoint_bytes: u64,
+    /// Bytes of log behind a checkpoint that each group of a cluster keeps for nodes that were away.
+    pub log_kept_bytes: u64,
     /// Free space below which the node is read-only.
     pub free_space_low: u64,
     /// Free space above which it accepts changes again.
@@ -366,6 +368,7 @@ impl Config {
                 64 << 10,
                 64 << 20,
             )?,
+            log_kept_bytes: check.range("[storage] log_kept_bytes", raw.storage.log_kept_bytes.0, 0, 1 << 30)?,
             free_space_low: low,
             free_space_high: high,
             commit_delay: Duration::from_micros(check.range(

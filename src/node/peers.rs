@@ -17,10 +17,6 @@ use crate::cluster::{ClusterOrigin, NodeService, find_or_create, is_gone};
 use crate::config::{Config, ServiceName};
 use crate::wall_clock::wall_clock;
 
-/// How many times the bytes that make a checkpoint due are kept of the log behind it, for replicas that were away: some seconds of the
-/// heaviest load, minutes of a usual one.
-const LOG_KEPT_CHECKPOINTS: u64 = 8;
-
 /// A node that belongs to a cluster and has its groups open.
 pub(super) struct Joined {
     pub(super) identity: NodeIdentity,
@@ -88,7 +84,7 @@ pub(super) async fn join(base: &Base) -> Result<Joined, NodeError> {
         data_dir: config.node.data_dir.clone(),
         options: GroupOptions {
             checkpoint_bytes: config.checkpoint_bytes,
-            log_kept_bytes: config.checkpoint_bytes.saturating_mul(LOG_KEPT_CHECKPOINTS),
+            log_kept_bytes: config.log_kept_bytes,
             free_min: config.free_space_low,
             clock: wall_clock,
         },

@@ -176,6 +176,8 @@ async fn links_changes_and_visits_survive_all_faults_together() {
         .behind_proxies()
         .with_faults()
         .env("WAYPOST_STORAGE_CHECKPOINT_BYTES", "64KiB")
+        // Less than a node lacks that was away for long, so that it is sent snapshots.
+        .env("WAYPOST_STORAGE_LOG_KEPT_BYTES", "64KiB")
         .env("WAYPOST_CLUSTER_SHARDS", "2");
     for _ in 0..3 {
         cluster.add(None).unwrap();

@@ -57,6 +57,23 @@ async fn what_is_no_http_is_refused_with_a_problem_document() {
 }
 
 #[tokio::test]
+async fn who_still_sends_when_a_request_is_refused_is_listened_to_until_the_answer_has_arrived() {
+    use std::io::Write;
+    let (_dir, node) = node_with_key();
+    for malformed in ["NONSENSE\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n"] {
+        let mut raw = Raw::connect(node.address());
+        raw.send(malformed);
+        raw.stream.peek(&mut [0]).unwrap();
+        for sent in 0..20 {
+            // On a connection that was closed, the second write fails, and what the client has not read may be lost to it.
+            raw.stream.write_all(b"x").unwrap_or_else(|error| panic!("after {sent} bytes: {error}"));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        is_problem(&raw.end().0, "400");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_body_is_refused_with_a_problem_document() {
     let (_dir, node) = node_with_key();
     let post = |framing: &str, body: &str| {

@@ -46,6 +46,8 @@ pub(in crate::http) struct Guarded<S> {
     /// The number of bytes that may still be read and discarded.
     linger: usize,
     shut: bool,
+    /// The last answer is one to what is no request.
+    malformed: bool,
 }
 
 impl<S> Guarded<S> {
@@ -64,6 +66,7 @@ impl<S> Guarded<S> {
             closing: false,
             linger: 0,
             shut: false,
+            malformed: false,
         }
     }
 
@@ -179,7 +182,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Discards further bytes, until the client closes or the limit is reached.
+    /// Sends what is left, says that nothing follows, and waits for the client to end too.
+    fn shut_down(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.own.is_empty() {
+            ready!(self.send_own(cx))?;
+            self.conn.flushed();
+        }
+        if !self.shut {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+            if self.keeps() || self.conn.rest.borrow().is_open() {
+                self.linger = LINGER_BYTES_MAX;
+            }
+            self.closing = true;
+            self.kept = Vec::new();
+            self.conn.closes();
+        }
+        if self.linger > 0 {
+            ready!(self.drain(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Throws away what still comes, until the client ends too or it is enough.
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let worker = self.worker.clone();
         let mut buffer = worker.buffer.borrow_mut();
@@ -189,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
                 Ok(0) | Err(_) => break,
             }
         }
+        self.linger = 0;
         Poll::Ready(())
     }
 }
@@ -233,16 +259,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         if let Some(error) = this.cut_off() {
             return Poll::Ready(Err(error));
         }
-        if this.closing && !this.own.is_empty() {
+        if this.closing && !this.own.is_empty() && !this.malformed {
             // Nothing follows the last answer.
             return Poll::Ready(Ok(bytes.len()));
         }
-        if !this.conn.is_busy()
+        if !this.malformed
+            && !this.conn.is_busy()
             && let Some((answer, status)) = refusal::replaced(bytes, this.several)
         {
             this.worker.malformed(status.as_u16());
             this.close_with(answer);
-            return Poll::Ready(Ok(bytes.len()));
+            this.malformed = true;
+        }
+        if this.malformed {
+            // actix-http drops the stream as soon as its answer to what is no request is taken, and does not shut it down before.
+            return this.shut_down(cx).map_ok(|()| bytes.len());
         }
         match Pin::new(&mut this.io).poll_write(cx, bytes) {
             Poll::Ready(Ok(sent)) => {
@@ -273,25 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.own.is_empty() {
-            ready!(this.send_own(cx))?;
-            this.conn.flushed();
-        }
-        if !this.shut {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-            this.shut = true;
-            if this.keeps() || this.conn.rest.borrow().is_open() {
-                this.linger = LINGER_BYTES_MAX;
-            }
-            this.closing = true;
-            this.kept = Vec::new();
-            this.conn.closes();
-        }
-        if this.linger > 0 {
-            ready!(this.drain(cx));
-        }
-        Poll::Ready(Ok(()))
+        self.get_mut().shut_down(cx)
     }
 }
 
