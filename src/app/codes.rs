@@ -50,7 +50,7 @@ impl App {
         Ok(issued)
     }
 
-    /// The code, unless somebody has made an alias of the same text.
+    /// The code, unless an alias with the same text exists.
     async fn unless_taken(&self, code: Code) -> Result<Option<Code>, CallError> {
         let key = LinkKey::new(code.clone());
         let message = GetLink { shard: key.shard(self.shards), key, strong: true, leader: true };

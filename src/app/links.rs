@@ -223,7 +223,7 @@ impl App {
             (Created::Existing(link), _) => Ok(CreatedLink::Existing(*link)),
             (Created::IdempotencyMismatch, _) => Err(CreateError::IdempotencyKeyReused),
             (Created::SlugTaken, Some(slug)) => {
-                // Read where it was refused, so that the link is seen that was in the way.
+                // Read with a strong read, so that the conflicting link is seen.
                 let other = self.read(LinkKey::new(slug.clone()), Consistency::Strong).await;
                 let same = |link: &Link| link.target == target && link.valid_until == valid_until;
                 Err(CreateError::SlugTaken { slug, same: other.is_ok_and(|view| same(&view.link)) })
@@ -364,7 +364,7 @@ impl App {
     /// Sends a change, and makes sure that this node does not answer from before it once the caller hears of it.
     async fn change<M: Request<Service = LinkStore>>(&self, key: &LinkKey, message: M) -> Result<M::Reply, CallError> {
         let reply = self.parts.links.call(message, self.parts.timeout).await?;
-        // Also when the own replica has applied it: another node may lead or hold the shard when it is asked for next.
+        // Even if the own replica has applied it: another node may lead or hold the shard at the next request.
         self.parts.view.changed_here(key, Instant::now());
         Ok(reply)
     }

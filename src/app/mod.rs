@@ -62,7 +62,7 @@ pub struct AppParts {
     pub timeout: Duration,
     /// The longest URL accepted, in bytes.
     pub url_max_bytes: usize,
-    /// Set while the disk has too little free space.
+    /// Set while free space is too low for changes.
     pub read_only: Arc<AtomicBool>,
     /// The wall clock.
     pub clock: fn() -> UnixMs,
@@ -101,13 +101,13 @@ impl App {
         self.parts.controller.pending_bootstrap()
     }
 
-    /// Refuses a change before anything is done for it: while the cluster is being founded, or the node is read-only.
+    /// Refuses a change early: while the cluster is being created, or the node is read-only.
     fn writable(&self) -> Result<(), ServiceError> {
         if self.is_read_only() {
             return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
         }
         match self.pending_bootstrap() {
-            Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being founded: {why}"))),
+            Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being created: {why}"))),
             None => Ok(()),
         }
     }

@@ -20,14 +20,14 @@ struct Analytics {
     total_clicks: u64,
     bot_clicks: u64,
     last_30_days: LastDays,
-    /// As `GET /{code}` tells everybody.
+    /// Public, like `GET /{code}`.
     expired: bool,
     /// Told without a leader: totals may be lower than what was told before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stale: bool,
 }
 
-/// What does not concern everybody: where the link leads, perhaps no more, and when.
+/// The part that is not public: the target, perhaps expired, and the times.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Details {

@@ -13,7 +13,7 @@ use super::authorized::{Authorized, ReadBackup};
 use super::problem::Problem;
 use super::state::NodeState;
 
-/// Answers a backup. An answer that breaks off is not whole, and whoever reads it notices (`waypost check --backup`).
+/// Answers a backup. If the answer ends early, the file is incomplete, and its reader notices (`waypost check --backup`).
 pub(super) async fn backup(
     _: Authorized<ReadBackup>,
     request: HttpRequest,
@@ -27,7 +27,7 @@ pub(super) async fn backup(
         return Ok(without_body(head));
     }
     let Some(mut pieces) = node.backups.begin((node.clock)()) else {
-        return Err(Problem::not_ready("another backup is being read from this node; try again when it is done"));
+        return Err(Problem::not_ready("this node is making another backup; try again when it is done"));
     };
     let first = match tokio::time::timeout(node.timeout, pieces.recv()).await {
         Ok(Some(Ok(piece))) => piece,

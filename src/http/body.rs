@@ -21,7 +21,7 @@ pub(super) fn unmarked(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// The JSON body of a route that reads nothing else.
+/// Parses the JSON body of a route that accepts nothing else.
 pub(super) fn parse_json_only<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, Problem> {
     let body = unmarked(body);
     match essence(request).as_deref() {

@@ -40,7 +40,7 @@ impl Evidence for Sender<'_> {
     }
 }
 
-/// Header names by which proxies tell of whom they speak for, in lower case. By rule, since each product has names of its own.
+/// Headers in which proxies describe their client, in lower case. Recognised by rule, because each product has names of its own.
 fn is_of_a_proxy(name: &str) -> bool {
     const NAMES: &[&str] =
         &["forwarded", "via", "x-forwarded", "x-real-ip", "client-ip", "cdn-loop", "front-end-https", "x-arr-ssl"];
@@ -66,7 +66,7 @@ fn is_of_a_proxy(name: &str) -> bool {
         || ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// Whether a `Host` names this machine from its own point of view.
+/// Whether a `Host` names this machine as seen from itself.
 fn is_this_machine(host: &str) -> bool {
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     is_loopback(&url)

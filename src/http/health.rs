@@ -12,13 +12,13 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// The node answers requests: its state is what had been acknowledged when it started, as far as a leader could be asked. A node that is
-/// read-only for want of space, or has groups without a leader, is ready, since redirects go on, and says so (`writable`).
+/// The node answers requests: its state includes everything that had been acknowledged when it started, as far as it could ask a leader. A
+/// node that is read-only, or has groups without a leader, is ready, because redirects go on; `writable` is false then.
 pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     if node.draining() {
         return Err(Problem::not_ready("the server is stopping"));
     }
-    // Redirects need no leader: a replica answers them. So a group without one does not make a node of several unready.
+    // Redirects need no leader: a replica answers them. So in a cluster a group without a leader does not make the node unready.
     let alone = |group: &GroupStatus| group.voters.len() == 1 && group.voters.contains(&node.groups.node());
     let leaderless: Vec<u32> = node
         .groups
@@ -37,15 +37,15 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     if let Some(down) = given_up.iter().find(|down| down.needed) {
         let actor = down.actor;
         return Err(Problem::not_ready(format!(
-            "the service {actor} panicked too often and was given up; start the node again, and report what its log says"
+            "the service {actor} panicked too often and stays down; start the node again, and report the panic in its log"
         )));
     }
     if let Some(why) = node.app.pending_bootstrap() {
-        return Err(Problem::not_ready(format!("the cluster is being founded: {why}")));
+        return Err(Problem::not_ready(format!("the cluster is being created: {why}")));
     }
     let behind = node.fresh.catching_up();
     if behind > 0 {
-        return Err(Problem::not_ready(format!("the copies of {behind} shards are catching up")));
+        return Err(Problem::not_ready(format!("the replicas of {behind} shards are catching up")));
     }
     Ok(HttpResponse::Ok().json(json!({
         "status": "ready",

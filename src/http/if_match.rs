@@ -1,4 +1,4 @@
-//! `If-Match`: which state of a link a change is meant for.
+//! `If-Match`: the state of a link that a change requires.
 
 use actix_web::http::header::{HeaderMap, IF_MATCH};
 
@@ -9,18 +9,18 @@ use crate::app::Guard;
 pub(super) struct IfMatch {
     /// Tags that were never ours are left out: they match nothing.
     pub(super) guard: Guard,
-    /// Why a tag is left out that would match nothing however often the link is read again.
+    /// The fault of a tag that could never match, however often the link is read again.
     pub(super) fault: Option<TagFault>,
 }
 
-/// What is wrong with an entity tag.
+/// The fault of an entity tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TagFault {
     /// `W/"…"`: `If-Match` compares strongly (RFC 9110), and a weak tag is equal to none.
     Weak,
     /// It is not in double quotes.
     Unquoted,
-    /// There is none.
+    /// The tag is empty.
     Empty,
 }
 

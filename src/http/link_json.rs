@@ -1,4 +1,4 @@
-//! A link as JSON, and its end as it is read.
+//! A link as JSON, and the parser of its end.
 
 use serde::Serialize;
 use waypost_protocol::{Link, UnixMs};
@@ -6,7 +6,7 @@ use waypost_protocol::{Link, UnixMs};
 use super::problem::Problem;
 use crate::times::{ReadTime, format_time, read_time};
 
-/// What the API says of a link.
+/// A link in the API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LinkJson {

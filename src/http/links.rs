@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::{self, LinkEdit};
 
-/// How a link is read: `?consistency=strong` sees every change that was acknowledged before, on whichever node.
+/// How a link is read: `?consistency=strong` includes every change that was acknowledged before, on any node.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ReadQuery {
@@ -38,7 +38,7 @@ fn describe(request: &HttpRequest, node: &NodeState, link: &Link) -> HttpRespons
     HttpResponse::Ok().insert_header((ETAG, etag(link))).json(LinkJson::new(link, &short_url))
 }
 
-/// Describes a link.
+/// Answers a link.
 pub(super) async fn get(
     caller: Authorized<ReadLinks>,
     request: HttpRequest,
@@ -64,7 +64,7 @@ pub(super) async fn get(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Edit {
     long_url: Option<String>,
-    /// Absent = as it is; `null` = no end.
+    /// Absent = unchanged; `null` = no end.
     #[serde(default, deserialize_with = "present")]
     valid_until: Option<Option<String>>,
 }
@@ -73,7 +73,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
     Option::<String>::deserialize(deserializer).map(Some)
 }
 
-/// Changes a link's target or end.
+/// Changes the target or the end of a link.
 pub(super) async fn patch(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,

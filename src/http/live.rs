@@ -1,4 +1,4 @@
-//! Totals as they grow, as server-sent events.
+//! Live totals, as server-sent events.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use super::stats::no_parameters;
 use crate::app::{Answer, Principal, ReadError};
 use crate::times::format_time;
 
-/// Live streams that one node serves at once: each asks the shards every second.
+/// The most live streams of one node: each asks the shards every second.
 pub const LIVE_STREAMS_MAX: usize = 64;
 
-/// How often a live stream tells.
+/// The interval of events.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a live stream lasts; a browser then connects anew by itself.
+/// The length of a live stream, in events; a browser then reconnects by itself.
 const LIVE_TICKS_MAX: u32 = 3600;
 
 /// What a stream tells the totals of.
@@ -62,7 +62,7 @@ impl Live {
         Ok(Self { subject, told: None, ticks: 0, _permit: permit })
     }
 
-    /// The next event: the totals when they have changed, else a comment that keeps the connection up.
+    /// The next event: the totals if they have changed, else a comment that keeps the connection open.
     async fn next(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
         if self.ticks > 0 {
             tokio::time::sleep(LIVE_EVERY).await;
@@ -72,7 +72,7 @@ impl Live {
             return None;
         }
         let text = match self.subject.totals().await {
-            // Totals of a replica may go back: they are not told, and the leader is waited for.
+            // Totals of a replica may go back, so they are not sent, and the stream waits for the leader.
             Ok(Answer { stale: true, .. }) => ": the shard has no leader now\n\n".to_owned(),
             Ok(Answer { value: stats, .. }) if self.told != Some(stats.total) => {
                 let before = self.told.replace(stats.total).unwrap_or(stats.total);
@@ -94,7 +94,7 @@ impl Live {
 
 async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, Problem> {
     no_parameters(request, "a live stream tells totals, of people and bots apart")?;
-    // An unknown link is told so, and not by a stream without events.
+    // An unknown link gets an error, not a stream without events.
     subject.totals().await?;
     let mut head = HttpResponse::Ok();
     head.insert_header((CONTENT_TYPE, "text/event-stream"))
@@ -106,7 +106,7 @@ async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, P
     Ok(head.streaming(stream::unfold(Live::begin(subject)?, Live::next)))
 }
 
-/// The totals of a link as they grow, as server-sent events.
+/// Streams the totals of a link as server-sent events.
 pub(super) async fn live_of_link(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -116,7 +116,7 @@ pub(super) async fn live_of_link(
     live(&request, Subject { node, principal: caller.principal, code: Some(path.into_inner()) }).await
 }
 
-/// The totals of all links as they grow.
+/// Streams the totals of all links.
 pub(super) async fn live_of_all(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,

@@ -1,7 +1,7 @@
-//! `GET /{code}`: one answer, whichever way the request came.
+//! `GET /{code}`: the same answer on both paths.
 //!
-//! Plain requests for a cached link are answered by the front service (`front.rs`) without the actix-web `App`; all others
-//! come here through the `App`. Both build their response with [`found`], so a visitor cannot tell the ways apart.
+//! The front service (`front.rs`) answers plain requests for a cached link without the actix-web `App`; all others
+//! come here through the `App`. Both build their response with [`found`], so a visitor sees no difference.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -27,10 +27,10 @@ use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::{limited_client, visitor};
 use crate::app::Permission;
 
-/// A link may be edited: nobody but the visitor's own browser may keep the answer, and not even that.
+/// A link may be edited, so nobody may cache the answer, not even the visitor's browser.
 const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
 
-/// The redirect to a ready-made location.
+/// The redirect to a prepared location.
 pub fn found(location: HeaderValue) -> Response<BoxBody> {
     let mut response = Response::with_body(StatusCode::FOUND, BoxBody::new(()));
     let headers = response.headers_mut();
@@ -39,7 +39,7 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
     response
 }
 
-/// The `App`'s way: codes that are not cached, `HEAD`, paths as people type them, unknown and expired codes.
+/// The path through the `App`: codes that are not cached, `HEAD`, paths as people type them, unknown and expired codes.
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
     match resolve(request.path(), &worker, client).await {
@@ -51,7 +51,7 @@ pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) 
             }
             found(location).into()
         }
-        // `waypost cluster` asks for that, of the other listener.
+        // `waypost cluster` requests this path of the other listener.
         Err(problem) if problem.is_unknown_link() && request.path() == "/cluster" => {
             of_the_admin_listener(request, worker).await
         }
@@ -64,13 +64,13 @@ pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) 
     }
 }
 
-/// `GET /`: there is nothing, but somebody has looked.
+/// `GET /`: there is no page, but the request counts as an orphan visit.
 pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     orphan(&request, &worker);
     pages::answer(&request, &Problem::not_found())
 }
 
-/// Every path that has no route: a short URL with a slash too many, or nothing.
+/// Every path without a route: a short URL with an additional slash, or an unknown path.
 pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if reads && code_in_path(request.path()).is_some_and(|code| !code.is_reserved()) {
@@ -79,7 +79,7 @@ pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerStat
     pages::answer(&request, &Problem::not_found())
 }
 
-/// What only the admin listener answers. Where that is, those are told who may change links.
+/// Paths of the admin listener. Clients that may change links learn where it is.
 pub(super) async fn of_the_admin_listener(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let principal = worker.node.app.authenticate(&Sender(&request));
     let there = match principal.require(Permission::ReadLinks) {
@@ -102,15 +102,15 @@ fn visitor_of<'a>(request: &'a HttpRequest, worker: &WorkerState) -> Option<Visi
     visitor(&worker.visitors, request.headers(), request.peer_addr(), request.uri().query())
 }
 
-/// Notes a request for what is no link.
+/// Records an orphan visit.
 fn orphan(request: &HttpRequest, worker: &WorkerState) {
     if request.method() == Method::GET && worker.redirects && visitor_of(request, worker).is_some() {
         worker.recorder.orphan(request.path(), (worker.node.clock)());
     }
 }
 
-/// Where a path leads. It is taken without what no code begins or ends with: the front has looked it up as it is, and a code stays what
-/// it is.
+/// The link of a path, without the characters that no code begins or ends with. The front service has already looked up the unchanged
+/// path.
 async fn resolve(path: &str, worker: &WorkerState, client: Option<IpAddr>) -> Result<(KeyHash, HeaderValue), Problem> {
     if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));

@@ -1,4 +1,4 @@
-//! Visits over time: what was asked for, and the buckets that people see, in their own time zone.
+//! Visits over time: the requested range, and its buckets in the client's time zone.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use waypost_protocol::clicks::{Counts, HOUR_MS, Stats, Whose};
 use super::problem::Problem;
 use crate::times::{LAST_MS, read_time};
 
-/// The buckets of an answer.
+/// The most buckets of an answer.
 const POINTS_MAX: usize = 10_000;
 
-/// The days that are looked at for one answer.
+/// The most days that are read for one answer.
 const DAYS_MAX: u32 = 3700;
 
-/// Days that are told when it is not said from when.
+/// The days of an answer without `from`.
 const DAYS_DEFAULT: u64 = 30;
 
-/// How long a bucket is.
+/// The length of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Interval {
@@ -31,7 +31,7 @@ pub(super) enum Interval {
     Month,
 }
 
-/// Whose visits count.
+/// Which visits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Bots {
@@ -55,18 +55,18 @@ impl Bots {
     }
 }
 
-/// From when to when, in whole hours.
+/// The requested range, in whole hours.
 pub(super) struct Range {
     zone: TimeZone,
     interval: Interval,
     /// Hours since 1970 UTC.
     pub(super) hours: std::ops::Range<u32>,
-    /// The hour after the present one: later there are no visits.
+    /// The hour after the present one: there are no visits later.
     present: u32,
 }
 
 impl Range {
-    /// Reads what was asked for. A date alone means its midnight in the time zone, as an end the one after it.
+    /// Parses a range. A date alone means its midnight in the time zone, as an end the next midnight.
     pub(super) fn parse(
         from: Option<&str>,
         to: Option<&str>,
@@ -77,7 +77,7 @@ impl Range {
         let zone = match zone {
             "" | "UTC" => TimeZone::UTC,
             name => TimeZone::get(name).map_err(|_| {
-                Problem::invalid("tz", format!("\"{name}\" is no time zone; use a name such as Europe/Berlin"))
+                Problem::invalid("tz", format!("\"{name}\" is not a time zone; use a name such as Europe/Berlin"))
             })?,
         };
         let hour = |key: &'static str, text: &str, end: bool| {
@@ -85,14 +85,14 @@ impl Range {
                 Problem::invalid(
                     key,
                     format!(
-                        "\"{text}\" is no time; use 2026-11-21, 2026-11-21T10:00:00Z, or 2026-11-21T10:00:00+01:00 with the + written \
+                        "\"{text}\" is not a valid time; use 2026-11-21, 2026-11-21T10:00:00Z, or 2026-11-21T10:00:00+01:00 with the + written \
                          as %2B"
                     ),
                 )
             };
             let ms = instant(text, &zone, end).ok_or_else(wrong)?;
             let seconds = ms.div_euclid(1000) + i64::from(end && ms % 1000 > 0);
-            // What begins within an hour is asked for from its beginning, and what ends within one up to its end.
+            // The hours in which the range begins and ends are included.
             let hours = if end { (seconds + 3599).div_euclid(3600) } else { seconds.div_euclid(3600) };
             u32::try_from(hours).map_err(|_| wrong())
         };
@@ -129,7 +129,7 @@ impl Range {
         self.text(self.hours.start)
     }
 
-    /// The days in UTC that the range begins and ends in, if it does not have all of their hours with visits.
+    /// The UTC days in which the range begins and ends, if it lacks some of their hours with visits.
     pub(super) fn whole_days(&self) -> Option<(String, String)> {
         let (start, end) = (self.hours.start / 24 * 24, self.hours.end.div_ceil(24) * 24);
         let whole = start == self.hours.start && (end == self.hours.end || self.hours.end >= self.present);
@@ -140,11 +140,11 @@ impl Range {
         self.text(self.hours.end)
     }
 
-    /// The beginning of the bucket that a time belongs to.
+    /// The beginning of the bucket of a time.
     fn bucket(&self, ms: i64) -> Zoned {
         let at = zoned(ms, &self.zone);
         let begin = match self.interval {
-            // Hours are kept by UTC: in a zone that is half an hour off, one begins at half past.
+            // Hours are stored in UTC: in a zone that is half an hour off, a bucket begins at half past.
             Interval::Hour => return at,
             Interval::Day => at.start_of_day(),
             Interval::Month => at.first_of_month().and_then(|first| first.start_of_day()),
@@ -164,8 +164,8 @@ impl Range {
     }
 }
 
-/// The instant that is meant by a date, a time of day in a zone, or a time with its offset, in milliseconds since 1970 UTC. A date alone
-/// is its midnight, as an end the one after it.
+/// The instant of a date, of a time of day in a zone, or of a time with its offset, in milliseconds since 1970 UTC. A date alone
+/// is its midnight, as an end the next one.
 fn instant(text: &str, zone: &TimeZone, end: bool) -> Option<i64> {
     let last = |date: Result<Zoned, _>| date.map_or(LAST_MS, |at: Zoned| at.timestamp().as_millisecond());
     if let Some(read) = read_time(text) {
@@ -175,7 +175,7 @@ fn instant(text: &str, zone: &TimeZone, end: bool) -> Option<i64> {
         });
     }
     let text = text.trim();
-    // A date that is parsed may have a time of day behind it, which would be dropped.
+    // The parser would ignore a time of day after a date.
     let date: Date = Some(text).filter(|text| text.len() <= 10)?.parse().ok()?;
     if !end {
         return Some(last(date.to_zoned(zone.clone())));
@@ -194,7 +194,7 @@ fn text(at: &Zoned) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-/// The visits of each bucket, also of those without any: when it begins, its day since 1970 UTC, and how many.
+/// The visits of each bucket, including empty ones: its beginning, its day since 1970 UTC, and the number of visits.
 pub(super) fn series(stats: &Stats, range: &Range, bots: Bots) -> Result<Vec<(String, Option<u32>, u64)>, Problem> {
     let mut found: BTreeMap<i64, u64> = BTreeMap::new();
     let mut bucket_of = |ms: i64, clicks: u64| {
@@ -208,7 +208,7 @@ pub(super) fn series(stats: &Stats, range: &Range, bots: Bots) -> Result<Vec<(St
             any = true;
             bucket_of(i64::from(*hour) * HOUR_MS as i64, bots.of(*counts));
         }
-        // Hours that were folded long ago: the day counts where its noon in UTC is.
+        // The hours were folded long ago: the day counts in the bucket of its noon in UTC.
         if !any {
             bucket_of((i64::from(*day) * 24 + 12) * HOUR_MS as i64, bots.of(*counts));
         }

@@ -22,7 +22,7 @@ struct Body {
     find_if_exists: bool,
 }
 
-/// Creates a link from a JSON object, or from a body that is just the URL.
+/// Creates a link from a JSON object, or from a body that is only the URL.
 pub(super) async fn shorten(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
@@ -60,7 +60,7 @@ fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
         None if looks_like_json() => parse_json(body),
         None => parse_text(body),
         Some(other) => Err(Problem::unsupported_media_type(format!(
-            "\"{other}\" is not read here; send application/json, or text/plain with just the URL"
+            "\"{other}\" is not read here; send application/json, or text/plain with only the URL"
         ))),
     }
 }
@@ -68,6 +68,6 @@ fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
 fn parse_text(body: &[u8]) -> Result<Body, Problem> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Problem::malformed("the body is not UTF-8; send the URL as plain text"))?;
-    // `Target::parse` drops the ends of lines that `curl -d @file` and editors leave.
+    // `Target::parse` drops the line ends that `curl -d @file` and editors leave.
     Ok(Body { long_url: text.to_owned(), custom_slug: None, valid_until: None, find_if_exists: false })
 }

@@ -1,4 +1,4 @@
-//! What the HTTP handlers work with: of the node, and of one worker.
+//! The state that the HTTP handlers use: of the node, and of one worker.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::cluster::{Backups, PlacementController};
 use crate::config::VisitorRules;
 use crate::lifecycle::Lifecycle;
 
-/// What all workers of a node share.
+/// The state that all workers of a node share.
 pub struct NodeState {
     /// What the handlers call.
     pub app: App,
@@ -30,23 +30,23 @@ pub struct NodeState {
     pub view: Arc<ReadView>,
     /// The replicated groups, for status.
     pub groups: Arc<Groups>,
-    /// How old the answers of this node's replicas may be.
+    /// The age of this node's replicas.
     pub fresh: Arc<Freshness>,
-    /// What is known of the other nodes.
+    /// The state of the other nodes.
     pub controller: Arc<PlacementController>,
-    /// Which actors were given up.
+    /// The actors that stay down.
     pub supervision: Supervision,
-    /// What clients may ask for that there is not.
+    /// The budgets of clients for unknown codes.
     pub unknown: UnknownCodes,
-    /// Copies of everything, on request.
+    /// Makes backups.
     pub backups: Backups,
     /// The number of shards.
     pub shards: u32,
     /// Permits of live streams.
     pub live_streams: Arc<Semaphore>,
-    /// Under which address visitors reach the server.
+    /// The public address of the server.
     pub address: PublicAddress,
-    /// Where the admin listener is.
+    /// The address of the admin listener.
     pub admin: SocketAddr,
     /// How long a request may take.
     pub timeout: Duration,
@@ -70,7 +70,7 @@ impl NodeState {
     }
 }
 
-/// What one HTTP worker has of its own.
+/// The state of one HTTP worker.
 pub struct WorkerState {
     /// The node.
     pub node: Arc<NodeState>,
@@ -80,7 +80,7 @@ pub struct WorkerState {
     pub redirects: bool,
     /// Records visits in the click journal of this worker.
     pub recorder: Recorder,
-    /// Whose visits are recorded, and how.
+    /// Which visits are recorded, and how.
     pub visitors: VisitorRules,
     /// Its metrics.
     pub metrics: WorkerMetrics,

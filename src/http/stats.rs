@@ -17,13 +17,13 @@ use crate::app::{Answer, Principal};
 use crate::cells::harmless;
 use crate::times::format_time;
 
-/// Values of a dimension that are told.
+/// The most values of a dimension in an answer.
 const VALUES_MAX: usize = 1000;
 
-/// The header of an answer that was given without a leader.
+/// The header of an answer without a leader.
 const STALE: &str = "x-waypost-stale";
 
-/// The question, as it is written in the URL.
+/// The query parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
@@ -49,24 +49,24 @@ struct Report {
     interval: Interval,
     tz: String,
     bots: Bots,
-    /// In the time asked for.
+    /// In the requested range.
     clicks: u64,
     bot_clicks: u64,
-    /// Different people; bots are not told apart.
+    /// Unique visitors; individual bots are not distinguished.
     unique_visitors: Option<u64>,
-    /// The days that visitors and values are of, where these are more than was asked for: they are kept by day.
+    /// The days that visitors and values cover, if these are more than the requested range: they are stored by day.
     #[serde(skip_serializing_if = "Option::is_none")]
     whole_days: Option<WholeDays>,
-    /// Since the link was made, or its statistics were reset.
+    /// Since the link was created, or its statistics were reset.
     total_clicks: u64,
-    /// Told without a leader: totals may be lower than what was told before.
+    /// Answered without a leader: totals may be lower than in earlier answers.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stale: bool,
     series: Vec<Point>,
     by: BTreeMap<&'static str, Vec<ValueCount>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<Vec<TopLink>>,
-    /// Why there is no `top`.
+    /// Why `top` is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     top_omitted: Option<&'static str>,
 }
@@ -88,7 +88,7 @@ struct Point {
 
 #[derive(Serialize)]
 struct ValueCount {
-    /// `null`: it is not known.
+    /// `null` = unknown.
     value: Option<String>,
     clicks: u64,
 }
@@ -129,7 +129,7 @@ async fn report(node: &NodeState, principal: &Principal, code: Option<&str>, que
             .map(|(_, text, counts)| ValueCount { value: Some(text.clone()), clicks: query.bots.of(*counts) })
             .filter(|value| value.clicks > 0)
             .collect();
-        // What the visits do not say adds up with what they say to all of them; unless a day is asked for in part.
+        // Visits without a value are the difference to all visits, unless a day is only partly requested.
         let known: u64 = values.iter().map(|value| value.clicks).sum();
         if let Some(unknown @ 1..) = query.bots.of(sum).checked_sub(known) {
             values.push(ValueCount { value: None, clicks: unknown });
@@ -172,7 +172,7 @@ async fn report(node: &NodeState, principal: &Principal, code: Option<&str>, que
         top_omitted: match stats.ranking {
             _ if code.is_some() => None,
             Ranking::AsAsked => None,
-            Ranking::TooMany => Some("too many links have visits to be compared over so many days; ask for fewer days"),
+            Ranking::TooMany => Some("too many links have visits in this range to be compared; ask for fewer days"),
             Ranking::Lifetime => Some("a node of an older version cannot rank links by a range; upgrade it"),
         },
         short_code: code.map(str::to_owned),
@@ -200,7 +200,7 @@ fn answer(request: &HttpRequest, report: &Report) -> Result<HttpResponse, Proble
     Ok(answer)
 }
 
-/// Says in a header, too, that an answer may be behind one that was given before.
+/// Sets a header, too, if an answer may be behind an earlier one.
 fn mark(answer: &mut HttpResponse, stale: bool) {
     if stale {
         answer.headers_mut().insert(HeaderName::from_static(STALE), HeaderValue::from_static("true"));
@@ -222,7 +222,7 @@ fn table(report: &Report) -> Result<HttpResponse, Problem> {
     csv_of(std::iter::once(row(&["dimension", "value", "clicks"])).chain(values))
 }
 
-/// Of one link.
+/// Answers the statistics of one link.
 pub(super) async fn of_link(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -233,7 +233,7 @@ pub(super) async fn of_link(
     answer(&request, &report(&node, &caller.principal, Some(&path), query.into_inner()).await?)
 }
 
-/// Of all links.
+/// Answers the statistics of all links.
 pub(super) async fn of_all(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -243,20 +243,20 @@ pub(super) async fn of_all(
     answer(&request, &report(&node, &caller.principal, None, query.into_inner()).await?)
 }
 
-/// Forgets the statistics of a link.
+/// Deletes the statistics of a link.
 pub(super) async fn reset(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
     path: web::Path<String>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request, "all statistics of the link are forgotten")?;
+    no_parameters(&request, "all statistics of the link are deleted")?;
     let reset = node.app.reset_statistics(&caller.principal, &path).await;
     reset.map_err(|error| Problem::of_change(error, None))?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Refuses parameters where there are none: nobody should take an answer for what they asked with them.
+/// Refuses parameters on routes without any: otherwise a client would not notice that they are ignored.
 pub(super) fn no_parameters(request: &HttpRequest, what: &str) -> Result<(), Problem> {
     let query = request.query_string();
     if query.is_empty() { Ok(()) } else { Err(Problem::malformed(format!("{what}; this path takes no parameters"))) }

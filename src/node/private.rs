@@ -1,4 +1,4 @@
-//! What only the node's account may read: its data directory, and the key that it makes for its own commands.
+//! Files that only the node's account may read: its data directory, and the key that it makes for its own commands.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -10,18 +10,18 @@ use crate::app::CLI_KEY_PREFIX;
 /// The file in the data directory with the key for the commands of the node's own account.
 pub const CLI_KEY_FILE: &str = "cli.key";
 
-/// Directories below the data directory that are looked at: its own are two deep.
+/// The depth to which the data directory is examined: its own directories are two deep.
 const DEPTH_MAX: u32 = 4;
 
-/// Whatever this process makes from here on can be read by its own account only.
+/// Makes every file that this process creates accessible to its own account only.
 pub fn keep_to_oneself() {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
 }
 
-/// Takes the data directory, and what earlier versions left in it, away from everybody else.
+/// Closes the data directory, and files of earlier versions in it, to other accounts.
 pub(super) fn close(data_dir: &Path) {
     if let Err(error) = data_dir.canonicalize().and_then(|dir| close_below(&dir, DEPTH_MAX)) {
-        // A volume that belongs to somebody else, such as one of Kubernetes, decides for itself.
+        // A volume with another owner, such as one of Kubernetes, decides for itself.
         tracing::warn!(%error, path = %data_dir.display(), "the data directory cannot be closed to other accounts");
     }
 }
@@ -30,7 +30,7 @@ fn close_below(path: &Path, depth: u32) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
     let (is_dir, own) = (found.is_dir(), rustix::process::geteuid().as_raw());
     let open_to_others = found.mode() & 0o077 != 0 && (is_dir || found.is_file());
-    // What others have put there is theirs to close, but for the directory itself.
+    // Files of other accounts are theirs to close, except the directory itself.
     if open_to_others && (found.uid() == own || depth == DEPTH_MAX) {
         fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o700))?;
     }
@@ -46,10 +46,10 @@ fn close_below(path: &Path, depth: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a key into `DATA/cli.key`, in place of the one of the last start. Whoever reads the file finds one or the other, whole.
+/// Writes a new key into `DATA/cli.key`, in place of that of the last start. A reader gets one or the other, complete.
 ///
 /// # Errors
-/// When the file cannot be written. Then there is no key for the commands.
+/// If the file cannot be written. Then there is no key for the commands.
 pub(super) fn renew_cli_key(data_dir: &Path) -> io::Result<String> {
     let key = format!("{CLI_KEY_PREFIX}{}", super::admin_key::random_base62());
     let new = data_dir.join("cli.key.new");
@@ -89,7 +89,7 @@ mod tests {
     fn each_key_for_the_commands_is_another_and_is_readable_by_its_account_only() {
         let dir = tempfile::tempdir().unwrap();
         let (one, path) = (renew_cli_key(dir.path()).unwrap(), dir.path().join(CLI_KEY_FILE));
-        // What a start left that was interrupted is in nobody's way.
+        // The file of an interrupted start does not matter.
         fs::write(dir.path().join("cli.key.new"), "half").unwrap();
         let other = renew_cli_key(dir.path()).unwrap();
         assert_ne!(one, other);

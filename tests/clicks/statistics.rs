@@ -232,10 +232,10 @@ async fn nonsense_is_refused_and_says_why() {
     let client = node.client();
     client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "one" })).await.unwrap();
     for (question, part) in [
-        ("from=yesterday", "is no time"),
+        ("from=yesterday", "is not a valid time"),
         ("from=2026-11-22&to=2026-11-21", "has to be before"),
         ("by=colour", "is none of country"),
-        ("tz=Nowhere", "is no time zone"),
+        ("tz=Nowhere", "is not a time zone"),
         ("from=2020-01-01&interval=hour", "longer interval"),
     ] {
         let answer = client.get(&format!("/api/v1/links/one/stats?{question}")).await.unwrap();

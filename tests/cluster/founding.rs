@@ -120,7 +120,7 @@ async fn no_node_is_ready_and_no_link_is_made_before_every_group_has_all_its_cop
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(refused.status, 503, "{}", String::from_utf8_lossy(&refused.body));
-    assert!(refused.text("detail").contains("being founded"), "{}", refused.text("detail"));
+    assert!(refused.text("detail").contains("being created"), "{}", refused.text("detail"));
     let ready = client.get("/health/ready").await.unwrap();
     assert_eq!(ready.status, 503, "{}", String::from_utf8_lossy(&ready.body));
     assert!(one.printed().is_empty() && two.printed().is_empty());

@@ -15,7 +15,7 @@ use waypost_protocol::digest::KeyDigest;
 /// What every admin key begins with, so that people and secret scanners recognise one.
 pub const KEY_PREFIX: &str = "wp_admin_";
 
-/// What the key in `DATA/cli.key` begins with, so that the commands can tell that it is for this machine only.
+/// The prefix of the key in `DATA/cli.key`, so that the commands know that it is for this machine only.
 pub const CLI_KEY_PREFIX: &str = "wp_cli_";
 
 /// The key that a request carries.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use waypost_protocol::clicks::{Counts, Dimension, Ranking, Stats, Whose};
 
-/// Links of a list of the most visited.
+/// The most links in a list of top links.
 const TOP_MAX: usize = 50;
 
 /// Adds up what shards answered. `whose` visits decide which links are the most visited.

@@ -148,7 +148,7 @@ impl App {
         let start = (end.saturating_sub(1) / 24).saturating_sub(SUMMARY_DAYS - 1) * 24;
         let Answer { value: stats, stale } = self.statistics_of(&link.key, start..end).await?;
         let stats = stats.unwrap_or_default();
-        // Nodes of version 0.1 do not tell it.
+        // Nodes of version 0.1 do not send it.
         let last = stats.last.max(visits.last);
         let value = Summary {
             code: link.key.code.clone(),
@@ -169,7 +169,7 @@ impl App {
         match self.parts.analytics {
             AnalyticsRule::Full => Ok(true),
             AnalyticsRule::Key => allowed.map(|()| true),
-            // A key that is wrong is not ignored: its owner would miss what the right one shows.
+            // A wrong key is an error: otherwise its owner would not notice that the answer is incomplete.
             AnalyticsRule::Totals if principal.presents_key() => allowed.map(|()| true),
             AnalyticsRule::Totals => Ok(allowed.is_ok()),
         }
@@ -182,7 +182,7 @@ impl App {
         self.ask_leader(ask).await
     }
 
-    /// Asks the leader of a shard; without one, any replica. `ask` makes the message for the one or the other.
+    /// Asks the leader of a shard; without one, any replica. `ask` makes the message for either.
     async fn ask_leader<M: Request<Service = LinkStore>>(
         &self,
         ask: impl Fn(bool) -> M,

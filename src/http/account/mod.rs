@@ -1,7 +1,7 @@
-//! The account at the other end of a connection on this machine: who owns the peer's socket.
+//! The account at the other end of a local connection: the owner of the peer's socket.
 //!
 //! The kernel is asked for the socket whose own address is the peer's and whose remote address is the server's: by `sock_diag`, or by reading
-//! `/proc/self/net/tcp` and `tcp6` where there is none. Both know IPv4, IPv6 and IPv4 addresses that are written as IPv6 ones.
+//! `/proc/self/net/tcp` and `tcp6` without it. Both know IPv4, IPv6 and IPv4-mapped addresses.
 
 use std::cell::OnceCell;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use crate::app::PeerAccount;
 mod proc_net;
 mod sock_diag;
 
-/// The state of a TCP socket that is connected, as the kernel numbers them.
+/// The kernel's number for a connected TCP socket.
 const ESTABLISHED: u8 = 1;
 
-/// A socket as the kernel tells of it.
+/// A socket as the kernel reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Socket {
     state: u8,
@@ -31,10 +31,10 @@ struct Account {
     ambiguous: bool,
 }
 
-/// What is remembered of one connection: its owner is looked up once.
+/// The remembered owner of one connection: it is looked up once.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// This server's address of it; `None` if it ended before that was read.
+    /// This server's address of the connection; `None` if the connection ended before that was read.
     local: Option<SocketAddr>,
     owner: OnceCell<PeerAccount>,
 }
@@ -59,7 +59,7 @@ fn owner(peer: SocketAddr, local: SocketAddr) -> PeerAccount {
     }
     let found = match sock_diag::find(peer, local) {
         Ok(Some(socket)) => Ok(Some(socket)),
-        // Not there, or the kernel has no module that could tell.
+        // Not found, or the kernel has no such module.
         Ok(None) | Err(_) => proc_net::find(peer, local),
     };
     match found {
@@ -95,7 +95,7 @@ impl Account {
     }
 }
 
-/// The number that stands for accounts which a user namespace does not have.
+/// The number that stands for all accounts that a user namespace does not have.
 fn overflow_uid() -> u32 {
     const DEFAULT: u32 = 65_534;
     let text = std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
@@ -126,7 +126,7 @@ mod tests {
             (socket(1, 33, 7), own(1000), PeerAccount::Other),
             (socket(1, 0, 7), own(1000), PeerAccount::Root),
             (socket(1, 0, 7), own(0), PeerAccount::Own),
-            // Nobody has it open any more: it is listed as root's.
+            // No process has it open any more, so it is listed as root's.
             (socket(1, 0, 0), own(0), PeerAccount::Unknown),
             (socket(1, 0, 0), own(1000), PeerAccount::Unknown),
             (socket(1, 1000, 0), own(1000), PeerAccount::Unknown),
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    /// Connects to a listener at the first address by the second one; answers the client's and the server's address of the connection.
+    /// Connects to a listener at the first address by the second one. Returns the client's and the server's address of the connection.
     fn connected(listen: &str, connect: &str) -> (TcpListener, TcpStream, TcpStream, [SocketAddr; 2]) {
         let listener = TcpListener::bind((listen, 0)).unwrap();
         let client = TcpStream::connect((connect, listener.local_addr().unwrap().port())).unwrap();
@@ -170,7 +170,7 @@ mod tests {
             }
             let remembered = Connection::new(Some(local));
             assert_eq!(remembered.owner(peer), PeerAccount::Own);
-            // What the other end has closed is nobody's. A connection that was looked at is not looked at again.
+            // A closed socket has no owner. A connection that was looked up is not looked up again.
             drop(client);
             assert_eq!(owner(peer, local), PeerAccount::Unknown, "{connect} to {listen}");
             assert_eq!(remembered.owner(peer), PeerAccount::Own);

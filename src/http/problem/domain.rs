@@ -185,7 +185,7 @@ impl Problem {
 
     /// The request does not fit what there is.
     pub(in crate::http) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "The request does not fit", detail)
+        Self::new(StatusCode::CONFLICT, "conflict", "The request conflicts with the present state", detail)
     }
 
     /// The node is not ready to answer.
@@ -253,18 +253,18 @@ impl From<CallError> for Problem {
         let unavailable = |kind, title, detail: String| Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail);
         match error {
             CallError::Overloaded { .. } => {
-                unavailable("overloaded", "The server has too much to do", "nothing was changed; try again".to_owned())
+                unavailable("overloaded", "The server is overloaded", "nothing was changed; try again".to_owned())
             }
             CallError::Deadline { .. } => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "timeout",
                 "There was no answer in time",
-                "whether the request took effect is not known; repeat it with the same Idempotency-Key",
+                "it is unknown whether the request took effect; repeat it with the same Idempotency-Key",
             ),
             CallError::Unavailable { .. } | CallError::Service(ServiceError::OutcomeUnknown(_)) => unavailable(
                 "outcome-unknown",
                 "The answer was lost",
-                "whether the request took effect is not known; repeat it with the same Idempotency-Key".to_owned(),
+                "it is unknown whether the request took effect; repeat it with the same Idempotency-Key".to_owned(),
             ),
             CallError::Service(ServiceError::ReadOnly(why)) => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,

@@ -11,7 +11,7 @@ impl Problem {
             StatusCode::REQUEST_TIMEOUT,
             "request-timeout",
             "The request did not arrive in time",
-            "the rest of the body did not come; nothing was changed",
+            "the rest of the body did not arrive; nothing was changed",
         )
     }
 
@@ -21,7 +21,7 @@ impl Problem {
             StatusCode::REQUEST_TIMEOUT,
             "request-timeout",
             "The request did not arrive in time",
-            "the rest of its head did not come; the limit is [http] client_timeout_ms",
+            "the rest of its head did not arrive; the limit is [http] client_timeout_ms",
         )
     }
 
@@ -64,8 +64,8 @@ impl Problem {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-unknown-codes",
-            "Too many codes that there are not",
-            "from your address came many requests for codes that no link has; wait a little. The limit is [limits] unknown_codes_per_s",
+            "Too many unknown codes",
+            "your address has requested too many unknown codes; wait a little. The limit is [limits] unknown_codes_per_s",
         )
     }
 }
