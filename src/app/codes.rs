@@ -1,4 +1,4 @@
-//! Codes that will never be issued again, for callers that create links with them later.
+//! Codes that are never issued again, for callers that create links with them later.
 
 use futures_util::future::try_join_all;
 use waypost_protocol::messages::{GetLink, NextKeys};
@@ -12,7 +12,7 @@ pub const CODES_PER_CALL_MAX: u32 = 1000;
 /// Why no codes were issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodesError {
-    /// The principal may not.
+    /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// None, or more than [`CODES_PER_CALL_MAX`].

@@ -22,30 +22,30 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A link to create.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NewLink<'a> {
-    /// Where it leads.
+    /// The target.
     pub url: &'a str,
-    /// The alias asked for; `None` = a generated code.
+    /// The requested alias; `None` = a generated code.
     pub slug: Option<&'a str>,
     /// Its end, if any.
     pub valid_until: Option<UnixMs>,
-    /// Answer with an existing link to the same URL, if there is one with a generated code.
+    /// Whether to answer with an existing link to the same URL, if there is one with a generated code.
     pub find_existing: bool,
-    /// By what a retry of the same request is recognised.
+    /// The key that identifies repetitions of the same request.
     pub idempotency_key: Option<&'a str>,
-    /// The hosts that are this server: a link that leads there would be a loop.
+    /// The hosts of this server: a link to one of them would be a loop.
     pub own_hosts: &'a [OwnHost],
 }
 
-/// What came of creating a link.
+/// The result of a create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CreatedLink {
-    /// It was made by this request (now, or when it was first sent).
+    /// Created by this request (now, or when it was first sent).
     New(Link),
-    /// It was there already.
+    /// The link existed already.
     Existing(Link),
 }
 
-/// What to change of a link.
+/// The changes of a link.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LinkEdit<'a> {
     /// A new target.
@@ -56,32 +56,32 @@ pub struct LinkEdit<'a> {
     pub own_hosts: &'a [OwnHost],
 }
 
-/// Which states of a link a change is meant for.
+/// The states of a link that a change requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
-    /// Any.
+    /// Any state.
     Any,
-    /// One of these; with none of them, the change is refused.
+    /// One of these; otherwise the change is refused.
     OneOf(Vec<LinkVersion>),
 }
 
 /// How a link is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Consistency {
-    /// As this node's replica has it, or as the caller has changed it through this node.
+    /// From this node's replica, including changes of the caller through this node.
     #[default]
     Local,
-    /// As a quorum has it: every change that was acknowledged before is seen, on whichever node.
+    /// From a quorum: includes every change that was acknowledged before, on any node.
     Strong,
 }
 
-/// Why an end cannot be the end of a link.
+/// Why a time cannot be the end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExpiryError {
     /// It has passed.
     #[error("the end has to lie in the future")]
     Past,
-    /// It is later than texts can say.
+    /// It is later than RFC 3339 can express.
     #[error("the end lies after the year 9999")]
     TooLate,
 }
@@ -89,19 +89,19 @@ pub enum ExpiryError {
 /// Why a link was not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// The principal may not.
+    /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The URL cannot be a target.
+    /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
-    /// The slug cannot be a code.
+    /// The slug is not a valid code.
     #[error(transparent)]
     Slug(#[from] CodeError),
-    /// The end cannot be one.
+    /// The end is not valid.
     #[error(transparent)]
     ValidUntil(#[from] ExpiryError),
-    /// An existing link was asked for together with a slug: only links with generated codes are found.
+    /// An existing link was requested together with a slug: only links with generated codes are found.
     #[error("an existing link can only be found without a slug")]
     FindExistingWithSlug,
     /// The idempotency key is empty, longer than [`IDEMPOTENCY_KEY_BYTES_MAX`], or has other characters than visible ASCII.
@@ -115,10 +115,10 @@ pub enum CreateError {
         /// Whether its link has the same target and end.
         same: bool,
     },
-    /// The idempotency key came with a different request before.
+    /// The idempotency key was used for a different request.
     #[error("the idempotency key was used for a different request")]
     IdempotencyKeyReused,
-    /// The services did not do it, or it is unknown whether they did.
+    /// The services did not do it, or the outcome is unknown.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -126,7 +126,7 @@ pub enum CreateError {
 /// Why a link, or its statistics, cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The principal may not see it.
+    /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// No link has the code.
@@ -140,28 +140,28 @@ pub enum ReadError {
 /// Why a link was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// The principal may not.
+    /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The edit changes nothing.
     #[error("the edit names nothing to change")]
     Nothing,
-    /// The URL cannot be a target.
+    /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
-    /// The end cannot be one.
+    /// The end is not valid.
     #[error(transparent)]
     ValidUntil(#[from] ExpiryError),
     /// No link has the code.
     #[error("no link has this code")]
     NotFound,
-    /// The link is in a state that the change is not meant for.
+    /// The link is not in a state that the change requires.
     #[error("the link is at version {current}")]
     VersionMismatch {
-        /// The version that it is at.
+        /// Its version.
         current: LinkVersion,
     },
-    /// The services did not do it, or it is unknown whether they did.
+    /// The services did not do it, or the outcome is unknown.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -188,7 +188,7 @@ impl From<ReadError> for ChangeError {
     }
 }
 
-/// The key of a code as it stands in a request; `None` if no link can have it.
+/// The key of a code in a request; `None` if no link can have it.
 pub(super) fn key_of(code: &str) -> Option<LinkKey> {
     Code::from_path(code).map(LinkKey::new)
 }
@@ -209,7 +209,7 @@ fn idempotency_key(owner: u32, text: &str) -> Result<IdempotencyKey, CreateError
 }
 
 impl App {
-    /// Creates a link, or finds the one that was there.
+    /// Creates a link, or finds an existing one.
     ///
     /// # Errors
     /// See [`CreateError`]. After a [`CallError`] with an unknown outcome the link may exist.
@@ -260,7 +260,7 @@ impl App {
         })
     }
 
-    /// Sends a creation, and lets this node not answer from before it.
+    /// Sends a create. Afterwards this node never answers with the state before it.
     async fn send_creation(&self, message: CreateLink) -> Result<Created, CallError> {
         let slug = message.slug.clone();
         let (created, destination) = self.parts.links.call_with_destination(message, self.parts.timeout).await?;
@@ -271,7 +271,7 @@ impl App {
     }
 
     /// An alias was claimed through this node, and a leader on another node has applied that. If the code named another link before, this
-    /// node may not have heard yet that it does not any more.
+    /// node may not know the change yet.
     fn claimed_elsewhere(&self, key: &LinkKey) {
         let shard = key.shard(self.shards);
         let own = self.parts.groups.shard(shard).filter(|_| self.parts.groups.holds(shard));
@@ -292,7 +292,7 @@ impl App {
         self.read(key, consistency).await.map(|view| view.link)
     }
 
-    /// Reads a link and its visits, as the caller may have changed it through this node.
+    /// Reads a link and its visits, including changes of the caller through this node.
     pub(super) async fn read(&self, key: LinkKey, consistency: Consistency) -> Result<LinkView, ReadError> {
         let leader = self.parts.view.only_leader(&key, Instant::now());
         let strong = consistency == Consistency::Strong;
@@ -300,10 +300,10 @@ impl App {
         self.parts.links.call(message, self.parts.timeout).await?.ok_or(ReadError::NotFound)
     }
 
-    /// Changes a link's target or end; returns the link as it is then.
+    /// Changes the target or the end of a link; returns the changed link.
     ///
     /// # Errors
-    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may be changed.
+    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may have been changed.
     pub async fn edit_link(
         &self,
         principal: &Principal,
@@ -333,7 +333,7 @@ impl App {
     /// Deletes a link.
     ///
     /// # Errors
-    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may be gone.
+    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may have been deleted.
     pub async fn delete_link(&self, principal: &Principal, code: &str, guard: Guard) -> Result<(), ChangeError> {
         principal.require(Permission::WriteLinks)?;
         let key = key_of(code).ok_or(ChangeError::NotFound)?;
@@ -347,7 +347,7 @@ impl App {
         }
     }
 
-    /// The version that a change has to find; `None` = any.
+    /// The version that the change requires; `None` = any.
     async fn expected(&self, key: &LinkKey, guard: Guard) -> Result<Option<LinkVersion>, ChangeError> {
         let versions = match guard {
             Guard::Any => return Ok(None),
@@ -356,12 +356,12 @@ impl App {
         if let [version] = versions[..] {
             return Ok(Some(version));
         }
-        // Of none or several, the present version says which is meant, and the change then expects that one.
+        // None or several: the present version decides which one is meant, and the change then requires that.
         let current = self.read(key.clone(), Consistency::Strong).await?.link.link_version();
         if versions.contains(&current) { Ok(Some(current)) } else { Err(ChangeError::VersionMismatch { current }) }
     }
 
-    /// Sends a change, and makes sure that this node does not answer from before it once the caller hears of it.
+    /// Sends a change. Afterwards this node never answers with the state before it.
     async fn change<M: Request<Service = LinkStore>>(&self, key: &LinkKey, message: M) -> Result<M::Reply, CallError> {
         let reply = self.parts.links.call(message, self.parts.timeout).await?;
         // Even if the own replica has applied it: another node may lead or hold the shard at the next request.

@@ -42,21 +42,21 @@ use waypost_runtime::ActorRef;
 use crate::cluster::PlacementController;
 use crate::config::AnalyticsRule;
 
-/// What the application layer works with.
+/// The parts that the application layer uses.
 pub struct AppParts {
-    /// The links.
+    /// The LinkStore service.
     pub links: ActorRef<LinkStore>,
-    /// Where fresh codes come from.
+    /// The KeyAllocator service.
     pub keys: ActorRef<KeyAllocator>,
     /// The link cache of this node.
     pub view: Arc<ReadView>,
     /// The replicated groups.
     pub groups: Arc<Groups>,
-    /// What is known of the other nodes.
+    /// The state of the other nodes.
     pub controller: Arc<PlacementController>,
-    /// Who may do what.
+    /// Authenticates requests.
     pub authenticator: Authenticator,
-    /// What the summary of a link tells whom.
+    /// What the summary of a link shows to whom.
     pub analytics: AnalyticsRule,
     /// How long a call may take.
     pub timeout: Duration,
@@ -75,13 +75,13 @@ pub struct App {
 }
 
 impl App {
-    /// Made once a node has its services.
+    /// Creates it once a node has its services.
     pub fn new(parts: AppParts) -> Self {
         let shards = parts.groups.bootstrap().shards;
         Self { parts, shards }
     }
 
-    /// Who sends a request.
+    /// The sender of a request.
     pub fn authenticate(&self, evidence: &impl Evidence) -> Principal {
         self.parts.authenticator.authenticate(evidence)
     }
@@ -91,12 +91,12 @@ impl App {
         (self.parts.clock)()
     }
 
-    /// Whether the node refuses changes for want of disk space.
+    /// Whether the node refuses changes because disk space is short.
     pub fn is_read_only(&self) -> bool {
         self.parts.read_only.load(Ordering::Relaxed)
     }
 
-    /// Why the cluster is not founded yet; `None` once it is.
+    /// Why the bootstrap of the cluster is not complete; `None` once it is.
     pub fn pending_bootstrap(&self) -> Option<String> {
         self.parts.controller.pending_bootstrap()
     }
@@ -113,7 +113,7 @@ impl App {
     }
 }
 
-/// Fails to compile if a function holds something across an await that cannot move to another thread: other dialects may run on a runtime
+/// Fails to compile if a function holds something across an await that cannot move to another thread: other dialects may use a runtime
 /// that moves its tasks.
 const _: fn(&App, &Principal) = |app, principal| {
     fn is_send(_: impl Future + Send) {}

@@ -1,4 +1,4 @@
-//! `GET /analytics/{code}`: the statistics of a link in short.
+//! `GET /analytics/{code}`: a summary of the statistics of a link.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -22,7 +22,7 @@ struct Analytics {
     last_30_days: LastDays,
     /// Public, like `GET /{code}`.
     expired: bool,
-    /// Told without a leader: totals may be lower than what was told before.
+    /// Answered without a leader: totals may be lower than in earlier answers.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stale: bool,
 }
@@ -55,7 +55,7 @@ struct LastDays {
     unique_visitors: u64,
 }
 
-/// The totals of a link, and everything else for whoever may see statistics.
+/// Answers the totals of a link, and everything else to callers that may read statistics.
 pub(super) async fn analytics(
     principal: Principal,
     request: HttpRequest,

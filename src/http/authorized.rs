@@ -1,8 +1,8 @@
-//! Authentication of requests, as extractors: the first argument of a handler that is not open to everybody.
+//! Authentication as extractors: the first argument of a handler that is not open to everybody.
 //!
-//! Extractors are polled in the order of the arguments and the first error ends them, so a handler that takes [`Authorized`] first reads
-//! neither path nor body for those who may not ask. The functions of the application layer authorise again: the extractor is what lets a
-//! handler call them at all, since nobody else makes a [`Principal`].
+//! Extractors run in the order of the arguments and the first error ends them, so a handler that takes [`Authorized`] first reads
+//! neither path nor body for clients without permission. The functions of the application layer authorise again. A handler cannot call them
+//! without this extractor, because nothing else creates a [`Principal`].
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -32,7 +32,7 @@ macro_rules! needed {
 
 needed!(ReadLinks, WriteLinks, ReadStatistics, ReadBackup, AdministerCluster);
 
-/// Whoever sends the request has a permission.
+/// The sender of the request, which has a permission.
 pub(super) struct Authorized<P> {
     pub(super) principal: Principal,
     permission: PhantomData<P>,
@@ -56,7 +56,7 @@ impl<P: Needed> FromRequest for Authorized<P> {
     }
 }
 
-/// For handlers that answer everybody, and some callers more than others.
+/// For handlers that answer everybody, but some callers more than others.
 impl FromRequest for Principal {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;

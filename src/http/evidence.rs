@@ -1,4 +1,4 @@
-//! What an HTTP request shows of whoever sends it, for the application layer to tell who that is.
+//! The evidence of an HTTP request about its sender, for the application layer.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
@@ -19,8 +19,8 @@ impl Evidence for Sender<'_> {
         self.0.headers().keys().any(|name| is_of_a_proxy(name.as_str()))
     }
 
-    /// A page in a browser on this machine must not be able to create links behind its user's back: not across origins, and not under
-    /// a name of its own that it has pointed at this machine.
+    /// A page in a browser on this machine must not be able to create links unnoticed: neither across origins, nor under
+    /// a name of its own that resolves to this machine.
     fn unintended(&self) -> Option<Unintended> {
         let text = |name: HeaderName| self.0.headers().get(name).map(|value| value.to_str().unwrap_or_default());
         if text(HOST).is_some_and(|host| !is_this_machine(host)) {

@@ -1,10 +1,10 @@
-//! Authentication: who sends a request, from the key that it carries and from the connection that it came on.
+//! Authentication: the sender of a request, from its key and its connection.
 //!
-//! A transport states what it knows as [`Evidence`]; only [`Authenticator::authenticate`] makes a [`Principal`] of it. The functions of the
+//! A transport states what it knows as [`Evidence`]; only [`Authenticator::authenticate`] turns it into a [`Principal`]. The functions of the
 //! application layer authorise: each asks its principal for the [`Permission`] that it needs.
 //!
 //! Without a key, a request is served only if it comes from a process of the server's own account on this machine, which can read the data
-//! directory anyway, and if no proxy passes it on for somebody else. Backups and changes of the cluster always need a key
+//! directory anyway, and if no proxy forwarded it. Backups and changes of the cluster always need a key
 //! (docs/adr/0019).
 
 mod principal;
@@ -12,7 +12,7 @@ mod principal;
 pub use principal::{Denied, KeyNeeded, Permission, Principal};
 use waypost_protocol::digest::KeyDigest;
 
-/// What every admin key begins with, so that people and secret scanners recognise one.
+/// The prefix of every admin key, so that people and secret scanners recognise one.
 pub const KEY_PREFIX: &str = "wp_admin_";
 
 /// The prefix of the key in `DATA/cli.key`, so that the commands know that it is for this machine only.
@@ -23,9 +23,9 @@ pub const CLI_KEY_PREFIX: &str = "wp_cli_";
 pub enum Credential<'a> {
     /// None.
     None,
-    /// One that cannot be read, such as one with another scheme than `Bearer`.
+    /// A malformed one, such as one with another scheme than `Bearer`.
     Unreadable,
-    /// This text, which may be wrong.
+    /// This text, valid or not.
     Key(&'a str),
 }
 
@@ -38,11 +38,11 @@ pub enum PeerAccount {
     Root,
     /// Another one.
     Other,
-    /// It cannot be determined: the peer is on another machine, or its socket cannot be found.
+    /// Unknown: the peer is on another machine, or its socket cannot be found.
     Unknown,
 }
 
-/// Why a request may not be meant by the person in whose name it is sent: a page in a browser can send requests that its user knows nothing of.
+/// Why the user in whose name a request is sent may not have intended it: a page in a browser can send requests without its user's knowledge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unintended {
     /// It names this server by a host name that need not stand for this machine.
@@ -51,22 +51,22 @@ pub enum Unintended {
     OtherOrigin,
 }
 
-/// What a transport knows of whoever sends a request.
+/// What a transport knows about the sender of a request.
 pub trait Evidence {
     /// The key that the request carries.
     fn credential(&self) -> Credential<'_>;
 
-    /// Whether somebody passes the request on for somebody else, as a proxy does.
+    /// Whether a proxy forwarded the request.
     fn is_forwarded(&self) -> bool;
 
-    /// Why the request may not be meant by the person in whose name it is sent.
+    /// Why the user in whose name the request is sent may not have intended it.
     fn unintended(&self) -> Option<Unintended>;
 
-    /// The account of the process at the other end. It is asked last, since the look-up costs system calls.
+    /// The account of the process at the other end. Ask for it last, because the look-up costs system calls.
     fn account(&self) -> PeerAccount;
 }
 
-/// Tells who sends a request, by the rule that holds for this node.
+/// Determines the sender of a request, by the rule of this node.
 pub struct Authenticator {
     open: bool,
     command_line: Option<KeyDigest>,
@@ -74,20 +74,20 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// `stored` returns the digest of the admin key that the cluster has at that moment. While it has none, the own account needs no key
-    /// if the node is `open`, and nobody is known otherwise.
+    /// `stored` returns the digest of the admin key that the cluster has at that moment. While it has none, the server's own account needs no key
+    /// if the node is `open`; otherwise every sender is anonymous.
     pub fn new(open: bool, stored: impl Fn() -> Option<KeyDigest> + Send + Sync + 'static) -> Self {
         Self { open, command_line: None, stored: Box::new(stored) }
     }
 
-    /// Also accepts the key in `DATA/cli.key`, from those who can read it.
+    /// Also accepts the key in `DATA/cli.key`, from accounts that can read it.
     #[must_use]
     pub fn with_command_line(mut self, key: Option<KeyDigest>) -> Self {
         self.command_line = key;
         self
     }
 
-    /// Who sends a request.
+    /// The sender of a request.
     pub fn authenticate(&self, evidence: &impl Evidence) -> Principal {
         let stored = (self.stored)();
         let credential = evidence.credential();
@@ -96,7 +96,7 @@ impl Authenticator {
             if stored.as_ref().is_some_and(|stored| digest.matches(stored)) {
                 return Principal::admin();
             }
-            // Only the own account and root can read it. Anybody else has found it out, for example by listening where a command expected
+            // Only the server's own account and root can read it. Anybody else has intercepted it, for example by listening in place of
             // the server.
             let can_read_it =
                 || !evidence.is_forwarded() && matches!(evidence.account(), PeerAccount::Own | PeerAccount::Root);
@@ -119,7 +119,7 @@ impl Authenticator {
     }
 }
 
-/// Whether a request comes from the own account, and is meant by it. Cheap checks come first.
+/// Whether a request comes from the server's own account, and its user intended it. Cheap checks come first.
 fn by_account(evidence: &impl Evidence) -> Result<(), Denied> {
     let needed = |reason| Denied::KeyNeeded { reason, key_is_set: false };
     if evidence.is_forwarded() {
@@ -193,7 +193,7 @@ mod tests {
         let own = OPEN().authenticate(&Request::of(Credential::None, PeerAccount::Own));
         assert_eq!((own.require(Permission::WriteLinks), own.number()), (Ok(()), 0));
         assert_eq!(reason(own.require(Permission::ReadBackup)), Some(KeyNeeded::Always));
-        // A key that nobody knows does not keep the own account from what it needs no key for.
+        // An unknown key does not keep the server's own account from requests that need no key.
         let own = OPEN().authenticate(&Request::of(Credential::Key("wrong"), PeerAccount::Own));
         assert_eq!(own.require(Permission::WriteLinks), Ok(()));
         assert_eq!(reason(own.require(Permission::AdministerCluster)), Some(KeyNeeded::Unknown));

@@ -1,34 +1,34 @@
-//! Principals: who asks for something, and what each of them may do.
+//! Principals: the senders of requests, and their permissions.
 
 use super::{Credential, Unintended};
 
 /// The number of the admin key, for the record of who created a link.
 const ADMIN: u32 = 1;
 
-/// The number of the own account, and of the command line's key, which only that account can read.
+/// The number of the server's own account, and of the key in `cli.key`, which only that account can read.
 const OWN_ACCOUNT: u32 = 0;
 
-/// What a function of the application layer needs its caller to be allowed.
+/// A permission that a function of the application layer requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// See what a link is.
+    /// Read links.
     ReadLinks,
-    /// Create, edit and delete links, reset their statistics, and be issued codes.
+    /// Create, edit and delete links, reset their statistics, and get codes.
     WriteLinks,
-    /// See statistics.
+    /// Read statistics.
     ReadStatistics,
     /// Read everything that the cluster has stored.
     ReadBackup,
-    /// See the nodes of the cluster and its groups.
+    /// Read the status of the nodes of the cluster and its groups.
     ReadCluster,
     /// Drain and remove nodes, and move leaders.
     AdministerCluster,
 }
 
-/// Who has a permission.
+/// The principals that have a permission.
 enum Holders {
     Everybody,
-    /// The own account while the cluster has no admin key, and every key.
+    /// The server's own account while the cluster has no admin key, and every key.
     AccountOrKey,
     /// Keys only: a page, a proxy or a mistake must not be able to take everything away.
     Key,
@@ -44,7 +44,7 @@ impl Permission {
     }
 }
 
-/// Why a principal may not do something.
+/// Why a principal has no permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// It needs a key, or another one.
@@ -55,7 +55,7 @@ pub enum Denied {
         /// Whether the cluster has an admin key.
         key_is_set: bool,
     },
-    /// The request may not be meant by the person in whose name it is sent.
+    /// The user in whose name the request is sent may not have intended it.
     #[error("the request may not be meant by its user ({0:?})")]
     Unintended(Unintended),
 }
@@ -65,31 +65,31 @@ pub enum Denied {
 pub enum KeyNeeded {
     /// It carries none.
     Missing,
-    /// The server does not know the one that it carries.
+    /// The server does not know its key.
     Unknown,
-    /// What it asks for needs one whoever asks.
+    /// The operation always needs a key.
     Always,
-    /// A proxy passes it on.
+    /// A proxy forwarded it.
     PassedOn,
     /// It comes from a process of another account than the server's.
     OtherAccount,
-    /// The server cannot tell which account it comes from.
+    /// The account is unknown.
     UnknownAccount,
 }
 
-/// Who asks for something. Only [`super::Authenticator`] makes one.
+/// The sender of a request. Only [`super::Authenticator`] creates one.
 #[derive(Debug, Clone)]
 pub struct Principal {
     identity: Identity,
     /// The request carried a key.
     presents_key: bool,
-    /// What it is answered where only a key will do.
+    /// The error for operations that always need a key.
     without_key: Denied,
 }
 
 #[derive(Debug, Clone)]
 enum Identity {
-    /// Nobody that the server knows, and why that is not enough.
+    /// An unknown sender, and why that is not enough.
     Anonymous(Denied),
     /// A process of the server's own account on this machine.
     OwnAccount,
@@ -128,10 +128,10 @@ impl Principal {
         Self::new(Identity::Admin, Credential::Key(""), true)
     }
 
-    /// Checks that the principal may do something.
+    /// Checks that the principal has a permission.
     ///
     /// # Errors
-    /// Why it may not.
+    /// Why it has not.
     pub fn require(&self, permission: Permission) -> Result<(), Denied> {
         match (&self.identity, permission.holders()) {
             (_, Holders::Everybody) | (Identity::CommandLine | Identity::Admin, _) => Ok(()),
@@ -141,7 +141,7 @@ impl Principal {
         }
     }
 
-    /// Whether the request carried a key, right or wrong.
+    /// Whether the request carried a key, valid or not.
     pub fn presents_key(&self) -> bool {
         self.presents_key
     }

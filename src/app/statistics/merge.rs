@@ -8,7 +8,7 @@ use waypost_protocol::clicks::{Counts, Dimension, Ranking, Stats, Whose};
 /// The most links in a list of top links.
 const TOP_MAX: usize = 50;
 
-/// Adds up what shards answered. `whose` visits decide which links are the most visited.
+/// Adds up the answers of shards. `whose` selects the visits by which links are ranked.
 pub(super) fn merged(shards: impl IntoIterator<Item = Stats>, whose: Whose) -> Stats {
     let mut all = Stats { ranking: Ranking::AsAsked, ..Stats::default() };
     let mut hours: BTreeMap<u32, Counts> = BTreeMap::new();
@@ -65,7 +65,7 @@ mod tests {
             Whose::People,
         );
         assert_eq!(all.total, Counts { people: 14, bots: 186 });
-        // How many people a day had cannot be added up.
+        // The unique visitors of a day cannot be added up.
         assert_eq!(
             all.days,
             [(20_000, Counts { people: 6, bots: 194 }, 0), (20_001, Counts { people: 8, bots: 192 }, 0)]

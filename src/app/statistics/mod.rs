@@ -1,6 +1,6 @@
 //! Statistics: of a link, of all links, and orphan visits.
 //!
-//! The leader of a shard answers, so that totals are monotonic for a reader that is moved from node to node. Without a leader a replica
+//! The leader of a shard answers, so that totals are monotonic for a reader that moves from node to node. Without a leader a replica
 //! answers, and the answer says that it is stale.
 
 mod merge;
@@ -21,24 +21,24 @@ use crate::config::AnalyticsRule;
 /// How long a leader is waited for: about an election. Then a replica answers.
 const LEADERLESS_MAX: Duration = Duration::from_secs(2);
 
-/// Days of a summary's recent visits, with today.
+/// The number of days of a summary's recent visits, including today.
 const SUMMARY_DAYS: u32 = 30;
 
-/// What shards answered.
+/// The answer of one or more shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<T> {
     /// The answer.
     pub value: T,
-    /// Whether a shard without a leader answered by a replica, so that something may be missing that was told before.
+    /// Whether a replica answered for a shard without a leader, so that the answer may lack what earlier answers had.
     pub stale: bool,
 }
 
-/// The statistics of a link in short.
+/// A summary of the statistics of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The code of the link.
     pub code: Code,
-    /// What only those see who may see links, unless `[http] analytics` shows it to everybody.
+    /// The part for principals that may read links, unless `[http] analytics` shows it to everybody.
     pub details: Option<SummaryDetails>,
     /// Visits of people.
     pub clicks: u64,
@@ -46,18 +46,18 @@ pub struct Summary {
     pub bot_clicks: u64,
     /// Visits of people in the last 30 days.
     pub recent_clicks: u64,
-    /// Different people in the last 30 days.
+    /// Unique visitors in the last 30 days.
     pub recent_visitors: u64,
     /// Whether the link has expired.
     pub expired: bool,
 }
 
-/// What a link is, and when it was last visited.
+/// The link, and the time of its last visit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryDetails {
     /// The link.
     pub link: Link,
-    /// When the last visit of a person was; `None` = never.
+    /// The time of the last visit by a person; `None` = never.
     pub last_visit: Option<UnixMs>,
 }
 
@@ -78,7 +78,7 @@ impl App {
         Ok(Answer { value: value.ok_or(ReadError::NotFound)?, stale })
     }
 
-    /// The statistics of all links, added up. `whose` visits decide which links are the most visited.
+    /// The statistics of all links, added up. `whose` selects the visits by which links are ranked.
     ///
     /// # Errors
     /// See [`ReadError`]; never `NotFound`.
@@ -98,7 +98,7 @@ impl App {
         Ok(Answer { value: merge::merged(shards, whose), stale })
     }
 
-    /// Forgets the statistics of a link.
+    /// Deletes the statistics of a link.
     ///
     /// # Errors
     /// See [`ChangeError`].
@@ -135,7 +135,7 @@ impl App {
         Ok(Answer { value: orphans, stale })
     }
 
-    /// The statistics of a link in short. By `[http] analytics`, everybody may see some of it.
+    /// A summary of the statistics of a link. By `[http] analytics`, everybody may see a part of it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -163,7 +163,7 @@ impl App {
         Ok(Answer { value, stale })
     }
 
-    /// Whether a principal sees in a summary what the link is, or only the numbers.
+    /// Whether a principal sees the link in a summary, or only the numbers.
     fn shows_details(&self, principal: &Principal) -> Result<bool, Denied> {
         let allowed = principal.require(Permission::ReadStatistics);
         match self.parts.analytics {
@@ -175,7 +175,7 @@ impl App {
         }
     }
 
-    /// The statistics of a link, as far as its shard has any.
+    /// The statistics of a link, as its shard has them.
     async fn statistics_of(&self, key: &LinkKey, hours: Range<u32>) -> Result<Answer<Option<Stats>>, CallError> {
         let (from, to, shard) = (hours.start, hours.end, key.shard(self.shards));
         let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader, whose: Whose::People };

@@ -1,4 +1,4 @@
-//! Errors of the application layer, and of calls to services. The application names a field by a variant; here it gets its name in JSON.
+//! Errors of the application layer, and of calls to services. A variant of an error identifies a field; here it gets its name in JSON.
 
 use actix_web::http::StatusCode;
 use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, TargetError};
@@ -13,7 +13,7 @@ use crate::http::if_match::TagFault;
 const UNKNOWN_LINK: &str = "link-not-found";
 
 impl Problem {
-    /// An API key is needed, or the one that came is wrong. `key_is_set` is whether the cluster has an admin key.
+    /// A key is needed, or the key is wrong. `key_is_set` is whether the cluster has an admin key.
     fn key_needed(reason: KeyNeeded, key_is_set: bool) -> Self {
         let (name, why) = match reason {
             KeyNeeded::Missing => ("missing", "this needs the admin key"),
@@ -35,7 +35,7 @@ impl Problem {
                  send it as `X-Api-Key: …` or `Authorization: Bearer …`"
             }
         };
-        // The commands of the server's own account find the key that it has made for them.
+        // Commands of the server's own account find the key that the server has made for them.
         let near =
             if reason == KeyNeeded::Always { "; on the server's machine, its commands take `--data-dir`" } else { "" };
         let mut problem =
@@ -54,7 +54,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, UNKNOWN_LINK, "There is no such link", "no link has this code")
     }
 
-    /// Whether it says that no link has the code.
+    /// Whether it says that no link has this code.
     pub(in crate::http) fn is_unknown_link(&self) -> bool {
         self.kind == UNKNOWN_LINK
     }
