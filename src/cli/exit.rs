@@ -17,6 +17,9 @@ pub const SOFTWARE: u8 = 70;
 /// The disk failed or the store is damaged (`EX_IOERR`). Repair the disk, run `waypost check`, start the node again.
 pub const STORAGE: u8 = 74;
 
+// Below this floor a process ends by itself with the same code.
+const _: () = assert!(SOFTWARE as i32 == waypost_tasks::EXIT_SOFTWARE);
+
 /// The list for `--help`.
 pub const HELP: &str = "Exit codes:
    0  success

@@ -239,7 +239,7 @@ pub fn spec() -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
-        on_exhausted: OnExhausted::ExitProcess(70),
+        on_exhausted: OnExhausted::ExitProcess,
         needed: true,
     }
 }

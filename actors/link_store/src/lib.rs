@@ -16,9 +16,6 @@ pub use asking::Asking;
 pub use shard::{LinkStoreActor, Seed};
 pub use stats::Readers;
 
-/// The exit code of a process whose LinkStore could not be kept running.
-pub const EXIT_LINK_STORE: i32 = 70;
-
 /// Bounds and restart policy. `inflight_max` is the number of requests that one shard may hold, `statistics_max` that of
 /// statistics requests.
 ///
@@ -33,7 +30,7 @@ pub fn spec(inflight_max: usize, statistics_max: usize) -> Spec {
         restart_window: Duration::from_secs(60),
         backoff_first: Duration::from_millis(10),
         backoff_max: Duration::from_secs(1),
-        on_exhausted: OnExhausted::ExitProcess(EXIT_LINK_STORE),
+        on_exhausted: OnExhausted::ExitProcess,
         needed: true,
     }
 }

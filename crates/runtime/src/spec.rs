@@ -30,6 +30,6 @@ pub struct Spec {
 pub enum OnExhausted {
     /// It stays down; every call answers `Unavailable`, and [`Supervision::given_up`](crate::Supervision::given_up) names it.
     Stop,
-    /// The process exits with this code.
-    ExitProcess(i32),
+    /// The process exits with [`EXIT_SOFTWARE`](waypost_tasks::EXIT_SOFTWARE).
+    ExitProcess,
 }

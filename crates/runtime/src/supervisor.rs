@@ -19,7 +19,7 @@ use futures_util::future::poll_fn;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use waypost_protocol::Service;
-use waypost_tasks::{Task, panic_text};
+use waypost_tasks::{EXIT_SOFTWARE, Task, panic_text};
 
 use crate::actor_ref::ActorRef;
 use crate::child::Child;
@@ -115,7 +115,7 @@ where
 /// Handles an actor that cannot be kept running.
 fn give_up(spec: &Spec, metrics: &ActorMetrics, supervision: &Supervision) {
     match spec.on_exhausted {
-        OnExhausted::ExitProcess(code) => std::process::exit(code),
+        OnExhausted::ExitProcess => std::process::exit(EXIT_SOFTWARE),
         OnExhausted::Stop => {
             metrics.given_up.inc();
             supervision.give_up(spec);

@@ -301,7 +301,7 @@ fn a_process_exits_when_the_policy_says_so() {
     const CHILD: &str = "WAYPOST_TEST_EXIT_CHILD";
     if std::env::var_os(CHILD).is_some() {
         actix::System::new().block_on(async {
-            let spec = Spec { restarts_max: 1, on_exhausted: OnExhausted::ExitProcess(70), ..spec() };
+            let spec = Spec { restarts_max: 1, on_exhausted: OnExhausted::ExitProcess, ..spec() };
             let probe = start(spec, &World::default(), &Metrics::new()).await;
             for _ in 0..2 {
                 let _ = probe.call(Boom::new(), PATIENCE).await;
