@@ -1,6 +1,6 @@
 //! What a panic in each task of a node leads to: `Task::ALL` is the list, and `Task::policy` the promise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -171,4 +171,32 @@ async fn a_node_without_a_service_that_requests_need_is_not_ready_and_says_why()
         .unwrap();
     assert_eq!(health.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&health.stderr).contains("key_allocator"));
+}
+
+#[tokio::test]
+async fn every_thread_of_a_node_is_named_by_what_it_does() {
+    let (_dir, builder) = node_in_temp();
+    let node = builder.spawn().unwrap();
+    let names = || -> BTreeSet<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap();
+        // A thread may end while it is looked at.
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        tasks.flatten().filter_map(name).map(|name| name.trim().to_owned()).collect()
+    };
+    let expected = [
+        "waypost",
+        "http-worker",
+        "admin-worker",
+        "link-store",
+        "background",
+        "engine",
+        "group-commit",
+        "journal-sync",
+        "space-watch",
+    ];
+    until("the threads have their names", async || {
+        let names = names();
+        expected.iter().all(|name| names.contains(*name)) && !names.iter().any(|name| name.starts_with("actix-rt"))
+    })
+    .await;
 }

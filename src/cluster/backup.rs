@@ -2,7 +2,6 @@
 //! other, into one stream of bytes (`waypost_store::archive`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use waypost_consensus::{Export, ExportError, Groups, Members};
@@ -11,11 +10,7 @@ use waypost_protocol::peer::Peers;
 use waypost_store::archive::{ArchiveHead, ArchiveSum};
 use waypost_tasks::{Task, Tasks};
 
-/// The number of chunks that wait for a slow reader.
-const PIECES_WAITING: usize = 4;
-
-/// How long the reader may take for a chunk. A leader closes its file after that time as well.
-const SLOW_MAX: Duration = Duration::from_secs(60);
+use crate::limits::{BACKUP_CHUNKS_WAITING, BACKUP_READER_MAX};
 
 /// Why a backup was not completed.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +46,7 @@ impl Backups {
     pub fn begin(&self, now: UnixMs) -> Option<Pieces> {
         let turn = self.turn.clone().try_acquire_owned().ok()?;
         let (groups, members, peers) = (self.groups.clone(), self.members.clone(), self.peers.clone());
-        let (send, pieces) = mpsc::channel(PIECES_WAITING);
+        let (send, pieces) = mpsc::channel(BACKUP_CHUNKS_WAITING);
         self.tasks.spawn_once(Task::Backup, async move {
             let written = tokio::select! {
                 written = write(&groups, &members, peers.as_ref(), now, &send) => written,
@@ -60,7 +55,7 @@ impl Backups {
             drop(turn);
             if let Err(error) = written {
                 tracing::warn!(%error, "a backup was not finished");
-                let _ = tokio::time::timeout(SLOW_MAX, send.send(Err(error))).await;
+                let _ = tokio::time::timeout(BACKUP_READER_MAX, send.send(Err(error))).await;
             }
         });
         Some(pieces)
@@ -85,7 +80,7 @@ async fn write(
     let mut sum = ArchiveSum::default();
     // Sent with the first chunk, so that its arrival shows that the groups can be read.
     let mut head = Some(head.encode());
-    let give = async |piece: Vec<u8>| match tokio::time::timeout(SLOW_MAX, send.send(Ok(piece))).await {
+    let give = async |piece: Vec<u8>| match tokio::time::timeout(BACKUP_READER_MAX, send.send(Ok(piece))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(BackupError::NobodyReads),
     };

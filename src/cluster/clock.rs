@@ -15,13 +15,11 @@ use waypost_store::{Db, StoreError};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 use super::clock_trust::{AGREE_MAX, Asked, Doubt, Reading, Trust};
+use crate::limits::CLOCK_ANSWER_MAX;
 use crate::wall_clock::wall_clock;
 
 /// How often the clocks are checked.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How long another node may take to report its time. A slow answer says little about now.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// How often the time is recorded: much more often than the day after which a start is not sure of its clock.
 const NOTE_EVERY_MS: u64 = 3_600_000;
@@ -183,7 +181,7 @@ impl Clock {
 
 /// Asks another node for its clock report; `None` if it does not answer, or runs a version without this request.
 pub(super) async fn ask(peers: &dyn Peers, node: NodeId) -> Option<ClockReport> {
-    let answer = peers.call(node, Lane::Calls, kinds::CLOCK, 0, Vec::new(), ANSWER_MAX).await.ok()?;
+    let answer = peers.call(node, Lane::Calls, kinds::CLOCK, 0, Vec::new(), CLOCK_ANSWER_MAX).await.ok()?;
     waypost_protocol::codec::decode(&answer).ok()
 }
 

@@ -10,9 +10,7 @@ use waypost_protocol::command::NodeRecord;
 use waypost_store::machine::ClusterState;
 
 use crate::config::{Config, ServiceName};
-
-/// The most voters of group 0: each of them takes part in every lease of codes.
-const CLUSTER_VOTERS_MAX: usize = 5;
+use crate::limits::CLUSTER_VOTERS_MAX;
 
 /// The placement that this node's file asks for.
 #[derive(Debug, Clone)]

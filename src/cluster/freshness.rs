@@ -1,7 +1,6 @@
 //! The question of one node to another for the log positions of the groups that it leads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -11,14 +10,7 @@ use waypost_protocol::codec::{DecodeError, decode, encode};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 
 use super::status::NodeStatus;
-
-/// The number of groups in one question; a cluster has at most 256 shards.
-const GROUPS_MAX: usize = 1024;
-
-/// How long one group may take to answer: less than half of the time that the asking node waits for all of them.
-const GROUP_MAX: Duration = Duration::from_millis(100);
-
-const _: () = assert!(2 * GROUP_MAX.as_millis() < ANSWER_MAX.as_millis());
+use crate::limits::{GROUP_ANSWER_MAX, GROUPS_ASKED_MAX};
 
 #[derive(Serialize, Deserialize)]
 struct Question {
@@ -64,9 +56,9 @@ pub fn committed_query(peers: Arc<dyn Peers>) -> CommittedQuery {
 pub(super) async fn answer(members: &Members, body: &[u8]) -> Result<Vec<u8>, PeerError> {
     let question: Question = decode(body).map_err(|error| PeerError::Refused(error.to_string()))?;
     // All at once, and without slow ones: one group may be waiting for the disk.
-    let asking = question.groups.into_iter().take(GROUPS_MAX).map(async |group| {
+    let asking = question.groups.into_iter().take(GROUPS_ASKED_MAX).map(async |group| {
         let member = members.get(group)?;
-        let Committed { index, term } = timeout(GROUP_MAX, member.committed()).await.ok()??;
+        let Committed { index, term } = timeout(GROUP_ANSWER_MAX, member.committed()).await.ok()??;
         Some((group, index, term))
     });
     let groups = join_all(asking).await.into_iter().flatten().collect();

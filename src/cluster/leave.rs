@@ -14,15 +14,10 @@ use waypost_store::machine::ClusterState;
 
 use super::placement_controller::PlacementController;
 use super::status::{GroupReport, NodeStatus};
+use crate::limits::{ENTRIES_BEHIND_MAX, LEAVE_TRIES_MAX, SETTLE_MAX};
 
-/// How often it is decided anew, when the members have changed meanwhile.
-const TRIES_MAX: u32 = 5;
-
-/// The pause before that, in which this node hears of the change.
+/// The pause before a decision is tried again. This node hears meanwhile of what has changed.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// How long groups that were just moved may take to elect and to catch up.
-pub const SETTLE_MAX: Duration = Duration::from_secs(4);
 
 /// A running node that can take itself out of the cluster.
 pub trait Leave: Send + Sync {
@@ -64,7 +59,7 @@ impl PlacementController {
     /// # Errors
     /// See [`RetireError`]. After `Undecided` it may be out all the same.
     pub async fn retire(&self, node: NodeId, patience: Duration) -> Result<(), RetireError> {
-        for _ in 0..TRIES_MAX {
+        for _ in 0..LEAVE_TRIES_MAX {
             let state = self.may_leave(node, patience).await?;
             let command = match state.level {
                 Level::BASE => Command::RemoveNode { node },
@@ -96,7 +91,7 @@ impl PlacementController {
         self.may_leave(node, SETTLE_MAX).await?;
         let left = self.ask_to_leave(node).await;
         // The connection to a node that has left is closed, perhaps before its answer.
-        for _ in 0..TRIES_MAX {
+        for _ in 0..LEAVE_TRIES_MAX {
             if left.is_ok() || !self.nodes().iter().any(|record| record.id == node) {
                 return Ok(());
             }
@@ -152,9 +147,6 @@ impl PlacementController {
     }
 }
 
-/// A voter has nearly everything when it has all but so many of its leader's entries: those that are under way while all are asked.
-const BEHIND_MAX: u64 = 1000;
-
 /// The groups that could not go on without `node`, or that would be without what only it and others that are away have: those of
 /// which no other member is known to lead, whose voters are being changed, or that would have no majority of voters left that are
 /// members of the cluster, are up, and have nearly everything. `told` is what the members that are up say of themselves.
@@ -170,7 +162,8 @@ fn stuck_without(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>, node
             return false;
         }
         let has_nearly_all = |id: &&NodeId| {
-            stays(id) && report(id, *group).is_some_and(|own| own.last.saturating_add(BEHIND_MAX) >= leader.last)
+            stays(id)
+                && report(id, *group).is_some_and(|own| own.last.saturating_add(ENTRIES_BEHIND_MAX) >= leader.last)
         };
         let left = leader.voters.iter().filter(has_nearly_all).count();
         !leader.voters.contains(&node) || left > leader.voters.len() / 2

@@ -16,6 +16,7 @@ use waypost_transport::Transport;
 
 use super::desired_placement::DesiredPlacement;
 use super::start::is_gone;
+use crate::limits::NOTE_NODE_MAX;
 
 /// How often it looks. A change of members is then noticed before anybody waits for it.
 const LOOK: Duration = Duration::from_millis(200);
@@ -25,9 +26,6 @@ const LOOK_BOOTSTRAP: Duration = Duration::from_millis(25);
 
 /// How often one of the others is asked whether this node was removed.
 const ASK: Duration = Duration::from_secs(1);
-
-/// How long the cluster may take to note what changed of this node.
-const NOTE_MAX: Duration = Duration::from_secs(5);
 
 type Members = BTreeMap<NodeId, String>;
 
@@ -138,7 +136,7 @@ impl MembershipReconciler {
                 true => Command::AdmitNode { record, level: Level::CURRENT },
                 false => Command::PutNode(record),
             };
-            match self.groups.cluster().propose_anywhere(command, NOTE_MAX).await {
+            match self.groups.cluster().propose_anywhere(command, NOTE_NODE_MAX).await {
                 Ok(applied) if applied.outcome == Outcome::NotFound => return false,
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "the cluster does not know of this node's change yet"),

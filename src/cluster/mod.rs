@@ -33,7 +33,7 @@ pub use clock::{Clock, ClockReport, read_clocks};
 pub use clock_trust::{Doubt, Reading};
 pub use desired_placement::DesiredPlacement;
 pub use freshness::committed_query;
-pub use leave::{Leave, RetireError, SETTLE_MAX};
+pub use leave::{Leave, RetireError};
 pub use membership_reconciler::{LocalNode, MembershipReconciler};
 pub use placement_controller::PlacementController;
 pub use router::ClusterRouter;

@@ -17,6 +17,7 @@ use super::desired_placement::DesiredPlacement;
 use super::leaders::{LeaderMove, leader_move};
 use super::service::NodeService;
 use super::status::{ClusterView, NodeStatus, NodeView};
+use crate::limits::{HAND_OVER_ANSWER_MAX, LEAVE_MAX, STATUS_MAX};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -24,17 +25,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often it looks while the cluster is being founded, and everybody waits for that.
 const LOOK_BOOTSTRAP: Duration = Duration::from_millis(25);
 
-/// How long a node may take to tell of itself before it counts as down.
-const STATUS_MAX: Duration = Duration::from_millis(1000);
-
 /// How often leaders are evened out, one at a time.
 const EVEN_OUT: Duration = Duration::from_millis(500);
-
-/// How long a leader may take to hand over.
-const HAND_OVER_MAX: Duration = Duration::from_secs(4);
-
-/// How long a node may take to leave: its requests end, its clicks are counted, and it takes itself out.
-const LEAVE_MAX: Duration = Duration::from_secs(22);
 
 /// The task, and what it can tell.
 pub struct PlacementController {
@@ -204,12 +196,12 @@ impl PlacementController {
         let body = postcard::to_stdvec(&to).map_err(|error| error.to_string())?;
         if from == self.groups.node() {
             let moved = match group.checked_sub(1).and_then(|shard| self.groups.shards().get(shard as usize)) {
-                Some(shard) => shard.hand_over(Some(to), HAND_OVER_MAX).await,
-                None => self.groups.cluster().hand_over(Some(to), HAND_OVER_MAX).await,
+                Some(shard) => shard.hand_over(Some(to), HAND_OVER_ANSWER_MAX).await,
+                None => self.groups.cluster().hand_over(Some(to), HAND_OVER_ANSWER_MAX).await,
             };
             return if moved { Ok(()) } else { Err("leadership did not move in time".to_owned()) };
         }
-        let asked = self.peers.call(from, Lane::Calls, kinds::MOVE_LEADER, group, body, HAND_OVER_MAX).await;
+        let asked = self.peers.call(from, Lane::Calls, kinds::MOVE_LEADER, group, body, HAND_OVER_ANSWER_MAX).await;
         asked.map(|_| ()).map_err(|error| error.to_string())
     }
 
@@ -307,7 +299,7 @@ impl PlacementController {
     /// # Errors
     /// Why it could not, in words.
     pub async fn change(&self, command: Command) -> Result<waypost_protocol::command::Outcome, String> {
-        let applied = self.groups.cluster().propose_anywhere(command, HAND_OVER_MAX).await;
+        let applied = self.groups.cluster().propose_anywhere(command, HAND_OVER_ANSWER_MAX).await;
         applied.map(|applied| applied.outcome).map_err(|error| error.to_string())
     }
 

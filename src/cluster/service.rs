@@ -18,12 +18,7 @@ use super::placement_controller::PlacementController;
 use super::start::{Joining, Probed};
 use super::status::{NodeStatus, reports};
 use crate::lifecycle::Lifecycle;
-
-/// How long a leader may take to hand over on request.
-const HAND_OVER_MAX: Duration = Duration::from_secs(3);
-
-/// The longest text in what a node tells of itself: a host name has at most 253 characters.
-const TEXT_MAX: usize = 300;
+use crate::limits::{HAND_OVER_MAX, NODE_TEXT_BYTES_MAX};
 
 /// What there is once the node has started.
 pub struct RunningNode {
@@ -130,7 +125,8 @@ impl NodeService {
     async fn join(&self, from: &Sender, body: &[u8], within: Duration) -> Result<Vec<u8>, PeerError> {
         let Joining { record, level } = codec::decode(body).map_err(refused)?;
         let texts = [&record.name, &record.peer, &record.http, &record.zone];
-        let short = texts.iter().all(|text| text.len() <= TEXT_MAX) && record.services.len() <= TEXT_MAX;
+        let short =
+            texts.iter().all(|text| text.len() <= NODE_TEXT_BYTES_MAX) && record.services.len() <= NODE_TEXT_BYTES_MAX;
         if record.id != from.node || record.name != from.name || !short {
             return Err(refused("a node may only tell of itself, in short"));
         }

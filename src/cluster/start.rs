@@ -13,9 +13,7 @@ use waypost_protocol::{Level, NodeId, codec};
 use waypost_transport::Transport;
 
 use crate::config::{Config, NodeConfig, ServiceName};
-
-/// How long one node may take to answer.
-const ASK_MAX: Duration = Duration::from_secs(2);
+use crate::limits::{JOIN_MAX, PROBE_MAX};
 
 /// The pause before all nodes are asked again.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -44,7 +42,7 @@ pub(super) struct Joining {
 /// Whether one of the other nodes reports that this node was removed from the cluster.
 pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) -> bool {
     let asking = others.map(|node| async move {
-        let answer = peers.call(node, Lane::Calls, kinds::PROBE, 0, Vec::new(), ASK_MAX).await.ok()?;
+        let answer = peers.call(node, Lane::Calls, kinds::PROBE, 0, Vec::new(), PROBE_MAX).await.ok()?;
         codec::decode::<Probed>(&answer).ok()
     });
     join_all(asking).await.into_iter().flatten().any(|probed| probed.gone)
@@ -84,7 +82,7 @@ pub async fn find_or_create(config: &Config, transport: &Transport, record: &Nod
         let mut differing = Vec::new();
         let mut earlier = Vec::new();
         for node in &others {
-            match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), ASK_MAX).await {
+            match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), PROBE_MAX).await {
                 Ok((_, answer)) => match codec::decode::<Probed>(&answer) {
                     Ok(Probed { cluster: Some(_), .. }) => {
                         exists = true;
@@ -130,7 +128,7 @@ pub async fn find_or_create(config: &Config, transport: &Transport, record: &Nod
 
 async fn join(transport: &Transport, node: &NodeConfig, record: &NodeRecord) -> Option<[u8; 16]> {
     let body = codec::encode(&Joining { record: record.clone(), level: Level::CURRENT });
-    match transport.ask(&node.peer.to_string(), kinds::JOIN, body, ASK_MAX * 3).await {
+    match transport.ask(&node.peer.to_string(), kinds::JOIN, body, JOIN_MAX).await {
         Ok((_, answer)) => {
             let cluster = answer.try_into().ok()?;
             tracing::info!(through = node.name, "this node is now a member of the cluster");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
@@ -11,8 +12,10 @@ use waypost_transport::TlsFiles;
 use super::address::{PeerAddress, parse_listen};
 use super::explain::suggest;
 use super::origin::Origins;
-use super::valid::{NodeConfig, ServiceName};
+use super::service::ServiceName;
+use super::valid::NodeConfig;
 use super::{ConfigError, raw};
+use crate::limits::Range;
 
 pub(super) struct Checker<'a> {
     pub(super) origins: &'a Origins<'a>,
@@ -23,11 +26,25 @@ impl Checker<'_> {
         ConfigError::Invalid { place: self.origins.place(key), message: format!("{key}: {}", message.into()) }
     }
 
-    pub(super) fn range(&self, key: &str, value: u64, min: u64, max: u64) -> Result<u64, ConfigError> {
-        if (min..=max).contains(&value) {
+    pub(super) fn range(&self, key: &str, value: impl Into<u64>, possible: &Range) -> Result<u64, ConfigError> {
+        let (value, min, max) = (value.into(), possible.start(), possible.end());
+        if possible.contains(&value) {
             return Ok(value);
         }
         Err(self.invalid(key, format!("{value} is out of range; use {min} to {max}")))
+    }
+
+    /// A number of things.
+    pub(super) fn count(&self, key: &str, value: impl Into<u64>, possible: &Range) -> Result<usize, ConfigError> {
+        self.range(key, value, possible).map(|count| count as usize)
+    }
+
+    pub(super) fn millis(&self, key: &str, value: u32, possible: &Range) -> Result<Duration, ConfigError> {
+        self.range(key, value, possible).map(Duration::from_millis)
+    }
+
+    pub(super) fn seconds(&self, key: &str, value: u32, possible: &Range) -> Result<Duration, ConfigError> {
+        self.range(key, value, possible).map(Duration::from_secs)
     }
 
     pub(super) fn address(&self, key: &str, text: &str, port: u16) -> Result<SocketAddr, ConfigError> {

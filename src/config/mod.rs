@@ -4,6 +4,7 @@
 //! location and the valid values.
 
 mod address;
+mod build;
 mod bytes;
 mod check;
 mod environment;
@@ -12,6 +13,7 @@ mod files;
 mod origin;
 mod raw;
 mod secret;
+mod service;
 mod valid;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,8 @@ use origin::Origins;
 use raw::Raw;
 pub use secret::SecretText;
 pub(crate) use secret::{flaw, read_secret, read_secret_from};
-pub use valid::{AnalyticsRule, Config, NodeConfig, ServiceName, VisitorRules};
+pub use service::ServiceName;
+pub use valid::{AnalyticsRule, Config, NodeConfig, VisitorRules};
 
 /// The shipped file. Its values are the defaults.
 pub const SHIPPED: &str = include_str!("../../cluster.toml");

@@ -57,7 +57,7 @@ table! {
         peer_listen: String = String::new(),
         data_dir: String = "waypost-data".to_owned(),
         zone: String = "default".to_owned(),
-        services: Vec<String> = super::valid::ServiceName::ALL.iter().map(|name| name.as_str().to_owned()).collect(),
+        services: Vec<String> = super::service::ServiceName::ALL.iter().map(|name| name.as_str().to_owned()).collect(),
     }
 }
 table! {

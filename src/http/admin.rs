@@ -20,9 +20,7 @@ use super::problem::Problem;
 use super::state::NodeState;
 use super::wire::{self, Addresses, ConnectionLimits, Tracked};
 use crate::cluster::{NodeView, RetireError};
-
-/// Connections that may be open to the admin listener.
-pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+use crate::limits::ADMIN_CONNECTIONS_MAX;
 
 async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
@@ -165,7 +163,7 @@ fn limits() -> ConnectionLimits {
 pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metrics) -> std::io::Result<Server> {
     let of_connections = metrics.clone();
     // One worker: scrapes are rare, and the cores belong to the redirects.
-    wire::serve("admin", listener, 1, limits(), &of_connections, move || {
+    wire::serve("admin", "admin-worker", listener, 1, limits(), &of_connections, move || {
         let (node, metrics) = (node.clone(), metrics.clone());
         async move {
             let app = App::new()

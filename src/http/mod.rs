@@ -40,7 +40,7 @@ mod unknown;
 mod visitor;
 mod wire;
 
-pub use admin::{ADMIN_CONNECTIONS_MAX, admin_server};
+pub use admin::admin_server;
 pub use evidence::is_loopback;
 pub use live::LIVE_STREAMS_MAX;
 pub use metrics::WorkerMetrics;

@@ -62,7 +62,7 @@ pub struct PublicServer {
 /// When the listener cannot be used.
 pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Result<Server> {
     let (workers, limits, metrics) = (parts.workers, parts.limits.clone(), parts.metrics.clone());
-    wire::serve("public", listener, workers, limits, &metrics, move || {
+    wire::serve("public", "http-worker", listener, workers, limits, &metrics, move || {
         let parts = parts.clone();
         async move {
             let worker = web::Data::new(worker(&parts).await?);

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use waypost_click_counter::Journals;
 use waypost_consensus::Freshness;
 use waypost_protocol::messages::{ClickCounter, Flush, Janitor, KeyAllocator, LinkStore};
@@ -13,10 +12,9 @@ use waypost_runtime::{ActorRef, Remote, RemoteHandlers, Supervision, supervise};
 
 use crate::cluster::Clock;
 use crate::config::{Config, ServiceName};
+use crate::limits::FLUSH_MAX;
+use crate::threads::name_current;
 use crate::wall_clock::wall_clock;
-
-/// How long the last clicks may take to reach the shards when the node stops.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// References to the actors of the node.
 pub(super) struct Actors {
@@ -24,6 +22,13 @@ pub(super) struct Actors {
     pub(super) keys: ActorRef<KeyAllocator>,
     pub(super) clicks: ActorRef<ClickCounter>,
     janitor: Option<ActorRef<Janitor>>,
+}
+
+/// A thread for actors.
+fn arbiter(name: &'static str) -> ArbiterHandle {
+    let handle = Arbiter::new().handle();
+    handle.spawn_fn(move || name_current(name));
+    handle
 }
 
 /// Starts the five services, each after the services that it calls.
@@ -39,8 +44,8 @@ pub(super) async fn start(
     let groups = fresh.groups();
     let shards = groups.bootstrap().shards;
     // Two separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
-    let store_arbiter = Arbiter::new().handle();
-    let background = Arbiter::new().handle();
+    let store_arbiter = arbiter("link-store");
+    let background = arbiter("background");
 
     let runs = |service| config.node.services.contains(&service);
     let keys = if runs(ServiceName::KeyAllocator) {
@@ -139,7 +144,7 @@ impl Actors {
         if let Some(janitor) = &self.janitor {
             janitor.stop();
         }
-        match self.clicks.call(Flush { last: true }, FLUSH_TIMEOUT).await {
+        match self.clicks.call(Flush { last: true }, FLUSH_MAX).await {
             Ok(flushed) if flushed.waiting == 0 => {}
             Ok(flushed) => {
                 tracing::warn!(
@@ -152,7 +157,7 @@ impl Actors {
             }
         }
         self.clicks.stop();
-        if !self.links.drain(FLUSH_TIMEOUT).await {
+        if !self.links.drain(FLUSH_MAX).await {
             tracing::warn!("some requests were still under way");
         }
         self.links.stop();

@@ -19,9 +19,7 @@ use super::error::NodeError;
 use super::private::renew_cli_key;
 use crate::app::{Authenticator, KEY_PREFIX};
 use crate::config::Config;
-
-/// How long the cluster may take to note the admin key.
-const NOTE_MAX: Duration = Duration::from_secs(60);
+use crate::limits::NOTE_KEY_MAX;
 
 /// How often it is looked whether this node has heard of the key.
 const LOOK: Duration = Duration::from_millis(20);
@@ -38,7 +36,7 @@ pub(super) async fn authenticator(
     if let Some(key) = &config.admin_key {
         let digest = KeyDigest::of(key.reveal());
         if stored().is_none_or(|stored| !stored.matches(&digest)) {
-            set(groups, digest, true, NOTE_MAX).await?;
+            set(groups, digest, true, NOTE_KEY_MAX).await?;
         }
         unseen.forget()?;
     } else if let Some(key) = unseen.read()?
@@ -65,9 +63,9 @@ async fn settled(
     digest: KeyDigest,
     stored: &impl Fn() -> Option<KeyDigest>,
 ) -> Result<KeyDigest, NodeError> {
-    let deadline = Instant::now() + NOTE_MAX;
+    let deadline = Instant::now() + NOTE_KEY_MAX;
     // What a proposal answers does not matter: it may be lost, or say that there is a key, which may be this one.
-    let mut answer = set(groups, digest, false, NOTE_MAX).await;
+    let mut answer = set(groups, digest, false, NOTE_KEY_MAX).await;
     loop {
         if let Some(stored) = stored() {
             return Ok(stored);

@@ -12,15 +12,13 @@ use nix::unistd::{AccessFlags, faccessat};
 use waypost_store::StoreError;
 
 use crate::account::{self, Account};
+use crate::limits::OPEN_FREE_BYTES_MIN;
 
 /// What makes a directory one of data: the database. A restore moves it last.
 pub(crate) const STORE: &str = "store";
 
 /// Where a restore builds it, until it is complete.
 pub(crate) const RESTORING: &str = ".restoring";
-
-/// Below so much free space nothing is opened: the database does not survive a disk that is full to the last byte.
-const FREE_BYTES_MIN: u64 = 1 << 20;
 
 /// What a node makes in its data directory, beside the files that lie in these.
 const OWN: &[&str] = &[STORE, "journal", "snapshots", "committed", "admin-key"];
@@ -216,7 +214,7 @@ pub(super) fn full(dir: &Path, path: &Path) -> Unusable {
 
 pub(super) fn enough_space(dir: &Path) -> Result<(), Unusable> {
     match free(dir) {
-        Some((bytes, files)) if bytes < FREE_BYTES_MIN || files == 0 => Err(full(dir, dir)),
+        Some((bytes, files)) if bytes < OPEN_FREE_BYTES_MIN || files == 0 => Err(full(dir, dir)),
         _ => Ok(()),
     }
 }

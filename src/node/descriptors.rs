@@ -5,26 +5,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::NodeError;
 use crate::config::Config;
-use crate::http::ADMIN_CONNECTIONS_MAX;
-
-/// The database, snapshots, a backup, the logs, and the ends of queues between threads.
-const STORE: u64 = 128;
-
-/// For each worker: its click journals, its queue and its timer.
-const WORKER: u64 = 16;
-
-/// Other nodes whose handshake is under way: what `SessionLimits` allows.
-const HANDSHAKES: u64 = 128;
-
-/// For each other node: two connections each way, and the same again while they are made anew.
-const PEER: u64 = 8;
-
-/// A node serves so few connections for each worker only by mistake.
-const CONNECTIONS_MIN: u64 = 16;
+use crate::limits::{ADMIN_CONNECTIONS_MAX, CONNECTIONS_MIN, HANDSHAKE_FILES, PEER_FILES, STORE_FILES, WORKER_FILES};
 
 /// What is kept for other purposes than the connections of visitors.
 fn reserve(workers: u64, nodes: u64) -> u64 {
-    STORE + WORKER * workers + ADMIN_CONNECTIONS_MAX as u64 + HANDSHAKES + PEER * nodes.max(8)
+    STORE_FILES + WORKER_FILES * workers + ADMIN_CONNECTIONS_MAX as u64 + HANDSHAKE_FILES + PEER_FILES * nodes.max(8)
 }
 
 /// Connections for each worker, when `limit` files may be open; `None` if these are too few to serve anybody.

@@ -1,7 +1,6 @@
 //! A node that runs and is to be taken out: it answers no redirects any more, brings every click to its shard, and takes itself out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use waypost_consensus::Groups;
 use waypost_protocol::messages::{ClickCounter, Flush};
@@ -9,14 +8,9 @@ use waypost_protocol::peer::BoxFuture;
 use waypost_runtime::ActorRef;
 
 use super::stop::end_requests;
-use crate::cluster::{Leave, PlacementController, RetireError, SETTLE_MAX};
+use crate::cluster::{Leave, PlacementController, RetireError};
 use crate::lifecycle::{Event, Lifecycle};
-
-/// How long open requests may take to end.
-const REQUESTS_MAX: Duration = Duration::from_secs(4);
-
-/// How long the clicks may take to reach their shards.
-const CLICKS_MAX: Duration = Duration::from_secs(10);
+use crate::limits::{LEAVE_CLICKS_MAX, LEAVE_REQUESTS_MAX, SETTLE_MAX};
 
 /// The part of a running node that can leave.
 pub(super) struct Leaving {
@@ -60,8 +54,8 @@ impl Leaving {
         self.lifecycle.advance(Event::LeaveBegan).map_err(|_| "it is starting".to_owned())?;
         // Whoever asked may go away meanwhile, and this with them: then the node stays.
         let mut attempt = Attempt { node: self, has_left: false };
-        end_requests(&self.lifecycle, REQUESTS_MAX).await;
-        match self.clicks.call(Flush { last: false }, CLICKS_MAX).await {
+        end_requests(&self.lifecycle, LEAVE_REQUESTS_MAX).await;
+        match self.clicks.call(Flush { last: false }, LEAVE_CLICKS_MAX).await {
             Ok(flushed) if flushed.waiting == 0 => {}
             Ok(flushed) => return Err(format!("{} of its clicks have not reached their shards", flushed.waiting)),
             Err(error) => return Err(format!("its clicks have not reached their shards: {error}")),

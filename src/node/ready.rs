@@ -6,12 +6,7 @@ use waypost_consensus::{Freshness, Groups};
 
 use super::services::Services;
 use crate::cluster::PlacementController;
-
-/// How long the cluster may take to know of a node that starts.
-const KNOWN_MAX: Duration = Duration::from_secs(3);
-
-/// How long a starting node waits for its replicas to catch up before it says that it is there. `/health/ready` goes on to say no.
-const CATCH_UP_MAX: Duration = Duration::from_secs(60);
+use crate::limits::{CATCH_UP_MAX, KNOWN_MAX};
 
 /// How often it is looked whether the node is ready.
 const LOOK: Duration = Duration::from_millis(10);

@@ -1,7 +1,6 @@
 //! The services of a node that has joined its cluster: the link cache, the clock, the actors, and the tasks that keep the cluster in shape.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,9 +21,7 @@ use crate::cluster::{
     Clock, ClusterRouter, DesiredPlacement, LocalNode, MembershipReconciler, PlacementController, RunningNode,
     committed_query,
 };
-
-/// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for who has none.
-const BOUND_LEAST: Duration = Duration::from_secs(1);
+use crate::limits::BOUND_MIN;
 
 /// What the servers are given, and what a stop has to end.
 pub(super) struct Services {
@@ -120,7 +117,7 @@ impl Services {
 
 /// The link cache, which every applied change invalidates.
 fn cache(base: &Base, groups: &Arc<Groups>, clock: &Arc<Clock>) -> Arc<ReadView> {
-    let bound = base.config.stale_after.max(BOUND_LEAST);
+    let bound = base.config.stale_after.max(BOUND_MIN);
     let view = ReadView::new(base.config.cache_bytes, groups.bootstrap().shards, bound, &base.metrics);
     let view = Arc::new(view);
     for group in groups.shards() {

@@ -9,9 +9,7 @@ use waypost_store::Db;
 
 use super::error::NodeError;
 use crate::lifecycle::Lifecycle;
-
-/// How long the groups that a stopping node leads may take to find another leader.
-const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+use crate::limits::HAND_OVER_MAX;
 
 /// How often a stopping node looks whether requests are still open.
 pub(super) const DRAIN_LOOK: Duration = Duration::from_millis(50);

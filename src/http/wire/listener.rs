@@ -22,17 +22,19 @@ use super::stream::Guarded;
 use super::worker::{ConnectionLimits, Connections};
 use crate::http::account::Connection;
 use crate::http::problem::Problem;
+use crate::threads::name_current;
 
 /// The bytes that may wait in the kernel for a client that does not take them, beyond those in flight. More would only hide how
 /// slow the client is, and take memory for each client that never reads.
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
-/// Starts a listener with so many workers. `make` creates the service of a worker, on its thread.
+/// Starts a listener with so many workers, whose threads are named `thread`. `make` creates the service of a worker, on its thread.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub(in crate::http) fn serve<S, Make, Made>(
     name: &'static str,
+    thread: &'static str,
     listener: TcpListener,
     workers: usize,
     limits: ConnectionLimits,
@@ -55,6 +57,7 @@ where
             fn_factory(move || {
                 let (limits, metrics, make) = (limits.clone(), metrics.clone(), make.clone());
                 async move {
+                    name_current(thread);
                     let connections = Connections::new(name, &limits, &metrics);
                     Tasks::new(&metrics).spawn_once_local(Task::Deadlines, connections.clone().sweep());
                     // The sweep enforces the deadlines: those of actix-http cover only the first head, and set a timer for each request.

@@ -38,7 +38,7 @@ async fn an_answer_without_end_is_made_as_far_as_it_is_taken_and_its_client_cut_
         write: Duration::from_millis(300),
     };
     let counted = made.clone();
-    let server = serve("public", listener, 1, limits, &metrics, move || {
+    let server = serve("public", "http-worker", listener, 1, limits, &metrics, move || {
         let made = counted.clone();
         async move {
             let endless = fn_service(move |_: Request| {

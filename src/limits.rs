@@ -1,0 +1,165 @@
+//! The limits of this floor, each with its reason, and what one owes to another. How often something is looked at is no limit: such
+//! intervals stand where they are used. The limits of an actor are in its `spec`, those of a crate in the crate.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use waypost_consensus::{ANSWER_MAX, FRESH};
+use waypost_protocol::command::NODES_MAX;
+use waypost_protocol::target::TARGET_BYTES_MAX;
+
+/// The values that are possible.
+pub type Range = RangeInclusive<u64>;
+
+// What cluster.toml may ask for. The lower ends keep a node usable, the upper ends catch a wrong unit.
+
+/// Shards of a new cluster: each is a group with a log of its own on every node that holds it.
+pub const SHARDS: Range = 1..=256;
+/// Copies of a shard.
+pub const REPLICAS: Range = 1..=7;
+/// Groups whose members change at a time.
+pub const MOVES: Range = 1..=64;
+/// How old an answer may be, in milliseconds.
+pub const STALE_AFTER_MS: Range = 1..=HOUR_MS;
+/// HTTP workers; 0 = one for each core.
+pub const WORKERS: Range = 0..=256;
+/// Bytes of a request body.
+pub const BODY_BYTES: Range = 1 << 10..=16 << 20;
+/// Bytes of a URL.
+pub const URL_BYTES: Range = 64..=TARGET_BYTES_MAX as u64;
+/// Open connections of a worker, or of a client address.
+pub const CONNECTIONS: Range = 1..=1_000_000;
+/// Seconds that an idle connection stays open, or that open requests may take to end.
+pub const HTTP_SECONDS: Range = 1..=3600;
+/// Milliseconds of the parts of a request.
+pub const HTTP_MS: Range = 100..=HOUR_MS;
+/// Bytes of the link cache.
+pub const CACHE_BYTES: Range = 1 << 20..=1 << 45;
+/// Milliseconds between two rounds of a background task.
+pub const INTERVAL_MS: Range = 10..=HOUR_MS;
+/// Bytes of clicks that wait beside the journals.
+pub const SPILL_BYTES: Range = 0..=1 << 40;
+/// Clicks in the journal of a worker.
+pub const JOURNAL_RECORDS: Range = 1000..=1 << 30;
+/// Bytes of memory for pages of the database.
+pub const STORE_CACHE_BYTES: Range = 8 << 20..=1 << 45;
+/// Changed bytes at which a checkpoint is due.
+pub const CHECKPOINT_BYTES: Range = 64 << 10..=64 << 20;
+/// Bytes of log behind a checkpoint that each group of a cluster keeps.
+pub const LOG_KEPT_BYTES: Range = 0..=1 << 30;
+/// Free bytes below which a node is read-only.
+pub const FREE_SPACE: Range = 1 << 20..=1 << 50;
+/// Microseconds of wait before a sync.
+pub const COMMIT_DELAY_US: Range = 0..=1_000_000;
+/// Requests that a shard holds.
+pub const SHARD_INFLIGHT: Range = 1..=4096;
+/// Questions about statistics that a shard holds.
+pub const SHARD_STATISTICS: Range = 1..=1024;
+/// Unknown codes that a client may ask for in a second; 0 = no limit.
+pub const UNKNOWN_CODES: Range = 0..=1_000_000;
+
+const HOUR_MS: u64 = 3_600_000;
+
+const _: () = assert!(*BODY_BYTES.end() > *URL_BYTES.end(), "a body can hold the longest URL");
+const _: () = assert!(*STORE_CACHE_BYTES.end() <= *FREE_SPACE.end());
+
+// The cluster.
+
+/// The most voters of group 0: each of them takes part in every lease of codes.
+pub const CLUSTER_VOTERS_MAX: usize = 5;
+/// The number of groups in one question.
+pub const GROUPS_ASKED_MAX: usize = 1024;
+/// How long one group may take to answer where its log is.
+pub const GROUP_ANSWER_MAX: Duration = Duration::from_millis(100);
+/// Bytes of each text in what a node tells of itself: a host name has at most 253 characters.
+pub const NODE_TEXT_BYTES_MAX: usize = 300;
+/// How long a node may take to say what it is, while a new one looks for its cluster.
+pub const PROBE_MAX: Duration = Duration::from_secs(2);
+/// How long the cluster may take to admit a new node: a command of group 0, perhaps through another node.
+pub const JOIN_MAX: Duration = Duration::from_secs(6);
+/// How long the cluster may take to note what changed of a node.
+pub const NOTE_NODE_MAX: Duration = Duration::from_secs(5);
+/// How long a node may take to tell of itself before it counts as down.
+pub const STATUS_MAX: Duration = Duration::from_secs(1);
+/// How long a node may take to report its time. A slow answer says little about now.
+pub const CLOCK_ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long a leader may take to hand over its group.
+pub const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+/// How long a leader that is asked to hand over may take to answer.
+pub const HAND_OVER_ANSWER_MAX: Duration = Duration::from_secs(4);
+/// The number of chunks of a backup that wait for a slow reader.
+pub const BACKUP_CHUNKS_WAITING: usize = 4;
+/// How long the reader of a backup may take for a chunk. A leader closes its file after that time as well.
+pub const BACKUP_READER_MAX: Duration = Duration::from_secs(60);
+
+const _: () =
+    assert!((*SHARDS.end() as usize) < GROUPS_ASKED_MAX, "one message asks for all groups, group 0 among them");
+const _: () =
+    assert!(2 * GROUP_ANSWER_MAX.as_millis() < ANSWER_MAX.as_millis(), "the asking node waits for all groups");
+const _: () = assert!(HAND_OVER_MAX.as_millis() < HAND_OVER_ANSWER_MAX.as_millis());
+const _: () = assert!(JOIN_MAX.as_millis() >= NOTE_NODE_MAX.as_millis());
+const _: () = assert!(CLUSTER_VOTERS_MAX <= NODES_MAX);
+
+// A node that leaves the cluster. The parts follow each other.
+
+/// How long the other nodes may take to be fit to go on without it.
+pub const SETTLE_MAX: Duration = Duration::from_secs(4);
+/// How long its open requests may take to end.
+pub const LEAVE_REQUESTS_MAX: Duration = Duration::from_secs(4);
+/// How long its clicks may take to reach their shards.
+pub const LEAVE_CLICKS_MAX: Duration = Duration::from_secs(10);
+/// How long the whole may take, for the node that asks for it.
+pub const LEAVE_MAX: Duration = Duration::from_secs(22);
+/// How often a decision is tried again when the members have changed meanwhile.
+pub const LEAVE_TRIES_MAX: u32 = 5;
+/// A voter has nearly everything when it has all but so many of its leader's entries: those that are under way while all are asked.
+pub const ENTRIES_BEHIND_MAX: u64 = 1000;
+
+const _: () = assert!(
+    LEAVE_MAX.as_secs() >= 2 * SETTLE_MAX.as_secs() + LEAVE_REQUESTS_MAX.as_secs() + LEAVE_CLICKS_MAX.as_secs(),
+    "it is looked twice whether the others can go on"
+);
+
+// A node that starts or stops.
+
+/// How long the cluster may take to note the admin key.
+pub const NOTE_KEY_MAX: Duration = Duration::from_secs(60);
+/// How long the cluster may take to know of a node that starts, before it says that it is ready all the same.
+pub const KNOWN_MAX: Duration = Duration::from_secs(3);
+/// How long a starting node waits for its replicas to catch up before it says that it is there. `/health/ready` goes on to say no.
+pub const CATCH_UP_MAX: Duration = Duration::from_secs(60);
+/// How long the last clicks may take to reach the shards, and requests that are still in work to end, when the node stops.
+pub const FLUSH_MAX: Duration = Duration::from_secs(20);
+/// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for a node without one.
+pub const BOUND_MIN: Duration = Duration::from_secs(1);
+/// Below so much free space nothing is opened: the database does not survive a disk that is full to the last byte.
+pub const OPEN_FREE_BYTES_MIN: u64 = 1 << 20;
+
+const _: () = assert!(BOUND_MIN.as_millis() >= FRESH.as_millis() + 250, "a replica and a node without one");
+const _: () =
+    assert!(OPEN_FREE_BYTES_MIN <= *FREE_SPACE.start(), "a node that opens can become read-only before it fails");
+
+// Files and connections that the system lets the process have.
+
+/// Connections to the admin listener, which is for scrapes and for people.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Files of the database, snapshots, a backup, the logs, and the ends of queues between threads.
+pub const STORE_FILES: u64 = 128;
+/// Files of each worker: its click journals, its queue and its timer.
+pub const WORKER_FILES: u64 = 16;
+/// Connections of other nodes whose handshake is in progress: as many as the peer port admits.
+pub const HANDSHAKE_FILES: u64 = 128;
+/// Connections of each other node: two each way, and the same again while they are made anew.
+pub const PEER_FILES: u64 = 8;
+/// A node serves so few connections for each worker only by mistake.
+pub const CONNECTIONS_MIN: u64 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_are_kept_for_handshakes_as_the_peer_port_admits() {
+        assert_eq!(HANDSHAKE_FILES, waypost_transport::SessionLimits::default().handshakes_max as u64);
+    }
+}
