@@ -14,6 +14,8 @@
 //! layer (docs/adr/0005, docs/adr/0020).
 
 mod access;
+mod backup;
+mod cluster;
 mod codes;
 mod links;
 mod statistics;
@@ -26,6 +28,8 @@ pub use access::{
     Authenticator, CLI_KEY_PREFIX, Credential, Denied, Evidence, KEY_PREFIX, KeyNeeded, PeerAccount, Permission,
     Principal, Unintended,
 };
+pub use backup::{Backup, BackupRefused};
+pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use links::{
     ChangeError, Consistency, CreateError, CreatedLink, ExpiryError, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit,
@@ -39,7 +43,7 @@ use waypost_protocol::{ServiceError, UnixMs};
 use waypost_redirector::ReadView;
 use waypost_runtime::ActorRef;
 
-use crate::cluster::PlacementController;
+use crate::cluster::{Backups, PlacementController};
 use crate::config::AnalyticsRule;
 
 /// The parts that the application layer uses.
@@ -54,6 +58,8 @@ pub struct AppParts {
     pub groups: Arc<Groups>,
     /// The state of the other nodes.
     pub controller: Arc<PlacementController>,
+    /// Makes backups of the whole cluster.
+    pub backups: Backups,
     /// Authenticates requests.
     pub authenticator: Authenticator,
     /// What the summary of a link shows to whom.
@@ -127,4 +133,9 @@ const _: fn(&App, &Principal) = |app, principal| {
     is_send(app.reset_statistics(principal, ""));
     is_send(app.orphans(principal));
     is_send(app.summary(principal, ""));
+    is_send(app.backup(principal));
+    is_send(app.cluster(principal));
+    is_send(app.drain_node(principal, "", true));
+    is_send(app.remove_node(principal, ""));
+    is_send(app.move_leader(principal, 0, ""));
 };

@@ -10,7 +10,6 @@ use actix_web::dev::AppConfig;
 use actix_web::error::InternalError;
 use actix_web::{App, HttpResponse, web};
 use serde::Deserialize;
-use waypost_protocol::command::{Command, NodeRecord, Outcome};
 use waypost_telemetry::Metrics;
 
 use super::answer::{self, reads, route};
@@ -19,7 +18,7 @@ use super::health;
 use super::problem::Problem;
 use super::state::NodeState;
 use super::wire::{self, Addresses, ConnectionLimits, Tracked};
-use crate::cluster::{NodeView, RetireError};
+use crate::app::Principal;
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 
 async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
@@ -27,25 +26,13 @@ async fn render(metrics: web::Data<Metrics>) -> HttpResponse {
 }
 
 /// The cluster as this node sees it.
-async fn cluster(node: web::Data<NodeState>) -> HttpResponse {
-    HttpResponse::Ok().json(node.controller.view().await)
-}
-
-fn node_named(node: &NodeState, name: &str) -> Result<NodeRecord, Problem> {
-    let fits = |record: &NodeRecord| record.name == name || record.id.0.to_string() == name;
-    node.controller.nodes().into_iter().find(fits).ok_or_else(|| Problem::unknown_node(name))
-}
-
-/// Why a node is not drained.
-fn last_to_store() -> Problem {
-    Problem::conflict(
-        "no other node could hold its links: it is the only one that stores any, or all others are drained; add or undrain one first",
-    )
+async fn cluster(principal: Principal, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(node.app.cluster(&principal).await?))
 }
 
 /// `drain` or `undrain`.
 async fn drain(
-    _: Authorized<AdministerCluster>,
+    caller: Authorized<AdministerCluster>,
     path: web::Path<(String, String)>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
@@ -55,50 +42,17 @@ async fn drain(
         "undrain" => false,
         _ => return Err(Problem::not_found()),
     };
-    let record = node_named(&node, &name)?;
-    let can_take = |other: &NodeRecord| other.stores() && !other.drain && other.id != record.id;
-    if drain && record.stores() && !node.controller.nodes().iter().any(can_take) {
-        return Err(last_to_store());
-    }
-    match node.controller.change(Command::DrainNode { node: record.id, drain }).await {
-        Ok(Outcome::Done) => Ok(HttpResponse::NoContent().finish()),
-        Ok(Outcome::NodeNeeded { .. }) => Err(last_to_store()),
-        Ok(_) => Err(Problem::unknown_node(&name)),
-        Err(why) => Err(Problem::not_ready(why)),
-    }
+    node.app.drain_node(&caller.principal, &name, drain).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn remove(
-    _: Authorized<AdministerCluster>,
+    caller: Authorized<AdministerCluster>,
     path: web::Path<String>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let record = node_named(&node, &path)?;
-    let nodes = node.controller.nodes();
-    if record.stores() && nodes.iter().filter(|node| node.stores() && node.id != record.id).count() == 0 {
-        return Err(Problem::conflict("it is the only node that stores links; add another one first"));
-    }
-    let view = node.controller.view().await;
-    let holds = |seen: &NodeView| {
-        let groups = seen.status.iter().flat_map(|status| &status.groups);
-        seen.record.id == record.id && groups.into_iter().any(|group| group.group != 0)
-    };
-    if view.nodes.iter().any(holds) {
-        return Err(Problem::conflict(
-            "it is up and holds links; drain it first, and wait until it is empty (`waypost cluster remove` does)",
-        ));
-    }
-    match node.controller.remove(record.id).await {
-        Ok(()) => Ok(HttpResponse::NoContent().finish()),
-        Err(RetireError::NotAMember) => Err(Problem::unknown_node(&path)),
-        Err(error @ (RetireError::Needed(_) | RetireError::Placed(_))) => {
-            Err(Problem::conflict(format!("{error}. Start it again, or wait until the others have caught up")))
-        }
-        Err(error @ RetireError::Stays(_)) => {
-            Err(Problem::conflict(format!("{error}; or stop it, and remove it then")))
-        }
-        Err(error @ RetireError::Undecided(_)) => Err(Problem::not_ready(error.to_string())),
-    }
+    node.app.remove_node(&caller.principal, &path).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 #[derive(Deserialize)]
@@ -111,29 +65,12 @@ struct MoveLeader {
 }
 
 async fn move_leader(
-    _: Authorized<AdministerCluster>,
+    caller: Authorized<AdministerCluster>,
     body: web::Json<MoveLeader>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let to = node_named(&node, &body.to)?.id;
-    let view = node.controller.view().await;
-    let leads = |view: &NodeView| {
-        view.status.as_ref().is_some_and(|status| status.groups.iter().any(|g| g.group == body.group && g.leader))
-    };
-    let Some(from) = view.nodes.iter().find(|view| leads(view)).map(|view| view.record.id) else {
-        return Err(Problem::not_ready(format!("group {} has no leader now", body.group)));
-    };
-    if from == to {
-        return Ok(HttpResponse::NoContent().finish());
-    }
-    let voters = view.nodes.iter().flat_map(|seen| seen.status.iter().flat_map(|status| &status.groups));
-    if !voters.into_iter().any(|report| report.group == body.group && report.leader && report.voters.contains(&to)) {
-        return Err(Problem::conflict(format!("{} is no voter of group {}", body.to, body.group)));
-    }
-    match node.controller.move_leader(from, body.group, to).await {
-        Ok(()) => Ok(HttpResponse::NoContent().finish()),
-        Err(why) => Err(Problem::not_ready(why)),
-    }
+    node.app.move_leader(&caller.principal, body.group, &body.to).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// What this listener does not have, the public one may.

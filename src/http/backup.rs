@@ -12,10 +12,11 @@ use super::answer::without_body;
 use super::authorized::{Authorized, ReadBackup};
 use super::problem::Problem;
 use super::state::NodeState;
+use crate::app::Backup;
 
 /// Answers a backup. If the answer ends early, the file is incomplete, and its reader notices (`waypost check --backup`).
 pub(super) async fn backup(
-    _: Authorized<ReadBackup>,
+    caller: Authorized<ReadBackup>,
     request: HttpRequest,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
@@ -26,16 +27,9 @@ pub(super) async fn backup(
     if request.method() == Method::HEAD {
         return Ok(without_body(head));
     }
-    let Some(mut pieces) = node.backups.begin((node.clock)()) else {
-        return Err(Problem::not_ready("this node is making another backup; try again when it is done"));
-    };
-    let first = match tokio::time::timeout(node.timeout, pieces.recv()).await {
-        Ok(Some(Ok(piece))) => piece,
-        Ok(Some(Err(error))) => return Err(Problem::not_ready(error.to_string())),
-        Ok(None) | Err(_) => return Err(Problem::not_ready("no leader of the cluster could be read from in time")),
-    };
+    let Backup { first, rest } = node.app.backup(&caller.principal).await?;
     let first = io::Result::Ok(Bytes::from(first));
-    let rest = stream::unfold(pieces, |mut pieces| async move {
+    let rest = stream::unfold(rest, |mut pieces| async move {
         let piece = pieces.recv().await?;
         Some((piece.map(Bytes::from).map_err(io::Error::other), pieces))
     });

@@ -18,7 +18,6 @@ use super::origin::PublicAddress;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
 use crate::app::App;
-use crate::cluster::{Backups, PlacementController};
 use crate::config::VisitorRules;
 use crate::lifecycle::Lifecycle;
 
@@ -32,14 +31,10 @@ pub struct NodeState {
     pub groups: Arc<Groups>,
     /// The age of this node's replicas.
     pub fresh: Arc<Freshness>,
-    /// The state of the other nodes.
-    pub controller: Arc<PlacementController>,
     /// The actors that stay down.
     pub supervision: Supervision,
     /// The budgets of clients for unknown codes.
     pub unknown: UnknownCodes,
-    /// Makes backups.
-    pub backups: Backups,
     /// The number of shards.
     pub shards: u32,
     /// Permits of live streams.

@@ -5,8 +5,8 @@ use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, Ta
 
 use super::Problem;
 use crate::app::{
-    CODES_PER_CALL_MAX, ChangeError, CodesError, CreateError, Denied, ExpiryError, IDEMPOTENCY_KEY_BYTES_MAX,
-    KeyNeeded, ReadError, Unintended,
+    BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied, ExpiryError,
+    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, ReadError, Unintended,
 };
 use crate::http::if_match::TagFault;
 
@@ -174,7 +174,7 @@ impl Problem {
     }
 
     /// The cluster has no such node.
-    pub(in crate::http) fn unknown_node(name: &str) -> Self {
+    fn unknown_node(name: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "node-not-found",
@@ -184,7 +184,7 @@ impl Problem {
     }
 
     /// The request does not fit what there is.
-    pub(in crate::http) fn conflict(detail: impl Into<String>) -> Self {
+    fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "The request conflicts with the present state", detail)
     }
 
@@ -232,6 +232,33 @@ impl From<ReadError> for Problem {
             ReadError::Denied(denied) => denied.into(),
             ReadError::NotFound => Self::unknown_link(),
             ReadError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<BackupRefused> for Problem {
+    fn from(error: BackupRefused) -> Self {
+        match error {
+            BackupRefused::Denied(denied) => denied.into(),
+            BackupRefused::Busy | BackupRefused::NoAnswer | BackupRefused::Failed(_) => {
+                Self::not_ready(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<ClusterError> for Problem {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Denied(denied) => denied.into(),
+            ClusterError::UnknownNode(name) => Self::unknown_node(&name),
+            ClusterError::LastToStore
+            | ClusterError::OnlyStore
+            | ClusterError::HoldsLinks
+            | ClusterError::Needed(_)
+            | ClusterError::Stays(_)
+            | ClusterError::NotAVoter { .. } => Self::conflict(error.to_string()),
+            ClusterError::NoLeader(_) | ClusterError::Undecided(_) => Self::not_ready(error.to_string()),
         }
     }
 }
