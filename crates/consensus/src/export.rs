@@ -1,34 +1,16 @@
-//! The state of a group for a backup: its leader writes it to a file, which is read from there piece by piece.
+//! The state of a group for a backup: its leader writes it to a file (`exports.rs`), which is read from there piece by piece.
 //!
 //! Whether the leader is this node or another one, the same requests are made (`Member::answer`).
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
-use waypost_store::machine::Machine;
-use waypost_tasks::Task;
 
+use crate::exports::{Begun, ExportPiece};
 use crate::format::{bytes, parse};
-use crate::group::Group;
-use crate::groups::Members;
-use crate::proposer::ProposeError;
-use crate::state_machine::write_snapshot;
-
-/// One piece: what is in memory for a reader.
-const PIECE_BYTES: usize = 512 * 1024;
-
-/// Exports of one group that may be read at a time; another one takes the place of the one that was read last the longest ago.
-const EXPORTS_MAX: usize = 2;
+use crate::members::Members;
 
 /// How long the leader may take to write the file.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
@@ -49,98 +31,6 @@ pub struct ExportError {
     pub group: u32,
     /// What the last node that was asked said.
     pub why: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum Begun {
-    Ready {
-        id: u64,
-        total: u64,
-    },
-    NotLeader(Option<u64>),
-    /// The leader cannot write it.
-    Failed(String),
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ExportPiece {
-    id: u64,
-    offset: u64,
-}
-
-/// A file that nobody has read from for so long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(60);
-
-/// The files that are being read.
-#[derive(Default)]
-pub(crate) struct Exports {
-    open: Mutex<BTreeMap<u64, (Arc<File>, Instant)>>,
-    added: AtomicU64,
-}
-
-impl Exports {
-    /// Answers the number of the export.
-    fn add(&self, file: File) -> u64 {
-        let id = self.added.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut open = self.open.lock();
-        if open.len() >= EXPORTS_MAX
-            && let Some(idlest) = open.iter().min_by_key(|(_, (_, read))| *read).map(|(id, _)| *id)
-        {
-            open.remove(&idlest);
-        }
-        open.insert(id, (Arc::new(file), Instant::now()));
-        id
-    }
-
-    /// Closes an export that is idle; answers whether it is still open.
-    fn keep(&self, id: u64) -> bool {
-        let mut open = self.open.lock();
-        open.retain(|other, (_, read)| *other != id || read.elapsed() < IDLE_MAX);
-        open.contains_key(&id)
-    }
-
-    /// The bytes from an offset on; none at the end, which also closes the file.
-    pub(crate) fn read(&self, piece: &ExportPiece) -> io::Result<Vec<u8>> {
-        let file = {
-            let mut open = self.open.lock();
-            let (file, read) =
-                open.get_mut(&piece.id).ok_or_else(|| io::Error::other("there is no such export any more"))?;
-            *read = Instant::now();
-            file.clone()
-        };
-        let left = file.metadata()?.len().saturating_sub(piece.offset);
-        if left == 0 {
-            self.open.lock().remove(&piece.id);
-        }
-        let mut bytes = vec![0; PIECE_BYTES.min(left as usize)];
-        tokio::task::block_in_place(|| file.read_exact_at(&mut bytes, piece.offset))?;
-        Ok(bytes)
-    }
-}
-
-impl<M: Machine> Group<M> {
-    /// Writes the state with everything that was acknowledged so far, if this node leads.
-    pub(crate) async fn begin_export(&self) -> io::Result<impl Serialize + use<M>> {
-        match self.linearize(true).await {
-            Ok(()) => {}
-            Err(ProposeError::NotLeader { leader }) => return Ok(Begun::NotLeader(leader)),
-            Err(error) => return Err(io::Error::other(error)),
-        }
-        let written = write_snapshot(self.state().clone(), self.files().clone(), self.id(), "export");
-        let file = match written.await {
-            Ok((file, _)) => file,
-            Err(error) => return Ok(Begun::Failed(error.to_string())),
-        };
-        let total = file.metadata()?.len();
-        let id = self.exports().add(file);
-        let exports = Arc::downgrade(self.exports());
-        self.tasks().spawn_once(Task::ExportFile, async move {
-            while exports.upgrade().is_some_and(|exports| exports.keep(id)) {
-                sleep(IDLE_MAX).await;
-            }
-        });
-        Ok(Begun::Ready { id, total })
-    }
 }
 
 /// The state of a group on its way out: its snapshot, in pieces.

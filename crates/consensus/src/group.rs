@@ -24,14 +24,14 @@ use waypost_tasks::{Task, Tasks};
 
 use crate::age::Committed;
 use crate::due::{CheckpointDue, checkpoint_when_due};
-use crate::export::Exports;
-use crate::groups::OpenError;
+use crate::error::OpenError;
+use crate::exports::Exports;
 use crate::lease::{Heard, Instant, LEASE, Promise};
 use crate::log_store::RaftLog;
-use crate::member::Receiving;
 use crate::network::Network;
 use crate::position::{Counts, Positioned};
 use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
+use crate::receiving::Receiving;
 use crate::retention::{Retention, Sending};
 use crate::state_machine::{GroupMachine, SnapshotFiles, SnapshotTurn};
 use crate::types::TypeConfig;

@@ -1,137 +1,19 @@
-//! All groups of a node, and who the node is.
+//! All groups of a node.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use parking_lot::RwLock;
 use waypost_protocol::command::{Bootstrap, Command, Outcome};
 use waypost_protocol::{Level, NodeId, ShardId};
+use waypost_store::create_durably;
 use waypost_store::machine::{ClusterMachine, ShardMachine};
-use waypost_store::{Db, StoreError, create_durably};
 
+use crate::error::OpenError;
 use crate::group::{Group, GroupPlace, IfNew};
-use crate::member::Member;
-use crate::proposer::ProposeError;
+use crate::members::Members;
 use crate::status::GroupStatus;
-
-/// Why the groups of a node could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The store is damaged or fails.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file could not be read or written.
-    #[error("cannot use the data directory: {0}")]
-    Io(#[from] std::io::Error),
-    /// A group does not come up.
-    #[error("group {group}: {detail}")]
-    Group {
-        /// Which.
-        group: u32,
-        /// Why.
-        detail: String,
-    },
-    /// The cluster could not be created.
-    #[error("cannot create the cluster: {0}")]
-    Bootstrap(#[from] ProposeError),
-}
-
-/// Who this node is: kept in its data directory, never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeIdentity {
-    /// Random id, made at the first boot.
-    pub id: NodeId,
-    /// Grows by one with each start: tells apart what the node said in different lives.
-    pub incarnation: u64,
-    /// The cluster that it belongs to, and whether it created it; `None` for a new node.
-    pub cluster: Option<ClusterBinding>,
-}
-
-/// That a node belongs to a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClusterBinding {
-    /// The cluster's id.
-    pub id: [u8; 16],
-    /// Whether this node created it (and is to do so again, if it died halfway).
-    pub created: bool,
-}
-
-impl NodeIdentity {
-    /// Reads the identity of a data directory, making one with `fresh_id` if there is none, and begins a new life.
-    /// Durable when it returns.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn load(db: &Db, fresh_id: u64) -> Result<Self, StoreError> {
-        let tree = db.tree("node")?;
-        let read = |name: &[u8]| -> Result<Option<u64>, StoreError> {
-            let Some(value) = tree.get(name)? else { return Ok(None) };
-            let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };
-            let (_, payload) = waypost_protocol::open(name, &value).map_err(|error| corrupt(error.to_string()))?;
-            let bytes = payload.try_into().map_err(|_| corrupt("it is not a number".to_owned()))?;
-            Ok(Some(u64::from_be_bytes(bytes)))
-        };
-        let write =
-            |name: &[u8], number: u64| tree.insert(name, waypost_protocol::seal(name, 1, &number.to_be_bytes()));
-        let id = match read(b"id")? {
-            Some(id) => id,
-            None => {
-                write(b"id", fresh_id)?;
-                fresh_id
-            }
-        };
-        let incarnation = read(b"incarnation")?.unwrap_or(0) + 1;
-        write(b"incarnation", incarnation)?;
-        let cluster = Self::binding_of(db)?;
-        db.commit().wait_blocking()?;
-        Ok(Self { id: NodeId(id), incarnation, cluster })
-    }
-
-    /// The cluster that the node of a database belongs to, without changing anything.
-    ///
-    /// # Errors
-    /// When the store fails or the record is damaged.
-    pub fn binding_of(db: &Db) -> Result<Option<ClusterBinding>, StoreError> {
-        let Some(value) = db.tree("node")?.get(b"cluster")? else { return Ok(None) };
-        let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };
-        let (_, payload) = waypost_protocol::open(b"cluster", &value).map_err(|error| corrupt(error.to_string()))?;
-        let (created, cluster) = payload.split_first().ok_or_else(|| corrupt("it is empty".to_owned()))?;
-        let id = cluster.try_into().map_err(|_| corrupt("it is no id of a cluster".to_owned()))?;
-        Ok(Some(ClusterBinding { id, created: *created == 1 }))
-    }
-
-    /// Binds the node to a cluster, for ever. Durable when it returns.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn bind(&mut self, db: &Db, binding: ClusterBinding) -> Result<(), StoreError> {
-        let mut payload = vec![u8::from(binding.created)];
-        payload.extend_from_slice(&binding.id);
-        db.tree("node")?.insert(b"cluster", waypost_protocol::seal(b"cluster", 1, &payload))?;
-        db.commit().wait_blocking()?;
-        self.cluster = Some(binding);
-        Ok(())
-    }
-}
-
-/// The groups by number, for requests of other nodes: filled while they are opened.
-#[derive(Default)]
-pub struct Members {
-    groups: RwLock<HashMap<u32, Arc<dyn Member>>>,
-}
-
-impl Members {
-    fn add(&self, id: u32, group: Arc<dyn Member>) {
-        self.groups.write().insert(id, group);
-    }
-
-    /// The group with a number, once it is open.
-    pub fn get(&self, id: u32) -> Option<Arc<dyn Member>> {
-        self.groups.read().get(&id).cloned()
-    }
-}
 
 /// The groups that this node holds: group 0, and one for each shard if it stores links.
 pub struct Groups {

@@ -13,38 +13,46 @@
 
 mod age;
 mod due;
+mod error;
 mod export;
+mod exports;
 mod format;
 mod forward;
 mod freshness;
 mod group;
 mod groups;
+mod identity;
 mod lease;
 mod log_recovery;
 mod log_store;
 mod member;
+mod members;
 mod membership;
 mod network;
 mod placement;
 mod position;
 mod proposer;
+mod receiving;
 mod restore;
 mod retention;
 mod seen;
 mod state_machine;
 mod status;
 mod types;
+mod votes;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
 pub use age::{Committed, FRESH, Standing};
+pub use error::OpenError;
 pub use export::{Export, ExportError};
 pub use freshness::{ANSWER_MAX, Believe, CommittedQuery, Freshness};
 pub use group::{Group, GroupOptions, GroupPlace};
-pub use groups::{ClusterBinding, Groups, Members, NodeIdentity, OpenError, OpenedCluster};
-pub use member::Member;
+pub use groups::{Groups, OpenedCluster};
+pub use identity::{ClusterBinding, NodeIdentity};
+pub use members::{Member, Members};
 pub use membership::MembershipError;
 pub use network::NoPeers;
 pub use placement::place;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,85 +11,28 @@ use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::AppendEntriesResponse;
 use openraft::storage::{Snapshot, SnapshotMeta};
+use tokio::time::sleep;
 use waypost_protocol::command::Command;
 use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
 use waypost_protocol::{Kind, Level};
-use waypost_store::SpaceWatch;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_tasks::Task;
 
 use crate::age::Committed;
-use crate::export::ExportPiece;
+use crate::exports::{Begun, ExportPiece, IDLE_MAX};
 use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
 use crate::group::Group;
 use crate::lease::Instant;
+use crate::members::Member;
 use crate::proposer::ProposeError;
-use crate::state_machine::{GroupMachine, SnapshotData, SnapshotFiles, blocking};
-use crate::types::{LogId, TypeConfig, Vote};
+use crate::receiving::{Receiving, Taken};
+use crate::state_machine::{GroupMachine, SnapshotData, blocking, write_snapshot};
+use crate::types::TypeConfig;
+use crate::votes::{is_older, vouches_for};
 use crate::wire::{self, Proposed, SnapshotPiece, SnapshotTaken};
 
 /// No snapshot of one shard is longer: what a peer can make this node store before it looks at it.
 const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
-
-/// A snapshot on its way in. Who holds its lock takes a piece, or installs what came.
-#[derive(Default)]
-pub(crate) struct Receiving {
-    id: u64,
-    have: u64,
-    /// The last that was installed in this life: it may be sent again, if the answer was lost.
-    installed: Option<u64>,
-}
-
-/// What a piece makes of a transfer.
-enum Taken {
-    /// So many bytes are there now.
-    Part(u64),
-    /// All are; the file.
-    Whole(PathBuf),
-}
-
-impl Receiving {
-    /// Stores a piece, if it is the next one. On a thread that may block.
-    fn take(&mut self, piece: &SnapshotPiece, files: &SnapshotFiles) -> io::Result<Taken> {
-        if self.id != piece.id || piece.offset == 0 && self.have == 0 {
-            *self = Self { id: piece.id, ..Self::default() };
-            files.incoming.clear().map_err(io::Error::other)?;
-        }
-        if piece.offset != self.have {
-            return Ok(Taken::Part(self.have));
-        }
-        let free = SpaceWatch::new(&files.dir).check()?.free_bytes;
-        check_room(free, files.free_min, piece.total, self.have)?;
-        files.incoming.write(piece.offset, &piece.bytes).map_err(io::Error::other)?;
-        self.have += piece.bytes.len() as u64;
-        if self.have < piece.total {
-            return Ok(Taken::Part(self.have));
-        }
-        files.incoming.complete().map(Taken::Whole).map_err(io::Error::other)
-    }
-}
-
-/// A snapshot needs room for the rest of its file, and for as much again when it is imported. The database does not survive a
-/// full disk, so one that does not fit above the watermark is refused before its first byte.
-fn check_room(free: u64, free_min: u64, total: u64, have: u64) -> io::Result<()> {
-    let needed = free_min.saturating_add(total.saturating_sub(have)).saturating_add(total);
-    if free >= needed {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::StorageFull,
-        format!("the disk has too little free space for a snapshot: {free} bytes are free and {needed} are needed"),
-    ))
-}
-
-/// A group, as other nodes see it.
-pub trait Member: Send + Sync {
-    /// Answers a request of another member.
-    fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;
-
-    /// How far the group is, if this node leads it and is sure of that.
-    fn committed(&self) -> BoxFuture<'_, Option<Committed>>;
-}
 
 fn refused(error: impl ToString) -> PeerError {
     PeerError::Refused(error.to_string())
@@ -191,6 +135,29 @@ impl<M: Machine> Group<M> {
         }
     }
 
+    /// Writes the state with everything that was acknowledged so far, if this node leads.
+    async fn begin_export(&self) -> io::Result<Begun> {
+        match self.linearize(true).await {
+            Ok(()) => {}
+            Err(ProposeError::NotLeader { leader }) => return Ok(Begun::NotLeader(leader)),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        let written = write_snapshot(self.state().clone(), self.files().clone(), self.id(), "export");
+        let file = match written.await {
+            Ok((file, _)) => file,
+            Err(error) => return Ok(Begun::Failed(error.to_string())),
+        };
+        let total = file.metadata()?.len();
+        let id = self.exports().add(file);
+        let exports = Arc::downgrade(self.exports());
+        self.tasks().spawn_once(Task::ExportFile, async move {
+            while exports.upgrade().is_some_and(|exports| exports.keep(id)) {
+                sleep(IDLE_MAX).await;
+            }
+        });
+        Ok(Begun::Ready { id, total })
+    }
+
     async fn take_piece(&self, piece: SnapshotPiece) -> io::Result<SnapshotTaken> {
         if piece.total > SNAPSHOT_BYTES_MAX {
             return Err(io::Error::other("the snapshot is too long"));
@@ -204,7 +171,7 @@ impl<M: Machine> Group<M> {
         let Ok(mut receiving) = self.receiving().clone().try_lock_owned() else {
             return Ok(SnapshotTaken::Installing);
         };
-        if receiving.installed == Some(piece.id) {
+        if receiving.has_installed(piece.id) {
             return Ok(SnapshotTaken::Installed(vote_record(&own)));
         }
         let (files, group, id, leader) = (self.files().clone(), self.id(), piece.id, piece.vote);
@@ -225,23 +192,12 @@ impl<M: Machine> Group<M> {
         // In a task of its own: the leader may give up waiting, and then it has to be finished all the same.
         let installing = self.tasks().spawn_once(Task::Install, async move {
             let installed = install(&raft, group, whole, leader).await;
-            *receiving = Receiving { installed: installed.as_ref().ok().map(|_| id), ..Receiving::default() };
+            *receiving = Receiving::ended(installed.is_ok().then_some(id));
             installed
         });
         let installed = installing.await.map_err(io::Error::other)?;
         installed.unwrap_or_else(|| Err(io::Error::other("the installation has ended by itself")))
     }
-}
-
-/// Whether a vote is for an earlier leader than another one.
-fn is_older(vote: &Vote, other: &Vote) -> bool {
-    vote.partial_cmp(other) == Some(std::cmp::Ordering::Less)
-}
-
-/// Whether the leader of a vote may speak for a state that reaches to an entry. Several nodes may lead in one term, one after the
-/// other, so the term alone does not say.
-pub(crate) fn vouches_for(leader: &Vote, reaches: Option<&LogId>) -> bool {
-    reaches.is_none_or(|id| id.leader_id <= leader.leader_id)
 }
 
 async fn install<M: Machine>(
@@ -262,39 +218,4 @@ async fn install<M: Machine>(
     let meta = SnapshotMeta { last_log_id, last_membership };
     let installed = raft.install_full_snapshot(leader, Snapshot { meta, snapshot: data }).await;
     Ok(SnapshotTaken::Installed(vote_record(&installed.map_err(io::Error::other)?.vote)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::LeaderId;
-
-    fn leads(term: u64, node_id: u64) -> Vote {
-        Vote { leader_id: LeaderId { term, node_id }, committed: true }
-    }
-
-    #[test]
-    fn a_leader_speaks_for_its_own_entries_and_earlier_ones_also_within_a_term() {
-        let reaches = |term, node_id| LogId { leader_id: LeaderId { term, node_id }, index: 9 };
-        for (term, node, vouched) in [(4, 9, true), (5, 2, true), (5, 3, true), (5, 4, false), (6, 1, false)] {
-            assert_eq!(vouches_for(&leads(5, 3), Some(&reaches(term, node))), vouched, "{term} {node}");
-        }
-        assert!(vouches_for(&leads(5, 3), None));
-    }
-
-    #[test]
-    fn a_leader_is_older_also_within_a_term() {
-        assert!(is_older(&leads(5, 2), &leads(5, 3)) && is_older(&leads(4, 9), &leads(5, 1)));
-        assert!(!is_older(&leads(5, 3), &leads(5, 3)) && !is_older(&leads(5, 4), &leads(5, 3)));
-    }
-
-    #[test]
-    fn a_snapshot_is_taken_only_when_it_fits_twice_above_the_watermark() {
-        assert!(check_room(300, 100, 100, 0).is_ok());
-        assert!(check_room(299, 100, 100, 0).is_err());
-        // What came already takes no more room.
-        assert!(check_room(260, 100, 100, 40).is_ok());
-        assert!(check_room(259, 100, 100, 40).is_err());
-        assert!(check_room(u64::MAX - 1, 100, u64::MAX, 0).is_err());
-    }
 }

@@ -17,10 +17,10 @@ use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 
 use crate::format::{parse, vote, vote_record};
-use crate::member::vouches_for;
 use crate::retention::Sending;
 use crate::state_machine::{SnapshotData, blocking};
 use crate::types::TypeConfig;
+use crate::votes::vouches_for;
 use crate::wire::{self, SnapshotPiece, SnapshotTaken};
 
 /// A piece of a snapshot: small enough that other calls on the lane hardly wait, large enough to be quick.

@@ -15,8 +15,9 @@ use waypost_store::machine::incoming::install_path;
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, stored_position};
 use waypost_store::{Db, LogStore, StoreError};
 
+use crate::error::OpenError;
 use crate::format::{decode_entry, decode_position, encode_position};
-use crate::groups::{ClusterBinding, NodeIdentity, OpenError};
+use crate::identity::{ClusterBinding, NodeIdentity};
 use crate::types::{LeaderId, LogId, StoredMembership};
 
 /// So many numbers for codes are skipped at least: what a cluster may have given out in a short time, and leased ahead of it.

@@ -1,0 +1,88 @@
+//! The exports of a group that its leader has written and that are being read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+/// One piece: what is in memory for a reader.
+const PIECE_BYTES: usize = 512 * 1024;
+
+/// Exports of one group that may be read at a time; another one takes the place of the one that was read last the longest ago.
+const EXPORTS_MAX: usize = 2;
+
+/// The answer to a request for an export.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Begun {
+    Ready {
+        id: u64,
+        total: u64,
+    },
+    NotLeader(Option<u64>),
+    /// The leader cannot write it.
+    Failed(String),
+}
+
+/// A request for the bytes of an export from an offset on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExportPiece {
+    pub(crate) id: u64,
+    pub(crate) offset: u64,
+}
+
+/// A file that nobody has read from for so long is closed.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The files that are being read.
+#[derive(Default)]
+pub(crate) struct Exports {
+    open: Mutex<BTreeMap<u64, (Arc<File>, Instant)>>,
+    added: AtomicU64,
+}
+
+impl Exports {
+    /// Answers the number of the export.
+    pub(crate) fn add(&self, file: File) -> u64 {
+        let id = self.added.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut open = self.open.lock();
+        if open.len() >= EXPORTS_MAX
+            && let Some(idlest) = open.iter().min_by_key(|(_, (_, read))| *read).map(|(id, _)| *id)
+        {
+            open.remove(&idlest);
+        }
+        open.insert(id, (Arc::new(file), Instant::now()));
+        id
+    }
+
+    /// Closes an export that is idle; answers whether it is still open.
+    pub(crate) fn keep(&self, id: u64) -> bool {
+        let mut open = self.open.lock();
+        open.retain(|other, (_, read)| *other != id || read.elapsed() < IDLE_MAX);
+        open.contains_key(&id)
+    }
+
+    /// The bytes from an offset on; none at the end, which also closes the file.
+    pub(crate) fn read(&self, piece: &ExportPiece) -> io::Result<Vec<u8>> {
+        let file = {
+            let mut open = self.open.lock();
+            let (file, read) =
+                open.get_mut(&piece.id).ok_or_else(|| io::Error::other("there is no such export any more"))?;
+            *read = Instant::now();
+            file.clone()
+        };
+        let left = file.metadata()?.len().saturating_sub(piece.offset);
+        if left == 0 {
+            self.open.lock().remove(&piece.id);
+        }
+        let mut bytes = vec![0; PIECE_BYTES.min(left as usize)];
+        tokio::task::block_in_place(|| file.read_exact_at(&mut bytes, piece.offset))?;
+        Ok(bytes)
+    }
+}
