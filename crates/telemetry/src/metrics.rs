@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
 
+use crate::process::Process;
+
 /// A number that only grows.
 pub type Counter = prometheus::IntCounter;
 /// Counters with labels.
@@ -91,9 +93,25 @@ impl Metrics {
         self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(refresh));
     }
 
+    fn observe_process(&self) {
+        self.gauge_vec("waypost_build_info", "1; the label tells the version", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        let Process { resident_bytes, started, open_files } = Process::read();
+        if let Some(bytes) = resident_bytes {
+            self.gauge("process_resident_memory_bytes", "Memory of the process in RAM").set(bytes);
+        }
+        if let Some(started) = started {
+            self.gauge("process_start_time_seconds", "When the process began, in seconds since 1970").set(started);
+        }
+        if let Some(files) = open_files {
+            self.gauge("process_open_fds", "Open file descriptors").set(files);
+        }
+    }
+
     /// Renders all metrics in Prometheus' text format 0.0.4.
     pub fn render(&self) -> String {
-        crate::process::observe(self);
+        self.observe_process();
         for refresh in self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             refresh();
         }

@@ -1,26 +1,25 @@
 //! Metrics of the process itself, read from `/proc` at each scrape. They are absent on systems other than Linux.
 
-use crate::Metrics;
-
 /// Bytes of a page. Every Linux that we build for uses 4 KiB pages in `statm`.
 const PAGE_BYTES: i64 = 4096;
 
-pub(crate) fn observe(metrics: &Metrics) {
-    metrics
-        .gauge_vec("waypost_build_info", "1; the label tells the version", &["version"])
-        .with_label_values(&[env!("CARGO_PKG_VERSION")])
-        .set(1);
-    let resident = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|statm| statm.split_whitespace().nth(1)?.parse::<i64>().ok());
-    if let Some(pages) = resident {
-        metrics.gauge("process_resident_memory_bytes", "Memory of the process in RAM").set(pages * PAGE_BYTES);
-    }
-    if let Some(started) = started() {
-        metrics.gauge("process_start_time_seconds", "When the process began, in seconds since 1970").set(started);
-    }
-    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        metrics.gauge("process_open_fds", "Open file descriptors").set(files.count() as i64);
+/// What can be read of the process; `None` = the system does not say.
+pub(crate) struct Process {
+    pub(crate) resident_bytes: Option<i64>,
+    /// When it began, in seconds since 1970.
+    pub(crate) started: Option<i64>,
+    pub(crate) open_files: Option<i64>,
+}
+
+impl Process {
+    pub(crate) fn read() -> Self {
+        let statm = std::fs::read_to_string("/proc/self/statm").ok();
+        let pages = statm.and_then(|statm| statm.split_whitespace().nth(1)?.parse::<i64>().ok());
+        Self {
+            resident_bytes: pages.map(|pages| pages * PAGE_BYTES),
+            started: started(),
+            open_files: std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as i64),
+        }
     }
 }
 
