@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
+use waypost_protocol::OwnHost;
 use waypost_protocol::digest::{IdempotencyKey, fingerprint};
 use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
-use waypost_protocol::target::OwnHost;
 use waypost_protocol::{
     CallError, Code, CodeError, Link, LinkKey, LinkVersion, Request, ServiceError, Target, TargetError, UnixMs,
 };

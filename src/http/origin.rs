@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 use ipnet::IpNet;
 use url::Url;
-use waypost_protocol::target::OwnHost;
+use waypost_protocol::OwnHost;
 
 use super::forwarded::{Asked, asked, url_of};
 

@@ -2,27 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::{first64, hash64};
 use crate::ids::{Domain, ShardId, shard_of_hash};
-
-/// The first eight bytes, little endian, of blake3(domain as u32 little endian ‖ bytes).
-pub(crate) fn hash64(domain: Domain, bytes: &[u8]) -> u64 {
-    let mut buffer = [0u8; 68];
-    if bytes.len() <= 64 {
-        buffer[..4].copy_from_slice(&domain.0.to_le_bytes());
-        buffer[4..4 + bytes.len()].copy_from_slice(bytes);
-        first64(blake3::hash(&buffer[..4 + bytes.len()]).as_bytes())
-    } else {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&domain.0.to_le_bytes()).update(bytes);
-        first64(hasher.finalize().as_bytes())
-    }
-}
-
-fn first64(bytes: &[u8; 32]) -> u64 {
-    let mut head = [0u8; 8];
-    head.copy_from_slice(&bytes[..8]);
-    u64::from_le_bytes(head)
-}
 
 /// What "the same URL" means for find-existing: a hash of the domain and the normalised URL.
 ///
@@ -34,7 +15,7 @@ pub struct UrlDigest(pub u64);
 impl UrlDigest {
     /// The digest of a normalised URL in a domain.
     pub fn of(domain: Domain, url: &str) -> Self {
-        Self(hash64(domain, url.as_bytes()))
+        Self(hash64(domain.0, url.as_bytes()))
     }
 
     /// The shard in which links to this URL get their generated codes.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Code;
+use crate::hash::hash64;
 
 /// A node's id: random, made at its first boot, kept in its data directory, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ impl LinkKey {
 
     /// The hash by which the shard, the indexes and the clicks find the key.
     pub fn hash(&self) -> KeyHash {
-        KeyHash(crate::digest::hash64(self.domain, self.code.as_bytes()))
+        KeyHash(hash64(self.domain.0, self.code.as_bytes()))
     }
 
     /// The shard that owns the key, of `shards` shards.

@@ -8,6 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
+use crate::own_host::OwnHost;
+
 /// The longest target, in bytes, whatever the configuration says: the limit of the store and of every browser.
 pub const TARGET_BYTES_MAX: usize = 8192;
 
@@ -15,63 +17,6 @@ pub const TARGET_BYTES_MAX: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Target(Box<str>);
-
-/// A host and port under which this server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OwnHost {
-    /// A name or an address.
-    Named {
-        /// The host, in its normal form.
-        host: String,
-        /// The port.
-        port: Option<u16>,
-    },
-    /// All names and addresses of the loopback interface.
-    Loopback {
-        /// The port.
-        port: u16,
-    },
-}
-
-impl OwnHost {
-    /// The host and port of a URL; `None` if it has no host.
-    pub fn of_url(url: &Url) -> Option<Self> {
-        Some(Self::Named { host: bare(url.host()?), port: url.port_or_known_default() })
-    }
-
-    fn is(&self, url: &Url) -> bool {
-        let port = url.port_or_known_default();
-        match self {
-            // The default ports count as the server's own on any of its ports: a proxy may listen there for it.
-            Self::Named { host, port: own } => {
-                url.host().map(bare).as_deref() == Some(host) && (port == *own || matches!(port, Some(80 | 443)))
-            }
-            Self::Loopback { port: own } => {
-                let here = match url.host() {
-                    Some(Host::Domain(name)) => {
-                        let name = name.trim_end_matches('.');
-                        name == "localhost" || name.ends_with(".localhost")
-                    }
-                    Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
-                    Some(Host::Ipv6(address)) => {
-                        let address = address.to_canonical();
-                        address.is_loopback() || address.is_unspecified()
-                    }
-                    None => false,
-                };
-                here && port == Some(*own)
-            }
-        }
-    }
-}
-
-/// A host without the dot that may end it.
-fn bare(host: Host<&str>) -> String {
-    match host {
-        Host::Domain(domain) => domain.trim_end_matches('.').to_owned(),
-        other => other.to_string(),
-    }
-}
 
 /// The longest label of a host, in bytes (RFC 1035).
 const LABEL_BYTES_MAX: usize = 63;
