@@ -28,29 +28,15 @@ use waypost_protocol::{NodeId, codec};
 use crate::closed::{is_closed, told};
 use crate::dial::Stream;
 use crate::frame::{PROTOCOL_VERSIONS, codec as frames};
+use crate::greeting::{FIRST_VERSION, Hello, MAGIC, Reply, common_version, side};
+use crate::secret::{Secret, proof};
 
 /// The longest message of a handshake.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-const MAGIC: [u8; 8] = *b"waypost\0";
-
-/// The version of frames of nodes that do not state their versions.
-const FIRST_VERSION: u8 = 2;
-
 /// The hint if two nodes have different secrets.
 const SAME_SECRET: &str =
     "WAYPOST_CLUSTER_SECRET, or the file named by WAYPOST_CLUSTER_SECRET_FILE, has to hold the same on all nodes";
-
-/// The secret that all nodes of a cluster share.
-#[derive(Clone)]
-pub struct Secret([u8; 32]);
-
-impl Secret {
-    /// Makes the secret from a text. An empty text gives no protection except against mistakes.
-    pub fn new(text: &str) -> Self {
-        Self(blake3::derive_key("waypost 2026-11 secret of the peers", text.as_bytes()))
-    }
-}
 
 /// The identity that a node states.
 #[derive(Clone)]
@@ -63,42 +49,6 @@ pub struct Identity {
     pub secret: Secret,
     /// The cluster that it belongs to; `None` until it belongs to one.
     pub cluster: Arc<RwLock<Option<[u8; 16]>>>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Hello {
-    magic: [u8; 8],
-    version: u8,
-    cluster: Option<[u8; 16]>,
-    node: u64,
-    name: String,
-    wanted: Option<u64>,
-    nonce: [u8; 32],
-    /// The oldest and the newest version of frames that the dialer speaks; 0 = `version` only.
-    oldest: u8,
-    newest: u8,
-}
-
-impl Hello {
-    fn versions(&self) -> RangeInclusive<u8> {
-        match self.newest {
-            0 => self.version..=self.version,
-            newest => self.oldest..=newest,
-        }
-    }
-}
-
-/// The newest common version.
-fn common_version(ours: &RangeInclusive<u8>, theirs: &RangeInclusive<u8>) -> Option<u8> {
-    let newest = *ours.end().min(theirs.end());
-    (newest >= *ours.start().max(theirs.start())).then_some(newest)
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-enum Reply {
-    Welcome { cluster: Option<[u8; 16]>, node: u64, name: String, nonce: [u8; 32], proof: [u8; 32], version: u8 },
-    Refused(String),
-    Ready,
 }
 
 /// Why a handshake failed.
@@ -139,23 +89,6 @@ async fn receive<T: for<'a> Deserialize<'a>>(wire: &mut Wire) -> Result<(T, Vec<
     let bytes = wire.next().await.ok_or(HandshakeError::Closed)??.to_vec();
     let message = codec::decode(&bytes).map_err(|_| refused("what listens there is no waypost peer port"))?;
     Ok((message, bytes))
-}
-
-fn proof(secret: &Secret, side: &[u8], hello: &[u8], node: u64, nonce: &[u8; 32]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_keyed(&secret.0);
-    for part in [side, hello, &node.to_le_bytes(), nonce] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    *hasher.finalize().as_bytes()
-}
-
-/// The name of a side in its proof. It includes the version, so that nobody in between can downgrade two nodes to an older one.
-fn side(name: &[u8], version: u8) -> Vec<u8> {
-    match version {
-        FIRST_VERSION => name.to_vec(),
-        later => [name, &[later]].concat(),
-    }
 }
 
 /// Whether two nodes may talk to each other. A node without a cluster may talk to any node, to find a cluster.

@@ -11,9 +11,12 @@
 mod closed;
 mod dial;
 mod frame;
+mod greeting;
 mod handshake;
 mod link;
 mod metrics;
+mod names;
+mod secret;
 mod session;
 mod tls;
 
@@ -29,31 +32,14 @@ use waypost_telemetry::Metrics;
 
 pub use dial::{Dial, MemoryNet, Stream, TcpDial};
 pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, PROTOCOL_VERSIONS};
-pub use handshake::{Identity, Secret};
+pub use handshake::Identity;
+pub use secret::Secret;
 pub use session::{SessionLimits, listen, serve_stream};
 pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer, install_tls};
 
 use link::Link;
 use metrics::TransportMetrics;
-
-/// The names of nodes, for messages: as the nodes stated them, or as group 0 records them.
-#[derive(Clone, Default)]
-pub(crate) struct Names {
-    names: Arc<RwLock<HashMap<NodeId, String>>>,
-}
-
-impl Names {
-    pub(crate) fn set(&self, node: NodeId, name: &str) {
-        if self.names.read().get(&node).is_none_or(|known| known != name) {
-            self.names.write().insert(node, name.to_owned());
-        }
-    }
-
-    /// The name of a node, or its id if the name is not known.
-    pub(crate) fn of(&self, node: NodeId) -> String {
-        self.names.read().get(&node).cloned().unwrap_or_else(|| node.0.to_string())
-    }
-}
+use names::Names;
 
 /// The connections from this node to all others. Cheap to clone.
 #[derive(Clone)]
@@ -110,7 +96,7 @@ impl Transport {
     /// Removes a node that has left.
     pub fn forget(&self, node: NodeId) {
         self.inner.addresses.write().remove(&node);
-        self.inner.names.names.write().remove(&node);
+        self.inner.names.forget(node);
         self.inner.links.lock().retain(|(to, _), _| *to != node);
     }
 

@@ -14,12 +14,12 @@ use waypost_protocol::peer::{Lane, PeerError};
 use waypost_protocol::{Kind, NodeId};
 use waypost_tasks::{Task, Tasks};
 
-use crate::Names;
 use crate::closed::{CLOSED, told};
 use crate::dial::Dial;
 use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
 use crate::handshake::{self, Dialled, Identity};
 use crate::metrics::{Open, TransportMetrics};
+use crate::names::Names;
 
 /// Requests that may wait for a link to write them.
 const QUEUE_MAX: usize = 1024;
