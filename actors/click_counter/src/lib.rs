@@ -5,13 +5,17 @@
 //! ended. A shard that accepts no clicks does not block the others.
 
 mod agent;
+mod classes;
 mod drain;
 mod gather;
 mod geo;
+mod lives;
 mod outbox;
 mod recorder;
 mod room;
+mod shard_queue;
 mod spill;
+mod spill_entries;
 #[cfg(test)]
 mod tests;
 mod visit;
@@ -34,9 +38,10 @@ use waypost_telemetry::Metrics;
 use drain::Drain;
 
 pub use agent::Agent;
+pub use classes::Visitor;
 pub use geo::{Geo, GeoError, Location};
 pub use outbox::Outbox;
-pub use recorder::{JournalOptions, Journals, Recorder, Visitor, clicks_left};
+pub use recorder::{JournalOptions, Journals, Recorder, clicks_left};
 pub use visit::Visit;
 
 /// How often in a row a shard may answer another position before it is left alone until its next turn.

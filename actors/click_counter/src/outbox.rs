@@ -7,7 +7,7 @@
 //! Each shard has room for some batches. A shard that accepts none for long (it is *stalled*) does not block the others: reading the
 //! journals goes on, and its visits are skipped, to be read again when it has room. A shard that is merely slow is waited for.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use waypost_protocol::clicks::ClickBatch;
@@ -15,6 +15,7 @@ use waypost_protocol::digest::fingerprint;
 use waypost_protocol::{KeyHash, NodeId, ShardId};
 
 use crate::gather::{ByHash, Open};
+use crate::shard_queue::{Batch, ShardQueue};
 use crate::visit::Visit;
 
 /// The most batches, of about 10 KB, that may wait for all shards together: it bounds their memory.
@@ -26,41 +27,17 @@ const OF_SHARD_MIN: usize = 16;
 /// The most batches that may wait for one shard; more would not be sent faster.
 const OF_SHARD_MAX: usize = 128;
 
-struct Batch {
-    batch: Arc<ClickBatch>,
-    visits: u64,
-}
-
-#[derive(Default)]
-struct Shard {
-    open: Open,
-    closed: VecDeque<Batch>,
-    /// The position at which the next batch begins, by journal.
-    next: ByHash<u64, u64>,
-    /// The position up to which visits were added, or are counted, by journal.
-    added: ByHash<u64, u64>,
-    /// The position up to which the shard has counted, by journal.
-    counted: ByHash<u64, u64>,
-    /// The position from which visits for this shard were skipped and have to be read again, by journal.
-    behind: ByHash<u64, u64>,
-    /// The approximate number of skipped visits.
-    skipped: u64,
-    /// The position up to which this shard's visits are in its spill, by journal.
-    spilled: ByHash<u64, u64>,
-    stalled: bool,
-}
-
 /// The visits that wait for each shard.
 pub struct Outbox {
     node: NodeId,
-    shards: Vec<Shard>,
+    shards: Vec<ShardQueue>,
     of_shard_max: usize,
 }
 
 impl Outbox {
     /// An outbox without visits.
     pub fn new(node: NodeId, shards: u32) -> Self {
-        let shards: Vec<Shard> = (0..shards.max(1)).map(|_| Shard::default()).collect();
+        let shards: Vec<ShardQueue> = (0..shards.max(1)).map(|_| ShardQueue::default()).collect();
         let of_shard_max = (BATCHES_MAX / shards.len()).clamp(OF_SHARD_MIN, OF_SHARD_MAX);
         Self { node, shards, of_shard_max }
     }
@@ -96,7 +73,7 @@ impl Outbox {
 
     /// Keeps only these journals; others are needed at most for visits in a spill.
     pub(crate) fn keep(&mut self, journals: &BTreeSet<u64>) {
-        for Shard { next, added, counted, behind, spilled, .. } in &mut self.shards {
+        for ShardQueue { next, added, counted, behind, spilled, .. } in &mut self.shards {
             let kept = |journal: &u64| journals.contains(journal) || spilled.contains_key(journal);
             [next, added, counted, behind].into_iter().for_each(|of| of.retain(|journal, _| kept(journal)));
         }
@@ -207,7 +184,7 @@ impl Outbox {
 
     /// The stalled shards that block the release of a journal, each with the position up to which it needs nothing.
     pub(crate) fn holding_back(&self, journal: u64, read: u64) -> Vec<(ShardId, u64)> {
-        let of = |(index, shard): (usize, &Shard)| {
+        let of = |(index, shard): (usize, &ShardQueue)| {
             let released = shard.released(journal, read);
             (shard.stalled && released < read).then_some((ShardId(index as u32), released))
         };
@@ -252,7 +229,7 @@ impl Outbox {
 
     /// Whether more should be read from the journals: a shard that is full and not stalled is waited for.
     pub fn has_room(&self) -> bool {
-        let full = |shard: &Shard| shard.closed.len() >= self.of_shard_max;
+        let full = |shard: &ShardQueue| shard.closed.len() >= self.of_shard_max;
         self.shards.iter().all(|shard| !full(shard) || shard.stalled) && !self.shards.iter().all(full)
     }
 
@@ -275,43 +252,6 @@ impl Outbox {
     pub fn is_busy(&self, shard: ShardId) -> bool {
         let shard = &self.shards[shard.index()];
         shard.open.visits > 0 || !shard.closed.is_empty() || !shard.behind.is_empty()
-    }
-}
-
-impl Shard {
-    fn start_at(&mut self, journal: u64, position: u64) {
-        self.next.insert(journal, position);
-        self.added.insert(journal, position);
-        self.counted.insert(journal, position);
-    }
-
-    fn waiting(&self) -> u64 {
-        self.open.visits + self.closed.iter().map(|batch| batch.visits).sum::<u64>()
-    }
-
-    fn released(&self, journal: u64, read: u64) -> u64 {
-        let position = |of: &ByHash<u64, u64>| of.get(&journal).copied().unwrap_or(0);
-        let waits = self.open.has(journal)
-            || self.closed.iter().any(|batch| batch.batch.spans.iter().any(|span| span.journal == journal));
-        let own = match self.behind.get(&journal) {
-            _ if waits => position(&self.counted),
-            Some(from) => position(&self.counted).max(*from),
-            None => read,
-        };
-        own.max(position(&self.spilled))
-    }
-
-    fn close(&mut self, node: NodeId) {
-        if self.open.visits == 0 {
-            return;
-        }
-        let open = std::mem::take(&mut self.open);
-        let visits = open.visits;
-        let batch = open.close(node);
-        for span in &batch.spans {
-            self.next.insert(span.journal, span.upto);
-        }
-        self.closed.push_back(Batch { batch: Arc::new(batch), visits });
     }
 }
 

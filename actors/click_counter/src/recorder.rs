@@ -4,54 +4,27 @@
 //! and a register of a sketch. Each worker remembers classes, so that most visits cost one hash for each header.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use siphasher::sip::SipHasher13;
-use waypost_journal::{Journal, JournalError, TEXT_BYTES_MAX, Writer};
-use waypost_protocol::clicks::HOUR_MS;
+use waypost_journal::{Journal, JournalError, Writer};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{KeyHash, UnixMs};
 use waypost_telemetry::{Counter, Metrics};
 
 use crate::agent::Agent;
-use crate::geo::{Geo, Location};
+use crate::classes::{Memory, Visitor, hash, language, referrer_host};
+use crate::geo::Geo;
+use crate::lives::Lives;
 use crate::spill::{self, Spill};
 use crate::visit::Visit;
-
-/// The number of user agents, and of addresses, whose classes a worker remembers.
-const REMEMBERED_MAX: usize = 4096;
 
 /// The number of orphan visits that a worker records with their path in a second; further ones are counted without it.
 const ORPHANS_PER_SECOND_MAX: u32 = 50;
 
 /// The longest path that is recorded, in bytes.
 const PATH_BYTES_MAX: usize = 64;
-
-/// How long one key of the visitors' hash is used: about a month. After that the same person counts as another one.
-const VISITOR_KEY_MS: u64 = 30 * 24 * HOUR_MS;
-
-/// What a request says about its visitor.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Visitor<'a> {
-    /// Where the request came from.
-    pub address: Option<IpAddr>,
-    /// `User-Agent`.
-    pub user_agent: &'a [u8],
-    /// `Referer`.
-    pub referrer: &'a [u8],
-    /// `Accept-Language`.
-    pub language: &'a [u8],
-    /// Whether the browser loads the page in advance, or shows a preview.
-    pub prefetch: bool,
-    /// Whether only the fact of a visit may be recorded.
-    pub anonymous: bool,
-}
 
 /// How visits are recorded.
 #[derive(Clone)]
@@ -95,51 +68,11 @@ pub fn clicks_left(directory: &Path) -> u64 {
     files.flatten().filter_map(|file| of(file.path())).sum()
 }
 
-/// Decides which counter may change files: the latest. After a panic, several counters follow each other in one process and on one thread,
-/// and something that an earlier one has begun, such as a flush, may still be in progress.
-#[derive(Default)]
-pub(crate) struct Lives {
-    latest: AtomicU64,
-    /// Held while a spill is written.
-    writing: Mutex<()>,
-}
-
-impl Lives {
-    /// Begins a new life. A write that the former one has begun ends before this, or does not happen.
-    pub(crate) fn begin(&self) -> u64 {
-        let _writing = self.writing.lock();
-        self.latest.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Whether no later life has begun.
-    pub(crate) fn is_latest(&self, life: u64) -> bool {
-        self.latest.load(Ordering::Relaxed) == life
-    }
-
-    /// Does a write that no later life may find half done. Returns `None` if this is not the latest life.
-    pub(crate) fn write<T>(&self, life: u64, work: impl FnOnce() -> T) -> Option<T> {
-        let _writing = self.writing.lock();
-        self.is_latest(life).then(work)
-    }
-}
-
 /// Records the visits of one worker.
 pub struct Recorder {
     shared: Arc<Shared>,
     writer: Writer,
     memory: RefCell<Memory>,
-}
-
-#[derive(Default)]
-struct Memory {
-    agents: HashMap<u64, Agent>,
-    places: HashMap<IpAddr, Location>,
-    geo_version: u64,
-    /// The period of the key of the visitors' hash, and the key.
-    visitor_key: (u64, [u64; 2]),
-    /// The present second, and the number of orphan visits in it.
-    orphans: (u64, u32),
-    text: Vec<u8>,
 }
 
 impl Journals {
@@ -295,128 +228,6 @@ impl Recorder {
     fn append(&self, visit: &Visit, text: &[u8]) {
         if !self.writer.append(visit.words(), text) {
             self.shared.lost.inc();
-        }
-    }
-}
-
-impl Memory {
-    fn agent(&mut self, hash: u64, visitor: &Visitor<'_>) -> Agent {
-        if visitor.prefetch {
-            return Agent::PREFETCH;
-        }
-        if visitor.user_agent.is_empty() {
-            return Agent::UNNAMED;
-        }
-        if let Some(agent) = self.agents.get(&hash) {
-            return *agent;
-        }
-        if self.agents.len() >= REMEMBERED_MAX {
-            self.agents.clear();
-        }
-        let agent = Agent::of(&String::from_utf8_lossy(visitor.user_agent));
-        self.agents.insert(hash, agent);
-        agent
-    }
-
-    fn visitor_key(&mut self, secret: &[u8; 32], at: UnixMs) -> [u64; 2] {
-        let period = at.0 / VISITOR_KEY_MS + 1;
-        if self.visitor_key.0 != period {
-            let digest = blake3::keyed_hash(secret, &period.to_le_bytes());
-            let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| digest.as_bytes()[8 * i + byte]));
-            self.visitor_key = (period, [word(0), word(1)]);
-        }
-        self.visitor_key.1
-    }
-
-    fn locate(&mut self, geo: &Geo, address: IpAddr, visit: &mut Visit) {
-        let version = geo.version();
-        if version == 0 {
-            return;
-        }
-        if self.geo_version != version || self.places.len() >= REMEMBERED_MAX {
-            self.places.clear();
-            self.geo_version = version;
-        }
-        let location = self.places.entry(address).or_insert_with(|| geo.locate(address));
-        visit.country = location.country;
-        if !location.city.is_empty() && self.text.len() + 1 + location.city.len() <= TEXT_BYTES_MAX {
-            self.text.push(b'\n');
-            self.text.extend_from_slice(location.city.as_bytes());
-        }
-    }
-}
-
-fn hash(key: [u64; 2], what: &impl Hash) -> u64 {
-    let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
-    what.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// The host in a `Referer`, without `www.`; empty if there is none.
-fn referrer_host(referrer: &[u8]) -> &[u8] {
-    let Some(start) = referrer.windows(3).take(16).position(|three| three == b"://") else { return b"" };
-    let rest = &referrer[start + 3..];
-    let rest = &rest[..rest.len().min(512)];
-    let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
-    let host = &rest[..end];
-    let host = host.iter().rposition(|byte| *byte == b'@').map_or(host, |at| &host[at + 1..]);
-    let host = match host.iter().rposition(|byte| *byte == b':') {
-        Some(colon) if host[colon + 1..].iter().all(u8::is_ascii_digit) => &host[..colon],
-        _ => host,
-    };
-    let host = host.strip_prefix(b"www.").unwrap_or(host);
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(byte);
-    if host.len() <= 72 && host.iter().all(plain) { host } else { b"" }
-}
-
-/// The first language of an `Accept-Language`, if it has two letters.
-fn language(header: &[u8]) -> [u8; 2] {
-    match header {
-        [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
-            [a.to_ascii_lowercase(), b.to_ascii_lowercase()]
-        }
-        [a, b, next, ..] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && b"-,; _".contains(next) => {
-            [a.to_ascii_lowercase(), b.to_ascii_lowercase()]
-        }
-        _ => [0; 2],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_referrer_only_the_host_is_kept() {
-        for (referrer, host) in [
-            ("https://www.Example.com/a/page?q=1", "Example.com"),
-            ("https://news.example.org", "news.example.org"),
-            ("http://user:secret@example.com:8080/x", "example.com"),
-            ("android-app://com.google.android.gm/", "com.google.android.gm"),
-            ("https://[2001:db8::1]:443/", "[2001:db8::1]"),
-            ("https://xn--bcher-kva.example/?x#y", "xn--bcher-kva.example"),
-            ("about:blank", ""),
-            ("", ""),
-            ("https://<script>/", ""),
-            ("https://bücher.example/", ""),
-        ] {
-            assert_eq!(referrer_host(referrer.as_bytes()), host.as_bytes(), "{referrer}");
-        }
-        assert_eq!(referrer_host(format!("https://{}/", "a".repeat(600)).as_bytes()), b"");
-    }
-
-    #[test]
-    fn the_first_language_counts() {
-        for (header, first) in [
-            ("de-CH,de;q=0.9,en;q=0.8", "de"),
-            ("EN", "en"),
-            ("fr;q=0.5", "fr"),
-            ("pt_BR", "pt"),
-            ("*", ""),
-            ("haw", ""),
-        ] {
-            let expected: [u8; 2] = first.as_bytes().try_into().unwrap_or([0; 2]);
-            assert_eq!(language(header.as_bytes()), expected, "{header}");
         }
     }
 }

@@ -13,7 +13,8 @@ use waypost_journal::Journal;
 use waypost_protocol::ShardId;
 
 use crate::drain::{Drain, Kept, READ_MAX};
-use crate::spill::{Entries, Spill};
+use crate::spill::Spill;
+use crate::spill_entries::Entries;
 use crate::visit::Visit;
 
 /// The most bytes that are moved into a spill at a time: they are in memory meanwhile.
