@@ -1,6 +1,7 @@
 # The tasks of the project. `make verify` checks format, lints and documentation, and changes no file; `make fix` does. `.ci/run` is the whole gate.
 
 CARGO ?= cargo
+RUSTC ?= rustc
 
 .PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
 
@@ -14,6 +15,8 @@ verify:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	CARGO_MANIFEST_DIR="$(CURDIR)" $(RUSTC) --edition 2024 --test tests/tidy/mod.rs -o target/tidy
+	target/tidy
 
 fix:
 	$(CARGO) fmt --all

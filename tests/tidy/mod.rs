@@ -1,5 +1,7 @@
 //! What a machine can check of the project itself.
 
+mod dependencies;
+
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
