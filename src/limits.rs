@@ -132,7 +132,7 @@ pub const CATCH_UP_MAX: Duration = Duration::from_secs(60);
 pub const FLUSH_MAX: Duration = Duration::from_secs(20);
 /// The shortest bound on how old an answer may be: what a replica needs to be told of, and a quarter of a second for a node without one.
 pub const BOUND_MIN: Duration = Duration::from_secs(1);
-/// Below so much free space nothing is opened: the database does not survive a disk that is full to the last byte.
+/// With less free space than this nothing is opened: the database does not survive a completely full disk.
 pub const OPEN_FREE_BYTES_MIN: u64 = 1 << 20;
 
 const _: () = assert!(BOUND_MIN.as_millis() >= FRESH.as_millis() + 250, "a replica and a node without one");
@@ -151,7 +151,7 @@ pub const WORKER_FILES: u64 = 16;
 pub const HANDSHAKE_FILES: u64 = 128;
 /// Connections of each other node: two each way, and the same again while they are made anew.
 pub const PEER_FILES: u64 = 8;
-/// A node serves so few connections for each worker only by mistake.
+/// Fewer connections for each worker than this can only be a mistake.
 pub const CONNECTIONS_MIN: u64 = 16;
 
 #[cfg(test)]

@@ -27,20 +27,20 @@ use super::wire::{self, ConnectionLimits, Tracked};
 use super::{analytics, backup, health, keys, links, live, redirect, request_id, shorten, site_files, stats};
 use crate::config::VisitorRules;
 
-/// What the public listener is made of.
+/// The parts of the public listener.
 #[derive(Clone)]
 pub struct PublicServer {
     /// The node.
     pub node: Arc<NodeState>,
-    /// Where workers leave visits.
+    /// The journals in which workers record visits.
     pub journals: Journals,
-    /// Made before, so that a disk without room for them is noticed at the start; one for each worker.
+    /// Created before, so that a lack of disk space is noticed at the start; one for each worker.
     pub recorders: Arc<Mutex<Vec<Recorder>>>,
-    /// One of so many requests is logged; 0 = none.
+    /// One in this many requests is logged; 0 = none.
     pub access_every: u32,
-    /// One of so many requests is traced; 0 = none.
+    /// One in this many requests is traced; 0 = none.
     pub trace_every: u32,
-    /// Whose visits are recorded, and how.
+    /// Which visits are recorded, and how.
     pub visitors: VisitorRules,
     /// For the metrics of workers.
     pub metrics: Metrics,
@@ -50,9 +50,9 @@ pub struct PublicServer {
     pub redirects: bool,
     /// What each worker's Redirector is made of.
     pub redirector: Seed,
-    /// Threads that answer requests.
+    /// The number of threads that answer requests.
     pub workers: usize,
-    /// What connections may cost.
+    /// The limits of connections.
     pub limits: ConnectionLimits,
 }
 
@@ -73,7 +73,7 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
     })
 }
 
-/// What a worker has of its own; made on the worker's thread, where its Redirector then lives.
+/// The state of a worker; created on the worker's thread, where its Redirector then lives.
 async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     let node = parts.node.clone();
     let seed = parts.redirector.clone();
@@ -83,7 +83,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
             .await;
     let recorder = match parts.recorders.lock().pop() {
         Some(recorder) => recorder,
-        // actix has started a worker anew.
+        // actix has restarted a worker.
         None => parts.journals.recorder().map_err(|error| tracing::error!(%error, "a worker has no click journal"))?,
     };
     Ok(WorkerState {
@@ -138,7 +138,7 @@ fn app(
                 let refused = match tokio::time::timeout(whole, answer).await {
                     Ok(Ok(response)) => Ok(answer::uniform(response, body_max)),
                     Ok(Err(error)) => Err(answer::problem_of(&error, body_max)),
-                    // The handlers end by themselves within their share: it was the body that did not come.
+                    // The handlers end by themselves in time, so the body did not arrive.
                     Err(_) => Err(answer::body_timeout()),
                 };
                 let mut response = match refused {
@@ -162,7 +162,7 @@ fn app(
                 if open.closes_connection() {
                     response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
-                // A redirect is the same in front of the `App`, where nothing is added to it.
+                // The front service adds nothing to a redirect either.
                 if !response.status().is_redirection() {
                     response.headers_mut().insert(request_id::REQUEST_ID, id);
                 }

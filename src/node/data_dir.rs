@@ -1,5 +1,5 @@
-//! The data directory, looked at before anything is opened in it. What is wrong with its place is told by path and account, and is no
-//! failure of the disk: the supervisor may start the node again, and the operator knows what to change.
+//! The data directory, checked before anything in it is opened. Problems of its location are reported with path and account, and are not
+//! failures of the disk: a service manager may start the node again, and the operator knows what to change.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -14,19 +14,19 @@ use waypost_store::StoreError;
 use crate::account::{self, Account};
 use crate::limits::OPEN_FREE_BYTES_MIN;
 
-/// What makes a directory one of data: the database. A restore moves it last.
+/// The database, which makes a directory a data directory. A restore moves it last.
 pub(crate) const STORE: &str = "store";
 
-/// Where a restore builds it, until it is complete.
+/// The subdirectory in which a restore is built until it is complete.
 pub(crate) const RESTORING: &str = ".restoring";
 
-/// What a node makes in its data directory, beside the files that lie in these.
+/// The files and directories that a node creates in its data directory.
 const OWN: &[&str] = &[STORE, "journal", "snapshots", "committed", "admin-key"];
 
 /// Why a data directory cannot be used, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// There is something else, or nothing that could become one.
+    /// It is not a directory, or cannot be created as one.
     #[error(
         "the data directory {} cannot be used: {why}. Give another one with --data-dir (WAYPOST_DATA_DIR). This process runs as {account}",
         dir.display()
@@ -36,7 +36,7 @@ pub enum Unusable {
         dir: PathBuf,
         /// What is there.
         why: String,
-        /// Who runs this process.
+        /// The account of this process.
         account: Account,
     },
     /// The account of the process lacks rights.
@@ -48,16 +48,16 @@ pub enum Unusable {
     Rights {
         /// The directory.
         dir: PathBuf,
-        /// What in it, or above it.
+        /// The path in it, or above it.
         path: PathBuf,
-        /// What it has to be.
+        /// The required access.
         wanted: &'static str,
-        /// Who runs this process.
+        /// The account of this process.
         account: Account,
-        /// To whom it belongs.
+        /// The account that owns the path.
         owner: Option<u32>,
     },
-    /// There is no room.
+    /// There is no space.
     #[error(
         "the data directory {} cannot be used: its file system has too little free space ({free} bytes and {files} files for {account}). Make \
          some, or give another directory with --data-dir (WAYPOST_DATA_DIR)",
@@ -66,21 +66,21 @@ pub enum Unusable {
     Full {
         /// The directory.
         dir: PathBuf,
-        /// Bytes that are free.
+        /// The free bytes.
         free: u64,
-        /// Files that can be made.
+        /// The number of files that can be created.
         files: u64,
-        /// Who runs this process.
+        /// The account of this process.
         account: Account,
     },
-    /// The system refuses something else.
+    /// The system returns another error.
     #[error("the data directory {} cannot be used by {account}: {}", dir.display(), account::told(error))]
     Refused {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
-        /// Who runs this process.
+        /// The account of this process.
         account: Account,
     },
     /// Another process uses it.
@@ -92,9 +92,9 @@ pub enum Unusable {
     InUse {
         /// The directory.
         dir: PathBuf,
-        /// Which process, as far as it can be known.
+        /// That process, if it is known.
         holder: Option<String>,
-        /// Who runs this process.
+        /// The account of this process.
         account: Account,
     },
 }
@@ -103,7 +103,7 @@ fn owned_by(owner: Option<u32>) -> String {
     owner.map(|owner| format!(", it belongs to {}", Account::of(owner))).unwrap_or_default()
 }
 
-/// How an account gets its rights.
+/// How to give an account the rights.
 fn given(path: &Path, dir: &Path, account: &Account) -> String {
     let (uid, dir_shown) = (account.uid, dir.display());
     match path.starts_with(dir) {
@@ -112,8 +112,8 @@ fn given(path: &Path, dir: &Path, account: &Account) -> String {
     }
 }
 
-/// Makes the data directory if there is none, and sees whether a node can live in it: it is a directory, this account may write to all
-/// that a node made there, there is some space, and nobody else uses it.
+/// Creates the data directory if it does not exist, and checks whether a node can use it: it is a directory, this account may write to
+/// everything that a node created there, there is some space, and no other process uses it.
 ///
 /// # Errors
 /// [`Unusable`] with what to do.
@@ -124,7 +124,7 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), Unusable> {
             StoreError::Io(error) => not_made(dir, &error),
             error => place(dir, error.to_string()),
         })?;
-        // Something else has the name, such as a link that leads nowhere.
+        // Something else has the name, such as a broken symbolic link.
         fs::metadata(dir).map_err(|error| not_made(dir, &error))?;
     }
     look(dir)
@@ -134,7 +134,7 @@ pub(super) fn absolute(dir: &Path) -> PathBuf {
     std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
 }
 
-/// Sees whether a node can live in a directory, if it is there.
+/// Checks whether a node can use a directory, if it exists.
 pub(super) fn look(dir: &Path) -> Result<(), Unusable> {
     match fs::metadata(dir) {
         Ok(found) if found.is_dir() => {}
@@ -144,7 +144,7 @@ pub(super) fn look(dir: &Path) -> Result<(), Unusable> {
     usable(dir, dir)?;
     for own in OWN.iter().map(|name| dir.join(name)) {
         usable(dir, &own)?;
-        // One that is gone meanwhile is no matter.
+        // An entry that was removed meanwhile does not matter.
         for entry in fs::read_dir(&own).into_iter().flatten().flatten() {
             usable(dir, &entry.path())?;
         }
@@ -153,11 +153,11 @@ pub(super) fn look(dir: &Path) -> Result<(), Unusable> {
     unlocked(dir)
 }
 
-/// Why a data directory could not be made.
+/// Why a data directory could not be created.
 pub(crate) fn not_made(dir: &Path, error: &io::Error) -> Unusable {
     let dir = &absolute(dir);
     let place = |why: String| place(dir, why);
-    // The lowest part that there is, is the one that cannot take what is missing below.
+    // The lowest existing parent is the one in which the missing part cannot be created.
     let above = dir.ancestors().find(|above| above.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
     match error.kind() {
         _ if above.is_symlink() && !above.exists() => {
@@ -180,7 +180,7 @@ fn rights(dir: &Path, path: &Path, wanted: &'static str) -> Unusable {
     Unusable::Rights { dir: dir.to_owned(), path: path.to_owned(), wanted, account: Account::own(), owner }
 }
 
-/// Sees whether this account may use a file or directory as a node does.
+/// Checks whether this account may use a file or directory as a node does.
 fn usable(dir: &Path, path: &Path) -> Result<(), Unusable> {
     let may = |access: AccessFlags| faccessat(AT_FDCWD, path, access, AtFlags::AT_EACCESS);
     let directory = path.is_dir();
@@ -200,7 +200,7 @@ pub(super) fn refused(dir: &Path, error: io::Error) -> Unusable {
     Unusable::Refused { dir: dir.to_owned(), error, account: Account::own() }
 }
 
-/// Bytes that are free on a file system, and files that can be made there; a file system that does not count files has enough.
+/// The free bytes of a file system, and the number of files that can be created; a file system that does not count files has enough.
 fn free(path: &Path) -> Option<(u64, u64)> {
     let of = statvfs(path).ok()?;
     let bytes = of.blocks_available().saturating_mul(of.fragment_size());
@@ -219,8 +219,8 @@ pub(super) fn enough_space(dir: &Path) -> Result<(), Unusable> {
     }
 }
 
-/// Sees whether another process has the database, before known faults of its files are mended under its feet. The database takes the
-/// lock itself when it opens, so this one is given back at once.
+/// Checks whether another process has the database open, before known faults of its files are repaired. The database takes the
+/// lock itself when it opens, so this one is released at once.
 fn unlocked(dir: &Path) -> Result<(), Unusable> {
     let path = dir.join(STORE).join("db");
     let file = match OpenOptions::new().read(true).write(true).open(&path) {

@@ -1,5 +1,5 @@
-//! How many files and connections the system lets the process have, and how they are shared out: what other nodes and the store need is
-//! kept free, and the rest is for visitors.
+//! The limit of open files and connections, and how it is divided: some are reserved for other nodes and the store,
+//! and the rest is for visitors.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -7,18 +7,18 @@ use super::error::NodeError;
 use crate::config::Config;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, CONNECTIONS_MIN, HANDSHAKE_FILES, PEER_FILES, STORE_FILES, WORKER_FILES};
 
-/// What is kept for other purposes than the connections of visitors.
+/// The descriptors that are reserved for other purposes than connections of visitors.
 fn reserve(workers: u64, nodes: u64) -> u64 {
     STORE_FILES + WORKER_FILES * workers + ADMIN_CONNECTIONS_MAX as u64 + HANDSHAKE_FILES + PEER_FILES * nodes.max(8)
 }
 
-/// Connections for each worker, when `limit` files may be open; `None` if these are too few to serve anybody.
+/// The number of connections for each worker with a limit of `limit` open files; `None` if there are too few to serve anybody.
 fn fit(limit: u64, workers: u64, nodes: u64, wanted: u64) -> Option<u64> {
     let fits = limit.saturating_sub(reserve(workers, nodes)) / workers.max(1);
     (fits >= CONNECTIONS_MIN.min(wanted)).then_some(fits.min(wanted))
 }
 
-/// Raises the limit of open files as far as it can be, and answers how many connections fit for each worker.
+/// Raises the limit of open files as far as possible. Returns the number of connections for each worker.
 pub(super) fn connections(config: &Config) -> Result<usize, NodeError> {
     let refused = |error: nix::Error| NodeError::Io(error.into());
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(refused)?;

@@ -1,4 +1,4 @@
-//! A node that runs and is to be taken out: it answers no redirects any more, brings every click to its shard, and takes itself out.
+//! Leaving the cluster: a running node that is to be removed stops redirects, sends every click to its shard, and removes itself.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::cluster::{Leave, PlacementController, RetireError};
 use crate::lifecycle::{Event, Lifecycle};
 use crate::limits::{LEAVE_CLICKS_MAX, LEAVE_REQUESTS_MAX, SETTLE_MAX};
 
-/// The part of a running node that can leave.
+/// The parts of a running node that leaving needs.
 pub(super) struct Leaving {
     pub(super) groups: Arc<Groups>,
     pub(super) controller: Arc<PlacementController>,
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) clicks: ActorRef<ClickCounter>,
-    /// Held by whoever has it leave: a second one waits, and finds that it has left.
+    /// Locked while the node leaves: a second request waits, and finds that it has left.
     pub(super) one_at_a_time: tokio::sync::Mutex<()>,
 }
 
-/// The node is leaving until this is dropped. It serves again then, unless it is no member any more.
+/// While this exists, the node is leaving. When it is dropped, the node serves again, unless it is no longer a member.
 struct Attempt<'a> {
     node: &'a Leaving,
     has_left: bool,
@@ -47,12 +47,12 @@ impl Leaving {
         let own = self.groups.node();
         match self.controller.may_leave(own, SETTLE_MAX).await {
             Ok(_) => {}
-            // Another one who asked was first.
+            // Another request was first.
             Err(RetireError::NotAMember) => return Ok(()),
             Err(error) => return Err(error.to_string()),
         }
         self.lifecycle.advance(Event::LeaveBegan).map_err(|_| "it is starting".to_owned())?;
-        // Whoever asked may go away meanwhile, and this with them: then the node stays.
+        // The caller may stop waiting, which drops this future: then the node stays.
         let mut attempt = Attempt { node: self, has_left: false };
         end_requests(&self.lifecycle, LEAVE_REQUESTS_MAX).await;
         match self.clicks.call(Flush { last: false }, LEAVE_CLICKS_MAX).await {
@@ -61,7 +61,7 @@ impl Leaving {
             Err(error) => return Err(format!("its clicks have not reached their shards: {error}")),
         }
         match self.controller.retire(own, SETTLE_MAX).await {
-            // Not a member: an earlier try of this retirement was applied, and its answer lost.
+            // Not a member: an earlier attempt was applied, and its answer was lost.
             Ok(()) | Err(RetireError::NotAMember) => attempt.has_left = true,
             Err(error) => return Err(error.to_string()),
         }

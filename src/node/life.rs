@@ -13,11 +13,11 @@ use super::{descriptors, peers, ready, stop};
 use crate::config::Config;
 use crate::lifecycle::Event;
 
-/// Runs a node until it is told to stop. `on_storage_failure` is called when the store fails while it runs; it must not return to
+/// Runs a node until it is told to stop. `on_storage_failure` is called if the store fails while the node runs; it must not return to
 /// normal work.
 ///
 /// # Errors
-/// When the node cannot start, or does not stop in order.
+/// If the node cannot start, or does not stop in order.
 pub async fn run(
     config: Config,
     engine: tokio::runtime::Handle,
@@ -25,12 +25,12 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     let mut signals = Signals::catch()?;
 
-    // What does not depend on the data is tried first: a node that cannot listen leaves its directory alone.
+    // Parts that do not depend on the data come first: a node that cannot listen does not touch its directory.
     let connections_max = descriptors::connections(&config)?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.addresses;
 
-    // From here on, what the system refuses is told in terms of the data directory.
+    // From here on, errors of the system name the data directory.
     let data_dir = config.node.data_dir.clone();
     let refused = |error: NodeError| error.in_data_dir(&data_dir);
     let base = Base::open(config, engine, on_storage_failure).map_err(refused)?;
@@ -57,7 +57,7 @@ pub async fn run(
         error = servers.ended() => Ended::Server(error),
     };
     match &ended {
-        // From here on the shards take no clicks of this node, so it must not answer another redirect.
+        // From here on the shards accept no clicks of this node, so it must not answer another redirect.
         Ended::Removed => base.lifecycle.follow(Event::Removed),
         Ended::Told(signal) => tracing::info!("{signal}: stopping"),
         Ended::Server(_) => {}
@@ -65,14 +65,14 @@ pub async fn run(
     base.lifecycle.follow(Event::Stop);
     shut_down(&base, services, servers, signals).await?;
     match ended {
-        // Only now it is known how many clicks are left.
+        // Only now the number of remaining clicks is known.
         Ended::Removed => Err(NodeError::removed(&base.config)),
         Ended::Server(error) => Err(error),
         Ended::Told(_) => Ok(()),
     }
 }
 
-/// What ends the work of a node.
+/// Why a node stops.
 enum Ended {
     /// The cluster has removed it.
     Removed,
@@ -82,7 +82,7 @@ enum Ended {
     Server(NodeError),
 }
 
-/// Stops everything in the order in which the parts need each other: leaders, requests, clicks, actors, groups, store.
+/// Stops all parts in the order of their dependencies: leaders, requests, clicks, actors, groups, store.
 async fn shut_down(base: &Base, services: Services, servers: Servers, signals: Signals) -> Result<(), NodeError> {
     stop::hand_over(&services.groups, &base.engine).await;
     base.lifecycle.follow(Event::HandedOver);
@@ -90,7 +90,7 @@ async fn shut_down(base: &Base, services: Services, servers: Servers, signals: S
 
     servers.public.pause().await;
     stop::end_requests(&base.lifecycle, base.config.shutdown_grace).await;
-    // Whoever still sends on a kept connection is turned away from here on, so that no click comes after the last count.
+    // Requests on kept connections are refused from here on, so that no click comes after the last count.
     base.lifecycle.follow(Event::RequestsEnded);
     servers.public.stop().await;
     stop::end_requests(&base.lifecycle, stop::DRAIN_LOOK * 4).await;

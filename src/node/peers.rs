@@ -1,4 +1,4 @@
-//! The part of a node's start that needs others: the peer port, the cluster that it belongs to, and its groups.
+//! The part of a node's start that needs other nodes: the peer port, the cluster, and the groups.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Joined {
     pub(super) record: NodeRecord,
 }
 
-/// Opens the peer port and the groups; a new node founds its cluster or joins one first.
+/// Opens the peer port and the groups. A new node first creates its cluster or joins one.
 pub(super) async fn join(base: &Base) -> Result<Joined, NodeError> {
     let Base { config, db, engine, tasks, metrics, .. } = base;
     let mut identity = NodeIdentity::load(db, rand::random())?;
@@ -98,7 +98,7 @@ pub(super) async fn join(base: &Base) -> Result<Joined, NodeError> {
     // Awaited below.
     let opening = engine.spawn(async move {
         let opened = OpenedCluster::open(place, bootstrap, opened).await?;
-        // Until group 0 tells of the nodes, the members of its log are where they can be found.
+        // Until group 0 reports the nodes, the members in its log have the addresses.
         for (node, address) in opened.cluster().addresses() {
             opened_transport.set_address(node, &address);
         }
@@ -148,8 +148,8 @@ fn binding_of(found: ClusterOrigin) -> ClusterBinding {
     }
 }
 
-/// Listens for other nodes. A node that is alone in its file can be joined by others if that is safe, and does without it
-/// if the port is taken. Without a secret and without certificates anybody could join, so there is no port.
+/// Listens for other nodes. A node that is alone in its file can be joined by others if that is safe; it runs without a peer port
+/// if the port is taken. Without a secret and without certificates anybody could join, so no port is opened.
 fn peer_port(config: &Config) -> Result<Option<TcpListener>, NodeError> {
     let address = config.node.peer_listen;
     if config.nodes.len() > 1 {

@@ -52,10 +52,10 @@ impl Running {
 }
 
 impl Servers {
-    /// Starts to answer on both ports, with at most `connections_max` connections on each worker of the public one.
+    /// Starts both servers, with at most `connections_max` connections on each worker of the public one.
     ///
     /// # Errors
-    /// When a listener cannot be used.
+    /// If a listener cannot be used.
     pub(super) fn start(
         base: &Base,
         services: &Services,
@@ -110,7 +110,7 @@ impl Servers {
     }
 }
 
-/// What the handlers are given.
+/// The state for the handlers.
 fn node_state(
     base: &Base,
     services: &Services,

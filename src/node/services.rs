@@ -1,4 +1,4 @@
-//! The services of a node that has joined its cluster: the link cache, the clock, the actors, and the tasks that keep the cluster in shape.
+//! The services of a node that has joined its cluster: the link cache, the clock, the actors, and the tasks that maintain the cluster.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::cluster::{
 };
 use crate::limits::BOUND_MIN;
 
-/// What the servers are given, and what a stop has to end.
+/// The parts that the servers use, and that a stop has to end.
 pub(super) struct Services {
     pub(super) groups: Arc<Groups>,
     pub(super) members: Arc<Members>,
@@ -36,7 +36,7 @@ pub(super) struct Services {
     pub(super) recorders: Arc<Mutex<Vec<Recorder>>>,
     pub(super) actors: Actors,
     pub(super) controller: Arc<PlacementController>,
-    /// Told when the cluster has removed this node.
+    /// Notified when the cluster has removed this node.
     pub(super) removed: Arc<Notify>,
 }
 
@@ -45,7 +45,7 @@ impl Services {
     /// `is_local` says whether only processes of this machine can reach the node.
     ///
     /// # Errors
-    /// When the cluster does not note the admin key, or the click journals or the store cannot be used.
+    /// If the cluster does not record the admin key, or the click journals or the store cannot be used.
     pub(super) async fn start(base: &Base, joined: Joined, is_local: bool) -> Result<(Self, Authenticator), NodeError> {
         let Joined { identity, groups, members, transport, service, record } = joined;
         let Base { config, metrics, tasks, lifecycle, read_only, .. } = base;
@@ -130,7 +130,7 @@ fn cache(base: &Base, groups: &Arc<Groups>, clock: &Arc<Clock>) -> Arc<ReadView>
     view
 }
 
-/// How old the answers of this node's replicas may be: it asks their leaders, and tells the cache.
+/// The age of this node's replicas: it asks their leaders, and informs the cache.
 fn freshness(base: &Base, groups: &Arc<Groups>, transport: &Transport, view: &Arc<ReadView>) -> Arc<Freshness> {
     let view = view.clone();
     let believe = Arc::new(move |shard, until| view.believe(shard, until));

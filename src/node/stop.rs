@@ -1,4 +1,4 @@
-//! What a stopping node does in order: it gives away the groups that it leads, lets open requests end, and closes its store.
+//! The steps of a stop: the node hands over the groups that it leads, lets open requests end, and closes its store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::error::NodeError;
 use crate::lifecycle::Lifecycle;
 use crate::limits::HAND_OVER_MAX;
 
-/// How often a stopping node looks whether requests are still open.
+/// How often a stopping node checks whether requests are still open.
 pub(super) const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
-/// Waits until no request is being answered, for two looks in a row. Idle connections are not waited for: the client of one
-/// would keep a node from stopping for as long as it likes.
+/// Waits until no request is being answered, in two checks in a row. Idle connections are not waited for: their clients
+/// could keep a node from stopping for as long as they like.
 pub(super) async fn end_requests(lifecycle: &Lifecycle, grace: Duration) {
     let deadline = tokio::time::Instant::now() + grace;
     let mut quiet = 0;
@@ -29,7 +29,7 @@ pub(super) async fn end_requests(lifecycle: &Lifecycle, grace: Duration) {
     }
 }
 
-/// Gives the groups that this node leads to other nodes, so that nobody has to wait for an election.
+/// Hands over the groups that this node leads, so that nobody has to wait for an election.
 pub(super) async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Handle) {
     let groups = groups.clone();
     // Awaited below.
@@ -51,7 +51,7 @@ pub(super) async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Han
 /// Closes the groups, each with a checkpoint, and then the store.
 ///
 /// # Errors
-/// When a group or the store does not close in order.
+/// If a group or the store does not close in order.
 pub(super) async fn close(groups: Arc<Groups>, db: Db, engine: &tokio::runtime::Handle) -> Result<(), NodeError> {
     let failed = |error: tokio::task::JoinError| NodeError::Start(error.to_string());
     // Awaited here, both.

@@ -1,4 +1,4 @@
-//! How everybody else sees an actor: by its service, never by its type.
+//! The caller's view of an actor: by its service, never by its type.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl<S: Service> ActorRef<S> {
         Self { children: Arc::from([Arc::new(child)]), remote: None, service: PhantomData }
     }
 
-    /// One service of many actors: a message goes to the child with the number of its shard.
+    /// A service of several actors: a message goes to the actor with the number of its shard.
     pub fn sharded(children: Vec<Self>) -> Self {
         let children = children.iter().flat_map(|child| child.children.iter().cloned()).collect();
         Self { children, remote: None, service: PhantomData }
@@ -41,7 +41,7 @@ impl<S: Service> ActorRef<S> {
         Self { children: Arc::from([]), remote: Some(remote), service: PhantomData }
     }
 
-    /// The same service, with messages that another node has to answer sent there.
+    /// The same service, which sends messages to the other nodes that have to answer them.
     #[must_use]
     pub fn with_remote(self, remote: Remote) -> Self {
         Self { remote: Some(remote), ..self }
@@ -50,15 +50,15 @@ impl<S: Service> ActorRef<S> {
     /// Sends a message and waits for its answer, at most `timeout`, wherever it is answered. A message that allows it is sent again when
     /// it broke off ([`Request::retry`]), unless the node stops.
     ///
-    /// When the future is dropped, a message that was not yet taken in hand is skipped; one that was is worked to its end.
+    /// If the future is dropped, a message that no handler has taken is skipped; one that a handler has taken is completed.
     ///
     /// # Errors
-    /// See [`CallError`]; `outcome_unknown` tells which of them leave a write in doubt.
+    /// See [`CallError`]; `outcome_unknown` says which errors leave a write in doubt.
     pub async fn call<M: Request<Service = S>>(&self, message: M, timeout: Duration) -> Result<M::Reply, CallError> {
         self.call_with_destination(message, timeout).await.map(|(reply, _)| reply)
     }
 
-    /// As [`ActorRef::call`], and tells where it was answered.
+    /// Like [`ActorRef::call`], and returns where it was answered.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -70,11 +70,11 @@ impl<S: Service> ActorRef<S> {
         self.call_bounded(message, timeout, timeout).await
     }
 
-    /// As [`ActorRef::call`], but waits for `nobody_max` at most while nobody is known who could answer, or can be reached: for
-    /// callers who know what to do without a leader.
+    /// Like [`ActorRef::call`], but waits at most `nobody_max` while no node that could answer is known or reachable: for
+    /// callers that can go on without a leader.
     ///
     /// # Errors
-    /// As for `call`; `NotHere` or `Unreachable` when nobody was found in time.
+    /// As for `call`; `NotHere` or `Unreachable` if no node was found in time.
     pub async fn call_while_nobody<M: Request<Service = S>>(
         &self,
         message: M,
@@ -130,7 +130,7 @@ impl<S: Service> ActorRef<S> {
             || self.children.iter().any(|child| child.is_closed())
     }
 
-    /// As [`ActorRef::call`], answered by this node or not at all.
+    /// Like [`ActorRef::call`], answered by this node or not at all.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -150,7 +150,7 @@ impl<S: Service> ActorRef<S> {
         child.ask(message, Instant::now() + timeout).await
     }
 
-    /// Takes no more messages and waits until those in hand are done. Answers whether they were, within `timeout`.
+    /// Admits no more messages and waits until the present ones are done. Returns whether they were, within `timeout`.
     pub async fn drain(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         self.children.iter().for_each(|child| child.close());
@@ -162,7 +162,7 @@ impl<S: Service> ActorRef<S> {
         true
     }
 
-    /// Stops the actor on purpose: it is not started again, and every later call answers `Unavailable`.
+    /// Stops the actor on purpose: it is not restarted, and every later call answers `Unavailable`.
     pub fn stop(&self) {
         self.children.iter().for_each(|child| child.stop());
     }

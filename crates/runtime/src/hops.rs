@@ -7,13 +7,13 @@ use waypost_protocol::{AnsweredBy, CallError, NodeId, Retry, ServiceError};
 
 use crate::remote::Destination;
 
-/// The pause before a call looks again for who can answer it.
+/// The pause before a call looks again for a node that can answer it.
 const HOP_PAUSE: Duration = Duration::from_millis(30);
 
 /// The pause before a call that broke off is made again: a shard may be changing its leader.
 const BREAK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Hops without a pause: own node, the leader that it names, the one that this one names.
+/// Hops without a pause: the own node, the leader that it names, and the leader that this one names.
 const HOPS_AT_ONCE: u32 = 3;
 
 /// What a call does after a hop without an answer.
@@ -62,7 +62,7 @@ impl Hops {
     /// How long the next hop may take.
     pub(crate) fn patience(&self, destination: Destination, now: Instant) -> Duration {
         let left = self.deadline.saturating_duration_since(now);
-        // What may be asked of another node as well does not wait for one that hangs until nothing is left.
+        // If another node can answer as well, a node that hangs must not use up all of the time.
         let other = self.retry == Retry::Always && matches!(destination, Destination::Node(_));
         if other { left / 2 } else { left }
     }
@@ -85,7 +85,7 @@ impl Hops {
                 false => Next::GiveUp,
             };
         }
-        // Whatever else it was: has it been done, or may it be done again?
+        // For every other error: was it done, or may it be done again?
         let (another, nobody) = match (error, destination) {
             (CallError::Service(ServiceError::NotHere { leader }), _) if self.first != AnsweredBy::ThisNode => {
                 self.named = *leader;
@@ -112,10 +112,10 @@ impl Hops {
             return Next::GiveUp;
         }
         if destination == Destination::Unknown {
-            // All who could answer were asked: perhaps one of them can be reached again.
+            // All nodes that could answer were asked; perhaps one of them can be reached again.
             self.avoid.clear();
         }
-        // The first hints are followed at once. After that an election may be under way.
+        // The first hints are followed at once. After that an election may be in progress.
         Next::Ask(if self.hops >= HOPS_AT_ONCE || !another { HOP_PAUSE } else { Duration::ZERO })
     }
 }

@@ -6,7 +6,7 @@
 //! ```text
 //!   call ─► admission (a permit, or Overloaded at once) ─► mailbox ─► handler ─► answer
 //!                 ▲                                          │ panic
-//!                 └──── permit given back on answer, drop, panic; mailbox kept, actor rebuilt
+//!                 └──── permit returned on answer, drop, panic; mailbox kept, actor rebuilt
 //! ```
 
 mod actor_ref;

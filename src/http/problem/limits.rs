@@ -59,7 +59,7 @@ impl Problem {
         )
     }
 
-    /// The client has asked for too many codes that there are not.
+    /// The client has asked for too many unknown codes.
     pub(in crate::http) fn too_many_unknown() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,

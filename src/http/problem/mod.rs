@@ -1,4 +1,4 @@
-//! Errors as they leave the server: `application/problem+json` (RFC 9457) with stable types.
+//! Errors of the API: `application/problem+json` (RFC 9457) with stable types.
 //!
 //! This is the one place where an error becomes an HTTP status.
 //!
@@ -26,7 +26,7 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     field: Option<&'static str>,
-    /// The short URL of the link that is meant, if it leads where the request wants.
+    /// The short URL of the existing link, if it has the requested target.
     short_url: Option<String>,
     /// Why a key is needed, for programs.
     reason: Option<&'static str>,
@@ -62,7 +62,7 @@ impl Problem {
         self.title
     }
 
-    /// After how many seconds it may help to try again, if that is known.
+    /// The number of seconds after which a retry may help, if it is known.
     pub(super) fn retry_after(&self) -> Option<u64> {
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(1),

@@ -5,12 +5,12 @@ use actix_web::http::StatusCode;
 use super::Problem;
 
 impl Problem {
-    /// The request cannot be read at all.
+    /// The request is malformed.
     pub(in crate::http) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
     }
 
-    /// A field has a value that cannot be accepted.
+    /// A field has an invalid value.
     pub(in crate::http) fn invalid(field: &'static str, detail: impl Into<String>) -> Self {
         let mut problem =
             Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-value", "A value cannot be accepted", detail);

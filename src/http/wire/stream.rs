@@ -204,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Throws away what still comes, until the client ends too or it is enough.
+    /// Discards further bytes, until the client closes or the limit is reached.
     fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let worker = self.worker.clone();
         let mut buffer = worker.buffer.borrow_mut();

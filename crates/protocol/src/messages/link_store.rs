@@ -1,4 +1,4 @@
-//! LinkStore: the links. One child per shard; a message names the shard it is for.
+//! The messages of LinkStore. It has one actor for each shard, and a message names its shard.
 
 use std::sync::Arc;
 
@@ -33,19 +33,19 @@ impl Service for LinkStore {
 /// Creates a link. Durable on a quorum before the reply.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreateLink {
-    /// The shard: of the slug when there is one, else of the URL's digest.
+    /// The shard: that of the slug if there is one, else of the URL's digest.
     pub shard: ShardId,
-    /// The alias that was asked for; `None` = generate a code.
+    /// The requested alias; `None` = generate a code.
     pub slug: Option<Code>,
-    /// Where it leads.
+    /// The target.
     pub target: Target,
     /// Its end, if any.
     pub valid_until: Option<UnixMs>,
-    /// Answer with an existing link to the same URL, if there is one.
+    /// Whether to answer with an existing link to the same URL, if there is one.
     pub find_existing: bool,
     /// The number of the caller's API key; 0 = open access.
     pub created_by: u32,
-    /// By what a retry is recognised, with a fingerprint of the request.
+    /// The idempotency key, with a fingerprint of the request.
     pub idempotency: Option<(IdempotencyKey, u64)>,
 }
 
@@ -59,12 +59,12 @@ impl CreateLink {
     }
 }
 
-/// What came of [`CreateLink`], [`EditLink`] or [`DeleteLink`].
+/// The reply to [`CreateLink`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Created {
-    /// Made by this request (now, or when it was first sent).
+    /// Created by this request (now, or when it was first sent).
     New(Box<Link>),
-    /// A link to the same URL was there already.
+    /// A link to the same URL existed.
     Existing(Box<Link>),
     /// The slug names another link.
     SlugTaken,
@@ -79,13 +79,13 @@ pub struct GetLink {
     pub shard: ShardId,
     /// Which link.
     pub key: LinkKey,
-    /// Whether the answer has to show everything that was acknowledged before the question.
+    /// Whether the answer has to include everything that was acknowledged before the question.
     pub strong: bool,
-    /// Whether only a leader that is sure of itself may answer, by its lease: somebody knows of a newer state than other replicas may have.
+    /// Whether only a leader that is sure of its lease may answer, because other replicas may have an older state than the caller knows.
     pub leader: bool,
 }
 
-/// A link with what is known of its visits.
+/// A link with the totals of its visits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
     /// The link.
@@ -109,18 +109,18 @@ pub struct EditLink {
     pub valid_until: Option<Option<UnixMs>>,
 }
 
-/// What came of [`EditLink`] and [`DeleteLink`].
+/// The reply to [`EditLink`] and [`DeleteLink`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Changed {
-    /// The link as it is now.
+    /// The link after the edit.
     Edited(Box<Link>),
-    /// The link is gone.
+    /// The link was deleted.
     Deleted,
-    /// There is no such link.
+    /// The link does not exist.
     NotFound,
-    /// The link is at another version.
+    /// The link has another version.
     VersionMismatch {
-        /// The version it is at.
+        /// Its version.
         current: LinkVersion,
     },
 }
