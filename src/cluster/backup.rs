@@ -19,7 +19,7 @@ pub enum BackupError {
     #[error(transparent)]
     Export(#[from] ExportError),
     /// The reader has gone, or takes too long.
-    #[error("nobody reads it any more")]
+    #[error("its reader has gone, or is too slow")]
     NobodyReads,
 }
 

@@ -169,7 +169,7 @@ fn peer_port(config: &Config) -> Result<Option<TcpListener>, NodeError> {
     match TcpListener::bind(address) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) => {
-            tracing::info!(%address, %error, "no other node can join: the peer port cannot be listened on");
+            tracing::info!(%address, %error, "no other node can join: cannot listen on the peer port");
             Ok(None)
         }
     }

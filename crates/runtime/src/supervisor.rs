@@ -150,7 +150,7 @@ where
         };
         let Some(text) = panic else { break false };
         if !pause(spec, &mut restarts).await {
-            tracing::error!(actor = spec.name, panic = text, "the actor panicked too often and is given up");
+            tracing::error!(actor = spec.name, panic = text, "the actor panicked too often and stays down");
             break true;
         }
         tracing::error!(
@@ -170,7 +170,7 @@ where
             Ok(false) => break false, // nobody holds an address any more
             Err(panic) => {
                 let text = panic_text(&*panic);
-                tracing::error!(actor = spec.name, panic = text, "the actor cannot be rebuilt and is given up");
+                tracing::error!(actor = spec.name, panic = text, "the actor cannot be rebuilt and stays down");
                 break true;
             }
         }
