@@ -1,6 +1,6 @@
 //! The state of a group for a backup: its leader writes it to a file (`exports.rs`), which is read from there piece by piece.
 //!
-//! Whether the leader is this node or another one, the same requests are made (`Member::answer`).
+//! The requests are the same whether the leader is this node or another one (`Member::answer`).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::members::Members;
 /// How long the leader may take to write the file.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
 
-/// How long a piece may take, and how often one is asked for.
+/// How long a chunk may take, and how often it is requested.
 const PIECE_MAX: Duration = Duration::from_secs(10);
 const PIECE_TRIES: u32 = 20;
 
@@ -23,17 +23,17 @@ const PIECE_TRIES: u32 = 20;
 const LEADER_MAX: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Why a group could not be exported: nobody leads it, or no node that does can be reached.
+/// Why a group could not be exported: it has no leader, or its leader cannot be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("group {group} cannot be read now: {why}")]
 pub struct ExportError {
     /// Which.
     pub group: u32,
-    /// What the last node that was asked said.
+    /// The error of the last node that was asked.
     pub why: String,
 }
 
-/// The state of a group on its way out: its snapshot, in pieces.
+/// An export of a group that is being read: its snapshot, in chunks.
 pub struct Export<'a> {
     group: u32,
     own: NodeId,
@@ -46,11 +46,11 @@ pub struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    /// Has the leader of a group write its state, with everything that was acknowledged before the call. `holders` are nodes
+    /// Asks the leader of a group to write its state, including everything that was acknowledged before the call. `holders` are nodes
     /// that hold the group.
     ///
     /// # Errors
-    /// When no leader is found in time.
+    /// If no leader is found in time.
     pub async fn begin(
         group: u32,
         own: NodeId,
@@ -64,7 +64,7 @@ impl<'a> Export<'a> {
         loop {
             export.from = candidates[0];
             let answer = export.ask(kinds::EXPORT, Vec::new(), BEGIN_MAX).await;
-            // Whoever is named as the leader comes first, whoever was asked last.
+            // The named leader comes first, the node that was just asked last.
             candidates.rotate_left(1);
             let why = match answer.map(|answer| parse("an answer to a wish for an export", &answer)) {
                 Ok(Ok(Begun::Ready { id, total })) => return Ok(Self { id, total, ..export }),
@@ -86,13 +86,13 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// The next bytes; `None` at the end.
+    /// The next chunk; `None` at the end.
     ///
     /// # Errors
-    /// When the leader cannot be reached any more, or was started anew.
+    /// If the leader cannot be reached any more, or was restarted.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ExportError> {
         if self.offset == self.total {
-            // Closes the file; if that is lost, time does.
+            // Closes the file. If the request is lost, the idle time closes it.
             let _ = self.ask(kinds::EXPORT_READ, self.piece(), PIECE_MAX).await;
             return Ok(None);
         }

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// One piece: what is in memory for a reader.
+/// The size of a chunk: it is in memory for each reader.
 const PIECE_BYTES: usize = 512 * 1024;
 
-/// Exports of one group that may be read at a time; another one takes the place of the one that was read last the longest ago.
+/// The number of exports of one group that may be read at a time. A further one replaces the one that has been idle longest.
 const EXPORTS_MAX: usize = 2;
 
 /// The answer to a request for an export.
@@ -26,7 +26,7 @@ pub(crate) enum Begun {
         total: u64,
     },
     NotLeader(Option<u64>),
-    /// The leader cannot write it.
+    /// The leader could not write the file.
     Failed(String),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct ExportPiece {
     pub(crate) offset: u64,
 }
 
-/// A file that nobody has read from for so long is closed.
+/// An export that was not read for this long is closed.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The files that are being read.
@@ -61,14 +61,14 @@ impl Exports {
         id
     }
 
-    /// Closes an export that is idle; answers whether it is still open.
+    /// Closes an idle export. Returns whether it is still open.
     pub(crate) fn keep(&self, id: u64) -> bool {
         let mut open = self.open.lock();
         open.retain(|other, (_, read)| *other != id || read.elapsed() < IDLE_MAX);
         open.contains_key(&id)
     }
 
-    /// The bytes from an offset on; none at the end, which also closes the file.
+    /// Reads bytes from an offset on. At the end it returns none, and closes the file.
     pub(crate) fn read(&self, piece: &ExportPiece) -> io::Result<Vec<u8>> {
         let file = {
             let mut open = self.open.lock();

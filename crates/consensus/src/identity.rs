@@ -57,7 +57,7 @@ impl NodeIdentity {
     /// The cluster that the node of a database belongs to, without changing anything.
     ///
     /// # Errors
-    /// When the store fails or the record is damaged.
+    /// If the store fails or the record is damaged.
     pub fn binding_of(db: &Db) -> Result<Option<ClusterBinding>, StoreError> {
         let Some(value) = db.tree("node")?.get(b"cluster")? else { return Ok(None) };
         let corrupt = |detail: String| StoreError::Corrupt { what: "identity of the node".to_owned(), detail };

@@ -1,13 +1,13 @@
-//! Hashes with a fixed meaning: where a code or a URL belongs, and what a retried request is recognised by.
+//! Hashes with a fixed meaning: the shard of a code or URL, and the identity of a repeated request.
 
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{first64, hash64};
 use crate::ids::{Domain, ShardId, shard_of_hash};
 
-/// What "the same URL" means for find-existing: a hash of the domain and the normalised URL.
+/// The identity of a URL for find-existing: a hash of the domain and the normalised URL.
 ///
-/// A generated code is chosen in the shard that this selects, so that the index lives beside the link.
+/// It also selects the shard of a generated code, so that the index is in the same shard as the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UrlDigest(pub u64);
@@ -24,13 +24,13 @@ impl UrlDigest {
     }
 }
 
-/// What a client sent as `Idempotency-Key`, reduced to 16 bytes of blake3.
+/// The header `Idempotency-Key` of a client, reduced to 16 bytes of blake3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IdempotencyKey(pub [u8; 16]);
 
 impl IdempotencyKey {
-    /// The key of the client's text, told apart by who the caller is (`owner` is the API key's number, 0 = open).
+    /// The key of the client's text. Callers are separated by `owner`, the number of the API key (0 = open access).
     pub fn of(owner: u32, text: &str) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&owner.to_le_bytes()).update(text.as_bytes());
@@ -40,7 +40,7 @@ impl IdempotencyKey {
     }
 }
 
-/// A 64-bit fingerprint of a request, to notice an idempotency key that is used again for something else.
+/// A 64-bit fingerprint of a request, to detect an idempotency key that is used for a different request.
 pub fn fingerprint(parts: &[&[u8]]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
@@ -49,7 +49,7 @@ pub fn fingerprint(parts: &[&[u8]]) -> u64 {
     first64(hasher.finalize().as_bytes())
 }
 
-/// The stored form of an API key: blake3 of its text. Fine for keys of 256 random bits, and only for those.
+/// The stored form of an API key: blake3 of its text. This is safe only for random keys of 256 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyDigest(pub [u8; 32]);

@@ -1,4 +1,4 @@
-//! Ids: what names a node, a shard and a link everywhere: in the log, in the store, in the cache and on the wire.
+//! Ids of nodes, shards and links, as they are used in the log, in the store, in the cache and on the wire.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ impl ShardId {
 #[serde(transparent)]
 pub struct Domain(pub u32);
 
-/// What names a link: its domain, and its code exactly as shown in the URL.
+/// The identity of a link: its domain, and its code exactly as in the URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LinkKey {
     /// The domain the link lives in.
@@ -42,7 +42,7 @@ impl LinkKey {
         Self { domain: Domain::default(), code }
     }
 
-    /// The hash by which the shard, the indexes and the clicks find the key.
+    /// The hash under which the shard, the indexes and the clicks find the key.
     pub fn hash(&self) -> KeyHash {
         KeyHash(hash64(self.domain.0, self.code.as_bytes()))
     }
@@ -55,8 +55,8 @@ impl LinkKey {
 
 /// The first 64 bits of blake3(domain, code).
 ///
-/// Part of the stored data: it must never change. Who chooses aliases freely can make two of their own that share a hash
-/// (some billions of tries), but none that shares the hash of somebody else's link; where certainty is needed the key is
+/// It is stored, so it must never change. A client that chooses aliases freely can make two of its own that share a hash
+/// (some billions of tries), but none that shares the hash of somebody else's link. Where certainty is needed the key is
 /// compared as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -69,7 +69,7 @@ impl KeyHash {
     }
 }
 
-/// The shard that owns a 64-bit hash. Taken from the upper half, so that indexes may use the lower one.
+/// The shard that owns a 64-bit hash. It uses the upper half, so that indexes may use the lower one.
 pub fn shard_of_hash(hash: u64, shards: u32) -> ShardId {
     ShardId(((hash >> 32) as u32) % shards.max(1))
 }

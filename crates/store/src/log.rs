@@ -108,7 +108,7 @@ impl LogStore {
     /// The index of the last entry.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub fn last_index(&self) -> Result<Option<u64>, StoreError> {
         self.entries(0).next_back().map(|record| record.map(|(key, _)| index_of(&key))).transpose()
     }
