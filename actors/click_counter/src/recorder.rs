@@ -94,7 +94,7 @@ impl Journals {
             match Journal::open(&path) {
                 Ok(journal) => left.push(journal),
                 Err(JournalError::Unfinished { path }) => std::fs::remove_file(path).map_err(failed)?,
-                Err(error) => tracing::warn!(%error, "a click journal cannot be read; it is left as it is"),
+                Err(error) => tracing::warn!(%error, "a click journal cannot be read; it is left unchanged"),
             }
         }
         let waiting: u64 = left.iter().map(|journal| journal.head() - journal.released()).sum();

@@ -124,7 +124,7 @@ impl Drain {
             None => drop(spills.remove(&shard)),
         }
         if let Some(error) = failed {
-            tracing::error!(shard = shard.0, %error, "clicks of a shard that takes none cannot be spilled");
+            tracing::error!(shard = shard.0, %error, "clicks of a stalled shard cannot be spilled");
             self.spill_failed.set(Some(Instant::now()));
             return false;
         }
@@ -170,7 +170,7 @@ impl Drain {
             lost += u64::from(position > added && outbox.shard_of(&Visit::of(words), text) == *shard);
         });
         if lost > 0 {
-            tracing::warn!(shard = shard.0, clicks = lost, "clicks of a shard that takes none are given up");
+            tracing::warn!(shard = shard.0, clicks = lost, "clicks of a stalled shard are lost");
         }
         self.journals().note_lost(lost);
         outbox.give_up(*shard, id, upto, lost);

@@ -63,7 +63,7 @@ pub enum TargetError {
     #[error("the URL has no scheme; put https:// before it")]
     NoScheme,
     /// A scheme other than http and https.
-    #[error("links to {scheme}: URLs are not made; use http or https")]
+    #[error("{scheme}: URLs are not allowed; use http or https")]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -75,10 +75,10 @@ pub enum TargetError {
         reason: String,
     },
     /// It has a user name or a password.
-    #[error("the URL has a user name or password; remove what stands before the @")]
+    #[error("the URL has a user name or password; remove the part before the @")]
     Credentials,
     /// A part of the host's name between dots is missing.
-    #[error("the host of the URL begins with a dot, or has two in a row; remove the one too many")]
+    #[error("the host of the URL begins with a dot, or has two in a row; remove the extra dot")]
     EmptyLabel,
     /// A part of the host's name between dots is too long.
     #[error(

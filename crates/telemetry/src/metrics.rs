@@ -99,10 +99,10 @@ impl Metrics {
             .set(1);
         let Process { resident_bytes, started, open_files } = Process::read();
         if let Some(bytes) = resident_bytes {
-            self.gauge("process_resident_memory_bytes", "Memory of the process in RAM").set(bytes);
+            self.gauge("process_resident_memory_bytes", "Resident memory of the process").set(bytes);
         }
         if let Some(started) = started {
-            self.gauge("process_start_time_seconds", "When the process began, in seconds since 1970").set(started);
+            self.gauge("process_start_time_seconds", "Start time of the process, in seconds since 1970").set(started);
         }
         if let Some(files) = open_files {
             self.gauge("process_open_fds", "Open file descriptors").set(files);
