@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use waypost_click_counter::{Agent, Geo, JournalOptions, Journals, Outbox, Recorder, Visit, Visitor};
 use waypost_journal::Journal;
 use waypost_protocol::clicks::ClickBatch;
-use waypost_protocol::command::{Batch, Command, NewLink};
+use waypost_protocol::command::{Batch, Create, ShardCommand};
 use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::sketch::Register;
@@ -213,7 +213,7 @@ fn store(c: &mut Criterion) {
     let mut create = || {
         number += 1;
         let key = LinkKey::new(permutation.code(number).unwrap());
-        let new = NewLink {
+        let new = Create {
             key,
             target: target(number),
             valid_until: None,
@@ -223,7 +223,7 @@ fn store(c: &mut Criterion) {
             idempotency: None,
             fields: Default::default(),
         };
-        (number, Batch { level: Default::default(), at: NOW, commands: vec![Command::Create(Box::new(new))] })
+        (number, Batch { level: Default::default(), at: NOW, commands: vec![ShardCommand::from(new)] })
     };
     c.bench_function("store/apply a create", |b| {
         b.iter_batched(&mut create, |(index, batch)| machine.apply(index, &batch).unwrap(), BatchSize::SmallInput);

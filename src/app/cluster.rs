@@ -1,6 +1,6 @@
 //! The administration of the cluster: its view, and changes of its nodes and leaders.
 
-use waypost_protocol::command::{Command, NodeRecord, Outcome};
+use waypost_protocol::command::{DrainNode, DrainNodeOutcome, NodeRecord};
 
 use super::{App, Denied, Permission, Principal};
 use crate::cluster::{ClusterView, NodeView, RetireError};
@@ -79,10 +79,10 @@ impl App {
         if drain && record.stores() && !self.parts.controller.nodes().iter().any(can_take) {
             return Err(ClusterError::LastToStore);
         }
-        match self.parts.controller.change(Command::DrainNode { node: record.id, drain }).await {
-            Ok(Outcome::Done) => Ok(()),
-            Ok(Outcome::NodeNeeded { .. }) => Err(ClusterError::LastToStore),
-            Ok(_) => Err(ClusterError::UnknownNode(name.to_owned())),
+        match self.parts.controller.change(DrainNode { node: record.id, drain }).await {
+            Ok(DrainNodeOutcome::Done) => Ok(()),
+            Ok(DrainNodeOutcome::NodeNeeded { .. }) => Err(ClusterError::LastToStore),
+            Ok(DrainNodeOutcome::NotFound) => Err(ClusterError::UnknownNode(name.to_owned())),
             Err(why) => Err(ClusterError::Undecided(why)),
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use waypost_protocol::command::{Command, Outcome};
+use waypost_protocol::command::{RemoveNode, RetireNode, RetireNodeOutcome};
 use waypost_protocol::peer::BoxFuture;
 use waypost_protocol::{Level, NodeId};
 use waypost_store::machine::ClusterState;
@@ -61,16 +61,16 @@ impl PlacementController {
     pub async fn retire(&self, node: NodeId, patience: Duration) -> Result<(), RetireError> {
         for _ in 0..LEAVE_TRIES_MAX {
             let state = self.may_leave(node, patience).await?;
-            let command = match state.level {
-                Level::BASE => Command::RemoveNode { node },
-                _ => Command::RetireNode { node, members: state.nodes.keys().copied().collect() },
+            let decided = match state.level {
+                Level::BASE => self.change(RemoveNode { node }).await.map(RetireNodeOutcome::from),
+                _ => self.change(RetireNode { node, members: state.nodes.keys().copied().collect() }).await,
             };
-            match self.change(command).await.map_err(RetireError::Undecided)? {
-                Outcome::Done => return Ok(()),
-                Outcome::NotFound => return Err(RetireError::NotAMember),
-                Outcome::NodeNeeded { groups } => return Err(RetireError::Placed(groups)),
+            match decided.map_err(RetireError::Undecided)? {
+                RetireNodeOutcome::Done => return Ok(()),
+                RetireNodeOutcome::NotFound => return Err(RetireError::NotAMember),
+                RetireNodeOutcome::NodeNeeded { groups } => return Err(RetireError::Placed(groups)),
                 // This node hears of the other members in a moment.
-                _ => tokio::time::sleep(PAUSE).await,
+                RetireNodeOutcome::MembersChanged => tokio::time::sleep(PAUSE).await,
             }
         }
         Err(RetireError::Undecided("its members change all the time".to_owned()))

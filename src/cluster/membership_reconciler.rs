@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use waypost_consensus::{Group, Groups};
-use waypost_protocol::command::{Command, NodeRecord, Outcome};
+use waypost_protocol::command::{AdmitNode, AdmitNodeOutcome, NodeRecord, PutNode};
 use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_redirector::ReadView;
 use waypost_store::machine::{ClusterState, Machine};
@@ -131,14 +131,28 @@ impl MembershipReconciler {
                 return true;
             }
             // Others were admitted before they had a cluster. The node that created it admits itself, as its first.
-            let record = Box::new(self.local.record.clone());
-            let command = match first && self.local.created && self.groups.level() >= Level::ONE {
-                true => Command::AdmitNode { record, level: Level::CURRENT },
-                false => Command::PutNode(record),
+            let (record, cluster) = (self.local.record.clone(), self.groups.cluster());
+            let noted = match first && self.local.created && self.groups.level() >= Level::ONE {
+                true => {
+                    let admitted =
+                        cluster.propose_anywhere(AdmitNode { record, level: Level::CURRENT }, NOTE_NODE_MAX).await;
+                    admitted.map(|applied| applied.outcome)
+                }
+                false => {
+                    let put = cluster.propose_anywhere(PutNode(record), NOTE_NODE_MAX).await;
+                    put.map(|applied| applied.outcome.into())
+                }
             };
-            match self.groups.cluster().propose_anywhere(command, NOTE_NODE_MAX).await {
-                Ok(applied) if applied.outcome == Outcome::NotFound => return false,
-                Ok(_) => {}
+            match noted {
+                Ok(AdmitNodeOutcome::NotFound) => return false,
+                // If it is not noted, the next look finds that.
+                Ok(
+                    AdmitNodeOutcome::Done
+                    | AdmitNodeOutcome::NodeNeeded { .. }
+                    | AdmitNodeOutcome::TooManyNodes { .. }
+                    | AdmitNodeOutcome::LevelTooLow { .. }
+                    | AdmitNodeOutcome::MembersChanged,
+                ) => {}
                 Err(error) => tracing::debug!(%error, "the cluster does not know of this node's change yet"),
             }
             tokio::time::sleep(LOOK).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use waypost_consensus::Groups;
-use waypost_protocol::command::{Command, NodeRecord, Outcome};
+use waypost_protocol::command::{ClusterCommand, Command, NodeRecord, Place, RaiseLevel, RaiseLevelOutcome};
 use waypost_protocol::peer::{Lane, Peers, kinds};
 use waypost_protocol::{Level, NodeId, codec};
 use waypost_store::machine::ClusterState;
@@ -116,11 +116,10 @@ impl PlacementController {
     async fn raise_level(&self, state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) {
         let Some(level) = common_level(state, told).filter(|level| *level > state.level) else { return };
         let members = state.nodes.keys().copied().collect();
-        match self.groups.cluster().propose(Command::RaiseLevel { level, members }).await.map(|applied| applied.outcome)
-        {
-            Ok(Outcome::Done) => tracing::info!(%level, "all nodes of the cluster understand this level now"),
+        match self.groups.cluster().propose(RaiseLevel { level, members }).await.map(|applied| applied.outcome) {
+            Ok(RaiseLevelOutcome::Done) => tracing::info!(%level, "all nodes of the cluster understand this level now"),
             // A node has joined meanwhile, which may not be able to read the entry with the command: a checkpoint takes it out of the log.
-            Ok(_) => {
+            Ok(RaiseLevelOutcome::MembersChanged) => {
                 self.groups.cluster().checkpoint();
             }
             Err(error) => tracing::debug!(%error, "the level of the cluster was not raised yet"),
@@ -148,7 +147,7 @@ impl PlacementController {
             open && report.leader && !report.changing && report.voters == self.desired.voters(state, report.group)
         });
         let noting = whole.map(|report| {
-            let command = Command::Place { group: report.group, voters: report.voters.clone() };
+            let command = Place { group: report.group, voters: report.voters.clone() };
             self.groups.cluster().propose(command)
         });
         // Those that are not noted are looked at again.
@@ -173,7 +172,7 @@ impl PlacementController {
             if !newcomers_up || known && (moves >= self.moves_max || moving.contains(&group)) {
                 continue;
             }
-            let command = Command::Place { group, voters: wanted };
+            let command = Place { group, voters: wanted };
             match self.groups.cluster().propose(command).await {
                 Ok(_) => moves += 1,
                 Err(_) => return,
@@ -298,7 +297,7 @@ impl PlacementController {
     ///
     /// # Errors
     /// Why it could not, in words.
-    pub async fn change(&self, command: Command) -> Result<waypost_protocol::command::Outcome, String> {
+    pub async fn change<C: Command<Group = ClusterCommand>>(&self, command: C) -> Result<C::Outcome, String> {
         let applied = self.groups.cluster().propose_anywhere(command, HAND_OVER_ANSWER_MAX).await;
         applied.map(|applied| applied.outcome).map_err(|error| error.to_string())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use waypost_consensus::{Group, Groups, Members};
-use waypost_protocol::command::{Command, NodeRecord, Outcome};
+use waypost_protocol::command::{AdmitNode, AdmitNodeOutcome, NodeRecord, PutNode};
 use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
 use waypost_protocol::{Kind, Level, NodeId, codec};
 use waypost_runtime::RemoteHandlers;
@@ -155,31 +155,28 @@ impl NodeService {
         if !gone && !namesakes.is_empty() {
             self.replace(&name, &namesakes).await?;
         }
-        let record = Box::new(record);
-        let admit = match needed {
-            Level::BASE => Command::PutNode(record),
-            _ => Command::AdmitNode { record, level },
+        let admitted = match needed {
+            Level::BASE => {
+                cluster.propose_anywhere(PutNode(record), within).await.map(|applied| applied.outcome.into())
+            }
+            _ => cluster.propose_anywhere(AdmitNode { record, level }, within).await.map(|applied| applied.outcome),
         };
-        match cluster.propose_anywhere(admit, within).await {
-            Ok(applied) if applied.outcome == Outcome::Done => {
+        match admitted {
+            Ok(AdmitNodeOutcome::Done) => {
                 tracing::info!(name, "a node has joined the cluster");
                 Ok(binding.to_vec())
             }
-            Ok(applied) if let Outcome::NodeNeeded { groups } = applied.outcome => {
-                Err(needed_as_it_was(&name, &RetireError::Placed(groups)))
-            }
-            Ok(applied) if applied.outcome == Outcome::MembersChanged => {
-                Err(refused("the members of the cluster are changing; try again"))
-            }
-            Ok(applied) if let Outcome::TooManyNodes { max } = applied.outcome => {
+            Ok(AdmitNodeOutcome::NodeNeeded { groups }) => Err(needed_as_it_was(&name, &RetireError::Placed(groups))),
+            Ok(AdmitNodeOutcome::MembersChanged) => Err(refused("the members of the cluster are changing; try again")),
+            Ok(AdmitNodeOutcome::TooManyNodes { max }) => {
                 Err(refused(format!("the cluster has {max} nodes, which is as many as it may have; remove one first")))
             }
-            Ok(applied) if let Outcome::LevelTooLow { needed } = applied.outcome => Err(too_low(needed)),
-            Ok(_) if self.has_left(from.node) => {
+            Ok(AdmitNodeOutcome::LevelTooLow { needed }) => Err(too_low(needed)),
+            Ok(AdmitNodeOutcome::NotFound) if self.has_left(from.node) => {
                 Err(refused("this id was taken out of the cluster; empty the data directory to join as a new node"))
             }
             // This node has not heard yet of what the cluster has become.
-            Ok(_) => Err(refused("the cluster could not take it in just now; try again")),
+            Ok(AdmitNodeOutcome::NotFound) => Err(refused("the cluster could not take it in just now; try again")),
             Err(error) => Err(refused(format!("the cluster cannot decide now: {error}"))),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use waypost_consensus::Groups;
-use waypost_protocol::command::Command;
+use waypost_protocol::command::SetAdminKey;
 use waypost_protocol::digest::KeyDigest;
 
 use super::error::NodeError;
@@ -85,7 +85,7 @@ async fn settled(
 }
 
 async fn set(groups: &Groups, digest: KeyDigest, replace: bool, within: Duration) -> Result<(), NodeError> {
-    let applied = groups.cluster().propose_anywhere(Command::SetAdminKey { digest, replace }, within).await;
+    let applied = groups.cluster().propose_anywhere(SetAdminKey { digest, replace }, within).await;
     applied.map(|_| ()).map_err(|error| NodeError::Start(error.to_string()))
 }
 

@@ -14,7 +14,7 @@ use actix::prelude::*;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 use waypost_consensus::Group;
-use waypost_protocol::command::{Command, Outcome};
+use waypost_protocol::command::{LeaseKeys, LeaseKeysOutcome};
 use waypost_protocol::messages::NextKeys;
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::{NodeId, ServiceError};
@@ -76,14 +76,15 @@ impl KeyAllocatorActor {
         // This future is part of the actor: a panic in it rebuilds the actor. The lease that is being fetched is lost, so its codes are skipped.
         let fetch = async move {
             fault(Task::LeaseFetch);
-            let leased =
-                seed.cluster.propose_anywhere(Command::LeaseKeys { node: seed.node, count: LEASE }, LEASE_MAX).await;
+            let leased = seed.cluster.propose_anywhere(LeaseKeys { node: seed.node, count: LEASE }, LEASE_MAX).await;
             let state = match leased.map(|applied| applied.outcome) {
-                Ok(Outcome::Leased { start, count }) => {
+                Ok(LeaseKeysOutcome::Leased { start, count }) => {
                     shared.leases.borrow_mut().add(start, count);
                     Leasing::Idle
                 }
-                Ok(_) => Leasing::Failed(ServiceError::Unavailable("all codes have been issued".to_owned())),
+                Ok(LeaseKeysOutcome::KeysExhausted) => {
+                    Leasing::Failed(ServiceError::Unavailable("all codes have been issued".to_owned()))
+                }
                 Err(error) => Leasing::Failed(ServiceError::Unavailable(format!("no lease of codes: {error}"))),
             };
             shared.leasing.replace(state);

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use waypost_consensus::{Freshness, Group, ProposeError, Standing};
-use waypost_protocol::command::{Command, NewLink, Outcome};
+use waypost_protocol::command::{
+    Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, RemoveExpired, RemoveExpiredOutcome,
+};
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetLink, KeyAllocator, LinkView, Upkeep,
     UpkeepDone,
@@ -78,16 +80,15 @@ waypost_runtime::rebuilt!(LinkStoreActor);
 pub(crate) fn failed(error: ProposeError) -> ServiceError {
     match error {
         ProposeError::NotLeader { leader } => ServiceError::NotHere { leader: leader.map(NodeId) },
-        ProposeError::Overloaded | ProposeError::TooLarge { .. } | ProposeError::NotYet { .. } => {
-            ServiceError::Unavailable(error.to_string())
-        }
+        ProposeError::Overloaded | ProposeError::NotYet { .. } => ServiceError::Unavailable(error.to_string()),
+        ProposeError::TooLarge { .. } => ServiceError::TooLarge(error.to_string()),
         ProposeError::NoSpace => ServiceError::ReadOnly(error.to_string()),
         ProposeError::Stopped(_) => ServiceError::OutcomeUnknown(error.to_string()),
     }
 }
 
-pub(crate) fn unexpected(outcome: &Outcome) -> ServiceError {
-    ServiceError::OutcomeUnknown(format!("an outcome that does not fit the request: {outcome:?}"))
+fn link_too_large(max: u32) -> ServiceError {
+    ServiceError::TooLarge(format!("a link takes at most {max} bytes with all its fields"))
 }
 
 pub(crate) fn unreadable(error: waypost_store::StoreError) -> ServiceError {
@@ -114,7 +115,7 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
             Some(slug) => (slug.clone(), false),
             None => (keys.next().await?, true),
         };
-        let command = Command::Create(Box::new(NewLink {
+        let command = Create {
             key: LinkKey::new(code),
             target: request.target.clone(),
             valid_until: request.valid_until,
@@ -123,26 +124,36 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
             find_existing: request.find_existing && generated,
             idempotency: request.idempotency,
             fields: Fields::default(),
-        }));
+        };
         match seed.group.propose(command).await.map_err(failed)?.outcome {
-            Outcome::Created(link) => return Ok(Created::New(link)),
-            Outcome::Existing(link) => return Ok(Created::Existing(link)),
-            Outcome::IdempotencyMismatch => return Ok(Created::IdempotencyMismatch),
-            Outcome::KeyTaken if generated => continue,
-            Outcome::KeyTaken => return Ok(Created::SlugTaken),
-            other => return Err(unexpected(&other)),
+            CreateOutcome::Created(link) => return Ok(Created::New(link)),
+            CreateOutcome::Existing(link) => return Ok(Created::Existing(link)),
+            CreateOutcome::IdempotencyMismatch => return Ok(Created::IdempotencyMismatch),
+            CreateOutcome::KeyTaken if generated => continue,
+            CreateOutcome::KeyTaken => return Ok(Created::SlugTaken),
+            CreateOutcome::LinkTooLarge { max } => return Err(link_too_large(max)),
         }
     }
     Err(ServiceError::Unavailable("no free code was found".to_owned()))
 }
 
-pub(crate) async fn change(group: Arc<Group<ShardMachine>>, command: Command) -> Result<Changed, ServiceError> {
+async fn edit(group: &Group<ShardMachine>, request: EditLink) -> Result<Changed, ServiceError> {
+    let EditLink { shard: _, key, if_version, target, valid_until } = request;
+    let command = Edit { key, if_version, target, valid_until, fields: FieldChanges::default() };
     match group.propose(command).await.map_err(failed)?.outcome {
-        Outcome::Edited(link) => Ok(Changed::Edited(link)),
-        Outcome::Deleted => Ok(Changed::Deleted),
-        Outcome::NotFound => Ok(Changed::NotFound),
-        Outcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
-        other => Err(unexpected(&other)),
+        EditOutcome::Edited(link) => Ok(Changed::Edited(link)),
+        EditOutcome::NotFound => Ok(Changed::NotFound),
+        EditOutcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
+        EditOutcome::LinkTooLarge { max } => Err(link_too_large(max)),
+    }
+}
+
+async fn delete(group: &Group<ShardMachine>, request: DeleteLink) -> Result<Changed, ServiceError> {
+    let DeleteLink { shard: _, key, if_version } = request;
+    match group.propose(Delete { key, if_version }).await.map_err(failed)?.outcome {
+        DeleteOutcome::Deleted => Ok(Changed::Deleted),
+        DeleteOutcome::NotFound => Ok(Changed::NotFound),
+        DeleteOutcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
     }
 }
 
@@ -203,10 +214,9 @@ async fn sweep(group: &Group<ShardMachine>, before: UnixMs, max: usize) -> Resul
     if keys.is_empty() {
         return Ok(0);
     }
-    match group.propose(Command::RemoveExpired { keys, before }).await.map_err(failed)?.outcome {
-        Outcome::Removed(removed) => Ok(removed),
-        other => Err(unexpected(&other)),
-    }
+    let RemoveExpiredOutcome::Removed(removed) =
+        group.propose(RemoveExpired { keys, before }).await.map_err(failed)?.outcome;
+    Ok(removed)
 }
 
 impl Handler<Ask<CreateLink>> for LinkStoreActor {
@@ -278,9 +288,7 @@ impl Handler<Ask<EditLink>> for LinkStoreActor {
         let (writable, group) = (self.writable(), self.seed.group.clone());
         responder.later(async move {
             writable?;
-            let EditLink { shard: _, key, if_version, target, valid_until } = request;
-            let fields = FieldChanges::default();
-            change(group, Command::Edit { key, if_version, target, valid_until, fields }).await
+            edit(&group, request).await
         })
     }
 }
@@ -293,7 +301,7 @@ impl Handler<Ask<DeleteLink>> for LinkStoreActor {
         let (writable, group) = (self.writable(), self.seed.group.clone());
         responder.later(async move {
             writable?;
-            change(group, Command::Delete { key: request.key, if_version: request.if_version }).await
+            delete(&group, request).await
         })
     }
 }

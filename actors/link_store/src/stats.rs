@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use waypost_consensus::Group;
 use waypost_protocol::ServiceError;
 use waypost_protocol::clicks::Stats;
-use waypost_protocol::command::{Command, Outcome};
-use waypost_protocol::messages::{EndJournals, GetOrphans, GetStats, RecordClicks, Recorded, ResetStats};
+use waypost_protocol::command::{self, EndJournalsOutcome, RecordClicksOutcome, ResetStatsOutcome};
+use waypost_protocol::messages::{Changed, EndJournals, GetOrphans, GetStats, RecordClicks, Recorded, ResetStats};
 use waypost_runtime::{Answer, Ask};
 use waypost_store::machine::{ShardMachine, StatsQuery, Told};
 
-use crate::shard::{LinkStoreActor, Seed, change, failed, held_here, unexpected, unreadable};
+use crate::shard::{LinkStoreActor, Seed, failed, held_here, unreadable};
 
 /// Permits to read statistics, shared by all shards of a node. Statistics are read on threads of their own, on half of the cores at
 /// most, so that writes and redirects have the others. Each reader holds up to some megabytes.
@@ -35,15 +35,14 @@ impl Handler<Ask<RecordClicks>> for LinkStoreActor {
         responder.later(async move {
             // In the queue in this order, and together on disk.
             let batches = request.batches.into_iter().take(RecordClicks::BATCHES_MAX);
-            let proposed = join_all(batches.map(|batch| group.propose(Command::RecordClicks(batch)))).await;
+            let proposed = join_all(batches.map(|batch| group.propose(command::RecordClicks(batch)))).await;
             let mut counted = 0;
             for applied in proposed {
                 match applied.map(|applied| applied.outcome) {
-                    Ok(Outcome::Done) => counted += 1,
+                    Ok(RecordClicksOutcome::Done) => counted += 1,
                     // What follows a batch that is not counted comes again with it.
                     _ if counted > 0 => break,
-                    Ok(Outcome::ClicksOutOfStep(reached)) => return Ok(Recorded::OutOfStep(reached)),
-                    Ok(other) => return Err(unexpected(&other)),
+                    Ok(RecordClicksOutcome::ClicksOutOfStep(reached)) => return Ok(Recorded::OutOfStep(reached)),
                     Err(error) => return Err(failed(error)),
                 }
             }
@@ -65,10 +64,8 @@ impl Handler<Ask<EndJournals>> for LinkStoreActor {
 /// Forgets positions of journals. Also while the node is read-only: there is less to keep then.
 pub(crate) async fn end_journals(group: &Group<ShardMachine>, mut journals: Vec<u64>) -> Result<(), ServiceError> {
     journals.truncate(EndJournals::MAX);
-    match group.propose(Command::EndJournals { journals }).await.map_err(failed)?.outcome {
-        Outcome::Done => Ok(()),
-        other => Err(unexpected(&other)),
-    }
+    let EndJournalsOutcome::Done = group.propose(command::EndJournals { journals }).await.map_err(failed)?.outcome;
+    Ok(())
 }
 
 impl Handler<Ask<ResetStats>> for LinkStoreActor {
@@ -79,7 +76,10 @@ impl Handler<Ask<ResetStats>> for LinkStoreActor {
         let (writable, group) = (self.writable(), self.seed.group.clone());
         responder.later(async move {
             writable?;
-            change(group, Command::ResetStats { key: request.key }).await
+            match group.propose(command::ResetStats { key: request.key }).await.map_err(failed)?.outcome {
+                ResetStatsOutcome::Edited(link) => Ok(Changed::Edited(link)),
+                ResetStatsOutcome::NotFound => Ok(Changed::NotFound),
+            }
         })
     }
 }

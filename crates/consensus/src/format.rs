@@ -4,12 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 
 use openraft::{BasicNode, EntryPayload, Membership};
 use serde::{Deserialize, Serialize};
 use waypost_protocol::Level;
-use waypost_protocol::command::Batch;
 
 use crate::types::{Entry, LeaderId, LogId, Proposal, StoredMembership, Vote};
 
@@ -95,12 +93,12 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     let mut stored = bytes(&(entry.log_id.leader_id.term, entry.log_id.leader_id.node_id));
     match &entry.payload {
         EntryPayload::Blank => stored.push(payload::BLANK),
-        EntryPayload::Normal(Proposal(batch)) => {
-            match batch.level {
+        EntryPayload::Normal(proposal) => {
+            match proposal.level() {
                 Level::BASE => stored.push(payload::BASE),
                 Level(level) => stored.extend([payload::BATCH, level]),
             }
-            stored.extend(batch.encode());
+            stored.extend_from_slice(proposal.bytes());
         }
         EntryPayload::Membership(membership) => {
             stored.push(payload::MEMBERSHIP);
@@ -110,17 +108,18 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     stored
 }
 
+/// Reads an entry. Its commands are not decoded: which ones they may be, the group's machine says.
 pub(crate) fn decode_entry(index: u64, stored: &[u8]) -> io::Result<Entry> {
     let invalid =
         |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index} cannot be decoded: {why}"));
     let ((term, node), rest): ((u64, u64), &[u8]) =
         postcard::take_from_bytes(stored).map_err(|error| invalid(error.to_string()))?;
-    let batch = |level, body| Batch::decode(level, body).map_err(|error| invalid(error.to_string()));
+    let proposal = |level, body| Proposal::stored(level, body).map_err(|error| invalid(error.to_string()));
     let payload = match rest {
         [payload::BLANK, ..] => EntryPayload::Blank,
-        [payload::BASE, body @ ..] => EntryPayload::Normal(Proposal(Arc::new(batch(Level::BASE, body)?))),
+        [payload::BASE, body @ ..] => EntryPayload::Normal(proposal(Level::BASE, body)?),
         [payload::MEMBERSHIP, body @ ..] => EntryPayload::Membership(membership(parse("log entry", body)?)?),
-        [payload::BATCH, level, body @ ..] => EntryPayload::Normal(Proposal(Arc::new(batch(Level(*level), body)?))),
+        [payload::BATCH, level, body @ ..] => EntryPayload::Normal(proposal(Level(*level), body)?),
         _ => return Err(invalid("it is of a kind that this version does not know".to_owned())),
     };
     Ok(Entry { log_id: log_id(StoredLogId { term, node, index }), payload })
@@ -167,7 +166,7 @@ pub(crate) fn decode_position(stored: &[u8]) -> io::Result<(Option<LogId>, Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waypost_protocol::command::Command;
+    use waypost_protocol::command::{Batch, BatchError, ClusterCommand, RemoveNode, SetAdminKey, ShardCommand};
     use waypost_protocol::digest::KeyDigest;
     use waypost_protocol::{NodeId, UnixMs};
 
@@ -179,12 +178,29 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    fn proposal(batch: Batch<ClusterCommand>) -> Proposal {
+        let bytes = batch.encode();
+        Proposal::new(batch, bytes)
+    }
+
+    #[test]
+    fn commands_of_another_kind_of_group_are_not_read() {
+        let commands = vec![ClusterCommand::from(RemoveNode { node: NodeId(300) })];
+        let batch = Batch { level: Level::ONE, at: UnixMs(1), commands };
+        let mut stored = Proposal::stored(Level::ONE, &batch.encode()).unwrap();
+        let of_shard = |proposal: &Proposal| proposal.batch::<ShardCommand>().unwrap_err();
+        let refused = BatchError::NotOfGroup { number: 4, group: "a shard" };
+        assert_eq!(of_shard(&stored), refused);
+        stored.decode::<ClusterCommand>().unwrap();
+        assert_eq!(*stored.batch::<ClusterCommand>().unwrap(), batch);
+        assert_eq!(of_shard(&stored), refused, "also once they are decoded");
+    }
+
     #[test]
     fn every_kind_of_entry_comes_back_as_it_was() {
-        let batch = |level| Batch {
-            level,
-            at: UnixMs(1_700_000_000_000),
-            commands: vec![Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false }],
+        let batch = |level| {
+            let set = SetAdminKey { digest: KeyDigest([7; 32]), replace: false };
+            proposal(Batch { level, at: UnixMs(1_700_000_000_000), commands: vec![ClusterCommand::from(set)] })
         };
         let members = Membership::new(
             vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])],
@@ -193,8 +209,8 @@ mod tests {
         .unwrap();
         for payload in [
             EntryPayload::Blank,
-            EntryPayload::Normal(Proposal(Arc::new(batch(Level::BASE)))),
-            EntryPayload::Normal(Proposal(Arc::new(batch(Level::ONE)))),
+            EntryPayload::Normal(batch(Level::BASE)),
+            EntryPayload::Normal(batch(Level::ONE)),
             EntryPayload::Membership(members),
         ] {
             let entry = Entry { log_id: id(3, 9, 41), payload };
@@ -214,9 +230,9 @@ mod tests {
         let entry = Entry { log_id: id(1, 2, 3), payload: EntryPayload::Membership(members) };
         assert_eq!(hex(&encode_entry(&entry)), "0102020101010101".to_owned() + "03613a31");
         let remove = |level| {
-            let commands = vec![Command::RemoveNode { node: NodeId(300) }];
+            let commands = vec![ClusterCommand::from(RemoveNode { node: NodeId(300) })];
             let batch = Batch { level, at: UnixMs(1_700_000_000_000), commands };
-            hex(&encode_entry(&Entry { log_id: id(1, 2, 3), payload: EntryPayload::Normal(Proposal(Arc::new(batch))) }))
+            hex(&encode_entry(&Entry { log_id: id(1, 2, 3), payload: EntryPayload::Normal(proposal(batch)) }))
         };
         assert_eq!(remove(Level::BASE), "010201".to_owned() + "80d095ffbc310104ac02");
         assert_eq!(remove(Level::ONE), "01020301".to_owned() + "80d095ffbc310104ac02");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use waypost_protocol::command::Command;
+use waypost_protocol::command::{Command, GroupCommand};
 use waypost_protocol::peer::{Lane, kinds};
 use waypost_protocol::{Level, NodeId};
 use waypost_store::machine::Machine;
@@ -22,7 +22,21 @@ impl<M: Machine> Group<M> {
     ///
     /// # Errors
     /// The last error, when the time is over; `TooLarge` and `NotYet` at once.
-    pub async fn propose_anywhere(&self, command: Command, within: Duration) -> Result<Applied, ProposeError> {
+    pub async fn propose_anywhere<C>(&self, command: C, within: Duration) -> Result<Applied<C::Outcome>, ProposeError>
+    where
+        C: Command<Group = M::Command>,
+    {
+        let applied = self.propose_anywhere_any(command.into(), within).await?;
+        // Perhaps another node has answered.
+        let unfit = |other| ProposeError::Stopped(format!("the answer is not one to the command: {other:?}"));
+        applied.of_command::<C>().map_err(unfit)
+    }
+
+    async fn propose_anywhere_any(
+        &self,
+        command: M::Command,
+        within: Duration,
+    ) -> Result<Applied<M::Outcome>, ProposeError> {
         let deadline = Instant::now() + within;
         let (kind, encoded) = match self.level().get() {
             Level::BASE if command.level() == Level::BASE => (kinds::PROPOSE, command.encode(Level::BASE)),
@@ -32,7 +46,7 @@ impl<M: Machine> Group<M> {
             }
         };
         loop {
-            let error = match self.propose(command.clone()).await {
+            let error = match self.propose_any(command.clone()).await {
                 Ok(applied) => return Ok(applied),
                 Err(ProposeError::NotLeader { leader: Some(leader) }) => {
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -40,7 +54,7 @@ impl<M: Machine> Group<M> {
                     let answer = self.peers().call(to, Lane::Calls, kind, self.id(), encoded.clone(), left);
                     match answer.await {
                         Err(error) => ProposeError::Stopped(error.to_string()),
-                        Ok(answer) => match parse("an answer to a command", &answer) {
+                        Ok(answer) => match parse::<Proposed<M::Outcome>>("an answer to a command", &answer) {
                             Ok(Proposed::Applied(index, outcome)) => return Ok(Applied { index, outcome }),
                             Ok(Proposed::NotLeader(leader)) => ProposeError::NotLeader { leader },
                             Ok(Proposed::Overloaded) => ProposeError::Overloaded,

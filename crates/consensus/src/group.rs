@@ -13,7 +13,7 @@ use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use waypost_protocol::command::Command;
+use waypost_protocol::command::{Command, GroupCommand};
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::peer::Peers;
 use waypost_protocol::{Level, NodeId, UnixMs};
@@ -30,7 +30,7 @@ use crate::lease::{Heard, Instant, LEASE, Promise};
 use crate::log_store::RaftLog;
 use crate::network::Network;
 use crate::position::{Counts, Positioned};
-use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, ProposeError, QUEUE_MAX, Waiting};
+use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, Encoded, ProposeError, QUEUE_MAX, Waiting};
 use crate::receiving::Receiving;
 use crate::retention::{Retention, Sending};
 use crate::state_machine::{GroupMachine, SnapshotFiles, SnapshotTurn};
@@ -71,7 +71,7 @@ pub struct Group<M: Machine> {
     due: Arc<CheckpointDue>,
     retention: Arc<Retention>,
     log: RaftLog,
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Waiting<M::Command>>,
     running: Vec<JoinHandle<()>>,
     tasks: Tasks,
     node: NodeId,
@@ -376,13 +376,22 @@ impl<M: Machine> Group<M> {
     /// # Errors
     /// See [`ProposeError`]: some say that nothing was done, `Stopped` says that the outcome is not known. When the
     /// future is dropped the command may still be applied.
-    pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+    pub async fn propose<C>(&self, command: C) -> Result<Applied<C::Outcome>, ProposeError>
+    where
+        C: Command<Group = M::Command>,
+    {
+        let applied = self.propose_any(command.into()).await?.of_command::<C>();
+        Ok(applied.expect("invariant: a machine answers each command through `Command::answered`"))
+    }
+
+    /// As [`Group::propose`], for a command of which only the kind of group is known.
+    pub(crate) async fn propose_any(&self, command: M::Command) -> Result<Applied<M::Outcome>, ProposeError> {
         let (needed, level) = (command.level(), self.level.get());
-        let raises = matches!(command, Command::RaiseLevel { .. }) && needed <= Level::CURRENT;
-        if needed > level && !raises {
+        if needed > level && !(command.raises_level() && needed <= Level::CURRENT) {
             return Err(ProposeError::NotYet { needed, level });
         }
-        let bytes = proposer::size_of(&command);
+        let encoded = Encoded::new(command, level.max(needed));
+        let bytes = encoded.bytes.len();
         if bytes > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX });
         }
@@ -390,7 +399,7 @@ impl<M: Machine> Group<M> {
             return Err(ProposeError::NoSpace);
         }
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { command, bytes, reply }).map_err(|error| match error {
+        self.queue.try_send(Waiting { encoded, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped("it is shut down".to_owned()),
         })?;

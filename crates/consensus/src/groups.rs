@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use waypost_protocol::command::{Bootstrap, Command, Outcome};
+use waypost_protocol::command::{Bootstrap, CreateCluster, RaiseLevel};
 use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_store::create_durably;
 use waypost_store::machine::{ClusterMachine, ShardMachine};
@@ -62,10 +62,9 @@ impl OpenedCluster {
             && cluster.is_leader()
             && cluster.read(|machine| machine.state().bootstrap.is_none())
         {
-            let applied = cluster.propose(Command::Bootstrap(bootstrap)).await?;
-            debug_assert!(matches!(applied.outcome, Outcome::Done | Outcome::AlreadyBootstrapped));
+            cluster.propose(CreateCluster(bootstrap)).await?;
             // It has no members yet that could understand less; who comes later has to understand it.
-            cluster.propose(Command::RaiseLevel { level: Level::CURRENT, members: Vec::new() }).await?;
+            cluster.propose(RaiseLevel { level: Level::CURRENT, members: Vec::new() }).await?;
         }
         Ok(Self { place, cluster, members })
     }

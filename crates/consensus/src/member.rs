@@ -12,7 +12,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::AppendEntriesResponse;
 use openraft::storage::{Snapshot, SnapshotMeta};
 use tokio::time::sleep;
-use waypost_protocol::command::Command;
+use waypost_protocol::command::GroupCommand;
 use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
 use waypost_protocol::{Kind, Level};
 use waypost_store::machine::{Machine, snapshot};
@@ -47,7 +47,7 @@ impl<M: Machine> Member for Group<M> {
         Box::pin(async move {
             match kind {
                 kinds::APPEND => {
-                    let request = wire::decode_append(&body).map_err(refused)?;
+                    let request = wire::decode_append::<M::Command>(&body).map_err(refused)?;
                     // Heartbeats are answered, so this replica stays a follower that lags, and takes the entries when there is room.
                     if !request.entries.is_empty() && self.is_out_of_space() {
                         return Err(refused(ProposeError::NoSpace));
@@ -90,11 +90,8 @@ impl<M: Machine> Member for Group<M> {
                         (kinds::PROPOSE_AT, Some((level, command))) => (Level(*level), command),
                         _ => (Level::BASE, body.as_slice()),
                     };
-                    let command = Command::decode(level, command).map_err(refused)?;
-                    if command.is_for_cluster() != (self.id() == 0) {
-                        return Err(refused("the command is for another group"));
-                    }
-                    let proposed = tokio::time::timeout(within, self.propose(command)).await;
+                    let command = M::Command::decode(level, command).map_err(refused)?;
+                    let proposed = tokio::time::timeout(within, self.propose_any(command)).await;
                     let proposed = match proposed.map_err(|_| PeerError::Timeout)? {
                         Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
                         Err(ProposeError::NotLeader { leader }) => Proposed::NotLeader(leader),

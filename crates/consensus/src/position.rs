@@ -78,7 +78,7 @@ impl<M: Machine> Positioned<M> {
 #[cfg(test)]
 mod tests {
     use waypost_protocol::Level;
-    use waypost_protocol::command::{Batch, Outcome};
+    use waypost_protocol::command::{Batch, ShardCommand, ShardOutcome};
     use waypost_store::{Db, DbOptions, StoreError, Tree};
     use waypost_telemetry::Metrics;
 
@@ -88,6 +88,9 @@ mod tests {
     struct Panics(Tree);
 
     impl Machine for Panics {
+        type Command = ShardCommand;
+        type Outcome = ShardOutcome;
+
         fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
             Ok((Self(tree), None))
         }
@@ -96,7 +99,7 @@ mod tests {
             Ok(None)
         }
 
-        fn apply(&mut self, _: u64, _: &Batch) -> Result<Vec<Outcome>, StoreError> {
+        fn apply(&mut self, _: u64, _: &Batch<ShardCommand>) -> Result<Vec<ShardOutcome>, StoreError> {
             Ok(Vec::new())
         }
 

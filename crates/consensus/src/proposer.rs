@@ -11,35 +11,55 @@ use futures_util::stream::FuturesUnordered;
 use openraft::Raft;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use waypost_protocol::clicks::ClickDelta;
-use waypost_protocol::command::{Batch, Command, Outcome};
+use waypost_protocol::command::{self, Batch, Command, GroupCommand};
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::{Level, UnixMs};
 use waypost_store::machine::Machine;
 
 use crate::state_machine::GroupMachine;
-use crate::types::{Outcomes, Proposal, TypeConfig};
+use crate::types::{Proposal, TypeConfig};
 
 /// Commands that may wait for a place in an entry. Above the admission bound of the actor in front of it.
 pub(crate) const QUEUE_MAX: usize = 4096;
 
-/// Commands in one entry: keeps an entry's record below the store's limit for a value together with `ENTRY_BYTES_MAX`.
+/// Commands in one entry: bounds how long one entry keeps the state locked while it is applied.
 const ENTRY_COMMANDS_MAX: usize = 128;
 
-/// About how many bytes of commands go into one entry. One more command, at most a URL of 8 KiB with its dress, may
-/// follow; the store takes values up to 24 KiB.
+/// Bytes of commands in one entry, unless it is a single one. Small entries are durable, and on their way to the followers, sooner.
 const ENTRY_BYTES_MAX: usize = 12 * 1024;
+
+/// Bytes of the largest single command.
+pub(crate) const COMMAND_BYTES_MAX: usize = 20 * 1024;
+
+/// What is stored with the commands of an entry takes no more bytes: term and node, kind and level, time and number of the commands,
+/// version and checksum.
+const ENTRY_HEAD_BYTES_MAX: usize = 64;
+
+const _: () = assert!(ENTRY_BYTES_MAX < COMMAND_BYTES_MAX);
+const _: () = assert!(COMMAND_BYTES_MAX + ENTRY_HEAD_BYTES_MAX <= waypost_store::VALUE_BYTES_MAX);
 
 /// Entries of a group on their way at once: the next one is written while the last one is being made durable.
 const IN_FLIGHT_MAX: usize = 4;
 
 /// A command that was applied.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Applied {
+pub struct Applied<O> {
     /// The index of the log entry that carried it.
     pub index: u64,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: O,
+}
+
+impl<O> Applied<O> {
+    /// The outcome as one of the command `C`; or as it was, when it is none.
+    pub(crate) fn of_command<C>(self) -> Result<Applied<C::Outcome>, O>
+    where
+        C: Command,
+        C::Group: GroupCommand<Outcome = O>,
+    {
+        let Self { index, outcome } = self;
+        C::Outcome::try_from(outcome).map(|outcome| Applied { index, outcome })
+    }
 }
 
 /// Why a command was not applied, or is not known to be.
@@ -81,47 +101,32 @@ pub enum ProposeError {
     Stopped(String),
 }
 
-pub(crate) struct Waiting {
-    pub(crate) command: Command,
-    pub(crate) bytes: usize,
-    pub(crate) reply: oneshot::Sender<Result<Applied, ProposeError>>,
+/// A command with its bytes: encoded once, when it is proposed.
+pub(crate) struct Encoded<C> {
+    command: C,
+    level: Level,
+    pub(crate) bytes: Vec<u8>,
 }
 
-/// The largest single command.
-pub(crate) const COMMAND_BYTES_MAX: usize = 20 * 1024;
+impl<C: GroupCommand> Encoded<C> {
+    pub(crate) fn new(command: C, level: Level) -> Self {
+        let bytes = command.encode(level);
+        Self { command, level, bytes }
+    }
 
-const _: () = assert!(ENTRY_BYTES_MAX < COMMAND_BYTES_MAX);
-
-/// About how many bytes a command takes in the log.
-pub(crate) fn size_of(command: &Command) -> usize {
-    match command {
-        Command::Create(new) => 96 + new.target.as_str().len() + new.key.code.as_bytes().len() + new.fields.bytes(),
-        Command::Edit { target, key, fields, .. } => {
-            64 + target.as_ref().map_or(0, |target| target.as_str().len()) + key.code.as_bytes().len() + fields.bytes()
-        }
-        Command::RecordClicks(batch) => {
-            let delta = |delta: &ClickDelta| 24 + 16 * delta.tallies.len() + 4 * delta.visitors.len();
-            64 + 20 * batch.spans.len()
-                + batch.deltas.iter().map(delta).sum::<usize>()
-                + batch.strings.iter().map(|text| text.len() + 2).sum::<usize>()
-                + 12 * batch.orphans.len()
-        }
-        Command::RemoveExpired { keys, .. } => 16 + keys.iter().map(|key| 8 + key.code.as_bytes().len()).sum::<usize>(),
-        Command::Delete { key, .. } | Command::ResetStats { key } => 24 + key.code.as_bytes().len(),
-        Command::Bootstrap(bootstrap) => 128 + bootstrap.name.len(),
-        Command::PutNode(record) | Command::AdmitNode { record, .. } => {
-            let services = record.services.iter().map(|service| service.len() + 2).sum::<usize>();
-            64 + record.name.len() + record.peer.len() + record.http.len() + record.zone.len() + services
-        }
-        Command::EndJournals { journals } => 16 + 10 * journals.len(),
-        Command::RaiseLevel { members, .. } | Command::RetireNode { members, .. } => 16 + 10 * members.len(),
-        Command::Place { voters, .. } => 16 + 10 * voters.len(),
-        Command::LeaseKeys { .. }
-        | Command::SetAdminKey { .. }
-        | Command::RemoveNode { .. }
-        | Command::DrainNode { .. } => 64,
+    /// The command and its bytes for a batch of a level, which rises once or twice in the life of a cluster.
+    fn at(self, level: Level) -> (C, Vec<u8>) {
+        let bytes = if level == self.level { self.bytes } else { self.command.encode(level) };
+        (self.command, bytes)
     }
 }
+
+pub(crate) struct Waiting<C: GroupCommand> {
+    pub(crate) encoded: Encoded<C>,
+    pub(crate) reply: Reply<C::Outcome>,
+}
+
+type Reply<O> = oneshot::Sender<Result<Applied<O>, ProposeError>>;
 
 type Write = BoxFuture<'static, ()>;
 
@@ -129,12 +134,12 @@ pub(crate) async fn run<M: Machine>(
     raft: Raft<TypeConfig, GroupMachine<M>>,
     clock: fn() -> UnixMs,
     level: Arc<ClusterLevel>,
-    queue: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+    queue: Arc<Mutex<mpsc::Receiver<Waiting<M::Command>>>>,
 ) {
     // Nobody else has it; after a panic the next run of this task goes on with what waits.
     let mut queue = queue.lock().await;
     let mut in_flight: FuturesUnordered<Write> = FuturesUnordered::new();
-    let mut held: Option<Waiting> = None;
+    let mut held: Option<Waiting<M::Command>> = None;
     loop {
         let first = match held.take() {
             Some(first) => first,
@@ -150,36 +155,42 @@ pub(crate) async fn run<M: Machine>(
             // What arrives until one has come back shares the entry after it.
             in_flight.next().await;
         }
-        let mut bytes = first.bytes;
-        let mut commands = vec![first.command];
+        let mut bytes = first.encoded.bytes.len();
+        let mut encoded = vec![first.encoded];
         let mut replies = vec![first.reply];
-        // What raises the level is of the level that it names, so nothing else shares its entry.
-        let raises = |command: &Command| matches!(command, Command::RaiseLevel { .. });
-        while commands.len() < ENTRY_COMMANDS_MAX && !raises(&commands[0]) {
+        while encoded.len() < ENTRY_COMMANDS_MAX && !encoded[0].command.raises_level() {
             let Ok(next) = queue.try_recv() else { break };
-            if bytes + next.bytes > ENTRY_BYTES_MAX || raises(&next.command) {
+            let more = next.encoded.bytes.len();
+            if bytes + more > ENTRY_BYTES_MAX || next.encoded.command.raises_level() {
                 held = Some(next);
                 break;
             }
-            bytes += next.bytes;
-            commands.push(next.command);
+            bytes += more;
+            encoded.push(next.encoded);
             replies.push(next.reply);
         }
-        let level = commands.iter().map(Command::level).fold(level.get(), Level::max);
-        in_flight.push(Box::pin(write(raft.clone(), Batch { level, at: clock(), commands }, replies)));
+        let proposal = proposal(level.get(), clock(), encoded);
+        in_flight.push(Box::pin(write(raft.clone(), proposal, replies)));
     }
     while in_flight.next().await.is_some() {}
 }
 
+/// The log entry of commands, in a cluster that is at `level` by now.
+fn proposal<C: GroupCommand>(level: Level, at: UnixMs, encoded: Vec<Encoded<C>>) -> Proposal {
+    let level = encoded.iter().map(|encoded| encoded.command.level()).fold(level, Level::max);
+    let (commands, bytes): (Vec<C>, Vec<Vec<u8>>) = encoded.into_iter().map(|encoded| encoded.at(level)).unzip();
+    Proposal::new(Batch { level, at, commands }, command::join(at, &bytes))
+}
+
 async fn write<M: Machine>(
     raft: Raft<TypeConfig, GroupMachine<M>>,
-    batch: Batch,
-    replies: Vec<oneshot::Sender<Result<Applied, ProposeError>>>,
+    proposal: Proposal,
+    replies: Vec<Reply<M::Outcome>>,
 ) {
-    match raft.client_write(Proposal(Arc::new(batch))).await {
+    match raft.client_write(proposal).await {
         Ok(response) => {
             let index = response.log_id.index;
-            let Outcomes(outcomes) = response.data;
+            let outcomes = response.data.into_vec::<M::Outcome>();
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 let _ = reply.send(Ok(Applied { index, outcome }));
             }

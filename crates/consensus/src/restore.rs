@@ -221,7 +221,11 @@ fn replay<M: Machine>(
                 return Ok(last);
             }
             if let EntryPayload::Normal(proposal) = &entry.payload {
-                machine.apply(index, &proposal.0)?;
+                let batch = proposal.batch::<M::Command>().map_err(|error| StoreError::Corrupt {
+                    what: format!("entry {index} of the log of group {group}"),
+                    detail: error.to_string(),
+                })?;
+                machine.apply(index, &batch)?;
             }
             last = Some(entry.log_id);
         }

@@ -24,7 +24,6 @@ use waypost_tasks::{Task, fault};
 
 use crate::due::CheckpointDue;
 use crate::position::Positioned;
-use crate::proposer::size_of;
 use crate::retention::Retention;
 use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
 
@@ -247,19 +246,24 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
             let outcomes = {
                 let mut state = write_or_wait(&self.state);
                 let outcomes = match &entry.payload {
-                    EntryPayload::Blank => Vec::new(),
+                    EntryPayload::Blank => Outcomes::default(),
                     EntryPayload::Normal(proposal) => {
-                        log_bytes += proposal.0.commands.iter().map(size_of).sum::<usize>() as u64;
+                        log_bytes += proposal.bytes().len() as u64;
+                        let index = entry.log_id.index;
                         state.change(|state| {
                             fault(Task::Apply);
-                            let applied = state.machine.apply(entry.log_id.index, &proposal.0);
+                            let batch = proposal.batch::<M::Command>().map_err(|error| StoreError::Corrupt {
+                                what: format!("log of {}, entry {index}", state.machine.tree().name()),
+                                detail: error.to_string(),
+                            });
+                            let applied = batch.and_then(|batch| state.machine.apply(index, &batch));
                             // Half applied: nothing of this machine may be written any more.
-                            applied.map_err(|error| failed(&state.machine, error))
+                            applied.map(Outcomes::new).map_err(|error| failed(&state.machine, error))
                         })?
                     }
                     EntryPayload::Membership(members) => {
                         state.members = StoredMembership::new(Some(entry.log_id), members.clone());
-                        Vec::new()
+                        Outcomes::default()
                     }
                 };
                 state.applied = Some(entry.log_id);
@@ -267,7 +271,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
                 outcomes
             };
             if let Some(responder) = responder {
-                responder.send(Outcomes(outcomes));
+                responder.send(outcomes);
             }
         }
         self.retention.applied(log_bytes, index);

@@ -17,7 +17,7 @@ use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::RwLock;
 use tempfile::TempDir;
-use waypost_protocol::command::{Bootstrap, Command, NewLink, Outcome};
+use waypost_protocol::command::{Bootstrap, Create, CreateOutcome};
 use waypost_protocol::{Code, LinkKey, NodeId, ShardId, Target, UnixMs};
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, ShardMachine};
@@ -123,10 +123,10 @@ async fn a_group_that_was_stopped_before_it_had_any_entry_opens_again_to_wait_fo
     assert!(!opened.cluster().is_member());
 }
 
-fn create(number: usize) -> (LinkKey, Command) {
+fn create(number: usize) -> (LinkKey, Create) {
     let key = LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap());
     let target = Target::parse(&format!("https://example.com/{number}"), &[], 8192).unwrap();
-    let link = NewLink {
+    let link = Create {
         key: key.clone(),
         target,
         valid_until: None,
@@ -136,7 +136,7 @@ fn create(number: usize) -> (LinkKey, Command) {
         idempotency: None,
         fields: Default::default(),
     };
-    (key, Command::Create(Box::new(link)))
+    (key, link)
 }
 
 async fn create_all(groups: &Groups, numbers: std::ops::Range<usize>) {
@@ -147,7 +147,7 @@ async fn create_all(groups: &Groups, numbers: std::ops::Range<usize>) {
         tasks.push(tokio::spawn(async move { group.propose(command).await }));
     }
     for task in tasks {
-        assert!(matches!(task.await.unwrap().unwrap().outcome, Outcome::Created(_)));
+        assert!(matches!(task.await.unwrap().unwrap().outcome, CreateOutcome::Created(_)));
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use openraft::EntryPayload;
 use openraft::raft::TransferLeaderRequest;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 use waypost_protocol::Level;
-use waypost_protocol::command::Outcome;
+use waypost_protocol::command::GroupCommand;
 
 use crate::format::{
     StoredLogId, VoteRecord, bytes, decode_entry, encode_entry, log_id, parse, stored_log_id, vote, vote_record,
@@ -73,9 +74,9 @@ pub(crate) enum SnapshotTaken {
 
 /// What came of a command that was sent to a leader.
 #[derive(Serialize, Deserialize)]
-pub(crate) enum Proposed {
+pub(crate) enum Proposed<O> {
     /// Applied at an index.
-    Applied(u64, Outcome),
+    Applied(u64, O),
     /// Not the leader; perhaps this node is.
     NotLeader(Option<u64>),
     /// Too much to do; nothing was done.
@@ -99,13 +100,22 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<TypeConfig>) -> Vec<u
     })
 }
 
-pub(crate) fn decode_append(received: &[u8]) -> io::Result<AppendEntriesRequest<TypeConfig>> {
+/// Reads a request whose entries have commands `C`. Others are refused before they are in the log.
+pub(crate) fn decode_append<C: GroupCommand>(received: &[u8]) -> io::Result<AppendEntriesRequest<TypeConfig>> {
     let append: Append = parse("log entries", received)?;
+    let decode = |(index, bytes): &(u64, Vec<u8>)| {
+        let mut entry = decode_entry(*index, bytes)?;
+        if let EntryPayload::Normal(proposal) = &mut entry.payload {
+            let refused = |error| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index}: {error}"));
+            proposal.decode::<C>().map_err(refused)?;
+        }
+        Ok::<_, io::Error>(entry)
+    };
     Ok(AppendEntriesRequest {
         vote: vote(append.vote),
         prev_log_id: append.prev.map(log_id),
         leader_commit: append.commit.map(log_id),
-        entries: append.entries.iter().map(|(index, entry)| decode_entry(*index, entry)).collect::<Result<_, _>>()?,
+        entries: append.entries.iter().map(decode).collect::<Result<_, _>>()?,
     })
 }
 

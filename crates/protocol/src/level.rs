@@ -8,7 +8,7 @@
 //! | 0 | everything that version 0.1 (commit f8b06c4) reads and writes |
 //! | 1 | batches that carry their level; optional fields in commands; separate records in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, kept until `EndJournals`; times of commands may step back; the last node that stores links is not drained |
 //!
-//! Group 0 records the level of the cluster. Its leader raises it (`Command::RaiseLevel`) once every member has reported that it
+//! Group 0 records the level of the cluster. Its leader raises it (`RaiseLevel`) once every member has reported that it
 //! understands a higher one. The level never goes down, and a node that understands less is not admitted. The proposer stamps each
 //! batch of commands with the level. A state machine acts by the highest level that its log has shown it, so all replicas change their
 //! behaviour at the same entry, and store in the formats of that level from then on.

@@ -7,7 +7,6 @@ pub mod clicks;
 pub mod code;
 pub mod codec;
 pub mod command;
-mod command_base;
 pub mod digest;
 pub mod envelope;
 pub mod fields;

@@ -126,6 +126,10 @@ pub enum ServiceError {
         /// Which, as far as this one knows.
         leader: Option<crate::NodeId>,
     },
+    /// What was asked for is larger than can be stored. Nothing was changed. Only an answer to requests with optional fields, which no
+    /// version sends that does not know it.
+    #[error("too large: {0}")]
+    TooLarge(String),
 }
 
 /// How a call to a service can fail, local or remote.
@@ -171,6 +175,6 @@ impl CallError {
 
     /// Whether the same call may succeed a little later.
     pub fn retryable(&self) -> bool {
-        !matches!(self, Self::Service(ServiceError::NotHere { .. }))
+        !matches!(self, Self::Service(ServiceError::NotHere { .. } | ServiceError::TooLarge(_)))
     }
 }

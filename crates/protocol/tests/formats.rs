@@ -5,7 +5,11 @@
 use std::sync::Arc;
 
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::command::{Batch, BatchError, Bootstrap, Command, NewLink, NodeRecord};
+use waypost_protocol::command::{
+    AdmitNode, Batch, BatchError, Bootstrap, ClusterCommand, ClusterOutcome, Create, CreateCluster, Delete, DrainNode,
+    Edit, EndJournals, GroupCommand, LeaseKeys, NodeRecord, Place, PutNode, RaiseLevel, RecordClicks, RemoveExpired,
+    RemoveNode, ResetStats, RetireNode, SetAdminKey, ShardCommand, ShardOutcome,
+};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{
@@ -30,8 +34,8 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-fn node() -> Box<NodeRecord> {
-    Box::new(NodeRecord {
+fn node() -> NodeRecord {
+    NodeRecord {
         id: NodeId(300),
         name: "n1".into(),
         peer: "a:1".into(),
@@ -39,11 +43,11 @@ fn node() -> Box<NodeRecord> {
         zone: "z".into(),
         services: vec!["link_store".into()],
         drain: false,
-    })
+    }
 }
 
-fn create() -> NewLink {
-    NewLink {
+fn create() -> Create {
+    Create {
         key: link_key(),
         target: target("a"),
         valid_until: Some(UnixMs(5)),
@@ -72,7 +76,7 @@ fn clicks() -> ClickBatch {
 }
 
 /// Each command as it is encoded in a batch of level 0. These bytes were written by version 0.1.
-fn of_level_0() -> Vec<(Command, &'static str)> {
+fn of_group_0_at_level_0() -> Vec<(ClusterCommand, &'static str)> {
     let bootstrap = Bootstrap {
         cluster_id: [1; 16],
         name: "c".into(),
@@ -80,67 +84,97 @@ fn of_level_0() -> Vec<(Command, &'static str)> {
         permutation_key: [2; 32],
         created_at: UnixMs(1_700_000_000_000),
     };
-    let edit = Command::Edit {
+    vec![
+        (
+            ClusterCommand::from(CreateCluster(bootstrap)),
+            "80d095ffbc31010001010101010101010101010101010101016310020202020202020202020202020202020202020202020202020202020202020280d095ffbc31",
+        ),
+        (ClusterCommand::from(LeaseKeys { node: NodeId(300), count: 4096 }), "80d095ffbc310101ac028020"),
+        (
+            ClusterCommand::from(SetAdminKey { digest: KeyDigest([7; 32]), replace: true }),
+            "80d095ffbc310102070707070707070707070707070707070707070707070707070707070707070701",
+        ),
+        (
+            ClusterCommand::from(PutNode(node())),
+            "80d095ffbc310103ac02026e3103613a3103623a32017a010a6c696e6b5f73746f726500",
+        ),
+        (ClusterCommand::from(RemoveNode { node: NodeId(300) }), "80d095ffbc310104ac02"),
+        (ClusterCommand::from(DrainNode { node: NodeId(300), drain: true }), "80d095ffbc310105ac0201"),
+        (ClusterCommand::from(Place { group: 3, voters: vec![NodeId(1), NodeId(300)] }), "80d095ffbc310106030201ac02"),
+    ]
+}
+
+/// As [`of_group_0_at_level_0`].
+fn of_shards_at_level_0() -> Vec<(ShardCommand, &'static str)> {
+    let edit = ShardCommand::from(Edit {
         key: link_key(),
         if_version: Some(LinkVersion { version: 2, written_at: 9 }),
         target: Some(target("b")),
         valid_until: Some(None),
         fields: FieldChanges::default(),
-    };
+    });
     vec![
         (
-            Command::Bootstrap(bootstrap),
-            "80d095ffbc31010001010101010101010101010101010101016310020202020202020202020202020202020202020202020202020202020202020280d095ffbc31",
-        ),
-        (Command::LeaseKeys { node: NodeId(300), count: 4096 }, "80d095ffbc310101ac028020"),
-        (
-            Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: true },
-            "80d095ffbc310102070707070707070707070707070707070707070707070707070707070707070701",
-        ),
-        (Command::PutNode(node()), "80d095ffbc310103ac02026e3103613a3103623a32017a010a6c696e6b5f73746f726500"),
-        (Command::RemoveNode { node: NodeId(300) }, "80d095ffbc310104ac02"),
-        (Command::DrainNode { node: NodeId(300), drain: true }, "80d095ffbc310105ac0201"),
-        (Command::Place { group: 3, voters: vec![NodeId(1), NodeId(300)] }, "80d095ffbc310106030201ac02"),
-        (
-            Command::Create(Box::new(create())),
+            ShardCommand::from(create()),
             "80d095ffbc310107000b737072696e672d73616c651568747470733a2f2f6578616d706c652e636f6d2f61010501000101090909090909090909090909090909094d",
         ),
         (edit, "80d095ffbc310108000b737072696e672d73616c65010209011568747470733a2f2f6578616d706c652e636f6d2f620100"),
-        (Command::Delete { key: link_key(), if_version: None }, "80d095ffbc310109000b737072696e672d73616c6500"),
         (
-            Command::RemoveExpired { keys: vec![link_key()], before: UnixMs(6) },
+            ShardCommand::from(Delete { key: link_key(), if_version: None }),
+            "80d095ffbc310109000b737072696e672d73616c6500",
+        ),
+        (
+            ShardCommand::from(RemoveExpired { keys: vec![link_key()], before: UnixMs(6) }),
             "80d095ffbc31010a01000b737072696e672d73616c6506",
         ),
         (
-            Command::RecordClicks(Arc::new(clicks())),
+            ShardCommand::from(RecordClicks(Arc::new(clicks()))),
             "80d095ffbc31010bac02010500400102646501049ee91c0801000100000000000003014101010209",
         ),
-        (Command::ResetStats { key: link_key() }, "80d095ffbc31010c000b737072696e672d73616c65"),
+        (ShardCommand::from(ResetStats { key: link_key() }), "80d095ffbc31010c000b737072696e672d73616c65"),
     ]
 }
 
-#[test]
-fn commands_of_level_0_keep_the_bytes_of_version_0_1() {
-    for (command, expected) in of_level_0() {
-        let batch = Batch { level: Level::BASE, at: AT, commands: vec![command] };
-        assert_eq!(hex(&batch.encode()), expected, "{batch:?}");
-        assert_eq!(Batch::decode(Level::BASE, &bytes(expected)), Ok(batch.clone()));
+fn batch<C>(level: Level, commands: Vec<C>) -> Batch<C> {
+    Batch { level, at: AT, commands }
+}
+
+fn check_level_0<C: GroupCommand>(known: Vec<(C, &str)>) {
+    for (command, expected) in &known {
+        assert_eq!(command.level(), Level::BASE, "{command:?}");
+        let batch = batch(Level::BASE, vec![command.clone()]);
+        assert_eq!(hex(&batch.encode()), *expected, "{batch:?}");
+        assert_eq!(Batch::decode(Level::BASE, &bytes(expected)), Ok(batch));
         // A command on its way to a leader is what stands in the batch.
-        let command = &batch.commands[0];
         assert_eq!(hex(&command.encode(Level::BASE)), expected[14..]);
         for level in [Level::BASE, Level::ONE] {
-            assert_eq!(Command::decode(level, &command.encode(level)), Ok(command.clone()));
+            assert_eq!(C::decode(level, &command.encode(level)), Ok(command.clone()));
         }
+    }
+    // Several follow each other without a gap.
+    let all: String = known.iter().map(|(_, hex)| &hex[14..]).collect();
+    let batch = batch(Level::BASE, known.iter().map(|(command, _)| command.clone()).collect());
+    assert_eq!(hex(&batch.encode()), format!("80d095ffbc31{:02x}{all}", known.len()));
+    assert_eq!(Batch::decode(Level::BASE, &batch.encode()), Ok(batch));
+    for (command, _) in known {
+        let batch = self::batch(Level::ONE, vec![command]);
+        assert_eq!(Batch::decode(Level::ONE, &batch.encode()), Ok(batch));
+    }
+}
+
+fn check_level_1<C: GroupCommand>(known: Vec<(C, &str)>) {
+    for (command, expected) in known {
+        assert_eq!(command.level(), Level::ONE);
+        let batch = batch(Level::ONE, vec![command]);
+        assert_eq!(hex(&batch.encode()), expected, "{batch:?}");
+        assert_eq!(Batch::decode(Level::ONE, &bytes(expected)), Ok(batch));
     }
 }
 
 #[test]
-fn several_commands_of_level_0_follow_each_other_without_a_gap() {
-    let commands: Vec<Command> = of_level_0().into_iter().map(|(command, _)| command).collect();
-    let batch = Batch { level: Level::BASE, at: AT, commands };
-    let expected: String = of_level_0().iter().map(|(_, hex)| &hex[14..]).collect();
-    assert_eq!(hex(&batch.encode()), format!("80d095ffbc310d{expected}"));
-    assert_eq!(Batch::decode(Level::BASE, &batch.encode()), Ok(batch));
+fn commands_of_level_0_keep_the_bytes_of_version_0_1() {
+    check_level_0(of_group_0_at_level_0());
+    check_level_0(of_shards_at_level_0());
 }
 
 #[test]
@@ -149,56 +183,102 @@ fn commands_of_level_1_keep_their_bytes() {
     fields.set(4, Some(b"hi".to_vec()));
     let mut changes = FieldChanges::default();
     changes.set(4, None);
-    let create = Command::Create(Box::new(NewLink { fields, ..create() }));
-    let edit = Command::Edit { key: link_key(), if_version: None, target: None, valid_until: None, fields: changes };
-    let admit = Command::AdmitNode { record: node(), level: Level::ONE };
-    let raise = Command::RaiseLevel { level: Level(1), members: vec![NodeId(1), NodeId(300)] };
-    let retire = Command::RetireNode { node: NodeId(300), members: vec![NodeId(1), NodeId(300)] };
-    let cases = [
+    let edit = Edit { key: link_key(), if_version: None, target: None, valid_until: None, fields: changes };
+    check_level_1::<ShardCommand>(vec![
         (
-            create,
+            Create { fields, ..create() }.into(),
             "80d095ffbc310107000b737072696e672d73616c651568747470733a2f2f6578616d706c652e636f6d2f61010501000101090909090909090909090909090909094d0104026869",
         ),
-        (edit, "80d095ffbc310108000b737072696e672d73616c65000000010400"),
-        (admit, "80d095ffbc31010dac02026e3103613a3103623a32017a010a6c696e6b5f73746f72650001"),
-        (raise, "80d095ffbc31010e010201ac02"),
-        (Command::EndJournals { journals: vec![5, 300] }, "80d095ffbc31010f0205ac02"),
-        (retire, "80d095ffbc310110ac020201ac02"),
+        (edit.into(), "80d095ffbc310108000b737072696e672d73616c65000000010400"),
+        (EndJournals { journals: vec![5, 300] }.into(), "80d095ffbc31010f0205ac02"),
+    ]);
+    let members = vec![NodeId(1), NodeId(300)];
+    check_level_1::<ClusterCommand>(vec![
+        (
+            AdmitNode { record: node(), level: Level::ONE }.into(),
+            "80d095ffbc31010dac02026e3103613a3103623a32017a010a6c696e6b5f73746f72650001",
+        ),
+        (RaiseLevel { level: Level(1), members: members.clone() }.into(), "80d095ffbc31010e010201ac02"),
+        (RetireNode { node: NodeId(300), members }.into(), "80d095ffbc310110ac020201ac02"),
+    ]);
+}
+
+#[test]
+fn outcomes_keep_their_bytes() {
+    let cluster = [
+        (ClusterOutcome::Done, "00"),
+        (ClusterOutcome::AlreadyBootstrapped, "01"),
+        (ClusterOutcome::Leased { start: 300, count: 7 }, "02ac0207"),
+        (ClusterOutcome::KeysExhausted, "03"),
+        (ClusterOutcome::AdminKeyExists, "04"),
+        (ClusterOutcome::NotFound, "0b"),
+        (ClusterOutcome::NodeNeeded { groups: 3 }, "0f03"),
+        (ClusterOutcome::TooManyNodes { max: 300 }, "10ac02"),
+        (ClusterOutcome::LevelTooLow { needed: Level::ONE }, "1101"),
+        (ClusterOutcome::MembersChanged, "12"),
     ];
-    for (command, expected) in cases {
-        assert_eq!(command.level(), Level::ONE);
-        let batch = Batch { level: Level::ONE, at: AT, commands: vec![command] };
-        assert_eq!(hex(&batch.encode()), expected, "{batch:?}");
-        assert_eq!(Batch::decode(Level::ONE, &bytes(expected)), Ok(batch));
+    for (outcome, expected) in cluster {
+        assert_eq!(hex(&postcard::to_stdvec(&outcome).unwrap()), expected, "{outcome:?}");
+        assert_eq!(postcard::from_bytes(&bytes(expected)), Ok(outcome));
     }
-    for (command, _) in of_level_0() {
-        assert_eq!(command.level(), Level::BASE, "{command:?}");
-        let batch = Batch { level: Level::ONE, at: AT, commands: vec![command] };
-        assert_eq!(Batch::decode(Level::ONE, &batch.encode()), Ok(batch));
+    let current = LinkVersion { version: 2, written_at: 300 };
+    let shard = [
+        (ShardOutcome::Done, "00"),
+        (ShardOutcome::KeyTaken, "07"),
+        (ShardOutcome::IdempotencyMismatch, "08"),
+        (ShardOutcome::Deleted, "0a"),
+        (ShardOutcome::NotFound, "0b"),
+        (ShardOutcome::VersionMismatch { current }, "0c02ac02"),
+        (ShardOutcome::Removed(300), "0dac02"),
+        (ShardOutcome::ClicksOutOfStep(vec![(5, 300)]), "0e0105ac02"),
+        (ShardOutcome::LinkTooLarge { max: 300 }, "13ac02"),
+    ];
+    for (outcome, expected) in shard {
+        assert_eq!(hex(&postcard::to_stdvec(&outcome).unwrap()), expected, "{outcome:?}");
+        assert_eq!(postcard::from_bytes(&bytes(expected)), Ok(outcome));
     }
+    assert!(postcard::from_bytes::<ClusterOutcome>(&bytes("07")).is_err(), "an outcome of a shard");
 }
 
 #[test]
 fn commands_of_a_later_version_are_refused_by_their_level() {
     let later = Level(Level::CURRENT.0 + 1);
-    assert_eq!(Batch::decode(later, &[0; 8]), Err(BatchError::TooNew(later)));
-    assert_eq!(Command::decode(later, &[0; 8]), Err(BatchError::TooNew(later)));
+    assert_eq!(Batch::<ShardCommand>::decode(later, &[0; 8]), Err(BatchError::TooNew(later)));
+    assert_eq!(ShardCommand::decode(later, &[0; 8]), Err(BatchError::TooNew(later)));
     let told = BatchError::TooNew(later).to_string();
     assert!(told.contains(&later.to_string()) && told.contains("later"), "{told}");
+}
+
+#[test]
+fn bytes_that_are_no_commands_are_refused() {
     for level in [Level::BASE, Level::ONE] {
-        assert!(matches!(Batch::decode(level, &[1, 1, 0xf0]), Err(BatchError::Damaged(_))));
-        assert!(matches!(Command::decode(level, &[0xf0]), Err(BatchError::Damaged(_))));
+        let unknown = BatchError::NotOfGroup { number: 0xf0, group: "a shard" };
+        assert_eq!(Batch::<ShardCommand>::decode(level, &[1, 1, 0xf0]), Err(unknown.clone()));
+        assert_eq!(ShardCommand::decode(level, &[0xf0]), Err(unknown));
+        // A create and an edit that are cut short, no command, and fewer than the batch says.
+        for cut in [&[7, 0][..], &[8, 0], &[]] {
+            assert!(matches!(ShardCommand::decode(level, cut), Err(BatchError::Damaged(_))), "{cut:?}");
+        }
+        assert!(matches!(Batch::<ClusterCommand>::decode(level, &[1, 2, 4, 9]), Err(BatchError::Damaged(_))));
+        assert!(matches!(Batch::<ClusterCommand>::decode(level, &[1, 0xff, 0xff, 3]), Err(BatchError::Damaged(_))));
     }
 }
 
 #[test]
-fn each_command_belongs_to_group_0_or_to_a_shard() {
-    let for_cluster: Vec<bool> = of_level_0().iter().map(|(command, _)| command.is_for_cluster()).collect();
-    assert_eq!(for_cluster, [[true; 7].as_slice(), &[false; 6]].concat());
-    assert!(Command::AdmitNode { record: node(), level: Level::ONE }.is_for_cluster());
-    assert!(Command::RetireNode { node: NodeId(1), members: Vec::new() }.is_for_cluster());
-    assert!(Command::RaiseLevel { level: Level(1), members: Vec::new() }.is_for_cluster());
-    assert!(!Command::EndJournals { journals: Vec::new() }.is_for_cluster());
+fn a_command_is_read_by_its_own_kind_of_group_only() {
+    for level in [Level::BASE, Level::ONE] {
+        for (command, _) in of_group_0_at_level_0() {
+            let refused = ShardCommand::decode(level, &command.encode(level)).unwrap_err();
+            assert!(refused.to_string().contains("is not one of a shard"), "{refused}");
+        }
+        for (command, _) in of_shards_at_level_0() {
+            let refused = ClusterCommand::decode(level, &command.encode(level)).unwrap_err();
+            assert!(refused.to_string().contains("is not one of group 0"), "{refused}");
+        }
+    }
+    // Commands of level 1 do not stand in a batch of level 0.
+    let end = ShardCommand::from(EndJournals { journals: vec![5] }).encode(Level::ONE);
+    assert!(ShardCommand::decode(Level::BASE, &end).is_err() && ShardCommand::decode(Level::ONE, &end).is_ok());
 }
 
 #[test]

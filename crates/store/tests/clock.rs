@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
+use waypost_protocol::command::{Batch, Create, RecordClicks, ShardCommand, ShardOutcome};
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::{Code, Level, Link, LinkKey, NodeId, Target, UnixMs};
 use waypost_store::machine::{Machine, ShardMachine};
@@ -35,14 +35,14 @@ impl Shard {
         Self { _dir: dir, machine, index: 0, clicks: 0, level }
     }
 
-    fn apply(&mut self, at: u64, command: Command) -> Outcome {
+    fn apply(&mut self, at: u64, command: ShardCommand) -> ShardOutcome {
         self.index += 1;
         let batch = Batch { level: self.level, at: UnixMs(at), commands: vec![command] };
         self.machine.apply(self.index, &batch).unwrap().remove(0)
     }
 
     fn create(&mut self, at: u64, slug: &str, key: Option<u8>) -> Box<Link> {
-        let new = NewLink {
+        let new = Create {
             key: LinkKey::new(Code::parse_slug(slug).unwrap()),
             target: Target::parse("https://example.com/", &[], 8192).unwrap(),
             valid_until: None,
@@ -52,8 +52,8 @@ impl Shard {
             idempotency: key.map(|key| (IdempotencyKey([key; 16]), 7)),
             fields: Default::default(),
         };
-        match self.apply(at, Command::Create(Box::new(new))) {
-            Outcome::Created(link) => link,
+        match self.apply(at, ShardCommand::from(new)) {
+            ShardOutcome::Created(link) => link,
             other => panic!("{other:?}"),
         }
     }
@@ -77,7 +77,7 @@ impl Shard {
             deltas: link.map(delta).into_iter().collect(),
             orphans: (1..=paths.len() as u16).map(orphan).collect(),
         };
-        assert_eq!(self.apply(at, Command::RecordClicks(Arc::new(clicks))), Outcome::Done);
+        assert_eq!(self.apply(at, ShardCommand::from(RecordClicks(Arc::new(clicks)))), ShardOutcome::Done);
     }
 }
 

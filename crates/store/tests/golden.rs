@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::command::{Batch, Bootstrap, Command, NewLink, NodeRecord};
+use waypost_protocol::command::{
+    AdmitNode, Batch, Bootstrap, ClusterCommand, Create, CreateCluster, DrainNode, Edit, LeaseKeys, NodeRecord, Place,
+    PutNode, RaiseLevel, RecordClicks, RemoveNode, RetireNode, SetAdminKey, ShardCommand,
+};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
@@ -31,8 +34,8 @@ fn target(path: &str) -> Target {
     Target::parse(&format!("https://example.com/{path}"), &[], 8192).unwrap()
 }
 
-fn create(slug: &str, until: Option<u64>) -> Command {
-    Command::Create(Box::new(NewLink {
+fn create(slug: &str, until: Option<u64>) -> ShardCommand {
+    ShardCommand::from(Create {
         key: key(slug),
         target: target(slug),
         valid_until: until.map(UnixMs),
@@ -41,13 +44,13 @@ fn create(slug: &str, until: Option<u64>) -> Command {
         find_existing: false,
         idempotency: Some((IdempotencyKey([slug.len() as u8; 16]), 77)),
         fields: Fields::default(),
-    }))
+    })
 }
 
-fn clicks(from: u64, slug: &str) -> Command {
+fn clicks(from: u64, slug: &str) -> ShardCommand {
     // So many visitors that their sketch has a record of its own.
     let visitors = (0..300u64).map(|visitor| Register::of(visitor << 50 | 1)).collect();
-    Command::RecordClicks(Arc::new(ClickBatch {
+    ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
         node: NodeId(300),
         spans: vec![JournalSpan { journal: 5, from, upto: from + 64 }],
         strings: vec!["de".to_owned(), "/nothing".to_owned()],
@@ -62,26 +65,26 @@ fn clicks(from: u64, slug: &str) -> Command {
             visitors,
         }],
         orphans: vec![OrphanDelta { path: 2, count: 2, last: UnixMs(AT) }],
-    }))
+    })))
 }
 
-fn shard_commands() -> Vec<Command> {
+fn shard_commands() -> Vec<ShardCommand> {
     vec![
         create("spring-sale", Some(AT + 1)),
         create("aB3dE6g", None),
         clicks(0, "spring-sale"),
         clicks(64, "aB3dE6g"),
-        Command::Edit {
+        ShardCommand::from(Edit {
             key: key("spring-sale"),
             if_version: None,
             target: Some(target("b")),
             valid_until: None,
             fields: FieldChanges::default(),
-        },
+        }),
     ]
 }
 
-fn cluster_commands() -> Vec<Command> {
+fn cluster_commands() -> Vec<ClusterCommand> {
     let node = |id: u64| NodeRecord {
         id: NodeId(id),
         name: format!("n{id}"),
@@ -92,20 +95,20 @@ fn cluster_commands() -> Vec<Command> {
         drain: false,
     };
     vec![
-        Command::Bootstrap(Bootstrap {
+        ClusterCommand::from(CreateCluster(Bootstrap {
             cluster_id: [1; 16],
             name: "c".to_owned(),
             shards: 2,
             permutation_key: [2; 32],
             created_at: UnixMs(AT),
-        }),
-        Command::LeaseKeys { node: NodeId(1), count: 4096 },
-        Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false },
-        Command::PutNode(Box::new(node(300))),
-        Command::PutNode(Box::new(node(301))),
-        Command::RemoveNode { node: NodeId(301) },
-        Command::DrainNode { node: NodeId(300), drain: true },
-        Command::Place { group: 1, voters: vec![NodeId(1), NodeId(300)] },
+        })),
+        ClusterCommand::from(LeaseKeys { node: NodeId(1), count: 4096 }),
+        ClusterCommand::from(SetAdminKey { digest: KeyDigest([7; 32]), replace: false }),
+        ClusterCommand::from(PutNode(node(300))),
+        ClusterCommand::from(PutNode(node(301))),
+        ClusterCommand::from(RemoveNode { node: NodeId(301) }),
+        ClusterCommand::from(DrainNode { node: NodeId(300), drain: true }),
+        ClusterCommand::from(Place { group: 1, voters: vec![NodeId(1), NodeId(300)] }),
     ]
 }
 
@@ -121,27 +124,30 @@ fn lines(tree: &Tree) -> String {
 fn written(level: Level) -> String {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
-    let batch = |commands| Batch { level, at: UnixMs(AT), commands };
+    let at = UnixMs(AT);
     let (mut shard, _) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
     for (index, command) in shard_commands().into_iter().enumerate() {
-        shard.apply(index as u64 + 1, &batch(vec![command])).unwrap();
+        shard.apply(index as u64 + 1, &Batch { level, at, commands: vec![command] }).unwrap();
     }
     shard.checkpoint(b"position").unwrap();
     let (mut cluster, _) = ClusterMachine::open(db.tree("sm/0").unwrap()).unwrap();
     if level > Level::BASE {
-        cluster.apply(1, &batch(vec![Command::RaiseLevel { level, members: Vec::new() }])).unwrap();
+        let commands = vec![ClusterCommand::from(RaiseLevel { level, members: Vec::new() })];
+        cluster.apply(1, &Batch { level, at, commands }).unwrap();
     }
     for (index, command) in cluster_commands().into_iter().enumerate() {
         let commands = match command {
-            Command::PutNode(record) if level > Level::BASE => vec![Command::AdmitNode { record, level }],
+            ClusterCommand::PutNode(put) if level > Level::BASE => {
+                vec![ClusterCommand::from(AdmitNode { record: put.0, level })]
+            }
             // The last node that stores links is not drained at level 1, so this is done while there is another one.
-            Command::RemoveNode { node } if level > Level::BASE => vec![
-                Command::DrainNode { node: NodeId(300), drain: true },
-                Command::RetireNode { node, members: vec![NodeId(300), NodeId(301)] },
+            ClusterCommand::RemoveNode(remove) if level > Level::BASE => vec![
+                ClusterCommand::from(DrainNode { node: NodeId(300), drain: true }),
+                ClusterCommand::from(RetireNode { node: remove.node, members: vec![NodeId(300), NodeId(301)] }),
             ],
             other => vec![other],
         };
-        cluster.apply(index as u64 + 2, &batch(commands)).unwrap();
+        cluster.apply(index as u64 + 2, &Batch { level, at, commands }).unwrap();
     }
     cluster.checkpoint(b"position").unwrap();
     let log = LogStore::open(&db, 1).unwrap();

@@ -4,7 +4,10 @@
 
 use std::path::Path;
 
-use waypost_protocol::command::{Batch, Bootstrap, Command, NODES_MAX, NewLink, NodeRecord, Outcome};
+use waypost_protocol::command::{
+    AdmitNode, Batch, Bootstrap, ClusterCommand, ClusterOutcome, Create, CreateCluster, DrainNode, Edit, LeaseKeys,
+    NODES_MAX, NodeRecord, Place, PutNode, RaiseLevel, RemoveNode, RetireNode, SetAdminKey, ShardCommand, ShardOutcome,
+};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
@@ -27,22 +30,22 @@ fn node(id: u64) -> NodeRecord {
     }
 }
 
-fn admit(record: NodeRecord) -> Command {
-    Command::AdmitNode { record: Box::new(record), level: Level::ONE }
+fn admit(record: NodeRecord) -> ClusterCommand {
+    ClusterCommand::from(AdmitNode { record, level: Level::ONE })
 }
 
-fn bootstrap(shards: u32) -> Command {
-    Command::Bootstrap(Bootstrap {
+fn bootstrap(shards: u32) -> ClusterCommand {
+    ClusterCommand::from(CreateCluster(Bootstrap {
         cluster_id: [1; 16],
         name: "test".to_owned(),
         shards,
         permutation_key: [2; 32],
         created_at: UnixMs(1),
-    })
+    }))
 }
 
-fn raise(members: impl IntoIterator<Item = u64>) -> Command {
-    Command::RaiseLevel { level: Level::ONE, members: members.into_iter().map(NodeId).collect() }
+fn raise(members: impl IntoIterator<Item = u64>) -> ClusterCommand {
+    ClusterCommand::from(RaiseLevel { level: Level::ONE, members: members.into_iter().map(NodeId).collect() })
 }
 
 struct Log<M> {
@@ -57,9 +60,9 @@ impl<M: Machine> Log<M> {
         Self { machine, index }
     }
 
-    fn apply(&mut self, level: Level, command: Command) -> Outcome {
+    fn apply(&mut self, level: Level, command: impl Into<M::Command>) -> M::Outcome {
         self.index += 1;
-        let batch = Batch { level, at: UnixMs(1_000 + self.index), commands: vec![command] };
+        let batch = Batch { level, at: UnixMs(1_000 + self.index), commands: vec![command.into()] };
         self.machine.apply(self.index, &batch).unwrap().remove(0)
     }
 
@@ -75,13 +78,13 @@ fn group_0_of_level_0_becomes_records_of_their_own_when_the_level_rises() {
     let tree = db.tree("sm/0").unwrap();
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
     log.apply(Level::BASE, bootstrap(16));
-    log.apply(Level::BASE, Command::LeaseKeys { node: NodeId(1), count: 4096 });
-    log.apply(Level::BASE, Command::SetAdminKey { digest: KeyDigest([7; 32]), replace: false });
+    log.apply(Level::BASE, ClusterCommand::from(LeaseKeys { node: NodeId(1), count: 4096 }));
+    log.apply(Level::BASE, ClusterCommand::from(SetAdminKey { digest: KeyDigest([7; 32]), replace: false }));
     for id in 1..=3 {
-        assert_eq!(log.apply(Level::BASE, Command::PutNode(Box::new(node(id)))), Outcome::Done);
+        assert_eq!(log.apply(Level::BASE, ClusterCommand::from(PutNode(node(id)))), ClusterOutcome::Done);
     }
-    log.apply(Level::BASE, Command::RemoveNode { node: NodeId(3) });
-    log.apply(Level::BASE, Command::Place { group: 1, voters: vec![NodeId(1), NodeId(2)] });
+    log.apply(Level::BASE, ClusterCommand::from(RemoveNode { node: NodeId(3) }));
+    log.apply(Level::BASE, ClusterCommand::from(Place { group: 1, voters: vec![NodeId(1), NodeId(2)] }));
     log.checkpoint();
     // One record, of the version that an earlier version reads.
     assert_eq!(verify_tree(&tree).unwrap(), (1, Vec::new()));
@@ -91,7 +94,7 @@ fn group_0_of_level_0_becomes_records_of_their_own_when_the_level_rises() {
     assert_eq!((before.nodes.len(), before.level, before.next_key), (2, Level::BASE, 4096));
     assert!(before.gone.contains(&NodeId(3)));
 
-    assert_eq!(log.apply(Level::ONE, raise([1, 2])), Outcome::Done);
+    assert_eq!(log.apply(Level::ONE, raise([1, 2])), ClusterOutcome::Done);
     log.checkpoint();
     // One record each: the common one, two nodes, one placement, one removed node.
     assert_eq!(verify_tree(&tree).unwrap(), (5, Vec::new()));
@@ -111,18 +114,21 @@ fn the_level_rises_only_if_the_members_are_those_that_were_asked() {
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
     log.apply(Level::BASE, bootstrap(1));
     for id in 1..=2 {
-        log.apply(Level::BASE, Command::PutNode(Box::new(node(id))));
+        log.apply(Level::BASE, ClusterCommand::from(PutNode(node(id))));
     }
-    assert_eq!(log.apply(Level::ONE, raise([1])), Outcome::MembersChanged);
+    assert_eq!(log.apply(Level::ONE, raise([1])), ClusterOutcome::MembersChanged);
     assert_eq!(log.machine.level(), Level::BASE);
     let level = std::sync::Arc::new(waypost_protocol::level::ClusterLevel::default());
     log.machine.follow_level(level.clone());
-    assert_eq!(log.apply(Level::ONE, raise([1, 2, 9])), Outcome::Done);
+    assert_eq!(log.apply(Level::ONE, raise([1, 2, 9])), ClusterOutcome::Done);
     assert_eq!((log.machine.level(), level.get()), (Level::ONE, Level::ONE));
     // It does not go down again.
     assert_eq!(
-        log.apply(Level::ONE, Command::RaiseLevel { level: Level::BASE, members: vec![NodeId(1), NodeId(2)] }),
-        Outcome::Done
+        log.apply(
+            Level::ONE,
+            ClusterCommand::from(RaiseLevel { level: Level::BASE, members: vec![NodeId(1), NodeId(2)] })
+        ),
+        ClusterOutcome::Done
     );
     assert_eq!(log.machine.level(), Level::ONE);
     // Who opens the state, or gets it as a snapshot, knows the level at once.
@@ -141,13 +147,13 @@ fn group_0_holds_as_many_nodes_and_shards_as_a_cluster_may_have() {
     log.apply(Level::ONE, bootstrap(256));
     log.apply(Level::ONE, raise([]));
     for id in 1..=NODES_MAX as u64 {
-        assert_eq!(log.apply(Level::ONE, admit(node(id))), Outcome::Done);
+        assert_eq!(log.apply(Level::ONE, admit(node(id))), ClusterOutcome::Done);
     }
     let max = NODES_MAX as u32;
-    assert_eq!(log.apply(Level::ONE, admit(node(9_999))), Outcome::TooManyNodes { max });
+    assert_eq!(log.apply(Level::ONE, admit(node(9_999))), ClusterOutcome::TooManyNodes { max });
     for group in 0..=256 {
         let voters = (1..=7).map(|voter| NodeId(u64::MAX - voter)).collect();
-        log.apply(Level::ONE, Command::Place { group, voters });
+        log.apply(Level::ONE, ClusterCommand::from(Place { group, voters }));
     }
     log.checkpoint();
     assert_eq!(Log::<ClusterMachine>::open(&db, "sm/0").machine.state(), log.machine.state());
@@ -165,8 +171,11 @@ fn a_full_cluster_takes_a_node_in_place_of_one_of_its_name() {
     }
     let emptied = NodeRecord { name: node(7).name, ..node(9_999) };
     let members = (1..=NODES_MAX as u64).map(NodeId).collect();
-    assert_eq!(log.apply(Level::ONE, Command::RetireNode { node: NodeId(7), members }), Outcome::Done);
-    assert_eq!(log.apply(Level::ONE, admit(emptied)), Outcome::Done);
+    assert_eq!(
+        log.apply(Level::ONE, ClusterCommand::from(RetireNode { node: NodeId(7), members })),
+        ClusterOutcome::Done
+    );
+    assert_eq!(log.apply(Level::ONE, admit(emptied)), ClusterOutcome::Done);
     assert_eq!(log.machine.state().nodes.len(), NODES_MAX);
     assert!(log.machine.state().gone.contains(&NodeId(7)));
 }
@@ -183,14 +192,15 @@ fn of_two_nodes_that_are_drained_at_once_the_second_stays() {
     }
     let edge = NodeRecord { services: vec!["redirector".to_owned()], ..node(3) };
     log.apply(Level::ONE, admit(edge));
-    log.apply(Level::ONE, Command::Place { group: 1, voters: vec![NodeId(1), NodeId(2)] });
-    let mut drain = |id: u64, drain: bool| log.apply(Level::ONE, Command::DrainNode { node: NodeId(id), drain });
-    assert_eq!(drain(1, true), Outcome::Done);
-    assert_eq!(drain(2, true), Outcome::NodeNeeded { groups: 1 });
-    assert_eq!(drain(1, true), Outcome::Done, "it is drained already");
-    assert_eq!(drain(3, true), Outcome::Done, "it stores no links");
-    assert_eq!(drain(1, false), Outcome::Done);
-    assert_eq!(drain(2, true), Outcome::Done);
+    log.apply(Level::ONE, ClusterCommand::from(Place { group: 1, voters: vec![NodeId(1), NodeId(2)] }));
+    let mut drain =
+        |id: u64, drain: bool| log.apply(Level::ONE, ClusterCommand::from(DrainNode { node: NodeId(id), drain }));
+    assert_eq!(drain(1, true), ClusterOutcome::Done);
+    assert_eq!(drain(2, true), ClusterOutcome::NodeNeeded { groups: 1 });
+    assert_eq!(drain(1, true), ClusterOutcome::Done, "it is drained already");
+    assert_eq!(drain(3, true), ClusterOutcome::Done, "it stores no links");
+    assert_eq!(drain(1, false), ClusterOutcome::Done);
+    assert_eq!(drain(2, true), ClusterOutcome::Done);
 }
 
 #[test]
@@ -201,8 +211,8 @@ fn a_node_that_understands_less_than_the_cluster_uses_is_not_taken_in() {
     log.apply(Level::ONE, bootstrap(1));
     log.apply(Level::ONE, raise([]));
     // As after a serving node that did not know of the level yet.
-    let late = Command::AdmitNode { record: Box::new(node(1)), level: Level::BASE };
-    assert_eq!(log.apply(Level::ONE, late), Outcome::LevelTooLow { needed: Level::ONE });
+    let late = ClusterCommand::from(AdmitNode { record: node(1), level: Level::BASE });
+    assert_eq!(log.apply(Level::ONE, late), ClusterOutcome::LevelTooLow { needed: Level::ONE });
     assert!(log.machine.state().nodes.is_empty());
 }
 
@@ -215,7 +225,7 @@ fn replicas_remember_the_same_removed_nodes_whether_or_not_one_was_started_anew_
         for id in 1..=1_500 {
             log.apply(
                 Level::BASE,
-                Command::PutNode(Box::new(NodeRecord { name: "one".to_owned(), ..node(2_000 - id) })),
+                ClusterCommand::from(PutNode(NodeRecord { name: "one".to_owned(), ..node(2_000 - id) })),
             );
         }
         if restarted {
@@ -225,8 +235,8 @@ fn replicas_remember_the_same_removed_nodes_whether_or_not_one_was_started_anew_
         log.apply(Level::ONE, raise([500]));
         for id in 3_001..=3_010 {
             let old = *log.machine.state().nodes.keys().next().unwrap();
-            let retire = Command::RetireNode { node: old, members: vec![old] };
-            assert_eq!(log.apply(Level::ONE, retire), Outcome::Done);
+            let retire = ClusterCommand::from(RetireNode { node: old, members: vec![old] });
+            assert_eq!(log.apply(Level::ONE, retire), ClusterOutcome::Done);
             log.apply(Level::ONE, admit(NodeRecord { name: "one".to_owned(), ..node(id) }));
         }
         log.machine.state().clone()
@@ -246,16 +256,16 @@ fn of_two_nodes_that_leave_at_once_the_second_is_decided_upon_again() {
     }
     let retire = |node: u64, members: &[u64]| {
         let members = members.iter().map(|id| NodeId(*id)).collect();
-        Command::RetireNode { node: NodeId(node), members }
+        ClusterCommand::from(RetireNode { node: NodeId(node), members })
     };
     // Both were decided for the same members.
-    assert_eq!(log.apply(Level::ONE, retire(3, &[1, 2, 3, 4])), Outcome::Done);
-    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 3, 4])), Outcome::MembersChanged);
-    assert_eq!(log.apply(Level::ONE, retire(3, &[1, 2, 4])), Outcome::NotFound);
-    log.apply(Level::ONE, Command::Place { group: 1, voters: vec![NodeId(2), NodeId(4)] });
-    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 4])), Outcome::NodeNeeded { groups: 1 });
-    log.apply(Level::ONE, Command::Place { group: 1, voters: vec![NodeId(1), NodeId(2)] });
-    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 4])), Outcome::Done);
+    assert_eq!(log.apply(Level::ONE, retire(3, &[1, 2, 3, 4])), ClusterOutcome::Done);
+    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 3, 4])), ClusterOutcome::MembersChanged);
+    assert_eq!(log.apply(Level::ONE, retire(3, &[1, 2, 4])), ClusterOutcome::NotFound);
+    log.apply(Level::ONE, ClusterCommand::from(Place { group: 1, voters: vec![NodeId(2), NodeId(4)] }));
+    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 4])), ClusterOutcome::NodeNeeded { groups: 1 });
+    log.apply(Level::ONE, ClusterCommand::from(Place { group: 1, voters: vec![NodeId(1), NodeId(2)] }));
+    assert_eq!(log.apply(Level::ONE, retire(4, &[1, 2, 4])), ClusterOutcome::Done);
 }
 
 #[test]
@@ -269,11 +279,15 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
         // The same name with another id: the node was emptied.
         let admit = admit(NodeRecord { name: "one".to_owned(), ..node(id) });
         if id > 1 {
-            assert_eq!(log.apply(Level::ONE, admit.clone()), Outcome::MembersChanged, "the old one is still a member");
-            let retire = Command::RetireNode { node: NodeId(id - 1), members: vec![NodeId(id - 1)] };
-            assert_eq!(log.apply(Level::ONE, retire), Outcome::Done);
+            assert_eq!(
+                log.apply(Level::ONE, admit.clone()),
+                ClusterOutcome::MembersChanged,
+                "the old one is still a member"
+            );
+            let retire = ClusterCommand::from(RetireNode { node: NodeId(id - 1), members: vec![NodeId(id - 1)] });
+            assert_eq!(log.apply(Level::ONE, retire), ClusterOutcome::Done);
         }
-        assert_eq!(log.apply(Level::ONE, admit), Outcome::Done);
+        assert_eq!(log.apply(Level::ONE, admit), ClusterOutcome::Done);
     }
     log.checkpoint();
     let mut log = Log::<ClusterMachine>::open(&db, "sm/0");
@@ -283,16 +297,16 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
     // Neither one that is remembered nor one that is not comes back by telling of itself.
     for id in [2_999, 1] {
         let record = NodeRecord { name: "back".to_owned(), ..node(id) };
-        assert_eq!(log.apply(Level::ONE, Command::PutNode(Box::new(record))), Outcome::NotFound);
+        assert_eq!(log.apply(Level::ONE, ClusterCommand::from(PutNode(record))), ClusterOutcome::NotFound);
     }
     let record = NodeRecord { name: "back".to_owned(), ..node(2_999) };
-    assert_eq!(log.apply(Level::ONE, admit(record)), Outcome::NotFound);
+    assert_eq!(log.apply(Level::ONE, admit(record)), ClusterOutcome::NotFound);
     let (records, _) = verify_tree(&db.tree("sm/0").unwrap()).unwrap();
     assert_eq!(records, 1 + 1 + 1024);
 }
 
-fn new_link(fields: Fields) -> NewLink {
-    NewLink {
+fn new_link(fields: Fields) -> Create {
+    Create {
         key: key(),
         target: Target::parse("https://example.com/a", &[], 8192).unwrap(),
         valid_until: None,
@@ -308,9 +322,9 @@ fn key() -> LinkKey {
     LinkKey::new(Code::parse_slug("sale").unwrap())
 }
 
-fn edit(fields: FieldChanges) -> Command {
+fn edit(fields: FieldChanges) -> ShardCommand {
     let target = Some(Target::parse("https://example.com/b", &[], 8192).unwrap());
-    Command::Edit { key: key(), if_version: None, target, valid_until: None, fields }
+    ShardCommand::from(Edit { key: key(), if_version: None, target, valid_until: None, fields })
 }
 
 #[test]
@@ -321,14 +335,14 @@ fn fields_that_this_version_does_not_know_survive_an_edit_a_checkpoint_and_a_sna
     let mut fields = Fields::default();
     fields.set(200, Some(b"of a later version".to_vec()));
     fields.set(201, Some(b"too".to_vec()));
-    assert!(matches!(log.apply(Level::ONE, Command::Create(Box::new(new_link(fields)))), Outcome::Created(_)));
+    assert!(matches!(log.apply(Level::ONE, ShardCommand::from(new_link(fields))), ShardOutcome::Created(_)));
     log.checkpoint();
     let mut log = Log::<ShardMachine>::open(&db, "sm/1");
     let mut changes = FieldChanges::default();
     changes.set(201, None);
     changes.set(7, Some(b"seven".to_vec()));
     for changes in [FieldChanges::default(), changes] {
-        assert!(matches!(log.apply(Level::ONE, edit(changes)), Outcome::Edited(_)));
+        assert!(matches!(log.apply(Level::ONE, edit(changes)), ShardOutcome::Edited(_)));
     }
     log.checkpoint();
     let path = dir.path().join("snapshot");
@@ -353,7 +367,7 @@ fn a_shard_writes_for_earlier_versions_until_its_log_shows_the_level() {
     let db = open(dir.path());
     let tree = db.tree("sm/1").unwrap();
     let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    log.apply(Level::BASE, Command::Create(Box::new(new_link(Fields::default()))));
+    log.apply(Level::BASE, ShardCommand::from(new_link(Fields::default())));
     log.checkpoint();
     assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 1);
     let mut log = Log::<ShardMachine>::open(&db, "sm/1");
@@ -368,12 +382,12 @@ fn a_shard_writes_for_earlier_versions_until_its_log_shows_the_level() {
     assert!(log.machine.get(&key()).unwrap().is_some());
 }
 
-fn keyed(number: u32) -> Command {
+fn keyed(number: u32) -> ShardCommand {
     let mut name = [0; 16];
     name[..4].copy_from_slice(&number.to_le_bytes());
     let key = LinkKey::new(Code::parse_slug(&format!("k{number}")).unwrap());
-    let new = NewLink { key, idempotency: Some((IdempotencyKey(name), 7)), ..new_link(Fields::default()) };
-    Command::Create(Box::new(new))
+    let new = Create { key, idempotency: Some((IdempotencyKey(name), 7)), ..new_link(Fields::default()) };
+    ShardCommand::from(new)
 }
 
 #[test]
@@ -392,12 +406,12 @@ fn a_replica_that_was_restarted_remembers_no_idempotency_key_that_the_others_hav
     let mut restarted = Log::<ShardMachine>::open(&db, "sm/1");
     for forgotten in [0, 49] {
         // The same request under another slug: who remembers the key answers with the link that it made.
-        let Command::Create(new) = keyed(forgotten) else { unreachable!() };
-        let again = NewLink { key: LinkKey::new(Code::parse_slug(&format!("again{forgotten}")).unwrap()), ..*new };
-        let command = Command::Create(Box::new(again));
+        let ShardCommand::Create(new) = keyed(forgotten) else { unreachable!() };
+        let again = Create { key: LinkKey::new(Code::parse_slug(&format!("again{forgotten}")).unwrap()), ..*new };
+        let command = ShardCommand::from(again);
         let (one, other) = (log.apply(Level::ONE, command.clone()), restarted.apply(Level::ONE, command));
-        let slug = |outcome: &Outcome| match outcome {
-            Outcome::Created(link) => link.key.code.as_str().to_owned(),
+        let slug = |outcome: &ShardOutcome| match outcome {
+            ShardOutcome::Created(link) => link.key.code.as_str().to_owned(),
             other => panic!("{other:?}"),
         };
         assert_eq!(slug(&one), format!("again{forgotten}"));
@@ -427,10 +441,10 @@ fn keys_that_were_too_old_before_the_level_rose_count_on_no_replica_after_it() {
             log = Log::open(&db, "sm/1");
         }
         log.apply(Level::ONE, edit(FieldChanges::default()));
-        let Command::Create(new) = keyed(1) else { unreachable!() };
-        let again = NewLink { key: LinkKey::new(Code::parse_slug("again").unwrap()), ..*new };
-        match log.apply(Level::ONE, Command::Create(Box::new(again))) {
-            Outcome::Created(link) => link.key.code.as_str().to_owned(),
+        let ShardCommand::Create(new) = keyed(1) else { unreachable!() };
+        let again = Create { key: LinkKey::new(Code::parse_slug("again").unwrap()), ..*new };
+        match log.apply(Level::ONE, ShardCommand::from(again)) {
+            ShardOutcome::Created(link) => link.key.code.as_str().to_owned(),
             other => panic!("{other:?}"),
         }
     });
@@ -442,16 +456,16 @@ fn a_link_never_grows_beyond_what_can_be_stored() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
     let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    log.apply(Level::ONE, Command::Create(Box::new(new_link(Fields::default()))));
+    log.apply(Level::ONE, ShardCommand::from(new_link(Fields::default())));
     let grow = |tag: u8| {
         let mut changes = FieldChanges::default();
         changes.set(tag, Some(vec![tag; 9_000]));
         edit(changes)
     };
     for tag in [1, 2] {
-        assert!(matches!(log.apply(Level::ONE, grow(tag)), Outcome::Edited(_)));
+        assert!(matches!(log.apply(Level::ONE, grow(tag)), ShardOutcome::Edited(_)));
     }
-    assert_eq!(log.apply(Level::ONE, grow(3)), Outcome::LinkTooLarge { max: 20 * 1024 });
+    assert_eq!(log.apply(Level::ONE, grow(3)), ShardOutcome::LinkTooLarge { max: 20 * 1024 });
     log.checkpoint();
     let log = Log::<ShardMachine>::open(&db, "sm/1");
     assert_eq!(log.machine.get(&key()).unwrap().unwrap().0.version, 3);

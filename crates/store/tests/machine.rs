@@ -8,7 +8,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, Dimension, JournalSpan, Tally};
-use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
+use waypost_protocol::command::{
+    Batch, ClusterCommand, ClusterOutcome, Create, Delete, Edit, LeaseKeys, RecordClicks, RemoveExpired, SetAdminKey,
+    ShardCommand, ShardOutcome,
+};
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, LinkKey, LinkVersion, NodeId, Target, UnixMs};
@@ -181,14 +184,14 @@ impl Model {
     }
 }
 
-fn command(step: &Step, model: &Model) -> Option<Command> {
+fn command(step: &Step, model: &Model) -> Option<ShardCommand> {
     // The state that a guarded change names: right but for its version, which may be wrong.
     let guard = |key: &u8, version: Option<u32>| {
         let written_at = model.links.get(key).map_or(0, |link| link.written);
         version.map(|version| LinkVersion { version, written_at })
     };
     Some(match step.clone() {
-        Step::Create { key: k, target: t, generated, find, until, idempotency } => Command::Create(Box::new(NewLink {
+        Step::Create { key: k, target: t, generated, find, until, idempotency } => ShardCommand::from(Create {
             key: key(k),
             target: target(t),
             valid_until: until.map(|until| UnixMs(START + u64::from(until))),
@@ -197,16 +200,16 @@ fn command(step: &Step, model: &Model) -> Option<Command> {
             find_existing: find,
             idempotency: idempotency.map(|(name, print)| (IdempotencyKey([name; 16]), u64::from(print))),
             fields: Default::default(),
-        })),
-        Step::Edit { key: k, version, target: t } => Command::Edit {
+        }),
+        Step::Edit { key: k, version, target: t } => ShardCommand::from(Edit {
             key: key(k),
             if_version: guard(&k, version),
             target: Some(target(t)),
             valid_until: None,
             fields: Default::default(),
-        },
-        Step::Delete { key: k, version } => Command::Delete { key: key(k), if_version: guard(&k, version) },
-        Step::Clicks { sequence, key: k, visits } => Command::RecordClicks(Arc::new(ClickBatch {
+        }),
+        Step::Delete { key: k, version } => ShardCommand::from(Delete { key: key(k), if_version: guard(&k, version) }),
+        Step::Clicks { sequence, key: k, visits } => ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
             node: NodeId(1),
             spans: vec![model.span(sequence)],
             strings: vec!["Chrome".to_owned(), format!("host{}.example", sequence % 3)],
@@ -221,28 +224,28 @@ fn command(step: &Step, model: &Model) -> Option<Command> {
                 visitors: smallvec![Register::of(sequence << 50 | 1)],
             }],
             orphans: Vec::new(),
-        })),
-        Step::Expire { keys, before } => Command::RemoveExpired {
+        }))),
+        Step::Expire { keys, before } => ShardCommand::from(RemoveExpired {
             keys: keys.into_iter().map(key).collect(),
             before: UnixMs(START + u64::from(before)),
-        },
+        }),
         Step::Checkpoint | Step::Restart => return None,
     })
 }
 
-fn word(outcome: &Outcome) -> &'static str {
+fn word(outcome: &ShardOutcome) -> &'static str {
     match outcome {
-        Outcome::Created(_) => "created",
-        Outcome::Existing(_) => "existing",
-        Outcome::KeyTaken => "taken",
-        Outcome::IdempotencyMismatch => "mismatch",
-        Outcome::Edited(_) => "edited",
-        Outcome::Deleted => "deleted",
-        Outcome::NotFound => "unknown",
-        Outcome::VersionMismatch { .. } => "version",
-        Outcome::Removed(_) => "removed",
-        Outcome::Done => "done",
-        Outcome::ClicksOutOfStep(_) => "out of step",
+        ShardOutcome::Created(_) => "created",
+        ShardOutcome::Existing(_) => "existing",
+        ShardOutcome::KeyTaken => "taken",
+        ShardOutcome::IdempotencyMismatch => "mismatch",
+        ShardOutcome::Edited(_) => "edited",
+        ShardOutcome::Deleted => "deleted",
+        ShardOutcome::NotFound => "unknown",
+        ShardOutcome::VersionMismatch { .. } => "version",
+        ShardOutcome::Removed(_) => "removed",
+        ShardOutcome::Done => "done",
+        ShardOutcome::ClicksOutOfStep(_) => "out of step",
         other => panic!("{other:?}"),
     }
 }
@@ -295,7 +298,7 @@ proptest! {
         let tree = db.tree("sm/1").unwrap();
         let (mut machine, _) = ShardMachine::open(tree.clone()).unwrap();
         let mut model = Model::default();
-        let mut since: Vec<(u64, Batch)> = Vec::new();
+        let mut since: Vec<(u64, Batch<ShardCommand>)> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             let index = index as u64 + 1;
             match step {
@@ -316,7 +319,7 @@ proptest! {
                     let outcomes = machine.apply(index, &batch).unwrap();
                     let (expected, about) = model.apply(step, index);
                     prop_assert_eq!(word(&outcomes[0]), expected, "{:?}", step);
-                    if let (Outcome::Created(link), Some(about)) = (&outcomes[0], about) {
+                    if let (ShardOutcome::Created(link), Some(about)) = (&outcomes[0], about) {
                         prop_assert_eq!(&link.key, &key(about));
                     }
                     since.push((index, batch));
@@ -335,7 +338,7 @@ proptest! {
 fn filled(tree: waypost_store::Tree, links: u16) -> ShardMachine {
     let (mut machine, _) = ShardMachine::open(tree).unwrap();
     for number in 0..links {
-        let new = NewLink {
+        let new = Create {
             key: LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap()),
             target: Target::parse(&format!("https://example.com/{number}"), &[], 8192).unwrap(),
             valid_until: None,
@@ -345,7 +348,7 @@ fn filled(tree: waypost_store::Tree, links: u16) -> ShardMachine {
             idempotency: None,
             fields: Default::default(),
         };
-        let batch = Batch { level: LEVEL, at: UnixMs(START), commands: vec![Command::Create(Box::new(new))] };
+        let batch = Batch { level: LEVEL, at: UnixMs(START), commands: vec![ShardCommand::from(new)] };
         machine.apply(u64::from(number), &batch).unwrap();
     }
     machine.checkpoint(b"here").unwrap();
@@ -495,9 +498,9 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
     let (mut machine, _) = ClusterMachine::open(tree.clone()).unwrap();
     let mut next = 0;
     for index in 0..50 {
-        let commands = vec![Command::LeaseKeys { node: NodeId(index % 3), count: 100 + index }];
+        let commands = vec![ClusterCommand::from(LeaseKeys { node: NodeId(index % 3), count: 100 + index })];
         let outcomes = machine.apply(index, &Batch { level: LEVEL, at: UnixMs(index), commands }).unwrap();
-        assert_eq!(outcomes, [Outcome::Leased { start: next, count: 100 + index }]);
+        assert_eq!(outcomes, [ClusterOutcome::Leased { start: next, count: 100 + index }]);
         next += 100 + index;
         if index % 7 == 0 {
             machine.checkpoint(b"").unwrap();
@@ -505,18 +508,24 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
         }
     }
     let mut set = |digest: u8, replace| {
-        let commands = vec![Command::SetAdminKey { digest: KeyDigest([digest; 32]), replace }];
+        let commands = vec![ClusterCommand::from(SetAdminKey { digest: KeyDigest([digest; 32]), replace })];
         machine.apply(99, &Batch { level: LEVEL, at: UnixMs(0), commands }).unwrap().remove(0)
     };
-    assert_eq!(set(1, false), Outcome::Done);
-    assert_eq!(set(2, false), Outcome::AdminKeyExists);
-    assert_eq!(set(2, true), Outcome::Done);
+    assert_eq!(set(1, false), ClusterOutcome::Done);
+    assert_eq!(set(2, false), ClusterOutcome::AdminKeyExists);
+    assert_eq!(set(2, true), ClusterOutcome::Done);
     assert_eq!(machine.state().admin_key, Some(KeyDigest([2; 32])));
 }
 
-fn clicks(span: (u64, u64), strings: Vec<String>, deltas: Vec<ClickDelta>) -> Command {
+fn clicks(span: (u64, u64), strings: Vec<String>, deltas: Vec<ClickDelta>) -> ShardCommand {
     let spans = vec![JournalSpan { journal: 1, from: span.0, upto: span.1 }];
-    Command::RecordClicks(Arc::new(ClickBatch { node: NodeId(1), spans, strings, deltas, orphans: Vec::new() }))
+    ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
+        node: NodeId(1),
+        spans,
+        strings,
+        deltas,
+        orphans: Vec::new(),
+    })))
 }
 
 fn visitor(number: u64) -> Register {
@@ -526,7 +535,7 @@ fn visitor(number: u64) -> Register {
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
-fn at(day: u64, command: Command) -> Batch {
+fn at(day: u64, command: ShardCommand) -> Batch<ShardCommand> {
     Batch { level: LEVEL, at: UnixMs(day * DAY_MS), commands: vec![command] }
 }
 
@@ -651,7 +660,7 @@ fn what_deleted_links_leave_is_removed_from_the_database() {
     assert!(text("host7.example") >= 5);
     for number in 0..299 {
         let key = LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap());
-        machine.apply(5000 + number, &at(20_005, Command::Delete { key, if_version: None })).unwrap();
+        machine.apply(5000 + number, &at(20_005, ShardCommand::from(Delete { key, if_version: None }))).unwrap();
     }
     for _ in 0..4 {
         machine.checkpoint(b"x").unwrap();

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use waypost_protocol::clicks::{ClickBatch, JournalSpan, OrphanDelta};
-use waypost_protocol::command::{Batch, Command, Outcome};
+use waypost_protocol::command::{Batch, EndJournals, RecordClicks, ShardCommand, ShardOutcome};
 use waypost_protocol::{Level, NodeId, UnixMs};
 use waypost_store::machine::{Machine, ShardMachine, verify_tree};
 use waypost_store::{Db, DbOptions, Tree};
@@ -21,20 +21,20 @@ struct Shard {
 }
 
 impl Shard {
-    fn apply(&mut self, command: Command) -> Outcome {
+    fn apply(&mut self, command: ShardCommand) -> ShardOutcome {
         self.index += 1;
         let batch = Batch { level: self.level, at: self.now, commands: vec![command] };
         self.machine.apply(self.index, &batch).unwrap().remove(0)
     }
 
-    fn click(&mut self, node: u64, journal: u64, from: u64) -> Outcome {
-        self.apply(Command::RecordClicks(Arc::new(ClickBatch {
+    fn click(&mut self, node: u64, journal: u64, from: u64) -> ShardOutcome {
+        self.apply(ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
             node: NodeId(node),
             spans: vec![JournalSpan { journal, from, upto: from + 1 }],
             strings: Vec::new(),
             deltas: Vec::new(),
             orphans: vec![OrphanDelta { path: 0, count: 1, last: self.now }],
-        })))
+        }))))
     }
 
     fn counted(&self) -> u64 {
@@ -60,20 +60,20 @@ fn with_a_shard(level: Level, test: impl FnOnce(&mut Shard)) {
 #[test]
 fn a_node_that_comes_back_after_a_thousand_newer_journals_counts_nothing_twice() {
     with_a_shard(Level::ONE, |shard| {
-        assert_eq!(shard.click(1, 77, 0), Outcome::Done);
+        assert_eq!(shard.click(1, 77, 0), ShardOutcome::Done);
         // Others start again and again; their journals have not ended yet.
         for life in 0..1000 {
             shard.now = UnixMs(shard.now.0 + 1000);
-            assert_eq!(shard.click(2 + life % 3, 1000 + life, 0), Outcome::Done);
+            assert_eq!(shard.click(2 + life % 3, 1000 + life, 0), ShardOutcome::Done);
             if life % 100 == 0 {
                 shard.restart();
             }
         }
         let counted = shard.counted();
         // What it does not know to be counted it sends again.
-        assert_eq!(shard.click(1, 77, 0), Outcome::Done);
+        assert_eq!(shard.click(1, 77, 0), ShardOutcome::Done);
         assert_eq!(shard.counted(), counted, "a click is counted twice");
-        assert_eq!(shard.click(1, 77, 1), Outcome::Done);
+        assert_eq!(shard.click(1, 77, 1), ShardOutcome::Done);
         assert_eq!(shard.counted(), counted + 1);
     });
 }
@@ -82,22 +82,26 @@ fn a_node_that_comes_back_after_a_thousand_newer_journals_counts_nothing_twice()
 fn positions_from_level_0_are_kept_and_belong_to_the_node_that_goes_on_with_the_journal() {
     with_a_shard(Level::BASE, |shard| {
         for journal in 0..400 {
-            assert_eq!(shard.click(1, journal, 0), Outcome::Done);
+            assert_eq!(shard.click(1, journal, 0), ShardOutcome::Done);
         }
         shard.restart();
         shard.level = Level::ONE;
         // Of a node with as many new journals as it may have.
         for journal in 1000..1400 {
-            assert_eq!(shard.click(2, journal, 0), Outcome::Done);
+            assert_eq!(shard.click(2, journal, 0), ShardOutcome::Done);
         }
         shard.restart();
-        assert_eq!(shard.click(1, 7, 0), Outcome::Done);
-        assert_eq!(shard.click(1, 7, 1), Outcome::Done);
+        assert_eq!(shard.click(1, 7, 0), ShardOutcome::Done);
+        assert_eq!(shard.click(1, 7, 1), ShardOutcome::Done);
         // A journal that was brought to another node goes on there.
-        assert_eq!(shard.click(3, 7, 2), Outcome::Done);
-        assert_eq!(shard.click(3, 8, 5), Outcome::ClicksOutOfStep(vec![(8, 1)]));
+        assert_eq!(shard.click(3, 7, 2), ShardOutcome::Done);
+        assert_eq!(shard.click(3, 8, 5), ShardOutcome::ClicksOutOfStep(vec![(8, 1)]));
         shard.restart();
-        assert_eq!(shard.click(3, 7, 1), Outcome::ClicksOutOfStep(vec![(7, 3)]), "counted before, for either node");
+        assert_eq!(
+            shard.click(3, 7, 1),
+            ShardOutcome::ClicksOutOfStep(vec![(7, 3)]),
+            "counted before, for either node"
+        );
         assert_eq!(shard.counted(), 802);
     });
 }
@@ -107,16 +111,20 @@ fn a_journal_that_has_ended_leaves_nothing() {
     with_a_shard(Level::ONE, |shard| {
         let records = |shard: &Shard| shard.tree.scan_prefix(b"j").count();
         for journal in 0..500 {
-            assert_eq!(shard.click(1, journal, 0), Outcome::Done);
-            assert_eq!(shard.click(2, 1000 + journal, 0), Outcome::Done);
+            assert_eq!(shard.click(1, journal, 0), ShardOutcome::Done);
+            assert_eq!(shard.click(2, 1000 + journal, 0), ShardOutcome::Done);
         }
         shard.restart();
         assert_eq!(records(shard), 2);
-        assert_eq!(shard.apply(Command::EndJournals { journals: (0..500).collect() }), Outcome::Done);
-        assert_eq!(shard.apply(Command::EndJournals { journals: (0..500).collect() }), Outcome::Done, "told again");
+        assert_eq!(shard.apply(ShardCommand::from(EndJournals { journals: (0..500).collect() })), ShardOutcome::Done);
+        assert_eq!(
+            shard.apply(ShardCommand::from(EndJournals { journals: (0..500).collect() })),
+            ShardOutcome::Done,
+            "told again"
+        );
         shard.restart();
         assert_eq!(records(shard), 1);
-        assert_eq!(shard.click(2, 1007, 0), Outcome::Done);
+        assert_eq!(shard.click(2, 1007, 0), ShardOutcome::Done);
         assert_eq!(shard.counted(), 1000);
     });
 }
@@ -125,12 +133,12 @@ fn a_journal_that_has_ended_leaves_nothing() {
 fn a_node_with_too_many_journals_waits_until_some_have_ended() {
     with_a_shard(Level::ONE, |shard| {
         for journal in 0..512 {
-            assert_eq!(shard.click(1, journal, 0), Outcome::Done);
+            assert_eq!(shard.click(1, journal, 0), ShardOutcome::Done);
         }
-        assert_eq!(shard.click(1, 512, 0), Outcome::ClicksOutOfStep(vec![(512, 0)]));
-        assert_eq!(shard.click(1, 3, 1), Outcome::Done, "those that are known go on");
-        assert_eq!(shard.apply(Command::EndJournals { journals: vec![9] }), Outcome::Done);
-        assert_eq!(shard.click(1, 512, 0), Outcome::Done);
+        assert_eq!(shard.click(1, 512, 0), ShardOutcome::ClicksOutOfStep(vec![(512, 0)]));
+        assert_eq!(shard.click(1, 3, 1), ShardOutcome::Done, "those that are known go on");
+        assert_eq!(shard.apply(ShardCommand::from(EndJournals { journals: vec![9] })), ShardOutcome::Done);
+        assert_eq!(shard.click(1, 512, 0), ShardOutcome::Done);
         shard.restart();
         assert_eq!(shard.counted(), 514);
     });

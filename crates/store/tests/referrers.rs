@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, Tally};
-use waypost_protocol::command::{Batch, Command, NewLink};
+use waypost_protocol::command::{Batch, Create, RecordClicks, ShardCommand};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, LinkKey, NodeId, Target, UnixMs};
 use waypost_store::machine::{Machine, ShardMachine};
@@ -26,7 +26,7 @@ const NOW: UnixMs = UnixMs(DAY as u64 * 24 * 3_600_000);
 
 fn create(machine: &mut ShardMachine, slug: &str) -> LinkKey {
     let key = LinkKey::new(Code::parse_slug(slug).unwrap());
-    let new = NewLink {
+    let new = Create {
         key: key.clone(),
         target: Target::parse("https://example.com/", &[], 8192).unwrap(),
         valid_until: None,
@@ -36,7 +36,7 @@ fn create(machine: &mut ShardMachine, slug: &str) -> LinkKey {
         idempotency: None,
         fields: Default::default(),
     };
-    machine.apply(1, &Batch { level: LEVEL, at: NOW, commands: vec![Command::Create(Box::new(new))] }).unwrap();
+    machine.apply(1, &Batch { level: LEVEL, at: NOW, commands: vec![ShardCommand::from(new)] }).unwrap();
     key
 }
 
@@ -56,7 +56,7 @@ fn a_day_of_a_link_takes_some_tens_of_bytes() {
         let deltas = vec![ClickDelta { link, hour: DAY * 24 + 9, last: NOW, tallies, visitors }];
         let spans = vec![JournalSpan { journal: 1, from: number, upto: number + 1 }];
         let clicks = ClickBatch { node: NodeId(1), spans, strings: strings.clone(), deltas, orphans: Vec::new() };
-        let batch = Batch { level: LEVEL, at: NOW, commands: vec![Command::RecordClicks(Arc::new(clicks))] };
+        let batch = Batch { level: LEVEL, at: NOW, commands: vec![ShardCommand::from(RecordClicks(Arc::new(clicks)))] };
         machine.apply(2 + number, &batch).unwrap();
     }
     machine.checkpoint(b"x").unwrap();
@@ -86,7 +86,10 @@ fn endless_referrers_of_one_link_take_no_more_than_their_bounds() {
         let spans = vec![JournalSpan { journal: 1, from: batch, upto: batch + 1 }];
         let clicks = ClickBatch { node: NodeId(1), spans, strings, deltas: vec![delta], orphans: Vec::new() };
         machine
-            .apply(2 + batch, &Batch { level: LEVEL, at, commands: vec![Command::RecordClicks(Arc::new(clicks))] })
+            .apply(
+                2 + batch,
+                &Batch { level: LEVEL, at, commands: vec![ShardCommand::from(RecordClicks(Arc::new(clicks)))] },
+            )
             .unwrap();
         pending = pending.max(machine.pending_bytes());
         if machine.pending_bytes() >= CHECKPOINT_BYTES || batch + 1 == referrers / STRINGS {

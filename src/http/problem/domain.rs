@@ -299,6 +299,9 @@ impl From<CallError> for Problem {
                 "The server accepts no changes",
                 format!("{why}; redirects go on, and changes are accepted again when there is space"),
             ),
+            CallError::Service(ServiceError::TooLarge(why)) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "link-too-large", "The link is too large", why)
+            }
             CallError::Unreachable { .. } | CallError::Service(ServiceError::NotHere { .. }) => unavailable(
                 "unavailable",
                 "The server cannot answer now",

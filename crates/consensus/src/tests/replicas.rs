@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use openraft::BasicNode;
 use parking_lot::RwLock;
-use waypost_protocol::command::{Command, Outcome};
+use waypost_protocol::command::CreateOutcome;
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
 use waypost_protocol::{Kind, NodeId, Target};
 use waypost_store::machine::ShardMachine;
@@ -109,12 +109,12 @@ impl Replica {
     pub(super) async fn create(&self, numbers: std::ops::Range<usize>) {
         for number in numbers {
             let (_, mut command) = create(number);
-            if let (Command::Create(link), true) = (&mut command, number >= EARLY) {
-                let url = format!("{}/{}", link.target.as_str(), "x".repeat(LONG));
-                link.target = Target::parse(&url, &[], 8192).unwrap();
+            if number >= EARLY {
+                let url = format!("{}/{}", command.target.as_str(), "x".repeat(LONG));
+                command.target = Target::parse(&url, &[], 8192).unwrap();
             }
             let outcome = self.group.propose(command).await.unwrap().outcome;
-            assert!(matches!(outcome, Outcome::Created(_)), "{outcome:?}");
+            assert!(matches!(outcome, CreateOutcome::Created(_)), "{outcome:?}");
         }
     }
 

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use waypost_protocol::command::{Batch, Bootstrap, Command, NODES_MAX, NodeRecord, Outcome};
+use waypost_protocol::command::{
+    AdmitNode, AdmitNodeOutcome, Batch, Bootstrap, ClusterCommand, ClusterOutcome, Command as _, CreateCluster,
+    CreateClusterOutcome, DrainNode, DrainNodeOutcome, LeaseKeys, LeaseKeysOutcome, NODES_MAX, NodeRecord, Place,
+    PlaceOutcome, PutNode, PutNodeOutcome, RaiseLevel, RaiseLevelOutcome, RemoveNode, RemoveNodeOutcome, RetireNode,
+    RetireNodeOutcome, SetAdminKey, SetAdminKeyOutcome,
+};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::permutation::CODES;
@@ -89,22 +94,22 @@ impl ClusterState {
     }
 
     /// Notes a node, in place of one of the same name: that one was emptied and has a new id, so the old id will not come back.
-    fn put_node(&mut self, index: u64, record: &NodeRecord) -> Outcome {
+    fn note_node(&mut self, index: u64, record: &NodeRecord) -> Noted {
         if self.gone.contains(&record.id) {
-            return Outcome::NotFound;
+            return Noted::NotFound;
         }
         let same_name = |other: &&NodeRecord| other.name == record.name && other.id != record.id;
         let replaced: Vec<NodeId> = self.nodes.values().filter(same_name).map(|node| node.id).collect();
         let needed: u32 = replaced.iter().map(|old| self.needing(*old)).sum();
         if needed > 0 {
-            return Outcome::NodeNeeded { groups: needed };
+            return Noted::NodeNeeded { groups: needed };
         }
         for old in replaced {
             self.leave(index, old);
         }
         let drain = self.nodes.get(&record.id).is_some_and(|known| known.drain);
         self.nodes.insert(record.id, NodeRecord { drain, ..record.clone() });
-        Outcome::Done
+        Noted::Done
     }
 
     fn leave(&mut self, index: u64, node: NodeId) {
@@ -115,6 +120,143 @@ impl ClusterState {
             self.gone.forget_oldest();
         }
     }
+}
+
+/// What each command does.
+impl ClusterState {
+    fn create(&mut self, create: &CreateCluster) -> CreateClusterOutcome {
+        if self.bootstrap.is_some() {
+            return CreateClusterOutcome::AlreadyBootstrapped;
+        }
+        self.bootstrap = Some(create.0.clone());
+        CreateClusterOutcome::Done
+    }
+
+    fn lease_keys(&mut self, lease: &LeaseKeys) -> LeaseKeysOutcome {
+        let start = self.next_key;
+        let count = lease.count.min(CODES.saturating_sub(start));
+        if count == 0 {
+            return LeaseKeysOutcome::KeysExhausted;
+        }
+        self.next_key = start + count;
+        LeaseKeysOutcome::Leased { start, count }
+    }
+
+    fn set_admin_key(&mut self, set: &SetAdminKey) -> SetAdminKeyOutcome {
+        if self.admin_key.is_some() && !set.replace {
+            return SetAdminKeyOutcome::AdminKeyExists;
+        }
+        self.admin_key = Some(set.digest);
+        SetAdminKeyOutcome::Done
+    }
+
+    fn put_node(&mut self, index: u64, put: &PutNode) -> PutNodeOutcome {
+        let record = &put.0;
+        // Since level 1 a node becomes a member by `AdmitNode` alone.
+        if self.level >= Level::ONE && !self.nodes.contains_key(&record.id) {
+            return PutNodeOutcome::NotFound;
+        }
+        if self.level >= Level::ONE && self.has_namesake(record) {
+            return PutNodeOutcome::MembersChanged;
+        }
+        match self.note_node(index, record) {
+            Noted::Done => PutNodeOutcome::Done,
+            Noted::NotFound => PutNodeOutcome::NotFound,
+            Noted::NodeNeeded { groups } => PutNodeOutcome::NodeNeeded { groups },
+        }
+    }
+
+    fn admit_node(&mut self, index: u64, admit: &AdmitNode) -> AdmitNodeOutcome {
+        let record = &admit.record;
+        if admit.level < self.level {
+            return AdmitNodeOutcome::LevelTooLow { needed: self.level };
+        }
+        // It has to be retired first, which is decided by what the groups are.
+        if self.has_namesake(record) {
+            return AdmitNodeOutcome::MembersChanged;
+        }
+        if self.nodes.len() >= NODES_MAX && !self.nodes.contains_key(&record.id) {
+            return AdmitNodeOutcome::TooManyNodes { max: NODES_MAX as u32 };
+        }
+        match self.note_node(index, record) {
+            Noted::Done => AdmitNodeOutcome::Done,
+            Noted::NotFound => AdmitNodeOutcome::NotFound,
+            Noted::NodeNeeded { groups } => AdmitNodeOutcome::NodeNeeded { groups },
+        }
+    }
+
+    fn raise_level(&mut self, raise: &RaiseLevel) -> RaiseLevelOutcome {
+        if !self.nodes.keys().all(|node| raise.members.contains(node)) {
+            return RaiseLevelOutcome::MembersChanged;
+        }
+        // What is stored at level 0 does not say when: a replica that was started anew meanwhile has forgotten it.
+        if self.level == Level::BASE {
+            self.gone.0.values_mut().for_each(|index| *index = 0);
+        }
+        self.level = self.level.max(raise.level);
+        RaiseLevelOutcome::Done
+    }
+
+    fn remove_node(&mut self, index: u64, remove: &RemoveNode) -> RemoveNodeOutcome {
+        // Since level 1 it has to be decided for the members that there are: `RetireNode`.
+        if self.level >= Level::ONE {
+            return RemoveNodeOutcome::MembersChanged;
+        }
+        match (self.nodes.contains_key(&remove.node), self.needing(remove.node)) {
+            (false, _) => RemoveNodeOutcome::NotFound,
+            (true, 0) => {
+                self.leave(index, remove.node);
+                RemoveNodeOutcome::Done
+            }
+            (true, groups) => RemoveNodeOutcome::NodeNeeded { groups },
+        }
+    }
+
+    fn retire_node(&mut self, index: u64, retire: &RetireNode) -> RetireNodeOutcome {
+        if !self.nodes.contains_key(&retire.node) {
+            return RetireNodeOutcome::NotFound;
+        }
+        if !self.nodes.keys().eq(&retire.members) {
+            return RetireNodeOutcome::MembersChanged;
+        }
+        match self.needing(retire.node) {
+            0 => {
+                self.leave(index, retire.node);
+                RetireNodeOutcome::Done
+            }
+            groups => RetireNodeOutcome::NodeNeeded { groups },
+        }
+    }
+
+    fn drain_node(&mut self, drain: &DrainNode) -> DrainNodeOutcome {
+        // Of two that are drained at once, the second has to see the first.
+        if drain.drain && self.level >= Level::ONE && self.is_last_to_store(drain.node) {
+            return DrainNodeOutcome::NodeNeeded { groups: self.placement.len() as u32 };
+        }
+        match self.nodes.get_mut(&drain.node) {
+            Some(record) => {
+                record.drain = drain.drain;
+                DrainNodeOutcome::Done
+            }
+            None => DrainNodeOutcome::NotFound,
+        }
+    }
+
+    fn place(&mut self, place: &Place) -> PlaceOutcome {
+        self.placement.insert(place.group, place.voters.clone());
+        PlaceOutcome::Done
+    }
+}
+
+/// What came of noting a node.
+enum Noted {
+    Done,
+    /// It was removed.
+    NotFound,
+    /// Groups need the node that it would replace.
+    NodeNeeded {
+        groups: u32,
+    },
 }
 
 /// The state machine of group 0.
@@ -169,123 +311,27 @@ impl ClusterMachine {
         self.level = Some(level);
     }
 
-    fn apply_one(&mut self, index: u64, command: &Command) -> Result<Outcome, StoreError> {
+    fn apply_one(&mut self, index: u64, command: &ClusterCommand) -> ClusterOutcome {
         let state = &mut self.state;
-        Ok(match command {
-            Command::Bootstrap(bootstrap) => match &state.bootstrap {
-                Some(_) => Outcome::AlreadyBootstrapped,
-                None => {
-                    state.bootstrap = Some(bootstrap.clone());
-                    Outcome::Done
-                }
-            },
-            Command::LeaseKeys { node: _, count } => {
-                let start = state.next_key;
-                let count = (*count).min(CODES.saturating_sub(start));
-                if count == 0 {
-                    return Ok(Outcome::KeysExhausted);
-                }
-                state.next_key = start + count;
-                Outcome::Leased { start, count }
-            }
-            Command::SetAdminKey { digest, replace } => {
-                if state.admin_key.is_some() && !replace {
-                    return Ok(Outcome::AdminKeyExists);
-                }
-                state.admin_key = Some(*digest);
-                Outcome::Done
-            }
-            Command::PutNode(record) => {
-                // Since level 1 a node becomes a member by `AdmitNode` alone.
-                if state.level >= Level::ONE && !state.nodes.contains_key(&record.id) {
-                    return Ok(Outcome::NotFound);
-                }
-                if state.level >= Level::ONE && state.has_namesake(record) {
-                    return Ok(Outcome::MembersChanged);
-                }
-                state.put_node(index, record)
-            }
-            Command::AdmitNode { record, level } => {
-                if *level < state.level {
-                    return Ok(Outcome::LevelTooLow { needed: state.level });
-                }
-                // It has to be retired first, which is decided by what the groups are.
-                if state.has_namesake(record) {
-                    return Ok(Outcome::MembersChanged);
-                }
-                if state.nodes.len() >= NODES_MAX && !state.nodes.contains_key(&record.id) {
-                    return Ok(Outcome::TooManyNodes { max: NODES_MAX as u32 });
-                }
-                state.put_node(index, record)
-            }
-            Command::RaiseLevel { level, members } => {
-                if !state.nodes.keys().all(|node| members.contains(node)) {
-                    return Ok(Outcome::MembersChanged);
-                }
-                // What is stored at level 0 does not say when: a replica that was started anew meanwhile has forgotten it.
-                if state.level == Level::BASE {
-                    state.gone.0.values_mut().for_each(|index| *index = 0);
-                }
-                state.level = state.level.max(*level);
-                Outcome::Done
-            }
-            // Since level 1 it has to be decided for the members that there are: `RetireNode`.
-            Command::RemoveNode { .. } if state.level >= Level::ONE => Outcome::MembersChanged,
-            Command::RemoveNode { node } => match (state.nodes.contains_key(node), state.needing(*node)) {
-                (false, _) => Outcome::NotFound,
-                (true, 0) => {
-                    state.leave(index, *node);
-                    Outcome::Done
-                }
-                (true, groups) => Outcome::NodeNeeded { groups },
-            },
-            Command::RetireNode { node, members } => {
-                if !state.nodes.contains_key(node) {
-                    return Ok(Outcome::NotFound);
-                }
-                if !state.nodes.keys().eq(members) {
-                    return Ok(Outcome::MembersChanged);
-                }
-                match state.needing(*node) {
-                    0 => {
-                        state.leave(index, *node);
-                        Outcome::Done
-                    }
-                    groups => Outcome::NodeNeeded { groups },
-                }
-            }
-            // Of two that are drained at once, the second has to see the first.
-            Command::DrainNode { node, drain: true } if state.level >= Level::ONE && state.is_last_to_store(*node) => {
-                Outcome::NodeNeeded { groups: state.placement.len() as u32 }
-            }
-            Command::DrainNode { node, drain } => match state.nodes.get_mut(node) {
-                Some(record) => {
-                    record.drain = *drain;
-                    Outcome::Done
-                }
-                None => Outcome::NotFound,
-            },
-            Command::Place { group, voters } => {
-                state.placement.insert(*group, voters.clone());
-                Outcome::Done
-            }
-            Command::Create(_)
-            | Command::Edit { .. }
-            | Command::Delete { .. }
-            | Command::RemoveExpired { .. }
-            | Command::RecordClicks(_)
-            | Command::ResetStats { .. }
-            | Command::EndJournals { .. } => {
-                return Err(StoreError::Corrupt {
-                    what: format!("log of {}", self.tree.name()),
-                    detail: "a command of a shard stands in the log of group 0".to_owned(),
-                });
-            }
-        })
+        match command {
+            ClusterCommand::CreateCluster(create) => create.answered(state.create(create)),
+            ClusterCommand::LeaseKeys(lease) => lease.answered(state.lease_keys(lease)),
+            ClusterCommand::SetAdminKey(set) => set.answered(state.set_admin_key(set)),
+            ClusterCommand::PutNode(put) => put.answered(state.put_node(index, put)),
+            ClusterCommand::AdmitNode(admit) => admit.answered(state.admit_node(index, admit)),
+            ClusterCommand::RaiseLevel(raise) => raise.answered(state.raise_level(raise)),
+            ClusterCommand::RemoveNode(remove) => remove.answered(state.remove_node(index, remove)),
+            ClusterCommand::RetireNode(retire) => retire.answered(state.retire_node(index, retire)),
+            ClusterCommand::DrainNode(drain) => drain.answered(state.drain_node(drain)),
+            ClusterCommand::Place(place) => place.answered(state.place(place)),
+        }
     }
 }
 
 impl Machine for ClusterMachine {
+    type Command = ClusterCommand;
+    type Outcome = ClusterOutcome;
+
     fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
         let (state, stored, position) = cluster_records::load(&tree)?;
         Ok((Self { tree, state, stored, dirty: false, level: None }, position))
@@ -301,7 +347,7 @@ impl Machine for ClusterMachine {
         Ok(position)
     }
 
-    fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, index: u64, batch: &Batch<ClusterCommand>) -> Result<Vec<ClusterOutcome>, StoreError> {
         // As in the shards, a time may step back since level 1.
         let stepping = batch.level.max(self.state.level) >= Level::ONE;
         self.state.applied_at = if stepping { batch.at } else { self.state.applied_at.max(batch.at) };
@@ -310,7 +356,7 @@ impl Machine for ClusterMachine {
         if let Some(level) = &self.level {
             level.raise(self.state.level);
         }
-        outcomes
+        Ok(outcomes)
     }
 
     fn level(&self) -> Level {

@@ -28,7 +28,11 @@ mod stats_query;
 mod stats_top;
 mod visits;
 
-use waypost_protocol::command::{Batch, Outcome};
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use waypost_protocol::command::{Batch, GroupCommand};
 use waypost_protocol::{Level, Record, RecordError};
 
 use crate::{StoreError, Tree};
@@ -61,6 +65,12 @@ const META_KEY: &[u8] = b"m";
 /// Contract: `apply` is called with growing indexes by one caller; nothing that it does depends on anything but the state
 /// and the batch. An error is not an outcome: after one the machine may be half changed and the process must stop.
 pub trait Machine: Sized + Send + Sync + 'static {
+    /// The commands of its kind of group. Its log has no others.
+    type Command: GroupCommand<Outcome = Self::Outcome>;
+
+    /// What can come of them.
+    type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
+
     /// Reads the state of the last checkpoint, with the position that was stored with it.
     ///
     /// # Errors
@@ -78,7 +88,7 @@ pub trait Machine: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store fails.
-    fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError>;
+    fn apply(&mut self, index: u64, batch: &Batch<Self::Command>) -> Result<Vec<Self::Outcome>, StoreError>;
 
     /// The level by which the machine acts and stores: the highest that its log has shown.
     fn level(&self) -> Level;

@@ -1,7 +1,7 @@
 //! How far the clicks of each journal were counted, since level 1.
 //!
 //! A position that is forgotten while its journal is left would have its clicks counted again. So it is kept until the journal's end is
-//! told (`Command::EndJournals`), by the node that had it, or by the shard's leader when that node cannot come back. At level 0
+//! told (`EndJournals`), by the node that had it, or by the shard's leader when that node cannot come back. At level 0
 //! positions are in the record `m`, and only the 512 that were heard of last are kept.
 //!
 //! | key | record |

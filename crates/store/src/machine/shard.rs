@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use waypost_protocol::clicks::Counts;
-use waypost_protocol::command::{Batch, Command, NewLink, Outcome};
+use waypost_protocol::command::{
+    Batch, Command as _, Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals,
+    EndJournalsOutcome, RemoveExpired, RemoveExpiredOutcome, ShardCommand, ShardOutcome,
+};
 use waypost_protocol::digest::UrlDigest;
-use waypost_protocol::link::{LinkVersion, Visits};
+use waypost_protocol::link::Visits;
 use waypost_protocol::{Domain, Level, Link, LinkKey, Target, UnixMs};
 
 use super::idempotency::{Idempotency, Remembered};
@@ -220,18 +223,18 @@ impl ShardMachine {
         link.map(Arc::new).ok_or_else(|| missing("a link that should be in it is not"))
     }
 
-    fn create(&mut self, index: u64, at: UnixMs, new: &NewLink) -> Result<Outcome, StoreError> {
+    fn create(&mut self, index: u64, at: UnixMs, new: &Create) -> Result<CreateOutcome, StoreError> {
         if let Some((key, fingerprint)) = new.idempotency
             && let Some(known) = self.idempotency.get(&key, at)
         {
             if known.fingerprint != fingerprint {
-                return Ok(Outcome::IdempotencyMismatch);
+                return Ok(CreateOutcome::IdempotencyMismatch);
             }
             if self.index.key_hash(known.slot) == Some(known.key_hash) {
                 let link = self.load(known.slot)?;
                 // Another request may have made a link of the same alias since.
                 if link.created_at == known.at {
-                    return Ok(Outcome::Created(Box::new((*link).clone())));
+                    return Ok(CreateOutcome::Created(Box::new((*link).clone())));
                 }
             }
             // The link that it made was deleted since: the request makes a new one.
@@ -239,10 +242,10 @@ impl ShardMachine {
         if new.find_existing
             && let Some(link) = self.existing(new.key.domain, &new.target, new.valid_until, at)?
         {
-            return Ok(Outcome::Existing(Box::new((*link).clone())));
+            return Ok(CreateOutcome::Existing(Box::new((*link).clone())));
         }
         if self.find(&new.key)?.is_some() {
-            return Ok(Outcome::KeyTaken);
+            return Ok(CreateOutcome::KeyTaken);
         }
         let link = Link {
             key: new.key.clone(),
@@ -256,7 +259,7 @@ impl ShardMachine {
             fields: new.fields.clone(),
         };
         if block::size_of(&link) > block::LINK_BYTES_MAX {
-            return Ok(Outcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
+            return Ok(CreateOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
         }
         let key_hash = link.key.hash().0;
         let slot = self.index.insert(key_hash, url_hash(&link));
@@ -268,26 +271,27 @@ impl ShardMachine {
         }
         self.put_fresh(slot, link.clone());
         self.changed(&link.key);
-        Ok(Outcome::Created(Box::new(link)))
+        Ok(CreateOutcome::Created(Box::new(link)))
     }
 
-    fn edit(
-        &mut self,
-        index: u64,
-        key: &LinkKey,
-        if_version: Option<LinkVersion>,
-        change: impl FnOnce(&mut Link),
-    ) -> Result<Outcome, StoreError> {
-        let Some((slot, old)) = self.find(key)? else { return Ok(Outcome::NotFound) };
+    fn edit(&mut self, index: u64, edit: &Edit) -> Result<EditOutcome, StoreError> {
+        let Edit { key, if_version, target, valid_until, fields } = edit;
+        let Some((slot, old)) = self.find(key)? else { return Ok(EditOutcome::NotFound) };
         if if_version.is_some_and(|version| version != old.link_version()) {
-            return Ok(Outcome::VersionMismatch { current: old.link_version() });
+            return Ok(EditOutcome::VersionMismatch { current: old.link_version() });
         }
         let mut link = (*old).clone();
-        change(&mut link);
+        if let Some(target) = target {
+            link.target = target.clone();
+        }
+        if let Some(until) = valid_until {
+            link.valid_until = *until;
+        }
+        link.fields.change(fields);
         link.version = old.version.saturating_add(1);
         link.written_at = index;
         if block::size_of(&link) > block::LINK_BYTES_MAX {
-            return Ok(Outcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
+            return Ok(EditOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
         }
         self.leave_block(slot);
         if let Some(until) = old.valid_until {
@@ -296,30 +300,49 @@ impl ShardMachine {
         self.index.set_url(slot, url_hash(&link));
         self.put_fresh(slot, link.clone());
         self.changed(key);
-        Ok(Outcome::Edited(Box::new(link)))
+        Ok(EditOutcome::Edited(Box::new(link)))
     }
 
-    fn delete(&mut self, key: &LinkKey, if_version: Option<LinkVersion>) -> Result<Outcome, StoreError> {
-        let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
-        if if_version.is_some_and(|version| version != link.link_version()) {
-            return Ok(Outcome::VersionMismatch { current: link.link_version() });
+    fn delete(&mut self, delete: &Delete) -> Result<DeleteOutcome, StoreError> {
+        let Some((slot, link)) = self.find(&delete.key)? else { return Ok(DeleteOutcome::NotFound) };
+        if delete.if_version.is_some_and(|version| version != link.link_version()) {
+            return Ok(DeleteOutcome::VersionMismatch { current: link.link_version() });
         }
         self.remove(slot, &link);
-        Ok(Outcome::Deleted)
+        Ok(DeleteOutcome::Deleted)
     }
 
-    fn remove_expired(&mut self, keys: &[LinkKey], before: UnixMs) -> Result<Outcome, StoreError> {
+    fn remove_expired(&mut self, expired: &RemoveExpired) -> Result<RemoveExpiredOutcome, StoreError> {
+        let RemoveExpired { keys, before } = expired;
         let mut removed = 0;
         for key in keys {
             // The link may have been edited since the sweep looked: its own end decides.
             if let Some((slot, link)) = self.find(key)?
-                && link.expired(before)
+                && link.expired(*before)
             {
                 self.remove(slot, &link);
                 removed += 1;
             }
         }
-        Ok(Outcome::Removed(removed))
+        Ok(RemoveExpiredOutcome::Removed(removed))
+    }
+
+    fn end_journals(&mut self, end: &EndJournals) -> EndJournalsOutcome {
+        self.positions.end(&end.journals);
+        self.meta.journals.retain(|journal, _| !end.journals.contains(journal));
+        EndJournalsOutcome::Done
+    }
+
+    fn apply_one(&mut self, index: u64, at: UnixMs, command: &ShardCommand) -> Result<ShardOutcome, StoreError> {
+        Ok(match command {
+            ShardCommand::Create(create) => create.answered(self.create(index, at, create)?),
+            ShardCommand::Edit(edit) => edit.answered(self.edit(index, edit)?),
+            ShardCommand::Delete(delete) => delete.answered(self.delete(delete)?),
+            ShardCommand::RemoveExpired(expired) => expired.answered(self.remove_expired(expired)?),
+            ShardCommand::RecordClicks(clicks) => clicks.answered(self.record_clicks(&clicks.0)),
+            ShardCommand::ResetStats(reset) => reset.answered(self.reset_stats(&reset.key)?),
+            ShardCommand::EndJournals(end) => end.answered(self.end_journals(end)),
+        })
     }
 
     fn put_fresh(&mut self, slot: u32, link: Link) {
@@ -363,6 +386,9 @@ pub(super) fn url_hash(link: &Link) -> Option<u64> {
 }
 
 impl Machine for ShardMachine {
+    type Command = ShardCommand;
+    type Outcome = ShardOutcome;
+
     fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
         Self::load_checkpoint(tree)
     }
@@ -381,7 +407,7 @@ impl Machine for ShardMachine {
         Ok(position)
     }
 
-    fn apply(&mut self, index: u64, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+    fn apply(&mut self, index: u64, batch: &Batch<ShardCommand>) -> Result<Vec<ShardOutcome>, StoreError> {
         if self.level == Level::BASE && batch.level > Level::BASE {
             self.idempotency.forget_old(self.meta.applied_at);
         }
@@ -389,46 +415,7 @@ impl Machine for ShardMachine {
         // Order is the index. Since level 1 a time may step back, so that a clock that jumped ahead is forgotten when it is right again.
         self.meta.applied_at = if self.level >= Level::ONE { batch.at } else { self.meta.applied_at.max(batch.at) };
         let at = self.meta.applied_at;
-        batch
-            .commands
-            .iter()
-            .map(|command| match command {
-                Command::Create(new) => self.create(index, at, new),
-                Command::Edit { key, if_version, target, valid_until, fields } => {
-                    self.edit(index, key, *if_version, |link| {
-                        if let Some(target) = target {
-                            link.target = target.clone();
-                        }
-                        if let Some(until) = valid_until {
-                            link.valid_until = *until;
-                        }
-                        link.fields.change(fields);
-                    })
-                }
-                Command::Delete { key, if_version } => self.delete(key, *if_version),
-                Command::RemoveExpired { keys, before } => self.remove_expired(keys, *before),
-                Command::RecordClicks(clicks) => Ok(self.record_clicks(clicks)),
-                Command::ResetStats { key } => self.reset_stats(key),
-                Command::EndJournals { journals } => {
-                    self.positions.end(journals);
-                    self.meta.journals.retain(|journal, _| !journals.contains(journal));
-                    Ok(Outcome::Done)
-                }
-                Command::Bootstrap(_)
-                | Command::LeaseKeys { .. }
-                | Command::SetAdminKey { .. }
-                | Command::PutNode(_)
-                | Command::RemoveNode { .. }
-                | Command::DrainNode { .. }
-                | Command::Place { .. }
-                | Command::AdmitNode { .. }
-                | Command::RaiseLevel { .. }
-                | Command::RetireNode { .. } => Err(StoreError::Corrupt {
-                    what: format!("log of {}", self.tree.name()),
-                    detail: "a command of group 0 stands in the log of a shard".to_owned(),
-                }),
-            })
-            .collect()
+        batch.commands.iter().map(|command| self.apply_one(index, at, command)).collect()
     }
 
     fn level(&self) -> Level {

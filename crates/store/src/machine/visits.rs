@@ -1,7 +1,7 @@
 //! The visits of a shard's links: counting batches of them once, and what is asked about them.
 
 use waypost_protocol::clicks::{ClickBatch, HOUR_MS, Orphan};
-use waypost_protocol::command::Outcome;
+use waypost_protocol::command::{RecordClicksOutcome, ResetStatsOutcome};
 use waypost_protocol::link::Visits;
 use waypost_protocol::{Level, LinkKey, NodeId, UnixMs};
 
@@ -49,16 +49,16 @@ impl DirtyPages {
 const JOURNALS_MAX: usize = 512;
 
 impl ShardMachine {
-    pub(super) fn record_clicks(&mut self, clicks: &ClickBatch) -> Outcome {
+    pub(super) fn record_clicks(&mut self, clicks: &ClickBatch) -> RecordClicksOutcome {
         let reached = |journal: u64| {
             let position = self.positions.get(clicks.node, journal);
             position.or_else(|| self.meta.journals.get(&journal).map(|(position, _)| *position)).unwrap_or(0)
         };
         if clicks.spans.iter().all(|span| reached(span.journal) == span.upto) {
-            return Outcome::Done;
+            return RecordClicksOutcome::Done;
         }
         if clicks.spans.iter().any(|span| reached(span.journal) != span.from) {
-            return Outcome::ClicksOutOfStep(
+            return RecordClicksOutcome::ClicksOutOfStep(
                 clicks.spans.iter().map(|span| (span.journal, reached(span.journal))).collect(),
             );
         }
@@ -66,7 +66,9 @@ impl ShardMachine {
         if self.level >= Level::ONE {
             // They wait in their journals until the node says of others that they have ended.
             if !self.positions.has_room(clicks.node, clicks.spans.iter().map(|span| span.journal)) {
-                return Outcome::ClicksOutOfStep(clicks.spans.iter().map(|span| (span.journal, span.from)).collect());
+                return RecordClicksOutcome::ClicksOutOfStep(
+                    clicks.spans.iter().map(|span| (span.journal, span.from)).collect(),
+                );
             }
             for span in &clicks.spans {
                 self.meta.journals.remove(&span.journal);
@@ -102,7 +104,7 @@ impl ShardMachine {
         for orphan in &clicks.orphans {
             self.orphans.add(orphan, &clicks.strings, now, self.level);
         }
-        Outcome::Done
+        RecordClicksOutcome::Done
     }
 
     /// Notes how far the clicks of journals were counted, as level 0 does.
@@ -131,10 +133,10 @@ impl ShardMachine {
         self.dirty_visits.insert(super::checkpoint::visits_page(slot));
     }
 
-    pub(super) fn reset_stats(&mut self, key: &LinkKey) -> Result<Outcome, StoreError> {
-        let Some((slot, link)) = self.find(key)? else { return Ok(Outcome::NotFound) };
+    pub(super) fn reset_stats(&mut self, key: &LinkKey) -> Result<ResetStatsOutcome, StoreError> {
+        let Some((slot, link)) = self.find(key)? else { return Ok(ResetStatsOutcome::NotFound) };
         self.forget_visits(slot);
-        Ok(Outcome::Edited(Box::new((*link).clone())))
+        Ok(ResetStatsOutcome::Edited(Box::new((*link).clone())))
     }
 
     /// Visits to what is no link.

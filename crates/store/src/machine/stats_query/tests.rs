@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, Tally};
-use waypost_protocol::command::{Batch, Command, NewLink};
+use waypost_protocol::command::{Batch, Create, Delete, Edit, RecordClicks, ResetStats, ShardCommand};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, NodeId, Target, UnixMs};
 use waypost_telemetry::Metrics;
@@ -54,7 +54,7 @@ impl Shard {
         shard
     }
 
-    fn apply(&self, command: Command) {
+    fn apply(&self, command: ShardCommand) {
         let index = self.index.replace(self.index.get() + 1);
         let batch = Batch {
             level: waypost_protocol::Level::CURRENT,
@@ -69,7 +69,7 @@ impl Shard {
     }
 
     fn create_as(&self, name: &str) {
-        self.apply(Command::Create(Box::new(NewLink {
+        self.apply(ShardCommand::from(Create {
             key: key(name),
             target: Target::parse("https://example.com/", &[], 8192).unwrap(),
             valid_until: None,
@@ -78,7 +78,7 @@ impl Shard {
             find_existing: false,
             idempotency: None,
             fields: Default::default(),
-        })));
+        }));
     }
 
     fn visit(&self, day: u32) {
@@ -97,13 +97,13 @@ impl Shard {
             tallies: smallvec![Tally { bot, values: [0, 0, 1, 0, 0, 0, 0], count }],
             visitors: smallvec![Register(day | 1)],
         };
-        self.apply(Command::RecordClicks(Arc::new(ClickBatch {
+        self.apply(ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
             node: NodeId(1),
             spans: vec![JournalSpan { journal: 1, from, upto: from + 1 }],
             strings: vec!["host.example".to_owned()],
             deltas: vec![delta],
             orphans: Vec::new(),
-        })));
+        }))));
     }
 
     fn checkpoint(&self) {
@@ -204,7 +204,7 @@ fn visits_and_checkpoints_at_every_step_are_counted_as_they_come() {
 fn a_link_that_is_reset_deleted_or_made_anew_meanwhile_is_told_of_as_it_is_then() {
     for first in 1..8 {
         let shard = Shard::visited(200);
-        let reset = || shard.apply(Command::ResetStats { key: key("one") });
+        let reset = || shard.apply(ShardCommand::from(ResetStats { key: key("one") }));
         let stats = shard
             .ask(Some(key("one")), |lock| {
                 if lock == first {
@@ -230,7 +230,7 @@ fn a_link_that_is_reset_deleted_or_made_anew_meanwhile_is_told_of_as_it_is_then(
         });
         assert_eq!(again.unwrap(), Told::Changing);
         assert_eq!(sum(&shard.ask(Some(key("one")), |_| {}).unwrap()), 2);
-        let delete = || shard.apply(Command::Delete { key: key("one"), if_version: None });
+        let delete = || shard.apply(ShardCommand::from(Delete { key: key("one"), if_version: None }));
         let gone = shard.ask(Some(key("one")), |lock| {
             if lock == first {
                 delete()
@@ -264,13 +264,13 @@ fn the_most_visited_links_are_named_also_when_a_checkpoint_moves_them() {
         shard.checkpoint();
         let edit = |lock| {
             let target = Target::parse(&format!("https://example.com/{lock}"), &[], 8192).ok();
-            shard.apply(Command::Edit {
+            shard.apply(ShardCommand::from(Edit {
                 key: key("one"),
                 if_version: None,
                 target,
                 valid_until: None,
                 fields: Default::default(),
-            });
+            }));
             shard.checkpoint();
         };
         let stats = shard
@@ -319,7 +319,7 @@ fn the_most_visited_links_are_those_of_the_range_and_of_the_kind() {
         assert_eq!(top(&shard, 24..48, Whose::All), named(&[("bots", 7), ("two", 4), ("one", 1)]));
         assert_eq!(top(&shard, 0..24, Whose::Bots), named(&[]));
     }
-    shard.apply(Command::ResetStats { key: key("two") });
+    shard.apply(ShardCommand::from(ResetStats { key: key("two") }));
     assert_eq!(top(&shard, 24..48, Whose::All), named(&[("bots", 7), ("one", 1)]), "what was forgotten");
 }
 

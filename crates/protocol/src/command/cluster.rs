@@ -1,0 +1,388 @@
+//! The commands of group 0, which holds what the whole cluster agrees on.
+
+use serde::{Deserialize, Serialize};
+
+use super::GroupCommand;
+use crate::digest::KeyDigest;
+use crate::{Level, NodeId, UnixMs};
+
+commands! {
+    /// A change to group 0.
+    ClusterCommand {
+        /// See [`CreateCluster`].
+        0 = CreateCluster,
+        /// See [`LeaseKeys`].
+        1 = LeaseKeys,
+        /// See [`SetAdminKey`].
+        2 = SetAdminKey,
+        /// See [`PutNode`].
+        3 = PutNode,
+        /// See [`RemoveNode`].
+        4 = RemoveNode,
+        /// See [`DrainNode`].
+        5 = DrainNode,
+        /// See [`Place`].
+        6 = Place,
+        /// See [`AdmitNode`].
+        13 = AdmitNode,
+        /// See [`RaiseLevel`].
+        14 = RaiseLevel,
+        /// See [`RetireNode`].
+        16 = RetireNode,
+    }
+}
+
+impl GroupCommand for ClusterCommand {
+    type Outcome = ClusterOutcome;
+
+    const GROUP: &'static str = "group 0";
+    const NUMBERS: &'static [u8] = Self::NUMBERS;
+
+    fn level(&self) -> Level {
+        match self {
+            Self::AdmitNode(_) | Self::RetireNode(_) => Level::ONE,
+            Self::RaiseLevel(raise) => raise.level,
+            Self::CreateCluster(_)
+            | Self::LeaseKeys(_)
+            | Self::SetAdminKey(_)
+            | Self::PutNode(_)
+            | Self::RemoveNode(_)
+            | Self::DrainNode(_)
+            | Self::Place(_) => Level::BASE,
+        }
+    }
+
+    fn raises_level(&self) -> bool {
+        matches!(self, Self::RaiseLevel(_))
+    }
+}
+
+/// Creates the cluster: once, by its first node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateCluster(pub Bootstrap);
+
+/// Leases the next `count` numbers of the counter to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseKeys {
+    /// The node that asks.
+    pub node: NodeId,
+    /// How many numbers.
+    pub count: u64,
+}
+
+/// Sets the admin key, unless there is one and `replace` is false.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAdminKey {
+    /// blake3 of the key.
+    pub digest: KeyDigest,
+    /// Whether an existing key is replaced.
+    pub replace: bool,
+}
+
+/// Makes a node a member of the cluster, or changes what is known of it. A node of the same name with another id is
+/// replaced by it: its data directory was emptied. Unless a group could not go on without what the old one held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutNode(pub NodeRecord);
+
+/// Takes a node out of the cluster, unless a group could not go on without it. Its id is never used again. Refused since level 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveNode {
+    /// Which.
+    pub node: NodeId,
+}
+
+/// Says whether a node is to be emptied of its replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainNode {
+    /// Which.
+    pub node: NodeId,
+    /// Whether it is.
+    pub drain: bool,
+}
+
+/// Settles which nodes are to hold a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Which group.
+    pub group: u32,
+    /// Its voters to be.
+    pub voters: Vec<NodeId>,
+}
+
+/// Makes a new node a member of the cluster, unless it understands less than the cluster uses, or a member has its name; otherwise
+/// as [`PutNode`], which since level 1 only changes a member. Since level 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmitNode {
+    /// The node.
+    pub record: NodeRecord,
+    /// The highest level that it understands.
+    pub level: Level,
+}
+
+/// Raises the level of the cluster, unless it has other members than those that were asked. Since the level it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaiseLevel {
+    /// The new level.
+    pub level: Level,
+    /// The nodes that said that they understand it.
+    pub members: Vec<NodeId>,
+}
+
+/// Takes a node out of the cluster, unless a group could not go on without it, or the cluster has other members than those for
+/// which that was decided: so of two that leave at once, the second is decided upon without the first. Its id is never used
+/// again. Since level 1, in the place of [`RemoveNode`], and of a replacement by [`PutNode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetireNode {
+    /// Which.
+    pub node: NodeId,
+    /// All members of the cluster, in the order of their ids.
+    pub members: Vec<NodeId>,
+}
+
+numbered! {
+    /// What came of a command of group 0.
+    ClusterOutcome {
+        /// It was done.
+        0 = Done,
+        /// The cluster exists already.
+        1 = AlreadyBootstrapped,
+        /// The numbers `start .. start + count` are the node's.
+        2 = Leased {
+            /// The first number.
+            start: u64,
+            /// How many.
+            count: u64,
+        },
+        /// The counter space is spent.
+        3 = KeysExhausted,
+        /// There is an admin key already.
+        4 = AdminKeyExists,
+        /// There is no such node.
+        11 = NotFound,
+        /// Groups need the node, and one that comes in its place cannot replace what it holds.
+        15 = NodeNeeded {
+            /// How many groups.
+            groups: u32,
+        },
+        /// The cluster has as many nodes as it may have.
+        16 = TooManyNodes {
+            /// How many that are.
+            max: u32,
+        },
+        /// The node understands less than the cluster uses.
+        17 = LevelTooLow {
+            /// The level of the cluster.
+            needed: Level,
+        },
+        /// The cluster has other members than the command names; nothing was done.
+        18 = MembersChanged,
+    }
+}
+
+outcomes! {
+    ClusterCommand => ClusterOutcome;
+
+    CreateCluster =>
+    /// What came of [`CreateCluster`].
+    CreateClusterOutcome {
+        /// The cluster is created.
+        Done,
+        /// The cluster exists already.
+        AlreadyBootstrapped,
+    }
+
+    LeaseKeys =>
+    /// What came of [`LeaseKeys`].
+    LeaseKeysOutcome {
+        /// The numbers `start .. start + count` are the node's.
+        Leased {
+            /// The first number.
+            start: u64,
+            /// How many.
+            count: u64,
+        },
+        /// The counter space is spent.
+        KeysExhausted,
+    }
+
+    SetAdminKey =>
+    /// What came of [`SetAdminKey`].
+    SetAdminKeyOutcome {
+        /// The key is set.
+        Done,
+        /// There is an admin key already.
+        AdminKeyExists,
+    }
+
+    PutNode =>
+    /// What came of [`PutNode`].
+    PutNodeOutcome {
+        /// The record is noted.
+        Done,
+        /// The node is no member, or was removed.
+        NotFound,
+        /// Groups need the node that it would replace.
+        NodeNeeded {
+            /// How many groups.
+            groups: u32,
+        },
+        /// Another member has its name.
+        MembersChanged,
+    }
+
+    RemoveNode =>
+    /// What came of [`RemoveNode`].
+    RemoveNodeOutcome {
+        /// The node is removed.
+        Done,
+        /// There is no such node.
+        NotFound,
+        /// Groups need the node.
+        NodeNeeded {
+            /// How many groups.
+            groups: u32,
+        },
+        /// The level of the cluster asks for [`RetireNode`].
+        MembersChanged,
+    }
+
+    DrainNode =>
+    /// What came of [`DrainNode`].
+    DrainNodeOutcome {
+        /// It is noted.
+        Done,
+        /// There is no such node.
+        NotFound,
+        /// It is the last node that stores links.
+        NodeNeeded {
+            /// How many groups it holds.
+            groups: u32,
+        },
+    }
+
+    Place =>
+    /// What came of [`Place`].
+    PlaceOutcome {
+        /// It is noted.
+        Done,
+    }
+
+    AdmitNode =>
+    /// What came of [`AdmitNode`].
+    AdmitNodeOutcome {
+        /// The node is a member.
+        Done,
+        /// Its id was removed.
+        NotFound,
+        /// Groups need the node that it would replace.
+        NodeNeeded {
+            /// How many groups.
+            groups: u32,
+        },
+        /// The cluster has as many nodes as it may have.
+        TooManyNodes {
+            /// How many that are.
+            max: u32,
+        },
+        /// The node understands less than the cluster uses.
+        LevelTooLow {
+            /// The level of the cluster.
+            needed: Level,
+        },
+        /// Another member has its name; that one is retired first.
+        MembersChanged,
+    }
+
+    RaiseLevel =>
+    /// What came of [`RaiseLevel`].
+    RaiseLevelOutcome {
+        /// The cluster is at that level, or a higher one.
+        Done,
+        /// The cluster has other members than the command names.
+        MembersChanged,
+    }
+
+    RetireNode =>
+    /// What came of [`RetireNode`].
+    RetireNodeOutcome {
+        /// The node is removed.
+        Done,
+        /// There is no such node.
+        NotFound,
+        /// Groups need the node.
+        NodeNeeded {
+            /// How many groups.
+            groups: u32,
+        },
+        /// The cluster has other members than the command names.
+        MembersChanged,
+    }
+}
+
+/// At level 0 the earlier command stands for [`AdmitNode`].
+impl From<PutNodeOutcome> for AdmitNodeOutcome {
+    fn from(outcome: PutNodeOutcome) -> Self {
+        match outcome {
+            PutNodeOutcome::Done => Self::Done,
+            PutNodeOutcome::NotFound => Self::NotFound,
+            PutNodeOutcome::NodeNeeded { groups } => Self::NodeNeeded { groups },
+            PutNodeOutcome::MembersChanged => Self::MembersChanged,
+        }
+    }
+}
+
+/// At level 0 the earlier command stands for [`RetireNode`].
+impl From<RemoveNodeOutcome> for RetireNodeOutcome {
+    fn from(outcome: RemoveNodeOutcome) -> Self {
+        match outcome {
+            RemoveNodeOutcome::Done => Self::Done,
+            RemoveNodeOutcome::NotFound => Self::NotFound,
+            RemoveNodeOutcome::NodeNeeded { groups } => Self::NodeNeeded { groups },
+            RemoveNodeOutcome::MembersChanged => Self::MembersChanged,
+        }
+    }
+}
+
+/// The largest number of nodes: what group 0 keeps in memory of them, and asks once a look.
+pub const NODES_MAX: usize = 256;
+
+/// A node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name in `cluster.toml`.
+    pub name: String,
+    /// Where other nodes reach it.
+    pub peer: String,
+    /// Where it serves redirects and the API.
+    pub http: String,
+    /// Where it fails together with others.
+    pub zone: String,
+    /// The services that it runs, by name.
+    pub services: Vec<String>,
+    /// Whether it is being emptied of its replicas.
+    pub drain: bool,
+}
+
+impl NodeRecord {
+    /// Whether it can hold replicas.
+    pub fn stores(&self) -> bool {
+        self.services.iter().any(|service| service == "link_store")
+    }
+}
+
+/// What is settled when the cluster is created, and never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// Random id of the cluster.
+    pub cluster_id: [u8; 16],
+    /// Its name, from `cluster.toml`.
+    pub name: String,
+    /// The number of shards.
+    pub shards: u32,
+    /// The key of the permutation that turns counters into codes. Secret: who has it can guess codes.
+    pub permutation_key: [u8; 32],
+    /// When.
+    pub created_at: UnixMs,
+}

@@ -1,0 +1,261 @@
+//! The commands of a shard, which holds links and their visits.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BatchError, GroupCommand, base};
+use crate::clicks::ClickBatch;
+use crate::digest::IdempotencyKey;
+use crate::{FieldChanges, Fields, Level, Link, LinkKey, LinkVersion, Target, UnixMs};
+
+commands! {
+    /// A change to a shard.
+    ShardCommand {
+        /// See [`Create`].
+        7 = Create,
+        /// See [`Edit`].
+        8 = Edit,
+        /// See [`Delete`].
+        9 = Delete,
+        /// See [`RemoveExpired`].
+        10 = RemoveExpired,
+        /// See [`RecordClicks`].
+        11 = RecordClicks,
+        /// See [`ResetStats`].
+        12 = ResetStats,
+        /// See [`EndJournals`].
+        15 = EndJournals,
+    }
+}
+
+impl GroupCommand for ShardCommand {
+    type Outcome = ShardOutcome;
+
+    const GROUP: &'static str = "a shard";
+    const NUMBERS: &'static [u8] = Self::NUMBERS;
+
+    fn level(&self) -> Level {
+        match self {
+            Self::Create(create) => create.fields.level(),
+            Self::Edit(edit) => edit.fields.level(),
+            Self::EndJournals(_) => Level::ONE,
+            Self::Delete(_) | Self::RemoveExpired(_) | Self::RecordClicks(_) | Self::ResetStats(_) => Level::BASE,
+        }
+    }
+
+    fn encode(&self, level: Level) -> Vec<u8> {
+        match (level, self) {
+            (Level::BASE, Self::Create(create)) => base::encode_create(create),
+            (Level::BASE, Self::Edit(edit)) => base::encode_edit(edit),
+            _ => super::encode_one(self),
+        }
+    }
+
+    fn take(level: Level, bytes: &[u8]) -> Result<(Self, &[u8]), BatchError> {
+        match (level, bytes) {
+            (Level::BASE, [base::CREATE, body @ ..]) => {
+                base::take_create(body).map(|(create, rest)| (create.into(), rest))
+            }
+            (Level::BASE, [base::EDIT, body @ ..]) => base::take_edit(body).map(|(edit, rest)| (edit.into(), rest)),
+            _ => super::take_one(level, bytes),
+        }
+    }
+}
+
+/// Creates a link unless its key is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// Domain and code.
+    pub key: LinkKey,
+    /// Where it leads.
+    pub target: Target,
+    /// Its end, if any.
+    pub valid_until: Option<UnixMs>,
+    /// The number of the API key of the caller; 0 = open access.
+    pub created_by: u32,
+    /// Whether the code was generated (and not asked for).
+    pub generated: bool,
+    /// Answer with an existing link to the same URL instead, if there is one.
+    pub find_existing: bool,
+    /// By what a retry is recognised, with a fingerprint of the request.
+    pub idempotency: Option<(IdempotencyKey, u64)>,
+    /// Optional fields. Since level 1.
+    pub fields: Fields,
+}
+
+/// Changes a link, if its version is still the expected one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// Which link.
+    pub key: LinkKey,
+    /// The version that the editor saw; `None` = any.
+    pub if_version: Option<LinkVersion>,
+    /// A new target.
+    pub target: Option<Target>,
+    /// A new end: `Some(None)` removes it.
+    pub valid_until: Option<Option<UnixMs>>,
+    /// Changes of optional fields. Since level 1.
+    pub fields: FieldChanges,
+}
+
+/// Deletes a link, if its version is still the expected one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Which link.
+    pub key: LinkKey,
+    /// The version that the caller saw; `None` = any.
+    pub if_version: Option<LinkVersion>,
+}
+
+/// Removes those of the named links that had expired at `before`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveExpired {
+    /// Candidates: as many as one round of upkeep asks for.
+    pub keys: Vec<LinkKey>,
+    /// Links that ended before this time go.
+    pub before: UnixMs,
+}
+
+/// Adds visits. A batch that was applied before counts nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordClicks(pub Arc<ClickBatch>);
+
+/// Forgets the statistics of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetStats {
+    /// Which link.
+    pub key: LinkKey,
+}
+
+/// Forgets how far the clicks of these journals were counted: they have ended, or the node that had them cannot come back.
+/// Since level 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndJournals {
+    /// Their numbers.
+    pub journals: Vec<u64>,
+}
+
+numbered! {
+    /// What came of a command of a shard.
+    ShardOutcome {
+        /// It was done.
+        0 = Done,
+        /// The link was created now, or by the same request earlier.
+        5 = Created(link: Box<Link>),
+        /// A link to the same URL exists already.
+        6 = Existing(link: Box<Link>),
+        /// The key names another link.
+        7 = KeyTaken,
+        /// The idempotency key was used for a different request.
+        8 = IdempotencyMismatch,
+        /// The link as it is now.
+        9 = Edited(link: Box<Link>),
+        /// The link is gone.
+        10 = Deleted,
+        /// There is no such link.
+        11 = NotFound,
+        /// The link is at another version.
+        12 = VersionMismatch {
+            /// The version it is at.
+            current: LinkVersion,
+        },
+        /// How many links were removed.
+        13 = Removed(removed: u32),
+        /// The batch of clicks does not begin where the last one of these journals ended; it counts nothing. Up to where each was
+        /// counted.
+        14 = ClicksOutOfStep(reached: Vec<(u64, u64)>),
+        /// The link would take more bytes than one may; nothing was done.
+        19 = LinkTooLarge {
+            /// How many that are.
+            max: u32,
+        },
+    }
+}
+
+outcomes! {
+    ShardCommand => ShardOutcome;
+
+    Create =>
+    /// What came of [`Create`].
+    CreateOutcome {
+        /// The link was created now, or by the same request earlier.
+        Created(link: Box<Link>),
+        /// A link to the same URL exists already.
+        Existing(link: Box<Link>),
+        /// The key names another link.
+        KeyTaken,
+        /// The idempotency key was used for a different request.
+        IdempotencyMismatch,
+        /// The link would take more bytes than one may; nothing was done.
+        LinkTooLarge {
+            /// How many that are.
+            max: u32,
+        },
+    }
+
+    Edit =>
+    /// What came of [`Edit`].
+    EditOutcome {
+        /// The link as it is now.
+        Edited(link: Box<Link>),
+        /// There is no such link.
+        NotFound,
+        /// The link is at another version.
+        VersionMismatch {
+            /// The version it is at.
+            current: LinkVersion,
+        },
+        /// The link would take more bytes than one may; nothing was done.
+        LinkTooLarge {
+            /// How many that are.
+            max: u32,
+        },
+    }
+
+    Delete =>
+    /// What came of [`Delete`].
+    DeleteOutcome {
+        /// The link is gone.
+        Deleted,
+        /// There is no such link.
+        NotFound,
+        /// The link is at another version.
+        VersionMismatch {
+            /// The version it is at.
+            current: LinkVersion,
+        },
+    }
+
+    RemoveExpired =>
+    /// What came of [`RemoveExpired`].
+    RemoveExpiredOutcome {
+        /// How many links were removed.
+        Removed(removed: u32),
+    }
+
+    RecordClicks =>
+    /// What came of [`RecordClicks`].
+    RecordClicksOutcome {
+        /// The batch is counted, now or before.
+        Done,
+        /// The batch does not begin where the last one of these journals ended; it counts nothing. Up to where each was counted.
+        ClicksOutOfStep(reached: Vec<(u64, u64)>),
+    }
+
+    ResetStats =>
+    /// What came of [`ResetStats`].
+    ResetStatsOutcome {
+        /// The link as it is.
+        Edited(link: Box<Link>),
+        /// There is no such link.
+        NotFound,
+    }
+
+    EndJournals =>
+    /// What came of [`EndJournals`].
+    EndJournalsOutcome {
+        /// The positions are forgotten.
+        Done,
+    }
+}
