@@ -1,5 +1,6 @@
 //! What a machine can check of the project itself.
 
+mod circles;
 mod dependencies;
 
 use std::path::{Path, PathBuf};
