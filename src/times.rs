@@ -1,7 +1,8 @@
 //! Times as text: written as RFC 3339 in UTC, and parsed as RFC 3339 and in the common variants.
 
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
 use waypost_protocol::UnixMs;
 
 /// The last millisecond of RFC 3339, since 1970 UTC: 9999-12-31T23:59:59.999Z. (The last `Timestamp` is a day earlier.)
@@ -102,6 +103,14 @@ fn offset(zone: &str) -> Option<i64> {
         .or_else(|| numbers(text, ':', [2]).map(|[hours]| [hours, 0]))
         .or_else(|| numbers(text, ':', [4]).map(|[both]| [both / 100, both % 100]))?;
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60_000)
+}
+
+/// RFC 3339 to the second, in the time zone of the time.
+pub(crate) fn format_zoned(at: &Zoned) -> String {
+    if *at.time_zone() == TimeZone::UTC {
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    }
+    at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 #[cfg(test)]

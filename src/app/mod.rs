@@ -35,9 +35,11 @@ pub use links::{
     ChangeError, Consistency, CreateError, CreatedLink, ExpiryError, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit,
     NewLink, ReadError,
 };
-pub use statistics::{Answer, Summary, SummaryDetails};
+pub use statistics::{
+    Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
+    ValueCount,
+};
 use waypost_consensus::Groups;
-use waypost_protocol::clicks::Whose;
 use waypost_protocol::messages::{KeyAllocator, LinkStore};
 use waypost_protocol::{ServiceError, UnixMs};
 use waypost_redirector::ReadView;
@@ -121,16 +123,16 @@ impl App {
 
 /// Fails to compile if a function holds something across an await that cannot move to another thread: other dialects may use a runtime
 /// that moves its tasks.
-const _: fn(&App, &Principal) = |app, principal| {
+const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
     fn is_send(_: impl Future + Send) {}
     is_send(app.create_link(principal, NewLink::default()));
     is_send(app.link(principal, "", Consistency::Local));
     is_send(app.edit_link(principal, "", LinkEdit::default(), Guard::Any));
     is_send(app.delete_link(principal, "", Guard::Any));
     is_send(app.issue_codes(principal, 1));
-    is_send(app.link_statistics(principal, "", 0..1));
-    is_send(app.all_statistics(principal, 0..1, Whose::People));
+    is_send(app.totals(principal, None));
     is_send(app.reset_statistics(principal, ""));
+    is_send(app.report(principal, query));
     is_send(app.orphans(principal));
     is_send(app.summary(principal, ""));
     is_send(app.backup(principal));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
-use waypost_protocol::clicks::{Counts, Stats, Whose};
+use waypost_protocol::clicks::Counts;
 
 use super::answer::without_body;
 use super::authorized::{Authorized, ReadStatistics};
@@ -37,11 +37,8 @@ struct Subject {
 }
 
 impl Subject {
-    async fn totals(&self) -> Result<Answer<Stats>, ReadError> {
-        match &self.code {
-            Some(code) => self.node.app.link_statistics(&self.principal, code, 0..0).await,
-            None => self.node.app.all_statistics(&self.principal, 0..0, Whose::People).await,
-        }
+    async fn totals(&self) -> Result<Answer<Counts>, ReadError> {
+        self.node.app.totals(&self.principal, self.code.as_deref()).await
     }
 }
 
@@ -74,12 +71,12 @@ impl Live {
         let text = match self.subject.totals().await {
             // Totals of a replica may go back, so they are not sent, and the stream waits for the leader.
             Ok(Answer { stale: true, .. }) => ": the shard has no leader now\n\n".to_owned(),
-            Ok(Answer { value: stats, .. }) if self.told != Some(stats.total) => {
-                let before = self.told.replace(stats.total).unwrap_or(stats.total);
+            Ok(Answer { value: total, .. }) if self.told != Some(total) => {
+                let before = self.told.replace(total).unwrap_or(total);
                 let event = json!({
-                    "totalClicks": stats.total.people,
-                    "botClicks": stats.total.bots,
-                    "newClicks": stats.total.people.saturating_sub(before.people),
+                    "totalClicks": total.people,
+                    "botClicks": total.bots,
+                    "newClicks": total.people.saturating_sub(before.people),
                     "at": format_time(self.subject.node.app.now()),
                 });
                 format!("event: clicks\ndata: {event}\n\n")

@@ -29,7 +29,6 @@ mod pages;
 mod problem;
 mod redirect;
 mod request_id;
-mod series;
 mod server;
 mod shorten;
 mod site_files;

@@ -1,27 +1,53 @@
 //! Statistics of a link, of all links, and orphan visits, as JSON and as CSV.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use waypost_protocol::LinkKey;
-use waypost_protocol::clicks::{Counts, Dimension, Orphan, Ranking};
+use waypost_protocol::Code;
+use waypost_protocol::clicks::{Dimension, Orphan, Whose};
 
 use super::authorized::{Authorized, ReadStatistics, WriteLinks};
 use super::problem::Problem;
-use super::series::{Bots, Interval, Range, series};
 use super::state::NodeState;
-use crate::app::{Answer, Principal};
+use crate::app::{self, Answer, Period, Principal, ReportQuery, Top};
 use crate::cells::harmless;
-use crate::times::format_time;
-
-/// The most values of a dimension in an answer.
-const VALUES_MAX: usize = 1000;
+use crate::times::{format_time, format_zoned};
 
 /// The header of an answer without a leader.
 const STALE: &str = "x-waypost-stale";
+
+/// The length of a point of the series.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Interval {
+    Hour,
+    #[default]
+    Day,
+    Month,
+}
+
+/// Which visits count.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Bots {
+    #[default]
+    Exclude,
+    Include,
+    Only,
+}
+
+impl Bots {
+    fn whose(self) -> Whose {
+        match self {
+            Self::Exclude => Whose::People,
+            Self::Include => Whose::All,
+            Self::Only => Whose::Bots,
+        }
+    }
+}
 
 /// The query parameters.
 #[derive(Debug, Deserialize)]
@@ -93,6 +119,18 @@ struct ValueCount {
     clicks: u64,
 }
 
+impl From<app::Point> for Point {
+    fn from(app::Point { time, clicks, unique_visitors }: app::Point) -> Self {
+        Self { time: format_zoned(&time), clicks, unique_visitors }
+    }
+}
+
+impl From<app::ValueCount> for ValueCount {
+    fn from(app::ValueCount { value, clicks }: app::ValueCount) -> Self {
+        Self { value, clicks }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TopLink {
@@ -112,70 +150,52 @@ fn dimensions(text: &str) -> Result<Vec<Dimension>, Problem> {
 }
 
 async fn report(node: &NodeState, principal: &Principal, code: Option<&str>, query: Query) -> Result<Report, Problem> {
-    let now = node.app.now();
-    let range = Range::parse(query.from.as_deref(), query.to.as_deref(), &query.tz, query.interval, now)?;
-    let wanted = dimensions(&query.by)?;
-    let whose = query.bots.whose();
-    let hours = range.hours.clone();
-    let Answer { value: stats, stale } = match code {
-        Some(code) => node.app.link_statistics(principal, code, hours).await?,
-        None => node.app.all_statistics(principal, hours, whose).await?,
-    };
-    let mut sum = Counts::default();
-    stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
-    let by = wanted.into_iter().map(|dimension| {
-        let of = stats.values.iter().filter(|(other, ..)| *other == dimension);
-        let mut values: Vec<ValueCount> = of
-            .map(|(_, text, counts)| ValueCount { value: Some(text.clone()), clicks: query.bots.of(*counts) })
-            .filter(|value| value.clicks > 0)
-            .collect();
-        // Visits without a value are the difference to all visits, unless a day is only partly requested.
-        let known: u64 = values.iter().map(|value| value.clicks).sum();
-        if let Some(unknown @ 1..) = query.bots.of(sum).checked_sub(known) {
-            values.push(ValueCount { value: None, clicks: unknown });
-        }
-        values.sort_by(|one, other| other.clicks.cmp(&one.clicks).then_with(|| one.value.cmp(&other.value)));
-        values.truncate(VALUES_MAX);
-        (dimension.as_str(), values)
-    });
-    let by = by.collect();
-    let people = query.bots != Bots::Only;
-    let by_day = code.is_some() && query.interval == Interval::Day && range.is_utc() && people;
-    let uniques: HashMap<u32, u64> = stats.days.iter().map(|(day, _, uniques)| (*day, *uniques)).collect();
-    let points = series(&stats, &range, query.bots)?.into_iter().map(|(time, day, clicks)| Point {
-        time,
-        clicks,
-        unique_visitors: by_day.then(|| day.and_then(|day| uniques.get(&day)).copied().unwrap_or(0)),
-    });
-    let series = points.collect();
-    Ok(Report {
-        from: range.start_text(),
-        to: range.end_text(),
-        interval: query.interval,
-        tz: range.zone_name(),
-        bots: query.bots,
-        clicks: query.bots.of(sum),
-        bot_clicks: sum.bots,
-        unique_visitors: people.then(|| stats.visitors.count()),
-        whole_days: range.whole_days().map(|(from, to)| WholeDays { from, to }),
-        total_clicks: query.bots.of(stats.total),
-        stale,
-        series,
-        by,
-        top: (code.is_none() && stats.ranking == Ranking::AsAsked).then(|| {
-            let top = |(key, counts): &(LinkKey, Counts)| TopLink {
-                short_code: key.code.to_string(),
-                clicks: query.bots.of(*counts),
-            };
-            stats.top.iter().map(top).collect()
-        }),
-        top_omitted: match stats.ranking {
-            _ if code.is_some() => None,
-            Ranking::AsAsked => None,
-            Ranking::TooMany => Some("too many links have visits in this range to be compared; ask for fewer days"),
-            Ranking::Lifetime => Some("a node of an older version cannot rank links by a range; upgrade it"),
+    let asked = ReportQuery {
+        code,
+        period: Period {
+            from: query.from.as_deref(),
+            to: query.to.as_deref(),
+            zone: &query.tz,
+            interval: match query.interval {
+                Interval::Hour => app::Interval::Hour,
+                Interval::Day => app::Interval::Day,
+                Interval::Month => app::Interval::Month,
+            },
         },
+        whose: query.bots.whose(),
+        by: dimensions(&query.by)?,
+    };
+    let Answer { value: report, stale } = node.app.report(principal, &asked).await?;
+    let (top, top_omitted) = match report.top {
+        Top::OneLink => (None, None),
+        Top::Links(links) => (Some(links), None),
+        Top::TooManyLinks => {
+            (None, Some("too many links have visits in this range to be compared; ask for fewer days"))
+        }
+        Top::OlderNode => (None, Some("a node of an older version cannot rank links by a range; upgrade it")),
+    };
+    let top_link = |(code, clicks): (Code, u64)| TopLink { short_code: code.to_string(), clicks };
+    Ok(Report {
         short_code: code.map(str::to_owned),
+        from: format_zoned(&report.start),
+        to: format_zoned(&report.end),
+        interval: query.interval,
+        tz: report.zone,
+        bots: query.bots,
+        clicks: report.clicks,
+        bot_clicks: report.bot_clicks,
+        unique_visitors: report.unique_visitors,
+        whole_days: report.whole_days.map(|(from, to)| WholeDays { from: format_zoned(&from), to: format_zoned(&to) }),
+        total_clicks: report.total_clicks,
+        stale,
+        series: report.points.into_iter().map(Point::from).collect(),
+        by: report
+            .by
+            .into_iter()
+            .map(|(dimension, values)| (dimension.as_str(), values.into_iter().map(ValueCount::from).collect()))
+            .collect(),
+        top: top.map(|links| links.into_iter().map(top_link).collect()),
+        top_omitted,
     })
 }
 

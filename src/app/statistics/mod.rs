@@ -4,13 +4,18 @@
 //! answers, and the answer says that it is stale.
 
 mod merge;
+mod range;
+mod report;
+mod series;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use waypost_protocol::clicks::{HOUR_MS, Orphan, Stats, Whose};
+pub use range::{Interval, Period, PeriodError};
+pub use report::{Point, Report, ReportError, ReportQuery, Top, ValueCount};
+use waypost_protocol::clicks::{Counts, HOUR_MS, Orphan, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
 use waypost_protocol::{CallError, Code, Link, LinkKey, Request, ServiceError, ShardId, UnixMs};
 
@@ -62,33 +67,29 @@ pub struct SummaryDetails {
 }
 
 impl App {
-    /// The statistics of one link: within `hours` (hours since 1970 UTC), and in total.
+    /// All visits that were counted of a link, or of all links.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn link_statistics(
-        &self,
-        principal: &Principal,
-        code: &str,
-        hours: Range<u32>,
-    ) -> Result<Answer<Stats>, ReadError> {
+    pub async fn totals(&self, principal: &Principal, code: Option<&str>) -> Result<Answer<Counts>, ReadError> {
         principal.require(Permission::ReadStatistics)?;
-        let key = key_of(code).ok_or(ReadError::NotFound)?;
-        let Answer { value, stale } = self.statistics_of(&key, hours).await?;
-        Ok(Answer { value: value.ok_or(ReadError::NotFound)?, stale })
+        let Answer { value, stale } = self.statistics(code, 0..0, Whose::People).await?;
+        Ok(Answer { value: value.total, stale })
     }
 
-    /// The statistics of all links, added up. `whose` selects the visits by which links are ranked.
-    ///
-    /// # Errors
-    /// See [`ReadError`]; never `NotFound`.
-    pub async fn all_statistics(
+    /// The statistics of a link, or of all links added up: within `hours` (since 1970 UTC), and in total. `whose` visits decide which
+    /// links are the most visited.
+    async fn statistics(
         &self,
-        principal: &Principal,
+        code: Option<&str>,
         hours: Range<u32>,
         whose: Whose,
     ) -> Result<Answer<Stats>, ReadError> {
-        principal.require(Permission::ReadStatistics)?;
+        if let Some(code) = code {
+            let key = key_of(code).ok_or(ReadError::NotFound)?;
+            let Answer { value, stale } = self.statistics_of(&key, hours).await?;
+            return Ok(Answer { value: value.ok_or(ReadError::NotFound)?, stale });
+        }
         let (from, to) = (hours.start, hours.end);
         let of =
             |shard| self.ask_leader(move |from_leader| GetStats { shard, key: None, from, to, from_leader, whose });

@@ -6,7 +6,7 @@ use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, Ta
 use super::Problem;
 use crate::app::{
     BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied, ExpiryError,
-    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, ReadError, Unintended,
+    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, PeriodError, ReadError, ReportError, Unintended,
 };
 use crate::http::if_match::TagFault;
 
@@ -232,6 +232,39 @@ impl From<ReadError> for Problem {
             ReadError::Denied(denied) => denied.into(),
             ReadError::NotFound => Self::unknown_link(),
             ReadError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<PeriodError> for Problem {
+    fn from(error: PeriodError) -> Self {
+        let no_time = |field, text: &str| {
+            Self::invalid(
+                field,
+                format!(
+                    "\"{text}\" is not a valid time; use 2026-11-21, 2026-11-21T10:00:00Z, or 2026-11-21T10:00:00+01:00 with the + written \
+                     as %2B"
+                ),
+            )
+        };
+        match &error {
+            PeriodError::Zone(_) => Self::invalid("tz", error.to_string()),
+            PeriodError::From(text) => no_time("from", text),
+            PeriodError::To(text) => no_time("to", text),
+            PeriodError::Order => Self::invalid("from", "it has to be before \"to\""),
+            PeriodError::TooLong => Self::invalid("from", error.to_string()),
+            PeriodError::TooManyPoints { .. } => Self::invalid("interval", error.to_string()),
+        }
+    }
+}
+
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Denied(denied) => denied.into(),
+            ReportError::Period(error) => error.into(),
+            ReportError::NotFound => Self::unknown_link(),
+            ReportError::Call(error) => error.into(),
         }
     }
 }
