@@ -8,7 +8,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
-use waypost_consensus::{Copy, RestoreTarget, Restored};
+use waypost_consensus::{RestoreTarget, Restored, StoppedNode};
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::archive;
 use waypost_store::{Db, DbOptions};
@@ -191,9 +191,9 @@ fn build<R: Read>(
             let copies = dirs.iter().map(|dir| {
                 prepare_data_dir(dir)?;
                 let db = open(config, dir).map_err(|error| error.in_data_dir(dir))?;
-                Ok(Copy { db, data_dir: dir.clone() })
+                Ok(StoppedNode { db, data_dir: dir.clone() })
             });
-            let copies: Vec<Copy> = copies.collect::<Result<_, NodeError>>()?;
+            let copies: Vec<StoppedNode> = copies.collect::<Result<_, NodeError>>()?;
             let restored = target.restore_copies(&copies)?;
             for dir in dirs {
                 take_journals(&dir.join("journal"), &building.join("journal"))?;

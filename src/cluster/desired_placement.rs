@@ -4,7 +4,7 @@
 //! its voters. Until then no node is ready and no change is accepted, so everything that is acknowledged has all its replicas. After a crash
 //! at any point the bootstrap is incomplete, and the nodes continue with it when they are back.
 
-use waypost_consensus::place;
+use waypost_consensus::choose_voters;
 use waypost_protocol::NodeId;
 use waypost_protocol::command::NodeRecord;
 use waypost_store::machine::ClusterState;
@@ -34,7 +34,7 @@ impl DesiredPlacement {
         // Every node learns all of group 0, so more voters than needed are useless there.
         let deciding = |count: usize| if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
         let replicas = if group == 0 { deciding(storing.len()).min(CLUSTER_VOTERS_MAX) } else { self.replicas };
-        place(group, &storing, replicas)
+        choose_voters(group, &storing, replicas)
     }
 
     /// The nodes of the file that the bootstrap needs and the cluster does not know yet.
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_founded_when_it_is_settled_who_holds_each_group() {
+    fn a_cluster_is_bootstrapped_when_it_is_settled_who_holds_each_group() {
         let desired = DesiredPlacement { replicas: 3, required: vec!["a".to_owned(), "b".to_owned()] };
         assert_eq!(desired.pending_bootstrap(&state(&["a"], 0), 4).unwrap(), "waiting for b to join");
         assert_eq!(

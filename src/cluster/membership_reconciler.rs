@@ -21,7 +21,7 @@ use crate::limits::NOTE_NODE_MAX;
 /// How often it looks. A change of members is then noticed before anybody waits for it.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How often it looks while the cluster is being founded, and everybody waits for that.
+/// How often it looks while the cluster is being created, and everybody waits for that.
 const LOOK_BOOTSTRAP: Duration = Duration::from_millis(25);
 
 /// How often one of the others is asked whether this node was removed.
@@ -184,7 +184,7 @@ impl MembershipReconciler {
     /// The voters and learners that a group should have; `None` while that is not settled.
     fn wanted(&self, state: &ClusterState, group: u32) -> Option<(Members, Members)> {
         let address = |node: &NodeId| state.nodes.get(node).map(|record| (*node, record.peer.clone()));
-        // While the cluster is being founded, each group gets all its voters as soon as all who could be one are known.
+        // While the cluster is being created, each group gets all its voters as soon as all who could be one are known.
         let settled = match state.placement.get(&group) {
             Some(placed) => Some(placed.clone()),
             None => self.desired.missing(state).is_empty().then(|| self.desired.voters(state, group)),
@@ -193,7 +193,7 @@ impl MembershipReconciler {
         if group != 0 {
             return placed.map(|voters| (voters, Members::new()));
         }
-        // All nodes learn what the cluster agrees on; also while it is being founded, or a voter has gone and nobody was chosen for
+        // All nodes learn what the cluster agrees on; also while it is being created, or a voter has gone and nobody was chosen for
         // its place yet, since a new node has to learn before it can be.
         let as_it_is = || {
             let voters = self.groups.cluster().voters();

@@ -22,7 +22,7 @@ use crate::limits::{HAND_OVER_ANSWER_MAX, LEAVE_MAX, STATUS_MAX};
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often it looks while the cluster is being founded, and everybody waits for that.
+/// How often it looks while the cluster is being created, and everybody waits for that.
 const LOOK_BOOTSTRAP: Duration = Duration::from_millis(25);
 
 /// How often leaders are evened out, one at a time.
@@ -35,7 +35,7 @@ pub struct PlacementController {
     service: Arc<NodeService>,
     desired: DesiredPlacement,
     moves_max: usize,
-    /// The cluster is founded. That it stays.
+    /// The cluster is bootstrapped. That it stays.
     bootstrapped: AtomicBool,
 }
 
@@ -126,7 +126,7 @@ impl PlacementController {
         }
     }
 
-    /// Why the cluster is not founded yet, in words: no node is ready then, and no change is accepted.
+    /// Why the cluster is not bootstrapped yet, in words: no node is ready then, and no change is accepted.
     pub fn pending_bootstrap(&self) -> Option<String> {
         if self.bootstrapped.load(Ordering::Relaxed) {
             return None;
@@ -253,7 +253,7 @@ impl PlacementController {
         }
         warnings.extend(self.clock_warnings(&state).await);
         if let Some(why) = self.pending_bootstrap() {
-            warnings.push(format!("the cluster is being founded, and accepts no changes before: {why}"));
+            warnings.push(format!("the cluster is being created, and accepts no changes before: {why}"));
         }
         let underreplicated = underreplicated(&told, |group| self.desired.voters(&state, group).len());
         let storing = state.nodes.values().filter(|node| node.stores() && !node.drain).count();

@@ -59,7 +59,7 @@ pub(super) async fn start(
         ActorRef::elsewhere(remote.clone())
     };
 
-    let asking = Arc::new(waypost_link_store::Asking::new(supervision.metrics()));
+    let leader_budget = Arc::new(waypost_link_store::LeaderBudget::new(supervision.metrics()));
     let readers = Arc::new(waypost_link_store::Readers::default());
     let mut children = Vec::with_capacity(shards as usize);
     for (index, group) in groups.shards().iter().enumerate() {
@@ -75,7 +75,7 @@ pub(super) async fn start(
                 Arc::new(move |node| groups.cluster().read(|machine| machine.state().gone.contains(&node)))
             },
             fresh: fresh.clone(),
-            asking: asking.clone(),
+            leader_budget: leader_budget.clone(),
             readers: readers.clone(),
             keys: keys.clone(),
             read_only: read_only.clone(),

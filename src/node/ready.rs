@@ -23,7 +23,7 @@ async fn bootstrapped(controller: &PlacementController) {
     let mut told = String::new();
     while let Some(why) = controller.pending_bootstrap() {
         if why != told {
-            tracing::info!("the cluster is being founded: {why}");
+            tracing::info!("the cluster is being created: {why}");
             told = why;
         }
         tokio::time::sleep(LOOK).await;

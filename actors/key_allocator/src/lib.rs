@@ -59,7 +59,7 @@ impl KeyAllocatorActor {
     /// An allocator without a lease; it fetches one when it starts.
     pub fn new(seed: Seed) -> Self {
         let bootstrap = seed.cluster.read(|machine| machine.state().bootstrap.clone());
-        let bootstrap = bootstrap.expect("invariant: actors start after the cluster was founded");
+        let bootstrap = bootstrap.expect("invariant: actors start after the cluster was bootstrapped");
         let leases = Leases::new(Permutation::new(bootstrap.permutation_key), bootstrap.shards);
         let shared =
             Shared { leases: RefCell::new(leases), leasing: RefCell::new(Leasing::Idle), changed: Notify::new() };

@@ -3,8 +3,8 @@
 //! Guarantee: a created link is durable on a quorum before the caller gets the answer. The actor holds nothing that
 //! cannot be rebuilt: the state is in the group, and the group's state is in its log.
 
-mod asking;
 mod keys;
+mod leader_budget;
 mod shard;
 mod stats;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use waypost_runtime::{OnExhausted, Spec};
 
-pub use asking::Asking;
+pub use leader_budget::LeaderBudget;
 pub use shard::{LinkStoreActor, Seed};
 pub use stats::Readers;
 

@@ -17,8 +17,8 @@ use waypost_protocol::{FieldChanges, Fields, LinkKey, NodeId, ServiceError, Shar
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
-use crate::asking::Asking;
 use crate::keys::Keys;
+use crate::leader_budget::LeaderBudget;
 use crate::stats::{Readers, end_journals};
 
 /// How many generated codes may turn out to be taken by an alias before a create is given up. With a billion aliases the
@@ -39,7 +39,7 @@ pub struct Seed {
     /// How old this node's replica may be.
     pub fresh: Arc<Freshness>,
     /// How often leaders are asked about codes that this node's replicas do not know.
-    pub asking: Arc<Asking>,
+    pub leader_budget: Arc<LeaderBudget>,
     /// How many statistics are read at the same time.
     pub readers: Arc<Readers>,
     /// Where fresh codes come from.
@@ -243,7 +243,7 @@ fn elsewhere(group: &Group<ShardMachine>) -> ServiceError {
 }
 
 /// Reads a link from this node's replica, if it is fresh, or if no leader can be reached. That there is no such link, only a leader that
-/// is sure of itself may say: a follower may not have heard of the link yet. Unless there are too many such questions (`Asking`).
+/// is sure of itself may say: a follower may not have heard of the link yet. Unless there are too many such questions (`LeaderBudget`).
 async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceError> {
     let group = &seed.group;
     held_here(seed)?;
@@ -263,7 +263,7 @@ async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceE
         return Ok(Some(found));
     }
     // A flood of unknown codes stays here.
-    if matches!(standing, Standing::Fresh(_)) && !group.is_leader() && !seed.asking.may_ask() {
+    if matches!(standing, Standing::Fresh(_)) && !group.is_leader() && !seed.leader_budget.may_ask() {
         return Ok(None);
     }
     group.linearize(false).await.map_err(failed)?;

@@ -10,7 +10,7 @@ use waypost_protocol::command::NodeRecord;
 
 /// The voters that a group should have, in no particular order: as many replicas as configured, or as there are nodes. An even
 /// number tolerates no more failures than one less would, but a replica is never given up for that.
-pub fn place(group: u32, nodes: &[&NodeRecord], replicas: usize) -> Vec<NodeId> {
+pub fn choose_voters(group: u32, nodes: &[&NodeRecord], replicas: usize) -> Vec<NodeId> {
     let score = |node: &NodeRecord| {
         let drawn = blake3::hash(&[group.to_le_bytes().as_slice(), &node.id.0.to_le_bytes()].concat());
         let mut bytes = [0; 8];
@@ -55,7 +55,7 @@ mod tests {
     fn there_are_as_many_copies_as_are_wished_and_possible() {
         let nodes: Vec<NodeRecord> = (0..6).map(|id| node(id, "a")).collect();
         let nodes: Vec<&NodeRecord> = nodes.iter().collect();
-        let copies: Vec<usize> = (0..=6).map(|count| place(1, &nodes[..count], 3).len()).collect();
+        let copies: Vec<usize> = (0..=6).map(|count| choose_voters(1, &nodes[..count], 3).len()).collect();
         assert_eq!(copies, [0, 1, 2, 3, 3, 3, 3]);
     }
 
@@ -64,7 +64,7 @@ mod tests {
         let nodes: Vec<NodeRecord> = (0..9).map(|id| node(id, ["a", "b", "c"][id as usize % 3])).collect();
         let nodes: Vec<&NodeRecord> = nodes.iter().collect();
         for group in 0..64 {
-            let mut zones: Vec<u64> = place(group, &nodes, 3).iter().map(|id| id.0 % 3).collect();
+            let mut zones: Vec<u64> = choose_voters(group, &nodes, 3).iter().map(|id| id.0 % 3).collect();
             zones.sort_unstable();
             assert_eq!(zones, [0, 1, 2], "group {group}");
         }
@@ -77,7 +77,7 @@ mod tests {
         let after: Vec<&NodeRecord> = nodes.iter().collect();
         let mut won = 0;
         for group in 0..256 {
-            let (old, new) = (place(group, &before, 3), place(group, &after, 3));
+            let (old, new) = (choose_voters(group, &before, 3), choose_voters(group, &after, 3));
             let kept = old.iter().filter(|id| new.contains(id)).count();
             if new.contains(&NodeId(5)) {
                 won += 1;

@@ -54,7 +54,7 @@ pub struct RestoreTarget<'a> {
 }
 
 /// What a stopped node has stored.
-pub struct Copy {
+pub struct StoppedNode {
     /// Its database.
     pub db: Db,
     /// Its data directory.
@@ -88,7 +88,7 @@ impl RestoreTarget<'_> {
     ///
     /// # Errors
     /// When a group is nowhere, something is damaged, or a store fails.
-    pub fn restore_copies(self, copies: &[Copy]) -> Result<Restored, OpenError> {
+    pub fn restore_copies(self, copies: &[StoppedNode]) -> Result<Restored, OpenError> {
         of_one_cluster(copies)?;
         let from = newest(copies, 0)?;
         bring(from, self.db, 0)?;
@@ -109,7 +109,7 @@ impl RestoreTarget<'_> {
     /// Gives every group its new position, after the log of `source` was applied to it.
     fn settle_all<'c>(
         self,
-        source: impl Fn(u32) -> Result<Option<&'c Copy>, OpenError>,
+        source: impl Fn(u32) -> Result<Option<&'c StoppedNode>, OpenError>,
         groups: u32,
     ) -> Result<Restored, OpenError> {
         let mut identity = NodeIdentity::load(self.db, self.node.0)?;
@@ -119,8 +119,8 @@ impl RestoreTarget<'_> {
             last_change = machine.state().applied_at;
             // The last change may bear a time that a wrong clock has given it. One in the future says nothing; the cluster's own age
             // is more than that of its last change.
-            let founded = machine.state().bootstrap.as_ref().map_or(UnixMs(0), |bootstrap| bootstrap.created_at);
-            let since = if last_change > self.now { founded } else { last_change };
+            let created_at = machine.state().bootstrap.as_ref().map_or(UnixMs(0), |bootstrap| bootstrap.created_at);
+            let since = if last_change > self.now { created_at } else { last_change };
             let age_ms = self.now.0.saturating_sub(since.0);
             bootstrap = Some(machine.begin_anew(self.cluster, self.node, |left| skipped(left, age_ms))?.clone());
             Ok(())
@@ -147,7 +147,7 @@ impl RestoreTarget<'_> {
     fn settle<M: Machine>(
         &self,
         group: u32,
-        source: Option<&Copy>,
+        source: Option<&StoppedNode>,
         change: impl FnOnce(&mut M) -> Result<(), StoreError>,
     ) -> Result<(), OpenError> {
         let (mut machine, stored) = M::open(self.db.tree(&format!("sm/{group}"))?)?;
@@ -169,7 +169,7 @@ impl RestoreTarget<'_> {
 
 /// Refuses copies of different clusters: one and the same may have been restored between them, and which of the two states counts
 /// nobody here can know.
-fn of_one_cluster(copies: &[Copy]) -> Result<(), OpenError> {
+fn of_one_cluster(copies: &[StoppedNode]) -> Result<(), OpenError> {
     let bindings = copies.iter().map(|copy| NodeIdentity::binding_of(&copy.db)).collect::<Result<Vec<_>, _>>()?;
     let first = bindings.first().copied().flatten().map(|binding| binding.id);
     for (copy, binding) in copies.iter().zip(bindings) {
@@ -191,7 +191,7 @@ fn applied_of(position: Option<&[u8]>) -> io::Result<Option<LogId>> {
 
 /// Applies what stands in the log of `from` behind an entry; answers the last.
 fn replay<M: Machine>(
-    from: &Copy,
+    from: &StoppedNode,
     group: u32,
     machine: &mut M,
     applied: Option<LogId>,
@@ -233,7 +233,7 @@ fn replay<M: Machine>(
 }
 
 /// The log of a group, if there is one. Looking for it makes none.
-fn log_of(copy: &Copy, group: u32) -> Result<Option<LogStore>, StoreError> {
+fn log_of(copy: &StoppedNode, group: u32) -> Result<Option<LogStore>, StoreError> {
     match copy.db.tree_names().contains(&format!("log/{group}")) {
         true => LogStore::open(&copy.db, group).map(Some),
         false => Ok(None),
@@ -241,7 +241,7 @@ fn log_of(copy: &Copy, group: u32) -> Result<Option<LogStore>, StoreError> {
 }
 
 /// Copies the stored state of a group; one whose import was interrupted, from the file that it came in.
-fn bring(from: &Copy, db: &Db, group: u32) -> Result<(), StoreError> {
+fn bring(from: &StoppedNode, db: &Db, group: u32) -> Result<(), StoreError> {
     let name = format!("sm/{group}");
     let unfinished = unfinished(from, group);
     if unfinished.exists() {
@@ -251,12 +251,12 @@ fn bring(from: &Copy, db: &Db, group: u32) -> Result<(), StoreError> {
     archive::copy(&from.db.tree(&name)?, &db.tree(&name)?)
 }
 
-fn unfinished(copy: &Copy, group: u32) -> PathBuf {
+fn unfinished(copy: &StoppedNode, group: u32) -> PathBuf {
     install_path(&copy.data_dir.join("snapshots"), group)
 }
 
 /// The one that has heard most of a group.
-fn newest(copies: &[Copy], group: u32) -> Result<&Copy, OpenError> {
+fn newest(copies: &[StoppedNode], group: u32) -> Result<&StoppedNode, OpenError> {
     let mut best = None;
     for copy in copies {
         if let Some(reach) = reach(copy, group)? {
@@ -270,7 +270,7 @@ fn newest(copies: &[Copy], group: u32) -> Result<&Copy, OpenError> {
 }
 
 /// The last entry that a node has of a group, in its state or its log: by leader and then by index.
-fn reach(copy: &Copy, group: u32) -> Result<Option<LogId>, OpenError> {
+fn reach(copy: &StoppedNode, group: u32) -> Result<Option<LogId>, OpenError> {
     let name = format!("sm/{group}");
     if !copy.db.tree_names().contains(&name) {
         return Ok(None);

@@ -13,7 +13,7 @@ const PER_SECOND: u32 = 500;
 const BURST: u32 = 500;
 
 /// The budget of a node.
-pub struct Asking {
+pub struct LeaderBudget {
     left: Mutex<Left>,
     spared: Counter,
 }
@@ -37,7 +37,7 @@ impl Left {
     }
 }
 
-impl Asking {
+impl LeaderBudget {
     /// A full budget.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
