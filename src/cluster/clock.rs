@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use waypost_consensus::{Groups, last_seen, note_seen};
-use waypost_protocol::peer::{Lane, Peers, kinds};
+use waypost_protocol::peer::Peers;
 use waypost_protocol::{NodeId, UnixMs};
 use waypost_store::{Db, StoreError};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 use super::clock_trust::{AGREE_MAX, Asked, Doubt, Reading, Trust};
+use super::requests::{ClockReport, GetClock};
 use crate::limits::CLOCK_ANSWER_MAX;
 use crate::wall_clock::wall_clock;
 
@@ -26,15 +26,6 @@ const NOTE_EVERY_MS: u64 = 3_600_000;
 
 /// Reading both clocks must be faster than this, or is repeated.
 const READ_MAX_MS: u64 = 500;
-
-/// The report of a node about its clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockReport {
-    /// Its wall clock.
-    pub now: UnixMs,
-    /// Why the node does not trust it, and for how many milliseconds.
-    pub doubt: Option<(Doubt, u64)>,
-}
 
 /// This node's wall clock.
 pub struct Clock {
@@ -181,8 +172,7 @@ impl Clock {
 
 /// Asks another node for its clock report; `None` if it does not answer, or runs a version without this request.
 pub(super) async fn ask(peers: &dyn Peers, node: NodeId) -> Option<ClockReport> {
-    let answer = peers.call(node, Lane::Calls, kinds::CLOCK, 0, Vec::new(), CLOCK_ANSWER_MAX).await.ok()?;
-    waypost_protocol::codec::decode(&answer).ok()
+    peers.ask(node, 0, &GetClock, CLOCK_ANSWER_MAX).await.ok()
 }
 
 fn others(groups: &Groups) -> Vec<NodeId> {
@@ -231,13 +221,5 @@ mod tests {
         assert!(said[0].contains("clock of b is 61 seconds behind"), "{said:?}");
         assert!(said[1].starts_with("c removes nothing") && said[1].ends_with("it went ahead by 4 days"), "{said:?}");
         assert!(said[2].starts_with("e removes nothing"), "{said:?}");
-    }
-
-    #[test]
-    fn a_report_has_golden_bytes() {
-        let report = ClockReport { now: UnixMs(1_800_000_000_000), doubt: Some((Doubt::Jumped { by_ms: -5 }, 300)) };
-        let bytes = postcard::to_stdvec(&report).unwrap();
-        assert_eq!(bytes, [0x80, 0xa0, 0xf1, 0xc2, 0xb1, 0x34, 1, 0, 9, 0xac, 2]);
-        assert_eq!(postcard::from_bytes::<ClockReport>(&bytes).unwrap(), report);
     }
 }

@@ -4,6 +4,7 @@
 //! clock.rs                  the wall clock for irreversible actions (clock_trust.rs decides whether to trust it)
 //! backup.rs                 a backup of all groups, wherever they are
 //! start.rs                  a new node: creates a cluster, or finds one and joins
+//! requests.rs               the requests that a node answers by itself
 //! service.rs                the answers of this node to others
 //! freshness.rs              how one node asks another for the positions of the groups that it leads
 //! router.rs                 which node answers a message
@@ -23,19 +24,21 @@ mod leaders;
 mod leave;
 mod membership_reconciler;
 mod placement_controller;
+mod requests;
 mod router;
 mod service;
 mod start;
 mod status;
 
 pub use backup::{BackupError, Backups, Pieces};
-pub use clock::{Clock, ClockReport, read_clocks};
+pub use clock::{Clock, read_clocks};
 pub use clock_trust::{Doubt, Reading};
 pub use desired_placement::DesiredPlacement;
 pub use freshness::committed_query;
 pub use leave::{Leave, RetireError};
 pub use membership_reconciler::{LocalNode, MembershipReconciler};
 pub use placement_controller::PlacementController;
+pub use requests::ClockReport;
 pub use router::ClusterRouter;
 pub use service::{NodeService, RunningNode};
 pub use start::{ClusterOrigin, find_or_create, is_gone};

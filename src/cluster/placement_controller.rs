@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use waypost_consensus::Groups;
 use waypost_protocol::command::{ClusterCommand, Command, NodeRecord, Place, RaiseLevel, RaiseLevelOutcome};
-use waypost_protocol::peer::{Lane, Peers, kinds};
-use waypost_protocol::{Level, NodeId, codec};
+use waypost_protocol::peer::Peers;
+use waypost_protocol::{Level, NodeId};
 use waypost_store::machine::ClusterState;
 
 use super::clock;
 use super::desired_placement::DesiredPlacement;
 use super::leaders::{LeaderMove, leader_move};
+use super::requests::{GetStatus, LeaveCluster, MoveLeader};
 use super::service::NodeService;
 use super::status::{ClusterView, NodeStatus, NodeView};
 use crate::limits::{HAND_OVER_ANSWER_MAX, LEAVE_MAX, STATUS_MAX};
@@ -86,8 +87,8 @@ impl PlacementController {
         if node == self.groups.node() {
             return self.service.leave().await;
         }
-        let asked = self.peers.call(node, Lane::Calls, kinds::LEAVE, 0, Vec::new(), LEAVE_MAX).await;
-        asked.map(|_| ()).map_err(|error| error.to_string())
+        let asked = self.peers.ask(node, 0, &LeaveCluster, LEAVE_MAX).await;
+        asked.map_err(|error| error.to_string())
     }
 
     /// What group 0 says, and what the nodes that are up say of themselves.
@@ -104,8 +105,7 @@ impl PlacementController {
             let status = if *node == own {
                 self.service.status()
             } else {
-                let answer = self.peers.call(*node, Lane::Calls, kinds::STATUS, 0, Vec::new(), STATUS_MAX).await.ok();
-                answer.and_then(|answer| codec::decode(&answer).ok())
+                self.peers.ask(*node, 0, &GetStatus, STATUS_MAX).await.ok()
             };
             status.map(|status| (*node, status))
         });
@@ -192,7 +192,6 @@ impl PlacementController {
     /// # Errors
     /// Why it did not, in words.
     pub async fn move_leader(&self, from: NodeId, group: u32, to: NodeId) -> Result<(), String> {
-        let body = postcard::to_stdvec(&to).map_err(|error| error.to_string())?;
         if from == self.groups.node() {
             let moved = match group.checked_sub(1).and_then(|shard| self.groups.shards().get(shard as usize)) {
                 Some(shard) => shard.hand_over(Some(to), HAND_OVER_ANSWER_MAX).await,
@@ -200,8 +199,8 @@ impl PlacementController {
             };
             return if moved { Ok(()) } else { Err("leadership did not move in time".to_owned()) };
         }
-        let asked = self.peers.call(from, Lane::Calls, kinds::MOVE_LEADER, group, body, HAND_OVER_ANSWER_MAX).await;
-        asked.map(|_| ()).map_err(|error| error.to_string())
+        let asked = self.peers.ask(from, group, &MoveLeader { to }, HAND_OVER_ANSWER_MAX).await;
+        asked.map_err(|error| error.to_string())
     }
 
     /// The cluster as this node sees it.

@@ -8,14 +8,18 @@ use parking_lot::RwLock;
 use waypost_consensus::{Group, Groups, Members};
 use waypost_protocol::command::{AdmitNode, AdmitNodeOutcome, NodeRecord, PutNode};
 use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
-use waypost_protocol::{Kind, Level, NodeId, codec};
+use waypost_protocol::peer_request::{AnsweredByPeer, AnswersPeers, PeerRequestList};
+use waypost_protocol::{Kind, Level, NodeId};
 use waypost_runtime::RemoteHandlers;
 use waypost_store::machine::ClusterMachine;
 
-use super::clock::{Clock, ClockReport};
+use super::clock::Clock;
 use super::leave::{Leave, RetireError};
 use super::placement_controller::PlacementController;
-use super::start::{Joining, Probed};
+use super::requests::{
+    ClockReport, CommittedAt, GetClock, GetCommitted, GetStatus, Join, LeaveCluster, MoveLeader, NodeRequests, Probe,
+    Probed,
+};
 use super::status::{NodeStatus, reports};
 use crate::lifecycle::Lifecycle;
 use crate::limits::{HAND_OVER_MAX, NODE_TEXT_BYTES_MAX};
@@ -122,8 +126,8 @@ impl NodeService {
         self.cluster.get().is_some_and(|cluster| cluster.read(|machine| machine.state().gone.contains(&node)))
     }
 
-    async fn join(&self, from: &Sender, body: &[u8], within: Duration) -> Result<Vec<u8>, PeerError> {
-        let Joining { record, level } = codec::decode(body).map_err(refused)?;
+    async fn join(&self, from: &Sender, join: Join, within: Duration) -> Result<[u8; 16], PeerError> {
+        let Join { record, level } = join;
         let texts = [&record.name, &record.peer, &record.http, &record.zone];
         let short =
             texts.iter().all(|text| text.len() <= NODE_TEXT_BYTES_MAX) && record.services.len() <= NODE_TEXT_BYTES_MAX;
@@ -164,7 +168,7 @@ impl NodeService {
         match admitted {
             Ok(AdmitNodeOutcome::Done) => {
                 tracing::info!(name, "a node has joined the cluster");
-                Ok(binding.to_vec())
+                Ok(binding)
             }
             Ok(AdmitNodeOutcome::NodeNeeded { groups }) => Err(needed_as_it_was(&name, &RetireError::Placed(groups))),
             Ok(AdmitNodeOutcome::MembersChanged) => Err(refused("the members of the cluster are changing; try again")),
@@ -183,7 +187,7 @@ impl NodeService {
 
     /// Takes out the nodes whose name a new one has.
     async fn replace(&self, name: &str, namesakes: &[NodeId]) -> Result<(), PeerError> {
-        let controller = self.controller.get().ok_or_else(|| refused("the node is starting"))?;
+        let controller = self.controller.get().ok_or_else(starting)?;
         match controller.replace(namesakes).await {
             Ok(()) => Ok(()),
             Err(error @ (RetireError::Needed(_) | RetireError::Placed(_))) => Err(needed_as_it_was(name, &error)),
@@ -191,9 +195,8 @@ impl NodeService {
         }
     }
 
-    async fn move_leader(&self, group: u32, body: &[u8]) -> Result<Vec<u8>, PeerError> {
-        let to: NodeId = postcard::from_bytes(body).map_err(refused)?;
-        let running = self.running.get().ok_or_else(|| refused("the node is starting"))?;
+    async fn move_leader(&self, group: u32, to: NodeId) -> Result<(), PeerError> {
+        let running = self.running()?;
         let moved = match group.checked_sub(1) {
             None => running.groups.cluster().hand_over(Some(to), HAND_OVER_MAX).await,
             Some(shard) => {
@@ -202,7 +205,7 @@ impl NodeService {
                 shard.hand_over(Some(to), HAND_OVER_MAX).await
             }
         };
-        if moved { Ok(Vec::new()) } else { Err(refused("leadership did not move in time")) }
+        if moved { Ok(()) } else { Err(refused("leadership did not move in time")) }
     }
 
     async fn answer(
@@ -213,58 +216,90 @@ impl NodeService {
         body: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, PeerError> {
-        match kind {
-            kinds::PROBE => {
-                let gone = self.has_left(from.node);
-                return Ok(codec::encode(&Probed {
-                    name: self.name.clone(),
-                    cluster: *self.binding.read(),
-                    gone,
-                    config: self.config,
-                    level: Level::CURRENT,
-                }));
-            }
-            kinds::JOIN => return self.join(&from, &body, within).await,
-            _ => {}
+        let context = Context { from, scope, within };
+        if !NodeRequests::is_members_only(kind) {
+            return NodeRequests::dispatch(self, kind, body, context).await;
         }
-        if !from.member {
+        if !context.from.member {
             return Err(refused("only members of the cluster may ask this"));
         }
-        if self.has_left(from.node) {
+        if self.has_left(context.from.node) {
             return Err(refused(
                 "this node was taken out of the cluster; empty its data directory to join as a new one",
             ));
         }
-        match kind {
-            kinds::APPEND
-            | kinds::VOTE
-            | kinds::PRE_VOTE
-            | kinds::TRANSFER_LEADER
-            | kinds::SNAPSHOT
-            | kinds::EXPORT
-            | kinds::EXPORT_READ
-            | kinds::PROPOSE
-            | kinds::PROPOSE_AT => {
-                let group = self.members.get(scope).ok_or_else(|| refused("the group is not open on this node"))?;
-                group.answer(kind, body, within).await
-            }
-            kinds::STATUS => {
-                let status = self.status().ok_or_else(|| refused("the node is starting"))?;
-                Ok(codec::encode(&status))
-            }
-            kinds::CLOCK => {
-                let report = self.clock().ok_or_else(|| refused("the node is starting"))?;
-                Ok(codec::encode(&report))
-            }
-            kinds::COMMITTED => super::freshness::answer(&self.members, &body).await,
-            kinds::MOVE_LEADER => self.move_leader(scope, &body).await,
-            kinds::LEAVE => self.leave().await.map(|()| Vec::new()).map_err(refused),
-            message => {
-                let running = self.running.get().ok_or_else(|| refused("the node is starting"))?;
-                let serving = running.handlers.handle(message, body, within);
-                serving.ok_or_else(|| refused("there is no such request"))?.await
-            }
+        if NodeRequests::KINDS.contains(kind) {
+            return NodeRequests::dispatch(self, kind, body, context).await;
         }
+        if kinds::OF_GROUPS.contains(kind) {
+            let group = self.members.get(scope).ok_or_else(|| refused("the group is not open on this node"))?;
+            return group.answer(kind, body, within).await;
+        }
+        let serving = self.running()?.handlers.handle(kind, body, within);
+        serving.ok_or_else(|| refused("there is no such request"))?.await
+    }
+
+    fn running(&self) -> Result<&RunningNode, PeerError> {
+        self.running.get().ok_or_else(starting)
+    }
+}
+
+fn starting() -> PeerError {
+    refused("the node is starting")
+}
+
+/// What a request comes with.
+pub(super) struct Context {
+    from: Sender,
+    scope: u32,
+    within: Duration,
+}
+
+impl AnswersPeers<Probe, Context> for NodeService {
+    async fn answer(&self, _: Probe, context: Context) -> Result<Probed, PeerError> {
+        Ok(Probed {
+            name: self.name.clone(),
+            cluster: *self.binding.read(),
+            gone: self.has_left(context.from.node),
+            config: self.config,
+            level: Level::CURRENT,
+        })
+    }
+}
+
+impl AnswersPeers<Join, Context> for NodeService {
+    async fn answer(&self, join: Join, context: Context) -> Result<[u8; 16], PeerError> {
+        self.join(&context.from, join, context.within).await
+    }
+}
+
+impl AnswersPeers<GetStatus, Context> for NodeService {
+    async fn answer(&self, _: GetStatus, _: Context) -> Result<NodeStatus, PeerError> {
+        self.status().ok_or_else(starting)
+    }
+}
+
+impl AnswersPeers<MoveLeader, Context> for NodeService {
+    async fn answer(&self, MoveLeader { to }: MoveLeader, context: Context) -> Result<(), PeerError> {
+        self.move_leader(context.scope, to).await
+    }
+}
+
+impl AnswersPeers<GetClock, Context> for NodeService {
+    async fn answer(&self, _: GetClock, _: Context) -> Result<ClockReport, PeerError> {
+        self.clock().ok_or_else(starting)
+    }
+}
+
+impl AnswersPeers<GetCommitted, Context> for NodeService {
+    async fn answer(&self, asked: GetCommitted, _: Context) -> Result<CommittedAt, PeerError> {
+        Ok(super::freshness::answer(&self.members, asked).await)
+    }
+}
+
+impl AnswersPeers<LeaveCluster, Context> for NodeService {
+    async fn answer(&self, _: LeaveCluster, _: Context) -> Result<(), PeerError> {
+        self.leave().await.map_err(refused)
     }
 }
 

@@ -6,46 +6,23 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use waypost_protocol::command::NodeRecord;
-use waypost_protocol::peer::{Lane, Peers, kinds};
-use waypost_protocol::{Level, NodeId, codec};
+use waypost_protocol::peer::Peers;
+use waypost_protocol::{Level, NodeId};
 use waypost_transport::Transport;
 
+use super::requests::{Join, Probe, Probed};
 use crate::config::{Config, NodeConfig, ServiceName};
 use crate::limits::{JOIN_MAX, PROBE_MAX};
 
 /// The pause before all nodes are asked again.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// The answer of a node about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Probed {
-    pub(super) name: String,
-    pub(super) cluster: Option<[u8; 16]>,
-    /// Whether the asking node was removed from the cluster.
-    pub(super) gone: bool,
-    /// The digest of its `cluster.toml`.
-    pub(super) config: u64,
-    /// The highest level that it understands.
-    pub(super) level: Level,
-}
-
-/// The request of a new node to become a member.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Joining {
-    pub(super) record: NodeRecord,
-    /// The highest level that it understands.
-    pub(super) level: Level,
-}
-
 /// Whether one of the other nodes reports that this node was removed from the cluster.
 pub async fn is_gone(peers: &dyn Peers, others: impl Iterator<Item = NodeId>) -> bool {
-    let asking = others.map(|node| async move {
-        let answer = peers.call(node, Lane::Calls, kinds::PROBE, 0, Vec::new(), PROBE_MAX).await.ok()?;
-        codec::decode::<Probed>(&answer).ok()
-    });
-    join_all(asking).await.into_iter().flatten().any(|probed| probed.gone)
+    let asking =
+        others.map(|node| async move { peers.ask(node, 0, &Probe, PROBE_MAX).await.is_ok_and(|probed| probed.gone) });
+    join_all(asking).await.into_iter().any(|gone| gone)
 }
 
 /// How a node gets its cluster.
@@ -82,22 +59,19 @@ pub async fn find_or_create(config: &Config, transport: &Transport, record: &Nod
         let mut differing = Vec::new();
         let mut earlier = Vec::new();
         for node in &others {
-            match transport.ask(&node.peer.to_string(), kinds::PROBE, Vec::new(), PROBE_MAX).await {
-                Ok((_, answer)) => match codec::decode::<Probed>(&answer) {
-                    Ok(Probed { cluster: Some(_), .. }) => {
-                        exists = true;
-                        if let Some(cluster) = join(transport, node, record).await {
-                            return ClusterOrigin::Joined(cluster);
-                        }
+            match transport.ask(&node.peer.to_string(), &Probe, PROBE_MAX).await {
+                Ok(Probed { cluster: Some(_), .. }) => {
+                    exists = true;
+                    if let Some(cluster) = join(transport, node, record).await {
+                        return ClusterOrigin::Joined(cluster);
                     }
-                    Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
-                        differing.push(node.name.as_str());
-                    }
-                    // A cluster begins at the level of the node that creates it, so all its nodes have to run one version.
-                    Ok(Probed { level, .. }) if level != Level::CURRENT => earlier.push(node.name.as_str()),
-                    Ok(Probed { cluster: None, .. }) => new += usize::from(needs(node)),
-                    Err(error) => silent.push(format!("{} ({error})", node.name)),
-                },
+                }
+                Ok(Probed { cluster: None, config: theirs, .. }) if theirs != config.digest() => {
+                    differing.push(node.name.as_str());
+                }
+                // A cluster begins at the level of the node that creates it, so all its nodes have to run one version.
+                Ok(Probed { level, .. }) if level != Level::CURRENT => earlier.push(node.name.as_str()),
+                Ok(Probed { cluster: None, .. }) => new += usize::from(needs(node)),
                 Err(error) => silent.push(format!("{} at {} ({error})", node.name, node.peer)),
             }
         }
@@ -127,10 +101,9 @@ pub async fn find_or_create(config: &Config, transport: &Transport, record: &Nod
 }
 
 async fn join(transport: &Transport, node: &NodeConfig, record: &NodeRecord) -> Option<[u8; 16]> {
-    let body = codec::encode(&Joining { record: record.clone(), level: Level::CURRENT });
-    match transport.ask(&node.peer.to_string(), kinds::JOIN, body, JOIN_MAX).await {
-        Ok((_, answer)) => {
-            let cluster = answer.try_into().ok()?;
+    let request = Join { record: record.clone(), level: Level::CURRENT };
+    match transport.ask(&node.peer.to_string(), &request, JOIN_MAX).await {
+        Ok(cluster) => {
             tracing::info!(through = node.name, "this node is now a member of the cluster");
             Some(cluster)
         }

@@ -79,7 +79,9 @@ impl Client {
             PeerError::Timeout => {
                 RPCError::Timeout(Timeout { action, id: *node, target: self.target, timeout: within })
             }
-            PeerError::Lost | PeerError::Overloaded => RPCError::Network(NetworkError::new(&error)),
+            PeerError::Lost | PeerError::Overloaded | PeerError::Unreadable(_) => {
+                RPCError::Network(NetworkError::new(&error))
+            }
             PeerError::Unreachable(_) | PeerError::Refused(_) => RPCError::Unreachable(Unreachable::new(&error)),
         })
     }

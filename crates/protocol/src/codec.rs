@@ -39,6 +39,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     .map_err(|error| DecodeError(error.to_string()))
 }
 
+/// Reads a message of which nothing may be missing.
+///
+/// # Errors
+/// When the bytes are no such message, or too few.
+pub fn decode_exact<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    postcard::from_bytes(bytes).map_err(|error| DecodeError(error.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};

@@ -19,6 +19,7 @@ pub mod message;
 pub mod messages;
 mod own_host;
 pub mod peer;
+pub mod peer_request;
 pub mod permutation;
 pub mod record;
 pub mod sketch;

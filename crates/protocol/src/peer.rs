@@ -38,12 +38,15 @@ pub enum PeerError {
     /// The request was sent, and no answer came in time.
     #[error("no answer in time")]
     Timeout,
+    /// The answer cannot be read.
+    #[error("the node's answer cannot be read: {0}")]
+    Unreadable(String),
 }
 
 impl PeerError {
     /// Whether the peer may have acted on the request.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Lost | Self::Timeout)
+        matches!(self, Self::Lost | Self::Timeout | Self::Unreadable(_))
     }
 }
 
@@ -85,9 +88,9 @@ pub trait PeerService: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;
 }
 
-/// Numbers of the requests that are not messages to an actor.
+/// Numbers of the requests that a group answers.
 pub mod kinds {
-    use crate::Kind;
+    use crate::kinds::{Kind, Kinds};
 
     /// Log entries of a group, or a heartbeat.
     pub const APPEND: Kind = Kind(0xF001);
@@ -107,18 +110,12 @@ pub mod kinds {
     pub const EXPORT_READ: Kind = Kind(0xF008);
     /// Like `PROPOSE`, for commands of level 1 and later: the level, then the command.
     pub const PROPOSE_AT: Kind = Kind(0xF009);
-    /// Asks whether the node is a member or new.
-    pub const PROBE: Kind = Kind(0xF010);
-    /// A new node asks to become a member.
-    pub const JOIN: Kind = Kind(0xF011);
-    /// Asks for the status of the node's groups.
-    pub const STATUS: Kind = Kind(0xF012);
-    /// Asks the leader of a group to transfer its leadership to another node.
-    pub const MOVE_LEADER: Kind = Kind(0xF013);
-    /// Asks for the node's time, and whether it is sure of it.
-    pub const CLOCK: Kind = Kind(0xF014);
-    /// Asks for the committed positions of the groups that the node leads.
-    pub const COMMITTED: Kind = Kind(0xF015);
-    /// Asks the node to send its clicks to the shards and to remove itself from the cluster.
-    pub const LEAVE: Kind = Kind(0xF016);
+
+    /// All of them, with their names.
+    pub const OF_GROUPS: &Kinds = &Kinds::Of(APPEND, "append", VOTES);
+    const VOTES: &Kinds = &Kinds::Of(VOTE, "vote", &Kinds::Of(PRE_VOTE, "pre_vote", LEADER));
+    const LEADER: &Kinds = &Kinds::Of(TRANSFER_LEADER, "transfer_leader", FILES);
+    const FILES: &Kinds = &Kinds::Of(SNAPSHOT, "snapshot", &Kinds::Of(EXPORT, "export", EXPORTS));
+    const EXPORTS: &Kinds = &Kinds::Of(EXPORT_READ, "export_read", COMMANDS);
+    const COMMANDS: &Kinds = &Kinds::Of(PROPOSE, "propose", &Kinds::Of(PROPOSE_AT, "propose_at", &Kinds::End));
 }

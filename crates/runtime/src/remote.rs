@@ -76,6 +76,7 @@ impl Remote {
             PeerError::Overloaded => CallError::Overloaded { service },
             PeerError::Timeout => CallError::Deadline { service },
             PeerError::Lost => CallError::Unavailable { service },
+            PeerError::Unreadable(_) => CallError::Service(ServiceError::OutcomeUnknown(error.to_string())),
             PeerError::Unreachable(_) | PeerError::Refused(_) => CallError::Unreachable { service },
         })?;
         let answer: Result<M::Reply, RemoteError> = codec::decode(&answer)

@@ -116,9 +116,7 @@ impl Peer {
 
 /// A dialled connection after the handshake.
 pub(crate) struct Dialled {
-    /// The id of the node that answered.
-    pub(crate) node: NodeId,
-    /// The name of that node.
+    /// The name of the node that answered.
     pub(crate) name: String,
     pub(crate) stream: Box<dyn Stream>,
     /// The agreed version of frames.
@@ -179,7 +177,7 @@ async fn dial_with(
     if wanted.is_some_and(|wanted| wanted.0 != node) {
         return Err(refused(format!("another node answers there: \"{name}\"")));
     }
-    Ok(Dialled { node: NodeId(node), name, stream: wire.into_inner(), version })
+    Ok(Dialled { name, stream: wire.into_inner(), version })
 }
 
 /// The listener's side.

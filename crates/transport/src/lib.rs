@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
+use waypost_protocol::peer_request::{PeerRequest, read_reply};
 use waypost_protocol::{Kind, NodeId};
 use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
@@ -104,15 +105,16 @@ impl Transport {
     ///
     /// # Errors
     /// [`PeerError`]; a refused handshake is `Refused` with the reason.
-    pub async fn ask(
+    pub async fn ask<R: PeerRequest>(
         &self,
         address: &str,
-        kind: Kind,
-        body: Vec<u8>,
+        request: &R,
         within: Duration,
-    ) -> Result<(NodeId, Vec<u8>), PeerError> {
-        let asking = link::ask_once(&self.inner.identity, &*self.inner.dial, address, kind, body, within);
-        tokio::time::timeout(within, asking).await.unwrap_or(Err(PeerError::Timeout))
+    ) -> Result<R::Reply, PeerError> {
+        let asking =
+            link::ask_once(&self.inner.identity, &*self.inner.dial, address, R::KIND, request.encode(), within);
+        let answer = tokio::time::timeout(within, asking).await.unwrap_or(Err(PeerError::Timeout))?;
+        read_reply::<R>(&answer)
     }
 
     fn link(&self, to: NodeId, lane: Lane) -> Result<Link, PeerError> {

@@ -296,20 +296,20 @@ pub(crate) async fn ask_once(
     kind: Kind,
     body: Vec<u8>,
     within: Duration,
-) -> Result<(NodeId, Vec<u8>), PeerError> {
+) -> Result<Vec<u8>, PeerError> {
     let unreachable = |error: String| PeerError::Unreachable(error);
     let stream = dial.dial(address).await.map_err(|error| unreachable(told(&error)))?;
     let dialled = handshake::dial(identity, None, stream).await.map_err(|error| match error {
         handshake::HandshakeError::Refused(why) => PeerError::Refused(why),
         other => unreachable(other.to_string()),
     })?;
-    let Dialled { node: peer, stream, version, .. } = dialled;
+    let Dialled { stream, version, .. } = dialled;
     let mut wire = Framed::new(stream, codec(FRAME_BYTES_MAX));
     let request = Frame::Request { id: 1, kind: kind.0, scope: 0, within_ms: within.as_millis() as u32 };
     wire.send(request.encode(version, &body)).await.map_err(|_| PeerError::Lost)?;
     let bytes = wire.next().await.ok_or(PeerError::Lost)?.map_err(|_| PeerError::Lost)?;
     match Frame::decode(bytes) {
-        Ok((Frame::Answer { .. }, body)) => Ok((peer, body.to_vec())),
+        Ok((Frame::Answer { .. }, body)) => Ok(body.to_vec()),
         Ok((Frame::Refusal { overloaded: true, .. }, _)) => Err(PeerError::Overloaded),
         Ok((Frame::Refusal { .. }, why)) => Err(PeerError::Refused(String::from_utf8_lossy(&why).into_owned())),
         _ => Err(PeerError::Lost),

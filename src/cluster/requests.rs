@@ -1,0 +1,161 @@
+//! The requests that a node answers by itself: what it is, how it is, and what it is asked to do. (Those of a group are in
+//! `crates/consensus`, messages to actors in `crates/protocol`.)
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::codec::{DecodeError, decode_exact};
+use waypost_protocol::command::NodeRecord;
+use waypost_protocol::kinds::{Kind, distinct};
+use waypost_protocol::peer::{Lane, kinds};
+use waypost_protocol::peer_request::{PeerRequest, PeerRequestList};
+use waypost_protocol::{Level, NodeId, UnixMs, list, messages};
+
+use super::clock_trust::Doubt;
+use super::status::NodeStatus;
+
+/// All of them.
+pub(super) type NodeRequests = list![Probe, Join, GetStatus, MoveLeader, GetClock, GetCommitted, LeaveCluster];
+
+const _: () = {
+    let [one, two, three, four, five] = messages::ALL;
+    let all = [NodeRequests::KINDS, kinds::OF_GROUPS, one, two, three, four, five];
+    assert!(distinct(&all), "two requests share a number or a name, or a number is retired");
+};
+
+macro_rules! request {
+    ($request:ty, $reply:ty, $kind:literal, $name:literal, $lane:ident $({ $($own:item)* })?) => {
+        impl PeerRequest for $request {
+            type Reply = $reply;
+            type List = NodeRequests;
+            const KIND: Kind = Kind($kind);
+            const NAME: &'static str = $name;
+            const LANE: Lane = Lane::$lane;
+
+            $($($own)*)?
+        }
+    };
+}
+
+/// Asks a node what it is: a member, or new.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Probe;
+
+/// The answer of a node about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Probed {
+    pub(super) name: String,
+    pub(super) cluster: Option<[u8; 16]>,
+    /// Whether the asking node was removed from the cluster.
+    pub(super) gone: bool,
+    /// The digest of its `cluster.toml`.
+    pub(super) config: u64,
+    /// The highest level that it understands.
+    pub(super) level: Level,
+}
+
+request!(Probe, Probed, 0xF010, "probe", Calls {
+    const MEMBERS_ONLY: bool = false;
+});
+
+/// A new node asks to become a member. The reply is the id of the cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Join {
+    pub(super) record: NodeRecord,
+    /// The highest level that it understands.
+    pub(super) level: Level,
+}
+
+request!(Join, [u8; 16], 0xF011, "join", Calls {
+    const MEMBERS_ONLY: bool = false;
+
+    // No part of an id may be missing.
+    fn decode_reply(body: &[u8]) -> Result<[u8; 16], DecodeError> {
+        decode_exact(body)
+    }
+});
+
+/// Asks for the status of the node and its groups.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GetStatus;
+
+request!(GetStatus, NodeStatus, 0xF012, "get_status", Calls);
+
+/// Asks the leader of a group, the scope, to transfer its leadership to another node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MoveLeader {
+    pub(super) to: NodeId,
+}
+
+request!(MoveLeader, (), 0xF013, "move_leader", Calls {
+    fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        decode_exact(body)
+    }
+});
+
+/// Asks for the node's time, and whether it is sure of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GetClock;
+
+/// The report of a node about its clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockReport {
+    /// Its wall clock.
+    pub now: UnixMs,
+    /// Why the node does not trust it, and for how many milliseconds.
+    pub doubt: Option<(Doubt, u64)>,
+}
+
+request!(GetClock, ClockReport, 0xF014, "get_clock", Calls);
+
+/// Asks for the committed positions of those of the groups that the node leads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GetCommitted {
+    pub(super) groups: Vec<u32>,
+}
+
+/// For the requested groups that the node leads: number, index, term.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CommittedAt {
+    pub(super) groups: Vec<(u32, u64, u64)>,
+}
+
+request!(GetCommitted, CommittedAt, 0xF015, "get_committed", Consensus);
+
+/// Asks the node to send its clicks to the shards and to remove itself from the cluster.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LeaveCluster;
+
+request!(LeaveCluster, (), 0xF016, "leave_cluster", Calls);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_replies_have_golden_bytes() {
+        for empty in [Probe.encode(), GetStatus.encode(), GetClock.encode(), LeaveCluster.encode()] {
+            assert!(empty.is_empty(), "{empty:?}");
+        }
+        assert_eq!(MoveLeader { to: NodeId(300) }.encode(), [0xac, 2]);
+        assert!(MoveLeader::encode_reply(&()).is_empty());
+        assert!(LeaveCluster::encode_reply(&()).is_empty());
+        let cluster: [u8; 16] = std::array::from_fn(|at| at as u8 + 200);
+        assert_eq!(Join::encode_reply(&cluster), cluster);
+        assert_eq!(Join::decode_reply(&cluster), Ok(cluster));
+        assert_eq!(GetCommitted { groups: vec![1, 300] }.encode(), [2, 1, 0xac, 2]);
+        assert_eq!(GetCommitted::encode_reply(&CommittedAt { groups: vec![(1, 300, 2)] }), [1, 1, 0xac, 2, 2]);
+    }
+
+    #[test]
+    fn an_id_or_a_node_that_is_cut_off_is_no_answer() {
+        assert!(Join::decode_reply(&[7; 15]).is_err() && Join::decode_reply(&[]).is_err());
+        assert!(MoveLeader::decode(&[]).is_err());
+    }
+
+    #[test]
+    fn a_report_has_golden_bytes() {
+        let report = ClockReport { now: UnixMs(1_800_000_000_000), doubt: Some((Doubt::Jumped { by_ms: -5 }, 300)) };
+        let bytes = GetClock::encode_reply(&report);
+        assert_eq!(bytes, [0x80, 0xa0, 0xf1, 0xc2, 0xb1, 0x34, 1, 0, 9, 0xac, 2]);
+        assert_eq!(GetClock::decode_reply(&bytes), Ok(report));
+    }
+}
