@@ -106,10 +106,12 @@ impl Freshness {
         (0..self.ages.len() as u32).filter(behind).count()
     }
 
-    /// The number of shards whose replica is not fresh.
+    /// The number of shards whose replica is not fresh, or is being replaced by a snapshot.
     pub fn stale(&self) -> usize {
+        let installing = |shard| self.groups.shard(shard).is_some_and(|group| group.is_installing());
         let stale = |shard: &u32| {
-            self.groups.takes_part(ShardId(*shard)) && !matches!(self.look(ShardId(*shard)), Standing::Fresh(_))
+            let shard = ShardId(*shard);
+            installing(shard) || self.groups.takes_part(shard) && !matches!(self.look(shard), Standing::Fresh(_))
         };
         (0..self.ages.len() as u32).filter(stale).count()
     }
