@@ -15,7 +15,7 @@ use waypost_protocol::command::{Batch, Create, ShardCommand};
 use waypost_protocol::messages::{GetLink, LinkStore};
 use waypost_protocol::permutation::Permutation;
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, NodeId, ShardId, Target, UnixMs, list};
+use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, LinkSpec, NodeId, ShardId, Target, UnixMs, list};
 use waypost_redirector::{Lookup, ReadView, Source};
 use waypost_runtime::{Answer, Ask, OnExhausted, Spec, Supervision, supervise_some};
 use waypost_store::machine::{Machine, ShardMachine};
@@ -31,14 +31,12 @@ fn target(number: u64) -> Target {
 fn link(code: Code, number: u64) -> Link {
     Link {
         key: LinkKey::new(code),
-        target: target(number),
         created_at: NOW,
-        valid_until: None,
         version: 1,
         written_at: number,
         created_by: 0,
         generated: true,
-        fields: Default::default(),
+        spec: LinkSpec { target: target(number), valid_until: None, fields: Default::default() },
     }
 }
 
@@ -215,13 +213,11 @@ fn store(c: &mut Criterion) {
         let key = LinkKey::new(permutation.code(number).unwrap());
         let new = Create {
             key,
-            target: target(number),
-            valid_until: None,
             created_by: 0,
             generated: true,
             find_existing: false,
             idempotency: None,
-            fields: Default::default(),
+            spec: LinkSpec { target: target(number), valid_until: None, fields: Default::default() },
         };
         (number, Batch { level: Default::default(), at: NOW, commands: vec![ShardCommand::from(new)] })
     };

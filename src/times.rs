@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 use waypost_protocol::UnixMs;
 
 /// The last millisecond of RFC 3339, since 1970 UTC: 9999-12-31T23:59:59.999Z. (The last `Timestamp` is a day earlier.)
-pub(super) const LAST_MS: i64 = 253_402_300_799_999;
+pub(super) const LAST_MS: i64 = UnixMs::LAST.0 as i64;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 

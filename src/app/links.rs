@@ -6,21 +6,21 @@
 use std::time::Instant;
 
 use waypost_protocol::OwnHost;
-use waypost_protocol::digest::{IdempotencyKey, fingerprint};
+use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
 use waypost_protocol::{
-    CallError, Code, CodeError, Link, LinkKey, LinkVersion, Request, ServiceError, Target, TargetError, UnixMs,
+    CallError, Code, CodeError, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, Request,
+    ServiceError, SpecError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
 use super::{App, Denied, Permission, Principal};
-use crate::times::LAST_MS;
 
 /// The longest idempotency key, in bytes. Only a hash of it is kept.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// A link to create.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NewLink<'a> {
     /// The target.
     pub url: &'a str,
@@ -28,6 +28,8 @@ pub struct NewLink<'a> {
     pub slug: Option<&'a str>,
     /// Its end, if any.
     pub valid_until: Option<UnixMs>,
+    /// Its optional fields.
+    pub fields: Fields,
     /// Whether to answer with an existing link to the same URL, if there is one with a generated code.
     pub find_existing: bool,
     /// The key that identifies repetitions of the same request.
@@ -46,12 +48,14 @@ pub enum CreatedLink {
 }
 
 /// The changes of a link.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LinkEdit<'a> {
     /// A new target.
     pub url: Option<&'a str>,
     /// A new end: `Some(None)` removes it.
     pub valid_until: Option<Option<UnixMs>>,
+    /// Changes of its optional fields.
+    pub fields: FieldChanges,
     /// As for [`NewLink`].
     pub own_hosts: &'a [OwnHost],
 }
@@ -75,17 +79,6 @@ pub enum Consistency {
     Strong,
 }
 
-/// Why a time cannot be the end of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ExpiryError {
-    /// It has passed.
-    #[error("the end has to lie in the future")]
-    Past,
-    /// It is later than RFC 3339 can express.
-    #[error("the end lies after the year 9999")]
-    TooLate,
-}
-
 /// Why a link was not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
@@ -98,9 +91,9 @@ pub enum CreateError {
     /// The slug is not a valid code.
     #[error(transparent)]
     Slug(#[from] CodeError),
-    /// The end is not valid.
+    /// A property is not within its limits.
     #[error(transparent)]
-    ValidUntil(#[from] ExpiryError),
+    Spec(#[from] SpecError),
     /// An existing link was requested together with a slug: only links with generated codes are found.
     #[error("an existing link can only be found without a slug")]
     FindExistingWithSlug,
@@ -149,9 +142,9 @@ pub enum ChangeError {
     /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
-    /// The end is not valid.
+    /// A property is not within its limits.
     #[error(transparent)]
-    ValidUntil(#[from] ExpiryError),
+    Spec(#[from] SpecError),
     /// No link has the code.
     #[error("no link has this code")]
     NotFound,
@@ -193,13 +186,6 @@ pub(super) fn key_of(code: &str) -> Option<LinkKey> {
     Code::from_path(code).map(LinkKey::new)
 }
 
-fn check_expiry(until: UnixMs, now: UnixMs) -> Result<UnixMs, ExpiryError> {
-    if until.0 > LAST_MS as u64 {
-        return Err(ExpiryError::TooLate);
-    }
-    if until <= now { Err(ExpiryError::Past) } else { Ok(until) }
-}
-
 fn idempotency_key(owner: u32, text: &str) -> Result<IdempotencyKey, CreateError> {
     let readable = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
     if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX || !readable {
@@ -217,7 +203,7 @@ impl App {
         principal.require(Permission::WriteLinks)?;
         let message = self.creation(principal, &new)?;
         self.writable()?;
-        let (slug, target, valid_until) = (message.slug.clone(), message.target.clone(), message.valid_until);
+        let (slug, spec) = (message.slug.clone(), message.spec.clone());
         match (self.send_creation(message).await?, slug) {
             (Created::New(link), _) => Ok(CreatedLink::New(*link)),
             (Created::Existing(link), _) => Ok(CreatedLink::Existing(*link)),
@@ -225,7 +211,7 @@ impl App {
             (Created::SlugTaken, Some(slug)) => {
                 // Read with a strong read, so that the conflicting link is seen.
                 let other = self.read(LinkKey::new(slug.clone()), Consistency::Strong).await;
-                let same = |link: &Link| link.target == target && link.valid_until == valid_until;
+                let same = |link: &Link| link.spec == spec;
                 Err(CreateError::SlugTaken { slug, same: other.is_ok_and(|view| same(&view.link)) })
             }
             (Created::SlugTaken, None) => {
@@ -237,23 +223,18 @@ impl App {
     fn creation(&self, principal: &Principal, new: &NewLink<'_>) -> Result<CreateLink, CreateError> {
         let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
         let slug = new.slug.map(Code::parse_slug).transpose()?;
-        let valid_until = new.valid_until.map(|until| check_expiry(until, self.now())).transpose()?;
+        let spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
+        spec.check(self.now())?;
         if slug.is_some() && new.find_existing {
             return Err(CreateError::FindExistingWithSlug);
         }
-        let print = fingerprint(&[
-            target.as_str().as_bytes(),
-            slug.as_ref().map_or(b"", |slug| slug.as_bytes()),
-            &valid_until.map_or(0, |until| until.0).to_le_bytes(),
-            &[u8::from(new.find_existing)],
-        ]);
+        let print = spec.fingerprint(slug.as_ref(), new.find_existing);
         let created_by = principal.number();
         let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text)).transpose()?;
         Ok(CreateLink {
-            shard: CreateLink::shard_for(slug.as_ref(), &target, self.shards),
+            shard: CreateLink::shard_for(slug.as_ref(), &spec.target, self.shards),
             slug,
-            target,
-            valid_until,
+            spec,
             find_existing: new.find_existing,
             created_by,
             idempotency: idempotency.map(|key| (key, print)),
@@ -312,17 +293,17 @@ impl App {
         guard: Guard,
     ) -> Result<Link, ChangeError> {
         principal.require(Permission::WriteLinks)?;
-        if edit.url.is_none() && edit.valid_until.is_none() {
-            return Err(ChangeError::Nothing);
-        }
         let parse = |url| Target::parse(url, edit.own_hosts, self.parts.url_max_bytes);
         let target = edit.url.map(parse).transpose()?;
-        let check = |until: Option<UnixMs>| until.map(|until| check_expiry(until, self.now())).transpose();
-        let valid_until = edit.valid_until.map(check).transpose()?;
+        let patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields };
+        if patch.is_empty() {
+            return Err(ChangeError::Nothing);
+        }
+        patch.check(self.now())?;
         self.writable()?;
         let key = key_of(code).ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
-        let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, target, valid_until };
+        let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, patch };
         match self.change(&key, message).await? {
             Changed::Edited(link) => Ok(*link),
             Changed::VersionMismatch { current } => Err(ChangeError::VersionMismatch { current }),
@@ -373,18 +354,6 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_end_lies_in_the_future_and_within_what_texts_can_say() {
-        let now = UnixMs(1_700_000_000_000);
-        assert_eq!(check_expiry(UnixMs(now.0 + 1), now), Ok(UnixMs(now.0 + 1)));
-        assert_eq!(check_expiry(UnixMs(LAST_MS as u64), now), Ok(UnixMs(LAST_MS as u64)));
-        for (until, why) in
-            [(0, ExpiryError::Past), (now.0, ExpiryError::Past), (LAST_MS as u64 + 1, ExpiryError::TooLate)]
-        {
-            assert_eq!(check_expiry(UnixMs(until), now), Err(why));
-        }
-    }
 
     #[test]
     fn an_idempotency_key_is_a_short_text_and_each_owner_has_its_own() {

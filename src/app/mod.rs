@@ -32,8 +32,7 @@ pub use backup::{Backup, BackupRefused};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use links::{
-    ChangeError, Consistency, CreateError, CreatedLink, ExpiryError, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit,
-    NewLink, ReadError,
+    ChangeError, Consistency, CreateError, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, NewLink, ReadError,
 };
 pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,

@@ -40,9 +40,9 @@ struct Details {
 impl From<SummaryDetails> for Details {
     fn from(SummaryDetails { link, last_visit }: SummaryDetails) -> Self {
         Self {
-            long_url: link.target.as_str().to_owned(),
+            long_url: link.spec.target.as_str().to_owned(),
             created_at: format_time(link.created_at),
-            valid_until: link.valid_until.map(format_time),
+            valid_until: link.spec.valid_until.map(format_time),
             last_accessed: last_visit.map(format_time),
         }
     }

@@ -1,12 +1,73 @@
-//! A link as JSON, and the parser of its end.
+//! The JSON of a link: what is read when one is created or edited, and what is shown of it. The one place with the JSON names of its
+//! properties.
 
-use serde::Serialize;
-use waypost_protocol::{Link, UnixMs};
+use serde::{Deserialize, Deserializer, Serialize};
+use waypost_protocol::{FieldChanges, Fields, Link, OwnHost, UnixMs};
 
 use super::problem::Problem;
+use crate::app::{LinkEdit, NewLink};
 use crate::times::{ReadTime, format_time, read_time};
 
 /// A link in the API.
+/// A link to create.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct GivenLink {
+    #[serde(alias = "url")]
+    long_url: String,
+    custom_slug: Option<String>,
+    valid_until: Option<String>,
+    #[serde(default)]
+    find_if_exists: bool,
+}
+
+impl GivenLink {
+    /// A link with a generated code and nothing but a target.
+    pub(super) fn to(long_url: String) -> Self {
+        Self { long_url, custom_slug: None, valid_until: None, find_if_exists: false }
+    }
+
+    /// The link to create, without an idempotency key.
+    pub(super) fn new_link<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<NewLink<'a>, Problem> {
+        Ok(NewLink {
+            url: &self.long_url,
+            slug: self.custom_slug.as_deref(),
+            valid_until: self.valid_until.as_deref().map(parse_time).transpose()?,
+            fields: Fields::default(),
+            find_existing: self.find_if_exists,
+            idempotency_key: None,
+            own_hosts,
+        })
+    }
+}
+
+/// What to change of a link. Absent = as it is; `null` = removed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct GivenEdit {
+    long_url: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    valid_until: Option<Option<String>>,
+}
+
+impl GivenEdit {
+    /// The changes.
+    pub(super) fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<LinkEdit<'a>, Problem> {
+        let valid_until = self.valid_until.as_ref().map(|until| until.as_deref().map(parse_time).transpose());
+        Ok(LinkEdit {
+            url: self.long_url.as_deref(),
+            valid_until: valid_until.transpose()?,
+            fields: FieldChanges::default(),
+            own_hosts,
+        })
+    }
+}
+
+/// Tells `null` from an absent value.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LinkJson {
@@ -25,9 +86,9 @@ impl LinkJson {
             id: format!("{}-{}", link.key.domain.0, link.key.code),
             short_code: link.key.code.to_string(),
             short_url: short_url.to_owned(),
-            long_url: link.target.as_str().to_owned(),
+            long_url: link.spec.target.as_str().to_owned(),
             created_at: format_time(link.created_at),
-            valid_until: link.valid_until.map(format_time),
+            valid_until: link.spec.valid_until.map(format_time),
         }
     }
 }

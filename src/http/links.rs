@@ -2,16 +2,16 @@
 
 use actix_web::http::header::{ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use waypost_protocol::Link;
 
 use super::authorized::{Authorized, ReadLinks, WriteLinks};
 use super::body::parse_json_only;
 use super::if_match::IfMatch;
-use super::link_json::{LinkJson, parse_time};
+use super::link_json::{GivenEdit, LinkJson};
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::{self, LinkEdit};
+use crate::app;
 
 /// How a link is read: `?consistency=strong` includes every change that was acknowledged before, on any node.
 #[derive(Debug, Default, Deserialize)]
@@ -60,19 +60,6 @@ pub(super) async fn get(
     Ok(describe(&request, &node, &link))
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Edit {
-    long_url: Option<String>,
-    /// Absent = unchanged; `null` = no end.
-    #[serde(default, deserialize_with = "present")]
-    valid_until: Option<Option<String>>,
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
-}
-
 /// Changes the target or the end of a link.
 pub(super) async fn patch(
     caller: Authorized<WriteLinks>,
@@ -81,12 +68,9 @@ pub(super) async fn patch(
     body: web::Bytes,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let body: Edit = parse_json_only(&request, &body)?;
-    let edit = LinkEdit {
-        url: body.long_url.as_deref(),
-        valid_until: body.valid_until.map(|until| until.as_deref().map(parse_time).transpose()).transpose()?,
-        own_hosts: &node.address.own_hosts(&request),
-    };
+    let body: GivenEdit = parse_json_only(&request, &body)?;
+    let own_hosts = node.address.own_hosts(&request);
+    let edit = body.edit(&own_hosts)?;
     let IfMatch { guard, fault } = IfMatch::of(request.headers());
     let edited = node.app.edit_link(&caller.principal, &path, edit, guard).await;
     Ok(describe(&request, &node, &edited.map_err(|error| Problem::of_change(error, fault))?))

@@ -2,25 +2,13 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
-use super::link_json::{LinkJson, parse_time};
+use super::link_json::{GivenLink, LinkJson};
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::{CreatedLink, NewLink};
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
-    #[serde(alias = "url")]
-    long_url: String,
-    custom_slug: Option<String>,
-    valid_until: Option<String>,
-    #[serde(default)]
-    find_if_exists: bool,
-}
 
 /// Creates a link from a JSON object, or from a body that is only the URL.
 pub(super) async fn shorten(
@@ -32,14 +20,8 @@ pub(super) async fn shorten(
     let body = parse_body(&request, &body)?;
     // Bytes that are no text are no key, as an empty one is.
     let idempotency_key = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
-    let new = NewLink {
-        url: &body.long_url,
-        slug: body.custom_slug.as_deref(),
-        valid_until: body.valid_until.as_deref().map(parse_time).transpose()?,
-        find_existing: body.find_if_exists,
-        idempotency_key,
-        own_hosts: &node.address.own_hosts(&request),
-    };
+    let own_hosts = node.address.own_hosts(&request);
+    let new = NewLink { idempotency_key, ..body.new_link(&own_hosts)? };
     let created = node.app.create_link(&caller.principal, new).await;
     let short_url = |code: &str| node.address.short_url(&request, code);
     let (link, mut response) =
@@ -51,7 +33,7 @@ pub(super) async fn shorten(
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 
-fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
+fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<GivenLink, Problem> {
     let body = unmarked(body);
     let looks_like_json = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match essence(request).as_deref() {
@@ -65,9 +47,9 @@ fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<Body, Problem> {
     }
 }
 
-fn parse_text(body: &[u8]) -> Result<Body, Problem> {
+fn parse_text(body: &[u8]) -> Result<GivenLink, Problem> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Problem::malformed("the body is not UTF-8; send the URL as plain text"))?;
     // `Target::parse` drops the line ends that `curl -d @file` and editors leave.
-    Ok(Body { long_url: text.to_owned(), custom_slug: None, valid_until: None, find_if_exists: false })
+    Ok(GivenLink::to(text.to_owned()))
 }

@@ -13,7 +13,7 @@ use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetLink, KeyAllocator, LinkView, Upkeep,
     UpkeepDone,
 };
-use waypost_protocol::{FieldChanges, Fields, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
@@ -102,10 +102,8 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
         // Most requests of this kind find one: look before writing anything. The command looks again.
         seed.group.linearize(false).await.map_err(failed)?;
         let now = (seed.clock)();
-        let found = seed
-            .group
-            .read(|machine| machine.existing(Default::default(), &request.target, request.valid_until, now))
-            .map_err(unreadable)?;
+        let found =
+            seed.group.read(|machine| machine.existing(Default::default(), &request.spec, now)).map_err(unreadable)?;
         if let Some(link) = found {
             return Ok(Created::Existing(Box::new((*link).clone())));
         }
@@ -117,13 +115,11 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
         };
         let command = Create {
             key: LinkKey::new(code),
-            target: request.target.clone(),
-            valid_until: request.valid_until,
+            spec: request.spec.clone(),
             created_by: request.created_by,
             generated,
             find_existing: request.find_existing && generated,
             idempotency: request.idempotency,
-            fields: Fields::default(),
         };
         match seed.group.propose(command).await.map_err(failed)?.outcome {
             CreateOutcome::Created(link) => return Ok(Created::New(link)),
@@ -138,9 +134,8 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
 }
 
 async fn edit(group: &Group<ShardMachine>, request: EditLink) -> Result<Changed, ServiceError> {
-    let EditLink { shard: _, key, if_version, target, valid_until } = request;
-    let command = Edit { key, if_version, target, valid_until, fields: FieldChanges::default() };
-    match group.propose(command).await.map_err(failed)?.outcome {
+    let EditLink { shard: _, key, if_version, patch } = request;
+    match group.propose(Edit { key, if_version, patch }).await.map_err(failed)?.outcome {
         EditOutcome::Edited(link) => Ok(Changed::Edited(link)),
         EditOutcome::NotFound => Ok(Changed::NotFound),
         EditOutcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),

@@ -79,7 +79,7 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
             Ok(match found {
                 None => Resolution::Unknown,
                 Some(found) => {
-                    let (target, valid_until) = (found.link.target, found.link.valid_until);
+                    let (target, valid_until) = (found.link.spec.target, found.link.spec.valid_until);
                     seed.view.finish_fill(fill, &key, &target, valid_until, source);
                     Resolution::Found { target, valid_until }
                 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 use waypost_protocol::link::{Link, Visits};
 use waypost_protocol::messages::{GetLink, LinkStore, LinkView, Resolution, Resolve};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
-use waypost_protocol::{AnsweredBy, Code, Domain, Kind, LinkKey, NodeId, ServiceError, ShardId, Target, UnixMs};
+use waypost_protocol::{
+    AnsweredBy, Code, Domain, Kind, LinkKey, LinkSpec, NodeId, ServiceError, ShardId, Target, UnixMs,
+};
 use waypost_runtime::{ActorRef, Destination, Origin, Remote, Router, Supervision, supervise};
 use waypost_telemetry::Metrics;
 
@@ -56,14 +58,12 @@ impl Peers for Old {
         *self.leader.lock() = Some(get.leader);
         let link = Link {
             key: get.key,
-            target: Target::parse("https://example.com/old", &[], 8192).unwrap(),
+            spec: LinkSpec::to(Target::parse("https://example.com/old", &[], 8192).unwrap()),
             created_at: UnixMs(1),
-            valid_until: None,
             version: 1,
             written_at: 1,
             created_by: 0,
             generated: false,
-            fields: Default::default(),
         };
         let view = LinkView { link, visits: Visits::default() };
         let answer: Result<Option<LinkView>, Never> = Ok(Some(view));

@@ -1,5 +1,6 @@
 //! openraft's own storage suite, and what a group promises: one flush for many, restart, checkpoint, purge.
 
+mod commands;
 #[cfg(debug_assertions)]
 mod crash;
 mod replicas;
@@ -18,7 +19,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::RwLock;
 use tempfile::TempDir;
 use waypost_protocol::command::{Bootstrap, Create, CreateOutcome};
-use waypost_protocol::{Code, LinkKey, NodeId, ShardId, Target, UnixMs};
+use waypost_protocol::{Code, LinkKey, LinkSpec, NodeId, ShardId, Target, UnixMs};
 use waypost_store::machine::incoming::Incoming;
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions, LogStore};
@@ -128,13 +129,11 @@ fn create(number: usize) -> (LinkKey, Create) {
     let target = Target::parse(&format!("https://example.com/{number}"), &[], 8192).unwrap();
     let link = Create {
         key: key.clone(),
-        target,
-        valid_until: None,
         created_by: 0,
         generated: false,
         find_existing: false,
         idempotency: None,
-        fields: Default::default(),
+        spec: LinkSpec { target, valid_until: None, fields: Default::default() },
     };
     (key, link)
 }

@@ -6,21 +6,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Fields, LinkKey, Target, UnixMs};
+use crate::{LinkKey, LinkSpec, UnixMs};
 
 /// A link as it is stored and replicated.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Domain and code.
     pub key: LinkKey,
-    /// The target: sent to the visitor byte for byte.
-    pub target: Target,
+    /// Its target, its end and its optional fields.
+    pub spec: LinkSpec,
     /// The time of its creation, by the proposer's clock.
     pub created_at: UnixMs,
-    /// The time from which on it answers `410`; `None` = never.
-    pub valid_until: Option<UnixMs>,
     /// Increases by one with each edit.
     pub version: u32,
     /// The log index of the shard's group that last wrote it.
@@ -29,8 +27,24 @@ pub struct Link {
     pub created_by: u32,
     /// Whether the code was generated. Only such links are found by find-existing.
     pub generated: bool,
-    /// Optional fields, including those that this version does not know.
-    pub fields: Fields,
+}
+
+/// Stored in this order: the parts of the spec stand where they did before there was one.
+impl Serialize for Link {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { key, spec, created_at, version, written_at, created_by, generated } = self;
+        let LinkSpec { target, valid_until, fields } = spec;
+        (key, target, created_at, valid_until, version, written_at, created_by, generated, fields).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Link {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (key, target, created_at, valid_until, version, written_at, created_by, generated, fields) =
+            Deserialize::deserialize(from)?;
+        let spec = LinkSpec { target, valid_until, fields };
+        Ok(Self { key, spec, created_at, version, written_at, created_by, generated })
+    }
 }
 
 /// Identifies one state of one link: the value of `ETag` and `If-Match`.
@@ -69,7 +83,7 @@ impl Link {
 
     /// Whether the link has expired at `now`.
     pub fn expired(&self, now: UnixMs) -> bool {
-        self.valid_until.is_some_and(|until| until <= now)
+        self.spec.valid_until.is_some_and(|until| until <= now)
     }
 }
 
@@ -87,7 +101,7 @@ pub struct Visits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Code;
+    use crate::{Code, Target};
 
     #[test]
     fn a_version_is_written_as_two_numbers_and_read_back() {
@@ -102,14 +116,12 @@ mod tests {
     fn a_link_ends_with_the_millisecond_that_it_names_and_tells_its_version() {
         let link = |valid_until| Link {
             key: LinkKey::new(Code::parse_slug("code").unwrap()),
-            target: Target::parse("https://example.com", &[], 8192).unwrap(),
+            spec: LinkSpec { valid_until, ..LinkSpec::to(Target::parse("https://example.com", &[], 8192).unwrap()) },
             created_at: UnixMs(1),
-            valid_until,
             version: 3,
             written_at: 9,
             created_by: 0,
             generated: false,
-            fields: Fields::default(),
         };
         let ends = link(Some(UnixMs(100)));
         assert_eq!([99, 100, 101].map(|now| ends.expired(UnixMs(now))), [false, true, true]);

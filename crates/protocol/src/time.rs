@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMs(pub u64);
 
 impl UnixMs {
+    /// The last millisecond that RFC 3339 can write: 9999-12-31T23:59:59.999Z.
+    pub const LAST: Self = Self(253_402_300_799_999);
+
     /// The time `ms` milliseconds later, or the largest time.
     pub fn saturating_add_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))

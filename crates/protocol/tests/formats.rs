@@ -11,9 +11,11 @@ use waypost_protocol::command::{
     RemoveNode, ResetStats, RetireNode, SetAdminKey, ShardCommand, ShardOutcome,
 };
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
+use waypost_protocol::messages::{CreateLink, EditLink};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{
-    Code, Domain, FieldChanges, Fields, KeyHash, Level, Link, LinkKey, LinkVersion, NodeId, Target, UnixMs,
+    Code, Domain, FieldChanges, Fields, KeyHash, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, NodeId,
+    ShardId, Target, UnixMs, codec,
 };
 
 const AT: UnixMs = UnixMs(1_700_000_000_000);
@@ -49,13 +51,11 @@ fn node() -> NodeRecord {
 fn create() -> Create {
     Create {
         key: link_key(),
-        target: target("a"),
-        valid_until: Some(UnixMs(5)),
         created_by: 1,
         generated: false,
         find_existing: true,
         idempotency: Some((IdempotencyKey([9; 16]), 77)),
-        fields: Fields::default(),
+        spec: LinkSpec { target: target("a"), valid_until: Some(UnixMs(5)), fields: Fields::default() },
     }
 }
 
@@ -109,9 +109,7 @@ fn of_shards_at_level_0() -> Vec<(ShardCommand, &'static str)> {
     let edit = ShardCommand::from(Edit {
         key: link_key(),
         if_version: Some(LinkVersion { version: 2, written_at: 9 }),
-        target: Some(target("b")),
-        valid_until: Some(None),
-        fields: FieldChanges::default(),
+        patch: LinkPatch { target: Some(target("b")), valid_until: Some(None), fields: FieldChanges::default() },
     });
     vec![
         (
@@ -183,10 +181,14 @@ fn commands_of_level_1_keep_their_bytes() {
     fields.set(4, Some(b"hi".to_vec()));
     let mut changes = FieldChanges::default();
     changes.set(4, None);
-    let edit = Edit { key: link_key(), if_version: None, target: None, valid_until: None, fields: changes };
+    let edit = Edit {
+        key: link_key(),
+        if_version: None,
+        patch: LinkPatch { target: None, valid_until: None, fields: changes },
+    };
     check_level_1::<ShardCommand>(vec![
         (
-            Create { fields, ..create() }.into(),
+            Create { spec: LinkSpec { fields, ..create().spec }, ..create() }.into(),
             "80d095ffbc310107000b737072696e672d73616c651568747470733a2f2f6578616d706c652e636f6d2f61010501000101090909090909090909090909090909094d0104026869",
         ),
         (edit.into(), "80d095ffbc310108000b737072696e672d73616c65000000010400"),
@@ -287,17 +289,74 @@ fn a_stored_link_keeps_its_bytes() {
     fields.set(3, Some(b"x".to_vec()));
     let link = Link {
         key: link_key(),
-        target: target("a"),
         created_at: AT,
-        valid_until: Some(UnixMs(5)),
         version: 2,
         written_at: 300,
         created_by: 1,
         generated: false,
-        fields,
+        spec: LinkSpec { target: target("a"), valid_until: Some(UnixMs(5)), fields },
     };
     let expected =
         "000b737072696e672d73616c651568747470733a2f2f6578616d706c652e636f6d2f6180d095ffbc31010502ac02010001030178";
     assert_eq!(hex(&postcard::to_stdvec(&link).unwrap()), expected);
     assert_eq!(postcard::from_bytes::<Link>(&bytes(expected)).unwrap(), link);
+}
+
+/// [`CreateLink`] and [`EditLink`] as version 0.1 has them.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct CreateLinkBefore {
+    shard: ShardId,
+    slug: Option<Code>,
+    target: Target,
+    valid_until: Option<UnixMs>,
+    find_existing: bool,
+    created_by: u32,
+    idempotency: Option<(IdempotencyKey, u64)>,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct EditLinkBefore {
+    shard: ShardId,
+    key: LinkKey,
+    if_version: Option<LinkVersion>,
+    target: Option<Target>,
+    valid_until: Option<Option<UnixMs>>,
+}
+
+#[test]
+fn messages_with_a_spec_are_those_of_version_0_1_with_the_optional_fields_at_their_end() {
+    let create = CreateLink {
+        shard: ShardId(3),
+        slug: Some(link_key().code),
+        spec: LinkSpec { valid_until: Some(UnixMs(5)), ..LinkSpec::to(target("a")) },
+        find_existing: true,
+        created_by: 1,
+        idempotency: Some((IdempotencyKey([9; 16]), 77)),
+    };
+    let before = codec::encode(&CreateLinkBefore {
+        shard: create.shard,
+        slug: create.slug.clone(),
+        target: create.spec.target.clone(),
+        valid_until: create.spec.valid_until,
+        find_existing: create.find_existing,
+        created_by: create.created_by,
+        idempotency: create.idempotency,
+    });
+    assert_eq!(codec::encode(&create), [&before[..], &[0]].concat());
+    assert_eq!(codec::decode::<CreateLink>(&before), Ok(create.clone()));
+    assert_eq!(codec::encode(&codec::decode::<CreateLinkBefore>(&codec::encode(&create)).unwrap()), before);
+    let patch = LinkPatch { target: Some(target("b")), valid_until: Some(None), ..LinkPatch::default() };
+    let edit = EditLink { shard: ShardId(3), key: link_key(), if_version: None, patch };
+    let before = codec::encode(&EditLinkBefore {
+        shard: edit.shard,
+        key: edit.key.clone(),
+        if_version: edit.if_version,
+        target: edit.patch.target.clone(),
+        valid_until: edit.patch.valid_until,
+    });
+    assert_eq!(codec::encode(&edit), [&before[..], &[0]].concat());
+    assert_eq!(codec::decode::<EditLink>(&before), Ok(edit.clone()));
+    let mut with_fields = create;
+    with_fields.spec.fields.set(4, Some(b"hi".to_vec()));
+    assert_eq!(codec::decode::<CreateLink>(&codec::encode(&with_fields)), Ok(with_fields));
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::peer::PeerError;
-use waypost_protocol::{CallError, Code, FieldChanges, Fields, NodeId, ServiceError};
+use waypost_protocol::{CallError, Code, NodeId, ServiceError};
 
 #[test]
 fn only_a_request_that_was_sent_may_have_been_acted_on() {
@@ -48,19 +48,4 @@ fn only_nodes_with_a_link_store_hold_replicas() {
     };
     assert!(node(&["redirector", "link_store"]).stores());
     assert!(!node(&["redirector", "click_counter"]).stores() && !node(&[]).stores());
-}
-
-#[test]
-fn fields_take_at_least_as_many_bytes_as_they_say_and_not_many_less() {
-    let (mut fields, mut changes) = (Fields::default(), FieldChanges::default());
-    for (tag, length) in [(1, 0), (2, 100), (9, 3000)] {
-        fields.set(tag, Some(vec![7; length]));
-        changes.set(tag, Some(vec![7; length]));
-    }
-    changes.set(10, None);
-    let stored = |bytes: Vec<u8>, said: usize| {
-        assert!(bytes.len() <= said && said <= bytes.len() + 16, "{} of {said}", bytes.len());
-    };
-    stored(postcard::to_stdvec(&fields).unwrap(), fields.bytes());
-    stored(postcard::to_stdvec(&changes).unwrap(), changes.bytes());
 }

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta, Tally};
 use waypost_protocol::command::{Batch, Create, RecordClicks, ShardCommand, ShardOutcome};
 use waypost_protocol::digest::IdempotencyKey;
-use waypost_protocol::{Code, Level, Link, LinkKey, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, Level, Link, LinkKey, LinkSpec, NodeId, Target, UnixMs};
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
@@ -44,13 +44,15 @@ impl Shard {
     fn create(&mut self, at: u64, slug: &str, key: Option<u8>) -> Box<Link> {
         let new = Create {
             key: LinkKey::new(Code::parse_slug(slug).unwrap()),
-            target: Target::parse("https://example.com/", &[], 8192).unwrap(),
-            valid_until: None,
             created_by: 0,
             generated: true,
             find_existing: false,
             idempotency: key.map(|key| (IdempotencyKey([key; 16]), 7)),
-            fields: Default::default(),
+            spec: LinkSpec {
+                target: Target::parse("https://example.com/", &[], 8192).unwrap(),
+                valid_until: None,
+                fields: Default::default(),
+            },
         };
         match self.apply(at, ShardCommand::from(new)) {
             ShardOutcome::Created(link) => link,

@@ -14,7 +14,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, LinkPatch, LinkSpec, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot};
 use waypost_store::{Db, DbOptions, LogStore, Tree};
 use waypost_telemetry::Metrics;
@@ -37,13 +37,11 @@ fn target(path: &str) -> Target {
 fn create(slug: &str, until: Option<u64>) -> ShardCommand {
     ShardCommand::from(Create {
         key: key(slug),
-        target: target(slug),
-        valid_until: until.map(UnixMs),
         created_by: 3,
         generated: slug.len() == 7,
         find_existing: false,
         idempotency: Some((IdempotencyKey([slug.len() as u8; 16]), 77)),
-        fields: Fields::default(),
+        spec: LinkSpec { target: target(slug), valid_until: until.map(UnixMs), fields: Fields::default() },
     })
 }
 
@@ -77,9 +75,7 @@ fn shard_commands() -> Vec<ShardCommand> {
         ShardCommand::from(Edit {
             key: key("spring-sale"),
             if_version: None,
-            target: Some(target("b")),
-            valid_until: None,
-            fields: FieldChanges::default(),
+            patch: LinkPatch { target: Some(target("b")), valid_until: None, fields: FieldChanges::default() },
         }),
     ]
 }
@@ -222,7 +218,7 @@ fn what_version_0_1_has_written_is_read() {
     let (shard, position) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
     assert_eq!(position.as_deref(), Some(&b"position"[..]));
     let (link, visits) = shard.get(&key("spring-sale")).unwrap().unwrap();
-    assert_eq!((link.version, link.target.as_str(), link.created_by), (2, "https://example.com/b", 3));
+    assert_eq!((link.version, link.spec.target.as_str(), link.created_by), (2, "https://example.com/b", 3));
     assert_eq!((visits.total, visits.bots), (300, 2));
     assert_eq!(shard.level(), Level::BASE);
     assert_eq!(shard.orphans().len(), 1);

@@ -9,7 +9,7 @@ use waypost_protocol::command::{
     NODES_MAX, NodeRecord, Place, PutNode, RaiseLevel, RemoveNode, RetireNode, SetAdminKey, ShardCommand, ShardOutcome,
 };
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
-use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, LinkPatch, LinkSpec, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
 use waypost_store::{Db, DbOptions, StoreError};
 use waypost_telemetry::Metrics;
@@ -308,13 +308,15 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
 fn new_link(fields: Fields) -> Create {
     Create {
         key: key(),
-        target: Target::parse("https://example.com/a", &[], 8192).unwrap(),
-        valid_until: None,
         created_by: 0,
         generated: false,
         find_existing: false,
         idempotency: None,
-        fields,
+        spec: LinkSpec {
+            target: Target::parse("https://example.com/a", &[], 8192).unwrap(),
+            valid_until: None,
+            fields,
+        },
     }
 }
 
@@ -324,7 +326,7 @@ fn key() -> LinkKey {
 
 fn edit(fields: FieldChanges) -> ShardCommand {
     let target = Some(Target::parse("https://example.com/b", &[], 8192).unwrap());
-    ShardCommand::from(Edit { key: key(), if_version: None, target, valid_until: None, fields })
+    ShardCommand::from(Edit { key: key(), if_version: None, patch: LinkPatch { target, valid_until: None, fields } })
 }
 
 #[test]
@@ -355,8 +357,8 @@ fn fields_that_this_version_does_not_know_survive_an_edit_a_checkpoint_and_a_sna
         let log = Log::<ShardMachine>::open(db, "sm/1");
         let (link, _) = log.machine.get(&key()).unwrap().unwrap();
         let kept: Vec<(u8, &[u8])> = vec![(7, b"seven"), (200, b"of a later version")];
-        assert_eq!(link.fields.iter().collect::<Vec<_>>(), kept);
-        assert_eq!((link.version, link.target.as_str()), (3, "https://example.com/b"));
+        assert_eq!(link.spec.fields.iter().collect::<Vec<_>>(), kept);
+        assert_eq!((link.version, link.spec.target.as_str()), (3, "https://example.com/b"));
         assert_eq!(log.machine.level(), Level::ONE);
     }
 }

@@ -14,7 +14,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{Code, LinkKey, LinkVersion, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, LinkKey, LinkPatch, LinkSpec, LinkVersion, NodeId, Target, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, scrub_tree, snapshot, verify_tree};
 use waypost_store::{Db, DbOptions, StoreError};
 use waypost_telemetry::Metrics;
@@ -193,20 +193,20 @@ fn command(step: &Step, model: &Model) -> Option<ShardCommand> {
     Some(match step.clone() {
         Step::Create { key: k, target: t, generated, find, until, idempotency } => ShardCommand::from(Create {
             key: key(k),
-            target: target(t),
-            valid_until: until.map(|until| UnixMs(START + u64::from(until))),
             created_by: 0,
             generated,
             find_existing: find,
             idempotency: idempotency.map(|(name, print)| (IdempotencyKey([name; 16]), u64::from(print))),
-            fields: Default::default(),
+            spec: LinkSpec {
+                target: target(t),
+                valid_until: until.map(|until| UnixMs(START + u64::from(until))),
+                fields: Default::default(),
+            },
         }),
         Step::Edit { key: k, version, target: t } => ShardCommand::from(Edit {
             key: key(k),
             if_version: guard(&k, version),
-            target: Some(target(t)),
-            valid_until: None,
-            fields: Default::default(),
+            patch: LinkPatch { target: Some(target(t)), valid_until: None, fields: Default::default() },
         }),
         Step::Delete { key: k, version } => ShardCommand::from(Delete { key: key(k), if_version: guard(&k, version) }),
         Step::Clicks { sequence, key: k, visits } => ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
@@ -256,9 +256,9 @@ fn assert_equal(machine: &ShardMachine, model: &Model) {
     for number in 0..12 {
         let found = machine.get(&key(number)).unwrap();
         let found = found.map(|(link, visits)| Known {
-            target: (0..6).find(|t| target(*t) == link.target).unwrap(),
+            target: (0..6).find(|t| target(*t) == link.spec.target).unwrap(),
             generated: link.generated,
-            until: link.valid_until.map(|until| until.0),
+            until: link.spec.valid_until.map(|until| until.0),
             version: link.version,
             index: model.links[&number].index,
             written: link.written_at,
@@ -340,13 +340,15 @@ fn filled(tree: waypost_store::Tree, links: u16) -> ShardMachine {
     for number in 0..links {
         let new = Create {
             key: LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap()),
-            target: Target::parse(&format!("https://example.com/{number}"), &[], 8192).unwrap(),
-            valid_until: None,
             created_by: 0,
             generated: true,
             find_existing: false,
             idempotency: None,
-            fields: Default::default(),
+            spec: LinkSpec {
+                target: Target::parse(&format!("https://example.com/{number}"), &[], 8192).unwrap(),
+                valid_until: None,
+                fields: Default::default(),
+            },
         };
         let batch = Batch { level: LEVEL, at: UnixMs(START), commands: vec![ShardCommand::from(new)] };
         machine.apply(u64::from(number), &batch).unwrap();

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, Tally};
 use waypost_protocol::command::{Batch, Create, RecordClicks, ShardCommand};
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{Code, LinkKey, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, LinkKey, LinkSpec, NodeId, Target, UnixMs};
 use waypost_store::machine::{Machine, ShardMachine};
 use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
@@ -28,13 +28,15 @@ fn create(machine: &mut ShardMachine, slug: &str) -> LinkKey {
     let key = LinkKey::new(Code::parse_slug(slug).unwrap());
     let new = Create {
         key: key.clone(),
-        target: Target::parse("https://example.com/", &[], 8192).unwrap(),
-        valid_until: None,
         created_by: 0,
         generated: false,
         find_existing: false,
         idempotency: None,
-        fields: Default::default(),
+        spec: LinkSpec {
+            target: Target::parse("https://example.com/", &[], 8192).unwrap(),
+            valid_until: None,
+            fields: Default::default(),
+        },
     };
     machine.apply(1, &Batch { level: LEVEL, at: NOW, commands: vec![ShardCommand::from(new)] }).unwrap();
     key

@@ -1,11 +1,11 @@
 //! Errors of the application layer, and of calls to services. A variant of an error identifies a field; here it gets its name in JSON.
 
 use actix_web::http::StatusCode;
-use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, TargetError};
+use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, SpecError, TargetError};
 
 use super::Problem;
 use crate::app::{
-    BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied, ExpiryError,
+    BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied,
     IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, PeriodError, ReadError, ReportError, Unintended,
 };
 use crate::http::if_match::TagFault;
@@ -104,7 +104,7 @@ impl Problem {
             CreateError::Denied(denied) => denied.into(),
             CreateError::Url(error) => Self::bad_url(&error),
             CreateError::Slug(error) => Self::bad_slug(&error),
-            CreateError::ValidUntil(error) => error.into(),
+            CreateError::Spec(error) => error.into(),
             CreateError::FindExistingWithSlug => Self::invalid(
                 "findIfExists",
                 "findIfExists finds links with generated codes; leave it out when you ask for a customSlug",
@@ -124,7 +124,7 @@ impl Problem {
             ChangeError::Denied(denied) => denied.into(),
             ChangeError::Nothing => Self::malformed("nothing to change: send longUrl, validUntil, or both"),
             ChangeError::Url(error) => Self::bad_url(&error),
-            ChangeError::ValidUntil(error) => error.into(),
+            ChangeError::Spec(error) => error.into(),
             ChangeError::NotFound => Self::unknown_link(),
             ChangeError::VersionMismatch { current } => match fault {
                 Some(fault) => Self::unusable_tag(fault, current),
@@ -214,11 +214,11 @@ impl From<Denied> for Problem {
     }
 }
 
-impl From<ExpiryError> for Problem {
-    fn from(error: ExpiryError) -> Self {
+impl From<SpecError> for Problem {
+    fn from(error: SpecError) -> Self {
         let detail = match error {
-            ExpiryError::Past => "validUntil has to lie in the future",
-            ExpiryError::TooLate => {
+            SpecError::EndPast => "validUntil has to lie in the future",
+            SpecError::EndTooLate => {
                 "validUntil can be 9999-12-31T23:59:59.999Z at the latest; leave it out for a link without an end"
             }
         };

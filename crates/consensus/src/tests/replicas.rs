@@ -110,8 +110,8 @@ impl Replica {
         for number in numbers {
             let (_, mut command) = create(number);
             if number >= EARLY {
-                let url = format!("{}/{}", command.target.as_str(), "x".repeat(LONG));
-                command.target = Target::parse(&url, &[], 8192).unwrap();
+                let url = format!("{}/{}", command.spec.target.as_str(), "x".repeat(LONG));
+                command.spec.target = Target::parse(&url, &[], 8192).unwrap();
             }
             let outcome = self.group.propose(command).await.unwrap().outcome;
             assert!(matches!(outcome, CreateOutcome::Created(_)), "{outcome:?}");

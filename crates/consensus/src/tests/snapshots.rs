@@ -220,7 +220,7 @@ async fn a_replica_that_was_away_for_some_checkpoints_is_brought_up_to_date_from
 async fn the_log_that_is_kept_for_others_is_bounded_over_restarts() {
     let root = tempfile::tempdir().unwrap();
     let peers: Arc<Here> = Arc::default();
-    let options = GroupOptions { checkpoint_bytes: 2 << 10, log_kept_bytes: 3 << 10, free_min: 0, clock };
+    let options = GroupOptions { checkpoint_bytes: 3 << 9, log_kept_bytes: 3 << 10, free_min: 0, clock };
     for life in 0..12 {
         let dir = root.path().join(format!("life {life}"));
         if life > 0 {

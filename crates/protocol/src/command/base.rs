@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{BatchError, Create, Edit, postcard_bytes};
 use crate::digest::IdempotencyKey;
-use crate::{FieldChanges, Fields, Level, LinkKey, LinkVersion, Target, UnixMs};
+use crate::{FieldChanges, Fields, Level, LinkKey, LinkPatch, LinkSpec, LinkVersion, Target, UnixMs};
 
 /// The number of [`Create`].
 pub(super) const CREATE: u8 = 7;
@@ -34,15 +34,17 @@ struct BaseEdit {
 
 /// The bytes of a command without optional fields.
 pub(super) fn encode_create(create: &Create) -> Vec<u8> {
-    debug_assert_eq!(create.fields.level(), Level::BASE);
-    let Create { key, target, valid_until, created_by, generated, find_existing, idempotency, fields: _ } = create;
+    debug_assert_eq!(create.spec.level(), Level::BASE);
+    let Create { key, spec, created_by, generated, find_existing, idempotency } = create;
+    let LinkSpec { target, valid_until, fields: _ } = spec;
     postcard_bytes(&(CREATE, key, target, valid_until, created_by, generated, find_existing, idempotency))
 }
 
 /// As [`encode_create`].
 pub(super) fn encode_edit(edit: &Edit) -> Vec<u8> {
-    debug_assert_eq!(edit.fields.level(), Level::BASE);
-    let Edit { key, if_version, target, valid_until, fields: _ } = edit;
+    debug_assert_eq!(edit.patch.level(), Level::BASE);
+    let Edit { key, if_version, patch } = edit;
+    let LinkPatch { target, valid_until, fields: _ } = patch;
     postcard_bytes(&(EDIT, key, if_version, target, valid_until))
 }
 
@@ -50,13 +52,14 @@ pub(super) fn encode_edit(edit: &Edit) -> Vec<u8> {
 pub(super) fn take_create(body: &[u8]) -> Result<(Create, &[u8]), BatchError> {
     let (base, rest) = postcard::take_from_bytes::<BaseCreate>(body).map_err(BatchError::damaged)?;
     let BaseCreate { key, target, valid_until, created_by, generated, find_existing, idempotency } = base;
-    let fields = Fields::default();
-    Ok((Create { key, target, valid_until, created_by, generated, find_existing, idempotency, fields }, rest))
+    let spec = LinkSpec { target, valid_until, fields: Fields::default() };
+    Ok((Create { key, spec, created_by, generated, find_existing, idempotency }, rest))
 }
 
 /// As [`take_create`].
 pub(super) fn take_edit(body: &[u8]) -> Result<(Edit, &[u8]), BatchError> {
     let (base, rest) = postcard::take_from_bytes::<BaseEdit>(body).map_err(BatchError::damaged)?;
     let BaseEdit { key, if_version, target, valid_until } = base;
-    Ok((Edit { key, if_version, target, valid_until, fields: FieldChanges::default() }, rest))
+    let patch = LinkPatch { target, valid_until, fields: FieldChanges::default() };
+    Ok((Edit { key, if_version, patch }, rest))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{BatchError, GroupCommand, base};
 use crate::clicks::ClickBatch;
 use crate::digest::IdempotencyKey;
-use crate::{FieldChanges, Fields, Level, Link, LinkKey, LinkVersion, Target, UnixMs};
+use crate::{Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, UnixMs};
 
 commands! {
     /// A change to a shard.
@@ -37,8 +37,8 @@ impl GroupCommand for ShardCommand {
 
     fn level(&self) -> Level {
         match self {
-            Self::Create(create) => create.fields.level(),
-            Self::Edit(edit) => edit.fields.level(),
+            Self::Create(create) => create.spec.level(),
+            Self::Edit(edit) => edit.patch.level(),
             Self::EndJournals(_) => Level::ONE,
             Self::Delete(_) | Self::RemoveExpired(_) | Self::RecordClicks(_) | Self::ResetStats(_) => Level::BASE,
         }
@@ -64,14 +64,12 @@ impl GroupCommand for ShardCommand {
 }
 
 /// Creates a link unless its key is taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
     /// Domain and code.
     pub key: LinkKey,
-    /// Where it leads.
-    pub target: Target,
-    /// Its end, if any.
-    pub valid_until: Option<UnixMs>,
+    /// What is given for it. Optional fields since level 1.
+    pub spec: LinkSpec,
     /// The number of the API key of the caller; 0 = open access.
     pub created_by: u32,
     /// Whether the code was generated (and not asked for).
@@ -80,8 +78,24 @@ pub struct Create {
     pub find_existing: bool,
     /// By what a retry is recognised, with a fingerprint of the request.
     pub idempotency: Option<(IdempotencyKey, u64)>,
-    /// Optional fields. Since level 1.
-    pub fields: Fields,
+}
+
+/// Stored in this order: the parts of the spec stand where they did before there was one.
+impl Serialize for Create {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { key, spec, created_by, generated, find_existing, idempotency } = self;
+        let LinkSpec { target, valid_until, fields } = spec;
+        (key, target, valid_until, created_by, generated, find_existing, idempotency, fields).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Create {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (key, target, valid_until, created_by, generated, find_existing, idempotency, fields) =
+            Deserialize::deserialize(from)?;
+        let spec = LinkSpec { target, valid_until, fields };
+        Ok(Self { key, spec, created_by, generated, find_existing, idempotency })
+    }
 }
 
 /// Changes a link, if its version is still the expected one.
@@ -91,12 +105,8 @@ pub struct Edit {
     pub key: LinkKey,
     /// The version that the editor saw; `None` = any.
     pub if_version: Option<LinkVersion>,
-    /// A new target.
-    pub target: Option<Target>,
-    /// A new end: `Some(None)` removes it.
-    pub valid_until: Option<Option<UnixMs>>,
-    /// Changes of optional fields. Since level 1.
-    pub fields: FieldChanges,
+    /// What is changed. Optional fields since level 1.
+    pub patch: LinkPatch,
 }
 
 /// Deletes a link, if its version is still the expected one.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, Link, LinkKey, LinkVersion, ShardId, Target, UnixMs, list};
+use crate::{Code, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list};
 
 /// The service that owns the shards placed on this node.
 #[derive(Debug)]
@@ -31,22 +31,38 @@ impl Service for LinkStore {
 }
 
 /// Creates a link. Durable on a quorum before the reply.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateLink {
     /// The shard: that of the slug if there is one, else of the URL's digest.
     pub shard: ShardId,
     /// The requested alias; `None` = generate a code.
     pub slug: Option<Code>,
-    /// The target.
-    pub target: Target,
-    /// Its end, if any.
-    pub valid_until: Option<UnixMs>,
+    /// What is given for it.
+    pub spec: LinkSpec,
     /// Whether to answer with an existing link to the same URL, if there is one.
     pub find_existing: bool,
     /// The number of the caller's API key; 0 = open access.
     pub created_by: u32,
     /// The idempotency key, with a fingerprint of the request.
     pub idempotency: Option<(IdempotencyKey, u64)>,
+}
+
+/// Sent in this order: the parts of the spec stand where they did before there was one. Older versions do not know the optional fields.
+impl Serialize for CreateLink {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { shard, slug, spec, find_existing, created_by, idempotency } = self;
+        let LinkSpec { target, valid_until, fields } = spec;
+        (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for CreateLink {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields) =
+            Deserialize::deserialize(from)?;
+        let spec = LinkSpec { target, valid_until, fields };
+        Ok(Self { shard, slug, spec, find_existing, created_by, idempotency })
+    }
 }
 
 impl CreateLink {
@@ -95,7 +111,7 @@ pub struct LinkView {
 }
 
 /// Changes a link.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EditLink {
     /// The shard of the key.
     pub shard: ShardId,
@@ -103,10 +119,8 @@ pub struct EditLink {
     pub key: LinkKey,
     /// The version that the editor saw; `None` = any.
     pub if_version: Option<LinkVersion>,
-    /// A new target.
-    pub target: Option<Target>,
-    /// A new end: `Some(None)` removes it.
-    pub valid_until: Option<Option<UnixMs>>,
+    /// What is changed. Older versions do not know the optional fields.
+    pub patch: LinkPatch,
 }
 
 /// The reply to [`EditLink`] and [`DeleteLink`].

@@ -26,21 +26,27 @@ const _: () = assert!(LINK_BYTES_MAX + 1024 < crate::VALUE_BYTES_MAX && LINK_BYT
 const HEAD_BYTES: usize = 6;
 
 /// Appends a link.
-pub(super) fn push(block: &mut Vec<u8>, slot: u32, link: &Link) {
-    let bytes = encode(link);
-    push_raw(block, slot, &bytes);
+///
+/// # Errors
+/// When it does not fit into a block: no command makes such a link.
+pub(super) fn push(block: &mut Vec<u8>, slot: u32, link: &Link) -> Result<(), StoreError> {
+    push_raw(block, slot, &encode(link))
 }
 
-fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) {
-    let length = u16::try_from(bytes.len()).expect("invariant: no link is above LINK_BYTES_MAX");
+fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) -> Result<(), StoreError> {
+    let length = u16::try_from(bytes.len()).map_err(|_| StoreError::Corrupt {
+        what: format!("the link of slot {slot}"),
+        detail: format!("it has {} bytes, more than a link can have", bytes.len()),
+    })?;
     block.extend_from_slice(&slot.to_le_bytes());
     block.extend_from_slice(&length.to_le_bytes());
     block.extend_from_slice(bytes);
+    Ok(())
 }
 
 /// The bytes that a link adds to a block.
 pub(super) fn size_of(link: &Link) -> usize {
-    HEAD_BYTES + link.target.as_str().len() + link.key.code.as_bytes().len() + link.fields.bytes() + 24
+    HEAD_BYTES + super::encoded_bytes(link)
 }
 
 /// Iterates over a block's pairs of slot and encoded link.
@@ -101,7 +107,7 @@ pub(super) fn retain(payload: &[u8], mut keep: impl FnMut(u32) -> bool) -> Resul
     for entry in Entries::new(payload) {
         let (slot, bytes) = entry?;
         if keep(slot) {
-            push_raw(&mut block, slot, bytes);
+            push_raw(&mut block, slot, bytes)?;
         }
     }
     Ok(block)

@@ -217,7 +217,7 @@ impl ShardMachine {
             if !payload.is_empty() && payload.len() + block::size_of(&link) > BLOCK_BYTES {
                 self.put_block(batch, &mut payload, &mut slots);
             }
-            block::push(&mut payload, slot, &link);
+            block::push(&mut payload, slot, &link)?;
             slots.push(slot);
         }
         if !payload.is_empty() {
@@ -277,7 +277,7 @@ fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Inde
                 });
             }
             index.insert_at(slot, link.key.hash().0, url_hash(&link), number);
-            if let Some(until) = link.valid_until {
+            if let Some(until) = link.spec.valid_until {
                 expiry.insert((until, slot));
             }
         }

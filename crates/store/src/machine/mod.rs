@@ -237,6 +237,12 @@ fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("invariant: our own structs have no shape that postcard refuses")
 }
 
+/// How many bytes [`encode`] makes of a value.
+fn encoded_bytes<T: serde::Serialize>(value: &T) -> usize {
+    postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default())
+        .expect("invariant: our own structs have no shape that postcard refuses")
+}
+
 fn decode<'a, T: serde::Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, StoreError> {
     postcard::from_bytes(bytes)
         .map_err(|error| StoreError::Corrupt { what: what.to_owned(), detail: error.to_string() })

@@ -13,7 +13,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::digest::UrlDigest;
 use waypost_protocol::link::Visits;
-use waypost_protocol::{Domain, Level, Link, LinkKey, Target, UnixMs};
+use waypost_protocol::{Domain, Level, Link, LinkKey, LinkSpec, UnixMs};
 
 use super::idempotency::{Idempotency, Remembered};
 use super::index::{FRESH, Index};
@@ -149,21 +149,15 @@ impl ShardMachine {
         self.index.key_hash(slot).map(|_| Ok(self.load(slot)?.key.clone())).transpose()
     }
 
-    /// The oldest live link with a generated code to this URL and with this end, if there is one.
+    /// The oldest live link with a generated code with these properties, if there is one.
     ///
     /// # Errors
     /// When a block cannot be read or is damaged.
-    pub fn existing(
-        &self,
-        domain: Domain,
-        target: &Target,
-        until: Option<UnixMs>,
-        now: UnixMs,
-    ) -> Result<Option<Arc<Link>>, StoreError> {
+    pub fn existing(&self, domain: Domain, spec: &LinkSpec, now: UnixMs) -> Result<Option<Arc<Link>>, StoreError> {
         let mut oldest: Option<Arc<Link>> = None;
-        for slot in self.index.by_url(UrlDigest::of(domain, target.as_str()).0) {
+        for slot in self.index.by_url(UrlDigest::of(domain, spec.target.as_str()).0) {
             let link = self.load(slot)?;
-            let wanted = link.target == *target && link.key.domain == domain && link.valid_until == until;
+            let wanted = link.spec == *spec && link.key.domain == domain;
             let older = oldest.as_ref().is_none_or(|other| link.written_at < other.written_at);
             if wanted && older && !link.expired(now) {
                 oldest = Some(link);
@@ -240,7 +234,7 @@ impl ShardMachine {
             // The link that it made was deleted since: the request makes a new one.
         }
         if new.find_existing
-            && let Some(link) = self.existing(new.key.domain, &new.target, new.valid_until, at)?
+            && let Some(link) = self.existing(new.key.domain, &new.spec, at)?
         {
             return Ok(CreateOutcome::Existing(Box::new((*link).clone())));
         }
@@ -249,16 +243,15 @@ impl ShardMachine {
         }
         let link = Link {
             key: new.key.clone(),
-            target: new.target.clone(),
+            spec: new.spec.clone(),
             created_at: at,
-            valid_until: new.valid_until,
             version: 1,
             written_at: index,
             created_by: new.created_by,
             generated: new.generated,
-            fields: new.fields.clone(),
         };
-        if block::size_of(&link) > block::LINK_BYTES_MAX {
+        let bytes = block::size_of(&link);
+        if bytes > block::LINK_BYTES_MAX {
             return Ok(CreateOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
         }
         let key_hash = link.key.hash().0;
@@ -269,36 +262,31 @@ impl ShardMachine {
         if let Some((key, fingerprint)) = new.idempotency {
             self.idempotency.remember(key, Remembered { slot, key_hash, fingerprint, at });
         }
-        self.put_fresh(slot, link.clone());
+        self.put_fresh(slot, link.clone(), bytes);
         self.changed(&link.key);
         Ok(CreateOutcome::Created(Box::new(link)))
     }
 
     fn edit(&mut self, index: u64, edit: &Edit) -> Result<EditOutcome, StoreError> {
-        let Edit { key, if_version, target, valid_until, fields } = edit;
+        let Edit { key, if_version, patch } = edit;
         let Some((slot, old)) = self.find(key)? else { return Ok(EditOutcome::NotFound) };
         if if_version.is_some_and(|version| version != old.link_version()) {
             return Ok(EditOutcome::VersionMismatch { current: old.link_version() });
         }
         let mut link = (*old).clone();
-        if let Some(target) = target {
-            link.target = target.clone();
-        }
-        if let Some(until) = valid_until {
-            link.valid_until = *until;
-        }
-        link.fields.change(fields);
+        patch.apply(&mut link.spec);
         link.version = old.version.saturating_add(1);
         link.written_at = index;
-        if block::size_of(&link) > block::LINK_BYTES_MAX {
+        let bytes = block::size_of(&link);
+        if bytes > block::LINK_BYTES_MAX {
             return Ok(EditOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
         }
         self.leave_block(slot);
-        if let Some(until) = old.valid_until {
+        if let Some(until) = old.spec.valid_until {
             self.expiry.remove(&(until, slot));
         }
         self.index.set_url(slot, url_hash(&link));
-        self.put_fresh(slot, link.clone());
+        self.put_fresh(slot, link.clone(), bytes);
         self.changed(key);
         Ok(EditOutcome::Edited(Box::new(link)))
     }
@@ -345,18 +333,18 @@ impl ShardMachine {
         })
     }
 
-    fn put_fresh(&mut self, slot: u32, link: Link) {
-        if let Some(until) = link.valid_until {
+    fn put_fresh(&mut self, slot: u32, link: Link, bytes: usize) {
+        if let Some(until) = link.spec.valid_until {
             self.expiry.insert((until, slot));
         }
-        self.fresh_bytes += block::size_of(&link) as u64;
+        self.fresh_bytes += bytes as u64;
         self.fresh.insert(slot, Arc::new(link));
     }
 
     fn remove(&mut self, slot: u32, link: &Link) {
         self.leave_block(slot);
         self.fresh.remove(&slot);
-        if let Some(until) = link.valid_until {
+        if let Some(until) = link.spec.valid_until {
             self.expiry.remove(&(until, slot));
         }
         self.index.remove(slot);
@@ -382,7 +370,7 @@ impl ShardMachine {
 
 /// The URL hash by which find-existing finds the link: only links with generated codes have one.
 pub(super) fn url_hash(link: &Link) -> Option<u64> {
-    link.generated.then(|| UrlDigest::of(link.key.domain, link.target.as_str()).0)
+    link.generated.then(|| UrlDigest::of(link.key.domain, link.spec.target.as_str()).0)
 }
 
 impl Machine for ShardMachine {

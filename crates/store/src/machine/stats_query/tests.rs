@@ -7,7 +7,7 @@ use smallvec::smallvec;
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, Tally};
 use waypost_protocol::command::{Batch, Create, Delete, Edit, RecordClicks, ResetStats, ShardCommand};
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{Code, NodeId, Target, UnixMs};
+use waypost_protocol::{Code, LinkPatch, LinkSpec, NodeId, Target, UnixMs};
 use waypost_telemetry::Metrics;
 
 use super::*;
@@ -71,13 +71,15 @@ impl Shard {
     fn create_as(&self, name: &str) {
         self.apply(ShardCommand::from(Create {
             key: key(name),
-            target: Target::parse("https://example.com/", &[], 8192).unwrap(),
-            valid_until: None,
             created_by: 0,
             generated: false,
             find_existing: false,
             idempotency: None,
-            fields: Default::default(),
+            spec: LinkSpec {
+                target: Target::parse("https://example.com/", &[], 8192).unwrap(),
+                valid_until: None,
+                fields: Default::default(),
+            },
         }));
     }
 
@@ -267,9 +269,7 @@ fn the_most_visited_links_are_named_also_when_a_checkpoint_moves_them() {
             shard.apply(ShardCommand::from(Edit {
                 key: key("one"),
                 if_version: None,
-                target,
-                valid_until: None,
-                fields: Default::default(),
+                patch: LinkPatch { target, valid_until: None, fields: Default::default() },
             }));
             shard.checkpoint();
         };

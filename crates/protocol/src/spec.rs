@@ -1,0 +1,181 @@
+//! What can be given for a link, and what can be changed of it: the one place that names these properties.
+//!
+//! [`LinkSpec`] stands in the message and the command that create a link, and in the stored link; [`LinkPatch`] in those that edit it.
+//! Everything that follows from them is here: the limits, the fingerprint of a request, and what an edit makes of a link.
+//!
+//! A further property is an optional field (`fields.rs`): it has a tag, and needs no new version of a message, a command or a record.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::fingerprint;
+use crate::{Code, FieldChanges, Fields, Level, Target, UnixMs};
+
+/// What can be given for a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkSpec {
+    /// Where the visitor is sent, byte for byte.
+    pub target: Target,
+    /// From when on it answers `410`; `None` = never.
+    pub valid_until: Option<UnixMs>,
+    /// Optional fields, also those that this version does not know.
+    pub fields: Fields,
+}
+
+/// What can be changed of a link. What is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinkPatch {
+    /// A new target.
+    pub target: Option<Target>,
+    /// A new end: `Some(None)` removes it.
+    pub valid_until: Option<Option<UnixMs>>,
+    /// Changes of optional fields.
+    pub fields: FieldChanges,
+}
+
+/// Why a property cannot be given for a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The end has passed.
+    #[error("the end has to lie in the future")]
+    EndPast,
+    /// The end is later than a time can be written.
+    #[error("the end lies after the year 9999")]
+    EndTooLate,
+}
+
+impl LinkSpec {
+    /// A link without an end and without optional fields.
+    pub fn to(target: Target) -> Self {
+        Self { target, valid_until: None, fields: Fields::default() }
+    }
+
+    /// Checks the properties against their limits. A target was checked when it was parsed.
+    ///
+    /// # Errors
+    /// The first property that is not within its limits.
+    pub fn check(&self, now: UnixMs) -> Result<(), SpecError> {
+        check_end(self.valid_until, now)
+    }
+
+    /// The lowest level at which a link may have these properties.
+    pub fn level(&self) -> Level {
+        self.fields.level()
+    }
+
+    /// By which a request to create this link is told from another one with the same idempotency key. Stored: it stays the same for
+    /// the same request.
+    pub fn fingerprint(&self, slug: Option<&Code>, find_existing: bool) -> u64 {
+        let Self { target, valid_until, fields } = self;
+        let end = valid_until.map_or(0, |until| until.0).to_le_bytes();
+        let find_existing = [u8::from(find_existing)];
+        let mut parts =
+            vec![target.as_str().as_bytes(), slug.map_or(b"", |slug| slug.as_bytes()), &end, &find_existing];
+        let tags: Vec<[u8; 1]> = fields.iter().map(|(tag, _)| [tag]).collect();
+        for (tag, (_, value)) in tags.iter().zip(fields.iter()) {
+            parts.extend([&tag[..], value]);
+        }
+        fingerprint(&parts)
+    }
+}
+
+impl LinkPatch {
+    /// As [`LinkSpec::check`], for what is changed.
+    ///
+    /// # Errors
+    /// The first property that is not within its limits.
+    pub fn check(&self, now: UnixMs) -> Result<(), SpecError> {
+        check_end(self.valid_until.flatten(), now)
+    }
+
+    /// The lowest level at which these changes may be made.
+    pub fn level(&self) -> Level {
+        self.fields.level()
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        let Self { target, valid_until, fields } = self;
+        target.is_none() && valid_until.is_none() && fields.is_empty()
+    }
+
+    /// Makes the changes.
+    pub fn apply(&self, spec: &mut LinkSpec) {
+        let Self { target, valid_until, fields } = self;
+        if let Some(target) = target {
+            spec.target = target.clone();
+        }
+        if let Some(until) = valid_until {
+            spec.valid_until = *until;
+        }
+        spec.fields.change(fields);
+    }
+}
+
+fn check_end(until: Option<UnixMs>, now: UnixMs) -> Result<(), SpecError> {
+    match until {
+        Some(until) if until > UnixMs::LAST => Err(SpecError::EndTooLate),
+        Some(until) if until <= now => Err(SpecError::EndPast),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(until: Option<u64>, fields: &[(u8, &str)]) -> LinkSpec {
+        let target = Target::parse("https://example.com/a", &[], 8192).unwrap();
+        let mut spec = LinkSpec { valid_until: until.map(UnixMs), ..LinkSpec::to(target) };
+        fields.iter().for_each(|(tag, value)| spec.fields.set(*tag, Some(value.as_bytes().to_vec())));
+        spec
+    }
+
+    #[test]
+    fn an_end_lies_in_the_future_and_can_be_written() {
+        let now = UnixMs(1_700_000_000_000);
+        let check = |until| {
+            let patch = LinkPatch { valid_until: Some(Some(UnixMs(until))), ..LinkPatch::default() };
+            assert_eq!(patch.check(now), spec(Some(until), &[]).check(now));
+            patch.check(now)
+        };
+        assert_eq!(check(now.0 + 1), Ok(()));
+        assert_eq!(check(UnixMs::LAST.0), Ok(()));
+        assert_eq!([0, now.0].map(check), [Err(SpecError::EndPast); 2]);
+        assert_eq!(check(UnixMs::LAST.0 + 1), Err(SpecError::EndTooLate));
+        assert_eq!(spec(None, &[]).check(now), Ok(()));
+    }
+
+    #[test]
+    fn a_fingerprint_tells_requests_apart_and_is_that_of_version_0_1_without_fields() {
+        let slug = Code::parse_slug("one").unwrap();
+        // As version 0.1 has computed it.
+        let base = |until: u64, slug: &[u8], find| {
+            fingerprint(&[b"https://example.com/a", slug, &until.to_le_bytes(), &[find]])
+        };
+        assert_eq!(spec(None, &[]).fingerprint(None, true), base(0, b"", 1));
+        assert_eq!(spec(Some(9), &[]).fingerprint(Some(&slug), false), base(9, b"one", 0));
+        let prints: Vec<u64> = [&[][..], &[(1, "a")], &[(1, "b")], &[(2, "a")], &[(1, "a"), (2, "a")], &[(1, "")]]
+            .map(|fields| spec(None, fields).fingerprint(None, false))
+            .to_vec();
+        for (at, print) in prints.iter().enumerate() {
+            assert!(!prints[at + 1..].contains(print), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let before = spec(Some(5), &[(1, "one"), (9, "of a later version")]);
+        let mut after = before.clone();
+        assert!(LinkPatch::default().is_empty());
+        LinkPatch::default().apply(&mut after);
+        assert_eq!(after, before);
+        let mut patch = LinkPatch { valid_until: Some(None), ..LinkPatch::default() };
+        patch.fields.set(1, None);
+        assert!(!patch.is_empty());
+        patch.apply(&mut after);
+        assert_eq!(after, spec(None, &[(9, "of a later version")]));
+        let target = Target::parse("https://example.com/b", &[], 8192).unwrap();
+        LinkPatch { target: Some(target.clone()), ..LinkPatch::default() }.apply(&mut after);
+        assert_eq!(after.target, target);
+    }
+}
