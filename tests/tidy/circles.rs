@@ -43,29 +43,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("src", &["http/state.rs", "http/unknown.rs"]),
     ("src", &["node/admin_key.rs", "node/private.rs"]),
     ("actors/link_store/src", &["shard.rs", "stats.rs"]),
-    ("crates/protocol/src", &["command.rs", "command_base.rs"]),
     ("crates/protocol/src", &["command/base.rs", "command/shard.rs"]),
-    ("crates/consensus/src", &["due.rs", "proposer.rs", "state_machine.rs"]),
-    (
-        "crates/store/src",
-        &[
-            "machine/mod.rs",
-            "machine/block.rs",
-            "machine/checkpoint.rs",
-            "machine/cluster.rs",
-            "machine/cluster_records.rs",
-            "machine/idempotency.rs",
-            "machine/orphans.rs",
-            "machine/positions.rs",
-            "machine/shard.rs",
-            "machine/slot_day.rs",
-            "machine/stats.rs",
-            "machine/stats_page.rs",
-            "machine/stats_query.rs",
-            "machine/stats_top.rs",
-            "machine/visits.rs",
-        ],
-    ),
 ];
 
 #[test]

@@ -23,7 +23,8 @@ use waypost_store::{Db, LogStore};
 use waypost_tasks::{Task, Tasks};
 
 use crate::age::Committed;
-use crate::due::{CheckpointDue, checkpoint_when_due};
+use crate::checkpoint::checkpoint_when_due;
+use crate::due::CheckpointDue;
 use crate::error::OpenError;
 use crate::exports::Exports;
 use crate::lease::{Heard, Instant, LEASE, Promise};

@@ -12,6 +12,7 @@
 //! ```
 
 mod age;
+mod checkpoint;
 mod due;
 mod error;
 mod export;

@@ -8,7 +8,7 @@
 
 use waypost_protocol::Link;
 
-use super::{decode, encode};
+use super::record::{decode, encode, encoded_bytes};
 use crate::StoreError;
 
 /// A block is closed when the next link would make it larger than this. It is below the size at which sled moves a page
@@ -46,7 +46,7 @@ fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) -> Result<(), StoreErr
 
 /// The bytes that a link adds to a block.
 pub(super) fn size_of(link: &Link) -> usize {
-    HEAD_BYTES + super::encoded_bytes(link)
+    HEAD_BYTES + encoded_bytes(link)
 }
 
 /// Iterates over a block's pairs of slot and encoded link.

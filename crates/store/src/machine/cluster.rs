@@ -1,6 +1,5 @@
 //! The state of group 0: what the whole cluster agrees on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use waypost_protocol::command::{
@@ -9,71 +8,14 @@ use waypost_protocol::command::{
     PlaceOutcome, PutNode, PutNodeOutcome, RaiseLevel, RaiseLevelOutcome, RemoveNode, RemoveNodeOutcome, RetireNode,
     RetireNodeOutcome, SetAdminKey, SetAdminKeyOutcome,
 };
-use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::permutation::CODES;
-use waypost_protocol::{Level, NodeId, UnixMs};
+use waypost_protocol::{Level, NodeId};
 
 use super::Machine;
 use super::cluster_records::{self, StoredAs};
+use super::cluster_state::{ClusterState, Gone};
 use crate::{StoreError, Tree};
-
-/// What the cluster has agreed on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClusterState {
-    /// How the cluster was created; `None` = not yet.
-    pub bootstrap: Option<Bootstrap>,
-    /// The level that all members understand.
-    pub level: Level,
-    /// The first number of the counter that nobody has leased. Never goes back.
-    pub next_key: u64,
-    /// blake3 of the admin key; `None` = there is none.
-    pub admin_key: Option<KeyDigest>,
-    /// The time of the last batch applied; before level 1 the largest one seen.
-    pub applied_at: UnixMs,
-    /// The members of the cluster, at most [`NODES_MAX`].
-    pub nodes: BTreeMap<NodeId, NodeRecord>,
-    /// Which nodes are to hold each group. A group that is not in it belongs to the node that created the cluster.
-    pub placement: BTreeMap<u32, Vec<NodeId>>,
-    /// Nodes that were removed or replaced.
-    pub gone: Gone,
-}
-
-/// How many removed nodes are remembered: the ones removed last. Since level 1 a node that is forgotten here cannot come back
-/// either: only `AdmitNode` takes a node in, and a node asks for that before it belongs to any cluster.
-const GONE_MAX: usize = 1024;
-
-/// Ids of nodes that were removed or replaced, with the log index at which that was.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Gone(pub(super) BTreeMap<NodeId, u64>);
-
-impl Gone {
-    /// Whether a node was removed.
-    pub fn contains(&self, node: &NodeId) -> bool {
-        self.0.contains_key(node)
-    }
-
-    fn insert(&mut self, node: NodeId, index: u64) {
-        self.0.insert(node, index);
-    }
-
-    fn forget_oldest(&mut self) {
-        while self.0.len() > GONE_MAX {
-            let oldest = self.0.iter().min_by_key(|(node, index)| (**index, **node)).map(|(node, _)| *node);
-            let Some(oldest) = oldest else { return };
-            self.0.remove(&oldest);
-        }
-    }
-}
-
-impl<'a> IntoIterator for &'a Gone {
-    type Item = &'a NodeId;
-    type IntoIter = std::collections::btree_map::Keys<'a, NodeId, u64>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.keys()
-    }
-}
 
 impl ClusterState {
     /// How many groups would have no majority left without a node.

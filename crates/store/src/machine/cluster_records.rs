@@ -17,8 +17,10 @@ use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::{Level, NoRecord, NodeId, Record, UnixMs};
 
-use super::cluster::{ClusterState, Gone};
-use super::{META_KEY, open_sealed, read_record, seal};
+use super::cluster_state::{ClusterState, Gone};
+use super::record::{
+    CLUSTER_META_VERSION, META_KEY, decode, encode, open_record, open_sealed, read_record, seal, seal_record,
+};
 use crate::{Batch, StoreError, Tree};
 
 const NODE_PREFIX: u8 = b'n';
@@ -68,9 +70,6 @@ struct MetaRecord {
     applied_at: UnixMs,
 }
 
-/// The version of [`MetaRecord`].
-pub(super) const META_VERSION: u8 = 2;
-
 /// Reads the state of the last checkpoint, and its position.
 pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8>>), StoreError> {
     let Some(value) = tree.get(META_KEY)? else { return Ok(Default::default()) };
@@ -89,7 +88,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
         };
         return Ok((state, StoredAs::Whole, Some(whole.position)));
     }
-    let meta: MetaRecord = super::decode("checkpoint", payload)?;
+    let meta: MetaRecord = decode("checkpoint", payload)?;
     let mut state = ClusterState {
         bootstrap: meta.bootstrap,
         level: meta.level,
@@ -112,7 +111,7 @@ fn each<T: for<'a> Deserialize<'a>, R>(
     for entry in tree.scan_prefix(&[prefix]) {
         let (key, value) = entry?;
         let number = key[1..].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        put(number, super::decode("record of group 0", super::open_record(tree, &key, &value)?)?);
+        put(number, decode("record of group 0", open_record(tree, &key, &value)?)?);
     }
     Ok(())
 }
@@ -157,7 +156,7 @@ pub(super) fn write(
         admin_key: state.admin_key,
         applied_at: state.applied_at,
     };
-    batch.insert(META_KEY, seal(tree.name(), META_KEY, META_VERSION, &super::encode(&meta)));
+    batch.insert(META_KEY, seal(tree.name(), META_KEY, CLUSTER_META_VERSION, &encode(&meta)));
     tree.apply(batch)?;
     Ok(StoredAs::Parts(Box::new(state.clone())))
 }
@@ -173,7 +172,7 @@ fn differing<K: Ord, V: PartialEq + Serialize, const N: usize>(
     let key = |of: &K| [[prefix].as_slice(), &bytes(of)].concat();
     for (of, value) in now.iter().filter(|(of, value)| known.get(of) != Some(value)) {
         let key = key(of);
-        batch.insert(&key, super::seal_record(tree, &key, &super::encode(value)));
+        batch.insert(&key, seal_record(tree, &key, &encode(value)));
     }
     for of in known.keys().filter(|of| !now.contains_key(of)) {
         batch.remove(&key(of));

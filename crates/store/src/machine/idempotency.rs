@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use waypost_protocol::UnixMs;
 use waypost_protocol::digest::IdempotencyKey;
 
-use super::{decode, encode, open_record, seal_record};
+use super::record::{decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
 /// How long a key counts, in milliseconds: a day.

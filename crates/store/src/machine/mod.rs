@@ -11,54 +11,47 @@
 //! ```
 
 mod block;
-mod checkpoint;
+mod changed_days;
 pub mod cluster;
 mod cluster_records;
+mod cluster_state;
+mod counters;
+mod day_part;
 mod idempotency;
 pub mod incoming;
 mod index;
+mod links;
 mod orphans;
 mod positions;
+mod record;
+mod scrub;
 pub mod shard;
+mod shard_records;
 mod slot_day;
 pub mod snapshot;
 mod stats;
 mod stats_page;
 mod stats_query;
 mod stats_top;
-mod visits;
 
 use std::fmt::Debug;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use waypost_protocol::Level;
 use waypost_protocol::command::{Batch, GroupCommand};
-use waypost_protocol::{Level, Record, RecordError};
 
 use crate::{StoreError, Tree};
 
-pub use cluster::{ClusterMachine, ClusterState};
+use record::{META_KEY, open_record};
+
+pub use cluster::ClusterMachine;
+pub use cluster_state::ClusterState;
+pub(crate) use record::open_record_of;
+pub use scrub::{Scrubbed, scrub_tree, verify_tree};
 pub use shard::ShardMachine;
 pub use stats::HOURS_KEPT_DAYS;
 pub use stats_query::{StatsQuery, Told};
-
-/// The version of every kind of record that has had no other.
-const FIRST: u8 = 1;
-
-/// The latest version of the kind of record that has this key in this tree. What is later is refused by name.
-fn latest_version(tree: &str, key: &[u8]) -> u8 {
-    match key {
-        META_KEY if tree == CLUSTER_TREE => cluster_records::META_VERSION,
-        META_KEY => checkpoint::META_VERSION,
-        _ => FIRST,
-    }
-}
-
-/// The tree of group 0; the others are of shards.
-const CLUSTER_TREE: &str = "sm/0";
-
-/// The key of the record that holds a machine's position and what is small enough to be written whole.
-const META_KEY: &[u8] = b"m";
 
 /// A deterministic state machine over one tree.
 ///
@@ -124,126 +117,4 @@ pub fn stored_position(tree: &Tree) -> Result<Option<Vec<u8>>, StoreError> {
         detail: error.to_string(),
     })?;
     Ok(Some(position))
-}
-
-/// Seals a record of a kind that has had one version only.
-fn seal_record(tree: &Tree, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    seal(tree.name(), key, FIRST, payload)
-}
-
-/// Seals a record of the tree with a name.
-fn seal(tree: &str, key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
-    waypost_protocol::seal(&context(tree, key), version, payload)
-}
-
-/// Checks a record of a tree and returns its payload.
-fn open_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    open_record_of(tree.name(), key, bytes)
-}
-
-/// As [`open_record`], for whoever serves from the tree: one that does not open makes the store fail, which stops the node.
-fn open_live_record<'a>(tree: &Tree, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    open_record(tree, key, bytes).inspect_err(|error| tree.fail(error))
-}
-
-/// Checks a record of the tree with a name and returns its payload.
-pub(crate) fn open_record_of<'a>(tree: &str, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    open_sealed(tree, key, bytes).map(|(_, payload)| payload)
-}
-
-/// Checks a record of the tree with a name; returns its version and payload.
-fn open_sealed<'a>(tree: &str, key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), StoreError> {
-    let what = || format!("{tree} record {}", readable(key));
-    match waypost_protocol::open(&context(tree, key), bytes) {
-        Ok((version, payload)) if (FIRST..=latest_version(tree, key)).contains(&version) => Ok((version, payload)),
-        Ok((version, _)) => Err(StoreError::UnknownVersion { what: what(), version }),
-        Err(error) => Err(StoreError::Corrupt { what: what(), detail: error.to_string() }),
-    }
-}
-
-/// Reads a record of any version of its kind.
-fn read_record<T: Record>(tree: &str, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
-    let (version, payload) = open_sealed(tree, key, bytes)?;
-    let what = || format!("{tree} record {}", readable(key));
-    T::read(version, payload).map_err(|error| match error {
-        RecordError::UnknownVersion(version) => StoreError::UnknownVersion { what: what(), version },
-        RecordError::Damaged(detail) => StoreError::Corrupt { what: what(), detail },
-    })
-}
-
-/// Checks every record of a tree; answers how many there are and what is wrong with those that are damaged.
-///
-/// # Errors
-/// When the tree cannot be read.
-pub fn verify_tree(tree: &Tree) -> Result<(u64, Vec<String>), StoreError> {
-    let mut records = 0;
-    let mut damaged = Vec::new();
-    for entry in tree.scan_prefix(b"") {
-        let (key, value) = entry?;
-        records += 1;
-        if let Err(error) = open_record(tree, &key, &value) {
-            damaged.push(error.to_string());
-        }
-    }
-    Ok((records, damaged))
-}
-
-/// What a piece of a scrub found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scrubbed {
-    /// Records whose checksum was verified.
-    pub checked: u32,
-    /// What is wrong with those that are damaged.
-    pub damaged: Vec<String>,
-    /// The key to go on from; `None` = the end was reached.
-    pub next: Option<Vec<u8>>,
-}
-
-/// Checks at most `max` records of a tree that is served from, beginning at the key `from`. A damaged one makes the store fail,
-/// which stops the node.
-///
-/// # Errors
-/// When the tree cannot be read, which makes the store fail too.
-pub fn scrub_tree(tree: &Tree, from: &[u8], max: usize) -> Result<Scrubbed, StoreError> {
-    let mut scrubbed = Scrubbed::default();
-    for entry in tree.range_from(from) {
-        let (key, value) = entry?;
-        if scrubbed.checked as usize == max {
-            scrubbed.next = Some(key.to_vec());
-            break;
-        }
-        scrubbed.checked += 1;
-        if let Err(error) = open_live_record(tree, &key, &value) {
-            scrubbed.damaged.push(error.to_string());
-        }
-    }
-    Ok(scrubbed)
-}
-
-fn context(tree: &str, key: &[u8]) -> Vec<u8> {
-    let mut context = Vec::with_capacity(tree.len() + 1 + key.len());
-    context.extend_from_slice(tree.as_bytes());
-    context.push(b'/');
-    context.extend_from_slice(key);
-    context
-}
-
-fn readable(key: &[u8]) -> String {
-    let number: String = key.iter().skip(1).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}{}", char::from(*key.first().unwrap_or(&b'?')), number)
-}
-
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("invariant: our own structs have no shape that postcard refuses")
-}
-
-/// How many bytes [`encode`] makes of a value.
-fn encoded_bytes<T: serde::Serialize>(value: &T) -> usize {
-    postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default())
-        .expect("invariant: our own structs have no shape that postcard refuses")
-}
-
-fn decode<'a, T: serde::Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes)
-        .map_err(|error| StoreError::Corrupt { what: what.to_owned(), detail: error.to_string() })
 }

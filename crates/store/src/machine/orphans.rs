@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use waypost_protocol::clicks::{HOUR_MS, OTHER, Orphan, OrphanDelta};
 use waypost_protocol::{Level, UnixMs};
 
+use super::record::{decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
 /// The number of paths that are counted separately; further ones are counted as [`OTHER`].
@@ -25,8 +26,7 @@ const ORPHANS_KEY: &[u8] = b"o";
 impl Orphans {
     pub(super) fn open(tree: &Tree) -> Result<Self, StoreError> {
         let Some(value) = tree.get(ORPHANS_KEY)? else { return Ok(Self::default()) };
-        let paths: Vec<(String, u64, UnixMs)> =
-            super::decode("orphans", super::open_record(tree, ORPHANS_KEY, &value)?)?;
+        let paths: Vec<(String, u64, UnixMs)> = decode("orphans", open_record(tree, ORPHANS_KEY, &value)?)?;
         Ok(Self { paths: paths.into_iter().map(|(path, count, last)| (path, (count, last))).collect(), dirty: false })
     }
 
@@ -64,7 +64,7 @@ impl Orphans {
         if std::mem::take(&mut self.dirty) {
             let paths: Vec<(&str, u64, UnixMs)> =
                 self.paths.iter().map(|(path, (count, last))| (path.as_str(), *count, *last)).collect();
-            batch.insert(ORPHANS_KEY, super::seal_record(tree, ORPHANS_KEY, &super::encode(&paths)));
+            batch.insert(ORPHANS_KEY, seal_record(tree, ORPHANS_KEY, &encode(&paths)));
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use waypost_protocol::{NodeId, UnixMs};
 
-use super::{decode, encode, open_record, seal_record};
+use super::record::{decode, encode, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
 const PREFIX: u8 = b'j';

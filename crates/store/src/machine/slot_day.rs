@@ -6,6 +6,9 @@ use smallvec::SmallVec;
 use waypost_protocol::clicks::{Counts, Dimension, OTHER};
 use waypost_protocol::sketch::Sketch;
 
+/// A pseudo slot: the sum of all links of the shard.
+pub(super) const ALL: u32 = u32::MAX;
+
 /// The number of values of one dimension that are kept separately for one link and day; the rest is [`OTHER`].
 const VALUES_MAX: usize = 50;
 
@@ -113,7 +116,7 @@ impl SlotDay {
 
     /// Keeps the most frequent values, and sums up the others.
     pub(super) fn bound(&mut self, slot: u32, texts: &mut Texts) {
-        let max = if slot == super::stats::ALL { VALUES_OF_ALL_MAX } else { VALUES_MAX };
+        let max = if slot == ALL { VALUES_OF_ALL_MAX } else { VALUES_MAX };
         if self.values.len() <= max {
             return;
         }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{decode, encode, open_live_record};
+use super::record::{decode, encode, open_live_record};
 use crate::{Batch, Space, StoreError, Tree};
 
 const FORMAT: u8 = 1;

@@ -9,13 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension};
 use waypost_protocol::sketch::Register;
 
-use super::slot_day::{Numbers, SlotDay, Texts};
+use super::day_part::DayPart;
+use super::slot_day::{ALL, Numbers, SlotDay, Texts};
 use super::stats_page::{self, Page};
-use super::stats_top::DayPart;
 use crate::{Batch, StoreError, Tree};
-
-/// A pseudo slot: the sum of all links of the shard.
-pub(super) const ALL: u32 = u32::MAX;
 
 /// The number of days for which hours are kept.
 pub const HOURS_KEPT_DAYS: u32 = 90;

@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 use waypost_protocol::clicks::{Counts, Dimension};
 use waypost_protocol::sketch::{Register, Sketch};
 
-use super::slot_day::{SlotDay, Texts};
-use super::stats_top::DayPart;
-use super::{decode, encode, open_live_record, seal_record};
+use super::day_part::DayPart;
+use super::record::{decode, encode, open_live_record, seal_record};
+use super::slot_day::{ALL, SlotDay, Texts};
 use crate::{Batch, StoreError, Tree};
 
 const PAGE_PREFIX: u8 = b't';
@@ -302,7 +302,7 @@ pub(super) fn clean(
     epochs: &dyn Fn(u32) -> Option<u32>,
     fold: bool,
 ) -> Result<(), StoreError> {
-    let lives = |slot: u32, epoch: u32| slot == super::stats::ALL || epochs(slot) == Some(epoch);
+    let lives = |slot: u32, epoch: u32| slot == ALL || epochs(slot) == Some(epoch);
     let of_day = |prefix: u8| [&[prefix][..], &(day as u16).to_be_bytes()].concat();
     let number = |key: &[u8]| key.get(3..7).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
     let mut pages: Vec<u32> = Vec::new();

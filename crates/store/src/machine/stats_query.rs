@@ -8,18 +8,21 @@
 //! checks which of them have changed since they were read, has these read again, and takes the visits of all of them from memory under
 //! the same lock: each visit belongs to one day, and each day is counted as of one moment.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use waypost_protocol::LinkKey;
 use waypost_protocol::clicks::{Counts, Dimension, Ranking, Stats, Whose};
-use waypost_protocol::{Link, LinkKey};
 
 use super::shard::ShardMachine;
-use super::slot_day::{SlotDay, Texts};
-use super::stats::ALL;
-use super::stats_top::{Found, Search};
-use super::{block, checkpoint, open_live_record, stats_page};
+use super::slot_day::{ALL, SlotDay, Texts};
+use super::stats_page;
+use super::stats_top::{Found, Search, most_visited};
 use crate::{StoreError, Tree};
+
+mod top;
+
+use top::{Top, TopPlace};
 
 /// The number of days that are read between two locks: each may take 50 KB, and all of them are in memory at once.
 const DAYS_AT_ONCE: u32 = 32;
@@ -34,52 +37,6 @@ const BEGUN_MAX: u32 = 3;
 
 /// How often the search for the top links is repeated because a checkpoint has changed the days meanwhile.
 const SEARCHED_MAX: u32 = 3;
-
-/// The number of checkpoints whose changed days are known. A query that is slower than all of these reads its days again.
-const CHECKPOINTS_KNOWN: usize = 64;
-
-/// The days whose records the last checkpoints have changed.
-#[derive(Default)]
-pub(super) struct ChangedDays {
-    /// Increases with each checkpoint, and when a snapshot replaces the state.
-    generation: u64,
-    last: VecDeque<BTreeSet<u32>>,
-}
-
-impl ChangedDays {
-    pub(super) fn add(&mut self, days: BTreeSet<u32>) {
-        self.generation += 1;
-        self.last.push_back(days);
-        if self.last.len() > CHECKPOINTS_KNOWN {
-            self.last.pop_front();
-        }
-    }
-
-    /// For a state that replaces this one: everything that was read is in doubt.
-    pub(super) fn replaced(&self) -> Self {
-        Self { generation: self.generation + 1, last: VecDeque::new() }
-    }
-
-    /// Those of the given days that have changed since a generation; `None` if that is not known any more.
-    fn since(&self, generation: u64, days: impl Iterator<Item = u32>) -> Option<Vec<u32>> {
-        let new = (self.generation - generation) as usize;
-        let changed = |day: &u32| self.last.iter().rev().take(new).any(|days| days.contains(day));
-        (new <= self.last.len()).then(|| days.filter(changed).collect())
-    }
-}
-
-/// A link with many visits, before its key is known.
-struct Top {
-    slot: u32,
-    key_hash: u64,
-    counts: Counts,
-    place: TopPlace,
-}
-
-enum TopPlace {
-    Known(LinkKey),
-    Block(u32),
-}
 
 /// What a query has to do next.
 enum Next {
@@ -193,8 +150,8 @@ impl StatsQuery {
         if let Some(searched) = self.search.take() {
             return self.settle_search(machine, searched);
         }
-        let changed = machine.changed_days.since(self.generation, self.found.keys().copied());
-        let lives = slot == ALL || machine.visits.get(slot as usize).is_some_and(|visits| visits.epoch == epoch);
+        let changed = machine.counters.changed_days.since(self.generation, self.found.keys().copied());
+        let lives = slot == ALL || machine.counters.epoch(slot) == Some(epoch);
         match changed {
             Some(changed) if lives => self.settle_days(machine, slot, epoch, changed),
             Some(_) | None => self.begin(machine),
@@ -203,12 +160,12 @@ impl StatsQuery {
 
     fn begin(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
         // Days without any statistics are not searched.
-        let hours = self.hours.start.max(machine.meta.first_day * 24)..self.hours.end;
+        let hours = self.hours.start.max(machine.counters.first_day * 24)..self.hours.end;
         let (slot, epoch) = match &self.key {
             None => (ALL, 0),
-            Some(key) => match machine.find(key)? {
+            Some(key) => match machine.links.find(key)? {
                 None => return Ok(Next::Done(false)),
-                Some((slot, _)) => (slot, machine.visits[slot as usize].epoch),
+                Some((slot, _)) => (slot, machine.counters.of(slot).epoch),
             },
         };
         *self = Self { begun: self.begun + 1, whose: self.whose, ..Self::new(self.key.take(), hours) };
@@ -225,7 +182,7 @@ impl StatsQuery {
 
     fn tell_total(&mut self, machine: &ShardMachine, slot: u32) {
         self.stats.total = machine.total(slot);
-        self.stats.last = match machine.visits.get(slot as usize) {
+        self.stats.last = match machine.counters.visits.get(slot as usize) {
             Some(of) if slot != ALL => of.visits.last,
             _ => Default::default(),
         };
@@ -235,7 +192,7 @@ impl StatsQuery {
         self.unread = (self.days.start..self.days.end.min(self.days.start + DAYS_AT_ONCE)).collect();
         self.days.start += self.unread.len() as u32;
         self.again = 0;
-        self.generation = machine.changed_days.generation;
+        self.generation = machine.counters.changed_days.generation;
     }
 
     /// Takes the days that were read, and their visits in memory, unless they have changed meanwhile.
@@ -246,7 +203,7 @@ impl StatsQuery {
         epoch: u32,
         changed: Vec<u32>,
     ) -> Result<Next, StoreError> {
-        self.generation = machine.changed_days.generation;
+        self.generation = machine.counters.changed_days.generation;
         if !changed.is_empty() {
             self.unread = changed;
             if self.again < READ_AGAIN_MAX {
@@ -256,7 +213,7 @@ impl StatsQuery {
             self.read_days()?;
         }
         if let (Some((first, _)), Some((last, _))) = (self.found.first_key_value(), self.found.last_key_value()) {
-            for (day, recent) in machine.recents.days_of(slot, epoch, *first..*last + 1, &mut self.texts) {
+            for (day, recent) in machine.counters.recents.days_of(slot, epoch, *first..*last + 1, &mut self.texts) {
                 self.found.entry(day).or_default().merge(recent);
             }
         }
@@ -275,8 +232,9 @@ impl StatsQuery {
 
     fn begin_search(&mut self, machine: &ShardMachine) {
         self.searched += 1;
-        let generation = machine.changed_days.generation;
-        self.search = Some(Searched::Begun(Search::begin(machine, self.hours.clone(), self.whose, generation)));
+        let generation = machine.counters.changed_days.generation;
+        self.search =
+            Some(Searched::Begun(Search::begin(&machine.counters, self.hours.clone(), self.whose, generation)));
     }
 
     /// Searches, without the lock.
@@ -299,14 +257,15 @@ impl StatsQuery {
     fn settle_search(&mut self, machine: &ShardMachine, searched: Searched) -> Result<Next, StoreError> {
         let found = match searched {
             Searched::Begun(_) => return Ok(Next::Read),
-            Searched::Everything => machine.most_visited(self.whose),
+            Searched::Everything => most_visited(&machine.counters, self.whose),
             Searched::Found(_, None) => {
                 self.stats.ranking = Ranking::TooMany;
                 return Ok(Next::Done(true));
             }
             Searched::Found(search, Some(found)) => {
                 let days = self.stats.days.iter().map(|(day, ..)| *day);
-                let unchanged = machine.changed_days.since(search.generation, days).is_some_and(|days| days.is_empty());
+                let unchanged =
+                    machine.counters.changed_days.since(search.generation, days).is_some_and(|days| days.is_empty());
                 if !unchanged && self.searched > SEARCHED_MAX {
                     self.stats.ranking = Ranking::TooMany;
                     return Ok(Next::Done(true));
@@ -319,7 +278,7 @@ impl StatsQuery {
             }
         };
         self.stats.ranking = Ranking::AsAsked;
-        self.top = Some(found.into_iter().filter_map(|found| machine.top_of(found)).collect());
+        self.top = Some(found.into_iter().filter_map(|found| Top::find(machine, found)).collect());
         Ok(Next::Read)
     }
 
@@ -390,11 +349,11 @@ impl StatsQuery {
     /// Loads the links that a checkpoint has moved between finding and loading them; links that were deleted since are left out.
     fn settle_top(&mut self, machine: &ShardMachine) -> Result<Next, StoreError> {
         let mut top = self.top.take().unwrap_or_default();
-        top.retain(|link| machine.index.key_hash(link.slot) == Some(link.key_hash));
+        top.retain(|link| machine.links.key_hash(link.slot) == Some(link.key_hash));
         for Top { slot, counts, place, .. } in top {
             let key = match place {
                 TopPlace::Known(key) => key,
-                TopPlace::Block(_) => machine.load(slot)?.key.clone(),
+                TopPlace::Block(_) => machine.links.load(slot)?.key.clone(),
             };
             self.stats.top.push((key, counts));
         }
@@ -408,21 +367,6 @@ impl StatsQuery {
         stats.values = values.into_iter().map(value).collect();
         stats.values.sort_unstable_by(|one, two| (one.0, &one.1).cmp(&(two.0, &two.1)));
         stats
-    }
-}
-
-impl Top {
-    fn load(&mut self, tree: &Tree) -> Result<(), StoreError> {
-        let TopPlace::Block(number) = self.place else { return Ok(()) };
-        let key = checkpoint::block_key(number);
-        // It may be gone: a checkpoint has moved its content.
-        let Some(value) = tree.get(&key)? else { return Ok(()) };
-        if let Some(link) = block::find(open_live_record(tree, &key, &value)?, self.slot)?
-            && link.key.hash().0 == self.key_hash
-        {
-            self.place = TopPlace::Known(link.key);
-        }
-        Ok(())
     }
 }
 
@@ -440,24 +384,10 @@ impl ShardMachine {
     }
 
     fn total(&self, slot: u32) -> Counts {
-        match self.visits.get(slot as usize) {
+        match self.counters.visits.get(slot as usize) {
             Some(of) if slot != ALL => Counts { people: of.visits.total, bots: of.visits.bots },
-            _ => self.meta.total,
+            _ => self.counters.total,
         }
-    }
-
-    /// Turns a found link into a result, if it is still the same link; it is not loaded.
-    fn top_of(&self, found: Found) -> Option<Top> {
-        let Found { slot, epoch, counts } = found;
-        if self.visits.get(slot as usize).is_none_or(|of| of.epoch != epoch) {
-            return None;
-        }
-        let key_hash = self.index.key_hash(slot)?;
-        let place = match self.fresh.get(&slot) {
-            Some(link) => TopPlace::Known(Link::clone(link).key),
-            None => TopPlace::Block(self.index.block(slot)),
-        };
-        Some(Top { slot, key_hash, counts, place })
     }
 }
 

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use waypost_protocol::clicks::{Counts, Whose};
 
-use super::shard::ShardMachine;
+use super::counters::{Counters, SlotVisits};
+use super::day_part::DayPart;
 use super::stats_page::{self, SLOTS_PER_PAGE};
 use crate::{StoreError, Tree};
 
@@ -17,51 +18,6 @@ const TOP_MAX: usize = 50;
 
 /// The most records that are read for one shard, some tens of microseconds each. With 16 shards that takes about the time limit of a request.
 const READS_MAX: usize = 4096;
-
-/// The visits of one link on one day.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct DayPart {
-    /// Visits whose hours are not known any more.
-    pub(super) folded: Counts,
-    /// Visits of all known hours.
-    pub(super) known: Counts,
-    /// Visits of the requested hours.
-    pub(super) asked: Counts,
-    /// Whether any hour is known.
-    pub(super) hours: bool,
-}
-
-impl DayPart {
-    /// Adds visits of an hour since 1970.
-    pub(super) fn hour(&mut self, hour: u32, counts: Counts, asked: &Range<u32>) {
-        self.hours = true;
-        self.known.merge(counts);
-        if asked.contains(&hour) {
-            self.asked.merge(counts);
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.folded.merge(other.folded);
-        self.known.merge(other.known);
-        self.asked.merge(other.asked);
-        self.hours |= other.hours;
-    }
-
-    /// The visits that count of a day: all, if the whole day is requested, else those of its hours. A day without hours belongs to the range
-    /// that contains its noon.
-    fn counts(self, day: u32, asked: &Range<u32>) -> Counts {
-        let whole = asked.contains(&(day * 24)) && asked.contains(&(day * 24 + 23));
-        let mut all = self.folded;
-        all.merge(self.known);
-        match (whole, self.hours) {
-            (true, _) => all,
-            (false, true) => self.asked,
-            (false, false) if asked.contains(&(day * 24 + 12)) => all,
-            (false, false) => Counts::default(),
-        }
-    }
-}
 
 /// The search for the links with the most visits of a range.
 pub(super) struct Search {
@@ -87,14 +43,14 @@ pub(super) struct Found {
 
 impl Search {
     /// Begins a search while the state is locked: copies what it needs from memory.
-    pub(super) fn begin(machine: &ShardMachine, hours: Range<u32>, whose: Whose, generation: u64) -> Self {
-        let epochs: Vec<u32> = machine.visits.iter().map(|of| of.epoch).collect();
-        let most = |slots: &[super::visits::SlotVisits]| {
+    pub(super) fn begin(counters: &Counters, hours: Range<u32>, whose: Whose, generation: u64) -> Self {
+        let epochs: Vec<u32> = counters.visits.iter().map(|of| of.epoch).collect();
+        let most = |slots: &[SlotVisits]| {
             slots.iter().map(|of| whose.of(Counts { people: of.visits.total, bots: of.visits.bots })).max().unwrap_or(0)
         };
-        let pages = machine.visits.chunks(SLOTS_PER_PAGE as usize).map(most).zip(0..);
+        let pages = counters.visits.chunks(SLOTS_PER_PAGE as usize).map(most).zip(0..);
         let pages = pages.filter(|(most, _)| *most > 0).collect();
-        let recent = machine.recents.by_slot(&hours, |slot, life| epochs.get(slot as usize) == Some(&life));
+        let recent = counters.recents.by_slot(&hours, |slot, life| epochs.get(slot as usize) == Some(&life));
         Self { whose, hours, generation, epochs, pages, recent }
     }
 
@@ -147,21 +103,19 @@ impl Search {
     }
 }
 
-impl ShardMachine {
-    /// The links with the largest totals, from memory.
-    pub(super) fn most_visited(&self, whose: Whose) -> Vec<Found> {
-        let counts = |slot: u32| {
-            let visits = self.visits[slot as usize].visits;
-            Counts { people: visits.total, bots: visits.bots }
-        };
-        let rank = |slot: &u32| std::cmp::Reverse(whose.of(counts(*slot)));
-        let mut slots: Vec<u32> = (0..self.visits.len() as u32).filter(|slot| rank(slot).0 > 0).collect();
-        if slots.len() > TOP_MAX {
-            slots.select_nth_unstable_by_key(TOP_MAX, rank);
-            slots.truncate(TOP_MAX);
-        }
-        slots.sort_unstable_by_key(|slot| (rank(slot), *slot));
-        let found = |slot: u32| Found { slot, epoch: self.visits[slot as usize].epoch, counts: counts(slot) };
-        slots.into_iter().map(found).collect()
+/// The links with the largest totals, from memory.
+pub(super) fn most_visited(counters: &Counters, whose: Whose) -> Vec<Found> {
+    let counts = |slot: u32| {
+        let visits = counters.visits[slot as usize].visits;
+        Counts { people: visits.total, bots: visits.bots }
+    };
+    let rank = |slot: &u32| std::cmp::Reverse(whose.of(counts(*slot)));
+    let mut slots: Vec<u32> = (0..counters.visits.len() as u32).filter(|slot| rank(slot).0 > 0).collect();
+    if slots.len() > TOP_MAX {
+        slots.select_nth_unstable_by_key(TOP_MAX, rank);
+        slots.truncate(TOP_MAX);
     }
+    slots.sort_unstable_by_key(|slot| (rank(slot), *slot));
+    let found = |slot: u32| Found { slot, epoch: counters.visits[slot as usize].epoch, counts: counts(slot) };
+    slots.into_iter().map(found).collect()
 }

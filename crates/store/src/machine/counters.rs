@@ -1,0 +1,359 @@
+//! The counters of a shard: visits and statistics of its links, and how far the clicks of journals were counted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::clicks::{ClickBatch, Counts, HOUR_MS, Orphan};
+use waypost_protocol::command::RecordClicksOutcome;
+use waypost_protocol::link::Visits;
+use waypost_protocol::{KeyHash, Level, NodeId, UnixMs};
+
+use super::changed_days::ChangedDays;
+use super::orphans::Orphans;
+use super::positions::Positions;
+use super::record::{decode, encode, number_of, numbered, open_record, seal_record};
+use super::shard_records::{JournalPosition, ShardMeta};
+use super::stats::{self, HOURS_KEPT_DAYS, Recents};
+use super::stats_page;
+use crate::{Batch, StoreError, Tree};
+
+const VISITS_PREFIX: u8 = b'v';
+
+/// The number of slots that share a record of visits: 256 of at most 35 bytes stay near the size of a block.
+const VISITS_PER_PAGE: u32 = 256;
+
+/// The number of days from which one checkpoint removes remains of deleted links.
+const SWEEP_DAYS: usize = 8;
+
+/// The weight of a changed page of visits: a quarter of its size, so that a checkpoint writes about two thousand pages at most,
+/// and seldom becomes due because of them.
+const VISITS_PAGE_WEIGHT: u64 = 512;
+
+/// Journals whose positions are kept at level 0. Each start of a node makes one for each worker; those that were not heard of longest go
+/// first, and what is left of them is counted again. Since level 1 none goes that may be heard of again.
+const JOURNALS_MAX: usize = 512;
+
+/// The visits of a slot.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SlotVisits {
+    pub(super) visits: Visits,
+    /// Grows when the link is removed or its statistics are reset: what was stored before belongs to another life.
+    pub(super) epoch: u32,
+}
+
+/// Pages of visits that have changed: a bit each, since every click sets one.
+#[derive(Default)]
+pub(super) struct DirtyPages {
+    bits: Vec<u64>,
+    pub(super) count: usize,
+}
+
+impl DirtyPages {
+    pub(super) fn insert(&mut self, page: u32) {
+        let (word, bit) = (page as usize / 64, 1 << (page % 64));
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        self.count += usize::from(self.bits[word] & bit == 0);
+        self.bits[word] |= bit;
+    }
+
+    /// All of them, in order; none are left.
+    pub(super) fn take(&mut self) -> Vec<u32> {
+        let Self { bits, .. } = std::mem::take(self);
+        let of = |(word, bits): (usize, u64)| {
+            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word as u32 * 64 + bit)
+        };
+        bits.into_iter().enumerate().flat_map(of).collect()
+    }
+}
+
+/// The visits of a slot, as they are stored.
+#[derive(Serialize, Deserialize)]
+struct StoredVisits {
+    total: u64,
+    bots: u64,
+    last: UnixMs,
+    epoch: u32,
+}
+
+/// The counters of a shard.
+pub(super) struct Counters {
+    tree: Tree,
+    /// By slot; as long as the index of links has slots.
+    pub(super) visits: Vec<SlotVisits>,
+    dirty: DirtyPages,
+    /// Statistics of visits since the last checkpoint.
+    pub(super) recents: Recents,
+    /// Days of which a checkpoint has written the statistics.
+    pub(super) changed_days: ChangedDays,
+    orphans: Orphans,
+    /// How far the clicks of journals were counted, since level 1.
+    positions: Positions,
+    /// See [`ShardMeta::journals`].
+    journals: BTreeMap<u64, JournalPosition>,
+    /// See [`ShardMeta::folded`].
+    folded: u32,
+    /// See [`ShardMeta::first_day`].
+    pub(super) first_day: u32,
+    /// See [`ShardMeta::sweep`].
+    sweep: u32,
+    /// See [`ShardMeta::total`].
+    pub(super) total: Counts,
+}
+
+impl Counters {
+    /// Reads the counters of `slots` slots from a tree.
+    ///
+    /// # Errors
+    /// When a record is damaged.
+    pub(super) fn read(tree: Tree, slots: usize, meta: ShardMeta) -> Result<Self, StoreError> {
+        let ShardMeta { applied_at: _, journals, folded, first_day, sweep, total } = meta;
+        Ok(Self {
+            visits: read_visits(&tree, slots)?,
+            dirty: DirtyPages::default(),
+            recents: Recents::default(),
+            changed_days: ChangedDays::default(),
+            orphans: Orphans::open(&tree)?,
+            positions: Positions::open(&tree)?,
+            tree,
+            journals,
+            folded,
+            first_day,
+            sweep,
+            total,
+        })
+    }
+
+    /// What a checkpoint stores of them in the record `m`.
+    pub(super) fn meta(&self, applied_at: UnixMs) -> ShardMeta {
+        let Self { journals, folded, first_day, sweep, total, .. } = self;
+        ShardMeta {
+            applied_at,
+            journals: journals.clone(),
+            folded: *folded,
+            first_day: *first_day,
+            sweep: *sweep,
+            total: *total,
+        }
+    }
+
+    /// The visits of a slot.
+    pub(super) fn of(&self, slot: u32) -> SlotVisits {
+        self.visits[slot as usize]
+    }
+
+    /// The epoch of a slot, if there is such a slot.
+    pub(super) fn epoch(&self, slot: u32) -> Option<u32> {
+        self.visits.get(slot as usize).map(|of| of.epoch)
+    }
+
+    /// Makes room for so many slots.
+    pub(super) fn cover(&mut self, slots: usize) {
+        if self.visits.len() < slots {
+            self.visits.resize(slots, SlotVisits::default());
+        }
+    }
+
+    pub(super) fn record_clicks(
+        &mut self,
+        clicks: &ClickBatch,
+        now: UnixMs,
+        level: Level,
+        slot_of: impl Fn(KeyHash) -> Option<u32>,
+    ) -> RecordClicksOutcome {
+        let reached = |journal: u64| {
+            let position = self.positions.get(clicks.node, journal);
+            position.or_else(|| self.journals.get(&journal).map(|at| at.position)).unwrap_or(0)
+        };
+        if clicks.spans.iter().all(|span| reached(span.journal) == span.upto) {
+            return RecordClicksOutcome::Done;
+        }
+        if clicks.spans.iter().any(|span| reached(span.journal) != span.from) {
+            return RecordClicksOutcome::ClicksOutOfStep(
+                clicks.spans.iter().map(|span| (span.journal, reached(span.journal))).collect(),
+            );
+        }
+        if level >= Level::ONE {
+            // They wait in their journals until the node says of others that they have ended.
+            if !self.positions.has_room(clicks.node, clicks.spans.iter().map(|span| span.journal)) {
+                return RecordClicksOutcome::ClicksOutOfStep(
+                    clicks.spans.iter().map(|span| (span.journal, span.from)).collect(),
+                );
+            }
+            for span in &clicks.spans {
+                self.journals.remove(&span.journal);
+                self.positions.set(clicks.node, span.journal, span.upto, now);
+            }
+        } else {
+            self.note_positions(clicks, now);
+        }
+        let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
+        for delta in &clicks.deltas {
+            // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
+            let present = hour_of(now);
+            let near = delta.hour.abs_diff(present) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= present + 24;
+            let hour = if near { delta.hour } else { present };
+            let counts = stats::counts(delta);
+            self.total.merge(counts);
+            if self.first_day == 0 || hour / 24 < self.first_day {
+                self.first_day = hour / 24;
+            }
+            let slot = slot_of(delta.link);
+            let place = slot.map(|slot| (slot, self.visits[slot as usize].epoch));
+            self.recents.add(place, hour, delta, &strings);
+            let Some(slot) = slot else { continue };
+            let visits = &mut self.visits[slot as usize].visits;
+            visits.total = visits.total.saturating_add(counts.people);
+            visits.bots = visits.bots.saturating_add(counts.bots);
+            // Also of a clock that has jumped ahead. Since level 1 a time that one has left is corrected by the next visit.
+            let latest = now.saturating_add_ms(HOUR_MS);
+            let before = if level >= Level::ONE { visits.last.min(latest) } else { visits.last };
+            visits.last = before.max(delta.last.min(latest));
+            self.dirty.insert(visits_page(slot));
+        }
+        for orphan in &clicks.orphans {
+            self.orphans.add(orphan, &clicks.strings, now, level);
+        }
+        RecordClicksOutcome::Done
+    }
+
+    /// Notes how far the clicks of journals were counted, as level 0 does.
+    fn note_positions(&mut self, clicks: &ClickBatch, now: UnixMs) {
+        for span in &clicks.spans {
+            self.journals.insert(span.journal, JournalPosition { position: span.upto, heard: now });
+        }
+        while self.journals.len() > JOURNALS_MAX {
+            let oldest = self.journals.iter().min_by_key(|(journal, at)| (at.heard, **journal));
+            let oldest = oldest.map(|(journal, _)| *journal).expect("invariant: there are more than JOURNALS_MAX");
+            self.journals.remove(&oldest);
+        }
+    }
+
+    /// Forgets the positions of journals that have ended.
+    pub(super) fn end_journals(&mut self, ended: &[u64]) {
+        self.positions.end(ended);
+        self.journals.retain(|journal, _| !ended.contains(journal));
+    }
+
+    /// See `ShardMachine::journals_left_behind`.
+    pub(super) fn left_behind(&self, gone: impl Fn(NodeId) -> bool, before: UnixMs, max: usize) -> Vec<u64> {
+        self.positions.left_behind(gone, before, max)
+    }
+
+    /// Forgets the visits of a slot.
+    pub(super) fn forget(&mut self, slot: u32) {
+        let visits = &mut self.visits[slot as usize];
+        *visits = SlotVisits { visits: Visits::default(), epoch: visits.epoch.wrapping_add(1) };
+        // What is stored of it goes with the next checkpoints.
+        self.sweep = self.first_day;
+        self.dirty.insert(visits_page(slot));
+    }
+
+    /// Orphan visits.
+    pub(super) fn orphans(&self, now: UnixMs) -> Vec<Orphan> {
+        self.orphans.list(now)
+    }
+
+    /// About how many bytes [`Counters::write`] has to write.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        self.dirty.count as u64 * VISITS_PAGE_WEIGHT + self.recents.pending_bytes() + self.positions.pending_bytes()
+    }
+
+    /// Writes what has changed since the last checkpoint. `now` is the time by which hours become days; `None` = it is in doubt.
+    ///
+    /// # Errors
+    /// When a record cannot be read or is damaged.
+    pub(super) fn write(
+        &mut self,
+        batch: &mut Batch,
+        applied_at: UnixMs,
+        now: Option<UnixMs>,
+    ) -> Result<(), StoreError> {
+        for page in self.dirty.take() {
+            let start = (page * VISITS_PER_PAGE) as usize;
+            let end = (start + VISITS_PER_PAGE as usize).min(self.visits.len());
+            let stored = |of: &SlotVisits| {
+                let Visits { total, bots, last } = of.visits;
+                StoredVisits { total, bots, last, epoch: of.epoch }
+            };
+            let visits: Vec<StoredVisits> = self.visits[start.min(end)..end].iter().map(stored).collect();
+            let key = numbered(VISITS_PREFIX, page);
+            batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
+        }
+        self.write_stats(batch, applied_at, now)?;
+        self.positions.write(&self.tree, batch);
+        Ok(())
+    }
+
+    fn write_stats(&mut self, batch: &mut Batch, applied_at: UnixMs, now: Option<UnixMs>) -> Result<(), StoreError> {
+        let visits = &self.visits;
+        let epochs = |slot: u32| visits.get(slot as usize).map(|slot| slot.epoch);
+        // A record must not be written twice in one batch: the days that were just written are left for the next checkpoint.
+        let written = self.recents.write(&self.tree, batch, &epochs)?;
+        let today = (applied_at.0 / HOUR_MS / 24) as u32;
+        // Hours are kept for a limited time. One checkpoint folds one day; a node that was away for long folds several, one in each
+        // checkpoint.
+        // While the time is in doubt nothing is folded.
+        let oldest = now.map_or(0, |now| (now.0 / HOUR_MS / 24) as u32).saturating_sub(HOURS_KEPT_DAYS);
+        let fold = self.folded.max(self.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
+        let mut changed = written.clone();
+        let mut folded = None;
+        if fold < oldest && self.first_day > 0 && !written.contains(&fold) {
+            stats_page::clean(&self.tree, batch, fold, &epochs, true)?;
+            self.folded = fold + 1;
+            folded = Some(fold);
+            changed.insert(fold);
+        }
+        // Removes the remains of deleted links, some days at a time.
+        for _ in 0..SWEEP_DAYS {
+            let day = self.sweep;
+            if day > today || day == 0 {
+                self.sweep = u32::MAX;
+                break;
+            }
+            if written.contains(&day) || folded == Some(day) {
+                // Merging and folding remove dead fragments, but not separate sketches.
+                if day < today {
+                    break;
+                }
+                self.sweep = u32::MAX;
+                break;
+            }
+            stats_page::clean(&self.tree, batch, day, &epochs, false)?;
+            self.sweep = day + 1;
+            changed.insert(day);
+        }
+        self.changed_days.add(changed);
+        self.orphans.write(&self.tree, batch);
+        Ok(())
+    }
+}
+
+fn read_visits(tree: &Tree, slots: usize) -> Result<Vec<SlotVisits>, StoreError> {
+    let mut visits = vec![SlotVisits::default(); slots];
+    for entry in tree.scan_prefix(&[VISITS_PREFIX]) {
+        let (key, value) = entry?;
+        let page: Vec<StoredVisits> = decode("visits", open_record(tree, &key, &value)?)?;
+        let start = number_of(&key) as usize * VISITS_PER_PAGE as usize;
+        for (offset, StoredVisits { total, bots, last, epoch }) in page.into_iter().enumerate() {
+            // Also for free slots at the end of the index: the next link in such a slot must not get another link's statistics.
+            if epoch > 0 && visits.len() <= start + offset {
+                visits.resize(start + offset + 1, SlotVisits::default());
+            }
+            if let Some(place) = visits.get_mut(start + offset) {
+                *place = SlotVisits { visits: Visits { total, bots, last }, epoch };
+            }
+        }
+    }
+    Ok(visits)
+}
+
+/// The page of a slot.
+fn visits_page(slot: u32) -> u32 {
+    slot / VISITS_PER_PAGE
+}
+
+fn hour_of(at: UnixMs) -> u32 {
+    (at.0 / HOUR_MS) as u32
+}

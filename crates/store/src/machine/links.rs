@@ -1,0 +1,313 @@
+//! The links of a shard: an index and recent links in memory, the others in blocks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use waypost_protocol::digest::UrlDigest;
+use waypost_protocol::{Domain, KeyHash, Link, LinkKey, LinkSpec, UnixMs};
+
+use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
+use super::index::{FRESH, Index};
+use super::record::{number_of, numbered, open_record, seal_record};
+use crate::{Batch, StoreError, Tree};
+
+const BLOCK_PREFIX: u8 = b'b';
+
+/// The links of a shard.
+///
+/// Invariants: a slot in `fresh` has block `FRESH` in the index and the other way round; `dead` names entries of stored blocks that
+/// are no longer valid.
+pub(super) struct Links {
+    tree: Tree,
+    index: Index,
+    /// Links written since the last checkpoint.
+    fresh: HashMap<u32, Arc<Link>>,
+    fresh_bytes: u64,
+    /// Per stored block, the slots that have left it since the last checkpoint.
+    dead: BTreeMap<u32, BTreeSet<u32>>,
+    next_block: u32,
+    expiry: BTreeSet<(UnixMs, u32)>,
+}
+
+impl Links {
+    /// Reads the blocks of a tree. `next_block` is the number of the next one.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(super) fn read(tree: Tree, next_block: u32) -> Result<Self, StoreError> {
+        let mut expiry = BTreeSet::new();
+        let index = read_blocks(&tree, &mut expiry)?;
+        Ok(Self { tree, index, fresh: HashMap::new(), fresh_bytes: 0, dead: BTreeMap::new(), next_block, expiry })
+    }
+
+    /// How many links there are.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many slots there are, also free ones.
+    pub(super) fn slots(&self) -> usize {
+        self.index.slots()
+    }
+
+    /// The hash of the key of the link in a slot, if it holds one.
+    pub(super) fn key_hash(&self, slot: u32) -> Option<u64> {
+        self.index.key_hash(slot)
+    }
+
+    /// The slot of a link whose key has this hash.
+    pub(super) fn slot_of(&self, hash: KeyHash) -> Option<u32> {
+        self.index.by_key(hash.0).next()
+    }
+
+    /// The link in a slot, if it was written since the last checkpoint.
+    pub(super) fn fresh(&self, slot: u32) -> Option<&Arc<Link>> {
+        self.fresh.get(&slot)
+    }
+
+    /// The block that has the link in a slot.
+    pub(super) fn block(&self, slot: u32) -> u32 {
+        self.index.block(slot)
+    }
+
+    /// The number of the next block.
+    pub(super) fn next_block(&self) -> u32 {
+        self.next_block
+    }
+
+    pub(super) fn find(&self, key: &LinkKey) -> Result<Option<(u32, Arc<Link>)>, StoreError> {
+        for slot in self.index.by_key(key.hash().0) {
+            let link = self.load(slot)?;
+            if link.key == *key {
+                return Ok(Some((slot, link)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The link in a slot. That it cannot be read, or is not where the index says, makes the store fail.
+    pub(super) fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
+        self.read_link(slot).inspect_err(|error| self.tree.fail(error))
+    }
+
+    fn read_link(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
+        let number = self.index.block(slot);
+        if number == FRESH {
+            let link = self.fresh.get(&slot).expect("invariant: a slot marked fresh is in `fresh`");
+            return Ok(link.clone());
+        }
+        let key = block_key(number);
+        let missing = |detail: &str| StoreError::Corrupt {
+            what: format!("{} block {number}", self.tree.name()),
+            detail: detail.to_owned(),
+        };
+        let value = self.tree.get(&key)?.ok_or_else(|| missing("the record is missing"))?;
+        let link = block::find(open_record(&self.tree, &key, &value)?, slot)?;
+        link.map(Arc::new).ok_or_else(|| missing("a link that should be in it is not"))
+    }
+
+    /// The oldest live link with a generated code with these properties, if there is one.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub(super) fn existing(
+        &self,
+        domain: Domain,
+        spec: &LinkSpec,
+        now: UnixMs,
+    ) -> Result<Option<Arc<Link>>, StoreError> {
+        let mut oldest: Option<Arc<Link>> = None;
+        for slot in self.index.by_url(UrlDigest::of(domain, spec.target.as_str()).0) {
+            let link = self.load(slot)?;
+            let wanted = link.spec == *spec && link.key.domain == domain;
+            let older = oldest.as_ref().is_none_or(|other| link.written_at < other.written_at);
+            if wanted && older && !link.expired(now) {
+                oldest = Some(link);
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// Slots of links that had expired at `before`, at most `max`, the longest expired first. See [`ShardMachine::key_at`].
+    pub(super) fn expired(&self, before: UnixMs, max: usize) -> Vec<u32> {
+        let expired = self.expiry.iter().take_while(|(until, _)| *until <= before);
+        expired.take(max).map(|(_, slot)| *slot).collect()
+    }
+
+    /// The key of the link that a slot holds now, if it holds one. Reads a block, so that whoever locks the state asks for one
+    /// key at a time.
+    ///
+    /// # Errors
+    /// When the block cannot be read or is damaged.
+    pub(super) fn key_at(&self, slot: u32) -> Result<Option<LinkKey>, StoreError> {
+        self.index.key_hash(slot).map(|_| Ok(self.load(slot)?.key.clone())).transpose()
+    }
+
+    /// All links with their slots, block by block.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub(super) fn all(&self) -> Result<Vec<(u32, Arc<Link>)>, StoreError> {
+        let mut links = Vec::with_capacity(self.len());
+        for entry in self.tree.scan_prefix(&[BLOCK_PREFIX]) {
+            let (key, value) = entry?;
+            let number = number_of(&key);
+            for item in block::Entries::new(open_record(&self.tree, &key, &value)?) {
+                let (slot, bytes) = item?;
+                if self.index.key_hash(slot).is_some() && self.index.block(slot) == number {
+                    links.push((slot, Arc::new(block::link(bytes)?)));
+                }
+            }
+        }
+        links.extend(self.fresh.iter().map(|(slot, link)| (*slot, link.clone())));
+        Ok(links)
+    }
+
+    /// Adds a link of so many encoded bytes; its key must be free. Returns its slot.
+    pub(super) fn insert(&mut self, link: Link, bytes: usize) -> u32 {
+        let slot = self.index.insert(link.key.hash().0, url_hash(&link));
+        self.put_fresh(slot, link, bytes);
+        slot
+    }
+
+    /// Replaces the link in a slot by another one with the same key.
+    pub(super) fn replace(&mut self, slot: u32, old: &Link, link: Link, bytes: usize) {
+        self.leave_block(slot);
+        if let Some(until) = old.spec.valid_until {
+            self.expiry.remove(&(until, slot));
+        }
+        self.index.set_url(slot, url_hash(&link));
+        self.put_fresh(slot, link, bytes);
+    }
+
+    /// Removes the link in a slot.
+    pub(super) fn remove(&mut self, slot: u32, link: &Link) {
+        self.leave_block(slot);
+        self.fresh.remove(&slot);
+        if let Some(until) = link.spec.valid_until {
+            self.expiry.remove(&(until, slot));
+        }
+        self.index.remove(slot);
+    }
+
+    fn put_fresh(&mut self, slot: u32, link: Link, bytes: usize) {
+        if let Some(until) = link.spec.valid_until {
+            self.expiry.insert((until, slot));
+        }
+        self.fresh_bytes += bytes as u64;
+        self.fresh.insert(slot, Arc::new(link));
+    }
+
+    /// Notes that the stored copy of a link is no longer valid.
+    fn leave_block(&mut self, slot: u32) {
+        let number = self.index.block(slot);
+        if number != FRESH {
+            self.dead.entry(number).or_default().insert(slot);
+            self.index.set_block(slot, FRESH);
+        }
+    }
+
+    /// About how many bytes [`Links::write`] has to write.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        self.fresh_bytes + self.dead.len() as u64 * BLOCK_BYTES as u64
+    }
+
+    /// Writes what has changed since the last checkpoint.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub(super) fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let moved = self.write_shrunk_blocks(batch)?;
+        self.write_new_blocks(batch, moved)
+    }
+
+    /// Removes dead links from their blocks. Returns the links of blocks that became too small to keep.
+    fn write_shrunk_blocks(&mut self, batch: &mut Batch) -> Result<Vec<(u32, Arc<Link>)>, StoreError> {
+        let mut moved = Vec::new();
+        for (number, dead) in std::mem::take(&mut self.dead) {
+            let key = block_key(number);
+            let value = self.tree.get(&key)?.ok_or_else(|| StoreError::Corrupt {
+                what: format!("{} block {number}", self.tree.name()),
+                detail: "the record is missing".to_owned(),
+            })?;
+            let payload = open_record(&self.tree, &key, &value)?;
+            let left = block::retain(payload, |slot| !dead.contains(&slot))?;
+            if left.len() >= BLOCK_BYTES_MIN {
+                batch.insert(&key, seal_record(&self.tree, &key, &left));
+                continue;
+            }
+            batch.remove(&key);
+            for entry in block::Entries::new(&left) {
+                let (slot, bytes) = entry?;
+                moved.push((slot, Arc::new(block::link(bytes)?)));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Packs new and moved links into blocks. The last block may stay small: it is dissolved when links leave it. One
+    /// small block in each checkpoint is the price of never writing a block twice.
+    fn write_new_blocks(&mut self, batch: &mut Batch, moved: Vec<(u32, Arc<Link>)>) -> Result<(), StoreError> {
+        let mut links: Vec<(u32, Arc<Link>)> = std::mem::take(&mut self.fresh).into_iter().chain(moved).collect();
+        links.sort_unstable_by_key(|(slot, _)| *slot);
+        self.fresh_bytes = 0;
+        let mut payload = Vec::with_capacity(BLOCK_BYTES);
+        let mut slots = Vec::new();
+        for (slot, link) in links {
+            if !payload.is_empty() && payload.len() + block::size_of(&link) > BLOCK_BYTES {
+                self.put_block(batch, &mut payload, &mut slots);
+            }
+            block::push(&mut payload, slot, &link)?;
+            slots.push(slot);
+        }
+        if !payload.is_empty() {
+            self.put_block(batch, &mut payload, &mut slots);
+        }
+        Ok(())
+    }
+
+    fn put_block(&mut self, batch: &mut Batch, payload: &mut Vec<u8>, slots: &mut Vec<u32>) {
+        let number = self.next_block;
+        self.next_block += 1;
+        let key = block_key(number);
+        batch.insert(&key, seal_record(&self.tree, &key, payload));
+        for slot in slots.drain(..) {
+            self.index.set_block(slot, number);
+        }
+        payload.clear();
+    }
+}
+
+fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Index, StoreError> {
+    let mut index = Index::default();
+    for entry in tree.scan_prefix(&[BLOCK_PREFIX]) {
+        let (key, value) = entry?;
+        let number = number_of(&key);
+        for item in block::Entries::new(open_record(tree, &key, &value)?) {
+            let (slot, bytes) = item?;
+            let link = block::link(bytes)?;
+            if index.key_hash(slot).is_some() {
+                return Err(StoreError::Corrupt {
+                    what: format!("{} block {number}", tree.name()),
+                    detail: format!("slot {slot} is in two blocks"),
+                });
+            }
+            index.insert_at(slot, link.key.hash().0, url_hash(&link), number);
+            if let Some(until) = link.spec.valid_until {
+                expiry.insert((until, slot));
+            }
+        }
+    }
+    index.settle();
+    Ok(index)
+}
+
+/// The key of a block.
+pub(super) fn block_key(number: u32) -> [u8; 5] {
+    numbered(BLOCK_PREFIX, number)
+}
+
+/// The URL hash by which find-existing finds the link: only links with generated codes have one.
+fn url_hash(link: &Link) -> Option<u64> {
+    link.generated.then(|| UrlDigest::of(link.key.domain, link.spec.target.as_str()).0)
+}
