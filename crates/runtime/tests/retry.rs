@@ -1,7 +1,5 @@
 //! What is done again when it broke off: the messages that say so, until their deadline, and not while the service stops.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
