@@ -30,7 +30,7 @@ pub(crate) async fn checkpoint_when_due<M: Machine>(
     tree: Arc<tokio::sync::Mutex<()>>,
 ) {
     // Whether a part of the log is kept for a replica that is being sent a snapshot.
-    let mut held = false;
+    let mut held = retention.is_held(Instant::now());
     loop {
         let notified = due.notified();
         if !held {

@@ -447,9 +447,7 @@ impl<M: Machine> Group<M> {
             let mut state = self.state.write();
             if state.machine.pending_bytes() > 0 {
                 state.checkpoint()?;
-            }
-            if let Some(applied) = state.applied {
-                self.retention.checkpoint(applied.index);
+                state.applied.into_iter().for_each(|applied| self.retention.checkpoint(applied.index));
             }
             self.log.note_marks(&self.retention.marks())
         })?;

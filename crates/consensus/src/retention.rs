@@ -129,14 +129,14 @@ impl Sending {
         sends.bytes = sends.bytes.max(Some(bytes));
     }
 
-    /// The size of the largest snapshot that is being sent, or whose receiver catches up; `u64::MAX` while it is being written.
+    /// The size of the largest snapshot that is being sent, or whose receiver catches up. While a snapshot is being written, no checkpoint
+    /// is, so the log that follows it stays anyway.
     fn snapshot_bytes(&self, now: Instant) -> Option<u64> {
         let mut sends = self.0.lock();
         if sends.now == 0 && sends.last_ended.is_none_or(|ended| now >= ended + CATCH_UP) {
             sends.bytes = None;
-            return None;
         }
-        Some(sends.bytes.unwrap_or(u64::MAX))
+        sends.bytes
     }
 }
 
@@ -144,7 +144,10 @@ impl Drop for OnItsWay {
     fn drop(&mut self) {
         let mut sends = self.0.0.lock();
         sends.now -= 1;
-        sends.last_ended = Some(Instant::now());
+        // One that could not be written has no receiver that catches up.
+        if sends.bytes.is_some() {
+            sends.last_ended = Some(Instant::now());
+        }
     }
 }
 
@@ -183,7 +186,7 @@ mod tests {
         let (retention, sending) = retention(200);
         grow(&retention, 1..=10);
         let first = sending.begin();
-        assert_eq!(retention.purge_to(false, Instant::now()), None, "it is being written");
+        assert!(!retention.is_held(Instant::now()), "it is being written");
         sending.has_bytes(700);
         assert_eq!(retention.purge_to(false, Instant::now()), Some(30));
         drop(first);
@@ -192,6 +195,16 @@ mod tests {
         assert_eq!(retention.purge_to(false, now), Some(40), "its receiver catches up");
         assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90));
         assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90), "what it has said before it says again");
+    }
+
+    #[test]
+    fn snapshots_that_cannot_be_written_hold_nothing_back() {
+        let (retention, sending) = retention(200);
+        for number in 1..=10 {
+            grow(&retention, number..=number);
+            drop(sending.begin());
+        }
+        assert_eq!(retention.purge_to(false, Instant::now()), Some(80));
     }
 
     #[test]
