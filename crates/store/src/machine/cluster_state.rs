@@ -19,7 +19,7 @@ pub struct ClusterState {
     pub admin_key: Option<KeyDigest>,
     /// The time of the last batch applied; before level 1 the largest one seen.
     pub applied_at: UnixMs,
-    /// The members of the cluster, at most [`NODES_MAX`].
+    /// The members of the cluster, at most [`NODES_MAX`](waypost_protocol::command::NODES_MAX).
     pub nodes: BTreeMap<NodeId, NodeRecord>,
     /// Which nodes are to hold each group. A group that is not in it belongs to the node that created the cluster.
     pub placement: BTreeMap<u32, Vec<NodeId>>,
