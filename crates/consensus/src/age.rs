@@ -115,7 +115,8 @@ impl Age {
         } else {
             self.silent += took.min(QUESTION_MAX);
         }
-        self.caught_up |= self.is_leaderless();
+        // As long as a leader replicates to it, this replica is not the best there is: the leader has everything.
+        self.caught_up |= !self.slow && self.is_leaderless();
     }
 
     fn is_leaderless(&self) -> bool {
@@ -234,6 +235,18 @@ mod tests {
         assert_eq!(age.standing(now + FRESH), Standing::Unsure);
         age.in_vain(150 * MS, true);
         assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
+    }
+
+    #[test]
+    fn a_replica_that_has_not_caught_up_leaves_the_answers_to_a_leader_that_replicates_however_slowly_it_answers() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        (0..100).for_each(|_| age.in_vain(150 * MS, true));
+        assert!(!age.caught_up());
+        assert_eq!(age.standing(now), Standing::Unsure);
+        // The lease of that leader ends: nobody has more.
+        age.in_vain(150 * MS, false);
+        assert!(age.caught_up());
+        assert_eq!(age.standing(now), Standing::Leaderless);
     }
 
     #[test]
