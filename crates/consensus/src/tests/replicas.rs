@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::BasicNode;
+use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::RwLock;
 use waypost_protocol::command::CreateOutcome;
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
@@ -120,6 +121,15 @@ impl Replica {
 
     pub(super) fn missing(&self, numbers: std::ops::Range<usize>) -> Vec<usize> {
         self.group.read(|machine| numbers.filter(|number| machine.get(&create(*number).0).unwrap().is_none()).collect())
+    }
+
+    /// Writes a checkpoint of everything there is, and waits until the engine knows it. The log behind the checkpoint before is purged by then,
+    /// as far as it goes; the log behind this one perhaps not yet.
+    pub(super) async fn checkpointed(&self) {
+        let last = self.group.status().last;
+        self.group.checkpoint();
+        let known = || self.group.raft().metrics().borrow_watched().snapshot.is_some_and(|at| at.index >= last);
+        until("the checkpoint is known", known).await;
     }
 
     pub(super) fn first_index(&self) -> u64 {
