@@ -9,7 +9,7 @@ use std::time::Duration;
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::ReadPolicy;
-use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use openraft::{BasicNode, Raft, RaftMetrics, ServerState};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -25,9 +25,10 @@ use waypost_tasks::{Task, Tasks};
 use crate::age::Committed;
 use crate::checkpoint::checkpoint_when_due;
 use crate::due::CheckpointDue;
+use crate::engine::{config, elect_after, fail_with_the_engine};
 use crate::error::OpenError;
 use crate::exports::Exports;
-use crate::lease::{Heard, Instant, LEASE, Promise};
+use crate::lease::{Heard, Instant, Promise};
 use crate::log_store::RaftLog;
 use crate::network::Network;
 use crate::position::{Counts, Positioned};
@@ -465,58 +466,4 @@ async fn finish_install(db: &Db, incoming: &Incoming, id: u32) -> Result<(), Ope
         tokio::task::block_in_place(|| incoming.discard())?;
     }
     Ok(())
-}
-
-/// Lets a replica stand for election when nobody counts on its promise any more, and a `turn` later.
-async fn elect_after<M: Machine>(raft: Raft<TypeConfig, GroupMachine<M>>, promise: Promise, turn: Duration) {
-    if let Some(left) = promise.left(Instant::now()) {
-        tokio::time::sleep(left + turn).await;
-    }
-    raft.runtime_config().elect(true);
-}
-
-/// A group whose engine has ended by itself can keep no promise any more: the store is made to fail, which stops the node.
-async fn fail_with_the_engine<M: Machine>(
-    raft: Raft<TypeConfig, GroupMachine<M>>,
-    state: Arc<RwLock<Positioned<M>>>,
-    closing: Arc<AtomicBool>,
-) {
-    let mut metrics = raft.metrics();
-    loop {
-        let running = metrics.borrow_watched().running_state.clone();
-        let changed = match running {
-            Ok(()) => metrics.changed().await.map_err(|_| "it has ended".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(why) = changed {
-            if !closing.load(Ordering::Acquire) {
-                state.read().machine.tree().fail(&format!("replication has stopped: {why}"));
-            }
-            return;
-        }
-    }
-}
-
-fn config() -> Arc<Config> {
-    let config = Config {
-        cluster_name: "waypost".to_owned(),
-        // A follower waits for the leader's lease to end and then for its own time, so writes stop for at most about twice the
-        // longest of these. Heartbeats do not wait for the disk, so a slow one costs no election.
-        heartbeat_interval: 150,
-        election_timeout_min: 500,
-        election_timeout_max: LEASE.as_millis() as u64,
-        // For a whole snapshot; each of its pieces has a limit of its own.
-        install_snapshot_timeout: 600_000,
-        // Checkpoints are due by bytes (`CheckpointDue`), not by a number of entries.
-        snapshot_policy: SnapshotPolicy::Never,
-        // What goes is decided by `retention.rs`.
-        max_in_snapshot_log_to_keep: u64::MAX,
-        // A follower is sent so much at a time, of entries of up to 24 KiB.
-        max_payload_entries: 32,
-        enable_pre_vote: Some(true),
-        // A leader that comes back asks for votes like others: its committed entries may have gone on without it.
-        enable_leader_restore: Some(false),
-        ..Config::default()
-    };
-    Arc::new(config.validate().expect("invariant: the timeouts above are in order"))
 }

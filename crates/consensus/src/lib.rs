@@ -14,6 +14,7 @@
 mod age;
 mod checkpoint;
 mod due;
+mod engine;
 mod error;
 mod export;
 mod exports;

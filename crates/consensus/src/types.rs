@@ -1,7 +1,7 @@
 //! The types that openraft is instantiated with.
 //!
 //! openraft sees one type of proposal for all groups: the bytes of a batch of commands. They are encoded when they are proposed, and
-//! stored and sent as they are. Which commands they are knows the group's machine; the decoded batch travels with the bytes, so that
+//! stored and sent as they are. The group's machine knows which commands they are. The decoded batch travels with the bytes, so that
 //! it is decoded at most once on each node.
 
 use std::any::Any;
