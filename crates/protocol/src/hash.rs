@@ -1,4 +1,4 @@
-//! Hashes of 64 bits with a fixed meaning. They are part of what is stored and must never change.
+//! The 64-bit hashes of codes and URLs. Stored records and the choice of a shard depend on them, so they must never change.
 
 /// The first eight bytes, little endian, of blake3(domain as u32 little endian ‖ bytes).
 pub(crate) fn hash64(domain: u32, bytes: &[u8]) -> u64 {

@@ -62,8 +62,8 @@ impl LinkSpec {
         self.fields.level()
     }
 
-    /// By which a request to create this link is told from another one with the same idempotency key. Stored: it stays the same for
-    /// the same request.
+    /// A hash of the request that creates this link. It detects an idempotency key that is used again for a different request. It is stored,
+    /// so the same request must always have the same hash.
     pub fn fingerprint(&self, slug: Option<&Code>, find_existing: bool) -> u64 {
         let Self { target, valid_until, fields } = self;
         let end = valid_until.map_or(0, |until| until.0).to_le_bytes();
@@ -79,7 +79,7 @@ impl LinkSpec {
 }
 
 impl LinkPatch {
-    /// As [`LinkSpec::check`], for what is changed.
+    /// Checks the changes against the same limits as [`LinkSpec::check`].
     ///
     /// # Errors
     /// The first property that is not within its limits.

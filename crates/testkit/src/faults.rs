@@ -111,7 +111,7 @@ impl Faults {
         self.set("power", true)
     }
 
-    /// Reverts mapped files to what was synced.
+    /// Reverts memory-mapped files to their last synced content.
     fn cut_mapped(&self, data: &Path) -> Result<()> {
         let Ok(entries) = std::fs::read_dir(data.join("journal")) else { return Ok(()) };
         for entry in entries {

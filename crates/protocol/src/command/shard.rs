@@ -76,7 +76,7 @@ pub struct Create {
     pub generated: bool,
     /// Answer with an existing link to the same URL instead, if there is one.
     pub find_existing: bool,
-    /// By what a retry is recognised, with a fingerprint of the request.
+    /// The idempotency key that identifies a retry, with the fingerprint of the request.
     pub idempotency: Option<(IdempotencyKey, u64)>,
 }
 

@@ -113,7 +113,7 @@ impl ClusterState {
         if admit.level < self.level {
             return AdmitNodeOutcome::LevelTooLow { needed: self.level };
         }
-        // It has to be retired first, which is decided by what the groups are.
+        // The old node has to be retired first: only `RetireNode` checks whether a group still needs it.
         if self.has_namesake(record) {
             return AdmitNodeOutcome::MembersChanged;
         }

@@ -31,7 +31,7 @@ pub(super) struct ShardMeta {
     pub(super) folded: u32,
     /// The first day that has statistics; 0 = none has.
     pub(super) first_day: u32,
-    /// The next day to be searched for what deleted links have left; `u32::MAX` = nothing was deleted since the last search.
+    /// The next day whose records are searched for statistics of deleted links; `u32::MAX` = no link was deleted since the last search.
     pub(super) sweep: u32,
     /// All visits ever, also of links that are no more.
     pub(super) total: Counts,
