@@ -125,10 +125,10 @@ async fn a_node_whose_directory_was_emptied_comes_back_as_a_new_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_missed_more_than_the_log_keeps_gets_a_snapshot() {
     let dir = tempfile::tempdir().unwrap();
-    // Checkpoints so often, and so little log kept behind them, that what the node lacks is purged while it is away.
+    // Checkpoints so often, and no log kept behind them, so that what the node lacks is purged while it is away.
     let mut cluster = Cluster::new(crate::PROGRAM, dir.path())
         .env("WAYPOST_STORAGE_CHECKPOINT_BYTES", "64KiB")
-        .env("WAYPOST_STORAGE_LOG_KEPT_BYTES", "64KiB")
+        .env("WAYPOST_STORAGE_LOG_KEPT_BYTES", "0")
         .env("WAYPOST_CLUSTER_SHARDS", "2");
     for _ in 0..3 {
         cluster.add(None).unwrap();
