@@ -220,11 +220,17 @@ impl App {
         }
     }
 
-    fn creation(&self, principal: &Principal, new: &NewLink<'_>) -> Result<CreateLink, CreateError> {
+    /// The specification of a link, within its limits.
+    pub(super) fn spec_of(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
         let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
-        let slug = new.slug.map(Code::parse_slug).transpose()?;
         let spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
         spec.check(self.now())?;
+        Ok(spec)
+    }
+
+    pub(super) fn creation(&self, principal: &Principal, new: &NewLink<'_>) -> Result<CreateLink, CreateError> {
+        let spec = self.spec_of(new)?;
+        let slug = new.slug.map(Code::parse_slug).transpose()?;
         if slug.is_some() && new.find_existing {
             return Err(CreateError::FindExistingWithSlug);
         }
@@ -242,7 +248,7 @@ impl App {
     }
 
     /// Sends a create. Afterwards this node never answers with the state before it.
-    async fn send_creation(&self, message: CreateLink) -> Result<Created, CallError> {
+    pub(super) async fn send_creation(&self, message: CreateLink) -> Result<Created, CallError> {
         let slug = message.slug.clone();
         let (created, destination) = self.parts.links.call_with_destination(message, self.parts.timeout).await?;
         if let Some(slug) = slug.filter(|_| destination != Destination::Local) {
@@ -343,7 +349,11 @@ impl App {
     }
 
     /// Sends a change. Afterwards this node never answers with the state before it.
-    async fn change<M: Request<Service = LinkStore>>(&self, key: &LinkKey, message: M) -> Result<M::Reply, CallError> {
+    pub(super) async fn change<M: Request<Service = LinkStore>>(
+        &self,
+        key: &LinkKey,
+        message: M,
+    ) -> Result<M::Reply, CallError> {
         let reply = self.parts.links.call(message, self.parts.timeout).await?;
         // Even if the own replica has applied it: another node may lead or hold the shard at the next request.
         self.parts.view.changed_here(key, Instant::now());

@@ -18,6 +18,7 @@ mod backup;
 mod cluster;
 mod codes;
 mod links;
+mod put;
 mod statistics;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use links::{
     ChangeError, Consistency, CreateError, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, NewLink, ReadError,
 };
+pub use put::{Condition, PutError, PutLink};
 pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
     ValueCount,
@@ -127,6 +129,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
     is_send(app.create_link(principal, NewLink::default()));
     is_send(app.link(principal, "", Consistency::Local));
     is_send(app.edit_link(principal, "", LinkEdit::default(), Guard::Any));
+    is_send(app.put_link(principal, "", NewLink::default(), &Condition::default()));
     is_send(app.delete_link(principal, "", Guard::Any));
     is_send(app.issue_codes(principal, 1));
     is_send(app.totals(principal, None));

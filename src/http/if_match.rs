@@ -1,8 +1,9 @@
-//! `If-Match`: the state of a link that a change requires.
+//! `If-Match` and `If-None-Match`: the state of a link that a change requires.
 
-use actix_web::http::header::{HeaderMap, IF_MATCH};
+use actix_web::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
+use waypost_protocol::LinkVersion;
 
-use crate::app::Guard;
+use crate::app::{Condition, Guard};
 
 /// The states that the header names.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +32,13 @@ impl IfMatch {
         Self::read(&values)
     }
 
+    /// What a put requires, and the fault of a tag in `If-Match`.
+    pub(super) fn condition(headers: &HeaderMap) -> (Condition, Option<TagFault>) {
+        let Self { guard, fault } = Self::of(headers);
+        let matches = headers.contains_key(IF_MATCH).then_some(guard);
+        (Condition { matches, matches_not: none_match(headers) }, fault)
+    }
+
     /// Reads the values of all `If-Match` headers.
     fn read(values: &[&str]) -> Self {
         let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);
@@ -50,11 +58,49 @@ impl IfMatch {
     }
 }
 
+/// The states that `If-None-Match` names; `None` without the header. It compares weakly (RFC 9110), so `W/` makes no difference.
+pub(super) fn none_match(headers: &HeaderMap) -> Option<Guard> {
+    let mut values = headers.get_all(IF_NONE_MATCH).map(|value| value.to_str().unwrap_or_default()).peekable();
+    values.peek()?;
+    let tags: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    if tags.contains(&"*") {
+        return Some(Guard::Any);
+    }
+    let version = |tag: &&str| -> Option<LinkVersion> {
+        tag.trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    };
+    Some(Guard::OneOf(tags.iter().filter_map(version).collect()))
+}
+
 #[cfg(test)]
 mod tests {
-    use waypost_protocol::LinkVersion;
+    use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn if_none_match_compares_weakly() {
+        let read = |values: &[&'static str]| {
+            let request = values
+                .iter()
+                .fold(TestRequest::default(), |request, value| request.append_header((IF_NONE_MATCH, *value)));
+            none_match(request.to_http_request().headers())
+        };
+        let version = LinkVersion { version: 2, written_at: 11 };
+        assert_eq!(read(&[]), None);
+        for any in [&["*"][..], &["\"x\", *"], &["\"2-b\"", "*"]] {
+            assert_eq!(read(any), Some(Guard::Any), "{any:?}");
+        }
+        for (values, versions) in [
+            (&["\"2-b\""][..], vec![version]),
+            (&["W/\"2-b\""], vec![version]),
+            (&["\"x\", W/\"2-b\""], vec![version]),
+            (&["2-b"], vec![]),
+            (&[""], vec![]),
+        ] {
+            assert_eq!(read(values), Some(Guard::OneOf(versions)), "{values:?}");
+        }
+    }
 
     #[test]
     fn a_tag_that_can_never_match_is_told_from_one_that_matches_no_more() {

@@ -8,7 +8,6 @@ use super::problem::Problem;
 use crate::app::{LinkEdit, NewLink};
 use crate::times::{ReadTime, format_time, read_time};
 
-/// A link in the API.
 /// A link to create.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -25,6 +24,20 @@ impl GivenLink {
     /// A link with a generated code and nothing but a target.
     pub(super) fn to(long_url: String) -> Self {
         Self { long_url, custom_slug: None, valid_until: None, find_if_exists: false }
+    }
+
+    /// The link to put at a code, which is named by the path alone.
+    pub(super) fn put_at<'a>(&'a self, code: &str, own_hosts: &'a [OwnHost]) -> Result<NewLink<'a>, Problem> {
+        if self.custom_slug.as_deref().is_some_and(|slug| slug != code) {
+            return Err(Problem::invalid(
+                "customSlug",
+                "the path names the code; leave customSlug out, or give the same",
+            ));
+        }
+        if self.find_if_exists {
+            return Err(Problem::invalid("findIfExists", "the path names the link; leave findIfExists out"));
+        }
+        self.new_link(own_hosts)
     }
 
     /// The link to create, without an idempotency key.
@@ -68,6 +81,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
+/// A link in the API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LinkJson {

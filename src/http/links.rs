@@ -1,17 +1,18 @@
-//! `GET`, `PATCH`, `DELETE /api/v1/links/{code}`.
+//! `POST /api/v1/links`, and `GET`, `PUT`, `PATCH`, `DELETE /api/v1/links/{code}`.
 
-use actix_web::http::header::{ETAG, IF_NONE_MATCH};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::{ETAG, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::Deserialize;
 use waypost_protocol::Link;
 
 use super::authorized::{Authorized, ReadLinks, WriteLinks};
 use super::body::parse_json_only;
-use super::if_match::IfMatch;
-use super::link_json::{GivenEdit, LinkJson};
+use super::if_match::{IfMatch, none_match};
+use super::link_json::{GivenEdit, GivenLink, LinkJson};
 use super::problem::Problem;
+use super::shorten;
 use super::state::NodeState;
-use crate::app;
+use crate::app::{self, CreatedLink, Guard, PutLink};
 
 /// How a link is read: `?consistency=strong` includes every change that was acknowledged before, on any node.
 #[derive(Debug, Default, Deserialize)]
@@ -33,9 +34,49 @@ fn etag(link: &Link) -> String {
     format!("\"{}\"", link.link_version())
 }
 
-fn describe(request: &HttpRequest, node: &NodeState, link: &Link) -> HttpResponse {
+fn describe(mut answer: HttpResponseBuilder, request: &HttpRequest, node: &NodeState, link: &Link) -> HttpResponse {
     let short_url = node.address.short_url(request, link.key.code.as_str());
-    HttpResponse::Ok().insert_header((ETAG, etag(link))).json(LinkJson::new(link, &short_url))
+    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, &short_url))
+}
+
+/// A new link, with the address that its tag is for.
+fn created(request: &HttpRequest, node: &NodeState, link: &Link) -> HttpResponse {
+    let mut answer = HttpResponse::Created();
+    answer.insert_header((LOCATION, node.address.link_url(request, link.key.code.as_str())));
+    describe(answer, request, node, link)
+}
+
+/// Creates a link.
+pub(super) async fn post(
+    caller: Authorized<WriteLinks>,
+    request: HttpRequest,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let body: GivenLink = parse_json_only(&request, &body)?;
+    Ok(match shorten::create(&caller.principal, &request, &body, &node).await? {
+        CreatedLink::New(link) => created(&request, &node, &link),
+        CreatedLink::Existing(link) => describe(HttpResponse::Ok(), &request, &node, &link),
+    })
+}
+
+/// Creates the link of a code, or replaces everything that is given for it.
+pub(super) async fn put(
+    caller: Authorized<WriteLinks>,
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let body: GivenLink = parse_json_only(&request, &body)?;
+    let own_hosts = node.address.own_hosts(&request);
+    let new = body.put_at(&path, &own_hosts)?;
+    let (condition, fault) = IfMatch::condition(request.headers());
+    let put = node.app.put_link(&caller.principal, &path, new, &condition).await;
+    Ok(match put.map_err(|error| Problem::of_put(error, fault))? {
+        PutLink::Created(link) => created(&request, &node, &link),
+        PutLink::Replaced(link) => describe(HttpResponse::Ok(), &request, &node, &link),
+    })
 }
 
 /// Answers a link.
@@ -51,13 +92,15 @@ pub(super) async fn get(
         Consistency::Strong => app::Consistency::Strong,
     };
     let link = node.app.link(&caller.principal, &path, consistency).await?;
-    let tag = etag(&link);
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known == "*" || known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag))
-    {
-        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag)).finish());
+    let unchanged = match none_match(request.headers()) {
+        None => false,
+        Some(Guard::Any) => true,
+        Some(Guard::OneOf(versions)) => versions.contains(&link.link_version()),
+    };
+    if unchanged {
+        return Ok(HttpResponse::NotModified().insert_header((ETAG, etag(&link))).finish());
     }
-    Ok(describe(&request, &node, &link))
+    Ok(describe(HttpResponse::Ok(), &request, &node, &link))
 }
 
 /// Changes the target or the end of a link.
@@ -73,7 +116,8 @@ pub(super) async fn patch(
     let edit = body.edit(&own_hosts)?;
     let IfMatch { guard, fault } = IfMatch::of(request.headers());
     let edited = node.app.edit_link(&caller.principal, &path, edit, guard).await;
-    Ok(describe(&request, &node, &edited.map_err(|error| Problem::of_change(error, fault))?))
+    let edited = edited.map_err(|error| Problem::of_change(error, fault))?;
+    Ok(describe(HttpResponse::Ok(), &request, &node, &edited))
 }
 
 /// Deletes a link.

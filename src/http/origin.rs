@@ -62,6 +62,12 @@ impl PublicAddress {
         format!("{}/{code}", base.as_str().trim_end_matches('/'))
     }
 
+    /// The URL of a link in the API.
+    pub(super) fn link_url(&self, request: &HttpRequest, code: &str) -> String {
+        let base = self.base(request);
+        format!("{}/api/v1/links/{code}", base.as_str().trim_end_matches('/'))
+    }
+
     /// The hosts of this server: a link to one of them would be a loop.
     pub(super) fn own_hosts(&self, request: &HttpRequest) -> Vec<OwnHost> {
         let listener = Url::parse(&format!("http://{}/", self.listener)).ok();

@@ -182,11 +182,13 @@ fn app(
         .service(route("/api/v1/stats/live", "GET, HEAD").route(reads().to(live::live_of_all)))
         .service(route("/api/v1/stats/orphans", "GET, HEAD").route(reads().to(stats::orphans)))
         .service(
-            route("/api/v1/links/{code}", "GET, HEAD, PATCH, DELETE")
+            route("/api/v1/links/{code}", "GET, HEAD, PUT, PATCH, DELETE")
                 .route(reads().to(links::get))
+                .route(web::put().to(links::put))
                 .route(web::patch().to(links::patch))
                 .route(web::delete().to(links::delete)),
         )
+        .service(route("/api/v1/links", "POST").route(web::post().to(links::post)))
         .service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener))
         .service(route("/api/v1/backup", "GET, HEAD").route(reads().to(backup::backup)))
         .service(route("/health/live", "GET, HEAD").route(reads().to(health::live)))

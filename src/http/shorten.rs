@@ -8,7 +8,7 @@ use super::body::{essence, is_json, parse_json, unmarked};
 use super::link_json::{GivenLink, LinkJson};
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::{CreatedLink, NewLink};
+use crate::app::{CreatedLink, NewLink, Principal};
 
 /// Creates a link from a JSON object, or from a body that is only the URL.
 pub(super) async fn shorten(
@@ -18,19 +18,27 @@ pub(super) async fn shorten(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let body = parse_body(&request, &body)?;
+    let (link, mut response) = match create(&caller.principal, &request, &body, &node).await? {
+        CreatedLink::New(link) => (link, HttpResponse::Created()),
+        CreatedLink::Existing(link) => (link, HttpResponse::Ok()),
+    };
+    let json = LinkJson::new(&link, &node.address.short_url(&request, link.key.code.as_str()));
+    Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
+}
+
+/// Creates the given link, once for each `Idempotency-Key`.
+pub(super) async fn create(
+    principal: &Principal,
+    request: &HttpRequest,
+    given: &GivenLink,
+    node: &NodeState,
+) -> Result<CreatedLink, Problem> {
     // Bytes that are no text are no key, as an empty one is.
     let idempotency_key = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
-    let own_hosts = node.address.own_hosts(&request);
-    let new = NewLink { idempotency_key, ..body.new_link(&own_hosts)? };
-    let created = node.app.create_link(&caller.principal, new).await;
-    let short_url = |code: &str| node.address.short_url(&request, code);
-    let (link, mut response) =
-        match created.map_err(|error| Problem::of_creation(error, |code| short_url(code.as_str())))? {
-            CreatedLink::New(link) => (link, HttpResponse::Created()),
-            CreatedLink::Existing(link) => (link, HttpResponse::Ok()),
-        };
-    let json = LinkJson::new(&link, &short_url(link.key.code.as_str()));
-    Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
+    let own_hosts = node.address.own_hosts(request);
+    let new = NewLink { idempotency_key, ..given.new_link(&own_hosts)? };
+    let created = node.app.create_link(principal, new).await;
+    created.map_err(|error| Problem::of_creation(error, |code| node.address.short_url(request, code.as_str())))
 }
 
 fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<GivenLink, Problem> {

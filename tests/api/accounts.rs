@@ -90,6 +90,8 @@ fn guarded(code: &str) -> Vec<(Method, String)> {
         (Method::GET, "/generate-key"),
         (Method::GET, "/api/v1/backup"),
         (Method::GET, "/api/v1/links/CODE"),
+        (Method::POST, "/api/v1/links"),
+        (Method::PUT, "/api/v1/links/CODE"),
         (Method::PATCH, "/api/v1/links/CODE"),
         (Method::DELETE, "/api/v1/links/CODE"),
         (Method::GET, "/api/v1/links/CODE/stats"),
@@ -246,6 +248,8 @@ async fn no_body_is_awaited_of_who_has_no_key() {
     let (client, admin) = (node.client(), Client::new(node.admin()));
     for (client, head) in [
         (&client, "POST /shorten"),
+        (&client, "POST /api/v1/links"),
+        (&client, "PUT /api/v1/links/x"),
         (&client, "PATCH /api/v1/links/x"),
         (&client, "DELETE /api/v1/links/x"),
         (&admin, "POST /cluster/move-leader"),

@@ -5,6 +5,7 @@ mod accounts;
 mod bad_input;
 mod create;
 mod edit;
+mod put;
 mod redirect;
 mod service;
 mod typed;

@@ -79,6 +79,22 @@ impl LinkSpec {
 }
 
 impl LinkPatch {
+    /// The changes that turn one specification into another: optional fields that the new one does not have are cleared.
+    pub fn between(old: &LinkSpec, new: &LinkSpec) -> Self {
+        let mut fields = FieldChanges::default();
+        for (tag, _) in old.fields.iter().filter(|(tag, _)| new.fields.get(*tag).is_none()) {
+            fields.set(tag, None);
+        }
+        for (tag, value) in new.fields.iter().filter(|(tag, value)| old.fields.get(*tag) != Some(*value)) {
+            fields.set(tag, Some(value.to_vec()));
+        }
+        Self {
+            target: (old.target != new.target).then(|| new.target.clone()),
+            valid_until: (old.valid_until != new.valid_until).then_some(new.valid_until),
+            fields,
+        }
+    }
+
     /// Checks the changes against the same limits as [`LinkSpec::check`].
     ///
     /// # Errors
@@ -159,6 +175,25 @@ mod tests {
             .to_vec();
         for (at, print) in prints.iter().enumerate() {
             assert!(!prints[at + 1..].contains(print), "{at}");
+        }
+    }
+
+    #[test]
+    fn the_patch_between_two_specifications_turns_one_into_the_other() {
+        let specs = [
+            spec(None, &[]),
+            spec(Some(5), &[(1, "one"), (9, "of a later version")]),
+            spec(Some(6), &[(1, "eins"), (2, "two")]),
+            LinkSpec::to(Target::parse("https://example.com/b", &[], 8192).unwrap()),
+        ];
+        for old in &specs {
+            for new in &specs {
+                let patch = LinkPatch::between(old, new);
+                assert_eq!(patch.is_empty(), old == new);
+                let mut changed = old.clone();
+                patch.apply(&mut changed);
+                assert_eq!(&changed, new);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, Sp
 use super::Problem;
 use crate::app::{
     BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied,
-    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, PeriodError, ReadError, ReportError, Unintended,
+    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, PeriodError, PutError, ReadError, ReportError, Unintended,
 };
 use crate::http::if_match::TagFault;
 
@@ -131,6 +131,22 @@ impl Problem {
                 None => Self::precondition_failed(current),
             },
             ChangeError::Call(error) => error.into(),
+        }
+    }
+
+    /// A link was not put. `fault` is what is wrong with the entity tags of `If-Match`.
+    pub(in crate::http) fn of_put(error: PutError, fault: Option<TagFault>) -> Self {
+        match (error, fault) {
+            // The code is the link's own, and the condition was checked, so it is not taken by another.
+            (PutError::Link(error), _) => Self::of_creation(error, |code| code.to_string()),
+            (PutError::Condition { current: Some(current) }, Some(fault)) => Self::unusable_tag(fault, current),
+            (PutError::Condition { current: Some(current) }, None) => Self::precondition_failed(current),
+            (PutError::Condition { current: None }, _) => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "The link was changed meanwhile",
+                "If-Match requires a link, and no link has this code; leave If-Match out to create it",
+            ),
         }
     }
 
