@@ -34,7 +34,7 @@ pub use backup::{BackupError, Backups, Pieces};
 pub use clock::{Clock, read_clocks};
 pub use clock_trust::{Doubt, Reading};
 pub use desired_placement::DesiredPlacement;
-pub use freshness::committed_query;
+pub use freshness::position_query;
 pub use leave::{Leave, RetireError};
 pub use membership_reconciler::{LocalNode, MembershipReconciler};
 pub use placement_controller::PlacementController;

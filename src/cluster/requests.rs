@@ -106,16 +106,19 @@ pub struct ClockReport {
 
 request!(GetClock, ClockReport, 0xF014, "get_clock", Calls);
 
-/// Asks for the committed positions of those of the groups that the node leads.
+/// Asks for the positions of groups: the committed one if the node leads, the applied one otherwise.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GetCommitted {
     pub(super) groups: Vec<u32>,
 }
 
-/// For the requested groups that the node leads: number, index, term.
-#[derive(Debug, Serialize, Deserialize)]
+/// The positions of a node in the requested groups.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CommittedAt {
+    /// The groups that it leads: number, committed index, term.
     pub(super) groups: Vec<(u32, u64, u64)>,
+    /// The others: number, applied index. A node of version 0.1 does not send them.
+    pub(super) applied: Vec<(u32, u64)>,
 }
 
 request!(GetCommitted, CommittedAt, 0xF015, "get_committed", Consensus);
@@ -142,7 +145,11 @@ mod tests {
         assert_eq!(Join::encode_reply(&cluster), cluster);
         assert_eq!(Join::decode_reply(&cluster), Ok(cluster));
         assert_eq!(GetCommitted { groups: vec![1, 300] }.encode(), [2, 1, 0xac, 2]);
-        assert_eq!(GetCommitted::encode_reply(&CommittedAt { groups: vec![(1, 300, 2)] }), [1, 1, 0xac, 2, 2]);
+        let at = CommittedAt { groups: vec![(1, 300, 2)], applied: vec![(3, 301)] };
+        assert_eq!(GetCommitted::encode_reply(&at), [1, 1, 0xac, 2, 2, 1, 3, 0xad, 2]);
+        // A node of version 0.1 names only what it leads.
+        let leads = CommittedAt { applied: Vec::new(), ..at };
+        assert_eq!(GetCommitted::decode_reply(&[1, 1, 0xac, 2, 2]), Ok(leads));
     }
 
     #[test]

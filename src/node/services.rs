@@ -19,7 +19,7 @@ use super::{admin_key, clicks, leave, observe};
 use crate::app::Authenticator;
 use crate::cluster::{
     Clock, ClusterRouter, DesiredPlacement, LocalNode, MembershipReconciler, PlacementController, RunningNode,
-    committed_query,
+    position_query,
 };
 use crate::limits::BOUND_MIN;
 
@@ -134,7 +134,7 @@ fn cache(base: &Base, groups: &Arc<Groups>, clock: &Arc<Clock>) -> Arc<ReadView>
 fn freshness(base: &Base, groups: &Arc<Groups>, transport: &Transport, view: &Arc<ReadView>) -> Arc<Freshness> {
     let view = view.clone();
     let believe = Arc::new(move |shard, until| view.believe(shard, until));
-    let query = committed_query(Arc::new(transport.clone()));
+    let query = position_query(Arc::new(transport.clone()));
     let fresh = Arc::new(Freshness::new(groups.clone(), query, believe));
     let running = fresh.clone();
     base.engine_tasks().spawn(Task::Freshness, move || running.clone().run());

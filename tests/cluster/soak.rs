@@ -199,6 +199,8 @@ async fn links_changes_and_visits_survive_all_faults_together() {
         }
         load.aim(&addresses(&cluster, &[0, 1, 2]));
         writes_go_on(&load).await;
+        // Each is named together with the fault that it came with.
+        load.check().unwrap_or_else(|broken| panic!("after fault {round}, node {victim} {fault:?}: {broken}"));
     }
     let backups = backups.finish().await;
     let tally = load.finish(&addresses(&cluster, &[0, 1, 2])).await.unwrap();

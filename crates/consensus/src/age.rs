@@ -15,11 +15,16 @@ const LEADERLESS_AFTER: Duration = Duration::from_millis(600);
 /// The same after the process was started or suspended: its connections come up first.
 const LEADERLESS_AFTER_START: Duration = Duration::from_secs(3);
 
+/// A replica that knows of a later state than its own is not the best there is, as long as it has heard of that state within this time:
+/// another replica answers, or a leader is elected that brings it. Afterwards that state may be lost, or unreachable.
+const AHEAD_COUNTS_FOR: Duration = Duration::from_secs(3);
+
 /// The most that one failed question counts for, pause included: it may have waited for a processor, and not for its answer.
 const QUESTION_MAX: Duration = Duration::from_millis(400);
 
-/// If a question took this long, the process was suspended or nearly so: its connections have to come up again first.
-const STOPPED_AFTER: Duration = Duration::from_millis(1600);
+/// If a question took this long, the process was suspended or nearly so: its connections have to come up again first. A question takes
+/// 0.4 s at most, pause included, and the rest is time without a processor.
+const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
 /// If a replica has not applied its leader's commits after this long, it lags: others answer better.
 const LAGS_AFTER: Duration = Duration::from_millis(300);
@@ -32,9 +37,9 @@ const MARKS_MAX: usize = 16;
 pub enum Standing {
     /// It shows everything that was acknowledged [`FRESH`] ago. This is valid until that moment.
     Fresh(Instant),
-    /// No leader of its group can be reached: its state is the best available.
+    /// No leader of its group can be reached, and no replica that has applied more: its state is the best available.
     Leaderless,
-    /// Its leader is ahead of it.
+    /// Its leader or another replica is ahead of it.
     Lags,
     /// Unknown yet.
     Unsure,
@@ -49,6 +54,15 @@ pub struct Committed {
     pub term: u64,
 }
 
+/// The answer of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// It leads, and is sure of that.
+    Leads(Committed),
+    /// It does not lead, or is not sure. The index up to which it has applied the log.
+    Applied(u64),
+}
+
 /// The knowledge about one replica.
 #[derive(Debug, Default)]
 pub(crate) struct Age {
@@ -56,6 +70,10 @@ pub(crate) struct Age {
     shows: Option<Instant>,
     /// The times of questions to the leader, and the index that has to be applied to show everything from before.
     marks: VecDeque<(Instant, Committed)>,
+    /// The index up to which it has applied the log.
+    applied: u64,
+    /// The highest index that others are known to have, and when that was last heard.
+    ahead: Option<(Instant, u64)>,
     /// How long the leader has not answered.
     silent: Duration,
     /// Whether a leader has answered since the process was started or suspended.
@@ -72,6 +90,7 @@ impl Age {
     /// A leader has answered the question of `asked`. `own`: this replica is the leader.
     pub(crate) fn heard(&mut self, asked: Instant, committed: Committed, own: bool, applied: u64) {
         (self.silent, self.met, self.slow) = (Duration::ZERO, true, false);
+        self.others_have(asked, committed.index);
         if own && self.leads == Some(committed.term) {
             // A leader acknowledges nothing that it has not applied itself.
             self.marks.clear();
@@ -90,6 +109,7 @@ impl Age {
 
     /// The replica has applied the log up to an index. Returns whether no mark is left.
     pub(crate) fn applied(&mut self, applied: u64) -> bool {
+        self.applied = applied;
         while let Some((asked, committed)) = self.marks.front().copied() {
             if committed.index > applied {
                 return false;
@@ -105,10 +125,17 @@ impl Age {
         self.caught_up = true;
     }
 
+    /// Another member has applied the log up to an index, or committed it.
+    pub(crate) fn others_have(&mut self, at: Instant, index: u64) {
+        if self.ahead.is_none_or(|(since, known)| index >= known || since + AHEAD_COUNTS_FOR <= at) {
+            self.ahead = Some((at, index));
+        }
+    }
+
     /// No leader has answered; `took` has passed since the last question. A leader that is `heard` otherwise, because it replicates, gets as
     /// much time as after a start: it is slow and not away, and its answers are fresher than this replica's. A killed leader counts as heard until
     /// its lease ends; from then on the time without answers counts.
-    pub(crate) fn in_vain(&mut self, took: Duration, heard: bool) {
+    pub(crate) fn in_vain(&mut self, now: Instant, took: Duration, heard: bool) {
         self.slow = heard;
         if took >= STOPPED_AFTER {
             (self.silent, self.met) = (Duration::ZERO, false);
@@ -116,11 +143,15 @@ impl Age {
             self.silent += took.min(QUESTION_MAX);
         }
         // As long as a leader replicates to it, this replica is not the best there is: the leader has everything.
-        self.caught_up |= !self.slow && self.is_leaderless();
+        self.caught_up |= !self.slow && self.is_leaderless() && !self.is_behind(now);
     }
 
     fn is_leaderless(&self) -> bool {
         self.silent >= if self.met && !self.slow { LEADERLESS_AFTER } else { LEADERLESS_AFTER_START }
+    }
+
+    fn is_behind(&self, now: Instant) -> bool {
+        self.ahead.is_some_and(|(at, index)| index > self.applied && now < at + AHEAD_COUNTS_FOR)
     }
 
     /// Whether a leader answered the last question.
@@ -128,9 +159,9 @@ impl Age {
         self.silent == Duration::ZERO && self.caught_up
     }
 
-    /// The replica is no longer a member.
+    /// The replica is no longer a member, or its state is being replaced.
     pub(crate) fn left(&mut self) {
-        *self = Self::default();
+        *self = Self { ahead: self.ahead, ..Self::default() };
     }
 
     /// Whether, since it became a member, it has shown everything that was acknowledged before, or nobody could tell.
@@ -143,6 +174,7 @@ impl Age {
         let fresh = self.shows.map(|shows| shows + FRESH);
         match fresh {
             Some(until) if until > now => Standing::Fresh(until),
+            _ if self.caught_up && self.is_leaderless() && self.is_behind(now) => Standing::Lags,
             _ if self.caught_up && self.is_leaderless() => Standing::Leaderless,
             _ if self.marks.front().is_some_and(|(asked, _)| *asked + LAGS_AFTER <= now) => Standing::Lags,
             _ => Standing::Unsure,
@@ -191,7 +223,7 @@ mod tests {
     fn without_an_answer_of_a_leader_the_replica_is_the_best_there_is_before_it_stops_being_fresh() {
         let (mut age, now) = (Age::default(), Instant::now());
         age.heard(now, to(10), false, 10);
-        (0..4).for_each(|_| age.in_vain(150 * MS, false));
+        (0..4).for_each(|_| age.in_vain(now, 150 * MS, false));
         assert!(matches!(age.standing(now + 600 * MS), Standing::Fresh(_)));
         assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
         age.heard(now + FRESH, to(11), false, 10);
@@ -202,27 +234,27 @@ mod tests {
     fn the_time_that_a_process_was_stopped_is_no_time_in_which_it_has_asked() {
         let (mut age, now) = (Age::default(), Instant::now());
         age.heard(now, to(10), false, 10);
-        (0..3).for_each(|_| age.in_vain(150 * MS, false));
+        (0..3).for_each(|_| age.in_vain(now, 150 * MS, false));
         let later = now + Duration::from_secs(3600);
-        age.in_vain(Duration::from_secs(3600), false);
+        age.in_vain(now, Duration::from_secs(3600), false);
         assert_eq!(age.standing(later), Standing::Unsure);
         // Its connections come up first, as after a start.
-        (0..19).for_each(|_| age.in_vain(150 * MS, false));
+        (0..19).for_each(|_| age.in_vain(now, 150 * MS, false));
         assert_eq!(age.standing(later), Standing::Unsure);
-        age.in_vain(150 * MS, false);
+        age.in_vain(now, 150 * MS, false);
         assert_eq!(age.standing(later), Standing::Leaderless);
         age.heard(later, to(11), false, 11);
-        (0..4).for_each(|_| age.in_vain(150 * MS, false));
+        (0..4).for_each(|_| age.in_vain(now, 150 * MS, false));
         assert_eq!(age.standing(later + FRESH), Standing::Leaderless, "it was connected before");
     }
 
     #[test]
     fn after_a_start_the_leader_is_looked_for_longer_and_then_the_own_state_serves() {
         let (mut age, now) = (Age::default(), Instant::now());
-        (0..19).for_each(|_| age.in_vain(150 * MS, false));
+        (0..19).for_each(|_| age.in_vain(now, 150 * MS, false));
         assert!(!age.caught_up());
         assert_eq!(age.standing(now), Standing::Unsure);
-        age.in_vain(150 * MS, false);
+        age.in_vain(now, 150 * MS, false);
         assert!(age.caught_up());
         assert_eq!(age.standing(now), Standing::Leaderless);
     }
@@ -231,20 +263,20 @@ mod tests {
     fn a_leader_that_replicates_and_answers_slowly_is_not_taken_for_lost() {
         let (mut age, now) = (Age::default(), Instant::now());
         age.heard(now, to(10), false, 10);
-        (0..19).for_each(|_| age.in_vain(150 * MS, true));
+        (0..19).for_each(|_| age.in_vain(now, 150 * MS, true));
         assert_eq!(age.standing(now + FRESH), Standing::Unsure);
-        age.in_vain(150 * MS, true);
+        age.in_vain(now, 150 * MS, true);
         assert_eq!(age.standing(now + FRESH), Standing::Leaderless);
     }
 
     #[test]
     fn a_replica_that_has_not_caught_up_leaves_the_answers_to_a_leader_that_replicates_however_slowly_it_answers() {
         let (mut age, now) = (Age::default(), Instant::now());
-        (0..100).for_each(|_| age.in_vain(150 * MS, true));
+        (0..100).for_each(|_| age.in_vain(now, 150 * MS, true));
         assert!(!age.caught_up());
         assert_eq!(age.standing(now), Standing::Unsure);
         // The lease of that leader ends: nobody has more.
-        age.in_vain(150 * MS, false);
+        age.in_vain(now, 150 * MS, false);
         assert!(age.caught_up());
         assert_eq!(age.standing(now), Standing::Leaderless);
     }
@@ -253,9 +285,9 @@ mod tests {
     fn a_leader_that_was_killed_is_lost_as_soon_as_its_lease_has_ended() {
         let (mut age, now) = (Age::default(), Instant::now());
         age.heard(now, to(10), false, 10);
-        (0..6).for_each(|_| age.in_vain(150 * MS, true));
+        (0..6).for_each(|_| age.in_vain(now, 150 * MS, true));
         assert_eq!(age.standing(now + 900 * MS), Standing::Unsure, "it may be slow");
-        age.in_vain(150 * MS, false);
+        age.in_vain(now, 150 * MS, false);
         assert_eq!(age.standing(now + 1050 * MS), Standing::Leaderless);
     }
 
@@ -293,5 +325,53 @@ mod tests {
         age.left();
         assert!(!age.caught_up());
         assert_eq!(age.standing(now), Standing::Unsure);
+    }
+
+    #[test]
+    fn a_replica_that_knows_of_a_later_state_leaves_the_answers_to_others_until_that_state_may_be_lost() {
+        // What a leader had committed before it was silent, and what another replica has applied, count alike.
+        for told_by_leader in [true, false] {
+            let (mut age, now) = (Age::default(), Instant::now());
+            age.heard(now, to(10), false, 10);
+            if told_by_leader {
+                age.heard(now + MS, to(20), false, 10);
+            } else {
+                age.others_have(now + MS, 20);
+            }
+            (0..4).for_each(|_| age.in_vain(now + 600 * MS, 150 * MS, false));
+            assert_eq!(age.standing(now + FRESH), Standing::Lags);
+            let lost = now + MS + AHEAD_COUNTS_FOR;
+            assert_eq!(age.standing(lost - MS), Standing::Lags);
+            assert_eq!(age.standing(lost), Standing::Leaderless);
+            // As soon as it has the same, it answers.
+            age.applied(20);
+            assert_eq!(age.standing(now + 2 * FRESH), Standing::Leaderless);
+        }
+    }
+
+    #[test]
+    fn a_replica_that_was_away_has_not_caught_up_as_long_as_another_one_has_more() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        let asked = |round: u32| now + 150 * MS * round;
+        for round in 0..100 {
+            age.others_have(asked(round), 20);
+            age.applied(10);
+            age.in_vain(asked(round), 150 * MS, false);
+        }
+        assert!(!age.caught_up());
+        // The other one has gone, too.
+        (100..121).for_each(|round| age.in_vain(asked(round), 150 * MS, false));
+        assert!(age.caught_up());
+        assert_eq!(age.standing(asked(121)), Standing::Leaderless);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_installed_does_not_make_a_replica_forget_that_others_have_more() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        age.heard(now, to(20), false, 10);
+        age.left();
+        age.applied(15);
+        (0..20).for_each(|_| age.in_vain(now + FRESH, 150 * MS, false));
+        assert!(!age.caught_up());
     }
 }

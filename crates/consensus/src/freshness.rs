@@ -1,4 +1,5 @@
-//! Asks the leaders of this node's shards for their log positions, so that a replica knows the age of its answers.
+//! Asks the leaders of this node's shards for their log positions, so that a replica knows the age of its answers. If no leader answers,
+//! the other members are asked how far they are: only the replica that has most may take itself for the best there is.
 //!
 //! Heartbeats are not enough: a delayed one looks like a new one. Here a replica asks, and counts from its own question: once it
 //! has applied what the leader had committed when it answered, it shows everything that was acknowledged before the question.
@@ -15,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use waypost_protocol::peer::{BoxFuture, PeerError};
 use waypost_protocol::{NodeId, ShardId};
 
-use crate::age::{Age, Committed, Standing};
+use crate::age::{Age, Position, Standing};
 use crate::groups::Groups;
 
 /// The pause between two rounds of questions: one small request to each node that leads a shard of which this node has a replica.
@@ -39,9 +40,9 @@ const LEADERLESS_KEEP: Duration = Duration::from_millis(600);
 /// A replica without other members is always fresh.
 const ALWAYS: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Asks a node for the committed positions of the groups with these numbers; it answers for those that it leads.
-pub type CommittedQuery =
-    Arc<dyn Fn(NodeId, Vec<u32>) -> BoxFuture<'static, Result<Vec<(u32, Committed)>, PeerError>> + Send + Sync>;
+/// Asks a node for its positions in the groups with these numbers.
+pub type PositionQuery =
+    Arc<dyn Fn(NodeId, Vec<u32>) -> BoxFuture<'static, Result<Vec<(u32, Position)>, PeerError>> + Send + Sync>;
 
 /// Receives the moment until which a replica is fresh.
 pub type Believe = Arc<dyn Fn(ShardId, Instant) + Send + Sync>;
@@ -50,7 +51,7 @@ pub type Believe = Arc<dyn Fn(ShardId, Instant) + Send + Sync>;
 pub struct Freshness {
     groups: Arc<Groups>,
     ages: Vec<Mutex<Age>>,
-    ask: CommittedQuery,
+    ask: PositionQuery,
     believe: Believe,
     wanted: Notify,
     rounds: watch::Sender<u64>,
@@ -58,7 +59,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// Creates it for the groups of a node. [`Freshness::run`] has to run.
-    pub fn new(groups: Arc<Groups>, ask: CommittedQuery, believe: Believe) -> Self {
+    pub fn new(groups: Arc<Groups>, ask: PositionQuery, believe: Believe) -> Self {
         let ages = groups.shards().iter().map(|_| Mutex::default()).collect();
         let freshness = Self { groups, ages, ask, believe, wanted: Notify::new(), rounds: watch::Sender::default() };
         for shard in 0..freshness.ages.len() {
@@ -171,32 +172,42 @@ impl Freshness {
                 .for_each(|node| questions.entry(node).or_default().push(group.id()));
         }
         let open = Mutex::new(open);
-        let heard = |group: u32, committed: Committed, own: bool| {
-            let Some(index) = group.checked_sub(1).filter(|_| open.lock().remove(&group)) else { return };
-            let (group, age) = (&self.groups.shards()[index as usize], &self.ages[index as usize]);
-            age.lock().heard(asked, committed, own, group.applied());
-            self.look(ShardId(index));
+        let heard = |group: u32, position: Position, own: bool| {
+            let Some(index) = group.checked_sub(1).filter(|index| (*index as usize) < self.ages.len()) else { return };
+            let (own_group, age) = (&self.groups.shards()[index as usize], &self.ages[index as usize]);
+            match position {
+                Position::Applied(applied) => age.lock().others_have(asked, applied),
+                Position::Leads(committed) if open.lock().remove(&group) => {
+                    age.lock().heard(asked, committed, own, own_group.applied());
+                    self.look(ShardId(index));
+                }
+                Position::Leads(_) => {}
+            }
         };
         let here = async {
             // All at once, because one group may be waiting for the disk.
             let asking = leads.into_iter().map(async |group| (group.id(), group.committed().await));
             let mut answers: FuturesUnordered<_> = asking.collect();
             while let Some((group, committed)) = answers.next().await {
-                committed.into_iter().for_each(|committed| heard(group, committed, true));
+                committed.into_iter().for_each(|committed| heard(group, Position::Leads(committed), true));
             }
         };
         let there = async {
             let asking = questions.into_iter().map(|(node, groups)| (self.ask)(node, groups));
             let mut answers: FuturesUnordered<_> = asking.collect();
             while let Some(answer) = answers.next().await {
-                answer.into_iter().flatten().for_each(|(group, committed)| heard(group, committed, false));
+                answer.into_iter().flatten().for_each(|(group, position)| heard(group, position, false));
             }
         };
         let _ = tokio::time::timeout(ANSWER_MAX, join(here, there)).await;
         let silent = open.into_inner();
         for (index, group) in self.groups.shards().iter().enumerate() {
             if silent.contains(&group.id()) {
-                self.ages[index].lock().in_vain(took + asked.elapsed(), group.leader().is_some());
+                let now = Instant::now();
+                let mut age = self.ages[index].lock();
+                age.applied(group.applied());
+                age.in_vain(now, took + now.duration_since(asked), group.leader().is_some());
+                drop(age);
             }
             self.look(ShardId(index as u32));
         }

@@ -47,10 +47,10 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use age::{Committed, FRESH, Standing};
+pub use age::{Committed, FRESH, Position, Standing};
 pub use error::OpenError;
 pub use export::{Export, ExportError};
-pub use freshness::{ANSWER_MAX, Believe, CommittedQuery, Freshness};
+pub use freshness::{ANSWER_MAX, Believe, Freshness, PositionQuery};
 pub use group::{Group, GroupOptions, GroupPlace};
 pub use groups::{Groups, OpenedCluster};
 pub use identity::{ClusterBinding, NodeIdentity};

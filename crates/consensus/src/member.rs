@@ -43,6 +43,10 @@ impl<M: Machine> Member for Group<M> {
         Box::pin(Group::committed(self))
     }
 
+    fn applied(&self) -> u64 {
+        Group::applied(self)
+    }
+
     fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
         Box::pin(async move {
             match kind {
@@ -53,6 +57,10 @@ impl<M: Machine> Member for Group<M> {
                         return Err(refused(ProposeError::NoSpace));
                     }
                     let leader = request.vote.leader_id().node_id;
+                    // Before the entries are written, which may take long: meanwhile this leader is not silent.
+                    if !is_older(&request.vote, &self.raft().server_metrics().borrow_watched().vote) {
+                        self.heard().note(leader, Instant::now());
+                    }
                     let response = self.raft().append_entries(request).await.map_err(refused)?;
                     if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                         self.heard().note(leader, Instant::now());

@@ -17,6 +17,9 @@ pub trait Member: Send + Sync {
 
     /// How far the group is, if this node leads it and is sure of that.
     fn committed(&self) -> BoxFuture<'_, Option<Committed>>;
+
+    /// The index up to which its log is applied here.
+    fn applied(&self) -> u64;
 }
 
 /// The groups by number, for requests of other nodes: filled while they are opened.

@@ -85,6 +85,15 @@ impl Load {
         *self.tally.lock().expect("invariant: no client panics")
     }
 
+    /// Checks what was answered so far.
+    ///
+    /// # Errors
+    /// What was duplicated, stale or wrong.
+    pub fn check(&self) -> Result<()> {
+        let history = self.history.lock().expect("invariant: no client panics");
+        if history.broken.is_empty() { Ok(()) } else { bail!("{}", history.broken.join("; ")) }
+    }
+
     /// Stops the clients, and follows every acknowledged link on each of `nodes`.
     ///
     /// # Errors
@@ -94,10 +103,8 @@ impl Load {
         for client in std::mem::take(&mut self.clients) {
             client.await?;
         }
+        self.check()?;
         let history = std::mem::take(&mut *self.history.lock().expect("invariant: no client panics"));
-        if !history.broken.is_empty() {
-            bail!("{}", history.broken.join("; "));
-        }
         tokio::time::sleep(BOUND).await;
         for address in nodes {
             let client = Client::new(*address);
