@@ -1,4 +1,4 @@
-//! What a client prefers to read, by its `Accept`: a page for people, or a document for programs.
+//! What a client prefers, by its `Accept`: a page for people or a document for programs, and an image in one format or another.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::ACCEPT;
@@ -7,7 +7,7 @@ use actix_web::http::header::ACCEPT;
 #[derive(Debug, Clone, Copy, Default)]
 struct Wish {
     quality: f32,
-    /// 0 = no range matches, 1 = `*/*`, 2 = `text/*`, 3 = the type itself.
+    /// 0 = no range matches, 1 = `*/*`, 2 = such as `text/*`, 3 = the type itself.
     specific: u8,
     place: usize,
 }
@@ -20,15 +20,48 @@ impl Wish {
     }
 }
 
-/// Whether the client prefers a page to a document.
-pub(super) fn wants_page(request: &HttpRequest) -> bool {
-    let values: Vec<&str> = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect();
-    prefers_page(&values.join(","))
+/// The names of a kind of answer, and the media range that covers them all.
+struct Kind {
+    names: &'static [&'static str],
+    range: &'static str,
 }
 
-/// Whether an `Accept` (RFC 9110) prefers HTML to JSON. A client that accepts both equally, such as with `*/*`, is a program: browsers name HTML.
-fn prefers_page(accept: &str) -> bool {
-    let (mut page, mut document) = (Wish::default(), Wish::default());
+const PAGE: Kind = Kind { names: &["text/html", "application/xhtml+xml"], range: "text/*" };
+const DOCUMENT: Kind = Kind { names: &["application/json", "application/problem+json"], range: "application/*" };
+const SVG: Kind = Kind { names: &["image/svg+xml"], range: "image/*" };
+const PNG: Kind = Kind { names: &["image/png"], range: "image/*" };
+
+impl Kind {
+    /// How specifically a media range names it.
+    fn named_by(&self, range: &str) -> u8 {
+        match range {
+            range if self.names.contains(&range) => 3,
+            range if range == self.range => 2,
+            "*/*" => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// Whether the client prefers a page to a document.
+pub(super) fn wants_page(request: &HttpRequest) -> bool {
+    prefers(&accepted(request), &PAGE, &DOCUMENT)
+}
+
+/// Whether the client prefers an image as SVG to one as PNG.
+pub(super) fn wants_svg(request: &HttpRequest) -> bool {
+    prefers(&accepted(request), &SVG, &PNG)
+}
+
+fn accepted(request: &HttpRequest) -> String {
+    let values: Vec<&str> = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+/// Whether an `Accept` (RFC 9110) prefers one kind to the other one, which clients get that accept both equally, such as with `*/*`: browsers
+/// name HTML, so such a client is a program.
+fn prefers(accept: &str, one: &Kind, other: &Kind) -> bool {
+    let (mut wished, mut else_wished) = (Wish::default(), Wish::default());
     for (place, range) in accept.split(',').enumerate() {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -38,22 +71,16 @@ fn prefers_page(accept: &str) -> bool {
             .and_then(|(_, value)| value.trim().parse().ok())
             .filter(|quality| (0.0..=1.0).contains(quality))
             .unwrap_or(1.0);
-        let wish = |specific| Wish { quality, specific, place };
-        match media.as_str() {
-            "*/*" => {
-                page.note(wish(1));
-                document.note(wish(1));
+        for (kind, wish) in [(one, &mut wished), (other, &mut else_wished)] {
+            match kind.named_by(&media) {
+                0 => {}
+                specific => wish.note(Wish { quality, specific, place }),
             }
-            "text/*" => page.note(wish(2)),
-            "application/*" => document.note(wish(2)),
-            "text/html" | "application/xhtml+xml" => page.note(wish(3)),
-            "application/json" | "application/problem+json" => document.note(wish(3)),
-            _ => {}
         }
     }
-    let alike = page.quality == document.quality;
-    let first = page.specific > document.specific || page.specific == 3 && page.place < document.place;
-    page.quality > 0.0 && (page.quality > document.quality || alike && first)
+    let alike = wished.quality == else_wished.quality;
+    let first = wished.specific > else_wished.specific || wished.specific == 3 && wished.place < else_wished.place;
+    wished.quality > 0.0 && (wished.quality > else_wished.quality || alike && first)
 }
 
 #[cfg(test)]
@@ -79,7 +106,7 @@ mod tests {
             "text/html;q=1.000",
             "text/html; q=high",
         ] {
-            assert!(prefers_page(accept), "{accept}");
+            assert!(prefers(accept, &PAGE, &DOCUMENT), "{accept}");
         }
         for accept in [
             "",
@@ -100,7 +127,27 @@ mod tests {
             "nonsense",
             ",;,=",
         ] {
-            assert!(!prefers_page(accept), "{accept}");
+            assert!(!prefers(accept, &PAGE, &DOCUMENT), "{accept}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_an_svg_only_for_clients_that_prefer_it() {
+        for accept in ["image/svg+xml", "image/svg+xml, image/png", "image/png;q=0.5, image/*", "image/svg+xml, */*"] {
+            assert!(prefers(accept, &SVG, &PNG), "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "image/*",
+            "image/png",
+            "image/png, image/svg+xml",
+            "image/svg+xml;q=0.9, image/png",
+            "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+            "application/json",
+        ] {
+            assert!(!prefers(accept, &SVG, &PNG), "{accept}");
         }
     }
 }

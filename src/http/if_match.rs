@@ -72,6 +72,15 @@ pub(super) fn none_match(headers: &HeaderMap) -> Option<Guard> {
     Some(Guard::OneOf(tags.iter().filter_map(version).collect()))
 }
 
+/// Whether `If-None-Match` names the tag of an answer that is no state of a link, such as an image.
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;

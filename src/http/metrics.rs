@@ -17,6 +17,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/analytics/{code}", "analytics"),
     ("/api/v1/links", "link"),
     ("/api/v1/links/{code}", "link"),
+    ("/api/v1/links/{code}/qr", "qr"),
     ("/health/live", "health"),
     ("/health/ready", "health"),
 ];

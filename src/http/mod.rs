@@ -27,6 +27,7 @@ mod metrics;
 mod origin;
 mod pages;
 mod problem;
+mod qr;
 mod redirect;
 mod request_id;
 mod server;

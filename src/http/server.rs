@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
 use super::wire::{self, ConnectionLimits, Tracked};
-use super::{analytics, backup, health, keys, links, live, redirect, request_id, shorten, site_files, stats};
+use super::{analytics, backup, health, keys, links, live, qr, redirect, request_id, shorten, site_files, stats};
 use crate::config::VisitorRules;
 
 /// The parts of the public listener.
@@ -177,6 +177,7 @@ fn app(
                 .route(reads().to(stats::of_link))
                 .route(web::delete().to(stats::reset)),
         )
+        .service(route("/api/v1/links/{code}/qr", "GET, HEAD").route(reads().to(qr::of_link)))
         .service(route("/api/v1/links/{code}/stats/live", "GET, HEAD").route(reads().to(live::live_of_link)))
         .service(route("/api/v1/stats", "GET, HEAD").route(reads().to(stats::of_all)))
         .service(route("/api/v1/stats/live", "GET, HEAD").route(reads().to(live::live_of_all)))

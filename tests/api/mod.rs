@@ -6,6 +6,7 @@ mod bad_input;
 mod create;
 mod edit;
 mod put;
+mod qr;
 mod redirect;
 mod service;
 mod typed;

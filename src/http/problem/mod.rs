@@ -7,10 +7,12 @@
 //! domain.rs    errors of the application layer and of calls to services
 //! request.rs   requests that cannot be read, or that no route answers
 //! limits.rs    requests that are too large, too slow or too many
+//! qr.rs        QR codes that cannot be drawn
 //! ```
 
 mod domain;
 mod limits;
+mod qr;
 mod request;
 
 use actix_web::http::StatusCode;
