@@ -2,8 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 use waypost_protocol::{Code, LinkKey};
 
+use super::openapi::OfLink;
 use super::problem::Problem;
 use super::state::WorkerState;
 use super::unknown::{note_unknown, refuse_flood};
@@ -11,16 +13,21 @@ use super::visitor::limited_client;
 use crate::app::{Answer, Principal, ReadError, SummaryDetails};
 use crate::times::format_time;
 
-#[derive(Serialize)]
+/// A summary of the statistics of a link.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Analytics {
+#[schema(as = Summary)]
+pub(super) struct Analytics {
     short_code: String,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
     details: Option<Details>,
+    /// Visits by people since the link was created, or its statistics were deleted.
     total_clicks: u64,
+    /// Visits by bots in that time.
     bot_clicks: u64,
     last_30_days: LastDays,
-    /// Public, like `GET /{code}`.
+    /// Whether the link answers `410`.
     expired: bool,
     /// Answered without a leader: totals may be lower than in earlier answers.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -28,12 +35,17 @@ struct Analytics {
 }
 
 /// The part that is not public: the target, perhaps expired, and the times.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Details {
+    #[schema(format = "uri")]
     long_url: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     valid_until: Option<String>,
+    /// The time of the last visit by a person.
+    #[schema(format = DateTime)]
     last_accessed: Option<String>,
 }
 
@@ -48,7 +60,8 @@ impl From<SummaryDetails> for Details {
     }
 }
 
-#[derive(Serialize)]
+/// Visits by people in the last 30 days.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LastDays {
     clicks: u64,
@@ -56,6 +69,8 @@ struct LastDays {
 }
 
 /// Answers the totals of a link, and everything else to callers that may read statistics.
+#[utoipa::path(get, path = "/analytics/{code}", operation_id = "getSummary", tag = "Statistics", params(OfLink),
+    responses((status = 200, description = "The totals; with a key also the target and times", body = Analytics)))]
 pub(super) async fn analytics(
     principal: Principal,
     request: HttpRequest,

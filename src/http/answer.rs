@@ -1,5 +1,7 @@
 //! Properties of all answers of both listeners: refusals are problem documents, and answers must not be cached.
 
+use std::borrow::Cow;
+use std::future::ready;
 use std::rc::Rc;
 
 use actix_http::ConnectionType;
@@ -22,11 +24,13 @@ pub(super) fn reads() -> Route {
 }
 
 /// A path that answers other methods than its own with a problem document.
-pub(super) fn route(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
-        let mut response = pages::answer(&request, &Problem::method_not_allowed(allow));
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        response
+pub(super) fn route(path: &str, allow: impl Into<Cow<'static, str>>) -> Resource {
+    let allow = allow.into();
+    web::resource(path).default_service(web::to(move |request: HttpRequest| {
+        let mut response = pages::answer(&request, &Problem::method_not_allowed(&allow));
+        let allow = HeaderValue::from_str(&allow).expect("invariant: methods are visible ASCII");
+        response.headers_mut().insert(ALLOW, allow);
+        ready(response)
     }))
 }
 

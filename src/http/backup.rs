@@ -15,6 +15,8 @@ use super::state::NodeState;
 use crate::app::Backup;
 
 /// Answers a backup. If the answer ends early, the file is incomplete, and its reader notices (`waypost check --backup`).
+#[utoipa::path(get, path = "/api/v1/backup", operation_id = "getBackup", tag = "Administration",
+    responses((status = 200, description = "The backup, for `waypost restore`", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(super) async fn backup(
     caller: Authorized<ReadBackup>,
     request: HttpRequest,

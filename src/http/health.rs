@@ -1,19 +1,47 @@
 //! `/health/live` and `/health/ready`, for orchestrators and load balancers.
 
 use actix_web::{HttpResponse, web};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 use waypost_consensus::GroupStatus;
 
 use super::problem::Problem;
 use super::state::NodeState;
 
+/// The process runs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Live {
+    #[schema(example = "live")]
+    status: &'static str,
+}
+
+/// The node answers requests.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ready {
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// Whether it accepts changes of all links.
+    writable: bool,
+    /// The number of shards.
+    shards: u32,
+    /// Groups without a leader.
+    leaderless: Vec<u32>,
+    /// Services that panicked too often and stay down, and without which redirects go on.
+    given_up: Vec<&'static str>,
+}
+
 /// The process runs and its HTTP workers answer.
+#[utoipa::path(get, path = "/health/live", operation_id = "getLiveness", tag = "Health",
+    responses((status = 200, description = "The process runs", body = Live)))]
 pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "live" }))
+    HttpResponse::Ok().json(Live { status: "live" })
 }
 
 /// The node answers requests: its state includes everything that had been acknowledged when it started, as far as it could ask a leader. A
 /// node that is read-only, or has groups without a leader, is ready, because redirects go on; `writable` is false then.
+#[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = "Health",
+    responses((status = 200, description = "The node answers requests", body = Ready)))]
 pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
     if node.draining() {
         return Err(Problem::not_ready("the server is stopping"));
@@ -47,11 +75,11 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     if behind > 0 {
         return Err(Problem::not_ready(format!("the replicas of {behind} shards are catching up")));
     }
-    Ok(HttpResponse::Ok().json(json!({
-        "status": "ready",
-        "writable": leaderless.is_empty() && !node.app.is_read_only(),
-        "shards": node.shards,
-        "leaderless": leaderless,
-        "givenUp": given_up.iter().map(|down| down.actor).collect::<Vec<_>>(),
-    })))
+    Ok(HttpResponse::Ok().json(Ready {
+        status: "ready",
+        writable: leaderless.is_empty() && !node.app.is_read_only(),
+        shards: node.shards,
+        leaderless,
+        given_up: given_up.iter().map(|down| down.actor).collect(),
+    }))
 }

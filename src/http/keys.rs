@@ -2,25 +2,34 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::authorized::{Authorized, WriteLinks};
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::CodesError;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Query {
+    /// How many codes.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 1000, default = 1)]
     count: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Keys {
+/// Codes that are not issued again.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Keys {
+    /// The first of `keys`.
     key: String,
+    /// The codes.
     keys: Vec<String>,
 }
 
 /// Answers fresh codes, each usable once as `customSlug`.
+#[utoipa::path(get, path = "/generate-key", operation_id = "generateKeys", tag = "Links", params(Query),
+    responses((status = 200, description = "New codes", body = Keys)))]
 pub(super) async fn generate(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,

@@ -2,6 +2,7 @@
 //! properties.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 use waypost_protocol::{FieldChanges, Fields, Link, OwnHost, UnixMs};
 
 use super::problem::Problem;
@@ -9,13 +10,21 @@ use crate::app::{LinkEdit, NewLink};
 use crate::times::{ReadTime, format_time, read_time};
 
 /// A link to create.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewLink)]
 pub(super) struct GivenLink {
+    /// Where the link leads: an `http` or `https` URL. The name `url` is accepted too.
     #[serde(alias = "url")]
+    #[schema(format = "uri", max_length = 8192, example = "https://example.com/a/long/address")]
     long_url: String,
+    /// The code; without it one is generated.
+    #[schema(min_length = 1, max_length = 64, example = "handbook")]
     custom_slug: Option<String>,
+    /// From then on the link answers `410`; without it the link has no end.
+    #[schema(format = DateTime)]
     valid_until: Option<String>,
+    /// If a link with a generated code and the same properties exists, answer that one.
     #[serde(default)]
     find_if_exists: bool,
 }
@@ -55,11 +64,16 @@ impl GivenLink {
 }
 
 /// What to change of a link. Absent = as it is; `null` = removed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = LinkEdit)]
 pub(super) struct GivenEdit {
+    /// A new target.
+    #[schema(format = "uri", max_length = 8192)]
     long_url: Option<String>,
+    /// A new end; `null` removes it.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     valid_until: Option<Option<String>>,
 }
 
@@ -82,15 +96,26 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 /// A link in the API.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Link)]
 pub(super) struct LinkJson {
     /// Opaque and stable.
     pub(super) id: String,
+    /// The code.
+    #[schema(example = "handbook")]
     pub(super) short_code: String,
+    /// The URL for visitors.
+    #[schema(format = "uri")]
     pub(super) short_url: String,
+    /// Where the link leads.
+    #[schema(format = "uri")]
     pub(super) long_url: String,
+    /// When it was created.
+    #[schema(format = DateTime)]
     pub(super) created_at: String,
+    /// From when on it answers `410`; `null` = never.
+    #[schema(format = DateTime)]
     pub(super) valid_until: Option<String>,
 }
 

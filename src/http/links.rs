@@ -3,26 +3,31 @@
 use actix_web::http::header::{ETAG, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::Link;
 
 use super::authorized::{Authorized, ReadLinks, WriteLinks};
 use super::body::parse_json_only;
 use super::if_match::{IfMatch, none_match};
 use super::link_json::{GivenEdit, GivenLink, LinkJson};
+use super::openapi::{OfLink, OnlyIf, RetrySafely, UnlessKnown};
 use super::problem::Problem;
 use super::shorten;
 use super::state::NodeState;
 use crate::app::{self, CreatedLink, Guard, PutLink};
 
 /// How a link is read: `?consistency=strong` includes every change that was acknowledged before, on any node.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ReadQuery {
+    /// `strong` includes every change that was acknowledged before, on any node.
     #[serde(default)]
+    #[param(inline, default = "local")]
     consistency: Consistency,
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Consistency {
     #[default]
@@ -47,6 +52,12 @@ fn created(request: &HttpRequest, node: &NodeState, link: &Link) -> HttpResponse
 }
 
 /// Creates a link.
+#[utoipa::path(post, path = "/api/v1/links", operation_id = "createLink", tag = "Links", params(RetrySafely), request_body = GivenLink,
+    responses(
+        (status = 201, description = "The link was created, now or when the request was first sent", body = LinkJson,
+            headers(("Location" = String, description = "The link in the API"), ("ETag" = String, description = "Identifies this state of the link"))),
+        (status = 200, description = "The link existed already (`findIfExists`)", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link")))
+    ))]
 pub(super) async fn post(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
@@ -61,6 +72,13 @@ pub(super) async fn post(
 }
 
 /// Creates the link of a code, or replaces everything that is given for it.
+#[utoipa::path(put, path = "/api/v1/links/{code}", operation_id = "putLink", tag = "Links", params(OfLink, OnlyIf, UnlessKnown),
+    request_body = GivenLink,
+    responses(
+        (status = 201, description = "The link was created", body = LinkJson,
+            headers(("Location" = String, description = "The link in the API"), ("ETag" = String, description = "Identifies this state of the link"))),
+        (status = 200, description = "The link has this specification now", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link")))
+    ))]
 pub(super) async fn put(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
@@ -80,6 +98,11 @@ pub(super) async fn put(
 }
 
 /// Answers a link.
+#[utoipa::path(get, path = "/api/v1/links/{code}", operation_id = "getLink", tag = "Links", params(OfLink, ReadQuery, UnlessKnown),
+    responses(
+        (status = 200, description = "The link", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link"))),
+        (status = 304, description = "The link has a state that `If-None-Match` names", headers(("ETag" = String, description = "Identifies this state of the link")))
+    ))]
 pub(super) async fn get(
     caller: Authorized<ReadLinks>,
     request: HttpRequest,
@@ -104,6 +127,9 @@ pub(super) async fn get(
 }
 
 /// Changes the target or the end of a link.
+#[utoipa::path(patch, path = "/api/v1/links/{code}", operation_id = "editLink", tag = "Links", params(OfLink, OnlyIf),
+    request_body = GivenEdit,
+    responses((status = 200, description = "The changed link", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link")))))]
 pub(super) async fn patch(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
@@ -121,6 +147,8 @@ pub(super) async fn patch(
 }
 
 /// Deletes a link.
+#[utoipa::path(delete, path = "/api/v1/links/{code}", operation_id = "deleteLink", tag = "Links", params(OfLink, OnlyIf),
+    responses((status = 204, description = "The link is deleted")))]
 pub(super) async fn delete(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,

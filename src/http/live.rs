@@ -13,6 +13,7 @@ use waypost_protocol::clicks::Counts;
 
 use super::answer::without_body;
 use super::authorized::{Authorized, ReadStatistics};
+use super::openapi::OfLink;
 use super::problem::Problem;
 use super::state::NodeState;
 use super::stats::no_parameters;
@@ -104,6 +105,9 @@ async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, P
 }
 
 /// Streams the totals of a link as server-sent events.
+#[utoipa::path(get, path = "/api/v1/links/{code}/stats/live", operation_id = "streamLinkTotals", tag = "Statistics", params(OfLink),
+    responses((status = 200, description = "An endless stream: an event `clicks` whenever the totals have changed", body = String,
+        content_type = "text/event-stream")))]
 pub(super) async fn live_of_link(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -114,6 +118,9 @@ pub(super) async fn live_of_link(
 }
 
 /// Streams the totals of all links.
+#[utoipa::path(get, path = "/api/v1/stats/live", operation_id = "streamTotals", tag = "Statistics",
+    responses((status = 200, description = "An endless stream: an event `clicks` whenever the totals have changed", body = String,
+        content_type = "text/event-stream")))]
 pub(super) async fn live_of_all(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,

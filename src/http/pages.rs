@@ -11,7 +11,7 @@ use super::accept::wants_page;
 use super::problem::Problem;
 
 /// The page is self-contained: it loads and runs nothing, sends nothing, and cannot be framed.
-const POLICY: HeaderValue = HeaderValue::from_static(
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 

@@ -3,10 +3,12 @@
 use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::accept::wants_svg;
 use super::authorized::{Authorized, ReadLinks};
 use super::if_match::is_known;
+use super::openapi::{OfLink, UnlessKnown};
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::Consistency;
@@ -16,7 +18,7 @@ use crate::qr::{Color, Level, Look, MARGIN_DEFAULT, Modules, SIZE_DEFAULT, png, 
 const ONE_HOUR: HeaderValue = HeaderValue::from_static("private, max-age=3600");
 
 /// The format of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// Pixels.
@@ -26,21 +28,28 @@ pub(super) enum Format {
 }
 
 /// How the QR code looks.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct QrQuery {
     /// The format. Default: the one that `Accept` prefers, else `png`.
+    #[param(inline)]
     format: Option<Format>,
     /// Width and height in pixels, with the margin: 64 to 1024; default 512.
+    #[param(minimum = 64, maximum = 1024, default = 512)]
     size: Option<u32>,
     /// The least margin on each side in modules: 0 to 16; default 4, as the standard asks for.
+    #[param(minimum = 0, maximum = 16, default = 4)]
     margin: Option<u32>,
     /// How much of the code may be damaged: `L` 7 %, `M` 15 % (default), `Q` 25 %, `H` 30 %.
     #[serde(default)]
+    #[param(value_type = String, required = false, pattern = "^[LMQHlmqh]$", default = "M")]
     error_correction: Level,
     /// The colour of the dark modules, three or six hexadecimal digits; default `000000`.
+    #[param(pattern = "^([0-9A-Fa-f]{3}){1,2}$")]
     color: Option<String>,
     /// The colour of the background; default `ffffff`. It has to be lighter: a contrast of 3 at least.
+    #[param(pattern = "^([0-9A-Fa-f]{3}){1,2}$")]
     background: Option<String>,
 }
 
@@ -57,6 +66,12 @@ fn parse(text: Option<&str>, field: &'static str, default: Color) -> Result<Colo
 }
 
 /// Answers the QR code of a link's short URL.
+#[utoipa::path(get, path = "/api/v1/links/{code}/qr", operation_id = "getQrCode", tag = "Links", params(OfLink, QrQuery, UnlessKnown),
+    responses(
+        (status = 200, description = "The image", headers(("ETag" = String, description = "Identifies this image")),
+            content((Vec<u8> = "image/png"), (String = "image/svg+xml"))),
+        (status = 304, description = "The image is one that `If-None-Match` names", headers(("ETag" = String, description = "Identifies this image")))
+    ))]
 pub(super) async fn of_link(
     caller: Authorized<ReadLinks>,
     request: HttpRequest,

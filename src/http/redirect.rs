@@ -18,6 +18,7 @@ use waypost_protocol::{Domain, KeyHash, LinkKey};
 use waypost_redirector::Lookup;
 
 use super::evidence::Sender;
+use super::openapi::OfLink;
 use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
@@ -39,7 +40,11 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
     response
 }
 
-/// The path through the `App`: codes that are not cached, `HEAD`, paths as people type them, unknown and expired codes.
+/// Follows a link.
+//
+// The path through the `App`: codes that are not cached, `HEAD`, paths as people type them, unknown and expired codes.
+#[utoipa::path(get, path = "/{code}", operation_id = "visitLink", tag = "Visitors", params(OfLink),
+    responses((status = 302, description = "The target of the link", headers(("Location" = String, description = "The target")))))]
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
     match resolve(request.path(), &worker, client).await {
@@ -65,6 +70,7 @@ pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) 
 }
 
 /// `GET /`: there is no page, but the request counts as an orphan visit.
+#[utoipa::path(get, path = "/", operation_id = "getBase", tag = "Visitors", responses())]
 pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     orphan(&request, &worker);
     pages::answer(&request, &Problem::not_found())

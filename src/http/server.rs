@@ -17,14 +17,15 @@ use waypost_runtime::{Supervision, supervise};
 use waypost_telemetry::Metrics;
 
 use super::access_log::AccessLog;
-use super::answer::{self, reads, route};
+use super::answer;
 use super::front::Front;
 use super::metrics::WorkerMetrics;
+use super::openapi::Documents;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
 use super::wire::{self, ConnectionLimits, Tracked};
-use super::{analytics, backup, health, keys, links, live, qr, redirect, request_id, shorten, site_files, stats};
+use super::{redirect, request_id, routes};
 use crate::config::VisitorRules;
 
 /// The parts of the public listener.
@@ -62,11 +63,13 @@ pub struct PublicServer {
 /// When the listener cannot be used.
 pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Result<Server> {
     let (workers, limits, metrics) = (parts.workers, parts.limits.clone(), parts.metrics.clone());
+    let documents = Documents::new(&routes::document());
     wire::serve("public", "http-worker", listener, workers, limits, &metrics, move || {
-        let parts = parts.clone();
+        let (parts, documents) = (parts.clone(), documents.clone());
         async move {
             let worker = web::Data::new(worker(&parts).await?);
-            let app = map_config(app(worker.clone(), parts.limits.request), |_: ()| AppConfig::default());
+            let app = app(worker.clone(), documents, parts.limits.request);
+            let app = map_config(app, |_: ()| AppConfig::default());
             let app = app.into_factory().new_service(()).await?;
             Ok(Front { worker, app: Tracked::new(app) })
         }
@@ -101,6 +104,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
 /// `body_time` is how long the body of a request may take to arrive.
 fn app(
     worker: web::Data<WorkerState>,
+    documents: Documents,
     body_time: Duration,
 ) -> App<
     impl ServiceFactory<
@@ -119,6 +123,7 @@ fn app(
     App::new()
         .app_data(web::Data::from(node))
         .app_data(worker)
+        .app_data(web::Data::new(documents))
         .app_data(web::PayloadConfig::new(body_max))
         .app_data(web::PathConfig::default().error_handler(|error: PathError, _| {
             InternalError::from_response(error, Problem::unknown_link().response()).into()
@@ -169,34 +174,6 @@ fn app(
                 Ok(response)
             })
         })
-        .service(route("/shorten", "POST").route(web::post().to(shorten::shorten)))
-        .service(route("/generate-key", "GET, HEAD").route(reads().to(keys::generate)))
-        .service(route("/analytics/{code}", "GET, HEAD").route(reads().to(analytics::analytics)))
-        .service(
-            route("/api/v1/links/{code}/stats", "GET, HEAD, DELETE")
-                .route(reads().to(stats::of_link))
-                .route(web::delete().to(stats::reset)),
-        )
-        .service(route("/api/v1/links/{code}/qr", "GET, HEAD").route(reads().to(qr::of_link)))
-        .service(route("/api/v1/links/{code}/stats/live", "GET, HEAD").route(reads().to(live::live_of_link)))
-        .service(route("/api/v1/stats", "GET, HEAD").route(reads().to(stats::of_all)))
-        .service(route("/api/v1/stats/live", "GET, HEAD").route(reads().to(live::live_of_all)))
-        .service(route("/api/v1/stats/orphans", "GET, HEAD").route(reads().to(stats::orphans)))
-        .service(
-            route("/api/v1/links/{code}", "GET, HEAD, PUT, PATCH, DELETE")
-                .route(reads().to(links::get))
-                .route(web::put().to(links::put))
-                .route(web::patch().to(links::patch))
-                .route(web::delete().to(links::delete)),
-        )
-        .service(route("/api/v1/links", "POST").route(web::post().to(links::post)))
-        .service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener))
-        .service(route("/api/v1/backup", "GET, HEAD").route(reads().to(backup::backup)))
-        .service(route("/health/live", "GET, HEAD").route(reads().to(health::live)))
-        .service(route("/health/ready", "GET, HEAD").route(reads().to(health::ready)))
-        .service(route("/robots.txt", "GET, HEAD").route(reads().to(site_files::robots)))
-        .service(route("/favicon.ico", "GET, HEAD").route(reads().to(site_files::favicon)))
-        .service(route("/", "GET, HEAD").route(reads().to(redirect::base)))
-        .service(route("/{code}", "GET, HEAD").route(reads().to(redirect::visit)))
+        .configure(routes::register)
         .default_service(web::to(redirect::elsewhere))
 }

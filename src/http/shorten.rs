@@ -6,11 +6,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
 use super::link_json::{GivenLink, LinkJson};
+use super::openapi::RetrySafely;
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::{CreatedLink, NewLink, Principal};
 
 /// Creates a link from a JSON object, or from a body that is only the URL.
+#[utoipa::path(post, path = "/shorten", tag = "Links", params(RetrySafely),
+    request_body(content((GivenLink = "application/json"), (String = "text/plain"))),
+    responses(
+        (status = 201, description = "The link was created, now or when the request was first sent", body = LinkJson,
+            headers(("Location" = String, description = "The short URL"))),
+        (status = 200, description = "The link existed already (`findIfExists`)", body = LinkJson,
+            headers(("Location" = String, description = "The short URL")))
+    ))]
 pub(super) async fn shorten(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,

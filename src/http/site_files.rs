@@ -41,11 +41,15 @@ Disallow: /
 ";
 
 /// `GET /robots.txt`.
+#[utoipa::path(get, path = "/robots.txt", operation_id = "getRobots", tag = "Visitors",
+    responses((status = 200, description = "What crawlers may fetch", body = String, content_type = "text/plain")))]
 pub(super) async fn robots() -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_DAY)).content_type("text/plain; charset=utf-8").body(ROBOTS)
 }
 
 /// `GET /favicon.ico`: there is none, and browsers need not ask again for a day.
+#[utoipa::path(get, path = "/favicon.ico", operation_id = "getFavicon", tag = "Visitors",
+    responses((status = 204, description = "There is no icon")))]
 pub(super) async fn favicon() -> HttpResponse {
     HttpResponse::NoContent().insert_header((CACHE_CONTROL, ONE_DAY)).finish()
 }

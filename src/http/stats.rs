@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::Code;
 use waypost_protocol::clicks::{Dimension, Orphan, Whose};
 
 use super::authorized::{Authorized, ReadStatistics, WriteLinks};
+use super::openapi::OfLink;
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::{self, Answer, Period, Principal, ReportQuery, Top};
@@ -20,7 +21,7 @@ use crate::times::{format_time, format_zoned};
 const STALE: &str = "x-waypost-stale";
 
 /// The length of a point of the series.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Interval {
     Hour,
@@ -30,7 +31,7 @@ enum Interval {
 }
 
 /// Which visits count.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Bots {
     #[default]
@@ -50,24 +51,38 @@ impl Bots {
 }
 
 /// The query parameters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Query {
+    /// The beginning: a day of `tz`, or a time (RFC 3339). Without it, 30 days before `to`.
+    #[param(example = "2026-11-21")]
     from: Option<String>,
+    /// The end: a day of `tz`, which counts as a whole, or a time (RFC 3339). Without it, now.
+    #[param(example = "2026-11-25T10:00:00Z")]
     to: Option<String>,
+    /// The length of a point of the series. Hours are kept for 90 days.
     #[serde(default)]
+    #[param(inline)]
     interval: Interval,
+    /// Dimensions, separated by commas: `country`, `city`, `referrer`, `browser`, `os`, `device`, `language`.
     #[serde(default)]
+    #[param(example = "referrer,os")]
     by: String,
+    /// Which visits count.
     #[serde(default)]
+    #[param(inline)]
     bots: Bots,
+    /// A time zone; without it UTC.
     #[serde(default)]
+    #[param(example = "Europe/Berlin")]
     tz: String,
 }
 
-#[derive(Serialize)]
+/// The statistics of a link, or of all links.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     short_code: Option<String>,
     from: String,
@@ -97,13 +112,13 @@ struct Report {
     top_omitted: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WholeDays {
     from: String,
     to: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Point {
     time: String,
@@ -112,7 +127,7 @@ struct Point {
     unique_visitors: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ValueCount {
     /// `null` = unknown.
     value: Option<String>,
@@ -131,11 +146,33 @@ impl From<app::ValueCount> for ValueCount {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TopLink {
     short_code: String,
     clicks: u64,
+}
+
+/// Visits to what is no link.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Orphans {
+    orphans: Vec<OrphanPath>,
+}
+
+/// Visits to one path.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OrphanPath {
+    path: String,
+    visits: u64,
+    #[schema(format = DateTime)]
+    last_visit: String,
+}
+
+impl From<Orphan> for OrphanPath {
+    fn from(Orphan { path, count, last }: Orphan) -> Self {
+        Self { path, visits: count, last_visit: format_time(last) }
+    }
 }
 
 fn dimensions(text: &str) -> Result<Vec<Dimension>, Problem> {
@@ -243,6 +280,9 @@ fn table(report: &Report) -> Result<HttpResponse, Problem> {
 }
 
 /// Answers the statistics of one link.
+#[utoipa::path(get, path = "/api/v1/links/{code}/stats", operation_id = "getLinkStatistics", tag = "Statistics", params(OfLink, Query),
+    responses((status = 200, description = "The statistics", headers(("X-Waypost-Stale" = Option<String>, description = "`true` if no leader answered, so that totals may be lower than in earlier answers")),
+        content((Report = "application/json"), (String = "text/csv")))))]
 pub(super) async fn of_link(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -254,6 +294,9 @@ pub(super) async fn of_link(
 }
 
 /// Answers the statistics of all links.
+#[utoipa::path(get, path = "/api/v1/stats", operation_id = "getStatistics", tag = "Statistics", params(Query),
+    responses((status = 200, description = "The statistics, and the most visited links", headers(("X-Waypost-Stale" = Option<String>, description = "`true` if no leader answered, so that totals may be lower than in earlier answers")),
+        content((Report = "application/json"), (String = "text/csv")))))]
 pub(super) async fn of_all(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -264,6 +307,8 @@ pub(super) async fn of_all(
 }
 
 /// Deletes the statistics of a link.
+#[utoipa::path(delete, path = "/api/v1/links/{code}/stats", operation_id = "deleteLinkStatistics", tag = "Statistics", params(OfLink),
+    responses((status = 204, description = "The statistics are deleted")))]
 pub(super) async fn reset(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
@@ -283,6 +328,9 @@ pub(super) fn no_parameters(request: &HttpRequest, what: &str) -> Result<(), Pro
 }
 
 /// Orphan visits.
+#[utoipa::path(get, path = "/api/v1/stats/orphans", operation_id = "getOrphanVisits", tag = "Statistics",
+    responses((status = 200, description = "Visits to unknown codes and to `/` in the last 30 days", headers(("X-Waypost-Stale" = Option<String>, description = "`true` if no leader answered, so that totals may be lower than in earlier answers")),
+        content((Orphans = "application/json"), (String = "text/csv")))))]
 pub(super) async fn orphans(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
@@ -295,8 +343,7 @@ pub(super) async fn orphans(
         let head = vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()];
         csv_of(std::iter::once(head).chain(orphans.into_iter().map(row)))?
     } else {
-        let item = |orphan: Orphan| json!({ "path": orphan.path, "visits": orphan.count, "lastVisit": format_time(orphan.last) });
-        HttpResponse::Ok().json(json!({ "orphans": orphans.into_iter().map(item).collect::<Vec<_>>() }))
+        HttpResponse::Ok().json(Orphans { orphans: orphans.into_iter().map(OrphanPath::from).collect() })
     };
     mark(&mut answer, stale);
     Ok(answer)

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod bad_input;
 mod create;
+mod document;
 mod edit;
 mod put;
 mod qr;

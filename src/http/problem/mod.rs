@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! mod.rs       the document
+//! kinds.rs     the list of all types
 //! domain.rs    errors of the application layer and of calls to services
 //! request.rs   requests that cannot be read, or that no route answers
 //! limits.rs    requests that are too large, too slow or too many
@@ -11,6 +12,7 @@
 //! ```
 
 mod domain;
+mod kinds;
 mod limits;
 mod qr;
 mod request;
@@ -18,7 +20,9 @@ mod request;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+pub(super) use kinds::{KINDS, urn};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A problem: what went wrong, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +38,30 @@ pub struct Problem {
     reason: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+/// Why a request was refused or failed (RFC 9457).
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Document<'a> {
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
+    /// Its stable type, for programs.
     r#type: String,
+    /// Its type in words.
     title: &'a str,
+    /// The status of the answer.
     status: u16,
+    /// What is wrong, and what to change. For people: the text may change.
     detail: &'a str,
+    /// The field or parameter with the value that was not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<&'a str>,
+    /// The short URL of the existing link, if it has the requested target.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     short_url: Option<&'a str>,
+    /// Why a key is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<&'a str>,
 }
 
@@ -74,8 +90,9 @@ impl Problem {
 
     /// The document.
     pub(super) fn document(&self) -> Vec<u8> {
+        debug_assert!(self.is_listed(), "invariant: kinds.rs lists every type: {self:?}");
         let document = Document {
-            r#type: format!("urn:waypost:problem:{}", self.kind),
+            r#type: urn(self.kind),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,

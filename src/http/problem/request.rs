@@ -34,7 +34,7 @@ impl Problem {
     }
 
     /// The path exists, but only for the methods in `allow`.
-    pub(in crate::http) fn method_not_allowed(allow: &'static str) -> Self {
+    pub(in crate::http) fn method_not_allowed(allow: &str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",

@@ -1,0 +1,41 @@
+//! Parameters that several operations take. The handlers read them by other means: these types are for the document only.
+
+#![expect(dead_code, reason = "the document is made from the types; no value of them exists")]
+
+use utoipa::IntoParams;
+
+/// A link of the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct OfLink {
+    /// The code of the link.
+    #[param(min_length = 1, example = "handbook")]
+    code: String,
+}
+
+/// A request that may be repeated.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in crate::http) struct RetrySafely {
+    /// Identifies the request: a repeated one within a day gets the same answer, and creates nothing.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[\\t -~]*$")]
+    idempotency_key: Option<String>,
+}
+
+/// The states of a link that a change requires.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in crate::http) struct OnlyIf {
+    /// The `ETag` of the state to change, several of them, or `*` for any; otherwise `412`. Without it the last change wins.
+    #[param(rename = "If-Match", example = "\"1-2a\"")]
+    if_match: Option<String>,
+}
+
+/// The states of a link that the client has.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in crate::http) struct UnlessKnown {
+    /// The `ETag` of a state, several of them, or `*` for any. A read answers `304` if the link is in such a state, a change `412`.
+    #[param(rename = "If-None-Match", example = "\"1-2a\"")]
+    if_none_match: Option<String>,
+}

@@ -1,0 +1,186 @@
+//! The routes of the public listener: one table registers them and describes them, so a route that is not in the document cannot exist.
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Resource, Route};
+use serde_json::Value;
+use utoipa::OpenApi;
+
+use super::answer::{reads, route};
+use super::openapi::{self, Operation};
+use super::problem::Document as Problem;
+use super::{analytics, backup, health, keys, links, live, qr, redirect, shorten, site_files, stats};
+
+/// The caller has no permission.
+const KEY: &[&str] = &["unauthorized", "forbidden"];
+/// The link does not exist.
+const LINK: &[&str] = &["link-not-found"];
+/// A query parameter, or a property of the body.
+const VALUE: &[&str] = &["invalid-value"];
+/// The body.
+const BODY: &[&str] = &["body-too-large", "unsupported-media-type"];
+/// A new link.
+const CREATE: &[&str] =
+    &["invalid-value", "invalid-url", "invalid-slug", "slug-taken", "idempotency-key-reused", "link-too-large"];
+/// A link that is replaced.
+const REPLACE: &[&str] =
+    &["invalid-value", "invalid-url", "invalid-slug", "link-too-large", "version-mismatch", "unusable-entity-tag"];
+/// A link that is edited.
+const EDIT: &[&str] = &["invalid-value", "invalid-url", "link-too-large"];
+/// The state of a link that a change requires.
+const STATE: &[&str] = &["version-mismatch", "unusable-entity-tag"];
+/// Calls of services.
+const CALL: &[&str] = &["overloaded", "unavailable", "outcome-unknown", "timeout"];
+/// Changes.
+const WRITE: &[&str] = &["read-only"];
+/// Codes of visitors.
+const VISIT: &[&str] = &["link-not-found", "not-found", "link-expired", "too-many-unknown-codes"];
+/// Codes of visitors for programs.
+const UNKNOWN: &[&str] = &["link-not-found", "too-many-unknown-codes"];
+/// There is nothing.
+const NOTHING: &[&str] = &["not-found"];
+
+/// `path => { method module::handler [problems]; … }`. The handlers carry `#[utoipa::path]`.
+macro_rules! routes {
+    ($($path:literal => { $($method:ident $module:ident::$handler:ident [$($problems:ident),*];)* })*) => {
+        #[derive(OpenApi)]
+        #[openapi(paths($($($module::$handler,)*)*), components(schemas(Problem)))]
+        struct Handlers;
+
+        /// All operations.
+        const OPERATIONS: &[Operation] = &[
+            $($(Operation { path: $path, method: stringify!($method), problems: &[$($problems),*] },)*)*
+        ];
+
+        fn register_operations(config: &mut ServiceConfig) {
+            $(
+                let resource = resource_of($path);
+                $(let resource = resource.route(method(stringify!($method)).to($module::$handler));)*
+                config.service(resource);
+            )*
+        }
+    };
+}
+
+routes! {
+    "/shorten" => { post shorten::shorten [KEY, BODY, CREATE, CALL, WRITE]; }
+    "/generate-key" => { get keys::generate [KEY, VALUE, CALL, WRITE]; }
+    "/analytics/{code}" => { get analytics::analytics [KEY, UNKNOWN, CALL]; }
+    "/api/v1/links" => { post links::post [KEY, BODY, CREATE, CALL, WRITE]; }
+    "/api/v1/links/{code}" => {
+        get links::get [KEY, LINK, CALL];
+        put links::put [KEY, BODY, REPLACE, CALL, WRITE];
+        patch links::patch [KEY, LINK, BODY, EDIT, STATE, CALL, WRITE];
+        delete links::delete [KEY, LINK, STATE, CALL, WRITE];
+    }
+    "/api/v1/links/{code}/qr" => { get qr::of_link [KEY, LINK, VALUE, CALL]; }
+    "/api/v1/links/{code}/stats" => {
+        get stats::of_link [KEY, LINK, VALUE, CALL];
+        delete stats::reset [KEY, LINK, CALL, WRITE];
+    }
+    "/api/v1/links/{code}/stats/live" => { get live::live_of_link [KEY, LINK, CALL]; }
+    "/api/v1/stats" => { get stats::of_all [KEY, VALUE, CALL]; }
+    "/api/v1/stats/live" => { get live::live_of_all [KEY, CALL]; }
+    "/api/v1/stats/orphans" => { get stats::orphans [KEY, CALL]; }
+    "/api/v1/backup" => { get backup::backup [KEY]; }
+    "/health/live" => { get health::live []; }
+    "/health/ready" => { get health::ready []; }
+    "/openapi.json" => { get openapi::openapi []; }
+    "/docs" => { get openapi::docs []; }
+    "/robots.txt" => { get site_files::robots []; }
+    "/favicon.ico" => { get site_files::favicon []; }
+    "/" => { get redirect::base [NOTHING]; }
+    "/{code}" => { get redirect::visit [VISIT, CALL]; }
+}
+
+/// A path, with the methods that the table has for it.
+fn resource_of(path: &'static str) -> Resource {
+    let allowed =
+        OPERATIONS.iter().filter(|operation| operation.path == path).map(|operation| match operation.method {
+            "get" => "GET, HEAD".to_owned(),
+            other => other.to_uppercase(),
+        });
+    route(path, allowed.collect::<Vec<_>>().join(", "))
+}
+
+fn method(name: &str) -> Route {
+    match name {
+        "get" => reads(),
+        "post" => web::post(),
+        "put" => web::put(),
+        "patch" => web::patch(),
+        "delete" => web::delete(),
+        other => unreachable!("invariant: the table has no other methods than these, and {other} is none"),
+    }
+}
+
+/// Registers all routes.
+pub(super) fn register(config: &mut ServiceConfig) {
+    // No operations: they say where the other listener is.
+    config.service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener));
+    register_operations(config);
+}
+
+/// The document of all operations.
+pub(super) fn document() -> Value {
+    openapi::document(&Handlers::openapi(), OPERATIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::problem::KINDS;
+
+    #[test]
+    fn the_document_has_the_operations_of_the_table_and_no_others() {
+        let handlers = serde_json::to_value(Handlers::openapi()).unwrap();
+        let mut written = BTreeSet::new();
+        for (path, item) in handlers["paths"].as_object().unwrap() {
+            written.extend(item.as_object().unwrap().keys().map(|method| (path.clone(), method.clone())));
+        }
+        let table: BTreeSet<(String, String)> =
+            OPERATIONS.iter().map(|operation| (operation.path.to_owned(), operation.method.to_owned())).collect();
+        assert_eq!(written, table);
+        assert_eq!(table.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn the_table_is_the_only_place_that_registers_routes() {
+        let server = include_str!("server.rs");
+        assert!(server.contains(".configure(routes::register)"));
+        for other in [".service(", ".route(", "web::scope", "web::resource"] {
+            assert!(!server.contains(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn every_operation_is_described_and_every_problem_has_an_operation() {
+        let document = document();
+        let mut ids = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let said = format!("{method} {path}: {operation}");
+                assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{said}");
+                assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{said}");
+                assert!(
+                    document["tags"].as_array().unwrap().iter().any(|tag| tag["name"] == operation["tags"][0]),
+                    "{said}"
+                );
+                let statuses: Vec<&String> = operation["responses"].as_object().unwrap().keys().collect();
+                assert!(statuses.len() > 5, "{said}");
+            }
+        }
+        let text = document["paths"].to_string();
+        // Those of the admin listener, and of paths and methods that are no operations.
+        let elsewhere = ["conflict", "method-not-allowed", "node-not-found", "wrong-listener"];
+        for kind in KINDS {
+            assert_eq!(text.contains(&format!("`{}`", kind.name)), !elsewhere.contains(&kind.name), "{kind:?}");
+        }
+        for operation in OPERATIONS {
+            for name in operation.problems.iter().copied().flatten() {
+                assert!(KINDS.iter().any(|kind| kind.name == *name), "{name}");
+            }
+        }
+    }
+}
