@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod command_access;
 mod command_line;
+mod command_links;
 mod command_tls;
 mod connections;
 mod deployment;

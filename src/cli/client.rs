@@ -51,6 +51,8 @@ pub(super) struct Answer {
     pub(super) body: Value,
     /// Seconds after which the server may be asked again.
     pub(super) retry_after: Option<u64>,
+    /// The version of the link in it.
+    pub(super) etag: Option<String>,
 }
 
 impl Answer {
@@ -60,6 +62,16 @@ impl Answer {
             Some(detail) => detail.to_owned(),
             None => format!("the server answered {}", self.status),
         }
+    }
+
+    /// The failure of a command that the server has refused.
+    pub(super) fn refused(&self) -> Failed {
+        let code = match self.status {
+            StatusCode::NOT_FOUND => exit::NOT_FOUND,
+            StatusCode::PRECONDITION_FAILED => exit::CHANGED,
+            _ => exit::FAILURE,
+        };
+        Failed::new(code, self.problem())
     }
 
     pub(super) fn text(&self, field: &str) -> String {
@@ -114,12 +126,24 @@ impl Server {
         body: Option<&Value>,
         idempotency_key: Option<&str>,
     ) -> Result<Answer, Failed> {
+        let headers: Vec<_> = idempotency_key.map(|key| ("idempotency-key", key.to_owned())).into_iter().collect();
+        self.send_with(method, path, body, &headers).await
+    }
+
+    /// Sends a request once, with headers of its own.
+    pub(super) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&'static str, String)],
+    ) -> Result<Answer, Failed> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
             request = request.json(body);
         }
-        if let Some(key) = idempotency_key {
-            request = request.header("idempotency-key", key);
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         self.answer(response).await
@@ -138,7 +162,8 @@ impl Server {
     async fn answer(&self, response: reqwest::Response) -> Result<Answer, Failed> {
         let status = response.status();
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let location = response.headers().get("location").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let header = |name| response.headers().get(name).and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let (location, etag) = (header("location"), header("etag"));
         let bytes = response.bytes().await.map_err(|error| self.unreachable(error))?;
         let mut body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         if status.is_redirection() {
@@ -170,7 +195,7 @@ impl Server {
             }
             _ => {}
         }
-        Ok(Answer { status, body, retry_after })
+        Ok(Answer { status, body, retry_after, etag })
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failed {

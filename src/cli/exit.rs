@@ -12,6 +12,8 @@ pub const PARTLY: u8 = 3;
 pub const UNREACHABLE: u8 = 4;
 /// The link does not exist, or has expired.
 pub const NOT_FOUND: u8 = 5;
+/// The link is not at the version that `--if-match` requires.
+pub const CHANGED: u8 = 6;
 /// A service of the node could not be kept running (`EX_SOFTWARE`). Start the node again.
 pub const SOFTWARE: u8 = 70;
 /// The disk failed or the store is damaged (`EX_IOERR`). Repair the disk, run `waypost check`, start the node again.
@@ -29,6 +31,7 @@ pub const HELP: &str = "Exit codes:
       backup, a node or a leader of the cluster, a node that refuses changes
    4  the server cannot be reached
    5  the link does not exist, or has expired
+   6  the link was changed meanwhile (--if-match)
   70  a service of the node could not be kept running: start the node again
   74  the disk failed or the store is damaged: repair it, run `waypost check`,
       start again
@@ -38,5 +41,6 @@ Examples:
   waypost serve --listen :80 --data-dir /srv/waypost
   waypost shorten https://example.com/a/long/address --slug spring
   waypost shorten https://example.com/sale --valid-until 2030-12-31
+  waypost links qr spring --svg spring.svg
   waypost import urls.txt --find-existing --report report.csv
   waypost check --data-dir /srv/waypost";

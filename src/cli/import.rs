@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::rows::{self, Row, RowResult, Rows};
-use super::{dates, exit, links};
+use super::{dates, exit, health};
 use crate::cells::harmless;
 use crate::say;
 
@@ -71,7 +71,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let server = Server::new(&args.server)?;
     let zone = dates::here()?.time_zone().clone();
     // Reports at once that there is no server, instead of after eight tries of each row.
-    links::require(&server).await?;
+    health::require(&server).await?;
     let Rows { rows, ignored } = open(&args.file)?;
     if !ignored.is_empty() {
         crate::complain!("these columns are not imported: {}", ignored.join(", "));

@@ -6,12 +6,15 @@ mod cluster;
 mod columns;
 mod dates;
 pub mod exit;
+mod health;
 mod import;
 mod key;
 mod links;
 mod reach;
+mod resolve;
 mod rows;
 mod stats;
+mod table;
 mod variables;
 
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError, NodeConfig, Overrides, ServiceName, UnreadFile};
 use crate::node::{self, NodeError};
@@ -41,7 +44,10 @@ enum Command {
     /// Shorten a URL
     Shorten(links::ShortenArgs),
     /// Show the target of a code, without following it
-    Resolve(links::ResolveArgs),
+    Resolve(resolve::ResolveArgs),
+    /// Create, show, change and delete links, and draw their QR codes
+    #[command(subcommand)]
+    Links(links::LinksCommand),
     /// Show the visits of a link, or of all links: a chart, and tables of dimensions
     Stats(stats::StatsArgs),
     /// Shorten many URLs: a file with one URL a line, or CSV with the columns url, slug, validUntil
@@ -59,7 +65,7 @@ enum Command {
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Check whether a node is ready (for container health checks)
-    Health(links::HealthArgs),
+    Health(health::HealthArgs),
 }
 
 /// The end of `serve --help`.
@@ -190,7 +196,7 @@ macro_rules! complain {
 /// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     waypost_transport::install_tls();
-    let command = match variables::parse().map(|matches| Cli::from_arg_matches(&matches)) {
+    let command = match variables::parse(Cli::command()).map(|matches| Cli::from_arg_matches(&matches)) {
         Ok(Ok(cli)) => cli.command,
         Ok(Err(error)) => error.exit(),
         Err(wrong) => return ExitCode::from(usage(&wrong)),
@@ -207,9 +213,10 @@ pub fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
         Command::Shorten(args) => client::block_on(links::shorten(args)),
-        Command::Resolve(args) => client::block_on(links::resolve(args)),
+        Command::Resolve(args) => client::block_on(resolve::resolve(args)),
+        Command::Links(command) => client::block_on(links::run(command)),
         Command::Stats(args) => client::block_on(stats::stats(args)),
-        Command::Health(args) => client::block_on(links::health(args)),
+        Command::Health(args) => client::block_on(health::health(args)),
         Command::Cluster(command) => client::block_on(cluster::run(command)),
         Command::Import(args) => client::block_on(import::run(args)),
     };

@@ -3,11 +3,11 @@
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{Failed, Server, ServerArgs};
-use super::links::code_in;
+use super::resolve::code_in;
 use super::{dates, exit};
 use crate::say;
 
@@ -63,8 +63,7 @@ pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     let path = format!("{path}?{}", query.finish());
     let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
-        let code = if answer.status == StatusCode::NOT_FOUND { exit::NOT_FOUND } else { exit::FAILURE };
-        return Err(Failed::new(code, answer.problem()));
+        return Err(answer.refused());
     }
     if args.json {
         say!("{}", answer.body);

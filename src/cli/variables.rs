@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgMatches, Command, CommandFactory};
+use clap::{ArgMatches, Command};
 
-use super::Cli;
 use crate::complain;
 use crate::config::{self, ConfigError};
 
@@ -26,12 +25,12 @@ pub(super) fn of_keys() -> Result<BTreeMap<String, String>, ConfigError> {
     Ok(variables)
 }
 
-/// Parses the command line. Exits the process if nothing else is to be done, as for `--help`, or if it is wrong.
+/// Parses the command line of `command`. Exits the process if nothing else is to be done, as for `--help`, or if it is wrong.
 ///
 /// # Errors
 /// If the variable of a secret option is empty.
-pub(super) fn parse() -> Result<ArgMatches, ConfigError> {
-    let mut command = without_empty(Cli::command());
+pub(super) fn parse(command: Command) -> Result<ArgMatches, ConfigError> {
+    let mut command = without_empty(command);
     match command.try_get_matches_from_mut(std::env::args_os()) {
         Ok(matches) => Ok(matches),
         Err(error) => {

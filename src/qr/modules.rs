@@ -21,6 +21,20 @@ pub enum Level {
     H,
 }
 
+impl std::str::FromStr for Level {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "L" | "l" => Ok(Self::L),
+            "M" | "m" => Ok(Self::M),
+            "Q" | "q" => Ok(Self::Q),
+            "H" | "h" => Ok(Self::H),
+            _ => Err("a level is L, M, Q or H"),
+        }
+    }
+}
+
 impl Level {
     fn of_crate(self) -> EcLevel {
         match self {

@@ -1,0 +1,134 @@
+//! `waypost links edit` and `delete`.
+
+use clap::{Args, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::fields::FieldArgs;
+use super::show::print;
+use crate::cli::client::{Failed, Server, ServerArgs};
+use crate::cli::exit;
+use crate::cli::resolve::code_in;
+use crate::say;
+
+/// A field that a link need not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Clearable {
+    /// The end of the link
+    ValidUntil,
+}
+
+impl Clearable {
+    /// Its name in JSON.
+    fn name(self) -> &'static str {
+        match self {
+            Self::ValidUntil => "validUntil",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// The code, or the whole short URL
+    code: String,
+    /// The new URL
+    #[arg(long)]
+    url: Option<String>,
+    #[command(flatten)]
+    fields: FieldArgs,
+    /// Remove these fields
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    clear: Vec<Clearable>,
+    #[command(flatten)]
+    guard: GuardArgs,
+    /// Print the changed link as JSON, with its version in "etag"
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The code, or the whole short URL
+    code: String,
+    #[command(flatten)]
+    guard: GuardArgs,
+    /// Print the deleted code as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+struct GuardArgs {
+    /// Only if the link is still at this version, as `links show` prints it; otherwise the exit code is 6
+    #[arg(long, value_name = "VERSION")]
+    if_match: Option<String>,
+}
+
+impl GuardArgs {
+    /// The header, if a version is given; shells drop the quotes that are part of it.
+    fn header(&self) -> Vec<(&'static str, String)> {
+        let tag = |text: &str| match text {
+            "*" => text.to_owned(),
+            text if text.contains('"') => text.to_owned(),
+            text => format!("\"{text}\""),
+        };
+        self.if_match.as_deref().map(|text| ("if-match", tag(text.trim()))).into_iter().collect()
+    }
+}
+
+pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
+    let code = code_in(&args.code)?;
+    let mut body = args.fields.given()?;
+    if let Some(url) = &args.url {
+        body.insert("longUrl".to_owned(), url.as_str().into());
+    }
+    for field in &args.clear {
+        if body.insert(field.name().to_owned(), Value::Null).is_some_and(|given| !given.is_null()) {
+            let name = field.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            return Err(Failed::new(exit::USAGE, format!("--clear {name} and --{name} contradict each other")));
+        }
+    }
+    if body.is_empty() {
+        return Err(Failed::new(exit::USAGE, "nothing to change: give a field, such as --url; or --clear FIELD"));
+    }
+    let (server, path) = (Server::new(&args.server)?, format!("/api/v1/links/{code}"));
+    let answer = server.send_with(Method::PATCH, &path, Some(&Value::Object(body)), &args.guard.header()).await?;
+    if !answer.status.is_success() {
+        return Err(answer.refused());
+    }
+    print(&answer, args.json);
+    Ok(exit::OK)
+}
+
+pub(super) async fn delete(args: DeleteArgs) -> Result<u8, Failed> {
+    let code = code_in(&args.code)?;
+    let (server, path) = (Server::new(&args.server)?, format!("/api/v1/links/{code}"));
+    let answer = server.send_with(Method::DELETE, &path, None, &args.guard.header()).await?;
+    if !answer.status.is_success() {
+        return Err(answer.refused());
+    }
+    if args.json {
+        say!("{}", json!({ "deleted": code.as_str() }));
+    } else {
+        say!("deleted {code}");
+    }
+    Ok(exit::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_taken_with_and_without_its_quotes() {
+        let header = |text: &str| GuardArgs { if_match: Some(text.to_owned()) }.header();
+        for (text, sent) in [("2-b", "\"2-b\""), ("\"2-b\"", "\"2-b\""), ("*", "*"), (" 2-b ", "\"2-b\"")] {
+            assert_eq!(header(text), [("if-match", sent.to_owned())], "{text}");
+        }
+        assert_eq!(GuardArgs { if_match: None }.header(), []);
+    }
+}

@@ -1,0 +1,44 @@
+//! `waypost links`: create, show, edit and delete links, and draw their QR codes. `waypost shorten` is the short form of `create`.
+//!
+//! ```text
+//! create.rs   create, shorten
+//! change.rs   edit, delete
+//! show.rs     show, and how a link is printed
+//! fields.rs   the options of a link's fields, and the JSON that they make
+//! qr.rs       qr
+//! ```
+
+mod change;
+mod create;
+mod fields;
+mod qr;
+mod show;
+
+use clap::Subcommand;
+pub(super) use create::{ShortenArgs, shorten};
+
+use super::client::Failed;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LinksCommand {
+    /// Create a link, and show it
+    Create(create::CreateArgs),
+    /// Show a link: its fields, and its version for --if-match
+    Show(show::ShowArgs),
+    /// Change fields of a link, and show it
+    Edit(change::EditArgs),
+    /// Delete a link; its code answers 404 at once
+    Delete(change::DeleteArgs),
+    /// Draw the short URL as a QR code, here or into a file
+    Qr(qr::QrArgs),
+}
+
+pub(super) async fn run(command: LinksCommand) -> Result<u8, Failed> {
+    match command {
+        LinksCommand::Create(args) => create::create(args).await,
+        LinksCommand::Show(args) => show::show(args).await,
+        LinksCommand::Edit(args) => change::edit(args).await,
+        LinksCommand::Delete(args) => change::delete(args).await,
+        LinksCommand::Qr(args) => qr::qr(args).await,
+    }
+}

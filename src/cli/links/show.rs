@@ -1,0 +1,110 @@
+//! `waypost links show`, and how the commands print a link.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::cli::client::{Answer, Failed, Server, ServerArgs};
+use crate::cli::resolve::code_in;
+use crate::cli::{exit, table};
+use crate::say;
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The code, or the whole short URL
+    code: String,
+    /// Print the link as JSON, with its version in "etag"
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The fields in the order in which they are shown, with their names for people. The others follow under the names that they have in JSON.
+const KNOWN: &[(&str, &str)] =
+    &[("shortUrl", "short URL"), ("longUrl", "leads to"), ("createdAt", "created"), ("validUntil", "valid until")];
+
+/// They repeat what the short URL says.
+const HIDDEN: &[&str] = &["id", "shortCode"];
+
+pub(super) async fn show(args: ShowArgs) -> Result<u8, Failed> {
+    let code = code_in(&args.code)?;
+    let path = format!("/api/v1/links/{code}");
+    let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
+    if !answer.status.is_success() {
+        return Err(answer.refused());
+    }
+    print(&answer, args.json);
+    Ok(exit::OK)
+}
+
+/// Prints the link of an answer.
+pub(super) fn print(answer: &Answer, json: bool) {
+    if json {
+        let mut link = answer.body.clone();
+        if let (Some(link), Some(etag)) = (link.as_object_mut(), &answer.etag) {
+            link.insert("etag".to_owned(), etag.as_str().into());
+        }
+        return say!("{link}");
+    }
+    let mut rows = rows(&answer.body);
+    rows.extend(answer.etag.clone().map(|etag| ("version".to_owned(), etag)));
+    say!("{}", table::pairs(&rows, table::width()));
+}
+
+/// The fields that are set, with their names.
+fn rows(link: &Value) -> Vec<(String, String)> {
+    let link = link.as_object();
+    let known = KNOWN.iter().filter_map(|(name, shown)| Some((*shown, link?.get(*name)?)));
+    let is_known = |name: &str| HIDDEN.contains(&name) || KNOWN.iter().any(|(known, _)| *known == name);
+    let others = link.into_iter().flatten().filter(|(name, _)| !is_known(name));
+    let all = known.chain(others.map(|(name, value)| (name.as_str(), value)));
+    all.filter_map(|(name, value)| Some((name.to_owned(), cell(value)?))).collect()
+}
+
+/// A value as people read it; `None` if it is not set.
+fn cell(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(set) => Some(if *set { "yes" } else { "no" }.to_owned()),
+        Value::Array(values) if values.iter().all(Value::is_string) => {
+            let texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            (!texts.is_empty()).then(|| texts.join(", "))
+        }
+        Value::Object(parts) if parts.values().all(Value::is_number) => {
+            let parts: Vec<String> = parts.iter().map(|(name, number)| format!("{name} {number}")).collect();
+            Some(parts.join(", "))
+        }
+        other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_that_are_set_are_shown_also_those_of_a_later_version() {
+        let link = json!({
+            "id": "0-a", "shortCode": "a", "longUrl": "https://example.com/", "shortUrl": "https://go.example/a",
+            "validUntil": null, "later": "x", "labels": ["one", "two"], "empty": [], "on": true,
+            "visits": { "bots": 1, "total": 3 }, "rules": [{ "a": 1 }],
+        });
+        let rows = rows(&link);
+        let rows: Vec<(&str, &str)> = rows.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(rows[..2], [("short URL", "https://go.example/a"), ("leads to", "https://example.com/")]);
+        let mut others = rows[2..].to_vec();
+        others.sort_unstable();
+        let expected = [
+            ("labels", "one, two"),
+            ("later", "x"),
+            ("on", "yes"),
+            ("rules", "[{\"a\":1}]"),
+            ("visits", "bots 1, total 3"),
+        ];
+        assert_eq!(others, expected);
+    }
+}

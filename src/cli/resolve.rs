@@ -1,0 +1,56 @@
+//! `waypost resolve`: the short form of `waypost links show`, for scripts and also for links that have expired.
+
+use clap::Args;
+use reqwest::Method;
+use waypost_protocol::Code;
+use waypost_protocol::typed::code_in_text;
+
+use super::client::{Failed, Server, ServerArgs};
+use super::exit;
+use crate::say;
+
+#[derive(Debug, Args)]
+pub(super) struct ResolveArgs {
+    /// The code, or the whole short URL
+    code: String,
+    /// Print the link and its visits as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The code in a text that somebody typed or pasted.
+pub(super) fn code_in(text: &str) -> Result<Code, Failed> {
+    code_in_text(text).ok_or_else(|| {
+        Failed::new(exit::NOT_FOUND, format!("there is no code in {text:?}; give one, or a whole short URL"))
+    })
+}
+
+pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
+    let code = code_in(&args.code)?;
+    let answer = Server::new(&args.server)?.send(Method::GET, &format!("/analytics/{code}"), None, None).await?;
+    if !answer.status.is_success() {
+        return Err(answer.refused());
+    }
+    if args.json {
+        say!("{}", answer.body);
+    }
+    let target = answer.text("longUrl");
+    if answer.body["expired"] == true {
+        let end = answer.body["validUntil"].as_str().map(|end| format!(" (validUntil {end})")).unwrap_or_default();
+        let led = if target.is_empty() { String::new() } else { format!("; it led to {target}") };
+        return Err(Failed::new(exit::NOT_FOUND, format!("the link \"{code}\" has expired{end}{led}")));
+    }
+    if args.json {
+        return Ok(exit::OK);
+    }
+    if target.is_empty() {
+        return Err(Failed::new(
+            exit::FAILURE,
+            "the server tells where a link leads only to those who have its key: set WAYPOST_API_KEY, or WAYPOST_API_KEY_FILE",
+        ));
+    }
+    say!("{target}");
+    Ok(exit::OK)
+}

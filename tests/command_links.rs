@@ -1,0 +1,153 @@
+//! `waypost links`: what the commands print and how they end; and the QR code in a terminal, read by `zbarimg`.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use waypost_testkit::cannot_run;
+
+use crate::{PROGRAM, fresh_node};
+
+fn waypost(server: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).args(["--server", server]).env_remove("WAYPOST_SERVER").env("TZ", "UTC").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+}
+
+/// The value of a row of a table.
+fn row(output: &Output, name: &str) -> Option<String> {
+    let shown = text(&output.stdout);
+    shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("  ")).map(|value| value.trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_link_is_created_shown_changed_and_deleted_from_the_shell() {
+    let (_dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let run = |arguments: &[&str]| waypost(&server, arguments);
+    let made = run(&["links", "create", "https://example.com/1", "--slug", "abc", "--valid-until", "2999-01-01"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert_eq!(row(&made, "short URL"), Some(format!("{server}/abc")));
+    assert_eq!(row(&made, "leads to").as_deref(), Some("https://example.com/1"));
+    assert_eq!(row(&made, "valid until").as_deref(), Some("2999-01-01T23:59:59.999Z"));
+    let shown = run(&["links", "show", &format!("{server}/abc")]);
+    let version = row(&shown, "version").unwrap();
+    assert_eq!(json(&run(&["links", "show", "abc", "--json"]))["etag"], version.as_str());
+    let bare = version.trim_matches('"');
+    let edit = ["links", "edit", "abc", "--url", "https://example.com/2", "--clear", "valid-until", "--if-match"];
+    let edited = run(&[&edit[..], &[bare]].concat());
+    assert_eq!(edited.status.code(), Some(0), "{}", text(&edited.stderr));
+    assert_eq!(row(&edited, "leads to").as_deref(), Some("https://example.com/2"));
+    assert_eq!(row(&edited, "valid until"), None);
+    for change in [&edit[..], &["links", "delete", "abc", "--if-match"]] {
+        let refused = run(&[change, &[bare]].concat());
+        assert_eq!(refused.status.code(), Some(6), "{}", text(&refused.stderr));
+    }
+    assert_eq!(node.client().follow("abc").await.unwrap().as_deref(), Some("https://example.com/2"));
+    let version = row(&edited, "version").unwrap();
+    let deleted = run(&["links", "delete", "abc", "--if-match", &version]);
+    assert_eq!((deleted.status.code(), text(&deleted.stdout).trim()), (Some(0), "deleted abc"));
+    for gone in [&["links", "show", "abc"][..], &["links", "edit", "abc", "--url", "https://example.com/"]] {
+        assert_eq!(run(gone).status.code(), Some(5), "{gone:?}");
+    }
+    assert_eq!(
+        [run(&["links", "delete", "abc"]), run(&["links", "qr", "abc"])].map(|end| end.status.code()),
+        [Some(5); 2]
+    );
+    let generated = json(&run(&["links", "create", "https://example.com/3", "--json"]));
+    assert_eq!(json(&run(&["links", "create", "https://example.com/3", "--find-existing", "--json"])), generated);
+}
+
+#[tokio::test]
+async fn an_edit_that_changes_nothing_or_contradicts_itself_is_a_mistake_of_the_caller() {
+    let (_dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    waypost(&server, &["shorten", "https://example.com/1", "--slug", "abc"]);
+    for (options, part) in [
+        (&[][..], "nothing to change"),
+        (&["--clear", "valid-until", "--valid-until", "+1d"], "contradict each other"),
+        (&["--clear", "slug"], "possible values"),
+        (&["--valid-until", "soon"], "not a valid time"),
+    ] {
+        let refused = waypost(&server, &[&["links", "edit", "abc"], options].concat());
+        assert_eq!(refused.status.code(), Some(2), "{options:?}");
+        assert!(text(&refused.stderr).contains(part), "{options:?}: {}", text(&refused.stderr));
+    }
+}
+
+/// The characters of a drawn code as an image in which text is `ink` and everything else the opposite, eight pixels a module.
+fn image(drawn: &str, text_is_dark: bool) -> Vec<u8> {
+    let lines: Vec<&str> = drawn.lines().collect();
+    let (width, height) = (lines[0].chars().count(), lines.len() * 2);
+    let mut image = format!("P5 {} {} 255\n", width * 8, height * 8).into_bytes();
+    for line in lines {
+        for half in ['▀', '▄'] {
+            let row: Vec<u8> =
+                line.chars().flat_map(|c| [if (c == '█' || c == half) == text_is_dark { 0 } else { 255 }; 8]).collect();
+            assert_eq!(row.len(), width * 8);
+            image.extend(row.repeat(8));
+        }
+    }
+    image
+}
+
+#[tokio::test]
+async fn a_code_in_the_terminal_is_read_on_dark_and_on_light_backgrounds() {
+    let (dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    waypost(&server, &["shorten", "https://example.com/1", "--slug", "Spring-Sale"]);
+    for (plain, text_is_dark) in [(&["--plain", "light"][..], true), (&["--plain", "dark"], false), (&[], false)] {
+        for level in ["L", "H"] {
+            let arguments = [&["links", "qr", "Spring-Sale", "--error-correction", level], plain].concat();
+            let shown = waypost(&server, &arguments);
+            assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+            let shown = text(&shown.stdout);
+            let (drawn, short_url) = shown.trim_end_matches('\n').rsplit_once('\n').unwrap();
+            assert_eq!(short_url, format!("{server}/Spring-Sale"));
+            let file = dir.path().join("code.pgm");
+            std::fs::write(&file, image(drawn, text_is_dark)).unwrap();
+            let Ok(read) = Command::new("zbarimg").args(["--quiet", "--raw"]).arg(&file).output() else {
+                return cannot_run("zbarimg is not installed");
+            };
+            assert_eq!(text(&read.stdout).trim(), short_url, "{plain:?}\n{drawn}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_with_a_code_are_those_of_the_server_and_overwrite_nothing() {
+    let (dir, node) = fresh_node();
+    let (server, client) = (format!("http://{}", node.address()), node.client());
+    waypost(&server, &["shorten", "https://example.com/1", "--slug", "abc"]);
+    let [svg, png] = ["code.svg", "code.png"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+    let look = ["--size", "300", "--margin", "2", "--error-correction", "q", "--color", "#00f"];
+    let write = [&["links", "qr", "abc", "--svg", &svg, "--png", &png][..], &look].concat();
+    let written = waypost(&server, &write);
+    assert_eq!((written.status.code(), text(&written.stdout)), (Some(0), String::new()), "{}", text(&written.stderr));
+    for (file, format) in [(&svg, "svg"), (&png, "png")] {
+        let query = format!("size=300&margin=2&errorCorrection=Q&color=00f&format={format}");
+        let answer = client.get(&format!("/api/v1/links/abc/qr?{query}")).await.unwrap();
+        assert!(answer.status == 200 && std::fs::read(file).unwrap() == answer.body, "{format}");
+    }
+    let again = waypost(&server, &write);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
+    assert_eq!(waypost(&server, &[&write[..], &["--force"]].concat()).status.code(), Some(0));
+    let out = waypost(&server, &[&["links", "qr", "abc", "--svg", "-"][..], &look].concat());
+    assert_eq!(out.stdout, std::fs::read(&svg).unwrap());
+    for wrong in
+        [["--size", "9"], ["--margin", "99"], ["--color", "fff"], ["--color", "red"], ["--error-correction", "X"]]
+    {
+        assert_eq!(
+            waypost(&server, &[&["links", "qr", "abc"][..], &wrong].concat()).status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
+}
