@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
 
 run:
 	$(CARGO) run --release -- serve
@@ -66,6 +66,20 @@ smoke:
 upgrade:
 	$(CARGO) build --workspace --locked
 	bash deploy/upgrade.sh target/debug/waypost $(FROM)
+
+# The manual pages and the completions of shells, as the program prints them: in target/extras, for packages.
+extras:
+	$(CARGO) build --release --locked --package waypost --bin waypost
+	rm -rf target/extras
+	mkdir -p target/extras/completions
+	target/release/waypost man target/extras/man
+	target/release/waypost completions bash > target/extras/completions/waypost
+	target/release/waypost completions zsh > target/extras/completions/_waypost
+	target/release/waypost completions fish > target/extras/completions/waypost.fish
+
+# The package for Debian. Needs cargo-deb (cargo install cargo-deb --locked).
+deb: extras
+	$(CARGO) deb --no-build --package waypost
 
 # The image from the Dockerfile, with base images made on this machine (needs root, buildah, debootstrap).
 image:

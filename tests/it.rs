@@ -16,6 +16,7 @@ mod connections;
 mod deployment;
 mod documents;
 mod fault;
+mod generated;
 mod golden;
 mod local_cluster;
 mod readme;

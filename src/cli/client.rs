@@ -255,7 +255,12 @@ pub(super) fn block_on(command: impl Future<Output = Result<u8, Failed>>) -> u8 
             return exit::FAILURE;
         }
     };
-    match runtime.block_on(command) {
+    ended(runtime.block_on(command))
+}
+
+/// The exit code of a command; says why it has failed.
+pub(super) fn ended(result: Result<u8, Failed>) -> u8 {
+    match result {
         Ok(code) => code,
         Err(failed) => {
             complain!("waypost: {}", failed.message);

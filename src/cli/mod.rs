@@ -6,6 +6,7 @@ mod cluster;
 mod columns;
 mod dates;
 pub mod exit;
+mod generated;
 mod health;
 mod import;
 mod key;
@@ -66,6 +67,10 @@ enum Command {
     Cluster(cluster::ClusterCommand),
     /// Check whether a node is ready (for container health checks)
     Health(health::HealthArgs),
+    /// Print the completions for a shell
+    Completions(generated::CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a directory
+    Man(generated::ManArgs),
 }
 
 /// The end of `serve --help`.
@@ -219,6 +224,8 @@ pub fn main() -> ExitCode {
         Command::Health(args) => client::block_on(health::health(args)),
         Command::Cluster(command) => client::block_on(cluster::run(command)),
         Command::Import(args) => client::block_on(import::run(args)),
+        Command::Completions(args) => client::ended(generated::completions(&args, Cli::command())),
+        Command::Man(args) => client::ended(generated::man(&args, Cli::command())),
     };
     ExitCode::from(code)
 }
