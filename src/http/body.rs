@@ -33,6 +33,11 @@ pub(super) fn parse_json_only<T: DeserializeOwned>(request: &HttpRequest, body: 
     }
 }
 
+/// Parses a JSON object.
 pub(super) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would accept a list of the values of the fields, too.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::malformed("the JSON body cannot be used: it is a list, and an object is needed"));
+    }
     serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the JSON body cannot be used: {error}")))
 }

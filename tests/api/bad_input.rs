@@ -71,6 +71,7 @@ async fn bad_bodies_are_refused() {
     for (content_type, body, status) in [
         ("application/json", b"{\"longUrl\":".to_vec(), 400),
         ("application/json", b"\xff\xfe".to_vec(), 400),
+        ("application/json", br#"["https://example.com/", null, null, false]"#.to_vec(), 400),
         ("application/json", format!("{{\"longUrl\":{}", "[".repeat(20_000)).into_bytes(), 400),
         ("text/plain", b"https://example.com/\xff".to_vec(), 400),
         ("text/plain", b"https://example.com/\nhttps://example.com/".to_vec(), 422),

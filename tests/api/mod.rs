@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bad_input;
+mod conformance;
 mod create;
 mod document;
 mod edit;
