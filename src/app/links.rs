@@ -186,12 +186,17 @@ pub(super) fn key_of(code: &str) -> Option<LinkKey> {
     Code::from_path(code).map(LinkKey::new)
 }
 
-fn idempotency_key(owner: u32, text: &str) -> Result<IdempotencyKey, CreateError> {
+/// The idempotency key of a request; `part` is its part of a request that creates many.
+fn idempotency_key(owner: u32, text: &str, part: Option<u64>) -> Result<IdempotencyKey, CreateError> {
     let readable = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
     if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX || !readable {
         return Err(CreateError::IdempotencyKey);
     }
-    Ok(IdempotencyKey::of(owner, text))
+    Ok(match part {
+        None => IdempotencyKey::of(owner, text),
+        // No client's key has a line end.
+        Some(part) => IdempotencyKey::of(owner, &format!("{text}\n{part}")),
+    })
 }
 
 impl App {
@@ -200,8 +205,19 @@ impl App {
     /// # Errors
     /// See [`CreateError`]. After a [`CallError`] with an unknown outcome the link may exist.
     pub async fn create_link(&self, principal: &Principal, new: NewLink<'_>) -> Result<CreatedLink, CreateError> {
+        self.create_part(principal, new, None).await
+    }
+
+    /// Creates a link, as a part of a request that creates many: the same part of the same request, by its idempotency key, creates no
+    /// second one.
+    pub(super) async fn create_part(
+        &self,
+        principal: &Principal,
+        new: NewLink<'_>,
+        part: Option<u64>,
+    ) -> Result<CreatedLink, CreateError> {
         principal.require(Permission::WriteLinks)?;
-        let message = self.creation(principal, &new)?;
+        let message = self.creation(principal, &new, part)?;
         self.writable()?;
         let (slug, spec) = (message.slug.clone(), message.spec.clone());
         match (self.send_creation(message).await?, slug) {
@@ -228,7 +244,12 @@ impl App {
         Ok(spec)
     }
 
-    pub(super) fn creation(&self, principal: &Principal, new: &NewLink<'_>) -> Result<CreateLink, CreateError> {
+    pub(super) fn creation(
+        &self,
+        principal: &Principal,
+        new: &NewLink<'_>,
+        part: Option<u64>,
+    ) -> Result<CreateLink, CreateError> {
         let spec = self.spec_of(new)?;
         let slug = new.slug.map(Code::parse_slug).transpose()?;
         if slug.is_some() && new.find_existing {
@@ -236,7 +257,7 @@ impl App {
         }
         let print = spec.fingerprint(slug.as_ref(), new.find_existing);
         let created_by = principal.number();
-        let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text)).transpose()?;
+        let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text, part)).transpose()?;
         Ok(CreateLink {
             shard: CreateLink::shard_for(slug.as_ref(), &spec.target, self.shards),
             slug,
@@ -368,10 +389,13 @@ mod tests {
     #[test]
     fn an_idempotency_key_is_a_short_text_and_each_owner_has_its_own() {
         for bad in ["", "ä", "a\nb", "\u{7f}", &"x".repeat(256)] {
-            assert_eq!(idempotency_key(1, bad), Err(CreateError::IdempotencyKey), "{bad:?}");
+            assert_eq!(idempotency_key(1, bad, None), Err(CreateError::IdempotencyKey), "{bad:?}");
         }
         let longest = "x".repeat(IDEMPOTENCY_KEY_BYTES_MAX);
-        assert!(idempotency_key(1, &longest).is_ok());
-        assert_ne!(idempotency_key(1, "a b"), idempotency_key(0, "a b"));
+        assert!(idempotency_key(1, &longest, None).is_ok());
+        assert_ne!(idempotency_key(1, "a b", None), idempotency_key(0, "a b", None));
+        let parts = [None, Some(0), Some(1)].map(|part| idempotency_key(1, "a", part).unwrap());
+        assert!(parts[0] != parts[1] && parts[1] != parts[2] && parts[0] != parts[2]);
+        assert_eq!(idempotency_key(1, "a", Some(1)), idempotency_key(1, "a", Some(1)));
     }
 }

@@ -15,6 +15,7 @@
 
 mod access;
 mod backup;
+mod bulk;
 mod cluster;
 mod codes;
 mod links;
@@ -30,6 +31,7 @@ pub use access::{
     Principal, Unintended,
 };
 pub use backup::{Backup, BackupRefused};
+pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use links::{
@@ -130,6 +132,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
     is_send(app.link(principal, "", Consistency::Local));
     is_send(app.edit_link(principal, "", LinkEdit::default(), Guard::Any));
     is_send(app.put_link(principal, "", NewLink::default(), &Condition::default()));
+    is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, "", Guard::Any));
     is_send(app.issue_codes(principal, 1));
     is_send(app.totals(principal, None));

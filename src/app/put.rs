@@ -88,7 +88,7 @@ impl App {
                 return Err(PutError::Condition { current: version });
             }
             let Some(link) = current else {
-                match self.send_creation(self.creation(principal, &new)?).await? {
+                match self.send_creation(self.creation(principal, &new, None)?).await? {
                     Created::New(link) | Created::Existing(link) => return Ok(PutLink::Created(*link)),
                     Created::SlugTaken | Created::IdempotencyMismatch => continue,
                 }

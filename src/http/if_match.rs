@@ -39,6 +39,11 @@ impl IfMatch {
         (Condition { matches, matches_not: none_match(headers) }, fault)
     }
 
+    /// The guard of a value of the header, which an item of a bulk request has in its own place.
+    pub(super) fn of_text(value: Option<&str>) -> Self {
+        Self::read(value.as_slice())
+    }
+
     /// Reads the values of all `If-Match` headers.
     fn read(values: &[&str]) -> Self {
         let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim);

@@ -35,7 +35,7 @@ enum Consistency {
     Strong,
 }
 
-fn etag(link: &Link) -> String {
+pub(super) fn etag(link: &Link) -> String {
     format!("\"{}\"", link.link_version())
 }
 

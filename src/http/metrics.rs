@@ -15,6 +15,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/shorten", "shorten"),
     ("/generate-key", "generate_key"),
     ("/analytics/{code}", "analytics"),
+    ("/api/v1/bulk", "bulk"),
     ("/api/v1/links", "link"),
     ("/api/v1/links/{code}", "link"),
     ("/api/v1/links/{code}/qr", "qr"),

@@ -14,6 +14,7 @@ mod answer;
 mod authorized;
 mod backup;
 mod body;
+mod bulk;
 mod evidence;
 mod forwarded;
 mod front;
@@ -43,6 +44,7 @@ mod visitor;
 mod wire;
 
 pub use admin::admin_server;
+pub use bulk::BULK_REQUESTS_MAX;
 pub use evidence::is_loopback;
 pub use live::LIVE_STREAMS_MAX;
 pub use metrics::WorkerMetrics;

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
-use super::{analytics, backup, health, keys, links, live, qr, redirect, shorten, site_files, stats};
+use super::{analytics, backup, bulk, health, keys, links, live, qr, redirect, shorten, site_files, stats};
 
 /// The caller has no permission.
 const KEY: &[&str] = &["unauthorized", "forbidden"];
@@ -65,6 +65,7 @@ routes! {
     "/shorten" => { post shorten::shorten [KEY, BODY, CREATE, CALL, WRITE]; }
     "/generate-key" => { get keys::generate [KEY, VALUE, CALL, WRITE]; }
     "/analytics/{code}" => { get analytics::analytics [KEY, UNKNOWN, CALL]; }
+    "/api/v1/bulk" => { post bulk::bulk [KEY, BODY, VALUE]; }
     "/api/v1/links" => { post links::post [KEY, BODY, CREATE, CALL, WRITE]; }
     "/api/v1/links/{code}" => {
         get links::get [KEY, LINK, CALL];

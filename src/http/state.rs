@@ -39,6 +39,8 @@ pub struct NodeState {
     pub shards: u32,
     /// Permits of live streams.
     pub live_streams: Arc<Semaphore>,
+    /// Permits of bulk requests.
+    pub bulk_requests: Arc<Semaphore>,
     /// The public address of the server.
     pub address: PublicAddress,
     /// The address of the admin listener.

@@ -17,8 +17,8 @@ use crate::app::{App, AppParts, Authenticator};
 use crate::cluster::Backups;
 use crate::config::ServiceName;
 use crate::http::{
-    Addresses, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer, UnknownCodes, admin_server,
-    public_server,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer,
+    UnknownCodes, admin_server, public_server,
 };
 use crate::wall_clock::wall_clock;
 
@@ -142,6 +142,7 @@ fn node_state(
         supervision: base.supervision.clone(),
         shards: groups.bootstrap().shards,
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
+        bulk_requests: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
         admin,
         timeout: config.request_timeout,

@@ -32,6 +32,7 @@ async fn a_key_that_is_configured_is_required_for_changes_and_for_nothing_else()
         (Method::GET, "/generate-key".to_owned()),
         (Method::GET, format!("/api/v1/links/{code}")),
         (Method::POST, "/api/v1/links".to_owned()),
+        (Method::POST, "/api/v1/bulk".to_owned()),
         (Method::PUT, format!("/api/v1/links/{code}")),
         (Method::GET, format!("/api/v1/links/{code}/qr")),
         (Method::PATCH, format!("/api/v1/links/{code}")),

@@ -91,6 +91,7 @@ fn guarded(code: &str) -> Vec<(Method, String)> {
         (Method::GET, "/api/v1/backup"),
         (Method::GET, "/api/v1/links/CODE"),
         (Method::POST, "/api/v1/links"),
+        (Method::POST, "/api/v1/bulk"),
         (Method::PUT, "/api/v1/links/CODE"),
         (Method::PATCH, "/api/v1/links/CODE"),
         (Method::DELETE, "/api/v1/links/CODE"),

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod bad_input;
+mod bulk;
 mod conformance;
 mod create;
 mod document;

@@ -48,6 +48,18 @@ impl Problem {
         )
     }
 
+    /// A bulk request is longer than the server reads as JSON.
+    pub(in crate::http) fn bulk_too_large(max: usize) -> Self {
+        let detail = format!("at most {max} bytes are read as JSON; send application/x-ndjson, with an item a line");
+        Self { detail, ..Self::too_large(max) }
+    }
+
+    /// A line of a bulk request is longer than the server reads.
+    pub(in crate::http) fn line_too_long(max: usize) -> Self {
+        let detail = format!("a line has at most {max} bytes, and nothing is read after a longer one");
+        Self { detail, ..Self::too_large(max) }
+    }
+
     /// The client has too many connections.
     pub(in crate::http) fn too_many_connections() -> Self {
         Self::new(

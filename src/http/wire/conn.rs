@@ -115,6 +115,8 @@ pub(in crate::http) struct Conn {
     pub(super) rest: RefCell<Rest>,
     /// Whether the `App` reads that body.
     wanted: Cell<bool>,
+    /// Whether that body is a stream, whose deadline is for each piece.
+    streamed: Cell<bool>,
     body: Since,
     /// Set while bytes have arrived and nothing was answered.
     reading: Since,
@@ -142,6 +144,7 @@ impl Conn {
             busy: Cell::new(0),
             rest: RefCell::default(),
             wanted: Cell::new(false),
+            streamed: Cell::new(false),
             body: Since::never(),
             reading: Since::never(),
             blocked: Since::never(),
@@ -167,6 +170,7 @@ impl Conn {
         self.busy.set(self.busy.get() + 1);
         *self.rest.borrow_mut() = rest;
         self.wanted.set(false);
+        self.streamed.set(false);
         self.body.end();
         self.reading.end();
     }
@@ -182,6 +186,21 @@ impl Conn {
     pub(super) fn want_body(&self) {
         if !self.wanted.replace(true) {
             self.body.begin(self.time.now());
+        }
+    }
+
+    /// The body of the request is a stream of any length: the client has its time for each piece, and none while it is not waited for. For
+    /// clients with a key: such a request ends only when they end it.
+    pub(in crate::http) fn stream_body(&self) {
+        self.streamed.set(true);
+    }
+
+    /// The `App` has asked for the next piece of a body; whether it is there.
+    pub(super) fn asked_for_body(&self, is_there: bool) {
+        match (self.streamed.get(), is_there) {
+            (false, _) => {}
+            (true, true) => self.body.end(),
+            (true, false) => self.body.begin(self.time.now()),
         }
     }
 
@@ -355,6 +374,29 @@ mod tests {
         assert_eq!(ends(&time, &conn), None);
         conn.end();
         assert_eq!(ends(&time, &conn), Some((500, Reason::Idle)));
+    }
+
+    #[test]
+    fn a_body_that_is_a_stream_has_its_deadline_for_each_piece() {
+        let (time, conn) = conn();
+        conn.begin(Rest::Length(10));
+        conn.stream_body();
+        conn.want_body();
+        for _ in 0..5 {
+            conn.asked_for_body(false);
+            time.advance(400);
+            assert_eq!(conn.late(&DEADLINES, false), None);
+            conn.asked_for_body(true);
+            time.advance(5000);
+            assert_eq!(conn.late(&DEADLINES, false), None, "nobody waits for the next one yet");
+        }
+        conn.asked_for_body(false);
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Body)));
+        conn.end();
+        conn.begin(Rest::Length(10));
+        conn.want_body();
+        conn.asked_for_body(true);
+        assert_eq!(ends(&time, &conn), Some((500, Reason::Body)), "the next request is no stream");
     }
 
     #[test]

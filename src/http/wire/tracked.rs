@@ -112,7 +112,9 @@ impl Stream for Wanted {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         this.conn.want_body();
-        Pin::new(&mut this.payload).poll_next(cx)
+        let next = Pin::new(&mut this.payload).poll_next(cx);
+        this.conn.asked_for_body(next.is_ready());
+        next
     }
 }
 

@@ -1,0 +1,417 @@
+//! `POST /api/v1/bulk`: many changes in one request, with a result for each.
+//!
+//! As JSON the request is read whole, and has at most [`ITEMS_MAX`] items. As NDJSON, one item a line, request and answer are streams of any
+//! length: the node holds no more than the items that it works on.
+
+use std::rc::Rc;
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::ToSchema;
+use waypost_protocol::OwnHost;
+
+use super::authorized::{Authorized, WriteLinks};
+use super::body::{essence, is_json, parse_json, unmarked};
+use super::if_match::IfMatch;
+use super::link_json::{GivenEdit, GivenLink, LinkJson};
+use super::links::etag;
+use super::openapi::RetrySafely;
+use super::problem::{Document, Problem};
+use super::state::NodeState;
+use super::wire::Conn;
+use crate::app::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError, Condition, Principal};
+
+/// The most items of a JSON request. More of them are sent as NDJSON.
+const ITEMS_MAX: usize = 1000;
+
+/// The longest JSON request: room for as many items with the longest URLs.
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// The most bulk requests of one node at a time, which bounds their memory.
+pub const BULK_REQUESTS_MAX: usize = 4;
+
+/// Many changes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BulkRequest)]
+pub(super) struct Given {
+    /// At most 1,000 of them.
+    #[schema(value_type = Vec<GivenItem>, max_items = 1000)]
+    items: Vec<Value>,
+}
+
+/// One of many changes.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
+#[schema(as = BulkItem)]
+enum GivenItem {
+    /// Creates a link.
+    Create {
+        /// The link.
+        link: GivenLink,
+    },
+    /// Creates the link of a code, or replaces it.
+    Put {
+        /// The code.
+        code: String,
+        /// The link.
+        link: GivenLink,
+        /// As the header `If-Match`.
+        #[serde(rename = "ifMatch")]
+        if_match: Option<String>,
+    },
+    /// Changes a link.
+    Edit {
+        /// The code.
+        code: String,
+        /// The changes.
+        changes: GivenEdit,
+        /// As the header `If-Match`.
+        #[serde(rename = "ifMatch")]
+        if_match: Option<String>,
+    },
+    /// Deletes a link.
+    Delete {
+        /// The code.
+        code: String,
+        /// As the header `If-Match`.
+        #[serde(rename = "ifMatch")]
+        if_match: Option<String>,
+    },
+}
+
+impl GivenItem {
+    fn change<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<BulkChange<'a>, Problem> {
+        let guard = |tags: &Option<String>| IfMatch::of_text(tags.as_deref()).guard;
+        Ok(match self {
+            Self::Create { link } => BulkChange::Create(link.new_link(own_hosts)?),
+            Self::Put { code, link, if_match } => BulkChange::Put {
+                code,
+                new: link.put_at(code, own_hosts)?,
+                condition: Condition { matches: if_match.as_ref().map(|_| guard(if_match)), matches_not: None },
+            },
+            Self::Edit { code, changes, if_match } => {
+                BulkChange::Edit { code, edit: changes.edit(own_hosts)?, guard: guard(if_match) }
+            }
+            Self::Delete { code, if_match } => BulkChange::Delete { code, guard: guard(if_match) },
+        })
+    }
+
+    fn if_match(&self) -> Option<&str> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Put { if_match, .. } | Self::Edit { if_match, .. } | Self::Delete { if_match, .. } => {
+                if_match.as_deref()
+            }
+        }
+    }
+}
+
+/// What became of an item.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkResult)]
+pub(super) struct ItemResult {
+    /// Its place in the request, from 0.
+    index: u64,
+    /// The status that it would have been answered with alone.
+    status: u16,
+    /// The tag of the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    etag: Option<String>,
+    /// The link, unless it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    link: Option<LinkJson>,
+    /// Why it was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Document>, nullable = false)]
+    problem: Option<Value>,
+}
+
+/// A result for each item, in their order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BulkAnswer)]
+pub(super) struct Results {
+    /// The results.
+    results: Vec<ItemResult>,
+    /// How many items were not done.
+    failed: usize,
+}
+
+/// The items of a request, as they come.
+enum Source {
+    /// Those of a JSON request.
+    Read(std::vec::IntoIter<Value>),
+    /// Those of an NDJSON request.
+    Lines(Lines),
+}
+
+impl Source {
+    /// The next items, at most [`BULK_AT_ONCE_MAX`]; none = there are no more.
+    async fn next(&mut self) -> Vec<Result<GivenItem, Problem>> {
+        match self {
+            Self::Read(items) => items.take(BULK_AT_ONCE_MAX).map(item_of_value).collect(),
+            Self::Lines(lines) => lines.next().await,
+        }
+    }
+}
+
+/// The lines of a body.
+struct Lines {
+    payload: web::Payload,
+    buffer: BytesMut,
+    line_max: usize,
+    ended: bool,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Vec<Result<GivenItem, Problem>> {
+        let mut items = Vec::new();
+        while items.len() < BULK_AT_ONCE_MAX {
+            if let Some(line) = self.line() {
+                let line = unmarked(&line).trim_ascii();
+                if !line.is_empty() {
+                    items.push(parse_json(line));
+                }
+                continue;
+            }
+            if self.ended {
+                break;
+            }
+            if self.buffer.len() > self.line_max {
+                items.push(Err(Problem::line_too_long(self.line_max)));
+                self.buffer.clear();
+                self.ended = true;
+                break;
+            }
+            // Items that are there do not wait for those that are still to come.
+            let piece = match items.is_empty() {
+                true => self.payload.next().await,
+                false => match self.payload.next().now_or_never() {
+                    Some(piece) => piece,
+                    None => break,
+                },
+            };
+            match piece {
+                Some(Ok(piece)) => self.buffer.extend_from_slice(&piece),
+                Some(Err(_)) => {
+                    // The connection broke, perhaps within a line.
+                    self.buffer.clear();
+                    self.ended = true;
+                }
+                None => self.ended = true,
+            }
+        }
+        items
+    }
+
+    /// Takes a line out of the buffer. The last one needs no line end.
+    fn line(&mut self) -> Option<Bytes> {
+        if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+            let line = self.buffer.split_to(end).freeze();
+            self.buffer.advance(1);
+            return Some(line);
+        }
+        (self.ended && !self.buffer.is_empty()).then(|| self.buffer.split().freeze())
+    }
+}
+
+fn item_of_value(value: Value) -> Result<GivenItem, Problem> {
+    if !value.is_object() {
+        return Err(Problem::malformed("the item is not an object"));
+    }
+    serde_json::from_value(value).map_err(|error| Problem::malformed(format!("the item cannot be used: {error}")))
+}
+
+/// A bulk request that is being answered.
+struct Bulk {
+    node: web::Data<NodeState>,
+    principal: Principal,
+    own_hosts: Vec<OwnHost>,
+    /// What short URLs begin with.
+    base: String,
+    key: Option<String>,
+    source: Source,
+    /// The index of the next item.
+    index: u64,
+    failed: usize,
+    ended: bool,
+    /// Held while the request is answered.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Bulk {
+    /// The results of the next items.
+    async fn results(&mut self) -> Vec<ItemResult> {
+        let given = self.source.next().await;
+        let first = self.index;
+        self.index += given.len() as u64;
+        let stops = self.node.draining().then(|| Problem::not_ready("the server is stopping"));
+        let mut changes = Vec::with_capacity(given.len());
+        let mut results = Vec::with_capacity(given.len());
+        for (index, item) in (first..).zip(&given) {
+            let item = stops.clone().map_or(item.as_ref().map_err(Clone::clone), Err);
+            match item.and_then(|item| item.change(&self.own_hosts)) {
+                Ok(change) => {
+                    changes.push((index, change));
+                    results.push(None);
+                }
+                Err(problem) => results.push(Some(refused(index, &problem))),
+            }
+        }
+        let mut done = self.node.app.bulk(&self.principal, changes, self.key.as_deref()).await.into_iter();
+        let results = (first..).zip(results).zip(&given).filter_map(|((index, result), item)| {
+            let tags = item.as_ref().ok().and_then(GivenItem::if_match);
+            result.or_else(|| done.next().map(|done| self.result(index, done, tags)))
+        });
+        let results: Vec<ItemResult> = results.collect();
+        self.failed += results.iter().filter(|result| result.problem.is_some()).count();
+        results
+    }
+
+    fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>) -> ItemResult {
+        let fault = IfMatch::of_text(tags).fault;
+        let (status, link) = match done {
+            Ok(BulkDone::Created(link)) => (201, link),
+            Ok(BulkDone::Is(link)) => (200, link),
+            Ok(BulkDone::Deleted) => return ItemResult { index, status: 204, etag: None, link: None, problem: None },
+            Err(error) => {
+                let problem = match error {
+                    BulkError::Create(error) => Problem::of_creation(error, |code| format!("{}{code}", self.base)),
+                    BulkError::Put(error) => Problem::of_put(error, fault),
+                    BulkError::Change(error) => Problem::of_change(error, fault),
+                };
+                return refused(index, &problem);
+            }
+        };
+        let json = LinkJson::new(&link, &format!("{}{}", self.base, link.key.code));
+        ItemResult { index, status, etag: Some(etag(&link)), link: Some(json), problem: None }
+    }
+
+    /// The next lines of an NDJSON answer.
+    async fn lines(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
+        let results = self.results().await;
+        if results.is_empty() {
+            return None;
+        }
+        let mut lines = Vec::new();
+        for result in &results {
+            lines.extend(json_of(result));
+            lines.push(b'\n');
+        }
+        Some((Ok(lines.into()), self))
+    }
+
+    /// The next part of a JSON answer.
+    async fn json(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
+        if self.ended {
+            return None;
+        }
+        let first = self.index == 0;
+        let results = self.results().await;
+        let mut text = if first { b"{\"results\":[".to_vec() } else { Vec::new() };
+        for (at, result) in results.iter().enumerate() {
+            if !first || at > 0 {
+                text.push(b',');
+            }
+            text.extend(json_of(result));
+        }
+        if results.is_empty() {
+            self.ended = true;
+            text.extend(format!("],\"failed\":{}}}", self.failed).into_bytes());
+        }
+        Some((Ok(text.into()), self))
+    }
+}
+
+fn json_of(result: &ItemResult) -> Vec<u8> {
+    serde_json::to_vec(result).expect("invariant: a result of texts and numbers is JSON")
+}
+
+fn refused(index: u64, problem: &Problem) -> ItemResult {
+    let document = serde_json::from_slice(&problem.document()).ok();
+    ItemResult { index, status: problem.status().as_u16(), etag: None, link: None, problem: document }
+}
+
+/// Reads the items of a JSON request.
+async fn read(mut payload: web::Payload) -> Result<Vec<Value>, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|error| Problem::malformed(error.to_string()))?;
+        if body.len() + piece.len() > BODY_BYTES_MAX {
+            return Err(Problem::bulk_too_large(BODY_BYTES_MAX));
+        }
+        body.extend_from_slice(&piece);
+    }
+    let Given { items } = parse_json(unmarked(&body))?;
+    if items.len() > ITEMS_MAX {
+        let many = format!(
+            "at most {ITEMS_MAX} items are read as JSON; send more of them as application/x-ndjson, one a line"
+        );
+        return Err(Problem::invalid("items", many));
+    }
+    Ok(items)
+}
+
+/// Creates, puts, changes and deletes links, and answers a result for each item.
+///
+/// The items of one code are done in their order, and those of different codes in any. An item that cannot be done leaves the others
+/// alone. If the connection breaks, send the same request with the same `Idempotency-Key` again: creates that were done are not done twice.
+/// As `application/x-ndjson`, request and answer have an item a line and any length; read the answer while you send.
+#[utoipa::path(post, path = "/api/v1/bulk", operation_id = "changeLinks", tag = "Links", params(RetrySafely),
+    request_body(content((Given = "application/json"), (String = "application/x-ndjson"))),
+    responses((status = 200, description = "A result for each item, in their order",
+        content((Results = "application/json"), (String = "application/x-ndjson")))))]
+pub(super) async fn bulk(
+    caller: Authorized<WriteLinks>,
+    request: HttpRequest,
+    payload: web::Payload,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let permit = node.bulk_requests.clone().try_acquire_owned();
+    let permit = permit
+        .map_err(|_| Problem::not_ready(format!("{BULK_REQUESTS_MAX} bulk requests are being answered already")))?;
+    let lines = match essence(&request).as_deref() {
+        Some("application/x-ndjson" | "application/jsonl") => true,
+        None => false,
+        Some(json) if is_json(json) => false,
+        Some(other) => {
+            return Err(Problem::unsupported_media_type(format!(
+                "\"{other}\" is not read here; send application/json, or application/x-ndjson with an item a line"
+            )));
+        }
+    };
+    let source = if lines {
+        if let Some(conn) = request.conn_data::<Rc<Conn>>() {
+            conn.stream_body();
+        }
+        Source::Lines(Lines { payload, buffer: BytesMut::new(), line_max: node.body_max_bytes, ended: false })
+    } else {
+        Source::Read(read(payload).await?.into_iter())
+    };
+    let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap_or_default().to_owned());
+    let bulk = Bulk {
+        principal: caller.principal,
+        own_hosts: node.address.own_hosts(&request),
+        base: node.address.short_url(&request, ""),
+        node,
+        key,
+        source,
+        index: 0,
+        failed: 0,
+        ended: false,
+        _permit: permit,
+    };
+    let mut answer = HttpResponse::Ok();
+    Ok(if lines {
+        answer.insert_header((CONTENT_TYPE, "application/x-ndjson")).streaming(stream::unfold(bulk, Bulk::lines))
+    } else {
+        answer.insert_header((CONTENT_TYPE, "application/json")).streaming(stream::unfold(bulk, Bulk::json))
+    })
+}
