@@ -1,5 +1,6 @@
 //! Several nodes: forming, growing and shrinking, and what goes wrong between them.
 
+mod api;
 mod faults;
 mod five;
 mod form;
