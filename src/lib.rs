@@ -19,6 +19,7 @@ pub mod http;
 pub mod lifecycle;
 mod limits;
 pub mod node;
+mod pages;
 mod qr;
 pub mod restore;
 mod threads;

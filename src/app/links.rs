@@ -79,6 +79,17 @@ pub enum Consistency {
     Strong,
 }
 
+/// What everybody may see of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPreview {
+    /// Where it leads. Not for those who have only the code of a link that has expired.
+    pub target: Target,
+    /// The time of its creation.
+    pub created_at: UnixMs,
+    /// Whether it has expired.
+    pub expired: bool,
+}
+
 /// Why a link was not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
@@ -298,6 +309,17 @@ impl App {
         principal.require(Permission::ReadLinks)?;
         let key = key_of(code).ok_or(ReadError::NotFound)?;
         self.read(key, consistency).await.map(|view| view.link)
+    }
+
+    /// Shows what a redirect tells everybody of a link, and its age. Like the redirect, it needs no permission.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn preview(&self, code: &str) -> Result<LinkPreview, ReadError> {
+        let key = key_of(code).ok_or(ReadError::NotFound)?;
+        let link = self.read(key, Consistency::Local).await?.link;
+        let expired = link.expired(self.now());
+        Ok(LinkPreview { target: link.spec.target, created_at: link.created_at, expired })
     }
 
     /// Reads a link and its visits, including changes of the caller through this node.

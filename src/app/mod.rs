@@ -8,7 +8,8 @@
 //!   LinkStore, KeyAllocator, groups
 //! ```
 //!
-//! Each function takes the [`Principal`] first and checks its permission before anything else. Errors are enums: where one concerns a
+//! Each function takes the [`Principal`] first and checks its permission before anything else, except for the preview of a link, which
+//! is as public as its redirect. Errors are enums: where one concerns a
 //! field it says so by its variant, and the dialect gives the field its name. A second dialect calls the same functions, so it cannot forget
 //! the permission, the limits, or that callers read their own writes. The redirect of a visitor is not here: it is too short for a
 //! layer (docs/adr/0005, docs/adr/0020).
@@ -35,7 +36,8 @@ pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use links::{
-    ChangeError, Consistency, CreateError, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, NewLink, ReadError,
+    ChangeError, Consistency, CreateError, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview,
+    NewLink, ReadError,
 };
 pub use put::{Condition, PutError, PutLink};
 pub use statistics::{
@@ -134,6 +136,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
     is_send(app.put_link(principal, "", NewLink::default(), &Condition::default()));
     is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, "", Guard::Any));
+    is_send(app.preview(""));
     is_send(app.issue_codes(principal, 1));
     is_send(app.totals(principal, None));
     is_send(app.reset_statistics(principal, ""));

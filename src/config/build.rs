@@ -47,6 +47,7 @@ impl Config {
             nodes,
             public_url: public_url(&http.public_url, &check)?,
             analytics,
+            pages_dir: Some(&http.pages_dir).filter(|path| !path.is_empty()).map(PathBuf::from),
             workers: if workers == 0 { cores() } else { workers },
             body_max_bytes: check.count("[http] body_max_bytes", http.body_max_bytes.0, &limits::BODY_BYTES)?,
             connections_max: check.count("[http] connections_max", http.connections_max, &limits::CONNECTIONS)?,

@@ -7,6 +7,7 @@ use waypost_transport::TlsError;
 
 use super::check::Checker;
 use super::{Config, ConfigError};
+use crate::pages::Pages;
 
 /// Checks all of them.
 pub(super) fn check(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
@@ -15,6 +16,10 @@ pub(super) fn check(config: &Config, check: &Checker<'_>) -> Result<(), ConfigEr
             let right = "name a database in MaxMind's format, such as GeoLite2-City.mmdb, or leave it empty";
             check.invalid("[clicks] geo_database", format!("{}; {right}{}", error.told(), from_here(path)))
         })?;
+    }
+    if let Some(dir) = &config.pages_dir {
+        Pages::load(Some(dir))
+            .map_err(|error| check.invalid("[http] pages_dir", format!("{error}{}", from_here(dir))))?;
     }
     let Some(tls) = &config.tls else { return Ok(()) };
     let invalid = |error: TlsError| match error {

@@ -75,6 +75,7 @@ table! {
         public_url: String = String::new(),
         analytics: String = "totals".to_owned(),
         trusted_proxies: String = String::new(),
+        pages_dir: String = String::new(),
         workers: u32 = 0,
         body_max_bytes: ByteSize = ByteSize(64 << 10),
         connections_max: u32 = 20_000,

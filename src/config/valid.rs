@@ -78,6 +78,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// What `/analytics/{code}` answers to whom.
     pub analytics: AnalyticsRule,
+    /// The directory with the site's own pages.
+    pub pages_dir: Option<PathBuf>,
     /// The number of threads that answer requests.
     pub workers: usize,
     /// The longest request body.

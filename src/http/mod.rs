@@ -28,6 +28,7 @@ mod metrics;
 mod openapi;
 mod origin;
 mod pages;
+mod preview;
 mod problem;
 mod qr;
 mod redirect;

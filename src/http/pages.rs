@@ -2,13 +2,16 @@
 
 use actix_web::body::BoxBody;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::accept::wants_page;
 use super::problem::Problem;
+use super::state::NodeState;
+use crate::pages::{Message, Page};
 
 /// The page is self-contained: it loads and runs nothing, sends nothing, and cannot be framed.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
@@ -18,43 +21,55 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
 /// A path that is not a link now may be one in a moment.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-const STYLE: &str = "html{color-scheme:light dark;font:1.1rem/1.5 system-ui,sans-serif}\
-body{display:grid;place-content:center;min-height:90vh;margin:0;padding:1rem;text-align:center}\
-h1{font-size:1.6rem;margin:0}p{margin:.5rem 0 0;opacity:.75}";
-
 /// Answers a problem: as a page if a browser asks for one, as a document for programs. Status and headers are the same.
 pub(super) fn answer(request: &HttpRequest, problem: &Problem) -> HttpResponse {
-    let mut response = problem.response();
+    let response = problem.response();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads && wants_page(request) {
-        response = response.set_body(BoxBody::new(page(problem)));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    match request.app_data::<web::Data<NodeState>>() {
+        Some(node) if reads && wants_page(request) => {
+            with_page(response, &node.pages.message(message_of(problem), &languages(request)))
+        }
+        _ => varied(response),
     }
+}
+
+/// Makes a page the body of an answer.
+pub(super) fn with_page(response: HttpResponse, page: &Page<'_>) -> HttpResponse {
+    let mut response = response.set_body(BoxBody::new(page.html.clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(language) = HeaderValue::from_str(page.language) {
+        headers.insert(CONTENT_LANGUAGE, language);
+    }
+    varied(response)
+}
+
+/// The same path has other answers for other clients, and for the same one later.
+pub(super) fn varied(mut response: HttpResponse) -> HttpResponse {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(VARY, HeaderValue::from_static("accept"));
+    headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
     response
 }
 
-/// Nothing of the request is on the page, so nothing has to be escaped.
-fn page(problem: &Problem) -> String {
-    let text = match problem.status() {
-        StatusCode::NOT_FOUND => "Check the address for a typing error, or ask whoever gave it to you.",
-        StatusCode::GONE => "Its owner set an end, which has passed.",
-        StatusCode::METHOD_NOT_ALLOWED => "This address is for programs.",
-        StatusCode::TOO_MANY_REQUESTS => "Please wait a little, then try again.",
-        _ => "Please try again in a moment.",
-    };
-    let title = problem.title();
-    // The empty icon keeps browsers from requesting one.
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><meta name=\"robots\" content=\"noindex\">\
-<link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>{STYLE}</style></head>\
-<body><main><h1>{title}</h1><p>{text}</p></main></body></html>"
-    )
+/// The languages that the visitor reads.
+pub(super) fn languages(request: &HttpRequest) -> String {
+    let values: Vec<&str> =
+        request.headers().get_all(ACCEPT_LANGUAGE).filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+fn message_of(problem: &Problem) -> Message {
+    match problem.status() {
+        StatusCode::NOT_FOUND if problem.is_unknown_link() => Message::UnknownLink,
+        StatusCode::NOT_FOUND if problem.is_wrong_listener() => Message::OtherListener,
+        StatusCode::NOT_FOUND => Message::Nothing,
+        StatusCode::GONE => Message::ExpiredLink,
+        StatusCode::METHOD_NOT_ALLOWED => Message::ForPrograms,
+        StatusCode::TOO_MANY_REQUESTS => Message::TooMany,
+        _ => Message::NotNow,
+    }
 }

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
-use super::{analytics, backup, bulk, health, keys, links, live, qr, redirect, shorten, site_files, stats};
+use super::{analytics, backup, bulk, health, keys, links, live, preview, qr, redirect, shorten, site_files, stats};
 
 /// The caller has no permission.
 const KEY: &[&str] = &["unauthorized", "forbidden"];
@@ -90,6 +90,7 @@ routes! {
     "/robots.txt" => { get site_files::robots []; }
     "/favicon.ico" => { get site_files::favicon []; }
     "/" => { get redirect::base [NOTHING]; }
+    "/{code}+" => { get preview::preview [VISIT, CALL]; }
     "/{code}" => { get redirect::visit [VISIT, CALL]; }
 }
 

@@ -20,6 +20,7 @@ use super::unknown::UnknownCodes;
 use crate::app::App;
 use crate::config::VisitorRules;
 use crate::lifecycle::Lifecycle;
+use crate::pages::Pages;
 
 /// The state that all workers of a node share.
 pub struct NodeState {
@@ -41,6 +42,8 @@ pub struct NodeState {
     pub live_streams: Arc<Semaphore>,
     /// Permits of bulk requests.
     pub bulk_requests: Arc<Semaphore>,
+    /// The pages for visitors.
+    pub pages: Pages,
     /// The public address of the server.
     pub address: PublicAddress,
     /// The address of the admin listener.

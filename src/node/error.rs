@@ -39,6 +39,9 @@ pub enum NodeError {
     /// The geographic database cannot be used.
     #[error(transparent)]
     Geo(#[from] GeoError),
+    /// The site's pages cannot be used.
+    #[error("[http] pages_dir: {0}")]
+    Pages(#[from] crate::pages::PagesError),
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] waypost_transport::TlsError),

@@ -20,6 +20,7 @@ use crate::http::{
     Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer,
     UnknownCodes, admin_server, public_server,
 };
+use crate::pages::Pages;
 use crate::wall_clock::wall_clock;
 
 /// Both servers, running.
@@ -64,8 +65,9 @@ impl Servers {
         connections_max: usize,
     ) -> Result<Self, NodeError> {
         let config = &base.config;
-        let node =
-            Arc::new(node_state(base, services, authenticator, &listeners.addresses.public, listeners.addresses.admin));
+        let pages = Pages::load(config.pages_dir.as_deref())?;
+        let addresses = &listeners.addresses;
+        let node = Arc::new(node_state(base, services, authenticator, pages, &addresses.public, addresses.admin));
         let admin = admin_server(listeners.admin, node.clone(), base.metrics.clone())?;
         let public = public_server(
             listeners.public,
@@ -115,6 +117,7 @@ fn node_state(
     base: &Base,
     services: &Services,
     authenticator: Authenticator,
+    pages: Pages,
     public: &SocketAddr,
     admin: SocketAddr,
 ) -> NodeState {
@@ -143,6 +146,7 @@ fn node_state(
         shards: groups.bootstrap().shards,
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
         bulk_requests: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
+        pages,
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
         admin,
         timeout: config.request_timeout,

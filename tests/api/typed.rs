@@ -130,7 +130,11 @@ async fn every_unknown_path_is_a_page_to_a_browser_and_a_document_to_a_program()
         let policy = page.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"), "{path}");
-        assert_eq!((page.header("vary"), page.header("cache-control")), (Some("accept"), Some("no-store")), "{path}");
+        assert_eq!(
+            (page.header("vary"), page.header("cache-control")),
+            (Some("accept, accept-language"), Some("no-store")),
+            "{path}"
+        );
         let text = String::from_utf8(page.body).unwrap();
         assert!(
             text.contains("<h1>") && !text.contains("src=") && !text.contains("http"),
@@ -141,7 +145,7 @@ async fn every_unknown_path_is_a_page_to_a_browser_and_a_document_to_a_program()
             let document = client.send(client.request(Method::GET, path).header("accept", accept)).await.unwrap();
             let kind = document.header("content-type").map(str::to_owned);
             assert_eq!((document.status, kind.as_deref()), (404, Some("application/problem+json")), "{path} {accept}");
-            assert_eq!(document.header("vary"), Some("accept"), "{path}");
+            assert_eq!(document.header("vary"), Some("accept, accept-language"), "{path}");
         }
     }
     let page = as_browser(&client, "/shorten").await;

@@ -4,6 +4,8 @@ use actix_web::http::StatusCode;
 
 use super::Problem;
 
+const WRONG_LISTENER: &str = "wrong-listener";
+
 impl Problem {
     /// The request is malformed.
     pub(in crate::http) fn malformed(detail: impl Into<String>) -> Self {
@@ -48,10 +50,15 @@ impl Problem {
         let there = there.into();
         Self::new(
             StatusCode::NOT_FOUND,
-            "wrong-listener",
+            WRONG_LISTENER,
             "Another listener answers that",
             format!("this is the {here} listener of the node, which does not have this; {there}"),
         )
+    }
+
+    /// Whether it says that the other listener has the path.
+    pub(in crate::http) fn is_wrong_listener(&self) -> bool {
+        self.kind == WRONG_LISTENER
     }
 
     /// A request that was refused before it reached a route or its handler.

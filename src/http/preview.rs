@@ -1,0 +1,76 @@
+//! `GET /{code}+`: where a link leads, without following or counting it.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+use waypost_protocol::{Code, LinkKey};
+
+use super::accept::wants_page;
+use super::openapi::OfLink;
+use super::pages::{self, languages, varied, with_page};
+use super::problem::Problem;
+use super::state::WorkerState;
+use super::unknown::{note_unknown, refuse_flood};
+use super::visitor::limited_client;
+use crate::app::ReadError;
+use crate::pages::Preview;
+use crate::times::format_time;
+
+/// What everybody may see of a link who has its short URL: what a redirect tells, and its age.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LinkPreview {
+    #[schema(format = "uri")]
+    short_url: String,
+    #[schema(format = "uri")]
+    long_url: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+/// Shows where a link leads, without counting a visit: a page for people, JSON for programs.
+#[utoipa::path(get, path = "/{code}+", operation_id = "previewLink", tag = "Visitors", params(OfLink),
+    responses((status = 200, description = "Where the link leads", content(
+        (LinkPreview = "application/json"), (String = "text/html")))))]
+pub(super) async fn preview(
+    request: HttpRequest,
+    path: web::Path<String>,
+    worker: web::Data<WorkerState>,
+) -> HttpResponse {
+    match shown(&request, &path, &worker).await {
+        Ok(response) => response,
+        Err(problem) => pages::answer(&request, &problem),
+    }
+}
+
+async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Result<HttpResponse, Problem> {
+    let node = &worker.node;
+    if node.closed() {
+        return Err(Problem::not_ready("the server is stopping"));
+    }
+    if !worker.redirects {
+        return Err(Problem::not_found());
+    }
+    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    let key = Code::from_path(code).map(LinkKey::new);
+    if let Some(key) = &key {
+        refuse_flood(node, client, key).await?;
+    }
+    let preview = node.app.preview(code).await.inspect_err(|error| {
+        if *error == ReadError::NotFound && key.is_some() {
+            note_unknown(node, client);
+        }
+    })?;
+    if preview.expired {
+        return Err(Problem::expired_link());
+    }
+    let short_url = node.address.short_url(request, code);
+    let created_at = format_time(preview.created_at);
+    if !wants_page(request) {
+        let long_url = preview.target.as_str().to_owned();
+        return Ok(varied(HttpResponse::Ok().json(LinkPreview { short_url, long_url, created_at })));
+    }
+    let day = created_at.split('T').next().unwrap_or_default();
+    let link = Preview { target: preview.target.as_str(), short_url: &short_url, created: day };
+    Ok(with_page(HttpResponse::Ok().finish(), &node.pages.preview(&link, &languages(request))))
+}

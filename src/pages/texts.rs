@@ -1,0 +1,68 @@
+//! The texts of a language.
+
+use serde::Deserialize;
+
+/// What a page says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// No link has the code.
+    UnknownLink,
+    /// The link has expired.
+    ExpiredLink,
+    /// Nothing has the path.
+    Nothing,
+    /// The path is for programs.
+    ForPrograms,
+    /// The path belongs to the other listener.
+    OtherListener,
+    /// The visitor has to wait.
+    TooMany,
+    /// Anything else: the server cannot answer now.
+    NotNow,
+}
+
+/// A heading and a sentence below it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Text {
+    pub(super) title: String,
+    pub(super) text: String,
+}
+
+/// The words of a preview.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct PreviewTexts {
+    pub(super) title: String,
+    pub(super) text: String,
+    pub(super) created: String,
+}
+
+/// All texts of a language. In the files, the names are those of the fields, with `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Texts {
+    unknown_link: Text,
+    expired_link: Text,
+    nothing: Text,
+    for_programs: Text,
+    other_listener: Text,
+    too_many: Text,
+    not_now: Text,
+    pub(super) preview: PreviewTexts,
+}
+
+impl Texts {
+    /// The text of a message.
+    pub(super) fn of(&self, message: Message) -> &Text {
+        match message {
+            Message::UnknownLink => &self.unknown_link,
+            Message::ExpiredLink => &self.expired_link,
+            Message::Nothing => &self.nothing,
+            Message::ForPrograms => &self.for_programs,
+            Message::OtherListener => &self.other_listener,
+            Message::TooMany => &self.too_many,
+            Message::NotNow => &self.not_now,
+        }
+    }
+}
