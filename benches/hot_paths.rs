@@ -74,7 +74,7 @@ fn redirects(c: &mut Criterion) {
     for (number, code) in codes.iter().enumerate() {
         let key = LinkKey::new(code.clone());
         let fill = view.begin_fill(&key);
-        view.finish_fill(fill, &key, &target(number as u64), None, Source::Replica(ShardId(0)));
+        view.finish_fill(fill, &key, &target(number as u64), None, None, Source::Replica(ShardId(0)));
     }
     let mut next = 0;
     let mut code = || {

@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use waypost_protocol::OwnHost;
 use waypost_protocol::digest::IdempotencyKey;
+use waypost_protocol::link::Visits;
 use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
+use waypost_protocol::properties::{EXPIRED_URL, TITLE, Title};
 use waypost_protocol::{
-    CallError, Code, CodeError, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, Request,
-    ServiceError, SpecError, Target, TargetError, UnixMs,
+    CallError, Code, CodeError, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion,
+    Request, ServiceError, SpecError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
@@ -28,7 +30,9 @@ pub struct NewLink<'a> {
     pub slug: Option<&'a str>,
     /// Its end, if any.
     pub valid_until: Option<UnixMs>,
-    /// Its optional fields.
+    /// Where visitors are sent after its end, if anywhere.
+    pub expired_url: Option<&'a str>,
+    /// Its other optional fields.
     pub fields: Fields,
     /// Whether to answer with an existing link to the same URL, if there is one with a generated code.
     pub find_existing: bool,
@@ -54,7 +58,9 @@ pub struct LinkEdit<'a> {
     pub url: Option<&'a str>,
     /// A new end: `Some(None)` removes it.
     pub valid_until: Option<Option<UnixMs>>,
-    /// Changes of its optional fields.
+    /// A new URL for the time after its end: `Some(None)` removes it.
+    pub expired_url: Option<Option<&'a str>>,
+    /// Changes of its other optional fields.
     pub fields: FieldChanges,
     /// As for [`NewLink`].
     pub own_hosts: &'a [OwnHost],
@@ -86,8 +92,10 @@ pub struct LinkPreview {
     pub target: Target,
     /// The time of its creation.
     pub created_at: UnixMs,
-    /// Whether it has expired.
-    pub expired: bool,
+    /// Its title.
+    pub title: Option<Title>,
+    /// What visitors get.
+    pub state: LinkState,
 }
 
 /// Why a link was not created.
@@ -99,6 +107,9 @@ pub enum CreateError {
     /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
+    /// The URL for the time after the end is not a valid target.
+    #[error("expired URL: {0}")]
+    ExpiredUrl(TargetError),
     /// The slug is not a valid code.
     #[error(transparent)]
     Slug(#[from] CodeError),
@@ -153,6 +164,9 @@ pub enum ChangeError {
     /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
+    /// The URL for the time after the end is not a valid target.
+    #[error("expired URL: {0}")]
+    ExpiredUrl(TargetError),
     /// A property is not within its limits.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -250,9 +264,28 @@ impl App {
     /// The specification of a link, within its limits.
     pub(super) fn spec_of(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
         let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
-        let spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
+        let mut spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
+        if let Some(changes) =
+            self.expired_url(new.expired_url.map(Some), new.own_hosts).map_err(CreateError::ExpiredUrl)?
+        {
+            spec.fields.change(&changes);
+        }
         spec.check(self.now())?;
         Ok(spec)
+    }
+
+    /// The change of the URL for the time after the end.
+    fn expired_url(
+        &self,
+        given: Option<Option<&str>>,
+        own_hosts: &[OwnHost],
+    ) -> Result<Option<FieldChanges>, TargetError> {
+        let Some(given) = given else { return Ok(None) };
+        let parse = |url| Target::parse(url, own_hosts, self.parts.url_max_bytes);
+        let url = given.map(parse).transpose()?;
+        let mut changes = FieldChanges::default();
+        EXPIRED_URL.change(&mut changes, url.as_ref());
+        Ok(Some(changes))
     }
 
     pub(super) fn creation(
@@ -305,10 +338,20 @@ impl App {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn link(&self, principal: &Principal, code: &str, consistency: Consistency) -> Result<Link, ReadError> {
+    pub async fn link(
+        &self,
+        principal: &Principal,
+        code: &str,
+        consistency: Consistency,
+    ) -> Result<LinkView, ReadError> {
         principal.require(Permission::ReadLinks)?;
         let key = key_of(code).ok_or(ReadError::NotFound)?;
-        self.read(key, consistency).await.map(|view| view.link)
+        self.read(key, consistency).await
+    }
+
+    /// The visits of a link that the caller has just written; `None` if they cannot be told now.
+    pub async fn visits(&self, link: &Link) -> Option<Visits> {
+        self.read(link.key.clone(), Consistency::Local).await.ok().map(|view| view.visits)
     }
 
     /// Shows what a redirect tells everybody of a link, and its age. Like the redirect, it needs no permission.
@@ -318,8 +361,8 @@ impl App {
     pub async fn preview(&self, code: &str) -> Result<LinkPreview, ReadError> {
         let key = key_of(code).ok_or(ReadError::NotFound)?;
         let link = self.read(key, Consistency::Local).await?.link;
-        let expired = link.expired(self.now());
-        Ok(LinkPreview { target: link.spec.target, created_at: link.created_at, expired })
+        let (state, title) = (link.spec.state(self.now()), TITLE.of(&link.spec.fields));
+        Ok(LinkPreview { target: link.spec.target, created_at: link.created_at, title, state })
     }
 
     /// Reads a link and its visits, including changes of the caller through this node.
@@ -344,7 +387,10 @@ impl App {
         principal.require(Permission::WriteLinks)?;
         let parse = |url| Target::parse(url, edit.own_hosts, self.parts.url_max_bytes);
         let target = edit.url.map(parse).transpose()?;
-        let patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields };
+        let mut patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields };
+        if let Some(changes) = self.expired_url(edit.expired_url, edit.own_hosts).map_err(ChangeError::ExpiredUrl)? {
+            patch.fields.extend(changes);
+        }
         if patch.is_empty() {
             return Err(ChangeError::Nothing);
         }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 use waypost_protocol::OwnHost;
+use waypost_protocol::link::Visits;
 
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
@@ -277,9 +278,10 @@ impl Bulk {
 
     fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>) -> ItemResult {
         let fault = IfMatch::of_text(tags).fault;
-        let (status, link) = match done {
-            Ok(BulkDone::Created(link)) => (201, link),
-            Ok(BulkDone::Is(link)) => (200, link),
+        let (status, link, visits) = match done {
+            // With a key, it may have been created, and visited, before.
+            Ok(BulkDone::Created(link)) => (201, link, self.key.is_none().then(Visits::default)),
+            Ok(BulkDone::Is(link)) => (200, link, None),
             Ok(BulkDone::Deleted) => return ItemResult { index, status: 204, etag: None, link: None, problem: None },
             Err(error) => {
                 let problem = match error {
@@ -290,7 +292,7 @@ impl Bulk {
                 return refused(index, &problem);
             }
         };
-        let json = LinkJson::new(&link, &format!("{}{}", self.base, link.key.code));
+        let json = LinkJson::new(&link, visits, &format!("{}{}", self.base, link.key.code));
         ItemResult { index, status, etag: Some(etag(&link)), link: Some(json), problem: None }
     }
 

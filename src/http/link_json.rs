@@ -3,6 +3,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use waypost_protocol::link::Visits;
+use waypost_protocol::properties::{
+    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError, REDIRECT_STATUS,
+    RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
+};
 use waypost_protocol::{FieldChanges, Fields, Link, OwnHost, UnixMs};
 
 use super::problem::Problem;
@@ -10,7 +15,7 @@ use crate::app::{LinkEdit, NewLink};
 use crate::times::{ReadTime, format_time, read_time};
 
 /// A link to create.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = NewLink)]
 pub(super) struct GivenLink {
@@ -24,6 +29,30 @@ pub(super) struct GivenLink {
     /// From then on the link answers `410`; without it the link has no end.
     #[schema(format = DateTime)]
     valid_until: Option<String>,
+    /// What people call the link.
+    #[schema(max_length = 512)]
+    title: Option<String>,
+    /// Groups of links, compared without case.
+    #[schema(max_items = 32)]
+    tags: Option<Vec<String>>,
+    /// A note for those who manage the link.
+    #[schema(max_length = 4096)]
+    note: Option<String>,
+    /// Before that the link answers `404`.
+    #[schema(format = DateTime)]
+    valid_since: Option<String>,
+    /// The status of the redirect: 301, 302, 307 or 308. A browser keeps a permanent one (301, 308) for an hour.
+    #[schema(default = 302)]
+    redirect_status: Option<u16>,
+    /// Whether the visitor's query is added to the target's.
+    forward_query: Option<bool>,
+    /// Whether the path after the code is added to the target's.
+    forward_path: Option<bool>,
+    /// Where visitors are sent while the link is expired or disabled.
+    #[schema(format = "uri", max_length = 8192)]
+    expired_url: Option<String>,
+    /// Whether the link answers `410` for the time being.
+    disabled: Option<bool>,
     /// If a link with a generated code and the same properties exists, answer that one.
     #[serde(default)]
     find_if_exists: bool,
@@ -32,7 +61,7 @@ pub(super) struct GivenLink {
 impl GivenLink {
     /// A link with a generated code and nothing but a target.
     pub(super) fn to(long_url: String) -> Self {
-        Self { long_url, custom_slug: None, valid_until: None, find_if_exists: false }
+        Self { long_url, ..Self::default() }
     }
 
     /// The link to put at a code, which is named by the path alone.
@@ -54,8 +83,9 @@ impl GivenLink {
         Ok(NewLink {
             url: &self.long_url,
             slug: self.custom_slug.as_deref(),
-            valid_until: self.valid_until.as_deref().map(parse_time).transpose()?,
-            fields: Fields::default(),
+            valid_until: self.valid_until.as_deref().map(|text| parse_time("validUntil", text)).transpose()?,
+            expired_url: self.expired_url.as_deref(),
+            fields: self.fields()?,
             find_existing: self.find_if_exists,
             idempotency_key: None,
             own_hosts,
@@ -63,8 +93,28 @@ impl GivenLink {
     }
 }
 
+impl GivenLink {
+    /// The optional properties. What is `null` is as if it were absent.
+    fn fields(&self) -> Result<Fields, Problem> {
+        let given = GivenEdit {
+            title: self.title.clone().map(Some),
+            tags: self.tags.clone().map(Some),
+            note: self.note.clone().map(Some),
+            valid_since: self.valid_since.clone().map(Some),
+            redirect_status: self.redirect_status.map(Some),
+            forward_query: self.forward_query.map(Some),
+            forward_path: self.forward_path.map(Some),
+            disabled: self.disabled.map(Some),
+            ..GivenEdit::default()
+        };
+        let mut fields = Fields::default();
+        fields.change(&given.changes()?);
+        Ok(fields)
+    }
+}
+
 /// What to change of a link. Absent = as it is; `null` = removed.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = LinkEdit)]
 pub(super) struct GivenEdit {
@@ -75,18 +125,91 @@ pub(super) struct GivenEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = DateTime)]
     valid_until: Option<Option<String>>,
+    /// A new title.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 512)]
+    title: Option<Option<String>>,
+    /// The new tags, instead of the present ones.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 32)]
+    tags: Option<Option<Vec<String>>>,
+    /// A new note.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 4096)]
+    note: Option<Option<String>>,
+    /// A new begin.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    valid_since: Option<Option<String>>,
+    /// A new status: 301, 302, 307 or 308; `null` means 302.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u16>)]
+    redirect_status: Option<Option<u16>>,
+    /// Whether the visitor's query is added to the target's.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<bool>)]
+    forward_query: Option<Option<bool>>,
+    /// Whether the path after the code is added to the target's.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<bool>)]
+    forward_path: Option<Option<bool>>,
+    /// Where visitors are sent while the link is expired or disabled.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
+    expired_url: Option<Option<String>>,
+    /// Whether the link answers `410` for the time being.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<bool>)]
+    disabled: Option<Option<bool>>,
 }
 
 impl GivenEdit {
     /// The changes.
     pub(super) fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<LinkEdit<'a>, Problem> {
-        let valid_until = self.valid_until.as_ref().map(|until| until.as_deref().map(parse_time).transpose());
+        let parse = |text| parse_time("validUntil", text);
+        let valid_until = self.valid_until.as_ref().map(|until| until.as_deref().map(parse).transpose());
         Ok(LinkEdit {
             url: self.long_url.as_deref(),
             valid_until: valid_until.transpose()?,
-            fields: FieldChanges::default(),
+            expired_url: self.expired_url.as_ref().map(Option::as_deref),
+            fields: self.changes()?,
             own_hosts,
         })
+    }
+
+    /// The changes of optional properties, except for the URL, which is parsed like the target.
+    fn changes(&self) -> Result<FieldChanges, Problem> {
+        let mut changes = FieldChanges::default();
+        let refused = |name| move |error: PropertyError| Problem::invalid(name, format!("{name}: {error}"));
+        if let Some(title) = &self.title {
+            let title = Title::parse(title.as_deref().unwrap_or_default()).map_err(refused("title"))?;
+            TITLE.change(&mut changes, title.as_ref());
+        }
+        if let Some(tags) = &self.tags {
+            let tags = Tags::parse(tags.as_deref().unwrap_or_default()).map_err(refused("tags"))?;
+            TAGS.change(&mut changes, tags.as_ref());
+        }
+        if let Some(note) = &self.note {
+            let note = Note::parse(note.as_deref().unwrap_or_default()).map_err(refused("note"))?;
+            NOTE.change(&mut changes, note.as_ref());
+        }
+        if let Some(since) = &self.valid_since {
+            let since = since.as_deref().map(|text| parse_time("validSince", text)).transpose()?;
+            VALID_SINCE.change(&mut changes, since.as_ref());
+        }
+        if let Some(status) = self.redirect_status {
+            let status = status.map(RedirectStatus::try_from).transpose().map_err(refused("redirectStatus"))?;
+            REDIRECT_STATUS.change(&mut changes, status.filter(|status| *status != RedirectStatus::Found).as_ref());
+        }
+        let mut flag = |property: Property<Set>, given: Option<Option<bool>>| {
+            if let Some(given) = given {
+                property.change(&mut changes, given.unwrap_or_default().then_some(&Set));
+            }
+        };
+        flag(FORWARD_QUERY, self.forward_query);
+        flag(FORWARD_PATH, self.forward_path);
+        flag(DISABLED, self.disabled);
+        Ok(changes)
     }
 }
 
@@ -117,10 +240,52 @@ pub(super) struct LinkJson {
     /// From when on it answers `410`; `null` = never.
     #[schema(format = DateTime)]
     pub(super) valid_until: Option<String>,
+    /// What people call the link.
+    pub(super) title: Option<String>,
+    /// Groups of links.
+    pub(super) tags: Vec<String>,
+    /// A note for those who manage the link.
+    pub(super) note: Option<String>,
+    /// Before that it answers `404`.
+    #[schema(format = DateTime)]
+    pub(super) valid_since: Option<String>,
+    /// The status of the redirect.
+    #[schema(minimum = 301, maximum = 308)]
+    pub(super) redirect_status: u16,
+    /// Whether the visitor's query is added to the target's.
+    pub(super) forward_query: bool,
+    /// Whether the path after the code is added to the target's.
+    pub(super) forward_path: bool,
+    /// Where visitors are sent while the link is expired or disabled.
+    #[schema(format = "uri")]
+    pub(super) expired_url: Option<String>,
+    /// Whether it answers `410` for the time being.
+    pub(super) disabled: bool,
+    /// Its visits; `null` if they cannot be told now.
+    pub(super) visits: Option<VisitsJson>,
+}
+
+/// The visits of a link.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = LinkVisits)]
+pub(super) struct VisitsJson {
+    /// All.
+    total: u64,
+    /// Those of people.
+    people: u64,
+    /// Those of bots.
+    bots: u64,
+}
+
+impl From<Visits> for VisitsJson {
+    fn from(visits: Visits) -> Self {
+        Self { total: visits.total + visits.bots, people: visits.total, bots: visits.bots }
+    }
 }
 
 impl LinkJson {
-    pub(super) fn new(link: &Link, short_url: &str) -> Self {
+    pub(super) fn new(link: &Link, visits: Option<Visits>, short_url: &str) -> Self {
+        let fields = &link.spec.fields;
         Self {
             id: format!("{}-{}", link.key.domain.0, link.key.code),
             short_code: link.key.code.to_string(),
@@ -128,16 +293,26 @@ impl LinkJson {
             long_url: link.spec.target.as_str().to_owned(),
             created_at: format_time(link.created_at),
             valid_until: link.spec.valid_until.map(format_time),
+            title: TITLE.of(fields).map(|title| title.as_str().to_owned()),
+            tags: TAGS.of(fields).map(|tags| tags.iter().map(str::to_owned).collect()).unwrap_or_default(),
+            note: NOTE.of(fields).map(|note| note.as_str().to_owned()),
+            valid_since: VALID_SINCE.of(fields).map(format_time),
+            redirect_status: REDIRECT_STATUS.of(fields).unwrap_or(RedirectStatus::Found).into(),
+            forward_query: FORWARD_QUERY.is_in(fields),
+            forward_path: FORWARD_PATH.is_in(fields),
+            expired_url: EXPIRED_URL.of(fields).map(|url| url.as_str().to_owned()),
+            disabled: DISABLED.is_in(fields),
+            visits: visits.map(VisitsJson::from),
         }
     }
 }
 
-/// Reads the end of a link. Whether it lies in the future is not for its text to say.
-pub(super) fn parse_time(text: &str) -> Result<UnixMs, Problem> {
+/// Reads the begin or the end of a link. Whether it lies in the future is not for its text to say.
+pub(super) fn parse_time(name: &'static str, text: &str) -> Result<UnixMs, Problem> {
     let ms = read_time(text).and_then(ReadTime::unix_ms).ok_or_else(|| {
         Problem::invalid(
-            "validUntil",
-            "validUntil has to be a time like 2030-12-31T23:59:59Z or 2030-12-31T23:59:59+01:00 (RFC 3339)",
+            name,
+            format!("{name} has to be a time like 2030-12-31T23:59:59Z or 2030-12-31T23:59:59+01:00 (RFC 3339)"),
         )
     })?;
     // What lies before 1970 has passed, like its beginning.
@@ -150,18 +325,18 @@ mod tests {
 
     #[test]
     fn an_end_comes_back_as_it_went() {
-        let time = parse_time("2030-12-31T23:59:59.5+01:00").unwrap();
+        let time = parse_time("validUntil", "2030-12-31T23:59:59.5+01:00").unwrap();
         assert_eq!(format_time(time), "2030-12-31T22:59:59.500Z");
-        assert_eq!(parse_time(&format_time(time)).unwrap(), time);
-        let last = parse_time("9999-12-31T23:59:59Z").unwrap();
+        assert_eq!(parse_time("validUntil", &format_time(time)).unwrap(), time);
+        let last = parse_time("validUntil", "9999-12-31T23:59:59Z").unwrap();
         assert_eq!(format_time(last), "9999-12-31T23:59:59.000Z");
-        assert_eq!(parse_time("1960-01-01T00:00:00Z").unwrap(), UnixMs(0));
+        assert_eq!(parse_time("validUntil", "1960-01-01T00:00:00Z").unwrap(), UnixMs(0));
     }
 
     #[test]
     fn ends_that_are_no_times_are_refused() {
         for text in ["", "tomorrow", "2030-12-31", "2030-12-31T23:59:59", "9e9"] {
-            assert!(parse_time(text).is_err(), "{text}");
+            assert!(parse_time("validUntil", text).is_err(), "{text}");
         }
     }
 }

@@ -5,6 +5,8 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::Link;
+use waypost_protocol::link::Visits;
+use waypost_protocol::messages::LinkView;
 
 use super::authorized::{Authorized, ReadLinks, WriteLinks};
 use super::body::parse_json_only;
@@ -39,16 +41,22 @@ pub(super) fn etag(link: &Link) -> String {
     format!("\"{}\"", link.link_version())
 }
 
-fn describe(mut answer: HttpResponseBuilder, request: &HttpRequest, node: &NodeState, link: &Link) -> HttpResponse {
+fn describe(
+    mut answer: HttpResponseBuilder,
+    request: &HttpRequest,
+    node: &NodeState,
+    link: &Link,
+    visits: Option<Visits>,
+) -> HttpResponse {
     let short_url = node.address.short_url(request, link.key.code.as_str());
-    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, &short_url))
+    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, visits, &short_url))
 }
 
 /// A new link, with the address that its tag is for.
-fn created(request: &HttpRequest, node: &NodeState, link: &Link) -> HttpResponse {
+fn created(request: &HttpRequest, node: &NodeState, link: &Link, visits: Option<Visits>) -> HttpResponse {
     let mut answer = HttpResponse::Created();
     answer.insert_header((LOCATION, node.address.link_url(request, link.key.code.as_str())));
-    describe(answer, request, node, link)
+    describe(answer, request, node, link, visits)
 }
 
 /// Creates a link.
@@ -66,8 +74,14 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let body: GivenLink = parse_json_only(&request, &body)?;
     Ok(match shorten::create(&caller.principal, &request, &body, &node).await? {
-        CreatedLink::New(link) => created(&request, &node, &link),
-        CreatedLink::Existing(link) => describe(HttpResponse::Ok(), &request, &node, &link),
+        CreatedLink::New(link) => {
+            let visits = shorten::visits_of_new(&request, &node, &link).await;
+            created(&request, &node, &link, visits)
+        }
+        CreatedLink::Existing(link) => {
+            let visits = node.app.visits(&link).await;
+            describe(HttpResponse::Ok(), &request, &node, &link, visits)
+        }
     })
 }
 
@@ -92,8 +106,11 @@ pub(super) async fn put(
     let (condition, fault) = IfMatch::condition(request.headers());
     let put = node.app.put_link(&caller.principal, &path, new, &condition).await;
     Ok(match put.map_err(|error| Problem::of_put(error, fault))? {
-        PutLink::Created(link) => created(&request, &node, &link),
-        PutLink::Replaced(link) => describe(HttpResponse::Ok(), &request, &node, &link),
+        PutLink::Created(link) => created(&request, &node, &link, Some(Visits::default())),
+        PutLink::Replaced(link) => {
+            let visits = node.app.visits(&link).await;
+            describe(HttpResponse::Ok(), &request, &node, &link, visits)
+        }
     })
 }
 
@@ -114,7 +131,7 @@ pub(super) async fn get(
         Consistency::Local => app::Consistency::Local,
         Consistency::Strong => app::Consistency::Strong,
     };
-    let link = node.app.link(&caller.principal, &path, consistency).await?;
+    let LinkView { link, visits } = node.app.link(&caller.principal, &path, consistency).await?;
     let unchanged = match none_match(request.headers()) {
         None => false,
         Some(Guard::Any) => true,
@@ -123,10 +140,10 @@ pub(super) async fn get(
     if unchanged {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, etag(&link))).finish());
     }
-    Ok(describe(HttpResponse::Ok(), &request, &node, &link))
+    Ok(describe(HttpResponse::Ok(), &request, &node, &link, Some(visits)))
 }
 
-/// Changes the target or the end of a link.
+/// Changes what the body names.
 #[utoipa::path(patch, path = "/api/v1/links/{code}", operation_id = "editLink", tag = "Links", params(OfLink, OnlyIf),
     request_body = GivenEdit,
     responses((status = 200, description = "The changed link", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link")))))]
@@ -143,7 +160,8 @@ pub(super) async fn patch(
     let IfMatch { guard, fault } = IfMatch::of(request.headers());
     let edited = node.app.edit_link(&caller.principal, &path, edit, guard).await;
     let edited = edited.map_err(|error| Problem::of_change(error, fault))?;
-    Ok(describe(HttpResponse::Ok(), &request, &node, &edited))
+    let visits = node.app.visits(&edited).await;
+    Ok(describe(HttpResponse::Ok(), &request, &node, &edited, visits))
 }
 
 /// Deletes a link.

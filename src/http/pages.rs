@@ -66,7 +66,9 @@ fn message_of(problem: &Problem) -> Message {
     match problem.status() {
         StatusCode::NOT_FOUND if problem.is_unknown_link() => Message::UnknownLink,
         StatusCode::NOT_FOUND if problem.is_wrong_listener() => Message::OtherListener,
+        StatusCode::NOT_FOUND if problem.is_not_yet() => Message::LinkNotYet,
         StatusCode::NOT_FOUND => Message::Nothing,
+        StatusCode::GONE if problem.is_disabled() => Message::DisabledLink,
         StatusCode::GONE => Message::ExpiredLink,
         StatusCode::METHOD_NOT_ALLOWED => Message::ForPrograms,
         StatusCode::TOO_MANY_REQUESTS => Message::TooMany,

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
-use waypost_protocol::{Code, LinkKey};
+use waypost_protocol::{Code, LinkKey, LinkState};
 
 use super::accept::wants_page;
 use super::openapi::OfLink;
@@ -26,6 +26,7 @@ struct LinkPreview {
     long_url: String,
     #[schema(format = DateTime)]
     created_at: String,
+    title: Option<String>,
 }
 
 /// Shows where a link leads, without counting a visit: a page for people, JSON for programs.
@@ -61,16 +62,21 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
             note_unknown(node, client);
         }
     })?;
-    if preview.expired {
-        return Err(Problem::expired_link());
+    match preview.state {
+        LinkState::Active => {}
+        LinkState::NotYet => return Err(Problem::link_not_yet()),
+        LinkState::Expired => return Err(Problem::expired_link()),
+        LinkState::Disabled => return Err(Problem::disabled_link()),
     }
     let short_url = node.address.short_url(request, code);
     let created_at = format_time(preview.created_at);
     if !wants_page(request) {
         let long_url = preview.target.as_str().to_owned();
-        return Ok(varied(HttpResponse::Ok().json(LinkPreview { short_url, long_url, created_at })));
+        let title = preview.title.map(|title| title.as_str().to_owned());
+        return Ok(varied(HttpResponse::Ok().json(LinkPreview { short_url, long_url, created_at, title })));
     }
     let day = created_at.split('T').next().unwrap_or_default();
-    let link = Preview { target: preview.target.as_str(), short_url: &short_url, created: day };
+    let title = preview.title.as_ref().map_or("", |title| title.as_str());
+    let link = Preview { target: preview.target.as_str(), title, short_url: &short_url, created: day };
     Ok(with_page(HttpResponse::Ok().finish(), &node.pages.preview(&link, &languages(request))))
 }

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::Consistency;
 use crate::qr::{Color, Level, Look, MARGIN_DEFAULT, Modules, SIZE_DEFAULT, png, svg};
+use waypost_protocol::messages::LinkView;
 
 /// An edit does not change the code, and a deleted link costs a scanner a `404`. A key was needed, so shared caches keep nothing.
 const ONE_HOUR: HeaderValue = HeaderValue::from_static("private, max-age=3600");
@@ -80,7 +81,7 @@ pub(super) async fn of_link(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let look = query.look()?;
-    let link = node.app.link(&caller.principal, &path, Consistency::Local).await?;
+    let LinkView { link, .. } = node.app.link(&caller.principal, &path, Consistency::Local).await?;
     let modules = Modules::of(&node.address.short_url(&request, link.key.code.as_str()), query.error_correction)?;
     let format = query.format.unwrap_or(if wants_svg(&request) { Format::Svg } else { Format::Png });
     let (kind, image) = match format {

@@ -3,7 +3,6 @@
 //! The front service (`front.rs`) answers plain requests for a cached link without the actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor sees no difference.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use actix_http::body::BoxBody;
@@ -14,8 +13,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::typed::code_in_path;
-use waypost_protocol::{Domain, KeyHash, LinkKey};
-use waypost_redirector::Lookup;
+use waypost_protocol::{Code, KeyHash, LinkKey, UnixMs};
+use waypost_redirector::{Asked, Behavior, Decision, Lookup, decide};
 
 use super::evidence::Sender;
 use super::openapi::OfLink;
@@ -42,31 +41,39 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
 
 /// Follows a link.
 //
-// The path through the `App`: codes that are not cached, `HEAD`, paths as people type them, unknown and expired codes.
+// The path through the `App`: codes that are not cached, links that do more than leading to their target, `HEAD`, paths as people type them,
+// unknown and expired codes.
 #[utoipa::path(get, path = "/{code}", operation_id = "visitLink", tag = "Visitors", params(OfLink),
-    responses((status = 302, description = "The target of the link", headers(("Location" = String, description = "The target")))))]
+    responses(
+        (status = 301, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
+        (status = 302, description = "The target of the link", headers(("Location" = String, description = "The target"))),
+        (status = 307, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
+        (status = 308, description = "As 301; the link asks for it", headers(("Location" = String, description = "The target")))
+    ))]
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
-    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
-    match resolve(request.path(), &worker, client).await {
-        Ok((link, location)) => {
-            if request.method() == Method::GET
-                && let Some(visitor) = visitor_of(&request, &worker)
-            {
-                worker.recorder.visit(link, (worker.node.clock)(), &visitor);
-            }
-            found(location).into()
-        }
+    let path = request.path();
+    let asked = code_in_path(path).map(|code| (code, None)).or_else(|| below_a_code(path));
+    let is_below = matches!(asked, Some((_, Some(_))));
+    match follow(&request, asked, &worker).await {
+        Ok(response) => response,
         // `waypost cluster` requests this path of the other listener.
-        Err(problem) if problem.is_unknown_link() && request.path() == "/cluster" => {
-            of_the_admin_listener(request, worker).await
-        }
+        Err(problem) if problem.is_unknown_link() && path == "/cluster" => of_the_admin_listener(request, worker).await,
+        // No link was meant.
+        Err(problem) if problem.is_unknown_link() && is_below => pages::answer(&request, &Problem::not_found()),
         Err(problem) => {
-            if problem.is_unknown_link() && !is_site_file(request.path()) {
+            if problem.is_unknown_link() && !is_site_file(path) {
                 orphan(&request, &worker);
             }
             pages::answer(&request, &problem)
         }
     }
+}
+
+/// The code in the first segment of a path, and the rest of the path as it came.
+fn below_a_code(path: &str) -> Option<(Code, Option<&str>)> {
+    let (first, _) = path.strip_prefix('/')?.split_once('/')?;
+    let code = Code::from_path(first).filter(|code| !code.is_reserved())?;
+    Some((code, path.get(1 + first.len()..)))
 }
 
 /// `GET /`: there is no page, but the request counts as an orphan visit.
@@ -79,7 +86,8 @@ pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -
 /// Every path without a route: a short URL with an additional slash, or an unknown path.
 pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads && code_in_path(request.path()).is_some_and(|code| !code.is_reserved()) {
+    let is_code = code_in_path(request.path()).is_some_and(|code| !code.is_reserved());
+    if reads && (is_code || below_a_code(request.path()).is_some()) {
         return visit(request, worker).await;
     }
     pages::answer(&request, &Problem::not_found())
@@ -115,38 +123,90 @@ fn orphan(request: &HttpRequest, worker: &WorkerState) {
     }
 }
 
-/// The link of a path, without the characters that no code begins or ends with. The front service has already looked up the unchanged
-/// path.
-async fn resolve(path: &str, worker: &WorkerState, client: Option<IpAddr>) -> Result<(KeyHash, HeaderValue), Problem> {
+/// Answers a visitor of a code, and of a path below it. The front service has already looked up the unchanged path.
+async fn follow(
+    request: &HttpRequest,
+    asked: Option<(Code, Option<&str>)>,
+    worker: &WorkerState,
+) -> Result<HttpResponse, Problem> {
     if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));
     }
-    if !worker.redirects {
-        return Err(Problem::not_found());
-    }
-    let Some(code) = code_in_path(path) else { return Err(Problem::unknown_link()) };
+    let Some((code, rest)) = asked.filter(|_| worker.redirects) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
-    match worker.node.view.lookup(Domain::default(), code.as_str(), now, Instant::now()) {
-        Lookup::Redirect(location, link) => {
-            worker.metrics.hit();
-            return Ok((link, location));
-        }
-        Lookup::Expired => return Err(Problem::expired_link()),
-        Lookup::Miss => worker.metrics.miss(),
-    }
+    let asked = Asked { now, query: request.uri().query(), rest };
     let key = LinkKey::new(code);
     let link = key.hash();
+    match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
+        Lookup::Redirect(location, _) if rest.is_none() => {
+            worker.metrics.hit();
+            count(request, worker, link, now);
+            return Ok(found(location).into());
+        }
+        Lookup::Redirect(..) => return Err(Problem::unknown_link()),
+        Lookup::Expired if rest.is_none() => return Err(Problem::expired_link()),
+        Lookup::Expired => return Err(Problem::unknown_link()),
+        Lookup::Special(special) => {
+            worker.metrics.hit();
+            return answer(request, worker, link, now, special.decide(&asked));
+        }
+        Lookup::Miss => worker.metrics.miss(),
+    }
+    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
     refuse_flood(&worker.node, client, &key).await?;
     match worker.redirector.call(Resolve { key }, worker.node.timeout).await? {
         Resolution::Unknown => {
             note_unknown(&worker.node, client);
             Err(Problem::unknown_link())
         }
-        Resolution::Found { valid_until: Some(until), .. } if until <= now => Err(Problem::expired_link()),
-        Resolution::Found { target, .. } => {
-            let location = HeaderValue::from_str(target.as_str())
-                .expect("invariant: a target is visible ASCII, which is what a header value may be");
-            Ok((link, location))
+        Resolution::Found { target, valid_until, fields } => {
+            let behavior = Behavior::of(&fields);
+            answer(request, worker, link, now, decide(target.as_str(), valid_until, behavior.as_deref(), &asked))
         }
+    }
+}
+
+/// The answer that was decided. A redirect to the target is a visit.
+fn answer(
+    request: &HttpRequest,
+    worker: &WorkerState,
+    link: KeyHash,
+    now: UnixMs,
+    decision: Decision<'_>,
+) -> Result<HttpResponse, Problem> {
+    let header = |text: &str| {
+        // A target is visible ASCII, and so is what the request line of a visitor can add to it.
+        HeaderValue::from_str(text).map_err(|_| Problem::malformed("the path cannot be added to the target"))
+    };
+    match decision {
+        Decision::Redirect { location, status, max_age_s } => {
+            let mut response = found(header(&location)?);
+            *response.status_mut() = StatusCode::from_u16(status.into()).unwrap_or(StatusCode::FOUND);
+            if let Some(kept) = kept(max_age_s) {
+                response.headers_mut().insert(CACHE_CONTROL, kept);
+            }
+            count(request, worker, link, now);
+            Ok(response.into())
+        }
+        Decision::Instead(url) => Ok(found(header(url)?).into()),
+        Decision::NotYet => Err(Problem::link_not_yet()),
+        Decision::Expired => Err(Problem::expired_link()),
+        Decision::Disabled => Err(Problem::disabled_link()),
+        Decision::NothingBelow => Err(Problem::unknown_link()),
+    }
+}
+
+/// How long a browser may keep a redirect; `None` = not at all.
+fn kept(max_age_s: u64) -> Option<HeaderValue> {
+    let text = (max_age_s > 0).then(|| format!("private, max-age={max_age_s}"))?;
+    HeaderValue::from_str(&text).ok()
+}
+
+/// Counts a visit, if the request is one.
+fn count(request: &HttpRequest, worker: &WorkerState, link: KeyHash, now: UnixMs) {
+    if request.method() == Method::GET
+        && let Some(visitor) = visitor_of(request, worker)
+    {
+        worker.recorder.visit(link, now, &visitor);
     }
 }

@@ -33,7 +33,8 @@ const CALL: &[&str] = &["overloaded", "unavailable", "outcome-unknown", "timeout
 /// Changes.
 const WRITE: &[&str] = &["read-only"];
 /// Codes of visitors.
-const VISIT: &[&str] = &["link-not-found", "not-found", "link-expired", "too-many-unknown-codes"];
+const VISIT: &[&str] =
+    &["link-not-found", "link-not-yet-valid", "not-found", "link-disabled", "link-expired", "too-many-unknown-codes"];
 /// Codes of visitors for programs.
 const UNKNOWN: &[&str] = &["link-not-found", "too-many-unknown-codes"];
 /// There is nothing.

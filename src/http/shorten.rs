@@ -2,6 +2,8 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
+use waypost_protocol::Link;
+use waypost_protocol::link::Visits;
 
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
@@ -10,6 +12,8 @@ use super::openapi::RetrySafely;
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::{CreatedLink, NewLink, Principal};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Creates a link from a JSON object, or from a body that is only the URL.
 #[utoipa::path(post, path = "/shorten", tag = "Links", params(RetrySafely),
@@ -27,12 +31,22 @@ pub(super) async fn shorten(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let body = parse_body(&request, &body)?;
-    let (link, mut response) = match create(&caller.principal, &request, &body, &node).await? {
-        CreatedLink::New(link) => (link, HttpResponse::Created()),
-        CreatedLink::Existing(link) => (link, HttpResponse::Ok()),
+    let (link, is_new) = match create(&caller.principal, &request, &body, &node).await? {
+        CreatedLink::New(link) => (link, true),
+        CreatedLink::Existing(link) => (link, false),
     };
-    let json = LinkJson::new(&link, &node.address.short_url(&request, link.key.code.as_str()));
+    let mut response = if is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
+    let visits = match is_new {
+        true => visits_of_new(&request, &node, &link).await,
+        false => node.app.visits(&link).await,
+    };
+    let json = LinkJson::new(&link, visits, &node.address.short_url(&request, link.key.code.as_str()));
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
+}
+
+/// The visits of a link that was created by a request: none, unless the request may be a repetition.
+pub(super) async fn visits_of_new(request: &HttpRequest, node: &NodeState, link: &Link) -> Option<Visits> {
+    if request.headers().contains_key(IDEMPOTENCY_KEY) { node.app.visits(link).await } else { Some(Visits::default()) }
 }
 
 /// Creates the given link, once for each `Idempotency-Key`.
@@ -43,7 +57,7 @@ pub(super) async fn create(
     node: &NodeState,
 ) -> Result<CreatedLink, Problem> {
     // Bytes that are no text are no key, as an empty one is.
-    let idempotency_key = request.headers().get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
+    let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or_default());
     let own_hosts = node.address.own_hosts(request);
     let new = NewLink { idempotency_key, ..given.new_link(&own_hosts)? };
     let created = node.app.create_link(principal, new).await;

@@ -27,7 +27,7 @@ const PAGE: (&str, &str, &[&str]) = ("page.html", include_str!("page.html"), &["
 const PREVIEW: (&str, &str, &[&str]) = (
     "preview.html",
     include_str!("preview.html"),
-    &["language", "title", "text", "target", "short-url", "created-label", "created"],
+    &["language", "title", "text", "link-title", "target", "short-url", "created-label", "created"],
 );
 
 /// The longest file of a site's directory, in bytes: each page is sent whole, to everybody who mistypes a code.
@@ -91,6 +91,8 @@ pub struct Page<'a> {
 pub struct Preview<'a> {
     /// Where it leads.
     pub target: &'a str,
+    /// Its title; empty if it has none.
+    pub title: &'a str,
     /// Its short URL.
     pub short_url: &'a str,
     /// The day of its creation.
@@ -173,6 +175,7 @@ impl Pages {
                 "title" => &texts.preview.title,
                 "text" => &texts.preview.text,
                 "target" => link.target,
+                "link-title" => link.title,
                 "short-url" => link.short_url,
                 "created-label" => &texts.preview.created,
                 _ => link.created,
@@ -241,7 +244,8 @@ mod tests {
     #[test]
     fn a_preview_has_no_markup_of_the_link() {
         let hostile = "https://example.com/\"><script>alert(1)</script>";
-        let link = Preview { target: hostile, short_url: "https://go.example/<b>", created: "2026-11-26" };
+        let link =
+            Preview { target: hostile, title: "<b>T</b>", short_url: "https://go.example/<b>", created: "2026-11-26" };
         let page = Pages::load(None).unwrap().preview(&link, "de").html;
         assert!(!page.contains("<script>") && !page.contains("<b>") && !page.contains("com/\""), "{page}");
         assert!(page.contains("2026-11-26") && page.contains("&#60;script&#62;"), "{page}");

@@ -9,6 +9,10 @@ pub enum Message {
     UnknownLink,
     /// The link has expired.
     ExpiredLink,
+    /// The link begins later.
+    LinkNotYet,
+    /// The link is disabled.
+    DisabledLink,
     /// Nothing has the path.
     Nothing,
     /// The path is for programs.
@@ -44,6 +48,8 @@ pub(super) struct PreviewTexts {
 pub(super) struct Texts {
     unknown_link: Text,
     expired_link: Text,
+    link_not_yet: Text,
+    disabled_link: Text,
     nothing: Text,
     for_programs: Text,
     other_listener: Text,
@@ -58,6 +64,8 @@ impl Texts {
         match message {
             Message::UnknownLink => &self.unknown_link,
             Message::ExpiredLink => &self.expired_link,
+            Message::LinkNotYet => &self.link_not_yet,
+            Message::DisabledLink => &self.disabled_link,
             Message::Nothing => &self.nothing,
             Message::ForPrograms => &self.for_programs,
             Message::OtherListener => &self.other_listener,

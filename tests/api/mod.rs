@@ -8,6 +8,7 @@ mod conformance;
 mod create;
 mod document;
 mod edit;
+mod fields;
 mod pages;
 mod put;
 mod qr;

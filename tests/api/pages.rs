@@ -91,6 +91,30 @@ async fn the_preview_of_an_expired_link_does_not_tell_where_it_led() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_disabled_or_has_not_begun_has_a_page_and_its_preview_does_not_tell_where_it_leads() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    for (slug, property, value, status, title) in [
+        ("later", "validSince", json!("2100-01-01T00:00:00Z"), 404, "Der Link gilt noch nicht"),
+        ("off", "disabled", json!(true), 410, "Der Link ist deaktiviert"),
+    ] {
+        let mut body = json!({ "longUrl": "https://example.com/secret", "customSlug": slug, "title": "hidden" });
+        body[property] = value;
+        assert_eq!(client.shorten(body).await.unwrap().status, 201);
+        for path in [format!("/{slug}"), format!("/{slug}+")] {
+            let page = browse(&client, &path, "de").await;
+            assert!(page.status == status && html(&page).contains(title), "{path}: {}", html(&page));
+            assert!(!html(&page).contains("secret") && !html(&page).contains("hidden"), "{path}");
+            assert_eq!(client.get(&path).await.unwrap().status, status, "{path}");
+        }
+    }
+    let shown = json!({ "longUrl": "https://example.com/", "customSlug": "shown", "title": "A <b>title</b>" });
+    client.shorten(shown).await.unwrap();
+    assert!(html(&browse(&client, "/shown+", "de").await).contains("A &#60;b&#62;title"));
+    assert_eq!(client.get("/shown+").await.unwrap().json()["title"], "A <b>title</b>");
+}
+
+#[tokio::test]
 async fn pages_of_a_site_are_shown_and_checked_before_the_node_starts() {
     let (dir, builder) = node_in_temp();
     let pages = dir.path().join("pages");

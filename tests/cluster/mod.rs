@@ -2,6 +2,7 @@
 
 mod api;
 mod faults;
+mod fields;
 mod five;
 mod form;
 mod founding;

@@ -3,6 +3,7 @@
 //! Millions of entries are resident, so bytes count: an entry is one reference-counted pointer to its head, its target and its code.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use actix_http::header::HeaderValue;
 use bytes::Bytes;
@@ -10,9 +11,11 @@ use quick_cache::Equivalent;
 use triomphe::ThinArc;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 
-/// The overhead of an entry beside its text: the head with its counter (56 bytes), the cache's slot (32) and table (about 10), and
+use crate::behavior::Behavior;
+
+/// The overhead of an entry beside its text: the head with its counter (64 bytes), the cache's slot (32) and table (about 10), and
 /// the rounding of the allocator.
-pub(crate) const ENTRY_BYTES: u64 = 104;
+pub(crate) const ENTRY_BYTES: u64 = 112;
 
 struct Head {
     link: KeyHash,
@@ -20,6 +23,8 @@ struct Head {
     until: UnixMs,
     /// See [`Entry::trust`].
     trust: u64,
+    /// `None` for a plain link.
+    behavior: Option<Arc<Behavior>>,
     domain: Domain,
     target_bytes: u32,
 }
@@ -41,7 +46,13 @@ const REPLICA: u64 = 1 << 63;
 pub(crate) struct Entry(ThinArc<Head, u8>);
 
 impl Entry {
-    pub(crate) fn new(key: &LinkKey, target: &Target, until: Option<UnixMs>, trust: Trust) -> Self {
+    pub(crate) fn new(
+        key: &LinkKey,
+        target: &Target,
+        until: Option<UnixMs>,
+        behavior: Option<Arc<Behavior>>,
+        trust: Trust,
+    ) -> Self {
         let (target, code) = (target.as_str().as_bytes(), key.code.as_bytes());
         let head = Head {
             link: key.hash(),
@@ -50,6 +61,7 @@ impl Entry {
                 Trust::Replica(shard) => REPLICA | u64::from(shard.0),
                 Trust::Until(nanos) => nanos.min(REPLICA - 1),
             },
+            behavior,
             domain: key.domain,
             target_bytes: target.len() as u32,
         };
@@ -67,6 +79,16 @@ impl Entry {
         self.0.header.header.until
     }
 
+    /// What it does besides leading to its target.
+    pub(crate) fn behavior(&self) -> Option<&Arc<Behavior>> {
+        self.0.header.header.behavior.as_ref()
+    }
+
+    /// The text of its target.
+    pub(crate) fn target(&self) -> &str {
+        std::str::from_utf8(self.text().0).expect("invariant: a target is ASCII")
+    }
+
     /// How long answers may be given from it.
     pub(crate) fn trust(&self) -> Trust {
         match self.0.header.header.trust {
@@ -77,7 +99,7 @@ impl Entry {
 
     /// Its approximate size, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        ENTRY_BYTES + self.0.slice.len() as u64
+        ENTRY_BYTES + self.0.slice.len() as u64 + self.behavior().map_or(0, |behavior| behavior.bytes())
     }
 
     /// The `Location`: it shares the entry's text, and keeps the text alive after the cache dropped the entry.

@@ -4,6 +4,7 @@
 //! its own thread; only a code that is not in the view becomes a message. All state is derived from the shards, so a restart
 //! loses only cached entries.
 
+mod behavior;
 mod entry;
 mod fences;
 #[cfg(test)]
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use waypost_protocol::messages::{GetLink, LinkStore, Resolution, Resolve};
-use waypost_protocol::{CallError, ServiceError};
+use waypost_protocol::{CallError, LinkSpec, ServiceError};
 use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
-pub use view::{Lookup, ReadView, Source};
+pub use behavior::{Asked, Behavior, Decision, PERMANENT_MAX_AGE_S, decide};
+pub use view::{Lookup, ReadView, Source, Special};
 
 /// How long the link store may take to answer a look-up.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,9 +81,9 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
             Ok(match found {
                 None => Resolution::Unknown,
                 Some(found) => {
-                    let (target, valid_until) = (found.link.spec.target, found.link.spec.valid_until);
-                    seed.view.finish_fill(fill, &key, &target, valid_until, source);
-                    Resolution::Found { target, valid_until }
+                    let LinkSpec { target, valid_until, fields } = found.link.spec;
+                    seed.view.finish_fill(fill, &key, &target, valid_until, Behavior::of(&fields), source);
+                    Resolution::Found { target, valid_until, fields }
                 }
             })
         })

@@ -4,6 +4,8 @@
 //! copies a reference to the entry, whose text becomes the `Location` unchanged. The cache is bounded in bytes and evicts what is
 //! seldom used.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,7 @@ use quick_cache::sync::Cache;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
+use crate::behavior::{Asked, Behavior, Decision, decide};
 use crate::entry::{ENTRY_BYTES, Entry, KeyRef, Trust};
 use crate::fences::Fences;
 
@@ -24,8 +27,33 @@ pub enum Lookup {
     Redirect(HeaderValue, KeyHash),
     /// The link has expired.
     Expired,
+    /// A link that does more than leading to its target.
+    Special(Special),
     /// Ask the Redirector.
     Miss,
+}
+
+/// A cached link that does more than leading to its target.
+#[derive(Clone)]
+pub struct Special(Entry);
+
+impl Special {
+    /// The name under which its visits are counted.
+    pub fn link(&self) -> KeyHash {
+        self.0.link()
+    }
+
+    /// What a visitor gets.
+    pub fn decide(&self, asked: &Asked<'_>) -> Decision<'_> {
+        let until = Some(self.0.until()).filter(|until| until.0 < u64::MAX);
+        decide(self.0.target(), until, self.0.behavior().map(|behavior| &**behavior), asked)
+    }
+}
+
+impl fmt::Debug for Special {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Special").field(&self.0.target()).finish()
+    }
 }
 
 /// The number of counters that tell whether a key was changed while it was looked up. If two keys share one, that costs a
@@ -103,6 +131,9 @@ impl ReadView {
         if until <= self.nanos(at) {
             return Lookup::Miss;
         }
+        if entry.behavior().is_some() {
+            return Lookup::Special(Special(entry));
+        }
         if entry.until() <= now {
             return Lookup::Expired;
         }
@@ -117,7 +148,15 @@ impl ReadView {
     }
 
     /// Caches the answer, unless the key may have been changed since the look-up began.
-    pub fn finish_fill(&self, fill: Fill, key: &LinkKey, target: &Target, until: Option<UnixMs>, source: Source) {
+    pub fn finish_fill(
+        &self,
+        fill: Fill,
+        key: &LinkKey,
+        target: &Target,
+        until: Option<UnixMs>,
+        behavior: Option<Arc<Behavior>>,
+        source: Source,
+    ) {
         let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
         if !unchanged() {
             return;
@@ -126,7 +165,7 @@ impl ReadView {
             Source::Replica(shard) => Trust::Replica(shard),
             Source::Elsewhere(until) => Trust::Until(self.nanos(until)),
         };
-        let entry = Entry::new(key, target, until, trust);
+        let entry = Entry::new(key, target, until, behavior, trust);
         self.cache.insert(entry.clone(), entry);
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
@@ -223,7 +262,7 @@ mod tests {
 
     fn fill_from(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>, source: Source) {
         let fill = view.begin_fill(&key(code));
-        view.finish_fill(fill, &key(code), &target(url), until, source);
+        view.finish_fill(fill, &key(code), &target(url), until, None, source);
     }
 
     fn fill(view: &ReadView, code: &str, url: &str, until: Option<UnixMs>) {
@@ -284,7 +323,7 @@ mod tests {
         view.changed_here(&key("abc"), now);
         assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
         assert!(view.only_leader(&key("abc"), now) && !view.only_leader(&key("b"), now));
-        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, Source::Replica(SHARD));
+        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, None, Source::Replica(SHARD));
         assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
         assert!(!view.only_leader(&key("abc"), now + SECOND));
     }
@@ -294,7 +333,7 @@ mod tests {
         let view = view(1 << 20);
         let begun = view.begin_fill(&key("abc"));
         view.invalidate(Some(&key("abc")));
-        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, Source::Replica(SHARD));
+        view.finish_fill(begun, &key("abc"), &target("https://example.com/old"), None, None, Source::Replica(SHARD));
         assert!(matches!(lookup(&view, "abc"), Lookup::Miss));
     }
 

@@ -6,6 +6,8 @@
 //! fields = count (varint) · { tag u8 · length (varint) · value }*      in the order of their tags
 //! ```
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Level;
@@ -13,14 +15,13 @@ use crate::Level;
 /// The tag of a field. A tag that was in a release keeps its meaning forever.
 pub type Tag = u8;
 
-/// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not know them would ignore a
-/// password, or a limit of visits. Such a field is refused until the cluster is at its level. A field that may be ignored (a title, a
-/// note) needs no entry: it can be set as soon as commands carry fields.
-const NEEDED: &[(Tag, Level)] = &[];
+/// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not know them would ignore that
+/// a link is disabled, or has not begun. Such a field is refused until the cluster is at its level. The tags of `properties.rs`.
+const NEEDED: &[(RangeInclusive<Tag>, Level)] = &[(16..=31, Level::TWO)];
 
 /// The lowest level at which a field may be set.
 fn level_of(tag: Tag) -> Level {
-    NEEDED.iter().find(|(needed, _)| *needed == tag).map_or(Level::ONE, |(_, level)| *level)
+    NEEDED.iter().find(|(needed, _)| needed.contains(&tag)).map_or(Level::ONE, |(_, level)| *level)
 }
 
 fn level_of_all(tags: impl Iterator<Item = Tag>) -> Level {
@@ -92,6 +93,11 @@ impl FieldChanges {
     /// Sets a field to a value, or clears it with `None`.
     pub fn set(&mut self, tag: Tag, value: Option<Vec<u8>>) {
         self.0.push((tag, value));
+    }
+
+    /// Adds the changes of another edit.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// The lowest level at which these changes may be made.

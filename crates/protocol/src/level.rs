@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 0 | everything that version 0.1 (commit f8b06c4) reads and writes |
 //! | 1 | batches that carry their level; optional fields in commands; separate records in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, kept until `EndJournals`; times of commands may step back; the last node that stores links is not drained |
+//! | 2 | the properties of links in `properties.rs` |
 //!
 //! Group 0 records the level of the cluster. Its leader raises it (`RaiseLevel`) once every member has reported that it
 //! understands a higher one. The level never goes down, and a node that understands less is not admitted. The proposer stamps each
@@ -30,8 +31,10 @@ impl Level {
     pub const BASE: Self = Self(0);
     /// Optional fields in commands, and separate records of group 0.
     pub const ONE: Self = Self(1);
+    /// The optional properties of links.
+    pub const TWO: Self = Self(2);
     /// The highest level that this version understands.
-    pub const CURRENT: Self = Self::ONE;
+    pub const CURRENT: Self = Self::TWO;
 }
 
 impl std::fmt::Display for Level {

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::fingerprint;
+use crate::properties::{DISABLED, VALID_SINCE};
 use crate::{Code, FieldChanges, Fields, Level, Target, UnixMs};
 
 /// What can be given for a link.
@@ -32,12 +33,43 @@ pub struct LinkPatch {
     pub fields: FieldChanges,
 }
 
+/// What visitors of a link get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Its target.
+    Active,
+    /// Nothing yet: it begins later.
+    NotYet,
+    /// Nothing any more: its end has passed.
+    Expired,
+    /// Nothing, until its owner changes that.
+    Disabled,
+}
+
+impl LinkState {
+    /// The state at `now` of a link with this begin and this end.
+    pub fn of(since: Option<UnixMs>, until: Option<UnixMs>, disabled: bool, now: UnixMs) -> Self {
+        match () {
+            () if disabled => Self::Disabled,
+            () if until.is_some_and(|until| until <= now) => Self::Expired,
+            () if since.is_some_and(|since| since > now) => Self::NotYet,
+            () => Self::Active,
+        }
+    }
+}
+
 /// Why a property cannot be given for a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// The end has passed.
     #[error("the end has to lie in the future")]
     EndPast,
+    /// It would end before it begins.
+    #[error("the begin has to lie before the end")]
+    BeginAfterEnd,
+    /// The begin is later than a time can be written.
+    #[error("the begin lies after the year 9999")]
+    BeginTooLate,
     /// The end is later than a time can be written.
     #[error("the end lies after the year 9999")]
     EndTooLate,
@@ -54,7 +86,13 @@ impl LinkSpec {
     /// # Errors
     /// The first property that is not within its limits.
     pub fn check(&self, now: UnixMs) -> Result<(), SpecError> {
-        check_end(self.valid_until, now)
+        check_end(self.valid_until, now)?;
+        check_begin(VALID_SINCE.of(&self.fields), self.valid_until)
+    }
+
+    /// What visitors get at `now`.
+    pub fn state(&self, now: UnixMs) -> LinkState {
+        LinkState::of(VALID_SINCE.of(&self.fields), self.valid_until, DISABLED.is_in(&self.fields), now)
     }
 
     /// The lowest level at which a link may have these properties.
@@ -95,12 +133,15 @@ impl LinkPatch {
         }
     }
 
-    /// Checks the changes against the same limits as [`LinkSpec::check`].
+    /// Checks the changes against the same limits as [`LinkSpec::check`]. A begin or an end that stays is not known here.
     ///
     /// # Errors
     /// The first property that is not within its limits.
     pub fn check(&self, now: UnixMs) -> Result<(), SpecError> {
-        check_end(self.valid_until.flatten(), now)
+        check_end(self.valid_until.flatten(), now)?;
+        let mut fields = Fields::default();
+        fields.change(&self.fields);
+        check_begin(VALID_SINCE.of(&fields), self.valid_until.flatten())
     }
 
     /// The lowest level at which these changes may be made.
@@ -124,6 +165,14 @@ impl LinkPatch {
             spec.valid_until = *until;
         }
         spec.fields.change(fields);
+    }
+}
+
+fn check_begin(since: Option<UnixMs>, until: Option<UnixMs>) -> Result<(), SpecError> {
+    match (since, until) {
+        (Some(since), _) if since > UnixMs::LAST => Err(SpecError::BeginTooLate),
+        (Some(since), Some(until)) if since >= until => Err(SpecError::BeginAfterEnd),
+        _ => Ok(()),
     }
 }
 
@@ -159,6 +208,23 @@ mod tests {
         assert_eq!([0, now.0].map(check), [Err(SpecError::EndPast); 2]);
         assert_eq!(check(UnixMs::LAST.0 + 1), Err(SpecError::EndTooLate));
         assert_eq!(spec(None, &[]).check(now), Ok(()));
+    }
+
+    #[test]
+    fn a_begin_lies_before_the_end_in_a_new_link_and_in_an_edit_of_both() {
+        let now = UnixMs(1_700_000_000_000);
+        let check = |since: u64, until: Option<u64>| {
+            let mut patch = LinkPatch { valid_until: until.map(|until| Some(UnixMs(until))), ..LinkPatch::default() };
+            VALID_SINCE.change(&mut patch.fields, Some(&UnixMs(since)));
+            let mut spec = spec(None, &[]);
+            patch.apply(&mut spec);
+            assert_eq!(patch.check(now), spec.check(now));
+            patch.check(now)
+        };
+        assert_eq!(check(now.0, None), Ok(()));
+        assert_eq!(check(now.0 + 1, Some(now.0 + 2)), Ok(()));
+        assert_eq!(check(now.0 + 2, Some(now.0 + 2)), Err(SpecError::BeginAfterEnd));
+        assert_eq!(check(UnixMs::LAST.0 + 1, None), Err(SpecError::BeginTooLate));
     }
 
     #[test]

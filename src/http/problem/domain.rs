@@ -11,6 +11,8 @@ use crate::app::{
 use crate::http::if_match::TagFault;
 
 const UNKNOWN_LINK: &str = "link-not-found";
+const LINK_NOT_YET: &str = "link-not-yet-valid";
+const LINK_DISABLED: &str = "link-disabled";
 
 impl Problem {
     /// A key is needed, or the key is wrong. `key_is_set` is whether the cluster has an admin key.
@@ -64,15 +66,40 @@ impl Problem {
         Self::new(StatusCode::GONE, "link-expired", "The link has expired", "this link was valid until an earlier time")
     }
 
+    /// The link has not begun.
+    pub(in crate::http) fn link_not_yet() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            LINK_NOT_YET,
+            "The link is not valid yet",
+            "this link is valid from a later time on",
+        )
+    }
+
+    /// The link is disabled.
+    pub(in crate::http) fn disabled_link() -> Self {
+        Self::new(StatusCode::GONE, LINK_DISABLED, "The link is disabled", "its owner has disabled this link")
+    }
+
+    /// Whether it says that the link has not begun.
+    pub(in crate::http) fn is_not_yet(&self) -> bool {
+        self.kind == LINK_NOT_YET
+    }
+
+    /// Whether it says that the link is disabled.
+    pub(in crate::http) fn is_disabled(&self) -> bool {
+        self.kind == LINK_DISABLED
+    }
+
     /// The URL cannot be a target.
-    fn bad_url(error: &TargetError) -> Self {
+    fn bad_url(field: &'static str, error: &TargetError) -> Self {
         let mut problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid-url",
             "The URL cannot be shortened",
             format!("{error} ({})", error.code()),
         );
-        problem.field = Some("longUrl");
+        problem.field = Some(field);
         problem
     }
 
@@ -102,7 +129,8 @@ impl Problem {
     pub(in crate::http) fn of_creation(error: CreateError, short_url: impl FnOnce(&Code) -> String) -> Self {
         match error {
             CreateError::Denied(denied) => denied.into(),
-            CreateError::Url(error) => Self::bad_url(&error),
+            CreateError::Url(error) => Self::bad_url("longUrl", &error),
+            CreateError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             CreateError::Slug(error) => Self::bad_slug(&error),
             CreateError::Spec(error) => error.into(),
             CreateError::FindExistingWithSlug => Self::invalid(
@@ -122,8 +150,11 @@ impl Problem {
     pub(in crate::http) fn of_change(error: ChangeError, fault: Option<TagFault>) -> Self {
         match error {
             ChangeError::Denied(denied) => denied.into(),
-            ChangeError::Nothing => Self::malformed("nothing to change: send longUrl, validUntil, or both"),
-            ChangeError::Url(error) => Self::bad_url(&error),
+            ChangeError::Nothing => {
+                Self::malformed("nothing to change: send what is to be changed, like longUrl or title")
+            }
+            ChangeError::Url(error) => Self::bad_url("longUrl", &error),
+            ChangeError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             ChangeError::Spec(error) => error.into(),
             ChangeError::NotFound => Self::unknown_link(),
             ChangeError::VersionMismatch { current } => match fault {
@@ -233,6 +264,12 @@ impl From<Denied> for Problem {
 impl From<SpecError> for Problem {
     fn from(error: SpecError) -> Self {
         let detail = match error {
+            SpecError::BeginAfterEnd => {
+                return Self::invalid("validSince", "validSince has to lie before validUntil");
+            }
+            SpecError::BeginTooLate => {
+                return Self::invalid("validSince", "validSince can be 9999-12-31T23:59:59.999Z at the latest");
+            }
             SpecError::EndPast => "validUntil has to lie in the future",
             SpecError::EndTooLate => {
                 "validUntil can be 9999-12-31T23:59:59.999Z at the latest; leave it out for a link without an end"

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{LinkKey, Target, UnixMs, list};
+use crate::{Fields, LinkKey, Target, UnixMs, list};
 
 /// The service that owns the link cache.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub enum Resolution {
         target: Target,
         /// From when on it answers `410`.
         valid_until: Option<UnixMs>,
+        /// Its optional fields.
+        fields: Fields,
     },
     /// There is no such link.
     Unknown,

@@ -1,0 +1,285 @@
+//! What a link does besides leading to its target: a pure decision from its properties and the request.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use waypost_protocol::properties::{
+    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, REDIRECT_STATUS, RedirectStatus, VALID_SINCE,
+};
+use waypost_protocol::{Fields, LinkState, Target, UnixMs};
+
+/// How long a browser may keep a permanent redirect, in seconds. For so long an edit does not reach a visitor who was there before, and their
+/// further visits are not seen.
+pub const PERMANENT_MAX_AGE_S: u64 = 3600;
+
+/// The most bytes of query and path that are added to a target: with more, browsers and proxies refuse the location. A visitor who sends more is
+/// led to the target itself.
+const FORWARDED_BYTES_MAX: usize = 8192;
+
+/// What a link does besides leading to its target. A plain link has none of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behavior {
+    since: Option<UnixMs>,
+    status: RedirectStatus,
+    forward_query: bool,
+    forward_path: bool,
+    expired_url: Option<Target>,
+    disabled: bool,
+}
+
+/// What a visitor has asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// The time.
+    pub now: UnixMs,
+    /// The query, as it came.
+    pub query: Option<&'a str>,
+    /// The path after the code, as it came, with its first slash; `None` if there is none.
+    pub rest: Option<&'a str>,
+}
+
+/// The answer to a visitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// To the target: a visit.
+    Redirect {
+        /// Where to.
+        location: Cow<'a, str>,
+        /// With which status.
+        status: RedirectStatus,
+        /// For how many seconds the browser may keep it; 0 = not at all.
+        max_age_s: u64,
+    },
+    /// To the page that its owner gave for the time after its end.
+    Instead(&'a str),
+    /// It has not begun.
+    NotYet,
+    /// It has expired.
+    Expired,
+    /// Its owner has disabled it.
+    Disabled,
+    /// There is nothing at this path below the link.
+    NothingBelow,
+}
+
+impl Behavior {
+    /// What a link with these optional fields does; `None` for a plain link.
+    pub fn of(fields: &Fields) -> Option<Arc<Self>> {
+        // Most links have no fields at all.
+        if fields.is_empty() {
+            return None;
+        }
+        let behavior = Self {
+            since: VALID_SINCE.of(fields),
+            status: REDIRECT_STATUS.of(fields).unwrap_or(RedirectStatus::Found),
+            forward_query: FORWARD_QUERY.is_in(fields),
+            forward_path: FORWARD_PATH.is_in(fields),
+            expired_url: EXPIRED_URL.of(fields),
+            disabled: DISABLED.is_in(fields),
+        };
+        (behavior != Self::PLAIN).then(|| Arc::new(behavior))
+    }
+
+    const PLAIN: Self = Self {
+        since: None,
+        status: RedirectStatus::Found,
+        forward_query: false,
+        forward_path: false,
+        expired_url: None,
+        disabled: false,
+    };
+
+    /// Its approximate size in the cache, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        size_of::<Self>() as u64 + 16 + self.expired_url.as_ref().map_or(0, |url| url.as_str().len() as u64)
+    }
+}
+
+/// Decides what a visitor of a link gets.
+pub fn decide<'a>(
+    target: &'a str,
+    until: Option<UnixMs>,
+    behavior: Option<&'a Behavior>,
+    asked: &Asked<'_>,
+) -> Decision<'a> {
+    let behavior = behavior.unwrap_or(const { &Behavior::PLAIN });
+    if asked.rest.is_some() && !behavior.forward_path {
+        return Decision::NothingBelow;
+    }
+    let instead = |over| behavior.expired_url.as_ref().map_or(over, |url| Decision::Instead(url.as_str()));
+    match LinkState::of(behavior.since, until, behavior.disabled, asked.now) {
+        LinkState::Active => {}
+        LinkState::NotYet => return Decision::NotYet,
+        LinkState::Expired => return instead(Decision::Expired),
+        LinkState::Disabled => return instead(Decision::Disabled),
+    }
+    let left_s = until.map_or(u64::MAX, |until| (until.0 - asked.now.0) / 1000);
+    Decision::Redirect {
+        location: forwarded(target, asked.query.filter(|_| behavior.forward_query), asked.rest),
+        status: behavior.status,
+        max_age_s: if behavior.status.is_permanent() { PERMANENT_MAX_AGE_S.min(left_s) } else { 0 },
+    }
+}
+
+/// The target with a visitor's path and query. Scheme and host stay: the path begins with a slash, and the target has one after its host.
+fn forwarded<'a>(target: &'a str, query: Option<&str>, rest: Option<&str>) -> Cow<'a, str> {
+    let query = query.filter(|query| !query.is_empty());
+    let added = query.map_or(0, str::len) + rest.map_or(0, str::len);
+    if added == 0 || added > FORWARDED_BYTES_MAX {
+        return Cow::Borrowed(target);
+    }
+    let (before_fragment, fragment) = target.split_at(target.find('#').unwrap_or(target.len()));
+    let (path, own_query) = match before_fragment.split_once('?') {
+        Some((path, own_query)) => (path, Some(own_query)),
+        None => (before_fragment, None),
+    };
+    let mut location = match rest {
+        Some(rest) => format!("{}{rest}", path.strip_suffix('/').unwrap_or(path)),
+        None => path.to_owned(),
+    };
+    if let Some(merged) = merged(own_query, query) {
+        location.push('?');
+        location.push_str(&merged);
+    }
+    location.push_str(fragment);
+    Cow::Owned(location)
+}
+
+/// Both queries: parameters of the target that the visitor gives too are the visitor's.
+fn merged(own: Option<&str>, given: Option<&str>) -> Option<String> {
+    let Some(given) = given else { return own.map(str::to_owned) };
+    let name = |parameter: &str| form_urlencoded::parse(parameter.as_bytes()).next().map(|(name, _)| name.into_owned());
+    let names: HashSet<_> = given.split('&').filter_map(name).collect();
+    let kept = own.unwrap_or_default().split('&').filter(|own| !own.is_empty());
+    let kept = kept.filter(|own| name(own).is_none_or(|name| !names.contains(&name)));
+    Some(kept.chain([given]).collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+    use waypost_protocol::FieldChanges;
+    use waypost_protocol::properties::{NOTE, Note, Set};
+
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(1_000_000);
+
+    fn fields(changes: impl FnOnce(&mut FieldChanges)) -> Fields {
+        let (mut fields, mut of) = (Fields::default(), FieldChanges::default());
+        changes(&mut of);
+        fields.change(&of);
+        fields
+    }
+
+    fn behavior(changes: impl FnOnce(&mut FieldChanges)) -> Option<Arc<Behavior>> {
+        Behavior::of(&fields(changes))
+    }
+
+    fn asked<'a>(query: Option<&'a str>, rest: Option<&'a str>) -> Asked<'a> {
+        Asked { now: NOW, query, rest }
+    }
+
+    fn to(location: &str, status: RedirectStatus, max_age_s: u64) -> Decision<'_> {
+        Decision::Redirect { location: Cow::Borrowed(location), status, max_age_s }
+    }
+
+    #[test]
+    fn a_link_with_a_note_only_is_plain() {
+        let note = Note::parse("for the printer").unwrap();
+        assert_eq!(behavior(|of| NOTE.change(of, note.as_ref())), None);
+        assert_eq!(behavior(|_| ()), None);
+        let decided = decide("https://a.b/", None, None, &asked(Some("x=1"), None));
+        assert_eq!(decided, to("https://a.b/", RedirectStatus::Found, 0));
+        assert_eq!(decide("https://a.b/", None, None, &asked(None, Some("/x"))), Decision::NothingBelow);
+    }
+
+    #[test]
+    fn a_link_begins_ends_and_can_be_disabled() {
+        let decided = |since: Option<u64>, until: Option<u64>, disabled: bool, instead: bool| {
+            let url = Target::parse("https://over.example/", &[], 100).unwrap();
+            let behavior = behavior(|of| {
+                VALID_SINCE.change(of, since.map(UnixMs).as_ref());
+                DISABLED.change(of, disabled.then_some(&Set));
+                EXPIRED_URL.change(of, instead.then_some(&url));
+            });
+            match decide("https://a.b/", until.map(UnixMs), behavior.as_deref(), &asked(None, None)) {
+                Decision::Redirect { .. } => "redirect",
+                Decision::Instead(url) => {
+                    assert_eq!(url, "https://over.example/");
+                    "instead"
+                }
+                Decision::NotYet => "not yet",
+                Decision::Expired => "expired",
+                Decision::Disabled => "disabled",
+                Decision::NothingBelow => "nothing",
+            }
+        };
+        let now = NOW.0;
+        assert_eq!(decided(Some(now), Some(now + 1), false, true), "redirect");
+        assert_eq!(decided(Some(now + 1), None, false, true), "not yet");
+        assert_eq!(decided(None, Some(now), false, false), "expired");
+        assert_eq!(decided(None, Some(now), false, true), "instead");
+        assert_eq!(decided(None, None, true, false), "disabled");
+        assert_eq!(decided(Some(now + 1), None, true, false), "disabled");
+        assert_eq!(decided(None, Some(now), true, true), "instead");
+    }
+
+    #[test]
+    fn a_permanent_redirect_is_kept_for_an_hour_and_not_beyond_the_end() {
+        let decided = |status, until: Option<u64>| {
+            let behavior = behavior(|of| REDIRECT_STATUS.change(of, Some(&status)));
+            match decide("https://a.b/", until.map(UnixMs), behavior.as_deref(), &asked(None, None)) {
+                Decision::Redirect { status: given, max_age_s, .. } if given == status => max_age_s,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(decided(RedirectStatus::MovedPermanently, None), PERMANENT_MAX_AGE_S);
+        assert_eq!(decided(RedirectStatus::PermanentRedirect, Some(NOW.0 + 5999)), 5);
+        assert_eq!(decided(RedirectStatus::TemporaryRedirect, None), 0);
+    }
+
+    #[test]
+    fn query_and_path_are_added_to_the_target() {
+        let url = |target: &str, query: Option<&str>, rest: Option<&str>| forwarded(target, query, rest).into_owned();
+        for (target, query, rest, location) in [
+            ("https://a.b/", None, Some("/x/y"), "https://a.b/x/y"),
+            ("https://a.b/c", None, Some("/x/"), "https://a.b/c/x/"),
+            ("https://a.b/c/?p=1#f", None, Some("/x"), "https://a.b/c/x?p=1#f"),
+            ("https://a.b/c", Some("q=2"), None, "https://a.b/c?q=2"),
+            ("https://a.b/c#f", Some("q=2&r"), Some("/x"), "https://a.b/c/x?q=2&r#f"),
+            ("https://a.b/c?p=1&q=1", Some("q=2"), None, "https://a.b/c?p=1&q=2"),
+            ("https://a.b/c?%71=1&p", Some("q=2"), None, "https://a.b/c?p&q=2"),
+            ("https://a.b/c?p=1", Some(""), None, "https://a.b/c?p=1"),
+            // What is escaped stays as it is.
+            ("https://a.b/c", Some("q=%26%2541"), Some("/%2e%2e/x"), "https://a.b/c/%2e%2e/x?q=%26%2541"),
+        ] {
+            assert_eq!(url(target, query, rest), location, "{target} {query:?} {rest:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_browser_takes_is_not_added() {
+        let long = "x".repeat(FORWARDED_BYTES_MAX);
+        assert_eq!(forwarded("https://a.b/", Some(&long), None).len(), "https://a.b/?".len() + long.len());
+        assert_eq!(forwarded("https://a.b/", Some(&long), Some("/")), "https://a.b/");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_visitor_adds_changes_scheme_or_host(
+            target in prop::sample::select(vec!["https://a.b/", "http://a.b:81/c?d=e#f", "https://[::1]/x/", "https://a.b/?q"]),
+            query in prop::option::of("[!-~]{0,20}"),
+            rest in prop::option::of("/[!-~]{0,20}"),
+        ) {
+            let origin = |url: &str| url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+            prop_assert_eq!(origin(target), origin(&forwarded(target, query.as_deref(), rest.as_deref())));
+            let (before, location) = (Url::parse(target).unwrap(), forwarded(target, query.as_deref(), rest.as_deref()));
+            let after = Url::parse(&location).unwrap();
+            prop_assert_eq!((before.scheme(), before.host(), before.port()), (after.scheme(), after.host(), after.port()));
+            prop_assert_eq!((after.username(), after.password()), ("", None));
+        }
+    }
+}
