@@ -16,8 +16,13 @@ use serde::{Deserialize, Serialize};
 /// The log between two marks is at least the kept part divided by this: it bounds the number of marks.
 const MARKS_PER_KEPT: u64 = 16;
 
-/// How long a replica may take, after it has installed a snapshot, to receive the entries that were added meanwhile.
+/// How long a replica may take at least, after it has installed a snapshot, to receive the entries that were added meanwhile. If the snapshot
+/// took longer, because the machine or the network is slow, the replica may take as long for them.
 const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// The most log that is kept for a replica that is being sent a snapshot, in lengths of that snapshot: entries are longer than what they leave
+/// in the state.
+const SNAPSHOT_LENGTHS: u64 = 2;
 
 /// A checkpoint, as a position at which the log may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +84,8 @@ impl Retention {
     pub(crate) fn purge_to(&self, alone: bool, now: Instant) -> Option<u64> {
         let keep = match self.sending.snapshot_bytes(now) {
             _ if alone => 0,
-            // If the log behind it is longer than the snapshot, another snapshot costs less.
-            Some(snapshot) => snapshot.max(self.keep),
+            // If the log behind it is much longer than the snapshot, another snapshot costs less.
+            Some(snapshot) => snapshot.saturating_mul(SNAPSHOT_LENGTHS).max(self.keep),
             None => self.keep,
         };
         let bytes = self.bytes.load(Ordering::Relaxed);
@@ -109,7 +114,10 @@ pub(crate) struct Sending(Mutex<Sends>);
 #[derive(Debug, Default)]
 struct Sends {
     now: usize,
-    last_ended: Option<Instant>,
+    /// When the first of those in progress, or of the last ones, has begun.
+    began: Option<Instant>,
+    /// Until when the receivers of the last ones may catch up.
+    catch_up_until: Option<Instant>,
     /// The size of the largest one in progress.
     bytes: Option<u64>,
 }
@@ -119,7 +127,11 @@ pub(crate) struct OnItsWay(Arc<Sending>);
 
 impl Sending {
     pub(crate) fn begin(self: &Arc<Self>) -> OnItsWay {
-        self.0.lock().now += 1;
+        let mut sends = self.0.lock();
+        if sends.now == 0 {
+            sends.began = Some(Instant::now());
+        }
+        sends.now += 1;
         OnItsWay(self.clone())
     }
 
@@ -133,7 +145,7 @@ impl Sending {
     /// is, so the log that follows it stays anyway.
     fn snapshot_bytes(&self, now: Instant) -> Option<u64> {
         let mut sends = self.0.lock();
-        if sends.now == 0 && sends.last_ended.is_none_or(|ended| now >= ended + CATCH_UP) {
+        if sends.now == 0 && sends.catch_up_until.is_none_or(|until| now >= until) {
             sends.bytes = None;
         }
         sends.bytes
@@ -146,7 +158,9 @@ impl Drop for OnItsWay {
         sends.now -= 1;
         // One that could not be written has no receiver that catches up.
         if sends.bytes.is_some() {
-            sends.last_ended = Some(Instant::now());
+            let now = Instant::now();
+            let took = sends.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+            sends.catch_up_until = Some(now + took.max(CATCH_UP));
         }
     }
 }
@@ -182,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn while_a_snapshot_is_on_its_way_as_much_is_kept_as_it_is_long() {
+    fn while_a_snapshot_is_on_its_way_twice_as_much_is_kept_as_it_is_long() {
         let (retention, sending) = retention(200);
         grow(&retention, 1..=10);
         let first = sending.begin();
         assert!(!retention.is_held(Instant::now()), "it is being written");
-        sending.has_bytes(700);
+        sending.has_bytes(350);
         assert_eq!(retention.purge_to(false, Instant::now()), Some(30));
         drop(first);
         let now = Instant::now();
@@ -195,6 +209,19 @@ mod tests {
         assert_eq!(retention.purge_to(false, now), Some(40), "its receiver catches up");
         assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90));
         assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90), "what it has said before it says again");
+    }
+
+    #[test]
+    fn whoever_took_long_for_a_snapshot_has_as_long_for_what_follows_it() {
+        let (retention, sending) = retention(200);
+        grow(&retention, 1..=10);
+        let way = sending.begin();
+        sending.has_bytes(350);
+        let minute = Duration::from_secs(60);
+        sending.0.lock().began = Instant::now().checked_sub(minute);
+        drop(way);
+        assert_eq!(retention.purge_to(false, Instant::now() + minute - CATCH_UP), Some(30));
+        assert_eq!(retention.purge_to(false, Instant::now() + minute + CATCH_UP), Some(80));
     }
 
     #[test]
