@@ -5,18 +5,18 @@
 
 use std::time::Instant;
 
-use waypost_protocol::OwnHost;
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::link::Visits;
 use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
 use waypost_protocol::properties::{EXPIRED_URL, TITLE, Title};
 use waypost_protocol::{
-    CallError, Code, CodeError, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion,
-    Request, ServiceError, SpecError, Target, TargetError, UnixMs,
+    CallError, Code, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
+    Request, ServiceError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
-use super::{App, Denied, Permission, Principal};
+use super::link_errors::{ChangeError, CreateError, ReadError};
+use super::{App, Permission, Principal};
 
 /// The longest idempotency key, in bytes. Only a hash of it is kept.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -96,114 +96,6 @@ pub struct LinkPreview {
     pub title: Option<Title>,
     /// What visitors get.
     pub state: LinkState,
-}
-
-/// Why a link was not created.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CreateError {
-    /// The principal has no permission.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The URL is not a valid target.
-    #[error(transparent)]
-    Url(#[from] TargetError),
-    /// The URL for the time after the end is not a valid target.
-    #[error("expired URL: {0}")]
-    ExpiredUrl(TargetError),
-    /// The slug is not a valid code.
-    #[error(transparent)]
-    Slug(#[from] CodeError),
-    /// A property is not within its limits.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// An existing link was requested together with a slug: only links with generated codes are found.
-    #[error("an existing link can only be found without a slug")]
-    FindExistingWithSlug,
-    /// The idempotency key is empty, longer than [`IDEMPOTENCY_KEY_BYTES_MAX`], or has other characters than visible ASCII.
-    #[error("the idempotency key cannot be used")]
-    IdempotencyKey,
-    /// The slug names another link.
-    #[error("the slug \"{slug}\" is taken")]
-    SlugTaken {
-        /// The slug.
-        slug: Code,
-        /// Whether its link has the same target and end.
-        same: bool,
-    },
-    /// The idempotency key was used for a different request.
-    #[error("the idempotency key was used for a different request")]
-    IdempotencyKeyReused,
-    /// The services did not do it, or the outcome is unknown.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-/// Why a link, or its statistics, cannot be shown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// The principal has no permission.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// No link has the code.
-    #[error("no link has this code")]
-    NotFound,
-    /// The services do not answer.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-/// Why a link was not changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeError {
-    /// The principal has no permission.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The edit changes nothing.
-    #[error("the edit names nothing to change")]
-    Nothing,
-    /// The URL is not a valid target.
-    #[error(transparent)]
-    Url(#[from] TargetError),
-    /// The URL for the time after the end is not a valid target.
-    #[error("expired URL: {0}")]
-    ExpiredUrl(TargetError),
-    /// A property is not within its limits.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// No link has the code.
-    #[error("no link has this code")]
-    NotFound,
-    /// The link is not in a state that the change requires.
-    #[error("the link is at version {current}")]
-    VersionMismatch {
-        /// Its version.
-        current: LinkVersion,
-    },
-    /// The services did not do it, or the outcome is unknown.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-impl From<ServiceError> for CreateError {
-    fn from(error: ServiceError) -> Self {
-        Self::Call(error.into())
-    }
-}
-
-impl From<ServiceError> for ChangeError {
-    fn from(error: ServiceError) -> Self {
-        Self::Call(error.into())
-    }
-}
-
-impl From<ReadError> for ChangeError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Denied(denied) => Self::Denied(denied),
-            ReadError::NotFound => Self::NotFound,
-            ReadError::Call(error) => Self::Call(error),
-        }
-    }
 }
 
 /// The key of a code in a request; `None` if no link can have it.

@@ -19,6 +19,7 @@ mod backup;
 mod bulk;
 mod cluster;
 mod codes;
+mod link_errors;
 mod links;
 mod put;
 mod statistics;
@@ -35,10 +36,8 @@ pub use backup::{Backup, BackupRefused};
 pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
-pub use links::{
-    ChangeError, Consistency, CreateError, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview,
-    NewLink, ReadError,
-};
+pub use link_errors::{ChangeError, CreateError, ReadError};
+pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
 pub use put::{Condition, PutError, PutLink};
 pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,

@@ -5,10 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use waypost_protocol::{Code, LinkKey};
 
+use super::flood::{note_unknown, refuse_flood};
 use super::openapi::OfLink;
 use super::problem::Problem;
 use super::state::WorkerState;
-use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::limited_client;
 use crate::app::{Answer, Principal, ReadError, SummaryDetails};
 use crate::times::format_time;

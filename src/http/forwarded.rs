@@ -3,13 +3,11 @@
 //! A proxy appends to a header, or replaces it. So the value of the first trusted proxy counts, read from the right;
 //! values to the left of it come from the client itself, and are not believed. `X-Forwarded-For` tells how many proxies there were.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_http::header::{FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 use url::Url;
-
-use super::visitor::address_in;
 
 /// The most proxies that a request may have passed; earlier values are ignored.
 pub(super) const PROXIES_MAX: usize = 16;
@@ -171,6 +169,13 @@ pub(super) fn url_of(scheme: &str, host: &str) -> Option<Url> {
         return None;
     }
     Url::parse(&format!("{scheme}://{host}/")).ok()
+}
+
+/// An address, with or without brackets and a port.
+pub(super) fn address_in(text: &str) -> Option<IpAddr> {
+    let plain = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
+    let address = plain.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]

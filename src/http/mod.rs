@@ -16,6 +16,7 @@ mod backup;
 mod body;
 mod bulk;
 mod evidence;
+mod flood;
 mod forwarded;
 mod front;
 mod health;

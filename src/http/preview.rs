@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 use waypost_protocol::{Code, LinkKey, LinkState};
 
 use super::accept::wants_page;
+use super::flood::{note_unknown, refuse_flood};
 use super::openapi::OfLink;
 use super::pages::{self, languages, varied, with_page};
 use super::problem::Problem;
 use super::state::WorkerState;
-use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::limited_client;
 use crate::app::ReadError;
 use crate::pages::Preview;

@@ -17,13 +17,13 @@ use waypost_protocol::{Code, KeyHash, LinkKey, UnixMs};
 use waypost_redirector::{Asked, Behavior, Decision, Lookup, decide};
 
 use super::evidence::Sender;
+use super::flood::{note_unknown, refuse_flood};
 use super::openapi::OfLink;
 use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
 use super::site_files::is_site_file;
 use super::state::WorkerState;
-use super::unknown::{note_unknown, refuse_flood};
 use super::visitor::{limited_client, visitor};
 use crate::app::Permission;
 

@@ -10,12 +10,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use waypost_consensus::Standing;
-use waypost_protocol::LinkKey;
 use waypost_telemetry::{Counter, Metrics};
-
-use super::problem::Problem;
-use super::state::NodeState;
 
 /// The number of clients with a budget in the table: 128 KiB. In a full row, the client whose budget has
 /// recovered most is forgotten.
@@ -33,8 +28,8 @@ pub struct UnknownCodes {
     hasher: RandomState,
     began: Instant,
     /// The cost of one code, in microseconds; 0 = there is no budget.
-    cost: u64,
-    refused: Counter,
+    pub(super) cost: u64,
+    pub(super) refused: Counter,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,36 +84,6 @@ impl UnknownCodes {
         let table = self.table.lock();
         let own = table[row..row + ROW].iter().find(|budget| budget.client == hash);
         own.is_some_and(|own| own.recovered >= now + BURST_S * 1_000_000)
-    }
-}
-
-/// Refuses to look further for a code, if its client has used up its budget and the code is unknown here.
-pub(super) async fn refuse_flood(node: &NodeState, client: Option<IpAddr>, key: &LinkKey) -> Result<(), Problem> {
-    let is_over = client.is_some_and(|client| node.unknown.is_over(client, Instant::now()));
-    if !is_over || may_be_known(node, key).await {
-        return Ok(());
-    }
-    node.unknown.refused.inc();
-    Err(Problem::too_many_unknown())
-}
-
-/// Charges the client for a code that no node knew.
-pub(super) fn note_unknown(node: &NodeState, client: Option<IpAddr>) {
-    if let Some(client) = client
-        && node.unknown.cost > 0
-    {
-        node.unknown.charge(client, Instant::now());
-    }
-}
-
-/// Whether the replica of this node has the link, or cannot tell because it lags.
-async fn may_be_known(node: &NodeState, key: &LinkKey) -> bool {
-    let shard = key.shard(node.shards);
-    let Some(group) = node.groups.shard(shard).filter(|_| node.groups.holds(shard)) else { return false };
-    match node.fresh.sure(shard).await {
-        // If it cannot be read, the shard's actor has to answer.
-        Standing::Fresh(_) | Standing::Leaderless => !matches!(group.read(|machine| machine.get(key)), Ok(None)),
-        Standing::Lags | Standing::Unsure => true,
     }
 }
 

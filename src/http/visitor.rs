@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
 use waypost_click_counter::Visitor;
 
-use super::forwarded::{FORWARDED_FOR, PROXIES_MAX, is_in};
+use super::forwarded::{FORWARDED_FOR, PROXIES_MAX, address_in, is_in};
 use super::wire::{client_of, is_exempt};
 use crate::config::VisitorRules;
 
@@ -94,13 +94,6 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
     address_in(value.trim_matches('"'))
-}
-
-/// An address, with or without brackets and a port.
-pub(super) fn address_in(text: &str) -> Option<IpAddr> {
-    let plain = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
-    let address = plain.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
-    address.map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use waypost_protocol::command::SetAdminKey;
 use waypost_protocol::digest::KeyDigest;
 
 use super::error::NodeError;
-use super::private::renew_cli_key;
+use super::private::{random_base62, renew_cli_key};
 use crate::app::{Authenticator, KEY_PREFIX};
 use crate::config::Config;
 use crate::limits::NOTE_KEY_MAX;
@@ -135,12 +135,6 @@ impl Unseen {
         }
         self.forget()
     }
-}
-
-/// 43 characters of base62: 256 random bits.
-pub(super) fn random_base62() -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    (0..43).map(|_| char::from(DIGITS[rand::random_range(0..DIGITS.len())])).collect()
 }
 
 /// To the person who starts the server, and never into the log.

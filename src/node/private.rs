@@ -51,7 +51,7 @@ fn close_below(path: &Path, depth: u32) -> io::Result<()> {
 /// # Errors
 /// If the file cannot be written. Then there is no key for the commands.
 pub(super) fn renew_cli_key(data_dir: &Path) -> io::Result<String> {
-    let key = format!("{CLI_KEY_PREFIX}{}", super::admin_key::random_base62());
+    let key = format!("{CLI_KEY_PREFIX}{}", random_base62());
     let new = data_dir.join("cli.key.new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -62,6 +62,12 @@ pub(super) fn renew_cli_key(data_dir: &Path) -> io::Result<String> {
     // It need not survive a power cut: the next start makes another one.
     fs::rename(&new, data_dir.join(CLI_KEY_FILE))?;
     Ok(key)
+}
+
+/// 43 characters of base62: 256 random bits.
+pub(super) fn random_base62() -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    (0..43).map(|_| char::from(DIGITS[rand::random_range(0..DIGITS.len())])).collect()
 }
 
 #[cfg(test)]

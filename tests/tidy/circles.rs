@@ -25,9 +25,6 @@ const KNOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("src", &["http/account/mod.rs", "http/account/proc_net.rs", "http/account/sock_diag.rs"]),
-    ("src", &["http/forwarded.rs", "http/visitor.rs"]),
-    ("src", &["http/state.rs", "http/unknown.rs"]),
-    ("src", &["node/admin_key.rs", "node/private.rs"]),
     ("actors/link_store/src", &["shard.rs", "stats.rs"]),
     ("crates/protocol/src", &["command/base.rs", "command/shard.rs"]),
 ];
