@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use waypost_protocol::{Code, LinkKey};
 
 use super::flood::{note_unknown, refuse_flood};
+use super::link_json::StateJson;
 use super::openapi::OfLink;
 use super::problem::Problem;
 use super::state::WorkerState;
@@ -27,8 +28,11 @@ pub(super) struct Analytics {
     /// Visits by bots in that time.
     bot_clicks: u64,
     last_30_days: LastDays,
-    /// Whether the link answers `410`.
+    /// Whether the end of the link has passed.
     expired: bool,
+    /// What visitors get now.
+    #[schema(inline)]
+    state: StateJson,
     /// Answered without a leader: totals may be lower than in earlier answers.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stale: bool,
@@ -96,6 +100,7 @@ pub(super) async fn analytics(
         bot_clicks: summary.bot_clicks,
         last_30_days: LastDays { clicks: summary.recent_clicks, unique_visitors: summary.recent_visitors },
         expired: summary.expired,
+        state: summary.state.into(),
         stale,
     }))
 }

@@ -292,7 +292,7 @@ impl Bulk {
                 return refused(index, &problem);
             }
         };
-        let json = LinkJson::new(&link, visits, &format!("{}{}", self.base, link.key.code));
+        let json = LinkJson::new(&link, visits, &format!("{}{}", self.base, link.key.code), (self.node.clock)());
         ItemResult { index, status, etag: Some(etag(&link)), link: Some(json), problem: None }
     }
 

@@ -8,7 +8,7 @@ use waypost_protocol::properties::{
     DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError, REDIRECT_STATUS,
     RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
 };
-use waypost_protocol::{FieldChanges, Fields, Link, OwnHost, UnixMs};
+use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, UnixMs};
 
 use super::problem::Problem;
 use crate::app::{LinkEdit, NewLink};
@@ -261,8 +261,36 @@ pub(super) struct LinkJson {
     pub(super) expired_url: Option<String>,
     /// Whether it answers `410` for the time being.
     pub(super) disabled: bool,
+    /// What visitors get now.
+    #[schema(inline)]
+    pub(super) state: StateJson,
     /// Its visits; `null` if they cannot be told now.
     pub(super) visits: Option<VisitsJson>,
+}
+
+/// What visitors of a link get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum StateJson {
+    /// Its target.
+    Active,
+    /// `404`: it begins later.
+    NotYet,
+    /// `410`, or its `expiredUrl`: its end has passed.
+    Expired,
+    /// `410`, or its `expiredUrl`: its owner has disabled it.
+    Disabled,
+}
+
+impl From<LinkState> for StateJson {
+    fn from(state: LinkState) -> Self {
+        match state {
+            LinkState::Active => Self::Active,
+            LinkState::NotYet => Self::NotYet,
+            LinkState::Expired => Self::Expired,
+            LinkState::Disabled => Self::Disabled,
+        }
+    }
 }
 
 /// The visits of a link.
@@ -284,7 +312,7 @@ impl From<Visits> for VisitsJson {
 }
 
 impl LinkJson {
-    pub(super) fn new(link: &Link, visits: Option<Visits>, short_url: &str) -> Self {
+    pub(super) fn new(link: &Link, visits: Option<Visits>, short_url: &str, now: UnixMs) -> Self {
         let fields = &link.spec.fields;
         Self {
             id: format!("{}-{}", link.key.domain.0, link.key.code),
@@ -302,6 +330,7 @@ impl LinkJson {
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields).map(|url| url.as_str().to_owned()),
             disabled: DISABLED.is_in(fields),
+            state: link.spec.state(now).into(),
             visits: visits.map(VisitsJson::from),
         }
     }

@@ -49,7 +49,7 @@ fn describe(
     visits: Option<Visits>,
 ) -> HttpResponse {
     let short_url = node.address.short_url(request, link.key.code.as_str());
-    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, visits, &short_url))
+    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, visits, &short_url, (node.clock)()))
 }
 
 /// A new link, with the address that its tag is for.

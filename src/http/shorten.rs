@@ -40,7 +40,7 @@ pub(super) async fn shorten(
         true => visits_of_new(&request, &node, &link).await,
         false => node.app.visits(&link).await,
     };
-    let json = LinkJson::new(&link, visits, &node.address.short_url(&request, link.key.code.as_str()));
+    let json = LinkJson::new(&link, visits, &node.address.short_url(&request, link.key.code.as_str()), (node.clock)());
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 

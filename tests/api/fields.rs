@@ -93,11 +93,14 @@ async fn a_link_that_has_not_begun_or_is_disabled_says_so_until_that_is_changed(
         let answer = visit().await;
         assert_eq!((answer.status, answer.problem()), (404, "link-not-yet-valid".to_owned()));
     }
+    let state = || async { client.get(&format!("/api/v1/links/{code}")).await.unwrap().text("state") };
+    assert_eq!(state().await, "notYet");
     assert_eq!(edit(&client, &code, json!({ "validSince": null, "disabled": true })).await.status, 200);
     for _ in 0..2 {
         let answer = visit().await;
         assert_eq!((answer.status, answer.problem()), (410, "link-disabled".to_owned()));
     }
+    assert_eq!(state().await, "disabled");
     assert_eq!(edit(&client, &code, json!({ "expiredUrl": "https://example.com/over" })).await.status, 200);
     for _ in 0..2 {
         let answer = visit().await;

@@ -17,7 +17,7 @@ pub use range::{Interval, Period, PeriodError};
 pub use report::{Point, Report, ReportError, ReportQuery, Top, ValueCount};
 use waypost_protocol::clicks::{Counts, HOUR_MS, Orphan, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
-use waypost_protocol::{CallError, Code, Link, LinkKey, Request, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{CallError, Code, Link, LinkKey, LinkState, Request, ServiceError, ShardId, UnixMs};
 
 use super::links::{Consistency, key_of};
 use super::{App, ChangeError, Denied, Permission, Principal, ReadError};
@@ -55,6 +55,8 @@ pub struct Summary {
     pub recent_visitors: u64,
     /// Whether the link has expired.
     pub expired: bool,
+    /// What visitors get.
+    pub state: LinkState,
 }
 
 /// The link, and the time of its last visit.
@@ -158,6 +160,7 @@ impl App {
             recent_clicks: stats.days.iter().map(|(_, counts, _)| counts.people).sum(),
             recent_visitors: stats.visitors.count(),
             expired: link.expired(now),
+            state: link.spec.state(now),
             details: shows_details
                 .then(|| SummaryDetails { link, last_visit: (stats.total.people > 0).then_some(last) }),
         };
