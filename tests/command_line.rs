@@ -106,6 +106,29 @@ async fn an_import_of_links_that_are_there_already_finds_them_by_slug_and_url() 
 }
 
 #[tokio::test]
+async fn an_import_brings_titles_tags_notes_and_begins() {
+    let (dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let file = dir.path().join("links.csv");
+    let rows = "Long URL,Short code,Title,Tags,Notes,Valid since,IP\nhttps://example.com/1,one,Spring,a|b,Mine,2020-01-01,::1\n\
+        https://example.com/2,two,,,,,\n";
+    std::fs::write(&file, rows).unwrap();
+    let import = ["import", file.to_str().unwrap(), "--server", &server];
+    let done = Command::new(PROGRAM).args(import).env("TZ", "UTC").output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("not imported: IP\n"), "{}", text(&done.stderr));
+    let client = node.client();
+    let link = async |code: &str| client.get(&format!("/api/v1/links/{code}")).await.unwrap().json();
+    let one: serde_json::Value = link("one").await;
+    assert_eq!(
+        ["title", "tags", "note", "validSince"].map(|name| one[name].to_string()),
+        ["\"Spring\"", "[\"a\",\"b\"]", "\"Mine\"", "\"2020-01-01T00:00:00.000Z\""]
+    );
+    let two: serde_json::Value = link("two").await;
+    assert_eq!((&two["title"], &two["tags"]), (&serde_json::Value::Null, &serde_json::json!([])));
+}
+
+#[tokio::test]
 async fn links_are_made_and_shown_from_the_shell() {
     let (_dir, mut node) = fresh_node();
     let server = format!("http://{}", node.address());

@@ -65,6 +65,75 @@ async fn a_link_is_created_shown_changed_and_deleted_from_the_shell() {
 }
 
 #[tokio::test]
+async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
+    let (_dir, node) = fresh_node();
+    let (server, client) = (format!("http://{}", node.address()), node.client());
+    let run = |arguments: &[&str]| {
+        let output = waypost(&server, arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        output
+    };
+    let options = [
+        ["--title", "Spring"],
+        ["--tag", "sale"],
+        ["--tag", "big,2027"],
+        ["--note", "first\nsecond"],
+        ["--valid-since", "2020-01-01"],
+        ["--valid-until", "2999-01-01"],
+        ["--expired-url", "https://example.com/over"],
+        ["--redirect-status", "307"],
+    ];
+    let fields = [&options.concat()[..], &["--forward-query", "--forward-path"]].concat();
+    let rows = [
+        ("title", "Spring"),
+        ("tags", "sale, big, 2027"),
+        ("note", "first"),
+        ("valid since", "2020-01-01T00:00:00.000Z"),
+        ("valid until", "2999-01-01T23:59:59.999Z"),
+        ("expired URL", "https://example.com/over"),
+        ("redirect status", "307"),
+        ("forward query", "yes"),
+        ("forward path", "yes"),
+    ];
+    run(&[&["shorten", "https://example.com/1", "--slug", "a"][..], &fields].concat());
+    run(&["links", "create", "https://example.com/1", "--slug", "b"]);
+    run(&[&["links", "edit", "b"][..], &fields].concat());
+    for code in ["a", "b"] {
+        let shown = run(&["links", "show", code]);
+        for (name, value) in rows {
+            assert_eq!(row(&shown, name).as_deref(), Some(value), "{code}: {}", text(&shown.stdout));
+        }
+        assert_eq!(row(&shown, "state"), None);
+        let answer = client.get(&format!("/{code}/x?y=1")).await.unwrap();
+        assert_eq!((answer.status, answer.header("location")), (307, Some("https://example.com/1/x?y=1")));
+    }
+    let fields = "title,tags,note,valid-since,valid-until,expired-url,redirect-status,forward-query,forward-path";
+    let cleared = run(&["links", "edit", "a", "--clear", fields]);
+    for (name, _) in rows {
+        assert_eq!(row(&cleared, name), None, "{}", text(&cleared.stdout));
+    }
+    let plain = json(&run(&["links", "show", "a", "--json"]));
+    assert_eq!(
+        (&plain["title"], &plain["redirectStatus"], &plain["forwardPath"]),
+        (&Value::Null, &302.into(), &false.into())
+    );
+}
+
+#[tokio::test]
+async fn a_link_that_visitors_cannot_follow_says_why() {
+    let (_dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let run = |arguments: &[&str]| waypost(&server, arguments);
+    let made = run(&["links", "create", "https://example.com/1", "--slug", "abc", "--valid-since", "+1d"]);
+    assert_eq!(row(&made, "state").as_deref(), Some("not yet valid"), "{}", text(&made.stderr));
+    assert_eq!(row(&run(&["links", "edit", "abc", "--disable"]), "state").as_deref(), Some("disabled"));
+    assert_eq!(row(&run(&["links", "show", "abc"]), "state").as_deref(), Some("disabled"));
+    let enabled = run(&["links", "edit", "abc", "--enable", "--clear", "valid-since"]);
+    assert_eq!((enabled.status.code(), row(&enabled, "state")), (Some(0), None));
+    assert_eq!(node.client().follow("abc").await.unwrap().as_deref(), Some("https://example.com/1"));
+}
+
+#[tokio::test]
 async fn an_edit_that_changes_nothing_or_contradicts_itself_is_a_mistake_of_the_caller() {
     let (_dir, node) = fresh_node();
     let server = format!("http://{}", node.address());
@@ -72,6 +141,10 @@ async fn an_edit_that_changes_nothing_or_contradicts_itself_is_a_mistake_of_the_
     for (options, part) in [
         (&[][..], "nothing to change"),
         (&["--clear", "valid-until", "--valid-until", "+1d"], "contradict each other"),
+        (&["--clear", "tags", "--tag", "a"], "--clear tags and --tag contradict each other"),
+        (&["--disable", "--enable"], "cannot be used with"),
+        (&["--redirect-status", "303"], "possible values"),
+        (&["--valid-since", "soon"], "--valid-since: \"soon\" is not a valid time"),
         (&["--clear", "slug"], "possible values"),
         (&["--valid-until", "soon"], "not a valid time"),
     ] {

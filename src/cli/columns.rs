@@ -7,8 +7,16 @@ pub(super) enum Column {
     Url,
     /// The code of the link, or its whole short URL.
     Slug,
+    /// The begin of the link.
+    ValidSince,
     /// The end of the link.
     ValidUntil,
+    /// The title of the link.
+    Title,
+    /// The tags of the link, in one cell.
+    Tags,
+    /// The note of the link.
+    Note,
     /// A column that cannot be imported.
     Unknown,
 }
@@ -46,6 +54,14 @@ const SLUG: &[&str] = &[
 const VALID_UNTIL: &[&str] =
     &["validuntil", "expires", "expiresat", "expireat", "expiry", "expiration", "expirationdate", "expirydate"];
 
+const VALID_SINCE: &[&str] = &["validsince", "validfrom", "startdate", "startsat", "startat"];
+
+const TITLE: &[&str] = &["title", "linktitle"];
+
+const TAGS: &[&str] = &["tags", "tag"];
+
+const NOTE: &[&str] = &["note", "notes", "comment", "comments", "description"];
+
 /// The meaning of each column; `None` if none of them is the URL, so that the line is not a header.
 pub(super) fn of_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Vec<Column>> {
     let names: Vec<String> = names.into_iter().map(bare).collect();
@@ -73,13 +89,23 @@ fn meaning(name: &str) -> Column {
     match name {
         name if URL.contains(&name) => Column::Url,
         name if SLUG.contains(&name) => Column::Slug,
+        name if VALID_SINCE.contains(&name) => Column::ValidSince,
         name if VALID_UNTIL.contains(&name) => Column::ValidUntil,
+        name if TITLE.contains(&name) => Column::Title,
+        name if TAGS.contains(&name) => Column::Tags,
+        name if NOTE.contains(&name) => Column::Note,
         _ => Column::Unknown,
     }
 }
 
 fn bare(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, ' ' | '_' | '-' | '"')).flat_map(char::to_lowercase).collect()
+}
+
+/// The tags in a cell: with commas between, or without any, with `|`, as the files of other shorteners have them.
+pub(super) fn tags_of(text: &str) -> Vec<String> {
+    let delimiter = if text.contains(',') { ',' } else { '|' };
+    text.split(delimiter).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 
 /// The code in a column that holds a code or a whole short URL.
@@ -98,22 +124,37 @@ mod tests {
 
     #[test]
     fn the_headers_of_other_shorteners_are_known() {
-        use Column::{Slug, Unknown, Url, ValidUntil};
+        use Column::{Note, Slug, Tags, Title, Unknown, Url, ValidSince, ValidUntil};
         for (header, expected) in [
             ("url,slug,validUntil", vec![Url, Slug, ValidUntil]),
-            ("keyword,url,title,timestamp,ip,clicks", vec![Slug, Url, Unknown, Unknown, Unknown, Unknown]),
+            ("keyword,url,title,timestamp,ip,clicks", vec![Slug, Url, Title, Unknown, Unknown, Unknown]),
             ("Short Code,Long URL", vec![Slug, Url]),
             ("address,target,expire_at", vec![Slug, Url, ValidUntil]),
             ("slashtag,destination", vec![Slug, Url]),
-            ("title,long_url,link", vec![Unknown, Url, Slug]),
+            ("title,long_url,link", vec![Title, Url, Slug]),
+            ("Long URL;Short code;Domain;Title;Tags", vec![Url, Slug, Unknown, Title, Tags]),
+            ("url,slug,comment,valid_since", vec![Url, Slug, Note, ValidSince]),
+            ("short_url,long_url,hits,expiry_time,notes", vec![Slug, Url, Unknown, Unknown, Note]),
             ("link", vec![Url]),
             ("Link,URL,Slug", vec![Unknown, Url, Slug]),
             ("url,URL", vec![Url, Unknown]),
         ] {
-            assert_eq!(of_header(header.split(',')), Some(expected), "{header}");
+            assert_eq!(of_header(header.split([',', ';'])), Some(expected), "{header}");
         }
         assert_eq!(of_header(["name", "clicks"]), None);
         assert_eq!(of_header(["https://example.com/", "code"]), None);
+    }
+
+    #[test]
+    fn tags_have_commas_between_or_else_bars() {
+        for (text, tags) in [
+            ("spring", &["spring"][..]),
+            ("spring, sale|now ,", &["spring", "sale|now"]),
+            ("spring|big sale", &["spring", "big sale"]),
+            (" | ", &[]),
+        ] {
+            assert_eq!(tags_of(text), tags, "{text}");
+        }
     }
 
     #[test]

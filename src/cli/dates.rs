@@ -13,6 +13,8 @@ const EXAMPLES: &str = "write one like 2030-12-31, 2030-12-31T18:00, 2030-12-31T
 /// The meaning of a date without a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
+    /// The first moment of that day.
+    Begin,
     /// The last moment of that day.
     End,
     /// The date itself: the server knows the days of the requested zone.
@@ -53,6 +55,7 @@ pub(super) fn absolute(text: &str, of: Of, zone: &TimeZone) -> Option<String> {
     {
         return match of {
             Of::Day => Some(date.to_string()),
+            Of::Begin => civil(date.at(0, 0, 0, 0), zone),
             Of::End => civil(date.at(23, 59, 59, 999_000_000), zone),
         };
     }
@@ -187,6 +190,18 @@ mod tests {
             read("--from", "2026-11-01T10:00", Of::Day, &berlin()).ok().as_deref(),
             Some("2026-11-01T09:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_day_on_which_something_begins_is_its_first_moment() {
+        for (text, time) in [
+            ("2026-12-31", "2026-12-30T23:00:00Z"),
+            ("9999-12-31", "9999-12-30T23:00:00Z"),
+            ("2026-12-31T18:00", "2026-12-31T17:00:00Z"),
+            ("+30d", "2026-12-25T11:00:00Z"),
+        ] {
+            assert_eq!(read("--valid-since", text, Of::Begin, &berlin()).ok().as_deref(), Some(time), "{text}");
+        }
     }
 
     #[test]

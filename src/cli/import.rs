@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::rows::{self, Row, RowResult, Rows};
@@ -146,11 +146,11 @@ fn count_lines(path: &Path) -> Option<u64> {
     }
 }
 
-/// The end of a link in the format of the server. A text that the server reads is kept, and so is an invalid one, for the server to refuse.
-fn valid_until(text: &str, zone: &TimeZone) -> String {
+/// The begin or the end of a link in the format of the server. A text that the server reads is kept, and so is an invalid one, for the server to refuse.
+fn time(text: &str, of: dates::Of, zone: &TimeZone) -> String {
     match text.trim().parse::<Timestamp>() {
         Ok(_) => text.to_owned(),
-        Err(_) => dates::absolute(text, dates::Of::End, zone).unwrap_or_else(|| text.to_owned()),
+        Err(_) => dates::absolute(text, of, zone).unwrap_or_else(|| text.to_owned()),
     }
 }
 
@@ -158,15 +158,26 @@ async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &Tim
     let row = match row {
         Ok(row) => row,
         Err(error) => {
-            let row = Row { line: 0, url: String::new(), slug: None, valid_until: None, ignored: String::new() };
-            return Done { row, status: "failed", code: String::new(), short_url: String::new(), error };
+            return Done {
+                row: Row::default(),
+                status: "failed",
+                code: String::new(),
+                short_url: String::new(),
+                error,
+            };
         }
     };
-    let valid_until = row.valid_until.as_deref().map(|text| valid_until(text, zone));
-    let body = json!({
+    let valid_until = row.valid_until.as_deref().map(|text| time(text, dates::Of::End, zone));
+    let mut body = json!({
         "longUrl": row.url, "customSlug": row.slug, "validUntil": valid_until,
         "findIfExists": find_existing && row.slug.is_none(),
     });
+    // What a row does not have is not sent: the key of such a row stays the one that earlier versions made, and earlier servers take it.
+    let mut set = |name: &str, value: Option<Value>| value.map(|value| body[name] = value);
+    set("validSince", row.valid_since.as_deref().map(|text| time(text, dates::Of::Begin, zone).into()));
+    set("title", row.title.clone().map(Value::from));
+    set("tags", (!row.tags.is_empty()).then(|| row.tags.clone().into()));
+    set("note", row.note.clone().map(Value::from));
     let key = format!(
         "import-{:016x}",
         waypost_protocol::digest::fingerprint(&[&row.line.to_le_bytes(), body.to_string().as_bytes(),])
@@ -189,7 +200,7 @@ async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &Tim
 }
 
 /// Sends a row until the server has answered, or no tries are left.
-async fn send(server: &Server, body: &serde_json::Value, key: &str) -> Result<Answer, Failed> {
+async fn send(server: &Server, body: &Value, key: &str) -> Result<Answer, Failed> {
     let mut tries = 0;
     loop {
         let answer = server.send(Method::POST, "/shorten", Some(body), Some(key)).await;

@@ -51,7 +51,7 @@ enum Command {
     Links(links::LinksCommand),
     /// Show the visits of a link, or of all links: a chart, and tables of dimensions
     Stats(stats::StatsArgs),
-    /// Shorten many URLs: a file with one URL a line, or CSV with the columns url, slug, validUntil
+    /// Shorten many URLs: a file with one URL a line, or CSV with the columns url, slug, title, tags, note, validSince, validUntil
     Import(import::ImportArgs),
     /// Write everything that a running cluster has stored to a file
     Backup(backup::BackupArgs),

@@ -5,13 +5,17 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::columns::{self, Column};
 
 /// One row to import.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Row {
     /// Its line in the file, from 1.
     pub(super) line: u64,
     pub(super) url: String,
     pub(super) slug: Option<String>,
+    pub(super) valid_since: Option<String>,
     pub(super) valid_until: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) note: Option<String>,
     /// The columns of the row that have a value and are not imported.
     pub(super) ignored: String,
 }
@@ -163,13 +167,7 @@ fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
             };
             let url = text.trim_end_matches('\n').trim_matches(' ');
             if !url.is_empty() && !url.starts_with('#') {
-                return Some(Ok(Row {
-                    line,
-                    url: url.to_owned(),
-                    slug: None,
-                    valid_until: None,
-                    ignored: String::new(),
-                }));
+                return Some(Ok(Row { line, url: url.to_owned(), ..Row::default() }));
             }
         }
     })
@@ -231,7 +229,12 @@ fn csv_rows<R: BufRead + 'static>(
             line: line + skipped as u64,
             url: field(Column::Url).unwrap_or_default(),
             slug: field(Column::Slug).map(|text| columns::slug_of(&text).to_owned()),
+            valid_since: field(Column::ValidSince),
             valid_until: field(Column::ValidUntil),
+            // A title is one line.
+            title: field(Column::Title).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
+            tags: field(Column::Tags).map(|text| columns::tags_of(&text)).unwrap_or_default(),
+            note: field(Column::Note),
             ignored: not_imported.join(" "),
         })
     });
@@ -252,17 +255,31 @@ mod tests {
 
     fn row(line: u64, url: &str, slug: Option<&str>) -> Row {
         let (url, slug) = (url.to_owned(), slug.map(str::to_owned));
-        Row { line, url, slug, valid_until: None, ignored: String::new() }
+        Row { line, url, slug, ..Row::default() }
     }
 
     #[test]
     fn the_columns_of_other_shorteners_are_read_and_what_is_not_imported_is_named() {
-        let text = "keyword,url,title,clicks\nsale,https://a.example/,Spring,7\n,https://b.example/,,\n";
+        let text = "keyword,url,ip,clicks\nsale,https://a.example/,::1,7\n,https://b.example/,,\n";
         let file = file(text).unwrap();
-        assert_eq!(file.ignored, ["title", "clicks"]);
+        assert_eq!(file.ignored, ["ip", "clicks"]);
         let rows: Vec<Row> = file.rows.map(Result::unwrap).collect();
-        let sale = Row { ignored: "title clicks".to_owned(), ..row(2, "https://a.example/", Some("sale")) };
+        let sale = Row { ignored: "ip clicks".to_owned(), ..row(2, "https://a.example/", Some("sale")) };
         assert_eq!(rows, [sale, row(3, "https://b.example/", None)]);
+    }
+
+    #[test]
+    fn titles_tags_notes_and_begins_are_read() {
+        let text =
+            "url,title,tags,note,validSince\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01\n";
+        let sale = Row {
+            valid_since: Some("2030-01-01".to_owned()),
+            title: Some("Big sale".to_owned()),
+            tags: vec!["spring".to_owned(), "sale".to_owned()],
+            note: Some("a\nb".to_owned()),
+            ..row(2, "https://a.example/", None)
+        };
+        assert_eq!(rows(text), [sale]);
     }
 
     #[test]

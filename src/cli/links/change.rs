@@ -14,15 +14,30 @@ use crate::say;
 /// A field that a link need not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Clearable {
-    /// The end of the link
+    Title,
+    Tags,
+    Note,
+    ValidSince,
     ValidUntil,
+    ExpiredUrl,
+    RedirectStatus,
+    ForwardQuery,
+    ForwardPath,
 }
 
 impl Clearable {
-    /// Its name in JSON.
-    fn name(self) -> &'static str {
+    /// Its name in JSON, and the option that sets it.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::ValidUntil => "validUntil",
+            Self::Title => ("title", "--title"),
+            Self::Tags => ("tags", "--tag"),
+            Self::Note => ("note", "--note"),
+            Self::ValidSince => ("validSince", "--valid-since"),
+            Self::ValidUntil => ("validUntil", "--valid-until"),
+            Self::ExpiredUrl => ("expiredUrl", "--expired-url"),
+            Self::RedirectStatus => ("redirectStatus", "--redirect-status"),
+            Self::ForwardQuery => ("forwardQuery", "--forward-query"),
+            Self::ForwardPath => ("forwardPath", "--forward-path"),
         }
     }
 }
@@ -36,7 +51,10 @@ pub(crate) struct EditArgs {
     url: Option<String>,
     #[command(flatten)]
     fields: FieldArgs,
-    /// Remove these fields
+    /// End --disable
+    #[arg(long, conflicts_with = "disable")]
+    enable: bool,
+    /// Remove these fields; what forwards the visitor's query or path ends, and the status is 302 again
     #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     clear: Vec<Clearable>,
     #[command(flatten)]
@@ -86,10 +104,14 @@ pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
     if let Some(url) = &args.url {
         body.insert("longUrl".to_owned(), url.as_str().into());
     }
+    if args.enable {
+        body.insert("disabled".to_owned(), false.into());
+    }
     for field in &args.clear {
-        if body.insert(field.name().to_owned(), Value::Null).is_some_and(|given| !given.is_null()) {
-            let name = field.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-            return Err(Failed::new(exit::USAGE, format!("--clear {name} and --{name} contradict each other")));
+        let (name, option) = field.names();
+        if body.insert(name.to_owned(), Value::Null).is_some_and(|given| !given.is_null()) {
+            let cleared = field.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            return Err(Failed::new(exit::USAGE, format!("--clear {cleared} and {option} contradict each other")));
         }
     }
     if body.is_empty() {

@@ -20,7 +20,7 @@ struct NewArgs {
     slug: Option<String>,
     #[command(flatten)]
     fields: FieldArgs,
-    /// If a link to this URL exists, show it instead of creating another one
+    /// If a link with a generated code, this URL and these fields exists, show it instead of creating another one
     #[arg(long, conflicts_with = "slug")]
     find_existing: bool,
     /// A repeated request with the same key creates no second link

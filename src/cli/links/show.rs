@@ -4,10 +4,14 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
+use waypost_protocol::UnixMs;
+use waypost_protocol::spec::LinkState;
+
 use crate::cli::client::{Answer, Failed, Server, ServerArgs};
 use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::say;
+use crate::times::read_time;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -21,11 +25,24 @@ pub(crate) struct ShowArgs {
 }
 
 /// The fields in the order in which they are shown, with their names for people. The others follow under the names that they have in JSON.
-const KNOWN: &[(&str, &str)] =
-    &[("shortUrl", "short URL"), ("longUrl", "leads to"), ("createdAt", "created"), ("validUntil", "valid until")];
+const KNOWN: &[(&str, &str)] = &[
+    ("shortUrl", "short URL"),
+    ("longUrl", "leads to"),
+    ("title", "title"),
+    ("tags", "tags"),
+    ("note", "note"),
+    ("createdAt", "created"),
+    ("validSince", "valid since"),
+    ("validUntil", "valid until"),
+    ("expiredUrl", "expired URL"),
+    ("redirectStatus", "redirect status"),
+    ("forwardQuery", "forward query"),
+    ("forwardPath", "forward path"),
+    ("visits", "visits"),
+];
 
-/// They repeat what the short URL says.
-const HIDDEN: &[&str] = &["id", "shortCode"];
+/// They repeat what the short URL and the state say.
+const HIDDEN: &[&str] = &["id", "shortCode", "disabled"];
 
 pub(super) async fn show(args: ShowArgs) -> Result<u8, Failed> {
     let code = code_in(&args.code)?;
@@ -48,14 +65,38 @@ pub(super) fn print(answer: &Answer, json: bool) {
         return say!("{link}");
     }
     let mut rows = rows(&answer.body);
+    if let Some(state) = state(&answer.body, now()) {
+        rows.insert(rows.len().min(2), ("state".to_owned(), state.to_owned()));
+    }
     rows.extend(answer.etag.clone().map(|etag| ("version".to_owned(), etag)));
     say!("{}", table::pairs(&rows, table::width()));
+}
+
+fn now() -> UnixMs {
+    UnixMs(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default())
+}
+
+/// Why visitors do not get the target at `now`, by the clock of this machine; `None` if they do.
+fn state(link: &Value, now: UnixMs) -> Option<&'static str> {
+    let time = |name: &str| {
+        let ms = read_time(link[name].as_str()?)?.unix_ms()?;
+        Some(UnixMs(u64::try_from(ms).unwrap_or_default()))
+    };
+    match LinkState::of(time("validSince"), time("validUntil"), link["disabled"] == true, now) {
+        LinkState::Active => None,
+        LinkState::NotYet => Some("not yet valid"),
+        LinkState::Expired => Some("expired"),
+        LinkState::Disabled => Some("disabled"),
+    }
 }
 
 /// The fields that are set, with their names.
 fn rows(link: &Value) -> Vec<(String, String)> {
     let link = link.as_object();
-    let known = KNOWN.iter().filter_map(|(name, shown)| Some((*shown, link?.get(*name)?)));
+    let is_set = |name: &str, value: &Value| (name, value.as_u64()) != ("redirectStatus", Some(302));
+    let known =
+        KNOWN.iter().filter(|(name, _)| link.and_then(|link| link.get(*name)).is_some_and(|value| is_set(name, value)));
+    let known = known.filter_map(|(name, shown)| Some((*shown, link?.get(*name)?)));
     let is_known = |name: &str| HIDDEN.contains(&name) || KNOWN.iter().any(|(known, _)| *known == name);
     let others = link.into_iter().flatten().filter(|(name, _)| !is_known(name));
     let all = known.chain(others.map(|(name, value)| (name.as_str(), value)));
@@ -65,9 +106,9 @@ fn rows(link: &Value) -> Vec<(String, String)> {
 /// A value as people read it; `None` if it is not set.
 fn cell(value: &Value) -> Option<String> {
     match value {
-        Value::Null => None,
+        Value::Null | Value::Bool(false) => None,
         Value::String(text) => Some(text.clone()),
-        Value::Bool(set) => Some(if *set { "yes" } else { "no" }.to_owned()),
+        Value::Bool(true) => Some("yes".to_owned()),
         Value::Array(values) if values.iter().all(Value::is_string) => {
             let texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
             (!texts.is_empty()).then(|| texts.join(", "))
@@ -90,8 +131,8 @@ mod tests {
     fn fields_that_are_set_are_shown_also_those_of_a_later_version() {
         let link = json!({
             "id": "0-a", "shortCode": "a", "longUrl": "https://example.com/", "shortUrl": "https://go.example/a",
-            "validUntil": null, "later": "x", "labels": ["one", "two"], "empty": [], "on": true,
-            "visits": { "bots": 1, "total": 3 }, "rules": [{ "a": 1 }],
+            "validUntil": null, "later": "x", "labels": ["one", "two"], "tags": [], "on": true, "off": false, "redirectStatus": 302,
+            "forwardQuery": true, "forwardPath": false, "disabled": true, "visits": { "bots": 1, "total": 3 }, "rules": [{ "a": 1 }],
         });
         let rows = rows(&link);
         let rows: Vec<(&str, &str)> = rows.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
@@ -99,6 +140,7 @@ mod tests {
         let mut others = rows[2..].to_vec();
         others.sort_unstable();
         let expected = [
+            ("forward query", "yes"),
             ("labels", "one, two"),
             ("later", "x"),
             ("on", "yes"),
@@ -106,5 +148,20 @@ mod tests {
             ("visits", "bots 1, total 3"),
         ];
         assert_eq!(others, expected);
+    }
+
+    #[test]
+    fn a_link_that_does_not_lead_to_its_target_says_why() {
+        let now = UnixMs(2_000_000_000_000);
+        let (past, future) = ("2033-05-18T03:33:19.999Z", "2033-05-18T03:33:20.001Z");
+        for (link, expected) in [
+            (json!({ "validSince": past, "validUntil": future, "disabled": false }), None),
+            (json!({ "validSince": null, "validUntil": null }), None),
+            (json!({ "validSince": future }), Some("not yet valid")),
+            (json!({ "validUntil": past }), Some("expired")),
+            (json!({ "validUntil": past, "disabled": true }), Some("disabled")),
+        ] {
+            assert_eq!(state(&link, now), expected, "{link}");
+        }
     }
 }
