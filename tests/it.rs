@@ -18,6 +18,7 @@ mod documents;
 mod fault;
 mod generated;
 mod golden;
+mod levels;
 mod local_cluster;
 mod readme;
 mod settings;

@@ -1,8 +1,18 @@
 //! Why a link was not created, shown or changed.
 
-use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, SpecError, TargetError};
+use waypost_protocol::{CallError, Code, CodeError, Level, LinkVersion, ServiceError, SpecError, TargetError};
 
 use super::Denied;
+
+/// The request needs what some nodes of the cluster do not understand, as far as this node knows. Nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this needs level {needed}, and the cluster is at level {level} until all of its nodes run this version")]
+pub struct NotYetSupported {
+    /// The level that the request needs.
+    pub needed: Level,
+    /// The level of the cluster.
+    pub level: Level,
+}
 
 /// Why a link was not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +32,9 @@ pub enum CreateError {
     /// A property is not within its limits.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// Not all nodes of the cluster understand one of the properties.
+    #[error(transparent)]
+    NotYet(#[from] NotYetSupported),
     /// An existing link was requested together with a slug: only links with generated codes are found.
     #[error("an existing link can only be found without a slug")]
     FindExistingWithSlug,
@@ -76,6 +89,9 @@ pub enum ChangeError {
     /// A property is not within its limits.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// Not all nodes of the cluster understand one of the properties.
+    #[error(transparent)]
+    NotYet(#[from] NotYetSupported),
     /// No link has the code.
     #[error("no link has this code")]
     NotFound,

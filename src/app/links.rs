@@ -136,6 +136,7 @@ impl App {
         principal.require(Permission::WriteLinks)?;
         let message = self.creation(principal, &new, part)?;
         self.writable()?;
+        self.supported(message.spec.level())?;
         let (slug, spec) = (message.slug.clone(), message.spec.clone());
         match (self.send_creation(message).await?, slug) {
             (Created::New(link), _) => Ok(CreatedLink::New(*link)),
@@ -288,6 +289,7 @@ impl App {
         }
         patch.check(self.now())?;
         self.writable()?;
+        self.supported(patch.level())?;
         let key = key_of(code).ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
         let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, patch };

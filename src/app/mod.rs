@@ -36,7 +36,7 @@ pub use backup::{Backup, BackupRefused};
 pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
-pub use link_errors::{ChangeError, CreateError, ReadError};
+pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
 pub use put::{Condition, PutError, PutLink};
 pub use statistics::{
@@ -45,7 +45,7 @@ pub use statistics::{
 };
 use waypost_consensus::Groups;
 use waypost_protocol::messages::{KeyAllocator, LinkStore};
-use waypost_protocol::{ServiceError, UnixMs};
+use waypost_protocol::{Level, ServiceError, UnixMs};
 use waypost_redirector::ReadView;
 use waypost_runtime::ActorRef;
 
@@ -122,6 +122,13 @@ impl App {
             Some(why) => Err(ServiceError::Unavailable(format!("the cluster is being created: {why}"))),
             None => Ok(()),
         }
+    }
+
+    /// Refuses early, and with a reason of its own, what the leader of the shard would refuse: its answer could not tell the reason in a form
+    /// that nodes of earlier versions read.
+    fn supported(&self, needed: Level) -> Result<(), NotYetSupported> {
+        let level = self.parts.groups.level();
+        if needed > level { Err(NotYetSupported { needed, level }) } else { Ok(()) }
     }
 }
 

@@ -81,6 +81,7 @@ impl App {
         let new = NewLink { slug: Some(code), find_existing: false, idempotency_key: None, ..new };
         let spec = self.spec_of(&new)?;
         self.writable().map_err(CreateError::from)?;
+        self.supported(spec.level()).map_err(CreateError::from)?;
         for _ in 0..TRIES_MAX {
             let current = self.current(code).await?;
             let version = current.as_ref().map(Link::link_version);

@@ -32,6 +32,8 @@ const STATE: &[&str] = &["version-mismatch", "unusable-entity-tag"];
 const CALL: &[&str] = &["overloaded", "unavailable", "outcome-unknown", "timeout"];
 /// Changes.
 const WRITE: &[&str] = &["read-only"];
+/// Properties of links, while nodes of an earlier version are in the cluster.
+const PROPERTIES: &[&str] = &["not-yet-supported"];
 /// Codes of visitors.
 const VISIT: &[&str] =
     &["link-not-found", "link-not-yet-valid", "not-found", "link-disabled", "link-expired", "too-many-unknown-codes"];
@@ -63,15 +65,15 @@ macro_rules! routes {
 }
 
 routes! {
-    "/shorten" => { post shorten::shorten [KEY, BODY, CREATE, CALL, WRITE]; }
+    "/shorten" => { post shorten::shorten [KEY, BODY, CREATE, CALL, WRITE, PROPERTIES]; }
     "/generate-key" => { get keys::generate [KEY, VALUE, CALL, WRITE]; }
     "/analytics/{code}" => { get analytics::analytics [KEY, UNKNOWN, CALL]; }
     "/api/v1/bulk" => { post bulk::bulk [KEY, BODY, VALUE]; }
-    "/api/v1/links" => { post links::post [KEY, BODY, CREATE, CALL, WRITE]; }
+    "/api/v1/links" => { post links::post [KEY, BODY, CREATE, CALL, WRITE, PROPERTIES]; }
     "/api/v1/links/{code}" => {
         get links::get [KEY, LINK, CALL];
-        put links::put [KEY, BODY, REPLACE, CALL, WRITE];
-        patch links::patch [KEY, LINK, BODY, EDIT, STATE, CALL, WRITE];
+        put links::put [KEY, BODY, REPLACE, CALL, WRITE, PROPERTIES];
+        patch links::patch [KEY, LINK, BODY, EDIT, STATE, CALL, WRITE, PROPERTIES];
         delete links::delete [KEY, LINK, STATE, CALL, WRITE];
     }
     "/api/v1/links/{code}/qr" => { get qr::of_link [KEY, LINK, VALUE, CALL]; }

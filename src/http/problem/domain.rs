@@ -6,7 +6,7 @@ use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, Sp
 use super::Problem;
 use crate::app::{
     BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied,
-    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, PeriodError, PutError, ReadError, ReportError, Unintended,
+    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, NotYetSupported, PeriodError, PutError, ReadError, ReportError, Unintended,
 };
 use crate::http::if_match::TagFault;
 
@@ -133,6 +133,7 @@ impl Problem {
             CreateError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             CreateError::Slug(error) => Self::bad_slug(&error),
             CreateError::Spec(error) => error.into(),
+            CreateError::NotYet(error) => error.into(),
             CreateError::FindExistingWithSlug => Self::invalid(
                 "findIfExists",
                 "findIfExists finds links with generated codes; leave it out when you ask for a customSlug",
@@ -156,6 +157,7 @@ impl Problem {
             ChangeError::Url(error) => Self::bad_url("longUrl", &error),
             ChangeError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             ChangeError::Spec(error) => error.into(),
+            ChangeError::NotYet(error) => error.into(),
             ChangeError::NotFound => Self::unknown_link(),
             ChangeError::VersionMismatch { current } => match fault {
                 Some(fault) => Self::unusable_tag(fault, current),
@@ -346,6 +348,19 @@ impl From<ClusterError> for Problem {
             | ClusterError::NotAVoter { .. } => Self::conflict(error.to_string()),
             ClusterError::NoLeader(_) | ClusterError::Undecided(_) => Self::not_ready(error.to_string()),
         }
+    }
+}
+
+impl From<NotYetSupported> for Problem {
+    fn from(_: NotYetSupported) -> Self {
+        // Not 503: proxies and clients would take it for an overload, and try again for nothing.
+        Self::new(
+            StatusCode::CONFLICT,
+            "not-yet-supported",
+            "Not all nodes support this yet",
+            "the request has a property of links that is new in this version, and not all nodes of the cluster run this version yet; \
+             nothing was changed, and `waypost cluster status` names the nodes that are to be upgraded",
+        )
     }
 }
 

@@ -30,6 +30,7 @@ pub(in crate::http) const KINDS: &[Kind] = &[
     kind(405, "method-not-allowed", "The method is not allowed"),
     kind(408, "request-timeout", "The request did not arrive in time"),
     kind(409, "conflict", "The request conflicts with the present state"),
+    kind(409, "not-yet-supported", "Not all nodes support this yet"),
     kind(409, "slug-taken", "The slug is taken"),
     kind(410, "link-disabled", "The link is disabled"),
     kind(410, "link-expired", "The link has expired"),
