@@ -42,6 +42,15 @@ pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
         let led = if target.is_empty() { String::new() } else { format!("; it led to {target}") };
         return Err(Failed::new(exit::NOT_FOUND, format!("the link \"{code}\" has expired{end}{led}")));
     }
+    let off = match answer.body["state"].as_str() {
+        Some("disabled") => Some("is disabled"),
+        Some("notYet") => Some("is not valid yet"),
+        _ => None,
+    };
+    if let Some(off) = off {
+        let leads = if target.is_empty() { String::new() } else { format!("; it leads to {target}") };
+        return Err(Failed::new(exit::NOT_FOUND, format!("the link \"{code}\" {off}{leads}")));
+    }
     if args.json {
         return Ok(exit::OK);
     }

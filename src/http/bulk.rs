@@ -3,14 +3,17 @@
 //! As JSON the request is read whole, and has at most [`ITEMS_MAX`] items. As NDJSON, one item a line, request and answer are streams of any
 //! length: the node holds no more than the items that it works on.
 
+use std::fmt;
 use std::rc::Rc;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 use waypost_protocol::OwnHost;
@@ -43,8 +46,42 @@ pub const BULK_REQUESTS_MAX: usize = 4;
 pub(super) struct Given {
     /// At most 1,000 of them.
     #[schema(value_type = Vec<GivenItem>, max_items = 1000)]
-    items: Vec<Value>,
+    items: Items,
 }
+
+/// The texts of the items, each of which is read when its turn comes: a parsed text takes many times its length.
+struct Items(Vec<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Items;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {ITEMS_MAX} items")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    // Nothing is read after that many.
+                    if items.len() == ITEMS_MAX {
+                        return Err(de::Error::custom(TOO_MANY));
+                    }
+                    items.push(item);
+                }
+                Ok(Items(items))
+            }
+        }
+
+        from.deserialize_seq(Read)
+    }
+}
+
+/// What the error of a list with too many items begins with.
+const TOO_MANY: &str = "too many items";
 
 /// One of many changes.
 #[derive(Deserialize, ToSchema)]
@@ -148,7 +185,7 @@ pub(super) struct Results {
 /// The items of a request, as they come.
 enum Source {
     /// Those of a JSON request.
-    Read(std::vec::IntoIter<Value>),
+    Read(std::vec::IntoIter<Box<RawValue>>, usize),
     /// Those of an NDJSON request.
     Lines(Lines),
 }
@@ -157,7 +194,10 @@ impl Source {
     /// The next items, at most [`BULK_AT_ONCE_MAX`]; none = there are no more.
     async fn next(&mut self) -> Vec<Result<GivenItem, Problem>> {
         match self {
-            Self::Read(items) => items.take(BULK_AT_ONCE_MAX).map(item_of_value).collect(),
+            Self::Read(items, max) => {
+                let parse = |item: Box<RawValue>| item_in(item.get().as_bytes(), *max);
+                items.take(BULK_AT_ONCE_MAX).map(parse).collect()
+            }
             Self::Lines(lines) => lines.next().await,
         }
     }
@@ -178,7 +218,7 @@ impl Lines {
             if let Some(line) = self.line() {
                 let line = unmarked(&line).trim_ascii();
                 if !line.is_empty() {
-                    items.push(parse_json(line));
+                    items.push(item_in(line, self.line_max));
                 }
                 continue;
             }
@@ -223,11 +263,12 @@ impl Lines {
     }
 }
 
-fn item_of_value(value: Value) -> Result<GivenItem, Problem> {
-    if !value.is_object() {
-        return Err(Problem::malformed("the item is not an object"));
+/// The item in a text of at most `max` bytes.
+fn item_in(text: &[u8], max: usize) -> Result<GivenItem, Problem> {
+    if text.len() > max {
+        return Err(Problem::malformed(format!("an item has at most {max} bytes")));
     }
-    serde_json::from_value(value).map_err(|error| Problem::malformed(format!("the item cannot be used: {error}")))
+    parse_json(text)
 }
 
 /// A bulk request that is being answered.
@@ -342,7 +383,7 @@ fn refused(index: u64, problem: &Problem) -> ItemResult {
 }
 
 /// Reads the items of a JSON request.
-async fn read(mut payload: web::Payload) -> Result<Vec<Value>, Problem> {
+async fn read(mut payload: web::Payload) -> Result<Vec<Box<RawValue>>, Problem> {
     let mut body = BytesMut::new();
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|error| Problem::malformed(error.to_string()))?;
@@ -351,14 +392,16 @@ async fn read(mut payload: web::Payload) -> Result<Vec<Value>, Problem> {
         }
         body.extend_from_slice(&piece);
     }
-    let Given { items } = parse_json(unmarked(&body))?;
-    if items.len() > ITEMS_MAX {
-        let many = format!(
-            "at most {ITEMS_MAX} items are read as JSON; send more of them as application/x-ndjson, one a line"
-        );
-        return Err(Problem::invalid("items", many));
+    let body = unmarked(&body);
+    match serde_json::from_slice::<Given>(body) {
+        Err(error) if error.to_string().starts_with(TOO_MANY) => {
+            let many = format!(
+                "at most {ITEMS_MAX} items are read as JSON; send more of them as application/x-ndjson, one a line"
+            );
+            Err(Problem::invalid("items", many))
+        }
+        _ => parse_json(body).map(|given: Given| given.items.0),
     }
-    Ok(items)
 }
 
 /// Creates, puts, changes and deletes links, and answers a result for each item.
@@ -395,7 +438,7 @@ pub(super) async fn bulk(
         }
         Source::Lines(Lines { payload, buffer: BytesMut::new(), line_max: node.body_max_bytes, ended: false })
     } else {
-        Source::Read(read(payload).await?.into_iter())
+        Source::Read(read(payload).await?.into_iter(), node.body_max_bytes)
     };
     let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap_or_default().to_owned());
     let bulk = Bulk {

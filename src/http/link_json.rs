@@ -119,8 +119,9 @@ impl GivenLink {
 #[schema(as = LinkEdit)]
 pub(super) struct GivenEdit {
     /// A new target.
-    #[schema(format = "uri", max_length = 8192)]
-    long_url: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, required = false, format = "uri", max_length = 8192)]
+    long_url: Option<Option<String>>,
     /// A new end; `null` removes it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -166,10 +167,13 @@ pub(super) struct GivenEdit {
 impl GivenEdit {
     /// The changes.
     pub(super) fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<LinkEdit<'a>, Problem> {
+        if self.long_url == Some(None) {
+            return Err(Problem::invalid("longUrl", "longUrl cannot be null: a link has a target"));
+        }
         let parse = |text| parse_time("validUntil", text);
         let valid_until = self.valid_until.as_ref().map(|until| until.as_deref().map(parse).transpose());
         Ok(LinkEdit {
-            url: self.long_url.as_deref(),
+            url: self.long_url.as_ref().and_then(Option::as_deref),
             valid_until: valid_until.transpose()?,
             expired_url: self.expired_url.as_ref().map(Option::as_deref),
             fields: self.changes()?,

@@ -52,9 +52,8 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
     ))]
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let path = request.path();
-    let asked = code_in_path(path).map(|code| (code, None)).or_else(|| below_a_code(path));
-    let is_below = matches!(asked, Some((_, Some(_))));
-    match follow(&request, asked, &worker).await {
+    let (asked, is_below) = asked(path);
+    match follow(&request, asked, is_below, &worker).await {
         Ok(response) => response,
         // `waypost cluster` requests this path of the other listener.
         Err(problem) if problem.is_unknown_link() && path == "/cluster" => of_the_admin_listener(request, worker).await,
@@ -66,6 +65,19 @@ pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) 
             }
             pages::answer(&request, &problem)
         }
+    }
+}
+
+/// The code of a path, and what follows it if that may be meant for the target; and whether no link is meant without the rest.
+fn asked(path: &str) -> (Option<(Code, Option<&str>)>, bool) {
+    let below = below_a_code(path);
+    match code_in_path(path) {
+        // What follows may be typed by mistake, or a path in letters of another script.
+        Some(code) => {
+            let rest = below.filter(|(first, _)| *first == code).and_then(|(_, rest)| rest);
+            (Some((code, rest.filter(|rest| *rest != "/"))), false)
+        }
+        None => (below.clone(), below.is_some()),
     }
 }
 
@@ -127,6 +139,7 @@ fn orphan(request: &HttpRequest, worker: &WorkerState) {
 async fn follow(
     request: &HttpRequest,
     asked: Option<(Code, Option<&str>)>,
+    is_below: bool,
     worker: &WorkerState,
 ) -> Result<HttpResponse, Problem> {
     if worker.node.closed() {
@@ -134,17 +147,17 @@ async fn follow(
     }
     let Some((code, rest)) = asked.filter(|_| worker.redirects) else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
-    let asked = Asked { now, query: request.uri().query(), rest };
+    let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below };
     let key = LinkKey::new(code);
     let link = key.hash();
     match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
-        Lookup::Redirect(location, _) if rest.is_none() => {
+        Lookup::Redirect(location, _) if !is_below => {
             worker.metrics.hit();
             count(request, worker, link, now);
             return Ok(found(location).into());
         }
         Lookup::Redirect(..) => return Err(Problem::unknown_link()),
-        Lookup::Expired if rest.is_none() => return Err(Problem::expired_link()),
+        Lookup::Expired if !is_below => return Err(Problem::expired_link()),
         Lookup::Expired => return Err(Problem::unknown_link()),
         Lookup::Special(special) => {
             worker.metrics.hit();

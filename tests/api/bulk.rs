@@ -191,3 +191,29 @@ async fn a_line_that_is_too_long_ends_the_stream() {
     );
     assert_eq!(links(&node).await, "1");
 }
+
+#[tokio::test]
+async fn a_list_with_too_many_or_too_long_items_is_refused_before_it_is_parsed() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let peak = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let send = |body: String| {
+        client.send(client.request(Method::POST, "/api/v1/bulk").header("content-type", "application/json").body(body))
+    };
+    // The process has its buffers for such a body already.
+    let spaces = format!("{{\"items\":[]{}}}", " ".repeat(9_000_000));
+    assert_eq!(send(spaces).await.unwrap().status, 200);
+    let before = peak();
+    let many = format!("{{\"items\":[{}{{}}]}}", "{\"\":0},".repeat(1_200_000));
+    let answer = send(many).await.unwrap();
+    assert_eq!((answer.status, answer.json()["field"].as_str()), (422, Some("items")));
+    let long = format!("{{\"items\":[{{\"op\":\"delete\",\"code\":\"a\",\"x\":[{}0]}}]}}", "[],".repeat(2_500_000));
+    let answer = send(long).await.unwrap();
+    assert_eq!((answer.status, answer.json()["results"][0]["status"].as_u64()), (200, Some(400)));
+    let grown = peak() - before;
+    assert!(grown < 80 * 1024, "{grown} KiB");
+}

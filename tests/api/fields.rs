@@ -60,6 +60,7 @@ async fn a_property_out_of_its_limits_is_refused_by_name_and_nothing_is_changed(
     let client = node.client();
     let code = created(&client, json!({ "title": "before" })).await;
     let many: Vec<String> = (0..33).map(|number| number.to_string()).collect();
+    assert_eq!(edit(&client, &code, json!({ "title": "after", "longUrl": null })).await.json()["field"], "longUrl");
     for (name, value) in [
         ("title", json!("x".repeat(513))),
         ("title", json!("two\nlines")),
@@ -163,5 +164,12 @@ async fn query_and_path_are_forwarded_only_by_links_that_ask_for_it() {
             (302, "https://example.com/a//evil.example?b=1#c".to_owned())
         );
     }
+    // Also a path without a letter or a digit of ASCII; what is typed by mistake stays ignored by plain links.
+    let japanese = "/%E6%97%A5%E6%9C%AC";
+    assert_eq!(to(format!("/{both}{japanese}")).await.1, format!("https://example.com/a{japanese}?b=1#c"));
+    for typed in ["/", "/)", "/%E2%80%9D"] {
+        assert_eq!(to(format!("/{plain}{typed}")).await, (302, "https://example.com/a?b=1#c".to_owned()), "{typed}");
+    }
+    assert_eq!(to(format!("/{both}/")).await, (302, "https://example.com/a?b=1#c".to_owned()));
     assert_eq!(to("/neverwas/more".to_owned()).await.0, 404);
 }

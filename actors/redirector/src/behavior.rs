@@ -13,9 +13,9 @@ use waypost_protocol::{Fields, LinkState, Target, UnixMs};
 /// further visits are not seen.
 pub const PERMANENT_MAX_AGE_S: u64 = 3600;
 
-/// The most bytes of query and path that are added to a target: with more, browsers and proxies refuse the location. A visitor who sends more is
-/// led to the target itself.
-const FORWARDED_BYTES_MAX: usize = 8192;
+/// The most bytes of a location with what is added to the target: browsers and proxies refuse longer ones. A visitor who sends more is led to the
+/// target itself.
+const LOCATION_BYTES_MAX: usize = 8192;
 
 /// What a link does besides leading to its target. A plain link has none of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Asked<'a> {
     pub query: Option<&'a str>,
     /// The path after the code, as it came, with its first slash; `None` if there is none.
     pub rest: Option<&'a str>,
+    /// Whether only a link that forwards the path is meant. Otherwise a plain link ignores the rest, which may be typed by mistake.
+    pub needs_rest: bool,
 }
 
 /// The answer to a visitor.
@@ -104,7 +106,7 @@ pub fn decide<'a>(
     asked: &Asked<'_>,
 ) -> Decision<'a> {
     let behavior = behavior.unwrap_or(const { &Behavior::PLAIN });
-    if asked.rest.is_some() && !behavior.forward_path {
+    if asked.needs_rest && !behavior.forward_path {
         return Decision::NothingBelow;
     }
     let instead = |over| behavior.expired_url.as_ref().map_or(over, |url| Decision::Instead(url.as_str()));
@@ -116,7 +118,11 @@ pub fn decide<'a>(
     }
     let left_s = until.map_or(u64::MAX, |until| (until.0 - asked.now.0) / 1000);
     Decision::Redirect {
-        location: forwarded(target, asked.query.filter(|_| behavior.forward_query), asked.rest),
+        location: forwarded(
+            target,
+            asked.query.filter(|_| behavior.forward_query),
+            asked.rest.filter(|_| behavior.forward_path),
+        ),
         status: behavior.status,
         max_age_s: if behavior.status.is_permanent() { PERMANENT_MAX_AGE_S.min(left_s) } else { 0 },
     }
@@ -126,7 +132,7 @@ pub fn decide<'a>(
 fn forwarded<'a>(target: &'a str, query: Option<&str>, rest: Option<&str>) -> Cow<'a, str> {
     let query = query.filter(|query| !query.is_empty());
     let added = query.map_or(0, str::len) + rest.map_or(0, str::len);
-    if added == 0 || added > FORWARDED_BYTES_MAX {
+    if added == 0 || target.len() + added > LOCATION_BYTES_MAX {
         return Cow::Borrowed(target);
     }
     let (before_fragment, fragment) = target.split_at(target.find('#').unwrap_or(target.len()));
@@ -179,7 +185,7 @@ mod tests {
     }
 
     fn asked<'a>(query: Option<&'a str>, rest: Option<&'a str>) -> Asked<'a> {
-        Asked { now: NOW, query, rest }
+        Asked { now: NOW, query, rest, needs_rest: rest.is_some() }
     }
 
     fn to(location: &str, status: RedirectStatus, max_age_s: u64) -> Decision<'_> {
@@ -262,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_a_browser_takes_is_not_added() {
-        let long = "x".repeat(FORWARDED_BYTES_MAX);
+        let long = "x".repeat(LOCATION_BYTES_MAX - "https://a.b/".len());
         assert_eq!(forwarded("https://a.b/", Some(&long), None).len(), "https://a.b/?".len() + long.len());
         assert_eq!(forwarded("https://a.b/", Some(&long), Some("/")), "https://a.b/");
     }

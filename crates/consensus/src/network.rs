@@ -17,7 +17,7 @@ use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
 use waypost_protocol::{Kind, NodeId};
 
 use crate::format::{parse, vote, vote_record};
-use crate::retention::Sending;
+use crate::retention::{OnItsWay, Sending};
 use crate::state_machine::{SnapshotData, blocking};
 use crate::types::TypeConfig;
 use crate::votes::vouches_for;
@@ -90,6 +90,7 @@ impl Client {
         &self,
         vote_of_leader: &VoteOf<TypeConfig>,
         data: SnapshotData,
+        on_its_way: &mut OnItsWay,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let broken = |error: io::Error| StreamingError::Network(NetworkError::new(&error));
         let (file, reaches) = data.into_file().await.map_err(broken)?;
@@ -99,7 +100,7 @@ impl Client {
         }
         let file = Arc::new(file);
         let total = file.metadata().map_err(broken)?.len();
-        self.network.sending.has_bytes(total);
+        on_its_way.has_bytes(total);
         let read = file.clone();
         let id = blocking(move || snapshot_id(&read)).await.map_err(broken)?;
         let mut offset = 0;
@@ -215,10 +216,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let _on_its_way = self.network.sending.begin();
+        let mut on_its_way = self.network.sending.begin();
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = self.send_snapshot(&vote, snapshot.snapshot) => sent,
+            sent = self.send_snapshot(&vote, snapshot.snapshot, &mut on_its_way) => sent,
         }
     }
 

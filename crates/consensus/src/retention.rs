@@ -114,31 +114,33 @@ pub(crate) struct Sending(Mutex<Sends>);
 #[derive(Debug, Default)]
 struct Sends {
     now: usize,
-    /// When the first of those in progress, or of the last ones, has begun.
-    began: Option<Instant>,
-    /// Until when the receivers of the last ones may catch up.
+    /// Until when the receivers of those that have ended may catch up.
     catch_up_until: Option<Instant>,
     /// The size of the largest one in progress.
     bytes: Option<u64>,
 }
 
 /// A snapshot that is being sent, until this is dropped.
-pub(crate) struct OnItsWay(Arc<Sending>);
+pub(crate) struct OnItsWay {
+    sending: Arc<Sending>,
+    began: Instant,
+    /// Whether it could be written: otherwise it has no receiver that catches up.
+    is_written: bool,
+}
+
+impl OnItsWay {
+    /// The snapshot is written, and has so many bytes.
+    pub(crate) fn has_bytes(&mut self, bytes: u64) {
+        self.is_written = true;
+        let mut sends = self.sending.0.lock();
+        sends.bytes = sends.bytes.max(Some(bytes));
+    }
+}
 
 impl Sending {
     pub(crate) fn begin(self: &Arc<Self>) -> OnItsWay {
-        let mut sends = self.0.lock();
-        if sends.now == 0 {
-            sends.began = Some(Instant::now());
-        }
-        sends.now += 1;
-        OnItsWay(self.clone())
-    }
-
-    /// Sets the size of the snapshot.
-    pub(crate) fn has_bytes(&self, bytes: u64) {
-        let mut sends = self.0.lock();
-        sends.bytes = sends.bytes.max(Some(bytes));
+        self.0.lock().now += 1;
+        OnItsWay { sending: self.clone(), began: Instant::now(), is_written: false }
     }
 
     /// The size of the largest snapshot that is being sent, or whose receiver catches up. While a snapshot is being written, no checkpoint
@@ -154,13 +156,12 @@ impl Sending {
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        let mut sends = self.0.0.lock();
+        let mut sends = self.sending.0.lock();
         sends.now -= 1;
-        // One that could not be written has no receiver that catches up.
-        if sends.bytes.is_some() {
+        if self.is_written {
             let now = Instant::now();
-            let took = sends.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-            sends.catch_up_until = Some(now + took.max(CATCH_UP));
+            let until = now + now.saturating_duration_since(self.began).max(CATCH_UP);
+            sends.catch_up_until = sends.catch_up_until.max(Some(until));
         }
     }
 }
@@ -199,9 +200,9 @@ mod tests {
     fn while_a_snapshot_is_on_its_way_twice_as_much_is_kept_as_it_is_long() {
         let (retention, sending) = retention(200);
         grow(&retention, 1..=10);
-        let first = sending.begin();
+        let mut first = sending.begin();
         assert!(!retention.is_held(Instant::now()), "it is being written");
-        sending.has_bytes(350);
+        first.has_bytes(350);
         assert_eq!(retention.purge_to(false, Instant::now()), Some(30));
         drop(first);
         let now = Instant::now();
@@ -215,11 +216,16 @@ mod tests {
     fn whoever_took_long_for_a_snapshot_has_as_long_for_what_follows_it() {
         let (retention, sending) = retention(200);
         grow(&retention, 1..=10);
-        let way = sending.begin();
-        sending.has_bytes(350);
+        let mut way = sending.begin();
+        way.has_bytes(350);
         let minute = Duration::from_secs(60);
-        sending.0.lock().began = Instant::now().checked_sub(minute);
+        way.began = Instant::now().checked_sub(minute).unwrap();
         drop(way);
+        // A fast one to another replica does not cut that short, and neither does one that cannot be written.
+        let mut fast = sending.begin();
+        fast.has_bytes(350);
+        drop(fast);
+        drop(sending.begin());
         assert_eq!(retention.purge_to(false, Instant::now() + minute - CATCH_UP), Some(30));
         assert_eq!(retention.purge_to(false, Instant::now() + minute + CATCH_UP), Some(80));
     }

@@ -17,11 +17,16 @@ pub type Tag = u8;
 
 /// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not know them would ignore that
 /// a link is disabled, or has not begun. Such a field is refused until the cluster is at its level. The tags of `properties.rs`.
-const NEEDED: &[(RangeInclusive<Tag>, Level)] = &[(16..=31, Level::TWO)];
+const NEEDED: &[(RangeInclusive<Tag>, Level)] = &[(16..=22, Level::TWO), (24..=25, Level::TWO)];
+
+/// The first tag of properties. Those from here on that are not in [`NEEDED`] belong to a later version: this one would ignore them, so it
+/// proposes none of them.
+const FIRST_PROPERTY: Tag = 16;
 
 /// The lowest level at which a field may be set.
 fn level_of(tag: Tag) -> Level {
-    NEEDED.iter().find(|(needed, _)| needed.contains(&tag)).map_or(Level::ONE, |(_, level)| *level)
+    let unknown = if tag < FIRST_PROPERTY { Level::ONE } else { Level::NEVER };
+    NEEDED.iter().find(|(needed, _)| needed.contains(&tag)).map_or(unknown, |(_, level)| *level)
 }
 
 fn level_of_all(tags: impl Iterator<Item = Tag>) -> Level {

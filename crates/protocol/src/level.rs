@@ -33,6 +33,8 @@ impl Level {
     pub const ONE: Self = Self(1);
     /// The optional properties of links.
     pub const TWO: Self = Self(2);
+    /// A level that no cluster of this version reaches: what it would need is not understood here.
+    pub const NEVER: Self = Self(u8::MAX);
     /// The highest level that this version understands.
     pub const CURRENT: Self = Self::TWO;
 }

@@ -296,6 +296,15 @@ mod tests {
     }
 
     #[test]
+    fn a_property_of_a_later_version_is_not_proposed() {
+        for tag in [23, 26, 31, 32, 200] {
+            let mut fields = Fields::default();
+            fields.set(tag, Some(Vec::new()));
+            assert_eq!(fields.level(), Level::NEVER, "{tag}");
+        }
+    }
+
+    #[test]
     fn a_value_that_cannot_be_read_counts_as_absent() {
         let mut fields = Fields::default();
         fields.set(20, Some(vec![0xc8, 1]));

@@ -18,7 +18,7 @@ use crate::types::{Entry, LogId, Proposal};
 /// A create whose optional field makes it so large.
 fn create_of(number: usize, bytes: usize) -> Create {
     let (_, mut command) = create(number);
-    command.spec.fields.set(200, Some(vec![b'x'; bytes]));
+    command.spec.fields.set(1, Some(vec![b'x'; bytes]));
     command
 }
 
