@@ -126,7 +126,15 @@ async fn a_link_that_visitors_cannot_follow_says_why() {
     let run = |arguments: &[&str]| waypost(&server, arguments);
     let made = run(&["links", "create", "https://example.com/1", "--slug", "abc", "--valid-since", "+1d"]);
     assert_eq!(row(&made, "state").as_deref(), Some("not yet valid"), "{}", text(&made.stderr));
+    let unresolved = |why: &str| {
+        let shown = run(&["resolve", "abc"]);
+        assert_eq!((shown.status.code(), text(&shown.stdout)), (Some(5), String::new()));
+        let expected = format!("the link \"abc\" {why}; it leads to https://example.com/1");
+        assert!(text(&shown.stderr).contains(&expected), "{}", text(&shown.stderr));
+    };
+    unresolved("is not valid yet");
     assert_eq!(row(&run(&["links", "edit", "abc", "--disable"]), "state").as_deref(), Some("disabled"));
+    unresolved("is disabled");
     assert_eq!(row(&run(&["links", "show", "abc"]), "state").as_deref(), Some("disabled"));
     let enabled = run(&["links", "edit", "abc", "--enable", "--clear", "valid-since"]);
     assert_eq!((enabled.status.code(), row(&enabled, "state")), (Some(0), None));

@@ -1,4 +1,4 @@
-//! `waypost resolve`: the short form of `waypost links show`, for scripts and also for links that have expired.
+//! `waypost resolve`: the short form of `waypost links show`, for scripts. A link that visitors do not get now is an error that says why.
 
 use clap::Args;
 use reqwest::Method;

@@ -31,7 +31,6 @@ pub(super) struct Analytics {
     /// Whether the end of the link has passed.
     expired: bool,
     /// What visitors get now.
-    #[schema(inline)]
     state: StateJson,
     /// Answered without a leader: totals may be lower than in earlier answers.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

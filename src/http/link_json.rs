@@ -266,7 +266,6 @@ pub(super) struct LinkJson {
     /// Whether it answers `410` for the time being.
     pub(super) disabled: bool,
     /// What visitors get now.
-    #[schema(inline)]
     pub(super) state: StateJson,
     /// Its visits; `null` if they cannot be told now.
     pub(super) visits: Option<VisitsJson>,
@@ -275,6 +274,7 @@ pub(super) struct LinkJson {
 /// What visitors of a link get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LinkState)]
 pub(super) enum StateJson {
     /// Its target.
     Active,

@@ -4,14 +4,10 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
-use waypost_protocol::UnixMs;
-use waypost_protocol::spec::LinkState;
-
 use crate::cli::client::{Answer, Failed, Server, ServerArgs};
 use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::say;
-use crate::times::read_time;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -28,6 +24,7 @@ pub(crate) struct ShowArgs {
 const KNOWN: &[(&str, &str)] = &[
     ("shortUrl", "short URL"),
     ("longUrl", "leads to"),
+    ("state", "state"),
     ("title", "title"),
     ("tags", "tags"),
     ("note", "note"),
@@ -65,42 +62,29 @@ pub(super) fn print(answer: &Answer, json: bool) {
         return say!("{link}");
     }
     let mut rows = rows(&answer.body);
-    if let Some(state) = state(&answer.body, now()) {
-        rows.insert(rows.len().min(2), ("state".to_owned(), state.to_owned()));
-    }
     rows.extend(answer.etag.clone().map(|etag| ("version".to_owned(), etag)));
     say!("{}", table::pairs(&rows, table::width()));
-}
-
-fn now() -> UnixMs {
-    UnixMs(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default())
-}
-
-/// Why visitors do not get the target at `now`, by the clock of this machine; `None` if they do.
-fn state(link: &Value, now: UnixMs) -> Option<&'static str> {
-    let time = |name: &str| {
-        let ms = read_time(link[name].as_str()?)?.unix_ms()?;
-        Some(UnixMs(u64::try_from(ms).unwrap_or_default()))
-    };
-    match LinkState::of(time("validSince"), time("validUntil"), link["disabled"] == true, now) {
-        LinkState::Active => None,
-        LinkState::NotYet => Some("not yet valid"),
-        LinkState::Expired => Some("expired"),
-        LinkState::Disabled => Some("disabled"),
-    }
 }
 
 /// The fields that are set, with their names.
 fn rows(link: &Value) -> Vec<(String, String)> {
     let link = link.as_object();
-    let is_set = |name: &str, value: &Value| (name, value.as_u64()) != ("redirectStatus", Some(302));
-    let known =
-        KNOWN.iter().filter(|(name, _)| link.and_then(|link| link.get(*name)).is_some_and(|value| is_set(name, value)));
-    let known = known.filter_map(|(name, shown)| Some((*shown, link?.get(*name)?)));
+    let known = KNOWN.iter().filter_map(|(name, shown)| Some((*shown, link?.get(*name)?)));
+    let known = known.map(|(shown, value)| (shown, told(shown, value)));
     let is_known = |name: &str| HIDDEN.contains(&name) || KNOWN.iter().any(|(known, _)| *known == name);
     let others = link.into_iter().flatten().filter(|(name, _)| !is_known(name));
-    let all = known.chain(others.map(|(name, value)| (name.as_str(), value)));
-    all.filter_map(|(name, value)| Some((name.to_owned(), cell(value)?))).collect()
+    let all = known.chain(others.map(|(name, value)| (name.as_str(), cell(value))));
+    all.filter_map(|(name, text)| Some((name.to_owned(), text?))).collect()
+}
+
+/// The value of a known field as people read it; `None` if it is what a link has without it.
+fn told(shown: &str, value: &Value) -> Option<String> {
+    match shown {
+        "redirect status" if *value == 302 => None,
+        "state" if *value == "active" => None,
+        "state" if *value == "notYet" => Some("not yet valid".to_owned()),
+        _ => cell(value),
+    }
 }
 
 /// A value as people read it; `None` if it is not set.
@@ -151,17 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_does_not_lead_to_its_target_says_why() {
-        let now = UnixMs(2_000_000_000_000);
-        let (past, future) = ("2033-05-18T03:33:19.999Z", "2033-05-18T03:33:20.001Z");
-        for (link, expected) in [
-            (json!({ "validSince": past, "validUntil": future, "disabled": false }), None),
-            (json!({ "validSince": null, "validUntil": null }), None),
-            (json!({ "validSince": future }), Some("not yet valid")),
-            (json!({ "validUntil": past }), Some("expired")),
-            (json!({ "validUntil": past, "disabled": true }), Some("disabled")),
-        ] {
-            assert_eq!(state(&link, now), expected, "{link}");
+    fn the_state_is_shown_unless_visitors_get_the_target() {
+        let shown = |state: &str| rows(&json!({ "state": state }));
+        assert_eq!(shown("active"), []);
+        for (state, text) in [("notYet", "not yet valid"), ("expired", "expired"), ("disabled", "disabled"), ("x", "x")]
+        {
+            assert_eq!(shown(state), [("state".to_owned(), text.to_owned())]);
         }
     }
 }
