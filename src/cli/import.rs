@@ -38,7 +38,7 @@ pub(super) struct ImportArgs {
     /// Overwrite the report if it exists
     #[arg(long, requires = "report")]
     force: bool,
-    /// If a link to the URL exists, use it instead of creating a second one
+    /// If a link with the same URL and fields exists, use it instead of creating a second one
     #[arg(long)]
     find_existing: bool,
     /// Number of rows that are sent at once

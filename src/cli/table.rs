@@ -12,14 +12,13 @@ pub(super) fn width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
 }
 
-/// Names and values in two columns. A value that is too long, or has several lines, continues below itself.
+/// Names and values in two columns. A value that is too long continues below itself.
 pub(super) fn pairs(rows: &[(String, String)], width: Option<usize>) -> String {
     let names = rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(names + 2).max(VALUE_MIN));
     let mut text = String::new();
     for (name, value) in rows {
-        let lines = value.split('\n').flat_map(|line| wrapped(&visible(line.trim_end_matches('\r')), room));
-        for (at, line) in lines.enumerate() {
+        for (at, line) in wrapped(&visible(value), room).iter().enumerate() {
             let name = if at == 0 { name.as_str() } else { "" };
             let blank = names - name.width() + 2;
             let _ = writeln!(text, "{name}{:blank$}{line}", "");
@@ -93,6 +92,6 @@ mod tests {
     #[test]
     fn a_text_cannot_control_the_terminal() {
         let shown = pairs(&rows(&[("title", "a\u{1b}[31mred\u{7}\r\nb\u{202e}c")]), None);
-        assert_eq!(shown, "title  a\\u{1b}[31mred\\u{7}\n       b\\u{202e}c");
+        assert_eq!(shown, "title  a\\u{1b}[31mred\\u{7}\\u{d}\\u{a}b\\u{202e}c");
     }
 }

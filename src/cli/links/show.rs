@@ -74,7 +74,16 @@ fn rows(link: &Value) -> Vec<(String, String)> {
     let is_known = |name: &str| HIDDEN.contains(&name) || KNOWN.iter().any(|(known, _)| *known == name);
     let others = link.into_iter().flatten().filter(|(name, _)| !is_known(name));
     let all = known.chain(others.map(|(name, value)| (name.as_str(), cell(value))));
-    all.filter_map(|(name, text)| Some((name.to_owned(), text?))).collect()
+    all.filter_map(|(name, text)| Some((name, text?))).flat_map(|(name, text)| lines(name, &text)).collect()
+}
+
+/// The rows of a field: a note has one for each of its lines.
+fn lines(name: &str, text: &str) -> Vec<(String, String)> {
+    if name != "note" {
+        return vec![(name.to_owned(), text.to_owned())];
+    }
+    let names = std::iter::once(name).chain(std::iter::repeat(""));
+    names.zip(text.lines()).map(|(name, line)| (name.to_owned(), line.to_owned())).collect()
 }
 
 /// The value of a known field as people read it; `None` if it is what a link has without it.
@@ -132,6 +141,13 @@ mod tests {
             ("visits", "bots 1, total 3"),
         ];
         assert_eq!(others, expected);
+    }
+
+    #[test]
+    fn a_note_has_its_lines_and_no_other_text_has() {
+        let rows = rows(&json!({ "title": "a\nb", "note": "first\r\n\nthird" }));
+        let expected = [("title", "a\nb"), ("note", "first"), ("", ""), ("", "third")];
+        assert_eq!(rows, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
     }
 
     #[test]
