@@ -38,7 +38,7 @@ pub enum CreateError {
     /// An existing link was requested together with a slug: only links with generated codes are found.
     #[error("an existing link can only be found without a slug")]
     FindExistingWithSlug,
-    /// The idempotency key is empty, longer than [`IDEMPOTENCY_KEY_BYTES_MAX`], or has other characters than visible ASCII.
+    /// The idempotency key is empty, longer than [`super::IDEMPOTENCY_KEY_BYTES_MAX`], or has other characters than visible ASCII.
     #[error("the idempotency key cannot be used")]
     IdempotencyKey,
     /// The slug names another link.
