@@ -153,7 +153,7 @@ struct TopLink {
     clicks: u64,
 }
 
-/// Visits to what is no link.
+/// Orphan visits: requests for unknown codes, and for `/`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Orphans {
     orphans: Vec<OrphanPath>,

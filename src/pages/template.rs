@@ -71,7 +71,7 @@ fn escape(text: &str, page: &mut String) {
             '&' | '<' | '>' | '"' | '\'' => {
                 let _ = write!(page, "&#{};", u32::from(c));
             }
-            // It turns the direction of what follows.
+            // A bidirectional control: it would reverse the text after it.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {}
             c if c.is_control() => page.push(' '),
             c => page.push(c),

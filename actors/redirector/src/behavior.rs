@@ -11,10 +11,9 @@ use waypost_protocol::{Fields, LinkState, Target, UnixMs};
 
 /// How long a browser may keep a permanent redirect, in seconds. For so long an edit does not reach a visitor who was there before, and their
 /// further visits are not seen.
-pub const PERMANENT_MAX_AGE_S: u64 = 3600;
+const PERMANENT_MAX_AGE_S: u64 = 3600;
 
-/// The most bytes of a location with what is added to the target: browsers and proxies refuse longer ones. A visitor who sends more is led to the
-/// target itself.
+/// The longest `Location`, in bytes: browsers and proxies refuse longer ones. If the visitor's path and query would make it longer, they are left out.
 const LOCATION_BYTES_MAX: usize = 8192;
 
 /// What a link does besides leading to its target. A plain link has none of it.

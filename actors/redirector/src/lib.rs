@@ -19,7 +19,7 @@ use waypost_protocol::messages::{GetLink, LinkStore, Resolution, Resolve};
 use waypost_protocol::{CallError, LinkSpec, ServiceError};
 use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
-pub use behavior::{Asked, Behavior, Decision, PERMANENT_MAX_AGE_S, decide};
+pub use behavior::{Asked, Behavior, Decision, decide};
 pub use view::{Lookup, ReadView, Source, Special};
 
 /// How long the link store may take to answer a look-up.

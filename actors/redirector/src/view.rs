@@ -38,11 +38,6 @@ pub enum Lookup {
 pub struct Special(Entry);
 
 impl Special {
-    /// The name under which its visits are counted.
-    pub fn link(&self) -> KeyHash {
-        self.0.link()
-    }
-
     /// What a visitor gets.
     pub fn decide(&self, asked: &Asked<'_>) -> Decision<'_> {
         let until = Some(self.0.until()).filter(|until| until.0 < u64::MAX);
