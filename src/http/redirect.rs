@@ -145,7 +145,10 @@ async fn follow(
     if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));
     }
-    let Some((code, rest)) = asked.filter(|_| worker.redirects) else { return Err(Problem::unknown_link()) };
+    if !worker.redirects {
+        return Err(Problem::not_found());
+    }
+    let Some((code, rest)) = asked else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
     let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below };
     let key = LinkKey::new(code);
