@@ -59,12 +59,15 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
     assert_eq!(client.follow("plain").await.unwrap().as_deref(), Some("https://example.com/"));
 
     let titled = json!({ "longUrl": "https://example.com/", "title": "T" });
+    let lettered = json!({ "longUrl": "https://example.com/", "customSlug": "日本語" });
     let item = json!({ "items": [{ "op": "create", "link": titled }] });
     for (method, path, body) in [
         (Method::POST, "/shorten", &titled),
+        (Method::POST, "/shorten", &lettered),
         (Method::POST, "/api/v1/links", &titled),
         (Method::PUT, link, &titled),
         (Method::PUT, "/api/v1/links/other", &titled),
+        (Method::PUT, "/api/v1/links/日本語", &json!({ "longUrl": "https://example.com/" })),
         (Method::PATCH, link, &json!({ "title": "T" })),
     ] {
         let refused = send(&client, method.clone(), path, body.clone()).await;

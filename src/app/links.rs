@@ -136,7 +136,7 @@ impl App {
         principal.require(Permission::WriteLinks)?;
         let message = self.creation(principal, &new, part)?;
         self.writable()?;
-        self.supported(message.spec.level())?;
+        self.supported(message.level())?;
         let (slug, spec) = (message.slug.clone(), message.spec.clone());
         match (self.send_creation(message).await?, slug) {
             (Created::New(link), _) => Ok(CreatedLink::New(*link)),

@@ -89,7 +89,9 @@ impl App {
                 return Err(PutError::Condition { current: version });
             }
             let Some(link) = current else {
-                match self.send_creation(self.creation(principal, &new, None)?).await? {
+                let message = self.creation(principal, &new, None)?;
+                self.supported(message.level()).map_err(CreateError::from)?;
+                match self.send_creation(message).await? {
                     Created::New(link) | Created::Existing(link) => return Ok(PutLink::Created(*link)),
                     Created::SlugTaken | Created::IdempotencyMismatch => continue,
                 }

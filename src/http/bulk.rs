@@ -16,8 +16,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
-use waypost_protocol::OwnHost;
 use waypost_protocol::link::Visits;
+use waypost_protocol::{Code, OwnHost};
 
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
@@ -25,6 +25,7 @@ use super::if_match::IfMatch;
 use super::link_json::{GivenEdit, GivenLink, LinkJson};
 use super::links::etag;
 use super::openapi::RetrySafely;
+use super::origin::escaped;
 use super::problem::{Document, Problem};
 use super::state::NodeState;
 use super::wire::Conn;
@@ -317,6 +318,10 @@ impl Bulk {
         results
     }
 
+    fn short_url(&self, code: &Code) -> String {
+        format!("{}{}", self.base, escaped(code.as_str()))
+    }
+
     fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>) -> ItemResult {
         let fault = IfMatch::of_text(tags).fault;
         let (status, link, visits) = match done {
@@ -326,14 +331,14 @@ impl Bulk {
             Ok(BulkDone::Deleted) => return ItemResult { index, status: 204, etag: None, link: None, problem: None },
             Err(error) => {
                 let problem = match error {
-                    BulkError::Create(error) => Problem::of_creation(error, |code| format!("{}{code}", self.base)),
+                    BulkError::Create(error) => Problem::of_creation(error, |code| self.short_url(code)),
                     BulkError::Put(error) => Problem::of_put(error, fault),
                     BulkError::Change(error) => Problem::of_change(error, fault),
                 };
                 return refused(index, &problem);
             }
         };
-        let json = LinkJson::new(&link, visits, &format!("{}{}", self.base, link.key.code), (self.node.clock)());
+        let json = LinkJson::new(&link, visits, &self.short_url(&link.key.code), (self.node.clock)());
         ItemResult { index, status, etag: Some(etag(&link)), link: Some(json), problem: None }
     }
 

@@ -1,10 +1,12 @@
 //! The public address of the server: the beginning of `shortUrl`, and the check for loops.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 use ipnet::IpNet;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use url::Url;
 use waypost_protocol::OwnHost;
 
@@ -59,13 +61,13 @@ impl PublicAddress {
     /// The short URL of a code.
     pub(super) fn short_url(&self, request: &HttpRequest, code: &str) -> String {
         let base = self.base(request);
-        format!("{}/{code}", base.as_str().trim_end_matches('/'))
+        format!("{}/{}", base.as_str().trim_end_matches('/'), escaped(code))
     }
 
     /// The URL of a link in the API.
     pub(super) fn link_url(&self, request: &HttpRequest, code: &str) -> String {
         let base = self.base(request);
-        format!("{}/api/v1/links/{code}", base.as_str().trim_end_matches('/'))
+        format!("{}/api/v1/links/{}", base.as_str().trim_end_matches('/'), escaped(code))
     }
 
     /// The hosts of this server: a link to one of them would be a loop.
@@ -80,6 +82,11 @@ impl PublicAddress {
         }
         own
     }
+}
+
+/// A code in a URL: letters of other scripts are escaped.
+pub(super) fn escaped(code: &str) -> Cow<'_, str> {
+    utf8_percent_encode(code, CONTROLS).into()
 }
 
 /// A listener's address as a URL; a wildcard address is reached over loopback.

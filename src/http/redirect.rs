@@ -12,7 +12,7 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{Resolution, Resolve};
-use waypost_protocol::typed::code_in_path;
+use waypost_protocol::typed::{ascii_code_in_path, code_in_path, code_of_segment};
 use waypost_protocol::{Code, KeyHash, LinkKey, UnixMs};
 use waypost_redirector::{Asked, Behavior, Decision, Lookup, decide};
 
@@ -53,7 +53,13 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let path = request.path();
     let (asked, is_below) = asked(path);
-    match follow(&request, asked, is_below, &worker).await {
+    let mut followed = follow(&request, asked, is_below, &worker).await;
+    if matches!(&followed, Err(problem) if problem.is_unknown_link())
+        && let Some(other) = ascii_code_in_path(path)
+    {
+        followed = follow(&request, Some((other, None)), false, &worker).await;
+    }
+    match followed {
         Ok(response) => response,
         // `waypost cluster` requests this path of the other listener.
         Err(problem) if problem.is_unknown_link() && path == "/cluster" => of_the_admin_listener(request, worker).await,
@@ -84,7 +90,7 @@ fn asked(path: &str) -> (Option<(Code, Option<&str>)>, bool) {
 /// The code in the first segment of a path, and the rest of the path as it came.
 fn below_a_code(path: &str) -> Option<(Code, Option<&str>)> {
     let (first, _) = path.strip_prefix('/')?.split_once('/')?;
-    let code = Code::from_path(first).filter(|code| !code.is_reserved())?;
+    let code = code_of_segment(first).filter(|code| !code.is_reserved())?;
     Some((code, path.get(1 + first.len()..)))
 }
 

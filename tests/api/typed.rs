@@ -35,6 +35,51 @@ async fn orphans(client: &Client, least: usize) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_slug_in_letters_of_another_script_is_found_however_it_is_written() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let made = client
+        .shorten(json!({ "longUrl": "https://example.com/x", "customSlug": "mu\u{308}nchen", "forwardPath": true }))
+        .await
+        .unwrap();
+    assert_eq!((made.status, made.text("shortCode").as_str()), (201, "münchen"));
+    let short_url = made.text("shortUrl");
+    assert!(short_url.ends_with("/m%C3%BCnchen"), "{short_url}");
+    assert_eq!(made.header("location"), Some(short_url.as_str()));
+    for path in ["/münchen", "/m%C3%BCnchen", "/mu%CC%88nchen", "/m%c3%bcnchen/", "/m%C3%BCnchen."] {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!((answer.status, answer.header("location")), (302, Some("https://example.com/x")), "{path}");
+    }
+    let below = client.get("/m%C3%BCnchen/a").await.unwrap();
+    assert_eq!(below.header("location"), Some("https://example.com/x/a"));
+    for path in ["/api/v1/links/münchen", "/api/v1/links/mu%CC%88nchen", "/m%C3%BCnchen+", "/analytics/m%C3%BCnchen"] {
+        assert_eq!(client.get(path).await.unwrap().status, 200, "{path}");
+    }
+    let bulk = json!({ "items": [{ "op": "create", "link": { "longUrl": "https://example.com/y", "customSlug": "日本語" } }] });
+    let made = client.send(client.request(Method::POST, "/api/v1/bulk").json(&bulk)).await.unwrap().json();
+    let short_url = made["results"][0]["link"]["shortUrl"].as_str().unwrap();
+    assert!(short_url.ends_with("/%E6%97%A5%E6%9C%AC%E8%AA%9E"), "{made}");
+
+    // A short URL, and a word that follows it without a space.
+    link(&client, "abc").await;
+    assert_eq!(client.get("/abcです").await.unwrap().header("location"), Some("https://example.com/x"));
+    assert_eq!(client.get("/abcd-です").await.unwrap().status, 404);
+
+    for (slug, reason) in [
+        ("аре", "looks like \"ape\""),
+        ("pаypal", "several scripts"),
+        ("שלום1", "right to left"),
+        ("a\u{202e}b", "position 2"),
+    ] {
+        let refused = client.shorten(json!({ "longUrl": "https://example.com/x", "customSlug": slug })).await.unwrap();
+        assert_eq!(refused.status, 422, "{slug}");
+        assert!(refused.text("detail").contains(reason), "{}", refused.text("detail"));
+    }
+    assert_eq!(client.send(client.request(Method::DELETE, "/api/v1/links/münchen")).await.unwrap().status, 204);
+    assert_eq!(client.get("/münchen").await.unwrap().status, 404);
+}
+
+#[tokio::test]
 async fn a_short_url_with_what_stood_around_it_in_a_text_leads_where_the_link_does() {
     let (_dir, node) = fresh_node();
     let client = node.client();

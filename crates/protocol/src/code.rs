@@ -1,6 +1,6 @@
 //! Codes: the texts that identify links.
 //!
-//! A generated code has exactly seven base62 characters; an alias is chosen by its owner within the rules below.
+//! A generated code has seven base62 characters; an alias is chosen by its owner within the rules below.
 //! Both share one space and are compared as texts, never by a decoded number: base62 decodes "1" and "0000001"
 //! alike, and they are two links.
 
@@ -9,6 +9,9 @@ use std::fmt;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+
+use crate::Level;
+use crate::unicode_slug::{self, LettersError};
 
 /// The length of a generated code.
 pub const GENERATED_LENGTH: usize = 7;
@@ -64,7 +67,9 @@ pub enum CodeError {
         max: usize,
     },
     /// A character that is not allowed.
-    #[error("the slug has {character:?} at position {position}; use letters, digits, \"-\" and \"_\" only")]
+    #[error(
+        "the slug has {character:?} at position {position}; use letters and digits of one script, \"-\" and \"_\" only"
+    )]
     BadCharacter {
         /// The character.
         character: char,
@@ -74,6 +79,9 @@ pub enum CodeError {
     /// It begins or ends with a punctuation mark, which is easily lost when a link is copied or printed.
     #[error("the slug begins or ends with \"-\" or \"_\"; begin and end it with a letter or a digit")]
     MarkAtEdge,
+    /// Letters that look like another slug.
+    #[error(transparent)]
+    Letters(#[from] LettersError),
     /// A reserved word.
     #[error("\"{word}\" is used by the server itself; choose another slug")]
     Reserved {
@@ -83,8 +91,9 @@ pub enum CodeError {
 }
 
 impl Code {
-    /// Parses an alias: 1 to 64 letters, digits, `-` and `_`, beginning and ending with a letter or digit, and not a word of
-    /// our own routes in any case.
+    /// Parses an alias: 1 to 64 bytes of letters, digits, `-` and `_`, beginning and ending with a letter or digit, and not a word of
+    /// our own routes in any case. Letters of other scripts are composed (Unicode NFC), and refused where they look like another slug
+    /// (`unicode_slug.rs`).
     ///
     /// # Errors
     /// [`CodeError`] says what to change.
@@ -92,6 +101,8 @@ impl Code {
         if slug.is_empty() {
             return Err(CodeError::Empty);
         }
+        let composed = (!slug.is_ascii()).then(|| unicode_slug::composed(slug));
+        let slug = composed.as_deref().unwrap_or(slug);
         if slug.len() > SLUG_BYTES_MAX {
             return Err(CodeError::TooLong { length: slug.len(), max: SLUG_BYTES_MAX });
         }
@@ -101,10 +112,11 @@ impl Code {
         if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(slug)) {
             return Err(CodeError::Reserved { word: slug.to_owned() });
         }
-        if !slug.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !slug.ends_with(|c: char| c.is_ascii_alphanumeric())
-        {
+        if slug.starts_with(is_mark) || slug.ends_with(is_mark) {
             return Err(CodeError::MarkAtEdge);
+        }
+        if composed.is_some() {
+            unicode_slug::check(slug)?;
         }
         Ok(Self(CompactString::new(slug)))
     }
@@ -116,8 +128,18 @@ impl Code {
 
     /// A code for looking up the text of a request; `None` if the text cannot be a code.
     pub fn from_path(text: &str) -> Option<Self> {
+        if !text.is_ascii() {
+            let text = unicode_slug::composed(text);
+            let possible = text.len() <= SLUG_BYTES_MAX && text.chars().all(is_code_char);
+            return possible.then(|| Self(CompactString::new(text)));
+        }
         let possible = !text.is_empty() && text.len() <= SLUG_BYTES_MAX && text.bytes().all(|b| is_code_char(b.into()));
         possible.then(|| Self(CompactString::new(text)))
+    }
+
+    /// The level that a cluster needs for a link with this code: earlier versions do not find letters of other scripts in a path.
+    pub fn level(&self) -> Level {
+        if self.0.is_ascii() { Level::BASE } else { Level::THREE }
     }
 
     /// The code of a number below 62^7: base62, padded on the left to seven characters.
@@ -151,7 +173,11 @@ impl Code {
 }
 
 fn is_code_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+    c.is_ascii_alphanumeric() || is_mark(c) || unicode_slug::is_possible(c)
+}
+
+fn is_mark(c: char) -> bool {
+    c == '-' || c == '_'
 }
 
 impl Borrow<str> for Code {
@@ -206,7 +232,10 @@ mod tests {
         for (slug, character, position) in [
             ("a/b", '/', 2),
             ("..", '.', 1),
-            ("ü", 'ü', 1),
+            ("a№", '№', 2),
+            ("a\u{202e}b", '\u{202e}', 2),
+            ("a\u{200b}", '\u{200b}', 2),
+            ("ａ", 'ａ', 1),
             ("a b", ' ', 2),
             ("🚀", '🚀', 1),
             ("a\0", '\0', 2),
@@ -219,6 +248,36 @@ mod tests {
         }
         assert_eq!(Code::parse_slug("-a"), Err(CodeError::MarkAtEdge));
         assert_eq!(Code::parse_slug("a_"), Err(CodeError::MarkAtEdge));
+    }
+
+    #[test]
+    fn letters_of_other_scripts_are_composed() {
+        for (slug, code) in [
+            ("münchen", "münchen"),
+            ("mu\u{308}nchen", "münchen"),
+            ("日本語", "日本語"),
+            ("東京-2026", "東京-2026"),
+            ("tokyo東京", "tokyo東京"),
+            ("привет", "привет"),
+            ("שלום", "שלום"),
+            ("مرحبا", "مرحبا"),
+            ("नमस्ते", "नमस्ते"),
+        ] {
+            assert_eq!(Code::parse_slug(slug).unwrap().as_str(), code);
+            assert_eq!(Code::from_path(slug).unwrap().as_str(), code);
+        }
+        assert_eq!(Code::parse_slug(&"ü".repeat(33)), Err(CodeError::TooLong { length: 66, max: 64 }));
+    }
+
+    #[test]
+    fn slugs_that_look_like_others_are_refused() {
+        // Cyrillic letters alone, and among Latin ones; Greek among Latin ones.
+        assert_eq!(Code::parse_slug("аре"), Err(LettersError::LooksLike { ascii: "ape".to_owned() }.into()));
+        assert_eq!(Code::parse_slug("pаypal"), Err(LettersError::MixedScripts.into()));
+        assert_eq!(Code::parse_slug("οpen"), Err(LettersError::MixedScripts.into()));
+        // The digits of a right-to-left slug are shown on its other side.
+        assert_eq!(Code::parse_slug("שלום2026"), Err(LettersError::Bidirectional.into()));
+        assert!(matches!(Code::parse_slug("aשלום"), Err(CodeError::Letters(_))));
     }
 
     #[test]

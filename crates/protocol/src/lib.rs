@@ -28,6 +28,7 @@ pub mod spec;
 pub mod target;
 pub mod time;
 pub mod typed;
+pub mod unicode_slug;
 
 pub use code::{Code, CodeError};
 pub use envelope::{EnvelopeError, open, seal};

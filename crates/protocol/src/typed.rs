@@ -5,14 +5,40 @@
 
 use std::borrow::Cow;
 
-use crate::Code;
+use crate::{Code, unicode_slug};
 
 /// How often escapes are decoded: programs that rewrite links may escape an escaped link again.
 const DECODINGS_MAX: usize = 3;
 
 /// The code in a path, without the characters that no code begins or ends with (slashes, punctuation, quotes, brackets, white space, invisible
-/// characters, letters of other scripts), escaped or not. `None` if the rest cannot be a code.
+/// characters), escaped or not. `None` if the rest cannot be a code.
 pub fn code_in_path(path: &str) -> Option<Code> {
+    let text = plain(path);
+    let whole = text.trim_matches(|c: char| !is_letter(c));
+    if whole.is_ascii() {
+        return Code::from_path(whole);
+    }
+    // Letters of other scripts may be a part of the slug, or of the sentence around it.
+    Code::parse_slug(whole).ok().or_else(|| Code::from_path(trimmed(&text)))
+}
+
+/// The code in a path in which letters of other scripts follow a code of ASCII without a space, as in some languages. `None` if that is what
+/// [`code_in_path`] finds, too.
+pub fn ascii_code_in_path(path: &str) -> Option<Code> {
+    let text = plain(path);
+    if text.is_ascii() {
+        return None;
+    }
+    Code::from_path(trimmed(&text)).filter(|code| code_in_path(path).as_ref() != Some(code))
+}
+
+/// The code that a segment of a path is, escaped or not, to the letter.
+pub fn code_of_segment(segment: &str) -> Option<Code> {
+    Code::from_path(&decoded(segment).map_or(Cow::Borrowed(segment), Cow::Owned))
+}
+
+/// A text without percent-escapes.
+fn plain(path: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(path);
     for _ in 0..DECODINGS_MAX {
         match decoded(&text) {
@@ -20,12 +46,12 @@ pub fn code_in_path(path: &str) -> Option<Code> {
             None => break,
         }
     }
-    Code::from_path(trimmed(&text))
+    text
 }
 
 /// The code in a text: a code, or a short URL with or without scheme, query, fragment and brackets around it.
 pub fn code_in_text(text: &str) -> Option<Code> {
-    let text = trimmed(text);
+    let text = text.trim_matches(|c: char| !is_letter(c));
     // The text after a query or a fragment may be a URL itself.
     let text = text.split(['?', '#']).next().unwrap_or(text);
     let text = match text.split_once("://") {
@@ -33,10 +59,15 @@ pub fn code_in_text(text: &str) -> Option<Code> {
         Some((_, rest)) => rest.split_once(['/', '\\'])?.1,
         None => text,
     };
-    text.rsplit(['/', '\\']).find_map(|part| Some(part).filter(|part| !trimmed(part).is_empty())).and_then(code_in_path)
+    text.rsplit(['/', '\\']).find(|part| part.contains(is_letter)).and_then(code_in_path)
 }
 
 /// Codes begin and end with a letter or a digit (`Code::parse_slug`, `Code::generated`).
+fn is_letter(c: char) -> bool {
+    c.is_ascii_alphanumeric() || unicode_slug::is_possible(c)
+}
+
+/// The part of a text from the first to the last letter or digit of ASCII.
 fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| !c.is_ascii_alphanumeric())
 }
@@ -121,7 +152,6 @@ mod tests {
             "CODE%2520",
             "CODE%ff",
             "CODE%",
-            "CODEです",
             "CODE&",
             "CODE=",
             "CODE+",
@@ -135,6 +165,24 @@ mod tests {
         }
         let marked = code_in_path("/spring-sale_2026.").unwrap();
         assert_eq!(marked.as_str(), "spring-sale_2026");
+    }
+
+    #[test]
+    fn letters_of_other_scripts_are_a_part_of_the_slug_or_follow_it() {
+        let found = |path: &str| code_in_path(path).map(|code| code.to_string());
+        for path in ["/münchen", "/m%C3%BCnchen", "/mu%CC%88nchen.", "(münchen)", "münchen。", "m%25C3%25BCnchen"] {
+            assert_eq!(found(path).as_deref(), Some("münchen"), "{path}");
+            assert_eq!(ascii_code_in_path(path).map(|code| code.to_string()).as_deref(), None, "{path}");
+        }
+        assert_eq!(code_in_text("http://h.example/m%C3%BCnchen?x").unwrap().as_str(), "münchen");
+        // Either could be meant.
+        assert_eq!(found("/CODEです").as_deref(), Some("CODEです"));
+        assert_eq!(ascii_code_in_path("/CODEです").unwrap().as_str(), "CODE");
+        // No slug mixes these letters.
+        assert_eq!(found("/CODEпривет").as_deref(), Some("CODE"));
+        assert_eq!(ascii_code_in_path("/CODEпривет"), None);
+        assert_eq!(code_of_segment("m%C3%BCnchen").unwrap().as_str(), "münchen");
+        assert_eq!(code_of_segment("CODE."), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl GroupCommand for ShardCommand {
 
     fn level(&self) -> Level {
         match self {
-            Self::Create(create) => create.spec.level(),
+            Self::Create(create) => create.spec.level().max(create.key.code.level()),
             Self::Edit(edit) => edit.patch.level(),
             Self::EndJournals(_) => Level::ONE,
             Self::Delete(_) | Self::RemoveExpired(_) | Self::RecordClicks(_) | Self::ResetStats(_) => Level::BASE,

@@ -8,7 +8,7 @@ use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list};
+use crate::{Code, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list};
 
 /// The service that owns the shards placed on this node.
 #[derive(Debug)]
@@ -66,6 +66,11 @@ impl<'de> Deserialize<'de> for CreateLink {
 }
 
 impl CreateLink {
+    /// The level that a cluster needs for it.
+    pub fn level(&self) -> Level {
+        self.spec.level().max(self.slug.as_ref().map_or(Level::BASE, Code::level))
+    }
+
     /// The shard in which a link with this slug, or to this URL, is created.
     pub fn shard_for(slug: Option<&Code>, target: &Target, shards: u32) -> ShardId {
         match slug {
