@@ -1,6 +1,6 @@
 //! Codes: the texts that identify links.
 //!
-//! A generated code has seven base62 characters; an alias is chosen by its owner within the rules below.
+//! A generated code has seven base62 characters or a form of `code_format.rs`; an alias is chosen by its owner within the rules below.
 //! Both share one space and are compared as texts, never by a decoded number: base62 decodes "1" and "0000001"
 //! alike, and they are two links.
 
@@ -143,7 +143,7 @@ impl Code {
     }
 
     /// The code of a number below 62^7: base62, padded on the left to seven characters.
-    pub(crate) fn generated(number: u64) -> Self {
+    pub(crate) fn generated(number: u128) -> Self {
         let digits = base62::encode(number);
         let mut text = CompactString::with_capacity(GENERATED_LENGTH);
         for _ in digits.len()..GENERATED_LENGTH {
@@ -154,11 +154,16 @@ impl Code {
     }
 
     /// The number of a generated code; `None` for a text that cannot be one.
-    pub(crate) fn number(&self) -> Option<u64> {
+    pub(crate) fn number(&self) -> Option<u128> {
         if self.0.len() != GENERATED_LENGTH {
             return None;
         }
-        base62::decode(self.0.as_bytes()).ok().and_then(|number| u64::try_from(number).ok())
+        base62::decode(self.0.as_bytes()).ok()
+    }
+
+    /// A code in a format of `code_format.rs`, which has only characters of codes.
+    pub(crate) fn formatted(text: CompactString) -> Self {
+        Self(text)
     }
 
     /// The text.

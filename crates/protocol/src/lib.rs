@@ -5,6 +5,7 @@
 
 pub mod clicks;
 pub mod code;
+pub mod code_format;
 pub mod codec;
 pub mod command;
 pub mod digest;
@@ -31,6 +32,7 @@ pub mod typed;
 pub mod unicode_slug;
 
 pub use code::{Code, CodeError};
+pub use code_format::{Alphabet, CodeFormat, CodeFormatError, CodeFormats};
 pub use envelope::{EnvelopeError, open, seal};
 pub use fields::{FieldChanges, Fields};
 pub use ids::{Domain, KeyHash, LinkKey, NodeId, ShardId};

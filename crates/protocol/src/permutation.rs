@@ -2,7 +2,8 @@
 //!
 //! Numbers never repeat, so neither do the codes. An observer of codes cannot compute the numbers, and so not the neighbours
 //! either. The permutation is a balanced Feistel network (Luby and Rackoff, 1988) over 42 bits with keyed BLAKE3 as round
-//! function, repeated until the result is below 62^7 (cycle walking: Black and Rogaway, 2002).
+//! function, repeated until the result is below 62^7 (cycle walking: Black and Rogaway, 2002). Codes of another alphabet or length
+//! (`code_format.rs`) have spaces of other sizes.
 
 use crate::Code;
 
@@ -17,7 +18,7 @@ const ROUNDS: u8 = 10;
 pub struct Permutation {
     key: [u8; 32],
     half_bits: u32,
-    size: u64,
+    size: u128,
 }
 
 impl std::fmt::Debug for Permutation {
@@ -28,28 +29,38 @@ impl std::fmt::Debug for Permutation {
 }
 
 impl Permutation {
-    /// The permutation of all codes under a key.
+    /// The permutation of all codes of seven base62 characters under a key.
     pub fn new(key: [u8; 32]) -> Self {
-        Self::of_size(key, CODES)
+        Self::of_size(key, CODES.into())
     }
 
-    /// A permutation of `0 .. size`.
-    fn of_size(key: [u8; 32], size: u64) -> Self {
-        let bits = u64::BITS - (size - 1).leading_zeros();
+    /// A permutation of `0 .. size`, for a size from 2 to 2^126.
+    pub(crate) fn of_size(key: [u8; 32], size: u128) -> Self {
+        let bits = u128::BITS - (size - 1).leading_zeros();
         Self { key, half_bits: bits.div_ceil(2), size }
     }
 
     /// The code of a number; `None` when all codes have been used.
     pub fn code(&self, counter: u64) -> Option<Code> {
-        (counter < self.size).then(|| Code::generated(self.walk(counter, Self::forward)))
+        self.image(counter.into()).map(Code::generated)
     }
 
     /// The number of a generated code; `None` if the text is not a generated code.
     pub fn counter(&self, code: &Code) -> Option<u64> {
-        code.number().filter(|number| *number < self.size).map(|number| self.walk(number, Self::backward))
+        code.number().and_then(|number| self.origin(number)).and_then(|counter| u64::try_from(counter).ok())
     }
 
-    fn walk(&self, start: u64, step: fn(&Self, u64) -> u64) -> u64 {
+    /// Where a number goes; `None` if it is not below the size.
+    pub(crate) fn image(&self, number: u128) -> Option<u128> {
+        (number < self.size).then(|| self.walk(number, Self::forward))
+    }
+
+    /// Where a number comes from; `None` if it is not below the size.
+    pub(crate) fn origin(&self, number: u128) -> Option<u128> {
+        (number < self.size).then(|| self.walk(number, Self::backward))
+    }
+
+    fn walk(&self, start: u128, step: fn(&Self, u128) -> u128) -> u128 {
         let mut value = step(self, start);
         while value >= self.size {
             value = step(self, value);
@@ -57,7 +68,7 @@ impl Permutation {
         value
     }
 
-    fn forward(&self, value: u64) -> u64 {
+    fn forward(&self, value: u128) -> u128 {
         let (mut left, mut right) = self.split(value);
         for round in 0..ROUNDS {
             (left, right) = (right, left ^ self.round(round, right));
@@ -65,7 +76,7 @@ impl Permutation {
         self.join(left, right)
     }
 
-    fn backward(&self, value: u64) -> u64 {
+    fn backward(&self, value: u128) -> u128 {
         let (mut left, mut right) = self.split(value);
         for round in (0..ROUNDS).rev() {
             (left, right) = (right ^ self.round(round, left), left);
@@ -73,12 +84,13 @@ impl Permutation {
         self.join(left, right)
     }
 
-    fn split(&self, value: u64) -> (u64, u64) {
-        (value >> self.half_bits, value & self.mask())
+    /// Both halves: each has at most 63 bits.
+    fn split(&self, value: u128) -> (u64, u64) {
+        ((value >> self.half_bits) as u64, value as u64 & self.mask())
     }
 
-    fn join(&self, left: u64, right: u64) -> u64 {
-        left << self.half_bits | right
+    fn join(&self, left: u64, right: u64) -> u128 {
+        u128::from(left) << self.half_bits | u128::from(right)
     }
 
     fn mask(&self) -> u64 {
@@ -104,7 +116,7 @@ mod tests {
 
     #[test]
     fn it_is_a_bijection_on_a_small_domain() {
-        let size = 62u64.pow(3);
+        let size = 62u128.pow(3);
         let permutation = Permutation::of_size([9; 32], size);
         let mut seen = vec![false; size as usize];
         for value in 0..size {
@@ -135,7 +147,7 @@ mod tests {
     #[test]
     fn neighbours_do_not_look_like_neighbours() {
         let permutation = Permutation::new([5; 32]);
-        let numbers: Vec<u64> = (0..64).map(|counter| permutation.walk(counter, Permutation::forward)).collect();
+        let numbers: Vec<u128> = (0..64).map(|counter| permutation.walk(counter, Permutation::forward)).collect();
         let step = numbers[1].wrapping_sub(numbers[0]);
         let repeated = numbers.windows(2).filter(|pair| pair[1].wrapping_sub(pair[0]) == step).count();
         assert!(repeated <= 2);

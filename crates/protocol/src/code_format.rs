@@ -1,0 +1,413 @@
+//! The formats of generated codes: alphabet, length, prefix and check character.
+//!
+//! All formats map the same counter. A code of seven base62 characters is the default; another format has an alphabet and a length of its own,
+//! and so a permutation of its own (`permutation.rs`) of another size. When the codes of a length are used up, the next ones are longer by one
+//! character. [`CodeFormats`] knows from which counter on each format is used, and never gives one text to two counters.
+//!
+//! The check character is the weighted sum of the others modulo 31, as in the ISBN of ten digits (ISO 2108:1992, modulo 11). Since 31 is a prime and
+//! all weights differ, one wrong character and two that changed places always change the sum.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use crate::Code;
+use crate::permutation::{CODES, Permutation};
+
+/// The shortest and the longest generated code, in characters without prefix and check character.
+pub const LENGTHS: std::ops::RangeInclusive<u8> = 6..=12;
+/// The longest prefix, in bytes.
+pub const PREFIX_BYTES_MAX: usize = 16;
+/// The most formats that a domain can have had: each is tried for each code that is made, so that no text is issued twice.
+pub const FORMATS_MAX: usize = 16;
+
+/// The characters of a generated code. The number is stored: it never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alphabet {
+    /// Digits, capital and small letters: 62 characters.
+    Base62,
+    /// Digits and small letters: 36 characters, for lookups that ignore case.
+    Lowercase,
+    /// Digits and small letters without 0, 1, i, l and o: 31 characters that are not taken for each other when they are read or typed.
+    Unambiguous,
+}
+
+impl Alphabet {
+    fn characters(self) -> &'static [u8] {
+        match self {
+            Self::Base62 => b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+            Self::Lowercase => b"0123456789abcdefghijklmnopqrstuvwxyz",
+            Self::Unambiguous => b"23456789abcdefghjkmnpqrstuvwxyz",
+        }
+    }
+
+    fn size(self) -> u128 {
+        self.characters().len() as u128
+    }
+
+    /// The number of codes of a length.
+    fn codes(self, length: u8) -> u128 {
+        self.size().pow(length.into())
+    }
+
+    fn digit(self, character: u8) -> Option<u128> {
+        self.characters().iter().position(|known| *known == character).map(|digit| digit as u128)
+    }
+}
+
+/// Why a format is not possible, and what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CodeFormatError {
+    /// Too short or too long.
+    #[error("generated codes have {min} to {max} characters, not {0}", min = LENGTHS.start(), max = LENGTHS.end())]
+    Length(u8),
+    /// The prefix is too long.
+    #[error("a prefix has at most {PREFIX_BYTES_MAX} characters")]
+    PrefixTooLong,
+    /// The prefix cannot begin a code.
+    #[error("a prefix has letters, digits, \"-\" and \"_\" only, and begins with a letter or a digit")]
+    PrefixCharacter,
+    /// A check character needs an alphabet with a prime number of characters.
+    #[error("a check character needs the unambiguous alphabet")]
+    CheckAlphabet,
+}
+
+/// The format of generated codes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CodeFormat {
+    alphabet: Alphabet,
+    length: u8,
+    prefix: CompactString,
+    check: bool,
+}
+
+impl Default for CodeFormat {
+    /// Seven base62 characters.
+    fn default() -> Self {
+        Self { alphabet: Alphabet::Base62, length: 7, prefix: CompactString::const_new(""), check: false }
+    }
+}
+
+impl CodeFormat {
+    /// A format of codes with `length` characters, not counting the prefix and the check character.
+    ///
+    /// # Errors
+    /// If it is not possible.
+    pub fn new(alphabet: Alphabet, length: u8, prefix: &str, check: bool) -> Result<Self, CodeFormatError> {
+        let possible = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match () {
+            () if !LENGTHS.contains(&length) => Err(CodeFormatError::Length(length)),
+            () if prefix.len() > PREFIX_BYTES_MAX => Err(CodeFormatError::PrefixTooLong),
+            () if !prefix.bytes().all(possible) || prefix.starts_with(['-', '_']) => {
+                Err(CodeFormatError::PrefixCharacter)
+            }
+            () if check && alphabet != Alphabet::Unambiguous => Err(CodeFormatError::CheckAlphabet),
+            () => Ok(Self { alphabet, length, prefix: prefix.into(), check }),
+        }
+    }
+
+    /// The characters.
+    pub fn alphabet(&self) -> Alphabet {
+        self.alphabet
+    }
+
+    /// The number of characters, without prefix and check character.
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
+    /// What each code begins with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether each code ends with a check character.
+    pub fn has_check(&self) -> bool {
+        self.check
+    }
+
+    /// Whether a text has the form of a code with a check character, but the wrong one: a code that was mistyped. No link may have such a slug in
+    /// a domain with check characters, so that a slip never opens another link. Case counts.
+    pub fn is_mistyped(&self, text: &str) -> bool {
+        let length = text.len().checked_sub(self.prefix.len() + 1).and_then(|length| u8::try_from(length).ok());
+        let has_length = length.is_some_and(|length| (self.length..=self.longest()).contains(&length));
+        self.check && has_length && self.checked(text).is_none()
+    }
+
+    /// The length of the code of a counter: the configured one, or the first longer one that has enough codes.
+    fn length_for(&self, counter: u64) -> u8 {
+        (self.length..).find(|length| u128::from(counter) < self.alphabet.codes(*length)).unwrap_or(u8::MAX)
+    }
+
+    /// The length of the last codes.
+    fn longest(&self) -> u8 {
+        self.length_for(CODES - 1)
+    }
+
+    /// What stands between the prefix and the check character, if the latter is right.
+    fn checked<'a>(&self, text: &'a str) -> Option<&'a [u8]> {
+        let rest = text.strip_prefix(self.prefix.as_str())?.as_bytes();
+        if !self.check {
+            return Some(rest);
+        }
+        let (check, body) = rest.split_last()?;
+        (self.check_character(body)? == *check).then_some(body)
+    }
+
+    /// The check character of some characters; `None` if one is not of the alphabet.
+    fn check_character(&self, body: &[u8]) -> Option<u8> {
+        let mut sum = 0;
+        // The check character itself has the weight 1.
+        for (weight, character) in (2..).zip(body.iter().rev()) {
+            sum += weight * self.alphabet.digit(*character)?;
+        }
+        let size = self.alphabet.size();
+        let check = (size - sum % size) % size;
+        self.alphabet.characters().get(check as usize).copied()
+    }
+
+    /// The permutation of the codes of a length.
+    fn permutation(&self, key: &[u8; 32], length: u8) -> Permutation {
+        if self.alphabet == Alphabet::Base62 && length == 7 {
+            return Permutation::new(*key);
+        }
+        let mut material = key.to_vec();
+        material.extend([self.alphabet.size() as u8, length]);
+        Permutation::of_size(blake3::derive_key("waypost 2026-11 codes", &material), self.alphabet.codes(length))
+    }
+
+    /// The code of a counter below [`CODES`].
+    fn code(&self, key: &[u8; 32], counter: u64) -> Option<Code> {
+        let length = self.length_for(counter);
+        let mut number = self.permutation(key, length).image(counter.into())?;
+        let mut body = vec![0; length.into()];
+        for character in body.iter_mut().rev() {
+            *character = self.alphabet.characters()[(number % self.alphabet.size()) as usize];
+            number /= self.alphabet.size();
+        }
+        let check = if self.check { Some(self.check_character(&body)?) } else { None };
+        let mut text = self.prefix.clone();
+        text.extend(body.into_iter().chain(check).map(char::from));
+        Some(Code::formatted(text))
+    }
+
+    /// The counter of which a text is the code in this format.
+    fn counter(&self, key: &[u8; 32], text: &str) -> Option<u64> {
+        let body = self.checked(text)?;
+        let length = u8::try_from(body.len()).ok().filter(|length| (self.length..=self.longest()).contains(length))?;
+        let mut number = 0;
+        for character in body {
+            number = number * self.alphabet.size() + self.alphabet.digit(*character)?;
+        }
+        let counter = self.permutation(key, length).origin(number)?;
+        u64::try_from(counter).ok().filter(|counter| *counter < CODES && self.length_for(*counter) == length)
+    }
+}
+
+/// The formats that the codes of a domain have had, and from which counter on each is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CodeFormats(Vec<(u64, CodeFormat)>);
+
+/// A domain has changed its format too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the format of generated codes was changed {FORMATS_MAX} times; it can no longer be changed")]
+pub struct TooManyFormats;
+
+impl CodeFormats {
+    /// The format that is used now.
+    pub fn current(&self) -> CodeFormat {
+        self.0.last().map(|(_, format)| format.clone()).unwrap_or_default()
+    }
+
+    /// Uses a format from a counter on, which is not below that of an earlier change.
+    ///
+    /// # Errors
+    /// After [`FORMATS_MAX`] changes.
+    pub fn change(&mut self, from: u64, format: CodeFormat) -> Result<(), TooManyFormats> {
+        if self.current() == format {
+            return Ok(());
+        }
+        if self.0.len() >= FORMATS_MAX {
+            return Err(TooManyFormats);
+        }
+        self.0.push((from, format));
+        Ok(())
+    }
+
+    /// The format of a counter, and when it began: its place in the list.
+    fn at(&self, counter: u64) -> Option<usize> {
+        self.0.iter().rposition(|(from, _)| *from <= counter)
+    }
+
+    /// The code of a counter under the key of the cluster. `None` if an earlier counter has had the same text in another format, and for counters that
+    /// are too large.
+    pub fn code(&self, key: &[u8; 32], counter: u64) -> Option<Code> {
+        if counter >= CODES {
+            return None;
+        }
+        let own = self.at(counter);
+        let default = CodeFormat::default();
+        let format = |at: Option<usize>| at.map_or(&default, |at| &self.0[at].1);
+        let code = format(own).code(key, counter)?;
+        let others = std::iter::once(None).chain((0..self.0.len()).map(Some)).filter(|other| *other != own);
+        for other in others {
+            let earlier = format(other).counter(key, code.as_str()).filter(|earlier| *earlier < counter);
+            if earlier.is_some_and(|earlier| self.at(earlier) == other) {
+                return None;
+            }
+        }
+        Some(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn format(alphabet: Alphabet, length: u8, prefix: &str, check: bool) -> CodeFormat {
+        CodeFormat::new(alphabet, length, prefix, check).unwrap()
+    }
+
+    #[test]
+    fn without_a_change_codes_are_what_they_have_always_been() {
+        let (formats, permutation) = (CodeFormats::default(), Permutation::new(KEY));
+        for counter in [0, 1, 4096, CODES - 1] {
+            assert_eq!(formats.code(&KEY, counter), permutation.code(counter));
+        }
+        assert_eq!(formats.code(&KEY, CODES), None);
+    }
+
+    #[test]
+    fn each_format_has_golden_codes() {
+        let codes = |format: CodeFormat| {
+            let mut formats = CodeFormats::default();
+            formats.change(0, format).unwrap();
+            [0, 1, CODES - 1].map(|counter| formats.code(&KEY, counter).unwrap().to_string())
+        };
+        assert_eq!(codes(format(Alphabet::Base62, 6, "", false)), ["K2vEBU", "Gsw5Du", "npNeroj"]);
+        assert_eq!(codes(format(Alphabet::Base62, 12, "", false)), ["zQz8osoN4qMn", "QdtTvXx9oiP8", "8SbaPZlHi9KY"]);
+        assert_eq!(codes(format(Alphabet::Lowercase, 8, "s-", false)), ["s-7iob9cik", "s-mr33f17m", "s-siywfcj8s"]);
+        assert_eq!(codes(format(Alphabet::Unambiguous, 8, "", true)), ["6m45ntbed", "8nhz7cfgx", "fwyub669m5"]);
+    }
+
+    #[test]
+    fn when_the_codes_of_a_length_are_used_up_the_next_are_longer() {
+        let six = format(Alphabet::Unambiguous, 6, "", false);
+        let last = 31u64.pow(6) - 1;
+        assert_eq!(six.code(&KEY, last).unwrap().as_str().len(), 6);
+        assert_eq!(six.code(&KEY, last + 1).unwrap().as_str().len(), 7);
+        assert_eq!(six.counter(&KEY, six.code(&KEY, last + 1).unwrap().as_str()), Some(last + 1));
+    }
+
+    #[test]
+    fn impossible_formats_are_refused() {
+        let new = |alphabet, length, prefix: &str, check| CodeFormat::new(alphabet, length, prefix, check).unwrap_err();
+        assert_eq!(new(Alphabet::Base62, 5, "", false), CodeFormatError::Length(5));
+        assert_eq!(new(Alphabet::Base62, 13, "", false), CodeFormatError::Length(13));
+        assert_eq!(new(Alphabet::Base62, 7, &"x".repeat(17), false), CodeFormatError::PrefixTooLong);
+        for prefix in ["-a", "_", "a/b", "ü", "a b"] {
+            assert_eq!(new(Alphabet::Base62, 7, prefix, false), CodeFormatError::PrefixCharacter, "{prefix}");
+        }
+        assert_eq!(new(Alphabet::Lowercase, 7, "", true), CodeFormatError::CheckAlphabet);
+    }
+
+    /// Small enough that texts of the formats meet: every pair of formats is used, left and used again.
+    #[test]
+    fn no_text_is_issued_twice_whatever_formats_follow_each_other() {
+        // A text of six characters of one alphabet behind a prefix is a text of seven of the other: a few of the first counters meet.
+        let prefixed = || format(Alphabet::Unambiguous, 6, "a", false);
+        let mut formats = CodeFormats::default();
+        let mut counter = 0;
+        for format in [
+            CodeFormat::default(),
+            prefixed(),
+            format(Alphabet::Unambiguous, 7, "", false),
+            format(Alphabet::Unambiguous, 6, "", true),
+            prefixed(),
+            CodeFormat::default(),
+        ] {
+            formats.change(counter, format).unwrap();
+            counter += 10_000;
+        }
+        let mut seen = HashMap::new();
+        for counter in 0..counter {
+            if let Some(code) = formats.code(&KEY, counter) {
+                assert_eq!(seen.insert(code.clone(), counter), None, "{code} is of {counter} too");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_an_earlier_counter_had_in_another_format_is_skipped() {
+        // What the default gives to a counter, and a format that gives the same text to a later one.
+        let default = CodeFormat::default();
+        let (earlier, later, prefix) = (0..200_000)
+            .find_map(|counter| {
+                let code = default.code(&KEY, counter)?;
+                let prefix = code.as_str().get(..1)?.to_owned();
+                let later = format(Alphabet::Unambiguous, 6, &prefix, false).counter(&KEY, code.as_str())?;
+                (later > counter).then_some((counter, later, prefix))
+            })
+            .unwrap();
+        let mut formats = CodeFormats::default();
+        formats.change(earlier + 1, format(Alphabet::Unambiguous, 6, &prefix, false)).unwrap();
+        assert!(formats.code(&KEY, earlier).is_some());
+        assert_eq!(formats.code(&KEY, later), None);
+        // Had the earlier counter been in the new format as well, it would not have had the text.
+        let mut formats = CodeFormats::default();
+        formats.change(0, format(Alphabet::Unambiguous, 6, &prefix, false)).unwrap();
+        assert!(formats.code(&KEY, later).is_some());
+    }
+
+    #[test]
+    fn a_format_is_changed_a_bounded_number_of_times() {
+        let mut formats = CodeFormats::default();
+        let other = format(Alphabet::Base62, 8, "", false);
+        for change in 0..FORMATS_MAX {
+            let format = if change % 2 == 0 { other.clone() } else { CodeFormat::default() };
+            formats.change(change as u64, format.clone()).unwrap();
+            // The same again is no change.
+            formats.change(change as u64, format).unwrap();
+        }
+        assert_eq!(formats.change(99, other), Err(TooManyFormats));
+    }
+
+    proptest! {
+        #[test]
+        fn codes_lead_back_to_their_counters(
+            alphabet in prop_oneof![Just(Alphabet::Base62), Just(Alphabet::Lowercase), Just(Alphabet::Unambiguous)],
+            length in LENGTHS,
+            prefix in "([a-zA-Z0-9][a-zA-Z0-9_-]{0,3})?",
+            check in any::<bool>(),
+            counter in 0..CODES,
+        ) {
+            let format = format(alphabet, length, &prefix, check && alphabet == Alphabet::Unambiguous);
+            let code = format.code(&KEY, counter).unwrap();
+            prop_assert_eq!(format.counter(&KEY, code.as_str()), Some(counter));
+            prop_assert!(Code::from_path(code.as_str()).is_some());
+            prop_assert!(!format.is_mistyped(code.as_str()));
+        }
+
+        #[test]
+        fn one_wrong_character_and_two_swapped_neighbours_are_recognised(
+            length in LENGTHS, counter in 0..CODES, at in any::<prop::sample::Index>(), wrong in "[0-9a-zA-Z_-]",
+        ) {
+            let format = format(Alphabet::Unambiguous, length, "", true);
+            let code = format.code(&KEY, counter).unwrap().to_string();
+            let at = at.index(code.len());
+            let mut typed = code.clone();
+            typed.replace_range(at..=at, &wrong);
+            prop_assert_eq!(format.is_mistyped(&typed), typed != code);
+            let mut swapped = code.clone().into_bytes();
+            swapped.swap(at, (at + 1) % code.len());
+            let swapped = String::from_utf8(swapped).unwrap();
+            prop_assert_eq!(format.is_mistyped(&swapped), swapped != code);
+        }
+    }
+}
