@@ -120,6 +120,50 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
 }
 
 #[tokio::test]
+async fn rules_come_from_a_file_and_go_back_into_one() {
+    let (dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let run = |arguments: &[&str]| waypost(&server, arguments);
+    let path = dir.path().join("rules.json");
+    let file = path.to_str().unwrap();
+    let rules = r#"[{"conditions":[{"type":"device","value":"ios"}],"longUrl":"https://example.com/ios"},{"longUrl":"https://example.com/all"}]"#;
+    std::fs::write(&path, rules).unwrap();
+    let made = run(&["links", "create", "https://example.com/1", "--slug", "abc", "--rules", file]);
+    assert_eq!(
+        row(&made, "rules").as_deref(),
+        Some("1. device ios: https://example.com/ios"),
+        "{}",
+        text(&made.stderr)
+    );
+    assert!(text(&made.stdout).contains("2. all others: https://example.com/all"), "{}", text(&made.stdout));
+    let resolved = run(&["resolve", "abc"]);
+    assert_eq!((resolved.status.code(), text(&resolved.stdout).trim()), (Some(0), "https://example.com/1"));
+    assert!(
+        text(&resolved.stderr).contains("has rules, which lead some visitors elsewhere"),
+        "{}",
+        text(&resolved.stderr)
+    );
+    // What is shown as JSON can be given again.
+    let shown = json(&run(&["links", "show", "abc", "--json"]))["rules"].clone();
+    std::fs::write(&path, shown.to_string()).unwrap();
+    run(&["links", "create", "https://example.com/1", "--slug", "other", "--rules", file]);
+    assert_eq!(json(&run(&["links", "show", "other", "--json"]))["rules"], shown);
+    let cleared = run(&["links", "edit", "abc", "--clear", "rules"]);
+    assert_eq!((cleared.status.code(), row(&cleared, "rules")), (Some(0), None));
+    assert_eq!(text(&run(&["resolve", "abc"]).stderr), "");
+    std::fs::write(&path, r#"[{"conditions":[{"type":"device","value":"iphone"}],"longUrl":"https://example.com/"}]"#)
+        .unwrap();
+    let refused = run(&["links", "edit", "abc", "--rules", file]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("rule 1, condition 1: \"iphone\" is not a device"),
+        "{}",
+        text(&refused.stderr)
+    );
+    assert_eq!(run(&["links", "edit", "abc", "--rules", "/nothing/here"]).status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn a_link_that_visitors_cannot_follow_says_why() {
     let (_dir, node) = fresh_node();
     let server = format!("http://{}", node.address());

@@ -3,6 +3,7 @@
 use waypost_protocol::{CallError, Code, CodeError, Level, LinkVersion, ServiceError, SpecError, TargetError};
 
 use super::Denied;
+use super::rules::RulesFault;
 
 /// The request needs what some nodes of the cluster do not understand, as far as this node knows. Nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum CreateError {
     /// The URL for the time after the end is not a valid target.
     #[error("expired URL: {0}")]
     ExpiredUrl(TargetError),
+    /// The rules have a URL that is not a valid target, or are not within their limits.
+    #[error(transparent)]
+    Rules(#[from] RulesFault),
     /// The slug is not a valid code.
     #[error(transparent)]
     Slug(#[from] CodeError),
@@ -86,6 +90,9 @@ pub enum ChangeError {
     /// The URL for the time after the end is not a valid target.
     #[error("expired URL: {0}")]
     ExpiredUrl(TargetError),
+    /// The rules have a URL that is not a valid target, or are not within their limits.
+    #[error(transparent)]
+    Rules(#[from] RulesFault),
     /// A property is not within its limits.
     #[error(transparent)]
     Spec(#[from] SpecError),

@@ -8,7 +8,8 @@ use std::time::Instant;
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::link::Visits;
 use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
-use waypost_protocol::properties::{EXPIRED_URL, TITLE, Title};
+use waypost_protocol::properties::{EXPIRED_URL, RULES, TITLE, Title};
+use waypost_protocol::rules::Rules;
 use waypost_protocol::{
     CallError, Code, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
     Request, ServiceError, Target, TargetError, UnixMs,
@@ -16,6 +17,7 @@ use waypost_protocol::{
 use waypost_runtime::Destination;
 
 use super::link_errors::{ChangeError, CreateError, ReadError};
+use super::rules::{NewRule, RulesFault, rules_of};
 use super::{App, Permission, Principal};
 
 /// The longest idempotency key, in bytes. Only a hash of it is kept.
@@ -32,6 +34,8 @@ pub struct NewLink<'a> {
     pub valid_until: Option<UnixMs>,
     /// Where visitors are sent after its end, if anywhere.
     pub expired_url: Option<&'a str>,
+    /// Its rules, in the order in which they are tried.
+    pub rules: Vec<NewRule<'a>>,
     /// Its other optional fields.
     pub fields: Fields,
     /// Whether to answer with an existing link to the same URL, if there is one with a generated code.
@@ -60,6 +64,8 @@ pub struct LinkEdit<'a> {
     pub valid_until: Option<Option<UnixMs>>,
     /// A new URL for the time after its end: `Some(None)` removes it.
     pub expired_url: Option<Option<&'a str>>,
+    /// New rules instead of the present ones; an empty list removes them.
+    pub rules: Option<Vec<NewRule<'a>>>,
     /// Changes of its other optional fields.
     pub fields: FieldChanges,
     /// As for [`NewLink`].
@@ -96,6 +102,8 @@ pub struct LinkPreview {
     pub title: Option<Title>,
     /// What visitors get.
     pub state: LinkState,
+    /// The rules that lead some visitors elsewhere.
+    pub rules: Option<Rules>,
 }
 
 /// The key of a code in a request; `None` if no link can have it.
@@ -163,6 +171,7 @@ impl App {
         {
             spec.fields.change(&changes);
         }
+        spec.fields.change(&self.rules(&new.rules, new.own_hosts)?);
         spec.check(self.now())?;
         Ok(spec)
     }
@@ -179,6 +188,13 @@ impl App {
         let mut changes = FieldChanges::default();
         EXPIRED_URL.change(&mut changes, url.as_ref());
         Ok(Some(changes))
+    }
+
+    /// The change of the rules.
+    fn rules(&self, given: &[NewRule<'_>], own_hosts: &[OwnHost]) -> Result<FieldChanges, RulesFault> {
+        let mut changes = FieldChanges::default();
+        RULES.change(&mut changes, rules_of(given, own_hosts, self.parts.url_max_bytes)?.as_ref());
+        Ok(changes)
     }
 
     pub(super) fn creation(
@@ -255,7 +271,11 @@ impl App {
         let key = key_of(code).ok_or(ReadError::NotFound)?;
         let link = self.read(key, Consistency::Local).await?.link;
         let (state, title) = (link.spec.state(self.now()), TITLE.of(&link.spec.fields));
-        Ok(LinkPreview { target: link.spec.target, created_at: link.created_at, title, state })
+        let rules = RULES.read(&link.spec.fields).map_err(|_| {
+            let later = "the link has rules of a later version, which this node does not understand".to_owned();
+            CallError::from(ServiceError::Unavailable(later))
+        })?;
+        Ok(LinkPreview { target: link.spec.target, created_at: link.created_at, title, state, rules })
     }
 
     /// Reads a link and its visits, including changes of the caller through this node.
@@ -283,6 +303,9 @@ impl App {
         let mut patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields };
         if let Some(changes) = self.expired_url(edit.expired_url, edit.own_hosts).map_err(ChangeError::ExpiredUrl)? {
             patch.fields.extend(changes);
+        }
+        if let Some(rules) = &edit.rules {
+            patch.fields.extend(self.rules(rules, edit.own_hosts)?);
         }
         if patch.is_empty() {
             return Err(ChangeError::Nothing);

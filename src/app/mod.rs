@@ -22,6 +22,7 @@ mod codes;
 mod link_errors;
 mod links;
 mod put;
+mod rules;
 mod statistics;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
 pub use put::{Condition, PutError, PutLink};
+pub use rules::{NewLeads, NewRule, RulesFault};
 pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
     ValueCount,

@@ -7,7 +7,7 @@ use waypost_protocol::typed::code_in_text;
 
 use super::client::{Failed, Server, ServerArgs};
 use super::exit;
-use crate::say;
+use crate::{complain, say};
 
 #[derive(Debug, Args)]
 pub(super) struct ResolveArgs {
@@ -61,5 +61,10 @@ pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
         ));
     }
     say!("{target}");
+    if answer.body["hasRules"] == true {
+        complain!(
+            "the link \"{code}\" has rules, which lead some visitors elsewhere: `waypost links show {code}` lists them"
+        );
+    }
     Ok(exit::OK)
 }

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
+use waypost_protocol::properties::RULES;
 use waypost_protocol::{Code, LinkKey};
 
 use super::flood::{note_unknown, refuse_flood};
@@ -50,6 +51,9 @@ struct Details {
     /// The time of the last visit by a person.
     #[schema(format = DateTime)]
     last_accessed: Option<String>,
+    /// Whether the link has rules, which lead some visitors elsewhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_rules: bool,
 }
 
 impl From<SummaryDetails> for Details {
@@ -59,6 +63,7 @@ impl From<SummaryDetails> for Details {
             created_at: format_time(link.created_at),
             valid_until: link.spec.valid_until.map(format_time),
             last_accessed: last_visit.map(format_time),
+            has_rules: RULES.is_in(&link.spec.fields),
         }
     }
 }

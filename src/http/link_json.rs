@@ -5,12 +5,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use waypost_protocol::link::Visits;
 use waypost_protocol::properties::{
-    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError, REDIRECT_STATUS,
+    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError, REDIRECT_STATUS, RULES,
     RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
 };
 use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, UnixMs};
 
 use super::problem::Problem;
+use super::rules_json::{self, RuleJson};
 use crate::app::{LinkEdit, NewLink};
 use crate::times::{ReadTime, format_time, read_time};
 
@@ -53,6 +54,9 @@ pub(super) struct GivenLink {
     expired_url: Option<String>,
     /// Whether the link answers `410` for the time being.
     disabled: Option<bool>,
+    /// Where visitors are led, depending on who they are: the first rule whose conditions all hold decides. If none does, the visitor is led to `longUrl`.
+    #[schema(max_items = 64)]
+    rules: Option<Vec<RuleJson>>,
     /// If a link with a generated code and the same properties exists, answer that one.
     #[serde(default)]
     find_if_exists: bool,
@@ -85,6 +89,7 @@ impl GivenLink {
             slug: self.custom_slug.as_deref(),
             valid_until: self.valid_until.as_deref().map(|text| parse_time("validUntil", text)).transpose()?,
             expired_url: self.expired_url.as_deref(),
+            rules: rules_json::given(self.rules.as_deref().unwrap_or_default())?,
             fields: self.fields()?,
             find_existing: self.find_if_exists,
             idempotency_key: None,
@@ -162,6 +167,10 @@ pub(super) struct GivenEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<bool>)]
     disabled: Option<Option<bool>>,
+    /// The new rules, instead of the present ones.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<RuleJson>>, max_items = 64)]
+    rules: Option<Option<Vec<RuleJson>>>,
 }
 
 impl GivenEdit {
@@ -176,12 +185,17 @@ impl GivenEdit {
             url: self.long_url.as_ref().and_then(Option::as_deref),
             valid_until: valid_until.transpose()?,
             expired_url: self.expired_url.as_ref().map(Option::as_deref),
+            rules: self
+                .rules
+                .as_ref()
+                .map(|rules| rules_json::given(rules.as_deref().unwrap_or_default()))
+                .transpose()?,
             fields: self.changes()?,
             own_hosts,
         })
     }
 
-    /// The changes of optional properties, except for the URL, which is parsed like the target.
+    /// The changes of optional properties, except for those with URLs, which are parsed like the target.
     fn changes(&self) -> Result<FieldChanges, Problem> {
         let mut changes = FieldChanges::default();
         let refused = |name| move |error: PropertyError| Problem::invalid(name, format!("{name}: {error}"));
@@ -265,6 +279,8 @@ pub(super) struct LinkJson {
     pub(super) expired_url: Option<String>,
     /// Whether it answers `410` for the time being.
     pub(super) disabled: bool,
+    /// Where visitors are led, depending on who they are.
+    pub(super) rules: Vec<RuleJson>,
     /// What visitors get now.
     pub(super) state: StateJson,
     /// Its visits; `null` if they cannot be told now.
@@ -334,6 +350,7 @@ impl LinkJson {
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields).map(|url| url.as_str().to_owned()),
             disabled: DISABLED.is_in(fields),
+            rules: RULES.of(fields).as_ref().map(rules_json::shown).unwrap_or_default(),
             state: link.spec.state(now).into(),
             visits: visits.map(VisitsJson::from),
         }

@@ -4,12 +4,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 use waypost_protocol::{Code, LinkKey, LinkState};
+use waypost_redirector::choose;
 
 use super::accept::wants_page;
 use super::flood::{note_unknown, refuse_flood};
 use super::openapi::OfLink;
 use super::pages::{self, languages, varied, with_page};
 use super::problem::Problem;
+use super::ruled::RuledVisitor;
 use super::state::WorkerState;
 use super::visitor::limited_client;
 use crate::app::ReadError;
@@ -27,6 +29,8 @@ struct LinkPreview {
     #[schema(format = DateTime)]
     created_at: String,
     title: Option<String>,
+    /// Whether the link has rules, which lead other visitors elsewhere. `longUrl` is where the sender of this request would be led.
+    varies: bool,
 }
 
 /// Shows where a link leads, without counting a visit: a page for people, JSON for programs.
@@ -68,15 +72,20 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
         LinkState::Expired => return Err(Problem::expired_link()),
         LinkState::Disabled => return Err(Problem::disabled_link()),
     }
+    let chosen = preview.rules.as_ref().zip(key.as_ref()).and_then(|(rules, key)| {
+        let visitor = RuledVisitor::of(request, worker, key.hash());
+        choose(rules, (node.clock)(), request.uri().query(), &visitor)
+    });
+    let (target, varies) = (chosen.unwrap_or(&preview.target).as_str(), preview.rules.is_some());
     let short_url = node.address.short_url(request, code);
     let created_at = format_time(preview.created_at);
     if !wants_page(request) {
-        let long_url = preview.target.as_str().to_owned();
+        let long_url = target.to_owned();
         let title = preview.title.map(|title| title.as_str().to_owned());
-        return Ok(varied(HttpResponse::Ok().json(LinkPreview { short_url, long_url, created_at, title })));
+        return Ok(varied(HttpResponse::Ok().json(LinkPreview { short_url, long_url, created_at, title, varies })));
     }
     let day = created_at.split('T').next().unwrap_or_default();
     let title = preview.title.as_ref().map_or("", |title| title.as_str());
-    let link = Preview { target: preview.target.as_str(), title, short_url: &short_url, created: day };
+    let link = Preview { target, title, short_url: &short_url, created: day, varies };
     Ok(with_page(HttpResponse::Ok().finish(), &node.pages.preview(&link, &languages(request))))
 }

@@ -22,6 +22,7 @@ use super::openapi::OfLink;
 use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
+use super::ruled::RuledVisitor;
 use super::site_files::is_site_file;
 use super::state::WorkerState;
 use super::visitor::{limited_client, visitor};
@@ -170,7 +171,8 @@ async fn follow(
         Lookup::Expired => return Err(Problem::unknown_link()),
         Lookup::Special(special) => {
             worker.metrics.hit();
-            return answer(request, worker, link, now, special.decide(&asked));
+            let visitor = RuledVisitor::of(request, worker, link);
+            return answer(request, worker, link, now, special.decide(&asked, &visitor));
         }
         Lookup::Miss => worker.metrics.miss(),
     }
@@ -182,8 +184,9 @@ async fn follow(
             Err(Problem::unknown_link())
         }
         Resolution::Found { target, valid_until, fields } => {
-            let behavior = Behavior::of(&fields);
-            answer(request, worker, link, now, decide(target.as_str(), valid_until, behavior.as_deref(), &asked))
+            let (behavior, visitor) = (Behavior::of(&fields), RuledVisitor::of(request, worker, link));
+            let decision = decide(target.as_str(), valid_until, behavior.as_deref(), &asked, &visitor);
+            answer(request, worker, link, now, decision)
         }
     }
 }
@@ -215,6 +218,7 @@ fn answer(
         Decision::Expired => Err(Problem::expired_link()),
         Decision::Disabled => Err(Problem::disabled_link()),
         Decision::NothingBelow => Err(Problem::unknown_link()),
+        Decision::Unreadable => Err(Problem::unreadable_rules()),
     }
 }
 

@@ -15,6 +15,7 @@ use waypost_runtime::{ActorRef, Supervision};
 use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
+use super::split_key::SplitKey;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
 use crate::app::App;
@@ -44,6 +45,8 @@ pub struct NodeState {
     pub bulk_requests: Arc<Semaphore>,
     /// The pages for visitors.
     pub pages: Pages,
+    /// Spreads visitors over the targets of a split.
+    pub split_key: SplitKey,
     /// The public address of the server.
     pub address: PublicAddress,
     /// The address of the admin listener.

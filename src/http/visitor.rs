@@ -46,7 +46,7 @@ pub(super) fn visitor<'a>(
 }
 
 /// The address of the client: the peer, or the one that a trusted proxy reports.
-fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+pub(super) fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
     match peer.map(|peer| peer.ip().to_canonical()) {
         Some(peer) if is_in(&rules.trusted_proxies, peer) => Some(client(rules, headers).unwrap_or(peer)),
         other => other,

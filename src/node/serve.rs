@@ -17,7 +17,7 @@ use crate::app::{App, AppParts, Authenticator};
 use crate::cluster::Backups;
 use crate::config::ServiceName;
 use crate::http::{
-    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer, SplitKey,
     UnknownCodes, admin_server, public_server,
 };
 use crate::pages::Pages;
@@ -147,6 +147,7 @@ fn node_state(
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
         bulk_requests: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
         pages,
+        split_key: SplitKey::of(&groups.bootstrap().permutation_key),
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
         admin,
         timeout: config.request_timeout,

@@ -97,6 +97,8 @@ pub struct Preview<'a> {
     pub short_url: &'a str,
     /// The day of its creation.
     pub created: &'a str,
+    /// Whether it leads other visitors elsewhere.
+    pub varies: bool,
 }
 
 impl Pages {
@@ -169,15 +171,17 @@ impl Pages {
     /// The page that shows a link, in the language that `accept` prefers.
     pub fn preview(&self, link: &Preview<'_>, accept: &str) -> Page<'_> {
         let (language, texts) = self.language(accept);
+        let words = &texts.preview;
+        let text = if link.varies { format!("{} {}", words.text, words.varies) } else { words.text.clone() };
         let html = self.preview.fill(|slot| {
             match slot {
                 "language" => language,
-                "title" => &texts.preview.title,
-                "text" => &texts.preview.text,
+                "title" => &words.title,
+                "text" => &text,
                 "target" => link.target,
                 "link-title" => link.title,
                 "short-url" => link.short_url,
-                "created-label" => &texts.preview.created,
+                "created-label" => &words.created,
                 _ => link.created,
             }
             .to_owned()
@@ -244,8 +248,13 @@ mod tests {
     #[test]
     fn a_preview_has_no_markup_of_the_link() {
         let hostile = "https://example.com/\"><script>alert(1)</script>";
-        let link =
-            Preview { target: hostile, title: "<b>T</b>", short_url: "https://go.example/<b>", created: "2026-11-26" };
+        let link = Preview {
+            target: hostile,
+            title: "<b>T</b>",
+            short_url: "https://go.example/<b>",
+            created: "2026-11-26",
+            varies: false,
+        };
         let page = Pages::load(None).unwrap().preview(&link, "de").html;
         assert!(!page.contains("<script>") && !page.contains("<b>") && !page.contains("com/\""), "{page}");
         assert!(page.contains("2026-11-26") && page.contains("&#60;script&#62;"), "{page}");

@@ -39,6 +39,8 @@ pub(super) struct Text {
 pub(super) struct PreviewTexts {
     pub(super) title: String,
     pub(super) text: String,
+    /// Added to the text of a link that leads other visitors elsewhere.
+    pub(super) varies: String,
     pub(super) created: String,
 }
 

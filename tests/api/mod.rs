@@ -13,5 +13,6 @@ mod pages;
 mod put;
 mod qr;
 mod redirect;
+mod rules;
 mod service;
 mod typed;

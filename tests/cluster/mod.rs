@@ -13,6 +13,7 @@ mod machines;
 mod partitions;
 mod quorum;
 mod replaced;
+mod rules;
 mod secret;
 mod soak;
 mod traces;

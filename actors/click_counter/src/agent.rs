@@ -238,20 +238,37 @@ impl Agent {
     }
 }
 
-/// The name of the browser, or the kind of a bot.
-pub(crate) fn browser_name(agent: Agent) -> &'static str {
-    let names = if agent.bot { BOTS } else { BROWSERS };
-    names.get(usize::from(agent.browser)).copied().unwrap_or("Other")
+/// All names but that of the unknown.
+fn named(names: &'static [&'static str]) -> impl Iterator<Item = &'static str> + Clone {
+    names.iter().copied().filter(|name| !name.is_empty())
 }
 
-/// The name of the operating system.
-pub(crate) fn os_name(agent: Agent) -> &'static str {
-    SYSTEMS.get(usize::from(agent.os)).copied().unwrap_or("Other")
-}
+impl Agent {
+    /// The names of all browsers.
+    pub fn browsers() -> impl Iterator<Item = &'static str> + Clone {
+        named(BROWSERS)
+    }
 
-/// The name of the kind of device.
-pub(crate) fn device_name(agent: Agent) -> &'static str {
-    DEVICES.get(usize::from(agent.device)).copied().unwrap_or("Other")
+    /// The names of all operating systems.
+    pub fn systems() -> impl Iterator<Item = &'static str> + Clone {
+        named(SYSTEMS)
+    }
+
+    /// The name of the browser, or the kind of a bot.
+    pub fn browser_name(self) -> &'static str {
+        let names = if self.bot { BOTS } else { BROWSERS };
+        names.get(usize::from(self.browser)).copied().unwrap_or("Other")
+    }
+
+    /// The name of the operating system.
+    pub fn os_name(self) -> &'static str {
+        SYSTEMS.get(usize::from(self.os)).copied().unwrap_or("Other")
+    }
+
+    /// The name of the kind of device.
+    pub fn device_name(self) -> &'static str {
+        DEVICES.get(usize::from(self.device)).copied().unwrap_or("Other")
+    }
 }
 
 #[cfg(test)]
@@ -272,7 +289,7 @@ mod tests {
             let [browser, os, device, text] = parts[..] else { panic!("{line}") };
             let agent = Agent::of(text);
             let kind = if agent.bot { "bot: " } else { "" };
-            let found = (format!("{kind}{}", browser_name(agent)), os_name(agent), device_name(agent));
+            let found = (format!("{kind}{}", agent.browser_name()), agent.os_name(), agent.device_name());
             if found != (browser.to_owned(), os, device) {
                 wrong.push(format!("{found:?} instead of ({browser}, {os}, {device}) for {text}"));
             }
@@ -289,8 +306,8 @@ mod tests {
             assert!(BOTS.contains(&kind) && !part.is_empty(), "{line:?}");
         }
         assert!(BOTS.len() <= 256 && BROWSERS.len() <= 256 && SYSTEMS.len() <= 64 && DEVICES.len() <= 16);
-        assert_eq!(browser_name(Agent::PREFETCH), "prefetch");
-        assert_eq!(browser_name(Agent::UNNAMED), "program");
+        assert_eq!(Agent::PREFETCH.browser_name(), "prefetch");
+        assert_eq!(Agent::UNNAMED.browser_name(), "program");
         for line in include_str!("persons.txt").lines().filter(|line| !line.starts_with('#')) {
             assert!(!line.is_empty() && line.bytes().all(|byte| byte.is_ascii_lowercase()), "{line:?}");
         }
@@ -324,7 +341,7 @@ mod tests {
             ("Mozilla/5.0 (Linux; Android 9; CUBOT) AppleWebKit/537.36 (compatible; SomeBot/1.0)", "bot"),
         ] {
             let agent = Agent::of(text);
-            assert_eq!((agent.bot, browser_name(agent)), (true, kind), "{text}");
+            assert_eq!((agent.bot, agent.browser_name()), (true, kind), "{text}");
         }
         for text in [
             "Trustly/4.1 (iPhone; iOS 17.5; Scale/3.00)",
@@ -342,7 +359,7 @@ mod tests {
             "Previewer/1",
             "Harvest (Talbot)",
         ] {
-            assert!(!Agent::of(text).bot, "{text} is a {}", browser_name(Agent::of(text)));
+            assert!(!Agent::of(text).bot, "{text} is a {}", Agent::of(text).browser_name());
         }
     }
 

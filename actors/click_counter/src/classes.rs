@@ -50,11 +50,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    /// The class of a visitor.
     pub(crate) fn agent(&mut self, hash: u64, visitor: &Visitor<'_>) -> Agent {
-        if visitor.prefetch {
-            return Agent::PREFETCH;
-        }
-        if visitor.user_agent.is_empty() {
+        if visitor.prefetch { Agent::PREFETCH } else { self.agent_of(hash, visitor.user_agent) }
+    }
+
+    /// The class of a user agent with this hash.
+    pub(crate) fn agent_of(&mut self, hash: u64, user_agent: &[u8]) -> Agent {
+        if user_agent.is_empty() {
             return Agent::UNNAMED;
         }
         if let Some(agent) = self.agents.get(&hash) {
@@ -63,7 +66,7 @@ impl Memory {
         if self.agents.len() >= REMEMBERED_MAX {
             self.agents.clear();
         }
-        let agent = Agent::of(&String::from_utf8_lossy(visitor.user_agent));
+        let agent = Agent::of(&String::from_utf8_lossy(user_agent));
         self.agents.insert(hash, agent);
         agent
     }
@@ -78,16 +81,22 @@ impl Memory {
         self.visitor_key.1
     }
 
-    pub(crate) fn locate(&mut self, geo: &Geo, address: IpAddr, visit: &mut Visit) {
+    /// The location of an address; `None` without a database.
+    pub(crate) fn place_of(&mut self, geo: &Geo, address: IpAddr) -> Option<&Location> {
         let version = geo.version();
         if version == 0 {
-            return;
+            return None;
         }
         if self.geo_version != version || self.places.len() >= REMEMBERED_MAX {
             self.places.clear();
             self.geo_version = version;
         }
-        let location = self.places.entry(address).or_insert_with(|| geo.locate(address));
+        Some(self.places.entry(address).or_insert_with(|| geo.locate(address)))
+    }
+
+    /// Adds the location of an address to a visit.
+    pub(crate) fn locate(&mut self, geo: &Geo, address: IpAddr, visit: &mut Visit) {
+        let Some(location) = self.place_of(geo, address).cloned() else { return };
         visit.country = location.country;
         if !location.city.is_empty() && self.text.len() + 1 + location.city.len() <= TEXT_BYTES_MAX {
             self.text.push(b'\n');

@@ -8,7 +8,7 @@ use waypost_protocol::clicks::{
 };
 use waypost_protocol::{KeyHash, NodeId, UnixMs};
 
-use crate::agent::{self, Agent};
+use crate::agent::Agent;
 use crate::visit::Visit;
 
 /// The approximate size at which a batch is closed: well below the largest command.
@@ -128,7 +128,7 @@ impl Open {
         {
             return numbers;
         }
-        let names = [agent::browser_name(agent), agent::os_name(agent), agent::device_name(agent)];
+        let names = [agent.browser_name(), agent.os_name(), agent.device_name()];
         let numbers = names.map(|name| self.string(name));
         self.agent = Some((agent, numbers));
         numbers

@@ -4,6 +4,7 @@
 //! and a register of a sketch. Each worker remembers classes, so that most visits cost one hash for each header.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use waypost_telemetry::{Counter, Metrics};
 
 use crate::agent::Agent;
 use crate::classes::{Memory, Visitor, hash, language, referrer_host};
-use crate::geo::Geo;
+use crate::geo::{Geo, Location};
 use crate::lives::Lives;
 use crate::spill::{self, Spill};
 use crate::visit::Visit;
@@ -66,6 +67,11 @@ pub fn clicks_left(directory: &Path) -> u64 {
         _ => None,
     };
     files.flatten().filter_map(|file| of(file.path())).sum()
+}
+
+/// The hash by which a worker remembers the class of a user agent.
+fn agent_hash(user_agent: &[u8]) -> u64 {
+    hash([0x5EED, 0xA9E7], &user_agent)
 }
 
 /// Records the visits of one worker.
@@ -192,7 +198,7 @@ impl Recorder {
         memory.text.clear();
         let mut visit =
             Visit { link: Some(link), at, agent: Agent::default(), country: [0; 2], language: [0; 2], visitor: None };
-        let agent_hash = hash([0x5EED, 0xA9E7], &visitor.user_agent);
+        let agent_hash = agent_hash(visitor.user_agent);
         visit.agent = memory.agent(agent_hash, visitor);
         if visitor.anonymous {
             // Bots do not express a tracking preference.
@@ -208,6 +214,16 @@ impl Recorder {
             }
         }
         self.append(&visit, &memory.text);
+    }
+
+    /// The class of a user agent. Also if no visits are recorded.
+    pub fn agent(&self, user_agent: &[u8]) -> Agent {
+        self.memory.borrow_mut().agent_of(agent_hash(user_agent), user_agent)
+    }
+
+    /// The location of an address, as far as the geographic database knows it. Also if no visits are recorded.
+    pub fn location(&self, address: IpAddr) -> Location {
+        self.memory.borrow_mut().place_of(&self.shared.geo, address).cloned().unwrap_or_default()
     }
 
     /// Records an orphan visit: a request for a path that is not a link.

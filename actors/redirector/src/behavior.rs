@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use waypost_protocol::properties::{
-    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, REDIRECT_STATUS, RedirectStatus, VALID_SINCE,
+    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE,
 };
+use waypost_protocol::rules::Rules;
 use waypost_protocol::{Fields, LinkState, Target, UnixMs};
+
+use crate::choose::{Visitor, bytes_of, choose};
 
 /// How long a browser may keep a permanent redirect, in seconds. For so long an edit does not reach a visitor who was there before, and their
 /// further visits are not seen.
@@ -25,6 +28,18 @@ pub struct Behavior {
     forward_path: bool,
     expired_url: Option<Target>,
     disabled: bool,
+    ruled: Ruled,
+}
+
+/// Whether a link leads visitors to different targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ruled {
+    /// All to its own.
+    No,
+    /// By these rules.
+    By(Rules),
+    /// By rules of a later version, which this one does not understand.
+    Unreadable,
 }
 
 /// What a visitor has asked for.
@@ -62,6 +77,8 @@ pub enum Decision<'a> {
     Disabled,
     /// There is nothing at this path below the link.
     NothingBelow,
+    /// It has rules that this version does not understand, so it cannot be told where it leads.
+    Unreadable,
 }
 
 impl Behavior {
@@ -78,6 +95,11 @@ impl Behavior {
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields),
             disabled: DISABLED.is_in(fields),
+            ruled: match RULES.read(fields) {
+                Ok(None) => Ruled::No,
+                Ok(Some(rules)) => Ruled::By(rules),
+                Err(_) => Ruled::Unreadable,
+            },
         };
         (behavior != Self::PLAIN).then(|| Arc::new(behavior))
     }
@@ -89,11 +111,13 @@ impl Behavior {
         forward_path: false,
         expired_url: None,
         disabled: false,
+        ruled: Ruled::No,
     };
 
     /// Its approximate size in the cache, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        size_of::<Self>() as u64 + 16 + self.expired_url.as_ref().map_or(0, |url| url.as_str().len() as u64)
+        let rules = if let Ruled::By(rules) = &self.ruled { bytes_of(rules) } else { 0 };
+        size_of::<Self>() as u64 + 16 + self.expired_url.as_ref().map_or(0, |url| url.as_str().len() as u64) + rules
     }
 }
 
@@ -103,6 +127,7 @@ pub fn decide<'a>(
     until: Option<UnixMs>,
     behavior: Option<&'a Behavior>,
     asked: &Asked<'_>,
+    visitor: &dyn Visitor,
 ) -> Decision<'a> {
     let behavior = behavior.unwrap_or(const { &Behavior::PLAIN });
     if asked.needs_rest && !behavior.forward_path {
@@ -115,6 +140,15 @@ pub fn decide<'a>(
         LinkState::Expired => return instead(Decision::Expired),
         LinkState::Disabled => return instead(Decision::Disabled),
     }
+    // A link with rules has no permanent status: see `LinkSpec::check`.
+    let (target, status) = match &behavior.ruled {
+        Ruled::No => (target, behavior.status),
+        Ruled::By(rules) => {
+            let chosen = choose(rules, asked.now, asked.query, visitor);
+            (chosen.map_or(target, Target::as_str), behavior.status.temporary())
+        }
+        Ruled::Unreadable => return Decision::Unreadable,
+    };
     let left_s = until.map_or(u64::MAX, |until| (until.0 - asked.now.0) / 1000);
     Decision::Redirect {
         location: forwarded(
@@ -122,8 +156,8 @@ pub fn decide<'a>(
             asked.query.filter(|_| behavior.forward_query),
             asked.rest.filter(|_| behavior.forward_path),
         ),
-        status: behavior.status,
-        max_age_s: if behavior.status.is_permanent() { PERMANENT_MAX_AGE_S.min(left_s) } else { 0 },
+        status,
+        max_age_s: if status.is_permanent() { PERMANENT_MAX_AGE_S.min(left_s) } else { 0 },
     }
 }
 
@@ -167,6 +201,7 @@ mod tests {
     use url::Url;
     use waypost_protocol::FieldChanges;
     use waypost_protocol::properties::{NOTE, Note, Set};
+    use waypost_protocol::rules::{Condition, LanguageRange, Leads, Rule};
 
     use super::*;
 
@@ -185,6 +220,52 @@ mod tests {
 
     fn asked<'a>(query: Option<&'a str>, rest: Option<&'a str>) -> Asked<'a> {
         Asked { now: NOW, query, rest, needs_rest: rest.is_some() }
+    }
+
+    /// For links without rules.
+    struct Nobody;
+
+    impl Visitor for Nobody {
+        fn browser(&self) -> &str {
+            ""
+        }
+
+        fn os(&self) -> &str {
+            ""
+        }
+
+        fn device(&self) -> &str {
+            ""
+        }
+
+        fn languages(&self) -> Cow<'_, str> {
+            "de".into()
+        }
+
+        fn address(&self) -> Option<std::net::IpAddr> {
+            None
+        }
+
+        fn country(&self) -> [u8; 2] {
+            [0; 2]
+        }
+
+        fn city(&self) -> Arc<str> {
+            "".into()
+        }
+
+        fn lot(&self) -> u64 {
+            0
+        }
+    }
+
+    fn decide<'a>(
+        target: &'a str,
+        until: Option<UnixMs>,
+        behavior: Option<&'a Behavior>,
+        asked: &Asked<'_>,
+    ) -> Decision<'a> {
+        super::decide(target, until, behavior, asked, &Nobody)
     }
 
     fn to(location: &str, status: RedirectStatus, max_age_s: u64) -> Decision<'_> {
@@ -220,6 +301,7 @@ mod tests {
                 Decision::Expired => "expired",
                 Decision::Disabled => "disabled",
                 Decision::NothingBelow => "nothing",
+                Decision::Unreadable => "unreadable",
             }
         };
         let now = NOW.0;
@@ -244,6 +326,39 @@ mod tests {
         assert_eq!(decided(RedirectStatus::MovedPermanently, None), PERMANENT_MAX_AGE_S);
         assert_eq!(decided(RedirectStatus::PermanentRedirect, Some(NOW.0 + 5999)), 5);
         assert_eq!(decided(RedirectStatus::TemporaryRedirect, None), 0);
+    }
+
+    #[test]
+    fn rules_choose_the_target_to_which_query_and_path_are_added() {
+        let german = Condition::Language(LanguageRange::parse("de").unwrap());
+        let rule =
+            |conditions| Rule { conditions, leads: Leads::To(Target::parse("https://c.d/e", &[], 100).unwrap()) };
+        let ruled = |conditions, status| {
+            behavior(|of| {
+                RULES.change(of, Rules::new(vec![rule(conditions)]).unwrap().as_ref());
+                FORWARD_QUERY.change(of, Some(&Set));
+                FORWARD_PATH.change(of, Some(&Set));
+                REDIRECT_STATUS.change(of, Some(&status));
+            })
+        };
+        let asked = asked(Some("q=1"), Some("/x"));
+        let matching = ruled(vec![german], RedirectStatus::TemporaryRedirect);
+        let decided = decide("https://a.b/", None, matching.as_deref(), &asked);
+        assert_eq!(decided, to("https://c.d/e/x?q=1", RedirectStatus::TemporaryRedirect, 0));
+        // No browser keeps it, even if it was given a permanent status by two edits at the same time.
+        let other = ruled(vec![Condition::Before(NOW)], RedirectStatus::PermanentRedirect);
+        let decided = decide("https://a.b/", None, other.as_deref(), &asked);
+        assert_eq!(decided, to("https://a.b/x?q=1", RedirectStatus::TemporaryRedirect, 0));
+        assert!(matching.unwrap().bytes() > size_of::<Behavior>() as u64 + 40);
+    }
+
+    #[test]
+    fn rules_of_a_later_version_are_not_ignored() {
+        let mut fields = Fields::default();
+        fields.set(28, Some(vec![1, 1, 99, 0]));
+        let behavior = Behavior::of(&fields);
+        let decided = decide("https://a.b/", None, behavior.as_deref(), &asked(None, None));
+        assert_eq!(decided, Decision::Unreadable);
     }
 
     #[test]

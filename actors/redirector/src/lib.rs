@@ -5,6 +5,7 @@
 //! loses only cached entries.
 
 mod behavior;
+mod choose;
 mod entry;
 mod fences;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use waypost_protocol::{CallError, LinkSpec, ServiceError};
 use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
 pub use behavior::{Asked, Behavior, Decision, decide};
+pub use choose::{Visitor, choose};
 pub use view::{Lookup, ReadView, Source, Special};
 
 /// How long the link store may take to answer a look-up.

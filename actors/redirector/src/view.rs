@@ -17,6 +17,7 @@ use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 use crate::behavior::{Asked, Behavior, Decision, decide};
+use crate::choose::Visitor;
 use crate::entry::{ENTRY_BYTES, Entry, KeyRef, Trust};
 use crate::fences::Fences;
 
@@ -39,9 +40,9 @@ pub struct Special(Entry);
 
 impl Special {
     /// What a visitor gets.
-    pub fn decide(&self, asked: &Asked<'_>) -> Decision<'_> {
+    pub fn decide(&self, asked: &Asked<'_>, visitor: &dyn Visitor) -> Decision<'_> {
         let until = Some(self.0.until()).filter(|until| until.0 < u64::MAX);
-        decide(self.0.target(), until, self.0.behavior().map(|behavior| &**behavior), asked)
+        decide(self.0.target(), until, self.0.behavior().map(|behavior| &**behavior), asked, visitor)
     }
 }
 

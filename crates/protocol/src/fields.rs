@@ -17,7 +17,8 @@ pub type Tag = u8;
 
 /// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not know them would ignore that
 /// a link is disabled, or has not begun. Such a field is refused until the cluster is at its level. The tags of `properties.rs`.
-const NEEDED: &[(RangeInclusive<Tag>, Level)] = &[(16..=22, Level::TWO), (24..=25, Level::TWO)];
+const NEEDED: &[(RangeInclusive<Tag>, Level)] =
+    &[(16..=22, Level::TWO), (24..=25, Level::TWO), (28..=28, Level::THREE)];
 
 /// The first tag of properties. Those from here on that are not in [`NEEDED`] belong to a later version: this one would ignore them, so it
 /// proposes none of them.

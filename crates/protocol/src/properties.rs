@@ -7,11 +7,12 @@
 
 use std::marker::PhantomData;
 
-use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::codec::{decode_exact, encode};
+use crate::codec::{DecodeError, decode_exact, encode};
 use crate::fields::Tag;
+use crate::rules::Rules;
+use crate::text::normal;
 use crate::{FieldChanges, Fields, Target, UnixMs};
 
 /// The longest title, in characters: more than a line on any screen.
@@ -41,6 +42,8 @@ pub const FORWARD_PATH: Property<Set> = Property::new(22);
 pub const EXPIRED_URL: Property<Target> = Property::new(24);
 /// The link answers `410`, until this is removed.
 pub const DISABLED: Property<Set> = Property::new(25);
+/// Where visitors are led, depending on who they are.
+pub const RULES: Property<Rules> = Property::new(28);
 
 /// A property whose value has the type `T`.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,14 @@ impl<T: Serialize + DeserializeOwned> Property<T> {
     /// Its value in some fields. A value that cannot be read counts as absent.
     pub fn of(&self, fields: &Fields) -> Option<T> {
         decode_exact(fields.get(self.tag)?).ok()
+    }
+
+    /// Its value in some fields, for a property that must not be ignored: its value may be one that only a later version understands.
+    ///
+    /// # Errors
+    /// If there is a value that cannot be read.
+    pub fn read(&self, fields: &Fields) -> Result<Option<T>, DecodeError> {
+        fields.get(self.tag).map(decode_exact).transpose()
     }
 
     /// Whether some fields have it.
@@ -104,11 +115,6 @@ pub enum PropertyError {
     /// The number is not the status of a redirect.
     #[error("301, 302, 307 and 308 are possible")]
     RedirectStatus,
-}
-
-/// Composed characters (Unicode NFC), without white space at the ends: what looks the same is the same.
-fn normal(text: &str) -> String {
-    ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned()
 }
 
 /// A title. Invariant: not empty, one line, at most [`TITLE_CHARS_MAX`] characters.
@@ -225,6 +231,14 @@ impl RedirectStatus {
     pub fn is_permanent(self) -> bool {
         matches!(self, Self::MovedPermanently | Self::PermanentRedirect)
     }
+
+    /// The status that does the same, and that no browser keeps.
+    pub fn temporary(self) -> Self {
+        match self {
+            Self::MovedPermanently | Self::Found => Self::Found,
+            Self::TemporaryRedirect | Self::PermanentRedirect => Self::TemporaryRedirect,
+        }
+    }
 }
 
 impl TryFrom<u16> for RedirectStatus {
@@ -256,12 +270,12 @@ impl From<RedirectStatus> for u16 {
 mod tests {
     use super::*;
     use crate::Level;
+    use crate::rules::{Condition, Device, Leads, Rule};
 
     fn fields<T: Serialize + DeserializeOwned>(property: &Property<T>, value: &T) -> Fields {
         let (mut fields, mut changes) = (Fields::default(), FieldChanges::default());
         property.change(&mut changes, Some(value));
         fields.change(&changes);
-        assert_eq!(fields.level(), Level::TWO);
         fields
     }
 
@@ -293,6 +307,20 @@ mod tests {
         let target = Target::parse("http://a.b/", &[], 100).unwrap();
         golden(EXPIRED_URL, &target, 24, b"\x0bhttp://a.b/");
         golden(DISABLED, &Set, 25, &[]);
+        let rule = Rule { conditions: vec![Condition::Device(Device::Android)], leads: Leads::To(target) };
+        let rules = Rules::new(vec![rule]).unwrap().unwrap();
+        golden(RULES, &rules, 28, b"\x01\x01\x00\x01\x00\x0bhttp://a.b/");
+    }
+
+    #[test]
+    fn a_property_is_set_at_the_level_that_added_it() {
+        for (tags, level) in [(16..=22, Level::TWO), (24..=25, Level::TWO), (28..=28, Level::THREE)] {
+            for tag in tags {
+                let mut fields = Fields::default();
+                fields.set(tag, Some(Vec::new()));
+                assert_eq!(fields.level(), level, "{tag}");
+            }
+        }
     }
 
     #[test]
@@ -310,6 +338,8 @@ mod tests {
         fields.set(20, Some(vec![0xc8, 1]));
         fields.set(16, Some(vec![9, b'x']));
         assert_eq!((REDIRECT_STATUS.of(&fields), TITLE.of(&fields)), (None, None));
+        assert!(TITLE.read(&fields).is_err());
+        assert_eq!(NOTE.read(&fields), Ok(None));
     }
 
     #[test]
@@ -343,6 +373,7 @@ mod tests {
     fn a_status_is_one_of_four() {
         for number in [301, 302, 307, 308] {
             assert_eq!(RedirectStatus::try_from(number).map(u16::from), Ok(number));
+            assert!(!RedirectStatus::try_from(number).unwrap().temporary().is_permanent());
         }
         for number in [0, 200, 300, 303, 304, 404] {
             assert_eq!(RedirectStatus::try_from(number), Err(PropertyError::RedirectStatus));

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::fingerprint;
-use crate::properties::{DISABLED, VALID_SINCE};
+use crate::properties::{DISABLED, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE};
 use crate::{Code, FieldChanges, Fields, Level, Target, UnixMs};
 
 /// What can be given for a link.
@@ -73,6 +73,9 @@ pub enum SpecError {
     /// The end is later than a time can be written.
     #[error("the end lies after the year 9999")]
     EndTooLate,
+    /// Browsers would keep one of the targets for visits that the rules lead elsewhere.
+    #[error("a link with rules cannot have a permanent status")]
+    PermanentWithRules,
 }
 
 impl LinkSpec {
@@ -87,7 +90,8 @@ impl LinkSpec {
     /// The first property that is not within its limits.
     pub fn check(&self, now: UnixMs) -> Result<(), SpecError> {
         check_end(self.valid_until, now)?;
-        check_begin(VALID_SINCE.of(&self.fields), self.valid_until)
+        check_begin(VALID_SINCE.of(&self.fields), self.valid_until)?;
+        check_status(&self.fields)
     }
 
     /// What visitors get at `now`.
@@ -141,7 +145,8 @@ impl LinkPatch {
         check_end(self.valid_until.flatten(), now)?;
         let mut fields = Fields::default();
         fields.change(&self.fields);
-        check_begin(VALID_SINCE.of(&fields), self.valid_until.flatten())
+        check_begin(VALID_SINCE.of(&fields), self.valid_until.flatten())?;
+        check_status(&fields)
     }
 
     /// The lowest level at which these changes may be made.
@@ -176,6 +181,11 @@ fn check_begin(since: Option<UnixMs>, until: Option<UnixMs>) -> Result<(), SpecE
     }
 }
 
+fn check_status(fields: &Fields) -> Result<(), SpecError> {
+    let is_permanent = REDIRECT_STATUS.of(fields).is_some_and(RedirectStatus::is_permanent);
+    if is_permanent && RULES.is_in(fields) { Err(SpecError::PermanentWithRules) } else { Ok(()) }
+}
+
 fn check_end(until: Option<UnixMs>, now: UnixMs) -> Result<(), SpecError> {
     match until {
         Some(until) if until > UnixMs::LAST => Err(SpecError::EndTooLate),
@@ -187,6 +197,7 @@ fn check_end(until: Option<UnixMs>, now: UnixMs) -> Result<(), SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::{Leads, Rule, Rules};
 
     fn spec(until: Option<u64>, fields: &[(u8, &str)]) -> LinkSpec {
         let target = Target::parse("https://example.com/a", &[], 8192).unwrap();
@@ -225,6 +236,23 @@ mod tests {
         assert_eq!(check(now.0 + 1, Some(now.0 + 2)), Ok(()));
         assert_eq!(check(now.0 + 2, Some(now.0 + 2)), Err(SpecError::BeginAfterEnd));
         assert_eq!(check(UnixMs::LAST.0 + 1, None), Err(SpecError::BeginTooLate));
+    }
+
+    #[test]
+    fn rules_and_a_permanent_status_exclude_each_other() {
+        let now = UnixMs(1_700_000_000_000);
+        let rule = Rule { conditions: Vec::new(), leads: Leads::To(spec(None, &[]).target) };
+        let rules = Rules::new(vec![rule]).unwrap();
+        for (number, refused) in [(301, true), (302, false), (307, false), (308, true)] {
+            let mut patch = LinkPatch::default();
+            RULES.change(&mut patch.fields, rules.as_ref());
+            assert_eq!(patch.check(now), Ok(()));
+            REDIRECT_STATUS.change(&mut patch.fields, RedirectStatus::try_from(number).ok().as_ref());
+            let mut spec = spec(None, &[]);
+            patch.apply(&mut spec);
+            let expected = if refused { Err(SpecError::PermanentWithRules) } else { Ok(()) };
+            assert_eq!((patch.check(now), spec.check(now)), (expected, expected), "{number}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ enum Clearable {
     RedirectStatus,
     ForwardQuery,
     ForwardPath,
+    Rules,
 }
 
 impl Clearable {
@@ -38,6 +39,7 @@ impl Clearable {
             Self::RedirectStatus => ("redirectStatus", "--redirect-status"),
             Self::ForwardQuery => ("forwardQuery", "--forward-query"),
             Self::ForwardPath => ("forwardPath", "--forward-path"),
+            Self::Rules => ("rules", "--rules"),
         }
     }
 }

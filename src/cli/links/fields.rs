@@ -1,11 +1,14 @@
 //! The options of a link's fields. What is not given is not sent, so that a command works with a server that does not know a field yet.
 
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Map, Value};
 
 use crate::cli::client::Failed;
-use crate::cli::dates;
+use crate::cli::{dates, exit};
 
 /// The fields that can be set when a link is created, and changed later.
 #[derive(Debug, Default, Args)]
@@ -41,6 +44,10 @@ pub(super) struct FieldArgs {
     /// The link answers 410 until it is enabled
     #[arg(long)]
     disable: bool,
+    /// A file with the rules that lead visitors to different URLs: a JSON list, as `links show --json` has it in "rules"; - reads standard
+    /// input. In an edit they replace the present ones
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
 }
 
 impl FieldArgs {
@@ -64,6 +71,56 @@ impl FieldArgs {
         set("forwardQuery", flag(self.forward_query));
         set("forwardPath", flag(self.forward_path));
         set("disabled", flag(self.disable));
+        set("rules", self.rules.as_deref().map(rules_in).transpose()?);
         Ok(given)
+    }
+}
+
+/// The longest file of rules, in bytes: the server accepts no longer request by default.
+const RULES_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The list of rules in a file. What is in the list is for the server to check.
+fn rules_in(path: &Path) -> Result<Value, Failed> {
+    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let refused = |reason: String| Failed::new(exit::USAGE, format!("--rules: {name}: {reason}"));
+    let input: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(std::fs::File::open(path).map_err(|error| refused(error.to_string()))?),
+    };
+    let mut text = String::new();
+    let read = input.take(RULES_FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    match read.map_err(|error| refused(error.to_string()))? as u64 {
+        bytes if bytes > RULES_FILE_BYTES_MAX => {
+            Err(refused(format!("it is longer than {RULES_FILE_BYTES_MAX} bytes, which no rules are")))
+        }
+        _ => match serde_json::from_str(&text) {
+            Ok(rules @ Value::Array(_)) => Ok(rules),
+            Ok(_) => Err(refused(
+                "it is not a JSON list; give one such as [{\"conditions\":[{\"type\":\"device\",\"value\":\"ios\"}],\"longUrl\":\"https://…\"}]".to_owned(),
+            )),
+            Err(error) => Err(refused(format!("it is not JSON: {error}"))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_rules_has_a_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rules.json");
+        let of = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            rules_in(&path).map_err(|failed| failed.message)
+        };
+        assert_eq!(of("[]"), Ok(Value::Array(vec![])));
+        for (text, part) in [("{}", "not a JSON list"), ("[", "not JSON"), ("", "not JSON")] {
+            let refused = of(text).unwrap_err();
+            assert!(refused.contains("rules.json") && refused.contains(part), "{refused}");
+        }
+        assert!(of(&" ".repeat(RULES_FILE_BYTES_MAX as usize + 1)).unwrap_err().contains("longer than"));
+        assert!(rules_in(Path::new("/nothing/here")).is_err());
     }
 }

@@ -35,6 +35,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("redirectStatus", "redirect status"),
     ("forwardQuery", "forward query"),
     ("forwardPath", "forward path"),
+    ("rules", "rules"),
     ("visits", "visits"),
 ];
 
@@ -77,9 +78,9 @@ fn rows(link: &Value) -> Vec<(String, String)> {
     all.filter_map(|(name, text)| Some((name, text?))).flat_map(|(name, text)| lines(name, &text)).collect()
 }
 
-/// The rows of a field: a note has one for each of its lines.
+/// The rows of a field: a note has one for each of its lines, and rules have one each.
 fn lines(name: &str, text: &str) -> Vec<(String, String)> {
-    if name != "note" {
+    if !matches!(name, "note" | "rules") {
         return vec![(name.to_owned(), text.to_owned())];
     }
     let names = std::iter::once(name).chain(std::iter::repeat(""));
@@ -92,8 +93,27 @@ fn told(shown: &str, value: &Value) -> Option<String> {
         "redirect status" if *value == 302 => None,
         "state" if *value == "active" => None,
         "state" if *value == "notYet" => Some("not yet valid".to_owned()),
+        "rules" => value.as_array().filter(|rules| !rules.is_empty()).map(|rules| {
+            let rules = rules.iter().enumerate().map(|(at, told)| format!("{}. {}", at + 1, rule(told)));
+            rules.collect::<Vec<_>>().join("\n")
+        }),
         _ => cell(value),
     }
+}
+
+/// A rule in one line: what has to hold, and where it leads. What this version does not know is shown as it came.
+fn rule(rule: &Value) -> String {
+    let texts =
+        |list: &Value, text: fn(&Value) -> String| list.as_array().map(|all| all.iter().map(text).collect::<Vec<_>>());
+    let conditions = texts(&rule["conditions"], |condition| {
+        let parts = ["type", "name", "value"].iter().filter_map(|part| condition[*part].as_str());
+        parts.collect::<Vec<_>>().join(" ")
+    });
+    let when = conditions.filter(|all| !all.is_empty()).map_or_else(|| "all others".to_owned(), |all| all.join(", "));
+    let split =
+        texts(&rule["weights"], |one| format!("{} to {}", one["weight"], one["longUrl"].as_str().unwrap_or_default()));
+    let leads = split.map(|all| all.join(", ")).or_else(|| rule["longUrl"].as_str().map(str::to_owned));
+    format!("{when}: {}", leads.unwrap_or_else(|| rule.to_string()))
 }
 
 /// A value as people read it; `None` if it is not set.
@@ -125,7 +145,8 @@ mod tests {
         let link = json!({
             "id": "0-a", "shortCode": "a", "longUrl": "https://example.com/", "shortUrl": "https://go.example/a",
             "validUntil": null, "later": "x", "labels": ["one", "two"], "tags": [], "on": true, "off": false, "redirectStatus": 302,
-            "forwardQuery": true, "forwardPath": false, "disabled": true, "visits": { "bots": 1, "total": 3 }, "rules": [{ "a": 1 }],
+            "forwardQuery": true, "forwardPath": false, "disabled": true, "visits": { "bots": 1, "total": 3 }, "parts": [{ "a": 1 }],
+            "rules": [],
         });
         let rows = rows(&link);
         let rows: Vec<(&str, &str)> = rows.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
@@ -137,7 +158,7 @@ mod tests {
             ("labels", "one, two"),
             ("later", "x"),
             ("on", "yes"),
-            ("rules", "[{\"a\":1}]"),
+            ("parts", "[{\"a\":1}]"),
             ("visits", "bots 1, total 3"),
         ];
         assert_eq!(others, expected);
@@ -147,6 +168,21 @@ mod tests {
     fn a_note_has_its_lines_and_no_other_text_has() {
         let rows = rows(&json!({ "title": "a\nb", "note": "first\r\n\nthird" }));
         let expected = [("title", "a\nb"), ("note", "first"), ("", ""), ("", "third")];
+        assert_eq!(rows, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn rules_have_a_line_each() {
+        let rows = rows(&json!({ "rules": [
+            { "conditions": [{ "type": "device", "value": "ios" }, { "type": "query", "name": "ref", "value": "x" }], "longUrl": "https://a.b/" },
+            { "conditions": [], "weights": [{ "longUrl": "https://c.d/", "weight": 70 }, { "longUrl": "https://e.f/", "weight": 30 }] },
+            { "conditions": [], "later": 1 },
+        ] }));
+        let expected = [
+            ("rules", "1. device ios, query ref x: https://a.b/"),
+            ("", "2. all others: 70 to https://c.d/, 30 to https://e.f/"),
+            ("", "3. all others: {\"conditions\":[],\"later\":1}"),
+        ];
         assert_eq!(rows, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
     }
 

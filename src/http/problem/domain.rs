@@ -6,7 +6,8 @@ use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, Sp
 use super::Problem;
 use crate::app::{
     BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied,
-    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, NotYetSupported, PeriodError, PutError, ReadError, ReportError, Unintended,
+    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, NotYetSupported, PeriodError, PutError, ReadError, ReportError, RulesFault,
+    Unintended,
 };
 use crate::http::if_match::TagFault;
 
@@ -81,6 +82,11 @@ impl Problem {
         Self::new(StatusCode::GONE, LINK_DISABLED, "The link is disabled", "its owner has disabled this link")
     }
 
+    /// The link has rules that this node does not understand.
+    pub(in crate::http) fn unreadable_rules() -> Self {
+        Self::not_ready("the link has rules of a later version, which this node does not understand")
+    }
+
     /// Whether it says that the link has not begun.
     pub(in crate::http) fn is_not_yet(&self) -> bool {
         self.kind == LINK_NOT_YET
@@ -93,12 +99,12 @@ impl Problem {
 
     /// The URL cannot be a target.
     fn bad_url(field: &'static str, error: &TargetError) -> Self {
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-url",
-            "The URL cannot be shortened",
-            format!("{error} ({})", error.code()),
-        );
+        Self::bad_url_at(field, format!("{error} ({})", error.code()))
+    }
+
+    fn bad_url_at(field: &'static str, detail: String) -> Self {
+        let mut problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-url", "The URL cannot be shortened", detail);
         problem.field = Some(field);
         problem
     }
@@ -131,6 +137,7 @@ impl Problem {
             CreateError::Denied(denied) => denied.into(),
             CreateError::Url(error) => Self::bad_url("longUrl", &error),
             CreateError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
+            CreateError::Rules(error) => error.into(),
             CreateError::Slug(error) => Self::bad_slug(&error),
             CreateError::Spec(error) => error.into(),
             CreateError::NotYet(error) => error.into(),
@@ -156,6 +163,7 @@ impl Problem {
             }
             ChangeError::Url(error) => Self::bad_url("longUrl", &error),
             ChangeError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
+            ChangeError::Rules(error) => error.into(),
             ChangeError::Spec(error) => error.into(),
             ChangeError::NotYet(error) => error.into(),
             ChangeError::NotFound => Self::unknown_link(),
@@ -272,12 +280,27 @@ impl From<SpecError> for Problem {
             SpecError::BeginTooLate => {
                 return Self::invalid("validSince", "validSince can be 9999-12-31T23:59:59.999Z at the latest");
             }
+            SpecError::PermanentWithRules => {
+                return Self::invalid(
+                    "redirectStatus",
+                    "redirectStatus has to be 302 or 307 for a link with rules: a browser would keep a permanent redirect to one of the targets",
+                );
+            }
             SpecError::EndPast => "validUntil has to lie in the future",
             SpecError::EndTooLate => {
                 "validUntil can be 9999-12-31T23:59:59.999Z at the latest; leave it out for a link without an end"
             }
         };
         Self::invalid("validUntil", detail)
+    }
+}
+
+impl From<RulesFault> for Problem {
+    fn from(fault: RulesFault) -> Self {
+        match fault {
+            RulesFault::Url { .. } => Self::bad_url_at("rules", fault.to_string()),
+            RulesFault::Limits(_) => Self::invalid("rules", fault.to_string()),
+        }
     }
 }
 
