@@ -1,42 +1,38 @@
-//! The block: many links in one stored record.
+//! The block: many items, such as links, in one stored record.
 //!
-//! sled costs hundreds of bytes of memory and disk for each record beyond its own bytes, so links are packed.
+//! sled costs hundreds of bytes of memory and disk for each record beyond its own bytes, so items are packed.
 //!
 //! ```text
-//! payload = { slot u32 LE · length u16 LE · link (postcard) }*
+//! payload = { slot u32 LE · length u16 LE · item (postcard) }*
 //! ```
 
 use waypost_protocol::Link;
 
-use super::record::{decode, encode, encoded_bytes};
+use super::record::{decode, encoded_bytes};
 use crate::StoreError;
 
-/// A block is closed when the next link would make it larger than this. It is below the size at which sled moves a page
+/// A block is closed when the next item would make it larger than this. It is below the size at which sled moves a page
 /// into a file of its own (see `db.rs`), and large enough to make the cost of a record small.
 pub(super) const BLOCK_BYTES: usize = 4096;
 
-/// A block that becomes smaller than this is dissolved, and its links move to the newest block.
+/// A block that becomes smaller than this is dissolved, and its items move to the newest block.
 pub(super) const BLOCK_BYTES_MIN: usize = BLOCK_BYTES / 4;
 
-/// The largest encoded link, with all its fields: it has to fit into a block of its own.
+/// The largest encoded link, with all its fields: it has to fit into a block of its own. Other items have the same bound.
 pub(super) const LINK_BYTES_MAX: usize = 20 * 1024;
 
 const _: () = assert!(LINK_BYTES_MAX + 1024 < crate::VALUE_BYTES_MAX && LINK_BYTES_MAX < u16::MAX as usize);
 
 const HEAD_BYTES: usize = 6;
 
-/// Appends a link.
+/// Appends an encoded item.
 ///
 /// # Errors
-/// When it does not fit into a block: no command makes such a link.
-pub(super) fn push(block: &mut Vec<u8>, slot: u32, link: &Link) -> Result<(), StoreError> {
-    push_raw(block, slot, &encode(link))
-}
-
-fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) -> Result<(), StoreError> {
+/// When it does not fit into a block: no command makes such an item.
+pub(super) fn push(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) -> Result<(), StoreError> {
     let length = u16::try_from(bytes.len()).map_err(|_| StoreError::Corrupt {
-        what: format!("the link of slot {slot}"),
-        detail: format!("it has {} bytes, more than a link can have", bytes.len()),
+        what: format!("the item of slot {slot}"),
+        detail: format!("it has {} bytes, more than fit into a block", bytes.len()),
     })?;
     block.extend_from_slice(&slot.to_le_bytes());
     block.extend_from_slice(&length.to_le_bytes());
@@ -44,12 +40,17 @@ fn push_raw(block: &mut Vec<u8>, slot: u32, bytes: &[u8]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// The bytes that a link adds to a block.
-pub(super) fn size_of(link: &Link) -> usize {
-    HEAD_BYTES + encoded_bytes(link)
+/// The bytes that an item of so many bytes adds to a block.
+pub(super) fn size_of(bytes: usize) -> usize {
+    HEAD_BYTES + bytes
 }
 
-/// Iterates over a block's pairs of slot and encoded link.
+/// The bytes that a link adds to a block.
+pub(super) fn size_of_link(link: &Link) -> usize {
+    size_of(encoded_bytes(link))
+}
+
+/// Iterates over a block's pairs of slot and encoded item.
 pub(super) struct Entries<'a> {
     rest: &'a [u8],
 }
@@ -76,7 +77,7 @@ impl<'a> Iterator for Entries<'a> {
         let Some((slot, (bytes, rest))) = parsed else {
             self.rest = &[];
             return Some(Err(StoreError::Corrupt {
-                what: "block of links".to_owned(),
+                what: "block".to_owned(),
                 detail: "an entry is cut short".to_owned(),
             }));
         };
@@ -90,12 +91,12 @@ pub(super) fn link(bytes: &[u8]) -> Result<Link, StoreError> {
     decode("link", bytes)
 }
 
-/// Finds the link of a slot in the block.
-pub(super) fn find(payload: &[u8], wanted: u32) -> Result<Option<Link>, StoreError> {
+/// Finds the encoded item of a slot in the block.
+pub(super) fn find(payload: &[u8], wanted: u32) -> Result<Option<&[u8]>, StoreError> {
     for entry in Entries::new(payload) {
         let (slot, bytes) = entry?;
         if slot == wanted {
-            return link(bytes).map(Some);
+            return Ok(Some(bytes));
         }
     }
     Ok(None)
@@ -107,7 +108,7 @@ pub(super) fn retain(payload: &[u8], mut keep: impl FnMut(u32) -> bool) -> Resul
     for entry in Entries::new(payload) {
         let (slot, bytes) = entry?;
         if keep(slot) {
-            push_raw(&mut block, slot, bytes)?;
+            push(&mut block, slot, bytes)?;
         }
     }
     Ok(block)

@@ -1,31 +1,28 @@
 //! The links of a shard: an index and recent links in memory, the others in blocks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use waypost_protocol::digest::UrlDigest;
 use waypost_protocol::{Domain, KeyHash, Link, LinkKey, LinkSpec, UnixMs};
 
-use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
+use super::block;
+use super::blocks::Blocks;
 use super::index::{FRESH, Index};
-use super::record::{number_of, numbered, open_record, seal_record};
+use super::record::{encode, number_of, numbered, open_record};
 use crate::{Batch, StoreError, Tree};
 
 const BLOCK_PREFIX: u8 = b'b';
 
 /// The links of a shard.
 ///
-/// Invariants: a slot in `fresh` has block `FRESH` in the index and the other way round; `dead` names entries of stored blocks that
-/// are no longer valid.
+/// Invariant: a slot in `fresh` has block `FRESH` in the index and the other way round.
 pub(super) struct Links {
-    tree: Tree,
+    blocks: Blocks,
     index: Index,
     /// Links written since the last checkpoint.
     fresh: HashMap<u32, Arc<Link>>,
     fresh_bytes: u64,
-    /// Per stored block, the slots that have left it since the last checkpoint.
-    dead: BTreeMap<u32, BTreeSet<u32>>,
-    next_block: u32,
     expiry: BTreeSet<(UnixMs, u32)>,
 }
 
@@ -37,7 +34,8 @@ impl Links {
     pub(super) fn read(tree: Tree, next_block: u32) -> Result<Self, StoreError> {
         let mut expiry = BTreeSet::new();
         let index = read_blocks(&tree, &mut expiry)?;
-        Ok(Self { tree, index, fresh: HashMap::new(), fresh_bytes: 0, dead: BTreeMap::new(), next_block, expiry })
+        let blocks = Blocks::new(tree, BLOCK_PREFIX, next_block);
+        Ok(Self { blocks, index, fresh: HashMap::new(), fresh_bytes: 0, expiry })
     }
 
     /// How many links there are.
@@ -72,7 +70,7 @@ impl Links {
 
     /// The number of the next block.
     pub(super) fn next_block(&self) -> u32 {
-        self.next_block
+        self.blocks.next()
     }
 
     pub(super) fn find(&self, key: &LinkKey) -> Result<Option<(u32, Arc<Link>)>, StoreError> {
@@ -87,7 +85,7 @@ impl Links {
 
     /// The link in a slot. That it cannot be read, or is not where the index says, makes the store fail.
     pub(super) fn load(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
-        self.read_link(slot).inspect_err(|error| self.tree.fail(error))
+        self.read_link(slot).inspect_err(|error| self.blocks.tree().fail(error))
     }
 
     fn read_link(&self, slot: u32) -> Result<Arc<Link>, StoreError> {
@@ -96,14 +94,7 @@ impl Links {
             let link = self.fresh.get(&slot).expect("invariant: a slot marked fresh is in `fresh`");
             return Ok(link.clone());
         }
-        let key = block_key(number);
-        let missing = |detail: &str| StoreError::Corrupt {
-            what: format!("{} block {number}", self.tree.name()),
-            detail: detail.to_owned(),
-        };
-        let value = self.tree.get(&key)?.ok_or_else(|| missing("the record is missing"))?;
-        let link = block::find(open_record(&self.tree, &key, &value)?, slot)?;
-        link.map(Arc::new).ok_or_else(|| missing("a link that should be in it is not"))
+        self.blocks.read(number, slot, block::link).map(Arc::new)
     }
 
     /// The oldest live link with a generated code with these properties, if there is one.
@@ -149,10 +140,11 @@ impl Links {
     /// When a block cannot be read or is damaged.
     pub(super) fn all(&self) -> Result<Vec<(u32, Arc<Link>)>, StoreError> {
         let mut links = Vec::with_capacity(self.len());
-        for entry in self.tree.scan_prefix(&[BLOCK_PREFIX]) {
+        let tree = self.blocks.tree();
+        for entry in tree.scan_prefix(&[BLOCK_PREFIX]) {
             let (key, value) = entry?;
             let number = number_of(&key);
-            for item in block::Entries::new(open_record(&self.tree, &key, &value)?) {
+            for item in block::Entries::new(open_record(tree, &key, &value)?) {
                 let (slot, bytes) = item?;
                 if self.index.key_hash(slot).is_some() && self.index.block(slot) == number {
                     links.push((slot, Arc::new(block::link(bytes)?)));
@@ -202,14 +194,14 @@ impl Links {
     fn leave_block(&mut self, slot: u32) {
         let number = self.index.block(slot);
         if number != FRESH {
-            self.dead.entry(number).or_default().insert(slot);
+            self.blocks.leave(number, slot);
             self.index.set_block(slot, FRESH);
         }
     }
 
     /// About how many bytes [`Links::write`] has to write.
     pub(super) fn pending_bytes(&self) -> u64 {
-        self.fresh_bytes + self.dead.len() as u64 * BLOCK_BYTES as u64
+        self.fresh_bytes + self.blocks.pending_bytes()
     }
 
     /// Writes what has changed since the last checkpoint.
@@ -217,64 +209,10 @@ impl Links {
     /// # Errors
     /// When a block cannot be read or is damaged.
     pub(super) fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        let moved = self.write_shrunk_blocks(batch)?;
-        self.write_new_blocks(batch, moved)
-    }
-
-    /// Removes dead links from their blocks. Returns the links of blocks that became too small to keep.
-    fn write_shrunk_blocks(&mut self, batch: &mut Batch) -> Result<Vec<(u32, Arc<Link>)>, StoreError> {
-        let mut moved = Vec::new();
-        for (number, dead) in std::mem::take(&mut self.dead) {
-            let key = block_key(number);
-            let value = self.tree.get(&key)?.ok_or_else(|| StoreError::Corrupt {
-                what: format!("{} block {number}", self.tree.name()),
-                detail: "the record is missing".to_owned(),
-            })?;
-            let payload = open_record(&self.tree, &key, &value)?;
-            let left = block::retain(payload, |slot| !dead.contains(&slot))?;
-            if left.len() >= BLOCK_BYTES_MIN {
-                batch.insert(&key, seal_record(&self.tree, &key, &left));
-                continue;
-            }
-            batch.remove(&key);
-            for entry in block::Entries::new(&left) {
-                let (slot, bytes) = entry?;
-                moved.push((slot, Arc::new(block::link(bytes)?)));
-            }
-        }
-        Ok(moved)
-    }
-
-    /// Packs new and moved links into blocks. The last block may stay small: it is dissolved when links leave it. One
-    /// small block in each checkpoint is the price of never writing a block twice.
-    fn write_new_blocks(&mut self, batch: &mut Batch, moved: Vec<(u32, Arc<Link>)>) -> Result<(), StoreError> {
-        let mut links: Vec<(u32, Arc<Link>)> = std::mem::take(&mut self.fresh).into_iter().chain(moved).collect();
-        links.sort_unstable_by_key(|(slot, _)| *slot);
+        let fresh = std::mem::take(&mut self.fresh).into_iter().map(|(slot, link)| (slot, encode(&*link))).collect();
         self.fresh_bytes = 0;
-        let mut payload = Vec::with_capacity(BLOCK_BYTES);
-        let mut slots = Vec::new();
-        for (slot, link) in links {
-            if !payload.is_empty() && payload.len() + block::size_of(&link) > BLOCK_BYTES {
-                self.put_block(batch, &mut payload, &mut slots);
-            }
-            block::push(&mut payload, slot, &link)?;
-            slots.push(slot);
-        }
-        if !payload.is_empty() {
-            self.put_block(batch, &mut payload, &mut slots);
-        }
-        Ok(())
-    }
-
-    fn put_block(&mut self, batch: &mut Batch, payload: &mut Vec<u8>, slots: &mut Vec<u32>) {
-        let number = self.next_block;
-        self.next_block += 1;
-        let key = block_key(number);
-        batch.insert(&key, seal_record(&self.tree, &key, payload));
-        for slot in slots.drain(..) {
-            self.index.set_block(slot, number);
-        }
-        payload.clear();
+        let index = &mut self.index;
+        self.blocks.write(batch, fresh, |slot, number| index.set_block(slot, number))
     }
 }
 

@@ -11,6 +11,7 @@
 //! ```
 
 mod block;
+mod blocks;
 mod changed_days;
 pub mod cluster;
 mod cluster_records;

@@ -172,7 +172,7 @@ impl ShardMachine {
             created_by: new.created_by,
             generated: new.generated,
         };
-        let bytes = block::size_of(&link);
+        let bytes = block::size_of_link(&link);
         if bytes > block::LINK_BYTES_MAX {
             return Ok(CreateOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
         }
@@ -196,7 +196,7 @@ impl ShardMachine {
         patch.apply(&mut link.spec);
         link.version = old.version.saturating_add(1);
         link.written_at = index;
-        let bytes = block::size_of(&link);
+        let bytes = block::size_of_link(&link);
         if bytes > block::LINK_BYTES_MAX {
             return Ok(EditOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
         }

@@ -44,7 +44,8 @@ impl Top {
         let key = block_key(number);
         // It may be gone: a checkpoint has moved its content.
         let Some(value) = tree.get(&key)? else { return Ok(()) };
-        if let Some(link) = block::find(open_live_record(tree, &key, &value)?, self.slot)?
+        if let Some(link) =
+            block::find(open_live_record(tree, &key, &value)?, self.slot)?.map(block::link).transpose()?
             && link.key.hash().0 == self.key_hash
         {
             self.place = TopPlace::Known(link.key);
