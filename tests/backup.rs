@@ -58,6 +58,11 @@ async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
     }
     let alias = json!({ "longUrl": "https://example.com/named", "customSlug": "named" });
     assert_eq!(client.shorten(alias).await.unwrap().status, 201);
+    let rename =
+        client.request(Method::PATCH, "/api/v1/links/named").json(&json!({ "longUrl": "https://example.com/renamed" }));
+    assert_eq!(client.send(rename).await.unwrap().status, 200);
+    let history = client.get("/api/v1/links/named/history").await.unwrap().json();
+    assert_eq!(history["entries"][1]["longUrl"], "https://example.com/named", "{history}");
     let remove = |code: &str| client.request(Method::DELETE, &format!("/api/v1/links/{code}"));
     assert_eq!(client.send(remove(&before[0])).await.unwrap().status, 204);
     for _ in 0..7 {
@@ -85,7 +90,8 @@ async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
     for (i, code) in before.iter().enumerate().skip(1) {
         assert_eq!(client.follow(code).await.unwrap(), Some(format!("https://example.com/{i}")));
     }
-    assert_eq!(client.follow("named").await.unwrap().as_deref(), Some("https://example.com/named"));
+    assert_eq!(client.follow("named").await.unwrap().as_deref(), Some("https://example.com/renamed"));
+    assert_eq!(client.get("/api/v1/links/named/history").await.unwrap().json(), history);
     assert_eq!(client.follow(&before[0]).await.unwrap(), None, "a deleted link has come back");
     assert_eq!(client.follow(&later).await.unwrap(), None);
     visits(&client, &before[1], 8).await;

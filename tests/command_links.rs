@@ -27,6 +27,31 @@ fn row(output: &Output, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
+async fn the_history_of_a_link_is_shown_and_its_former_url_restored_from_the_shell() {
+    let (_dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let run = |arguments: &[&str]| waypost(&server, arguments);
+    run(&["links", "create", "https://example.com/1", "--slug", "abc"]);
+    let edited = run(&["links", "edit", "abc", "--url", "https://example.com/2", "--title", "T"]);
+    let version = row(&edited, "version").unwrap();
+    let history = text(&run(&["links", "history", &format!("{server}/abc")]).stdout);
+    let lines: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["ID", "WHEN", "BY", "CHANGED", "LEADS", "TO"]);
+    assert_eq!((lines[1][0], &lines[1][2..]), ("2", &["account", "longUrl,", "title", "https://example.com/2"][..]));
+    assert_eq!((lines[2][0], &lines[2][2..]), ("1", &["account", "-", "https://example.com/1"][..]));
+    let entries = json(&run(&["links", "history", "abc", "--json"]));
+    assert_eq!(entries["entries"][0]["changed"], serde_json::json!(["longUrl", "title"]));
+    let restored = run(&["links", "restore", "abc", "1", "--if-match", &version]);
+    assert_eq!(restored.status.code(), Some(0), "{}", text(&restored.stderr));
+    assert_eq!(row(&restored, "leads to").as_deref(), Some("https://example.com/1"));
+    let ends = [["abc", "2", "--if-match", &version], ["abc", "9", "--if-match", "*"], ["x", "1", "--if-match", "*"]]
+        .map(|rest| run(&[&["links", "restore"][..], &rest].concat()).status.code());
+    assert_eq!(ends, [Some(6), Some(5), Some(5)]);
+    assert_eq!(run(&["links", "history", "x"]).status.code(), Some(5));
+    assert_eq!(node.client().follow("abc").await.unwrap().as_deref(), Some("https://example.com/1"));
+}
+
+#[tokio::test]
 async fn a_link_is_created_shown_changed_and_deleted_from_the_shell() {
     let (_dir, node) = fresh_node();
     let server = format!("http://{}", node.address());

@@ -69,6 +69,8 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
         (Method::PUT, "/api/v1/links/other", &titled),
         (Method::PUT, "/api/v1/links/日本語", &json!({ "longUrl": "https://example.com/" })),
         (Method::PATCH, link, &json!({ "title": "T" })),
+        (Method::GET, "/api/v1/links/plain/history", &Value::Null),
+        (Method::POST, "/api/v1/links/plain/history/1/restore", &Value::Null),
     ] {
         let refused = send(&client, method.clone(), path, body.clone()).await;
         assert_eq!((refused.status, refused.problem().as_str()), (409, "not-yet-supported"), "{method} {path}");
@@ -93,5 +95,10 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(client.get(link).await.unwrap().json()["title"], "T");
+    // The history begins with the first edit since then: how the link was before that is known, and not since when.
+    let history = client.get("/api/v1/links/plain/history").await.unwrap().json();
+    let known: Vec<(&Value, bool)> =
+        history["entries"].as_array().unwrap().iter().map(|entry| (&entry["id"], entry["by"].is_string())).collect();
+    assert_eq!(known, [(&json!(3), true), (&json!(2), false)], "{history}");
     assert_eq!(client.shorten(titled).await.unwrap().status, 201);
 }

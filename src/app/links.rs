@@ -315,7 +315,8 @@ impl App {
         self.supported(patch.level())?;
         let key = key_of(code).ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
-        let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, patch };
+        let by = Some(principal.number());
+        let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, patch, by };
         match self.change(&key, message).await? {
             Changed::Edited(link) => Ok(*link),
             Changed::VersionMismatch { current } => Err(ChangeError::VersionMismatch { current }),

@@ -19,6 +19,7 @@ mod backup;
 mod bulk;
 mod cluster;
 mod codes;
+mod history;
 mod link_errors;
 mod links;
 mod put;
@@ -30,13 +31,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use access::{
-    Authenticator, CLI_KEY_PREFIX, Credential, Denied, Evidence, KEY_PREFIX, KeyNeeded, PeerAccount, Permission,
-    Principal, Unintended,
+    Authenticator, Author, CLI_KEY_PREFIX, Credential, Denied, Evidence, KEY_PREFIX, KeyNeeded, PeerAccount,
+    Permission, Principal, Unintended,
 };
 pub use backup::{Backup, BackupRefused};
 pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
+pub use history::{HistoryError, Revision};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
 pub use put::{Condition, PutError, PutLink};
@@ -145,6 +147,8 @@ const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
     is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, "", Guard::Any));
     is_send(app.preview(""));
+    is_send(app.history(principal, ""));
+    is_send(app.restore_target(principal, "", 1, &Guard::Any, &[]));
     is_send(app.issue_codes(principal, 1));
     is_send(app.totals(principal, None));
     is_send(app.reset_statistics(principal, ""));

@@ -101,7 +101,8 @@ impl App {
                 return Ok(PutLink::Replaced(link));
             }
             let key = link.key;
-            let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version: version, patch };
+            let by = Some(principal.number());
+            let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version: version, patch, by };
             match self.change(&key, message).await? {
                 Changed::Edited(link) => return Ok(PutLink::Replaced(*link)),
                 Changed::VersionMismatch { .. } | Changed::NotFound | Changed::Deleted => {}

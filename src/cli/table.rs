@@ -28,6 +28,32 @@ pub(super) fn pairs(rows: &[(String, String)], width: Option<usize>) -> String {
     text
 }
 
+/// Rows below a head. The last column continues below itself where it is too long.
+pub(super) fn columns(head: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+    let head = head.iter().map(|name| (*name).to_owned()).collect();
+    let rows: Vec<Vec<String>> =
+        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let wide = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
+    let last = head.len().saturating_sub(1);
+    let widths: Vec<usize> = (0..last).map(|column| wide(column).unwrap_or(0)).collect();
+    let before: usize = widths.iter().map(|width| width + 2).sum();
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(before).max(VALUE_MIN));
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let blank = width + 2 - cell.width();
+            let _ = write!(line, "{cell}{:blank$}", "");
+        }
+        for (at, value) in wrapped(row.get(last).map_or("", String::as_str), room).iter().enumerate() {
+            let line = if at == 0 { line.clone() } else { " ".repeat(before) };
+            let _ = writeln!(text, "{}", format!("{line}{value}").trim_end());
+        }
+    }
+    text.truncate(text.trim_end_matches('\n').len());
+    text
+}
+
 /// Lines of at most `room` columns, broken after a blank where there is one.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let (mut lines, mut line, mut columns) = (Vec::new(), String::new(), 0);
@@ -81,6 +107,18 @@ mod tests {
         );
         assert_eq!(pairs(&rows, None).lines().count(), 3);
         assert_eq!(pairs(&rows[1..2], Some(3)).lines().next().unwrap().len(), "longer".len() + 2 + VALUE_MIN);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_cells_and_the_last_continues_below_itself() {
+        let cells = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let rows = [cells(&["1", "Ä\n", "https://example.com/0123456789/0123456789"]), cells(&["20", "-", "x"])];
+        assert_eq!(
+            columns(&["N", "BY", "URL"], &rows, Some(33)),
+            "N   BY      URL\n1   Ä\\u{a}  https://example.com/0\n            123456789/0123456789\n20  -       x"
+        );
+        assert_eq!(columns(&["N", "BY", "URL"], &rows, None).lines().count(), 3);
+        assert_eq!(columns(&["N"], &[], None), "N");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use waypost_protocol::fields::Tag;
+use waypost_protocol::history;
 use waypost_protocol::link::Visits;
 use waypost_protocol::properties::{
     DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError, REDIRECT_STATUS, RULES,
@@ -231,6 +233,26 @@ impl GivenEdit {
     }
 }
 
+/// The names of the optional properties, by their tags. A test compares them with the tags that may be set.
+const FIELD_NAMES: &[(Tag, &str)] = &[
+    (history::VALID_UNTIL, "validUntil"),
+    (TITLE.tag(), "title"),
+    (TAGS.tag(), "tags"),
+    (NOTE.tag(), "note"),
+    (VALID_SINCE.tag(), "validSince"),
+    (REDIRECT_STATUS.tag(), "redirectStatus"),
+    (FORWARD_QUERY.tag(), "forwardQuery"),
+    (FORWARD_PATH.tag(), "forwardPath"),
+    (EXPIRED_URL.tag(), "expiredUrl"),
+    (DISABLED.tag(), "disabled"),
+    (RULES.tag(), "rules"),
+];
+
+/// The name of the property with a tag, if this version knows it.
+pub(super) fn field_name(tag: Tag) -> Option<&'static str> {
+    FIELD_NAMES.iter().find(|(known, _)| *known == tag).map(|(_, name)| *name)
+}
+
 /// Tells `null` from an absent value.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
@@ -371,6 +393,8 @@ pub(super) fn parse_time(name: &'static str, text: &str) -> Result<UnixMs, Probl
 
 #[cfg(test)]
 mod tests {
+    use waypost_protocol::Level;
+
     use super::*;
 
     #[test]
@@ -381,6 +405,15 @@ mod tests {
         let last = parse_time("validUntil", "9999-12-31T23:59:59Z").unwrap();
         assert_eq!(format_time(last), "9999-12-31T23:59:59.000Z");
         assert_eq!(parse_time("validUntil", "1960-01-01T00:00:00Z").unwrap(), UnixMs(0));
+    }
+
+    #[test]
+    fn every_property_that_may_be_set_has_a_name_in_histories() {
+        for tag in 16..=Tag::MAX {
+            let mut fields = Fields::default();
+            fields.set(tag, Some(Vec::new()));
+            assert_eq!(field_name(tag).is_some(), fields.level() <= Level::CURRENT, "{tag}");
+        }
     }
 
     #[test]

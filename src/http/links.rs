@@ -41,7 +41,7 @@ pub(super) fn etag(link: &Link) -> String {
     format!("\"{}\"", link.link_version())
 }
 
-fn describe(
+pub(super) fn describe(
     mut answer: HttpResponseBuilder,
     request: &HttpRequest,
     node: &NodeState,

@@ -19,6 +19,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("/api/v1/bulk", "bulk"),
     ("/api/v1/links", "link"),
     ("/api/v1/links/{code}", "link"),
+    ("/api/v1/links/{code}/history", "history"),
+    ("/api/v1/links/{code}/history/{id}/restore", "history"),
     ("/api/v1/links/{code}/qr", "qr"),
     ("/health/live", "health"),
     ("/health/ready", "health"),

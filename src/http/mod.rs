@@ -20,6 +20,7 @@ mod flood;
 mod forwarded;
 mod front;
 mod health;
+mod history;
 mod if_match;
 mod keys;
 mod link_json;

@@ -8,7 +8,9 @@ use utoipa::OpenApi;
 use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
-use super::{analytics, backup, bulk, health, keys, links, live, preview, qr, redirect, shorten, site_files, stats};
+use super::{
+    analytics, backup, bulk, health, history, keys, links, live, preview, qr, redirect, shorten, site_files, stats,
+};
 
 /// The caller has no permission.
 const KEY: &[&str] = &["unauthorized", "forbidden"];
@@ -28,6 +30,8 @@ const REPLACE: &[&str] =
 const EDIT: &[&str] = &["invalid-value", "invalid-url", "link-too-large"];
 /// The state of a link that a change requires.
 const STATE: &[&str] = &["version-mismatch", "unusable-entity-tag"];
+/// A target that is restored.
+const RESTORE: &[&str] = &["history-entry-not-found", "invalid-url", "link-too-large"];
 /// Calls of services.
 const CALL: &[&str] = &["overloaded", "unavailable", "outcome-unknown", "timeout"];
 /// Changes.
@@ -75,6 +79,10 @@ routes! {
         put links::put [KEY, BODY, REPLACE, CALL, WRITE, PROPERTIES];
         patch links::patch [KEY, LINK, BODY, EDIT, STATE, CALL, WRITE, PROPERTIES];
         delete links::delete [KEY, LINK, STATE, CALL, WRITE];
+    }
+    "/api/v1/links/{code}/history" => { get history::of_link [KEY, LINK, CALL, PROPERTIES]; }
+    "/api/v1/links/{code}/history/{id}/restore" => {
+        post history::restore [KEY, LINK, RESTORE, STATE, CALL, WRITE, PROPERTIES];
     }
     "/api/v1/links/{code}/qr" => { get qr::of_link [KEY, LINK, VALUE, CALL]; }
     "/api/v1/links/{code}/stats" => {

@@ -9,6 +9,7 @@ mod create;
 mod document;
 mod edit;
 mod fields;
+mod history;
 mod pages;
 mod put;
 mod qr;

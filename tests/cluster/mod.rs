@@ -7,6 +7,7 @@ mod five;
 mod form;
 mod founding;
 mod fresh;
+mod history;
 mod leaving;
 mod logs;
 mod machines;

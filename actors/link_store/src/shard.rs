@@ -10,10 +10,10 @@ use waypost_protocol::command::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, RemoveExpired, RemoveExpiredOutcome,
 };
 use waypost_protocol::messages::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetLink, KeyAllocator, LinkView, Upkeep,
-    UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetHistory, GetLink, KeyAllocator, LinkHistory,
+    LinkView, Upkeep, UpkeepDone,
 };
-use waypost_protocol::{LinkKey, NodeId, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{Level, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
@@ -134,13 +134,22 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
 }
 
 async fn edit(group: &Group<ShardMachine>, request: EditLink) -> Result<Changed, ServiceError> {
-    let EditLink { shard: _, key, if_version, patch } = request;
-    match group.propose(Edit { key, if_version, patch }).await.map_err(failed)?.outcome {
+    let EditLink { shard: _, key, if_version, patch, by } = request;
+    // Until all nodes keep histories, an edit does not say who makes it.
+    let by = by.filter(|_| group.cluster_level() >= Level::THREE);
+    match group.propose(Edit { key, if_version, patch, by }).await.map_err(failed)?.outcome {
         EditOutcome::Edited(link) => Ok(Changed::Edited(link)),
         EditOutcome::NotFound => Ok(Changed::NotFound),
         EditOutcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
         EditOutcome::LinkTooLarge { max } => Err(link_too_large(max)),
     }
+}
+
+async fn history(seed: &Seed, request: GetHistory) -> Result<Option<LinkHistory>, ServiceError> {
+    held_here(seed)?;
+    seed.group.linearize(false).await.map_err(failed)?;
+    let found = seed.group.read(|machine| machine.history(&request.key)).map_err(unreadable)?;
+    Ok(found.map(|(link, history)| LinkHistory { link: (*link).clone(), history }))
 }
 
 async fn delete(group: &Group<ShardMachine>, request: DeleteLink) -> Result<Changed, ServiceError> {
@@ -285,6 +294,16 @@ impl Handler<Ask<EditLink>> for LinkStoreActor {
             writable?;
             edit(&group, request).await
         })
+    }
+}
+
+impl Handler<Ask<GetHistory>> for LinkStoreActor {
+    type Result = ResponseFuture<Answer<GetHistory>>;
+
+    fn handle(&mut self, ask: Ask<GetHistory>, _: &mut Self::Context) -> Self::Result {
+        let (request, responder) = ask.open();
+        let seed = self.seed.clone();
+        responder.later(async move { history(&seed, request).await })
     }
 }
 

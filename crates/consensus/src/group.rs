@@ -311,6 +311,11 @@ impl<M: Machine> Group<M> {
         &self.level
     }
 
+    /// The level of the cluster, by which commands are proposed.
+    pub fn cluster_level(&self) -> Level {
+        self.level.get()
+    }
+
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }

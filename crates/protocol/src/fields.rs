@@ -20,6 +20,9 @@ pub type Tag = u8;
 const NEEDED: &[(RangeInclusive<Tag>, Level)] =
     &[(16..=22, Level::TWO), (24..=25, Level::TWO), (28..=28, Level::THREE)];
 
+/// In the changes of an edit: the number of the key of the editor. It belongs to the command, and no link has it. Since level 3.
+pub(crate) const EDITED_BY: Tag = 29;
+
 /// The first tag of properties. Those from here on that are not in [`NEEDED`] belong to a later version: this one would ignore them, so it
 /// proposes none of them.
 const FIRST_PROPERTY: Tag = 16;
@@ -101,6 +104,18 @@ impl FieldChanges {
         self.0.push((tag, value));
     }
 
+    /// Removes a field from the changes; returns its new value.
+    pub(crate) fn take(&mut self, tag: Tag) -> Option<Vec<u8>> {
+        let mut taken = None;
+        self.0.retain_mut(|(known, value)| {
+            if *known == tag {
+                taken = value.take();
+            }
+            *known != tag
+        });
+        taken
+    }
+
     /// Adds the changes of another edit.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
@@ -148,6 +163,17 @@ mod tests {
         assert!(!changes.is_empty());
         found.change(&changes);
         assert_eq!(found, fields(&[(2, "zwei"), (77, "of a later version")]));
+    }
+
+    #[test]
+    fn a_field_is_taken_out_of_the_changes() {
+        let mut changes = FieldChanges::default();
+        changes.set(1, Some(b"one".to_vec()));
+        changes.set(2, None);
+        let mut rest = changes.clone();
+        assert_eq!(rest.take(1), Some(b"one".to_vec()));
+        assert_eq!((rest.take(1), rest.take(2)), (None, None));
+        assert!(rest.is_empty() && !changes.is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Each is a field (`fields.rs`): a new one is a constant here, a name in the JSON of a link, and whatever it changes. Values are encoded
 //! with postcard. They are stored, so a tag and the encoding of its value never change.
 //!
-//! Tags below 16 are not used: values of the format tests stand there.
+//! Tags below 16 are not used: values of the format tests stand there. Tag 29 is not a property (`fields.rs`).
 
 use std::marker::PhantomData;
 
@@ -55,6 +55,11 @@ pub struct Property<T> {
 impl<T: Serialize + DeserializeOwned> Property<T> {
     const fn new(tag: Tag) -> Self {
         Self { tag, value: PhantomData }
+    }
+
+    /// Its tag.
+    pub const fn tag(&self) -> Tag {
+        self.tag
     }
 
     /// Its value in some fields. A value that cannot be read counts as absent.

@@ -110,6 +110,7 @@ fn of_shards_at_level_0() -> Vec<(ShardCommand, &'static str)> {
         key: link_key(),
         if_version: Some(LinkVersion { version: 2, written_at: 9 }),
         patch: LinkPatch { target: Some(target("b")), valid_until: Some(None), fields: FieldChanges::default() },
+        by: None,
     });
     vec![
         (
@@ -161,11 +162,15 @@ fn check_level_0<C: GroupCommand>(known: Vec<(C, &str)>) {
 }
 
 fn check_level_1<C: GroupCommand>(known: Vec<(C, &str)>) {
+    check_at(Level::ONE, known);
+}
+
+fn check_at<C: GroupCommand>(level: Level, known: Vec<(C, &str)>) {
     for (command, expected) in known {
-        assert_eq!(command.level(), Level::ONE);
-        let batch = batch(Level::ONE, vec![command]);
+        assert_eq!(command.level(), level);
+        let batch = batch(level, vec![command]);
         assert_eq!(hex(&batch.encode()), expected, "{batch:?}");
-        assert_eq!(Batch::decode(Level::ONE, &bytes(expected)), Ok(batch));
+        assert_eq!(Batch::decode(level, &bytes(expected)), Ok(batch));
     }
 }
 
@@ -185,6 +190,7 @@ fn commands_of_level_1_keep_their_bytes() {
         key: link_key(),
         if_version: None,
         patch: LinkPatch { target: None, valid_until: None, fields: changes },
+        by: None,
     };
     check_level_1::<ShardCommand>(vec![
         (
@@ -203,6 +209,15 @@ fn commands_of_level_1_keep_their_bytes() {
         (RaiseLevel { level: Level(1), members: members.clone() }.into(), "80d095ffbc31010e010201ac02"),
         (RetireNode { node: NodeId(300), members }.into(), "80d095ffbc310110ac020201ac02"),
     ]);
+}
+
+#[test]
+fn an_edit_of_level_3_says_who_makes_it_among_its_optional_fields() {
+    let edit = Edit { key: link_key(), if_version: None, patch: LinkPatch::default(), by: Some(300) };
+    check_at::<ShardCommand>(
+        Level::THREE,
+        vec![(edit.into(), "80d095ffbc310108000b737072696e672d73616c65000000011d0102ac02")],
+    );
 }
 
 #[test]
@@ -346,7 +361,7 @@ fn messages_with_a_spec_are_those_of_version_0_1_with_the_optional_fields_at_the
     assert_eq!(codec::decode::<CreateLink>(&before), Ok(create.clone()));
     assert_eq!(codec::encode(&codec::decode::<CreateLinkBefore>(&codec::encode(&create)).unwrap()), before);
     let patch = LinkPatch { target: Some(target("b")), valid_until: Some(None), ..LinkPatch::default() };
-    let edit = EditLink { shard: ShardId(3), key: link_key(), if_version: None, patch };
+    let edit = EditLink { shard: ShardId(3), key: link_key(), if_version: None, patch, by: None };
     let before = codec::encode(&EditLinkBefore {
         shard: edit.shard,
         key: edit.key.clone(),
@@ -354,8 +369,12 @@ fn messages_with_a_spec_are_those_of_version_0_1_with_the_optional_fields_at_the
         target: edit.patch.target.clone(),
         valid_until: edit.patch.valid_until,
     });
-    assert_eq!(codec::encode(&edit), [&before[..], &[0]].concat());
+    assert_eq!(codec::encode(&edit), [&before[..], &[0, 0]].concat());
     assert_eq!(codec::decode::<EditLink>(&before), Ok(edit.clone()));
+    assert_eq!(codec::decode::<EditLink>(&[&before[..], &[0]].concat()), Ok(edit.clone()), "as at level 2");
+    let by = EditLink { by: Some(300), ..edit };
+    assert_eq!(codec::encode(&by), [&before[..], &[0, 1, 0xac, 2]].concat());
+    assert_eq!(codec::encode(&codec::decode::<EditLinkBefore>(&codec::encode(&by)).unwrap()), before);
     let mut with_fields = create;
     with_fields.spec.fields.set(4, Some(b"hi".to_vec()));
     assert_eq!(codec::decode::<CreateLink>(&codec::encode(&with_fields)), Ok(with_fields));

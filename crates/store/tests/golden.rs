@@ -66,7 +66,7 @@ fn clicks(from: u64, slug: &str) -> ShardCommand {
     })))
 }
 
-fn shard_commands() -> Vec<ShardCommand> {
+fn shard_commands(level: Level) -> Vec<ShardCommand> {
     vec![
         create("spring-sale", Some(AT + 1)),
         create("aB3dE6g", None),
@@ -76,6 +76,7 @@ fn shard_commands() -> Vec<ShardCommand> {
             key: key("spring-sale"),
             if_version: None,
             patch: LinkPatch { target: Some(target("b")), valid_until: None, fields: FieldChanges::default() },
+            by: (level >= Level::THREE).then_some(300),
         }),
     ]
 }
@@ -122,7 +123,7 @@ fn written(level: Level) -> String {
     let db = open(dir.path());
     let at = UnixMs(AT);
     let (mut shard, _) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
-    for (index, command) in shard_commands().into_iter().enumerate() {
+    for (index, command) in shard_commands(level).into_iter().enumerate() {
         shard.apply(index as u64 + 1, &Batch { level, at, commands: vec![command] }).unwrap();
     }
     shard.checkpoint(b"position").unwrap();
@@ -157,7 +158,10 @@ fn written(level: Level) -> String {
 }
 
 fn check(level: Level, expected: &str, name: &str) {
-    let found = written(level);
+    check_lines(written(level), level, expected, name);
+}
+
+fn check_lines(found: String, level: Level, expected: &str, name: &str) {
     if found != expected {
         // For a kind of record that is new, and only for that.
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.replace('/', "-"));
@@ -185,6 +189,7 @@ fn stored(expected: &str) -> (tempfile::TempDir, Db) {
     (dir, db)
 }
 
+const LEVEL_3: &str = include_str!("golden/level-3.txt");
 const LEVEL_1: &str = include_str!("golden/level-1.txt");
 const LEVEL_0: &str = include_str!("golden/level-0.txt");
 
@@ -196,6 +201,21 @@ fn at_level_0_each_record_is_written_as_version_0_1_writes_it() {
 #[test]
 fn at_level_1_each_record_keeps_its_bytes() {
     check(Level::ONE, LEVEL_1, "golden/level-1.txt");
+}
+
+#[test]
+fn at_level_3_each_record_of_a_shard_keeps_its_bytes_and_is_read() {
+    let shard = written(Level::THREE)
+        .lines()
+        .filter(|line| line.starts_with("sm/1 "))
+        .fold(String::new(), |all, line| all + line + "\n");
+    check_lines(shard, Level::THREE, LEVEL_3, "golden/level-3.txt");
+    let (_dir, db) = stored(LEVEL_3);
+    let (shard, _) = ShardMachine::open(db.tree("sm/1").unwrap()).unwrap();
+    let (_, history) = shard.history(&key("spring-sale")).unwrap().unwrap();
+    let entries: Vec<_> = history.targets().map(|(entry, to)| (entry.version, entry.by, to.as_str())).collect();
+    assert_eq!(entries, [(1, Some(3), "https://example.com/spring-sale"), (2, Some(300), "https://example.com/b")]);
+    assert_eq!((history.entries()[1].at, shard.level()), (Some(UnixMs(AT)), Level::THREE));
 }
 
 #[test]

@@ -326,7 +326,12 @@ fn key() -> LinkKey {
 
 fn edit(fields: FieldChanges) -> ShardCommand {
     let target = Some(Target::parse("https://example.com/b", &[], 8192).unwrap());
-    ShardCommand::from(Edit { key: key(), if_version: None, patch: LinkPatch { target, valid_until: None, fields } })
+    ShardCommand::from(Edit {
+        key: key(),
+        if_version: None,
+        patch: LinkPatch { target, valid_until: None, fields },
+        by: None,
+    })
 }
 
 #[test]

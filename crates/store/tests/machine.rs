@@ -70,6 +70,8 @@ struct Known {
     index: u64,
     written: u64,
     visits: u64,
+    /// The versions with another target than before, since the first such edit.
+    history: Vec<(u32, u8)>,
 }
 
 #[derive(Default)]
@@ -125,8 +127,16 @@ impl Model {
             return ("taken", None);
         }
         let until = until.map(|until| START + u64::from(until));
-        let known =
-            Known { target: *target, generated: *generated, until, version: 1, index, written: index, visits: 0 };
+        let known = Known {
+            target: *target,
+            generated: *generated,
+            until,
+            version: 1,
+            index,
+            written: index,
+            visits: 0,
+            history: vec![],
+        };
         self.links.insert(*key, known);
         if let Some((name, print)) = idempotency {
             self.idempotency.insert(*name, (*print, *key, index));
@@ -141,6 +151,12 @@ impl Model {
                 None => ("unknown", None),
                 Some(link) if version.is_some_and(|version| version != link.version) => ("version", None),
                 Some(link) => {
+                    if link.target != *target {
+                        if link.history.is_empty() {
+                            link.history.push((link.version, link.target));
+                        }
+                        link.history.push((link.version + 1, *target));
+                    }
                     link.target = *target;
                     link.version += 1;
                     link.written = index;
@@ -207,6 +223,7 @@ fn command(step: &Step, model: &Model) -> Option<ShardCommand> {
             key: key(k),
             if_version: guard(&k, version),
             patch: LinkPatch { target: Some(target(t)), valid_until: None, fields: Default::default() },
+            by: None,
         }),
         Step::Delete { key: k, version } => ShardCommand::from(Delete { key: key(k), if_version: guard(&k, version) }),
         Step::Clicks { sequence, key: k, visits } => ShardCommand::from(RecordClicks(Arc::new(ClickBatch {
@@ -250,6 +267,12 @@ fn word(outcome: &ShardOutcome) -> &'static str {
     }
 }
 
+fn history_of(machine: &ShardMachine, number: u8) -> Vec<(u32, u8)> {
+    let (_, history) = machine.history(&key(number)).unwrap().unwrap();
+    let numbered = |to: &Target| (0..6).find(|t| target(*t) == *to).unwrap();
+    history.targets().map(|(entry, to)| (entry.version, numbered(to))).collect()
+}
+
 fn assert_equal(machine: &ShardMachine, model: &Model) {
     assert_eq!(machine.links(), model.links.len());
     assert_eq!(machine.all().unwrap().len(), model.links.len());
@@ -263,6 +286,7 @@ fn assert_equal(machine: &ShardMachine, model: &Model) {
             index: model.links[&number].index,
             written: link.written_at,
             visits: visits.total,
+            history: history_of(machine, number),
         });
         assert_eq!(found.as_ref(), model.links.get(&number), "key {number}");
         // The series, and each dimension that every visit has, add up to the total; what is deleted leaves nothing behind.

@@ -9,7 +9,7 @@
 
 mod principal;
 
-pub use principal::{Denied, KeyNeeded, Permission, Principal};
+pub use principal::{Author, Denied, KeyNeeded, Permission, Principal};
 use waypost_protocol::digest::KeyDigest;
 
 /// The prefix of every admin key, so that people and secret scanners recognise one.

@@ -2,11 +2,33 @@
 
 use super::{Credential, Unintended};
 
-/// The number of the admin key, for the record of who created a link.
+/// The number of the admin key, for the record of who created and edited a link.
 const ADMIN: u32 = 1;
 
 /// The number of the server's own account, and of the key in `cli.key`, which only that account can read.
 const OWN_ACCOUNT: u32 = 0;
+
+/// Who has made a change, from the number that is recorded with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// A process of the server's own account.
+    Account,
+    /// Somebody with the admin key.
+    Admin,
+    /// Somebody with a key that this version does not know.
+    Key(u32),
+}
+
+impl Author {
+    /// The author of a number.
+    pub fn of(number: u32) -> Self {
+        match number {
+            OWN_ACCOUNT => Self::Account,
+            ADMIN => Self::Admin,
+            other => Self::Key(other),
+        }
+    }
+}
 
 /// A permission that a function of the application layer requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +168,7 @@ impl Principal {
         self.presents_key
     }
 
-    /// The number of the key, for the record of who created a link; 0 = none was needed.
+    /// The number of the key, for the record of who created and edited a link; 0 = none was needed.
     pub fn number(&self) -> u32 {
         match self.identity {
             Identity::Admin => ADMIN,

@@ -82,7 +82,7 @@ pub(crate) struct DeleteArgs {
 }
 
 #[derive(Debug, Args)]
-struct GuardArgs {
+pub(super) struct GuardArgs {
     /// Only if the link is still at this version, as `links show` prints it; otherwise the exit code is 6
     #[arg(long, value_name = "VERSION")]
     if_match: Option<String>,
@@ -90,7 +90,7 @@ struct GuardArgs {
 
 impl GuardArgs {
     /// The header, if a version is given; shells drop the quotes that are part of it.
-    fn header(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn header(&self) -> Vec<(&'static str, String)> {
         let tag = |text: &str| match text {
             "*" => text.to_owned(),
             text if text.contains('"') => text.to_owned(),

@@ -1,16 +1,18 @@
-//! `waypost links`: create, show, edit and delete links, and draw their QR codes. `waypost shorten` is the short form of `create`.
+//! `waypost links`: create, show, edit and delete links, go back to former URLs, and draw QR codes. `waypost shorten` is the short form of `create`.
 //!
 //! ```text
 //! create.rs   create, shorten
 //! change.rs   edit, delete
 //! show.rs     show, and how a link is printed
 //! fields.rs   the options of a link's fields, and the JSON that they make
+//! history.rs  history, restore
 //! qr.rs       qr
 //! ```
 
 mod change;
 mod create;
 mod fields;
+mod history;
 mod qr;
 mod show;
 
@@ -29,6 +31,10 @@ pub(super) enum LinksCommand {
     Edit(change::EditArgs),
     /// Delete a link; its code answers 404 at once
     Delete(change::DeleteArgs),
+    /// Show where a link has led, and who changed what
+    History(history::HistoryArgs),
+    /// Let a link lead where it led before; its other fields stay
+    Restore(history::RestoreArgs),
     /// Draw the short URL as a QR code, here or into a file
     Qr(qr::QrArgs),
 }
@@ -39,6 +45,8 @@ pub(super) async fn run(command: LinksCommand) -> Result<u8, Failed> {
         LinksCommand::Show(args) => show::show(args).await,
         LinksCommand::Edit(args) => change::edit(args).await,
         LinksCommand::Delete(args) => change::delete(args).await,
+        LinksCommand::History(args) => history::history(args).await,
+        LinksCommand::Restore(args) => history::restore(args).await,
         LinksCommand::Qr(args) => qr::qr(args).await,
     }
 }

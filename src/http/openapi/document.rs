@@ -21,7 +21,7 @@ const EVERYWHERE: &[&str] =
     &["malformed-request", "request-timeout", "too-many-connections", "head-too-large", "internal", "not-ready"];
 
 /// Schemas of answers whose properties are all present, also those that are `null`.
-const WHOLE: &[&str] = &["Link", "ValueCount"];
+const WHOLE: &[&str] = &["Link", "HistoryEntry", "ValueCount"];
 
 const DESCRIPTION: &str = "Links, their statistics, and what visitors are answered.\n\n\
 Answers are JSON, and errors are problem documents (RFC 9457) with a stable `type`. Times are RFC 3339 in UTC, names are camelCase. \

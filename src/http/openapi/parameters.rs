@@ -13,6 +13,18 @@ pub(in crate::http) struct OfLink {
     code: String,
 }
 
+/// An entry of a link's history, in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct OfEntry {
+    /// The code of the link.
+    #[param(min_length = 1, example = "handbook")]
+    code: String,
+    /// The `id` of the entry.
+    #[param(minimum = 1, example = 1)]
+    id: u32,
+}
+
 /// A request that may be repeated.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

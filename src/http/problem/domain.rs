@@ -5,7 +5,7 @@ use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, Sp
 
 use super::Problem;
 use crate::app::{
-    BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied,
+    BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied, HistoryError,
     IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, NotYetSupported, PeriodError, PutError, ReadError, ReportError, RulesFault,
     Unintended,
 };
@@ -172,6 +172,19 @@ impl Problem {
                 None => Self::precondition_failed(current),
             },
             ChangeError::Call(error) => error.into(),
+        }
+    }
+
+    /// A history was not shown, or a target not restored. `fault` is as for [`Problem::of_change`].
+    pub(in crate::http) fn of_history(error: HistoryError, fault: Option<TagFault>) -> Self {
+        match error {
+            HistoryError::Link(error) => Self::of_change(error, fault),
+            HistoryError::NoEntry => Self::new(
+                StatusCode::NOT_FOUND,
+                "history-entry-not-found",
+                "There is no such entry",
+                "the history of this link has no entry with this id; old entries go when there are many",
+            ),
         }
     }
 

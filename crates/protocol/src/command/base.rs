@@ -43,7 +43,7 @@ pub(super) fn encode_create(create: &Create) -> Vec<u8> {
 /// As [`encode_create`].
 pub(super) fn encode_edit(edit: &Edit) -> Vec<u8> {
     debug_assert_eq!(edit.patch.level(), Level::BASE);
-    let Edit { key, if_version, patch } = edit;
+    let Edit { key, if_version, patch, by: _ } = edit;
     let LinkPatch { target, valid_until, fields: _ } = patch;
     postcard_bytes(&(EDIT, key, if_version, target, valid_until))
 }
@@ -61,5 +61,5 @@ pub(super) fn take_edit(body: &[u8]) -> Result<(Edit, &[u8]), BatchError> {
     let (base, rest) = postcard::take_from_bytes::<BaseEdit>(body).map_err(BatchError::damaged)?;
     let BaseEdit { key, if_version, target, valid_until } = base;
     let patch = LinkPatch { target, valid_until, fields: FieldChanges::default() };
-    Ok((Edit { key, if_version, patch }, rest))
+    Ok((Edit { key, if_version, patch, by: None }, rest))
 }

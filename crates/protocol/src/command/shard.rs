@@ -1,12 +1,15 @@
 //! The commands of a shard, which holds links and their visits.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{BatchError, GroupCommand, base};
 use crate::clicks::ClickBatch;
+use crate::codec::{decode_exact, encode};
 use crate::digest::IdempotencyKey;
+use crate::fields::EDITED_BY;
 use crate::{Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, UnixMs};
 
 commands! {
@@ -38,7 +41,7 @@ impl GroupCommand for ShardCommand {
     fn level(&self) -> Level {
         match self {
             Self::Create(create) => create.spec.level().max(create.key.code.level()),
-            Self::Edit(edit) => edit.patch.level(),
+            Self::Edit(edit) => edit.patch.level().max(edit.by.map_or(Level::BASE, |_| Level::THREE)),
             Self::EndJournals(_) => Level::ONE,
             Self::Delete(_) | Self::RemoveExpired(_) | Self::RecordClicks(_) | Self::ResetStats(_) => Level::BASE,
         }
@@ -99,7 +102,7 @@ impl<'de> Deserialize<'de> for Create {
 }
 
 /// Changes a link, if its version is still the expected one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
     /// Which link.
     pub key: LinkKey,
@@ -107,6 +110,28 @@ pub struct Edit {
     pub if_version: Option<LinkVersion>,
     /// What is changed. Optional fields since level 1.
     pub patch: LinkPatch,
+    /// The number of the API key of the editor, for the history of the link; `None` = not known. Since level 3.
+    pub by: Option<u32>,
+}
+
+/// Stored in this order: who edits stands among the optional fields.
+impl Serialize for Edit {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self { key, if_version, patch, by } = self;
+        let mut patch = Cow::Borrowed(patch);
+        if let Some(by) = by {
+            patch.to_mut().fields.set(EDITED_BY, Some(encode(by)));
+        }
+        (key, if_version, patch).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Edit {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (key, if_version, mut patch): (_, _, LinkPatch) = Deserialize::deserialize(from)?;
+        let by = patch.fields.take(EDITED_BY).and_then(|by| decode_exact(&by).ok());
+        Ok(Self { key, if_version, patch, by })
+    }
 }
 
 /// Deletes a link, if its version is still the expected one.

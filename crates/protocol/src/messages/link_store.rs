@@ -8,7 +8,7 @@ use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list};
+use crate::{Code, History, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list};
 
 /// The service that owns the shards placed on this node.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ impl Service for LinkStore {
         GetStats,
         GetOrphans,
         ResetStats,
-        EndJournals
+        EndJournals,
+        GetHistory
     ];
 }
 
@@ -126,6 +127,26 @@ pub struct EditLink {
     pub if_version: Option<LinkVersion>,
     /// What is changed. Older versions do not know the optional fields.
     pub patch: LinkPatch,
+    /// The number of the editor's API key, for the history; 0 = open access. `None` = from an older version, which does not tell.
+    pub by: Option<u32>,
+}
+
+/// Reads the history of a link. For clusters of level 3.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetHistory {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link.
+    pub key: LinkKey,
+}
+
+/// The reply to [`GetHistory`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkHistory {
+    /// The link.
+    pub link: Link,
+    /// Its history; empty if it was never edited.
+    pub history: History,
 }
 
 /// The reply to [`EditLink`] and [`DeleteLink`].
@@ -313,4 +334,5 @@ request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, AnyRe
     }
 });
 request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, Leader);
+request!(GetHistory, Option<LinkHistory>, 0x020B, "get_history", Read, Always, Leader);
 request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, Leader);

@@ -18,6 +18,7 @@ mod cluster_records;
 mod cluster_state;
 mod counters;
 mod day_part;
+mod histories;
 mod idempotency;
 pub mod incoming;
 mod index;

@@ -11,9 +11,10 @@ use waypost_protocol::command::{
     ShardOutcome,
 };
 use waypost_protocol::link::Visits;
-use waypost_protocol::{Domain, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
+use waypost_protocol::{Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
 
 use super::counters::Counters;
+use super::histories::Histories;
 use super::idempotency::{Idempotency, Remembered};
 use super::links::Links;
 use super::record::{META_KEY, read_record};
@@ -33,6 +34,7 @@ pub struct ShardMachine {
     pub(super) tree: Tree,
     pub(super) links: Links,
     pub(super) counters: Counters,
+    histories: Histories,
     idempotency: Idempotency,
     /// The proposer's time of the last entry; before level 1 the largest.
     applied_at: UnixMs,
@@ -70,6 +72,15 @@ impl ShardMachine {
     /// When its block cannot be read or is damaged.
     pub fn get(&self, key: &LinkKey) -> Result<Option<(Arc<Link>, Visits)>, StoreError> {
         Ok(self.links.find(key)?.map(|(slot, link)| (link, self.counters.of(slot).visits)))
+    }
+
+    /// The link of a key, with its history, which is empty if it was never edited.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub fn history(&self, key: &LinkKey) -> Result<Option<(Arc<Link>, History)>, StoreError> {
+        let Some((slot, link)) = self.links.find(key)? else { return Ok(None) };
+        Ok(Some((link, self.histories.of(slot)?)))
     }
 
     /// Slots of links that had expired at `before`, at most `max`, the longest expired first. See [`ShardMachine::key_at`].
@@ -135,8 +146,9 @@ impl ShardMachine {
         let applied_at = meta.applied_at;
         let links = Links::read(tree.clone(), next_block)?;
         let counters = Counters::read(tree.clone(), links.slots(), meta)?;
+        let histories = Histories::read(tree.clone())?;
         let idempotency = Idempotency::open(&tree)?;
-        Ok(Self { tree, links, counters, idempotency, applied_at, level, on_change: None, fold_by: None })
+        Ok(Self { tree, links, counters, histories, idempotency, applied_at, level, on_change: None, fold_by: None })
     }
 
     fn create(&mut self, index: u64, at: UnixMs, new: &Create) -> Result<CreateOutcome, StoreError> {
@@ -186,8 +198,8 @@ impl ShardMachine {
         Ok(CreateOutcome::Created(Box::new(link)))
     }
 
-    fn edit(&mut self, index: u64, edit: &Edit) -> Result<EditOutcome, StoreError> {
-        let Edit { key, if_version, patch } = edit;
+    fn edit(&mut self, index: u64, at: UnixMs, edit: &Edit) -> Result<EditOutcome, StoreError> {
+        let Edit { key, if_version, patch, by } = edit;
         let Some((slot, old)) = self.links.find(key)? else { return Ok(EditOutcome::NotFound) };
         if if_version.is_some_and(|version| version != old.link_version()) {
             return Ok(EditOutcome::VersionMismatch { current: old.link_version() });
@@ -199,6 +211,12 @@ impl ShardMachine {
         let bytes = block::size_of_link(&link);
         if bytes > block::LINK_BYTES_MAX {
             return Ok(EditOutcome::LinkTooLarge { max: block::LINK_BYTES_MAX as u32 });
+        }
+        if self.level >= Level::THREE {
+            let mut history = self.histories.of(slot)?;
+            if history.record(&old, &link, at, *by) {
+                self.histories.set(slot, history);
+            }
         }
         self.links.replace(slot, &old, link.clone(), bytes);
         self.changed(key);
@@ -248,7 +266,7 @@ impl ShardMachine {
     fn apply_one(&mut self, index: u64, at: UnixMs, command: &ShardCommand) -> Result<ShardOutcome, StoreError> {
         Ok(match command {
             ShardCommand::Create(create) => create.answered(self.create(index, at, create)?),
-            ShardCommand::Edit(edit) => edit.answered(self.edit(index, edit)?),
+            ShardCommand::Edit(edit) => edit.answered(self.edit(index, at, edit)?),
             ShardCommand::Delete(delete) => delete.answered(self.delete(delete)?),
             ShardCommand::RemoveExpired(expired) => expired.answered(self.remove_expired(expired)?),
             ShardCommand::RecordClicks(clicks) => clicks.answered(self.record_clicks(&clicks.0)),
@@ -260,6 +278,7 @@ impl ShardMachine {
     fn remove(&mut self, slot: u32, link: &Link) {
         self.links.remove(slot, link);
         self.counters.forget(slot);
+        self.histories.forget(slot);
         self.changed(&link.key);
     }
 
@@ -312,12 +331,16 @@ impl Machine for ShardMachine {
     }
 
     fn pending_bytes(&self) -> u64 {
-        self.links.pending_bytes() + self.counters.pending_bytes() + self.idempotency.pending_bytes()
+        self.links.pending_bytes()
+            + self.counters.pending_bytes()
+            + self.histories.pending_bytes()
+            + self.idempotency.pending_bytes()
     }
 
     fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
         let mut batch = crate::Batch::default();
         self.links.write(&mut batch)?;
+        self.histories.write(&mut batch)?;
         let now = self.fold_by.as_ref().map_or(Some(self.applied_at), |time| time());
         self.counters.write(&mut batch, self.applied_at, now)?;
         self.idempotency.checkpoint(&self.tree, &mut batch);

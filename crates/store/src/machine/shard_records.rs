@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `m` | position in the log, and the small parts of the state |
 //! | `b` + number | a block of links (`block.rs`) |
+//! | `c` + number | a block of histories (`histories.rs`); since level 3 |
 //! | `v` + page | the visits of 256 slots |
 //! | `t`, `h` | statistics of visits (`stats_page.rs`) |
 //! | `o` | orphan visits (`orphans.rs`) |

@@ -270,6 +270,7 @@ fn the_most_visited_links_are_named_also_when_a_checkpoint_moves_them() {
                 key: key("one"),
                 if_version: None,
                 patch: LinkPatch { target, valid_until: None, fields: Default::default() },
+                by: None,
             }));
             shard.checkpoint();
         };
