@@ -2,10 +2,11 @@
 //! `crates/consensus`, messages to actors in `crates/protocol`.)
 
 use serde::{Deserialize, Serialize};
+use waypost_consensus::GROUP_REQUESTS;
 use waypost_protocol::codec::{DecodeError, decode_exact};
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::kinds::{Kind, distinct};
-use waypost_protocol::peer::{Lane, kinds};
+use waypost_protocol::peer::Lane;
 use waypost_protocol::peer_request::{PeerRequest, PeerRequestList};
 use waypost_protocol::{Level, NodeId, UnixMs, list, messages};
 
@@ -17,7 +18,7 @@ pub(super) type NodeRequests = list![Probe, Join, GetStatus, MoveLeader, GetCloc
 
 const _: () = {
     let [one, two, three, four, five] = messages::ALL;
-    let all = [NodeRequests::KINDS, kinds::OF_GROUPS, one, two, three, four, five];
+    let all = [NodeRequests::KINDS, GROUP_REQUESTS, one, two, three, four, five];
     assert!(distinct(&all), "two requests share a number or a name, or a number is retired");
 };
 

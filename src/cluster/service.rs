@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use waypost_consensus::{Group, Groups, Members};
+use waypost_consensus::{GROUP_REQUESTS, Group, Groups, Members};
 use waypost_protocol::command::{AdmitNode, AdmitNodeOutcome, NodeRecord, PutNode};
-use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender, kinds};
+use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender};
 use waypost_protocol::peer_request::{AnsweredByPeer, AnswersPeers, PeerRequestList};
 use waypost_protocol::{Kind, Level, NodeId};
 use waypost_runtime::RemoteHandlers;
@@ -231,7 +231,7 @@ impl NodeService {
         if NodeRequests::KINDS.contains(kind) {
             return NodeRequests::dispatch(self, kind, body, context).await;
         }
-        if kinds::OF_GROUPS.contains(kind) {
+        if GROUP_REQUESTS.contains(kind) {
             let group = self.members.get(scope).ok_or_else(|| refused("the group is not open on this node"))?;
             return group.answer(kind, body, within).await;
         }

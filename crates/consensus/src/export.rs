@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
-use waypost_protocol::{Kind, NodeId};
+use waypost_protocol::NodeId;
+use waypost_protocol::peer::{PeerError, Peers};
+use waypost_protocol::peer_request::{PeerRequest, read_reply};
 
 use crate::exports::{Begun, ExportPiece};
-use crate::format::{bytes, parse};
 use crate::members::Members;
+use crate::wire::{BeginExport, Bytes};
 
 /// How long the leader may take to write the file.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
@@ -63,20 +64,19 @@ impl<'a> Export<'a> {
         let mut export = Self { group, own, members, peers, from: candidates[0], id: 0, total: 0, offset: 0 };
         loop {
             export.from = candidates[0];
-            let answer = export.ask(kinds::EXPORT, Vec::new(), BEGIN_MAX).await;
+            let answer = export.ask(&BeginExport, BEGIN_MAX).await;
             // The named leader comes first, the node that was just asked last.
             candidates.rotate_left(1);
-            let why = match answer.map(|answer| parse("an answer to a wish for an export", &answer)) {
-                Ok(Ok(Begun::Ready { id, total })) => return Ok(Self { id, total, ..export }),
-                Ok(Ok(Begun::Failed(why))) => return Err(ExportError { group, why }),
-                Ok(Ok(Begun::NotLeader(leader))) => {
+            let why = match answer {
+                Ok(Begun::Ready { id, total }) => return Ok(Self { id, total, ..export }),
+                Ok(Begun::Failed(why)) => return Err(ExportError { group, why }),
+                Ok(Begun::NotLeader(leader)) => {
                     if let Some(leader) = leader.map(NodeId) {
                         candidates.retain(|known| *known != leader);
                         candidates.insert(0, leader);
                     }
                     "no node that was asked leads it".to_owned()
                 }
-                Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
             if Instant::now() >= deadline {
@@ -93,14 +93,14 @@ impl<'a> Export<'a> {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ExportError> {
         if self.offset == self.total {
             // Closes the file. If the request is lost, the idle time closes it.
-            let _ = self.ask(kinds::EXPORT_READ, self.piece(), PIECE_MAX).await;
+            let _ = self.ask(&self.piece(), PIECE_MAX).await;
             return Ok(None);
         }
         let failed = |why: String| ExportError { group: self.group, why };
         for _ in 0..PIECE_TRIES {
-            match self.ask(kinds::EXPORT_READ, self.piece(), PIECE_MAX).await {
-                Ok(piece) if piece.is_empty() => return Err(failed("its file ends early".to_owned())),
-                Ok(piece) => {
+            match self.ask(&self.piece(), PIECE_MAX).await {
+                Ok(Bytes(piece)) if piece.is_empty() => return Err(failed("its file ends early".to_owned())),
+                Ok(Bytes(piece)) => {
                     self.offset += piece.len() as u64;
                     return Ok(Some(piece));
                 }
@@ -111,16 +111,17 @@ impl<'a> Export<'a> {
         Err(failed("its leader does not answer any more".to_owned()))
     }
 
-    fn piece(&self) -> Vec<u8> {
-        bytes(&ExportPiece { id: self.id, offset: self.offset })
+    fn piece(&self) -> ExportPiece {
+        ExportPiece { id: self.id, offset: self.offset }
     }
 
-    async fn ask(&self, kind: Kind, body: Vec<u8>, within: Duration) -> Result<Vec<u8>, PeerError> {
+    async fn ask<R: PeerRequest>(&self, request: &R, within: Duration) -> Result<R::Reply, PeerError> {
         if self.from != self.own {
-            return self.peers.call(self.from, Lane::Calls, kind, self.group, body, within).await;
+            return self.peers.ask(self.from, self.group, request, within).await;
         }
         let own = self.members.get(self.group);
         let own = own.ok_or_else(|| PeerError::Refused("this node does not hold it".to_owned()))?;
-        timeout(within, own.answer(kind, body, within)).await.map_err(|_| PeerError::Timeout)?
+        let answer = timeout(within, own.answer(R::KIND, request.encode(), within)).await;
+        read_reply::<R>(&answer.map_err(|_| PeerError::Timeout)??)
     }
 }

@@ -19,7 +19,7 @@ const PIECE_BYTES: usize = 512 * 1024;
 const EXPORTS_MAX: usize = 2;
 
 /// The answer to a request for an export.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Begun {
     Ready {
         id: u64,
@@ -31,7 +31,7 @@ pub(crate) enum Begun {
 }
 
 /// A request for the bytes of an export from an offset on.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ExportPiece {
     pub(crate) id: u64,
     pub(crate) offset: u64,

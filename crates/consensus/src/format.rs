@@ -11,11 +11,11 @@ use waypost_protocol::Level;
 
 use crate::types::{Entry, LeaderId, LogId, Proposal, StoredMembership, Vote};
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredLogId {
-    term: u64,
-    node: u64,
-    index: u64,
+    pub(crate) term: u64,
+    pub(crate) node: u64,
+    pub(crate) index: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -24,7 +24,7 @@ struct MembershipRecord {
     nodes: BTreeMap<u64, String>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct VoteRecord {
     pub(crate) term: u64,
     pub(crate) node: u64,

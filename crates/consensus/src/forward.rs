@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use waypost_protocol::command::{Command, GroupCommand};
-use waypost_protocol::peer::{Lane, kinds};
+use waypost_protocol::peer::PeerError;
 use waypost_protocol::{Level, NodeId};
 use waypost_store::machine::Machine;
 
-use crate::format::parse;
 use crate::group::Group;
 use crate::proposer::{Applied, ProposeError};
-use crate::wire::Proposed;
+use crate::wire::{Propose, ProposeAt, Proposed};
 
 /// The pause before the leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -38,33 +37,22 @@ impl<M: Machine> Group<M> {
         within: Duration,
     ) -> Result<Applied<M::Outcome>, ProposeError> {
         let deadline = Instant::now() + within;
-        let (kind, encoded) = match self.level().get() {
-            Level::BASE if command.level() == Level::BASE => (kinds::PROPOSE, command.encode(Level::BASE)),
-            level => {
-                let level = level.max(command.level());
-                (kinds::PROPOSE_AT, [[level.0].as_slice(), &command.encode(level)].concat())
-            }
-        };
         loop {
             let error = match self.propose_any(command.clone()).await {
                 Ok(applied) => return Ok(applied),
                 Err(ProposeError::NotLeader { leader: Some(leader) }) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     let to = NodeId(leader);
-                    let answer = self.peers().call(to, Lane::Calls, kind, self.id(), encoded.clone(), left);
-                    match answer.await {
+                    match self.send(to, &command, left).await {
+                        Ok(Proposed::Applied(index, outcome)) => return Ok(Applied { index, outcome }),
+                        Ok(Proposed::NotLeader(leader)) => ProposeError::NotLeader { leader },
+                        Ok(Proposed::Overloaded) => ProposeError::Overloaded,
+                        Ok(Proposed::TooLarge(bytes, max)) => {
+                            return Err(ProposeError::TooLarge { bytes: bytes as usize, max: max as usize });
+                        }
+                        // Its knowledge of the level may lag behind this node's.
+                        Ok(Proposed::NotYet(needed, level)) => ProposeError::NotYet { needed, level },
                         Err(error) => ProposeError::Stopped(error.to_string()),
-                        Ok(answer) => match parse::<Proposed<M::Outcome>>("an answer to a command", &answer) {
-                            Ok(Proposed::Applied(index, outcome)) => return Ok(Applied { index, outcome }),
-                            Ok(Proposed::NotLeader(leader)) => ProposeError::NotLeader { leader },
-                            Ok(Proposed::Overloaded) => ProposeError::Overloaded,
-                            Ok(Proposed::TooLarge(bytes, max)) => {
-                                return Err(ProposeError::TooLarge { bytes: bytes as usize, max: max as usize });
-                            }
-                            // Its knowledge of the level may lag behind this node's.
-                            Ok(Proposed::NotYet(needed, level)) => ProposeError::NotYet { needed, level },
-                            Err(error) => ProposeError::Stopped(error.to_string()),
-                        },
                     }
                 }
                 Err(error @ (ProposeError::TooLarge { .. } | ProposeError::NotYet { .. })) => return Err(error),
@@ -74,6 +62,25 @@ impl<M: Machine> Group<M> {
                 return Err(error);
             }
             sleep(PAUSE).await;
+        }
+    }
+
+    /// Sends a command to the leader.
+    async fn send(
+        &self,
+        to: NodeId,
+        command: &M::Command,
+        within: Duration,
+    ) -> Result<Proposed<M::Outcome>, PeerError> {
+        match self.level().get().max(command.level()) {
+            Level::BASE => {
+                let request = Propose::<M::Command>::new(command.encode(Level::BASE));
+                self.peers().ask(to, self.id(), &request, within).await
+            }
+            level => {
+                let request = ProposeAt::<M::Command>::new(level, command.encode(level));
+                self.peers().ask(to, self.id(), &request, within).await
+            }
         }
     }
 }

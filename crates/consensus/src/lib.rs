@@ -63,3 +63,4 @@ pub use restore::{RestoreTarget, Restored, StoppedNode};
 pub use seen::{last_seen, note_seen};
 pub use state_machine::SnapshotTurn;
 pub use status::GroupStatus;
+pub use wire::GROUP_REQUESTS;

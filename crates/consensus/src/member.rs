@@ -9,18 +9,19 @@ use std::time::Duration;
 use openraft::Instant as _;
 use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesResponse, VoteRequest};
 use openraft::storage::{Snapshot, SnapshotMeta};
 use tokio::time::sleep;
 use waypost_protocol::command::GroupCommand;
-use waypost_protocol::peer::{BoxFuture, PeerError, kinds};
+use waypost_protocol::peer::{BoxFuture, PeerError};
+use waypost_protocol::peer_request::{AnsweredByPeer, AnswersPeers};
 use waypost_protocol::{Kind, Level};
 use waypost_store::machine::{Machine, snapshot};
 use waypost_tasks::Task;
 
 use crate::age::Committed;
 use crate::exports::{Begun, ExportPiece, IDLE_MAX};
-use crate::format::{VoteRecord, bytes, parse, vote, vote_record};
+use crate::format::{VoteRecord, vote, vote_record};
 use crate::group::Group;
 use crate::lease::Instant;
 use crate::members::Member;
@@ -29,7 +30,10 @@ use crate::receiving::{Receiving, Taken};
 use crate::state_machine::{GroupMachine, SnapshotData, blocking, write_snapshot};
 use crate::types::TypeConfig;
 use crate::votes::{is_older, vouches_for};
-use crate::wire::{self, Proposed, SnapshotPiece, SnapshotTaken};
+use crate::wire::{
+    Append, Appended, BeginExport, Bytes, GroupRequests, Propose, ProposeAt, Proposed, SnapshotPiece, SnapshotTaken,
+    Transfer, VoteGiven, WantPreVote, WantVote,
+};
 
 /// No snapshot of one shard is longer: what a peer can make this node store before it looks at it.
 const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
@@ -48,87 +52,114 @@ impl<M: Machine> Member for Group<M> {
     }
 
     fn answer(&self, kind: Kind, body: Vec<u8>, within: Duration) -> BoxFuture<'_, Result<Vec<u8>, PeerError>> {
-        Box::pin(async move {
-            match kind {
-                kinds::APPEND => {
-                    let request = wire::decode_append::<M::Command>(&body).map_err(refused)?;
-                    // Heartbeats are answered, so this replica stays a follower that lags, and takes the entries when there is room.
-                    if !request.entries.is_empty() && self.is_out_of_space() {
-                        return Err(refused(ProposeError::NoSpace));
-                    }
-                    let leader = request.vote.leader_id().node_id;
-                    // Before the entries are written, which may take long: meanwhile this leader is not silent.
-                    if !is_older(&request.vote, &self.raft().server_metrics().borrow_watched().vote) {
-                        self.heard().note(leader, Instant::now());
-                    }
-                    let response = self.raft().append_entries(request).await.map_err(refused)?;
-                    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-                        self.heard().note(leader, Instant::now());
-                    }
-                    Ok(wire::encode_appended(&response))
-                }
-                kinds::VOTE => {
-                    let request = wire::decode_vote_request(&body).map_err(refused)?;
-                    self.may_vote(request.leadership_transfer)?;
-                    let response = self.raft().vote(request).await.map_err(refused)?;
-                    Ok(wire::encode_vote_response(&response))
-                }
-                kinds::PRE_VOTE => {
-                    let request = wire::decode_vote_request(&body).map_err(refused)?;
-                    self.may_vote(false)?;
-                    let response = self.raft().pre_vote(request).await.map_err(refused)?;
-                    Ok(wire::encode_vote_response(&response))
-                }
-                kinds::TRANSFER_LEADER => {
-                    let request = wire::decode_transfer(&body).map_err(refused)?;
-                    self.raft().handle_transfer_leader(request).await.map_err(refused)?.map_err(refused)?;
-                    Ok(Vec::new())
-                }
-                kinds::SNAPSHOT => {
-                    let piece: SnapshotPiece = parse("a piece of a snapshot", &body).map_err(refused)?;
-                    Ok(bytes(&self.take_piece(piece).await.map_err(refused)?))
-                }
-                kinds::EXPORT => Ok(bytes(&self.begin_export().await.map_err(refused)?)),
-                kinds::EXPORT_READ => {
-                    let piece: ExportPiece = parse("a wish for a piece of an export", &body).map_err(refused)?;
-                    self.exports().read(&piece).map_err(refused)
-                }
-                kinds::PROPOSE | kinds::PROPOSE_AT => {
-                    let (level, command) = match (kind, body.split_first()) {
-                        (kinds::PROPOSE_AT, Some((level, command))) => (Level(*level), command),
-                        _ => (Level::BASE, body.as_slice()),
-                    };
-                    let command = M::Command::decode(level, command).map_err(refused)?;
-                    let proposed = tokio::time::timeout(within, self.propose_any(command)).await;
-                    let proposed = match proposed.map_err(|_| PeerError::Timeout)? {
-                        Ok(applied) => Proposed::Applied(applied.index, applied.outcome),
-                        Err(ProposeError::NotLeader { leader }) => Proposed::NotLeader(leader),
-                        Err(ProposeError::Overloaded) => Proposed::Overloaded,
-                        Err(ProposeError::TooLarge { bytes, max }) if kind == kinds::PROPOSE_AT => {
-                            Proposed::TooLarge(bytes as u64, max as u64)
-                        }
-                        Err(ProposeError::NotYet { needed, level }) if kind == kinds::PROPOSE_AT => {
-                            Proposed::NotYet(needed, level)
-                        }
-                        Err(
-                            error @ (ProposeError::TooLarge { .. }
-                            | ProposeError::NotYet { .. }
-                            | ProposeError::NoSpace),
-                        ) => {
-                            return Err(refused(error));
-                        }
-                        // Whether it was applied is not known: no answer says so.
-                        Err(ProposeError::Stopped(_)) => return Err(PeerError::Lost),
-                    };
-                    Ok(bytes(&proposed))
-                }
-                other => Err(refused(format!("a group does not answer requests of kind {:#06x}", other.0))),
+        GroupRequests::<M::Command>::dispatch(self, kind, body, within)
+    }
+}
+
+impl<M: Machine> AnswersPeers<Append, Duration> for Group<M> {
+    async fn answer(&self, append: Append, _: Duration) -> Result<Appended, PeerError> {
+        let request = append.open::<M::Command>().map_err(refused)?;
+        // Heartbeats are answered, so this replica stays a follower that lags, and takes the entries when there is room.
+        if !request.entries.is_empty() && self.is_out_of_space() {
+            return Err(refused(ProposeError::NoSpace));
+        }
+        let leader = request.vote.leader_id().node_id;
+        // Before the entries are written, which may take long: meanwhile this leader is not silent.
+        if !is_older(&request.vote, &self.raft().server_metrics().borrow_watched().vote) {
+            self.heard().note(leader, Instant::now());
+        }
+        let response = self.raft().append_entries(request).await.map_err(refused)?;
+        if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+            self.heard().note(leader, Instant::now());
+        }
+        Ok((&response).into())
+    }
+}
+
+impl<M: Machine> AnswersPeers<WantVote, Duration> for Group<M> {
+    async fn answer(&self, want: WantVote, _: Duration) -> Result<VoteGiven, PeerError> {
+        let request: VoteRequest<TypeConfig> = want.into();
+        self.may_vote(request.leadership_transfer)?;
+        Ok((&self.raft().vote(request).await.map_err(refused)?).into())
+    }
+}
+
+impl<M: Machine> AnswersPeers<WantPreVote, Duration> for Group<M> {
+    async fn answer(&self, WantPreVote(want): WantPreVote, _: Duration) -> Result<VoteGiven, PeerError> {
+        self.may_vote(false)?;
+        Ok((&self.raft().pre_vote(want.into()).await.map_err(refused)?).into())
+    }
+}
+
+impl<M: Machine> AnswersPeers<Transfer, Duration> for Group<M> {
+    async fn answer(&self, transfer: Transfer, _: Duration) -> Result<(), PeerError> {
+        self.raft().handle_transfer_leader(transfer.into()).await.map_err(refused)?.map_err(refused)
+    }
+}
+
+impl<M: Machine> AnswersPeers<SnapshotPiece, Duration> for Group<M> {
+    async fn answer(&self, piece: SnapshotPiece, _: Duration) -> Result<SnapshotTaken, PeerError> {
+        self.take_piece(piece).await.map_err(refused)
+    }
+}
+
+impl<M: Machine> AnswersPeers<BeginExport, Duration> for Group<M> {
+    async fn answer(&self, _: BeginExport, _: Duration) -> Result<Begun, PeerError> {
+        self.begin_export().await.map_err(refused)
+    }
+}
+
+impl<M: Machine> AnswersPeers<ExportPiece, Duration> for Group<M> {
+    async fn answer(&self, piece: ExportPiece, _: Duration) -> Result<Bytes, PeerError> {
+        self.exports().read(&piece).map(Bytes).map_err(refused)
+    }
+}
+
+impl<M: Machine> AnswersPeers<Propose<M::Command>, Duration> for Group<M> {
+    async fn answer(&self, request: Propose<M::Command>, within: Duration) -> Result<Proposed<M::Outcome>, PeerError> {
+        match self.proposed(Level::BASE, &request.command, within).await? {
+            // Nodes of level 0 do not know these answers.
+            Proposed::TooLarge(bytes, max) => {
+                Err(refused(ProposeError::TooLarge { bytes: bytes as usize, max: max as usize }))
             }
-        })
+            Proposed::NotYet(needed, level) => Err(refused(ProposeError::NotYet { needed, level })),
+            proposed => Ok(proposed),
+        }
+    }
+}
+
+impl<M: Machine> AnswersPeers<ProposeAt<M::Command>, Duration> for Group<M> {
+    async fn answer(
+        &self,
+        request: ProposeAt<M::Command>,
+        within: Duration,
+    ) -> Result<Proposed<M::Outcome>, PeerError> {
+        self.proposed(request.level, &request.command, within).await
     }
 }
 
 impl<M: Machine> Group<M> {
+    /// Proposes a command of another node.
+    async fn proposed(
+        &self,
+        level: Level,
+        command: &[u8],
+        within: Duration,
+    ) -> Result<Proposed<M::Outcome>, PeerError> {
+        let command = M::Command::decode(level, command).map_err(refused)?;
+        let proposed = tokio::time::timeout(within, self.propose_any(command)).await;
+        match proposed.map_err(|_| PeerError::Timeout)? {
+            Ok(applied) => Ok(Proposed::Applied(applied.index, applied.outcome)),
+            Err(ProposeError::NotLeader { leader }) => Ok(Proposed::NotLeader(leader)),
+            Err(ProposeError::Overloaded) => Ok(Proposed::Overloaded),
+            Err(ProposeError::TooLarge { bytes, max }) => Ok(Proposed::TooLarge(bytes as u64, max as u64)),
+            Err(ProposeError::NotYet { needed, level }) => Ok(Proposed::NotYet(needed, level)),
+            Err(error @ ProposeError::NoSpace) => Err(refused(error)),
+            // Whether it was applied is not known: no answer says so.
+            Err(ProposeError::Stopped(_)) => Err(PeerError::Lost),
+        }
+    }
+
     /// Refuses to vote while a leader may count on it that this replica, in an earlier life, has promised not to; unless that leader wants
     /// another one itself.
     fn may_vote(&self, wanted_by_leader: bool) -> Result<(), PeerError> {

@@ -13,15 +13,16 @@ use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNe
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{BasicNode, OptionalSend};
-use waypost_protocol::peer::{Lane, PeerError, Peers, kinds};
+use waypost_protocol::peer::{Lane, PeerError, Peers};
+use waypost_protocol::peer_request::PeerRequest;
 use waypost_protocol::{Kind, NodeId};
 
-use crate::format::{parse, vote, vote_record};
+use crate::format::{vote, vote_record};
 use crate::retention::{OnItsWay, Sending};
 use crate::state_machine::{SnapshotData, blocking};
 use crate::types::TypeConfig;
 use crate::votes::vouches_for;
-use crate::wire::{self, SnapshotPiece, SnapshotTaken};
+use crate::wire::{Append, SnapshotPiece, SnapshotTaken, Transfer, WantPreVote, WantVote};
 
 /// A piece of a snapshot: small enough that other calls on the lane hardly wait, large enough to be quick.
 const PIECE_BYTES: usize = 512 * 1024;
@@ -66,16 +67,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 type Failed = RPCError<TypeConfig>;
 
 impl Client {
-    async fn call(
-        &self,
-        kind: Kind,
-        action: RPCTypes,
-        lane: Lane,
-        body: Vec<u8>,
-        within: Duration,
-    ) -> Result<Vec<u8>, Failed> {
+    async fn ask<R: PeerRequest>(&self, request: &R, action: RPCTypes, within: Duration) -> Result<R::Reply, Failed> {
         let Network { group, node, peers, .. } = &self.network;
-        peers.call(NodeId(self.target), lane, kind, *group, body, within).await.map_err(|error| match error {
+        peers.ask(NodeId(self.target), *group, request, within).await.map_err(|error| match error {
             PeerError::Timeout => {
                 RPCError::Timeout(Timeout { action, id: *node, target: self.target, timeout: within })
             }
@@ -117,13 +111,11 @@ impl Client {
             let last = offset + piece.len() as u64 == total;
             let message = SnapshotPiece { vote: vote_record(vote_of_leader), id, total, offset, bytes: piece };
             let within = if last { INSTALL_MAX } else { PIECE_MAX };
-            let body = crate::format::bytes(&message);
             if !last {
                 waiting = Instant::now();
             }
-            let answer = self.call(kinds::SNAPSHOT, RPCTypes::InstallSnapshot, Lane::Calls, body, within).await;
-            match answer {
-                Ok(answer) => match parse("an answer to a snapshot", &answer).map_err(broken)? {
+            match self.ask(&message, RPCTypes::InstallSnapshot, within).await {
+                Ok(answer) => match answer {
                     SnapshotTaken::Have(have) if have > offset => {
                         tries = 0;
                         offset = have.min(total);
@@ -171,10 +163,6 @@ fn snapshot_id(file: &File) -> io::Result<u64> {
     }
 }
 
-fn unreadable(error: io::Error) -> Failed {
-    RPCError::Network(NetworkError::new(&error))
-}
-
 impl RaftNetworkV2<TypeConfig> for Client {
     type SnapshotData = SnapshotData;
 
@@ -183,10 +171,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failed> {
-        let body = wire::encode_append(&rpc);
-        let answer =
-            self.call(kinds::APPEND, RPCTypes::AppendEntries, Lane::Consensus, body, option.hard_ttl()).await?;
-        wire::decode_appended(&answer).map_err(unreadable)
+        self.ask(&Append::from(&rpc), RPCTypes::AppendEntries, option.hard_ttl()).await.map(Into::into)
     }
 
     async fn vote(
@@ -194,9 +179,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failed> {
-        let body = wire::encode_vote_request(&rpc);
-        let answer = self.call(kinds::VOTE, RPCTypes::Vote, Lane::Consensus, body, option.hard_ttl()).await?;
-        wire::decode_vote_response(&answer).map_err(unreadable)
+        self.ask(&WantVote::from(&rpc), RPCTypes::Vote, option.hard_ttl()).await.map(Into::into)
     }
 
     async fn pre_vote(
@@ -204,9 +187,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Failed> {
-        let body = wire::encode_vote_request(&rpc);
-        let answer = self.call(kinds::PRE_VOTE, RPCTypes::Vote, Lane::Consensus, body, option.hard_ttl()).await?;
-        wire::decode_vote_response(&answer).map_err(unreadable)
+        self.ask(&WantPreVote((&rpc).into()), RPCTypes::Vote, option.hard_ttl()).await.map(Into::into)
     }
 
     async fn full_snapshot(
@@ -228,8 +209,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, Failed> {
-        let body = wire::encode_transfer(&request);
-        self.call(kinds::TRANSFER_LEADER, RPCTypes::TransferLeader, Lane::Consensus, body, option.hard_ttl()).await?;
+        self.ask(&Transfer::from(&request), RPCTypes::TransferLeader, option.hard_ttl()).await?;
         Ok(Ok(()))
     }
 

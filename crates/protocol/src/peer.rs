@@ -87,35 +87,3 @@ pub trait PeerService: Send + Sync + 'static {
         within: Duration,
     ) -> BoxFuture<'_, Result<Vec<u8>, PeerError>>;
 }
-
-/// Numbers of the requests that a group answers.
-pub mod kinds {
-    use crate::kinds::{Kind, Kinds};
-
-    /// Log entries of a group, or a heartbeat.
-    pub const APPEND: Kind = Kind(0xF001);
-    /// A candidate asks for a vote.
-    pub const VOTE: Kind = Kind(0xF002);
-    /// A node asks whether it would get a vote.
-    pub const PRE_VOTE: Kind = Kind(0xF003);
-    /// A leader transfers its leadership.
-    pub const TRANSFER_LEADER: Kind = Kind(0xF004);
-    /// A piece of a snapshot.
-    pub const SNAPSHOT: Kind = Kind(0xF005);
-    /// A command for the leader of a group.
-    pub const PROPOSE: Kind = Kind(0xF006);
-    /// Makes the leader of a group write its state to a file, for a backup.
-    pub const EXPORT: Kind = Kind(0xF007);
-    /// Reads a chunk of that file.
-    pub const EXPORT_READ: Kind = Kind(0xF008);
-    /// Like `PROPOSE`, for commands of level 1 and later: the level, then the command.
-    pub const PROPOSE_AT: Kind = Kind(0xF009);
-
-    /// All of them, with their names.
-    pub const OF_GROUPS: &Kinds = &Kinds::Of(APPEND, "append", VOTES);
-    const VOTES: &Kinds = &Kinds::Of(VOTE, "vote", &Kinds::Of(PRE_VOTE, "pre_vote", LEADER));
-    const LEADER: &Kinds = &Kinds::Of(TRANSFER_LEADER, "transfer_leader", FILES);
-    const FILES: &Kinds = &Kinds::Of(SNAPSHOT, "snapshot", &Kinds::Of(EXPORT, "export", EXPORTS));
-    const EXPORTS: &Kinds = &Kinds::Of(EXPORT_READ, "export_read", COMMANDS);
-    const COMMANDS: &Kinds = &Kinds::Of(PROPOSE, "propose", &Kinds::Of(PROPOSE_AT, "propose_at", &Kinds::End));
-}

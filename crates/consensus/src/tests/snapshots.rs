@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use openraft::BasicNode;
 use parking_lot::Mutex;
-use waypost_protocol::peer::{Lane, Peers, kinds};
+use waypost_protocol::peer::Peers;
 use waypost_store::machine::{Machine, snapshot};
 use waypost_telemetry::Metrics;
 
 use super::replicas::*;
 use super::{clock, create, open};
-use crate::format::{VoteRecord, bytes, encode_position, parse};
+use crate::format::{VoteRecord, encode_position};
 use crate::group::IfNew;
 use crate::types::{LeaderId, LogId};
 use crate::wire::{SnapshotPiece, SnapshotTaken};
@@ -47,7 +47,7 @@ async fn a_snapshot_with_entries_of_a_later_leader_of_the_same_term_is_refused_a
         offset: 0,
         bytes: file,
     };
-    let answer = peers.call(FOLLOWER, Lane::Calls, kinds::SNAPSHOT, GROUP, bytes(&piece), PATIENCE).await;
+    let answer = (&*peers as &dyn Peers).ask(FOLLOWER, GROUP, &piece, PATIENCE).await;
     assert!(answer.is_err(), "it was taken");
     assert_eq!(follower.db.failure(), None);
     leader.create(5..10).await;
@@ -64,8 +64,8 @@ async fn a_leader_that_was_replaced_learns_it_from_the_first_piece_that_it_sends
     let term = alone.group.status().term;
     let older = VoteRecord { term, node: LEADER.0 - 1, committed: true };
     let piece = SnapshotPiece { vote: older, id: 9, total: 100, offset: 0, bytes: vec![0; 10] };
-    let answer = peers.call(LEADER, Lane::Calls, kinds::SNAPSHOT, GROUP, bytes(&piece), PATIENCE).await.unwrap();
-    let SnapshotTaken::Installed(vote) = parse("an answer", &answer).unwrap() else { panic!("it was taken") };
+    let answer = (&*peers as &dyn Peers).ask(LEADER, GROUP, &piece, PATIENCE).await.unwrap();
+    let SnapshotTaken::Installed(vote) = answer else { panic!("it was taken") };
     assert_eq!((vote.term, vote.node), (term, LEADER.0));
     assert_eq!(std::fs::read_dir(root.path().join("alone/snapshots")).unwrap().count(), 0);
 }
