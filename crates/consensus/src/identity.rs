@@ -8,8 +8,6 @@ use waypost_store::{Db, StoreError};
 pub struct NodeIdentity {
     /// Random id, made at the first boot.
     pub id: NodeId,
-    /// Grows by one with each start: tells apart what the node said in different lives.
-    pub incarnation: u64,
     /// The cluster that it belongs to, and whether it created it; `None` for a new node.
     pub cluster: Option<ClusterBinding>,
 }
@@ -24,7 +22,7 @@ pub struct ClusterBinding {
 }
 
 impl NodeIdentity {
-    /// Reads the identity of a data directory, making one with `fresh_id` if there is none, and begins a new life.
+    /// Reads the identity of a data directory, making one with `fresh_id` if there is none.
     /// Durable when it returns.
     ///
     /// # Errors
@@ -47,11 +45,9 @@ impl NodeIdentity {
                 fresh_id
             }
         };
-        let incarnation = read(b"incarnation")?.unwrap_or(0) + 1;
-        write(b"incarnation", incarnation)?;
         let cluster = Self::binding_of(db)?;
         db.commit().wait_blocking()?;
-        Ok(Self { id: NodeId(id), incarnation, cluster })
+        Ok(Self { id: NodeId(id), cluster })
     }
 
     /// The cluster that the node of a database belongs to, without changing anything.
