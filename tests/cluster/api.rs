@@ -51,3 +51,20 @@ async fn links_are_put_and_changed_in_bulk_through_every_node_also_one_without_r
         assert_eq!((&deleted["failed"], deleted["results"].as_array().unwrap().len()), (&json!(0), 32), "{deleted}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_the_redirector_has_no_such_path_whatever_code_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new(PROGRAM, dir.path());
+    let store = cluster.add(Some(r#"["key_allocator", "link_store", "click_counter", "janitor"]"#)).unwrap();
+    cluster.start(&[store]).unwrap();
+    let client = cluster.client(store);
+    let made = client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "mine" })).await.unwrap();
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+    assert_eq!(client.get("/api/v1/links/mine").await.unwrap().status, 200);
+    // A link that exists, one that does not, and what cannot be a code.
+    for path in ["/mine", "/other", "/mine/below", "/-x"] {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "not-found"), "{path}");
+    }
+}
