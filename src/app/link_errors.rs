@@ -1,6 +1,10 @@
 //! Why a link was not created, shown or changed.
 
-use waypost_protocol::{CallError, Code, CodeError, Level, LinkVersion, ServiceError, SpecError, TargetError};
+use waypost_protocol::fields::Tag;
+use waypost_protocol::history::changed_fields;
+use waypost_protocol::{
+    CallError, Code, CodeError, Level, LinkSpec, LinkVersion, ServiceError, SpecError, TargetError,
+};
 
 use super::Denied;
 use super::rules::RulesFault;
@@ -13,6 +17,27 @@ pub struct NotYetSupported {
     pub needed: Level,
     /// The level of the cluster.
     pub level: Level,
+}
+
+/// The link that has a slug already, compared with the one that was to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It leads elsewhere, or could not be read.
+    Other,
+    /// It has the same target; the tags of the fields in which it differs.
+    Differs(Vec<Tag>),
+    /// It is the same in everything that was given.
+    Same,
+}
+
+impl Taken {
+    pub(super) fn by(other: &LinkSpec, wanted: &LinkSpec) -> Self {
+        match changed_fields(other, wanted) {
+            _ if other.target != wanted.target => Self::Other,
+            differs if differs.is_empty() => Self::Same,
+            differs => Self::Differs(differs),
+        }
+    }
 }
 
 /// Why a link was not created.
@@ -50,8 +75,8 @@ pub enum CreateError {
     SlugTaken {
         /// The slug.
         slug: Code,
-        /// Whether its link has the same target and end.
-        same: bool,
+        /// By which link.
+        by: Taken,
     },
     /// The idempotency key was used for a different request.
     #[error("the idempotency key was used for a different request")]

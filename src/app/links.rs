@@ -16,7 +16,7 @@ use waypost_protocol::{
 };
 use waypost_runtime::Destination;
 
-use super::link_errors::{ChangeError, CreateError, ReadError};
+use super::link_errors::{ChangeError, CreateError, ReadError, Taken};
 use super::rules::{NewRule, RulesFault, rules_of};
 use super::{App, Permission, Principal};
 
@@ -153,8 +153,8 @@ impl App {
             (Created::SlugTaken, Some(slug)) => {
                 // Read with a strong read, so that the conflicting link is seen.
                 let other = self.read(LinkKey::new(slug.clone()), Consistency::Strong).await;
-                let same = |link: &Link| link.spec == spec;
-                Err(CreateError::SlugTaken { slug, same: other.is_ok_and(|view| same(&view.link)) })
+                let by = other.map_or(Taken::Other, |view| Taken::by(&view.link.spec, &spec));
+                Err(CreateError::SlugTaken { slug, by })
             }
             (Created::SlugTaken, None) => {
                 Err(ServiceError::Unavailable("the generated code was taken; nothing was changed".to_owned()).into())

@@ -39,7 +39,7 @@ pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use history::{HistoryError, Revision};
-pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError};
+pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
 pub use put::{Condition, PutError, PutLink};
 pub use rules::{NewLeads, NewRule, RulesFault};

@@ -249,7 +249,7 @@ const FIELD_NAMES: &[(Tag, &str)] = &[
 ];
 
 /// The name of the property with a tag, if this version knows it.
-pub(super) fn field_name(tag: Tag) -> Option<&'static str> {
+pub(in crate::http) fn field_name(tag: Tag) -> Option<&'static str> {
     FIELD_NAMES.iter().find(|(known, _)| *known == tag).map(|(_, name)| *name)
 }
 

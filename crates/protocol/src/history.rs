@@ -134,8 +134,8 @@ impl History {
     }
 }
 
-/// The fields other than the target in which two specifications differ.
-fn changed_fields(old: &LinkSpec, new: &LinkSpec) -> Vec<Tag> {
+/// The tags of the fields other than the target in which two specifications differ, in their order.
+pub fn changed_fields(old: &LinkSpec, new: &LinkSpec) -> Vec<Tag> {
     let mut changed: Vec<Tag> = (old.valid_until != new.valid_until).then_some(VALID_UNTIL).into_iter().collect();
     let differs = |tag: &Tag| old.fields.get(*tag) != new.fields.get(*tag);
     changed.extend(old.fields.iter().chain(new.fields.iter()).map(|(tag, _)| tag).filter(differs));

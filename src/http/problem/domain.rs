@@ -7,9 +7,10 @@ use super::Problem;
 use crate::app::{
     BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied, HistoryError,
     IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, NotYetSupported, PeriodError, PutError, ReadError, ReportError, RulesFault,
-    Unintended,
+    Taken, Unintended,
 };
 use crate::http::if_match::TagFault;
+use crate::http::link_json::field_name;
 
 const UNKNOWN_LINK: &str = "link-not-found";
 const LINK_NOT_YET: &str = "link-not-yet-valid";
@@ -117,11 +118,19 @@ impl Problem {
         problem
     }
 
-    /// The slug names a link already; `same` is its short URL, if that link leads to the same URL for the same time.
-    fn slug_taken(slug: &str, same: Option<String>) -> Self {
-        let detail = match &same {
-            None => format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
-            Some(short_url) => {
+    /// The slug names a link already.
+    fn slug_taken(slug: &Code, by: &Taken, short_url: impl FnOnce(&Code) -> String) -> Self {
+        let same = (*by == Taken::Same).then(|| short_url(slug));
+        let detail = match (&same, by) {
+            (None, Taken::Differs(tags)) => {
+                let names: Vec<&str> = tags.iter().filter_map(|tag| field_name(*tag)).collect();
+                format!(
+                    "\"{slug}\" already names a link to this URL, which differs in {}; change that link, or choose another slug",
+                    names.join(", ")
+                )
+            }
+            (None, _) => format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
+            (Some(short_url), _) => {
                 format!("\"{slug}\" already names a link to this URL, so there is nothing to create; use {short_url}")
             }
         };
@@ -148,7 +157,7 @@ impl Problem {
             CreateError::IdempotencyKey => Self::malformed(format!(
                 "Idempotency-Key has to be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
             )),
-            CreateError::SlugTaken { slug, same } => Self::slug_taken(slug.as_str(), same.then(|| short_url(&slug))),
+            CreateError::SlugTaken { slug, by } => Self::slug_taken(&slug, &by, short_url),
             CreateError::IdempotencyKeyReused => Self::idempotency_mismatch(),
             CreateError::Call(error) => error.into(),
         }
