@@ -305,7 +305,7 @@ pub(super) struct LinkJson {
     pub(super) rules: Vec<RuleJson>,
     /// What visitors get now.
     pub(super) state: StateJson,
-    /// Its visits; `null` if they cannot be told now.
+    /// Its visits; `null` if they cannot be told now, or if it was created with an `Idempotency-Key`, perhaps before.
     pub(super) visits: Option<VisitsJson>,
 }
 

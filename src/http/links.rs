@@ -75,7 +75,7 @@ pub(super) async fn post(
     let body: GivenLink = parse_json_only(&request, &body)?;
     Ok(match shorten::create(&caller.principal, &request, &body, &node).await? {
         CreatedLink::New(link) => {
-            let visits = shorten::visits_of_new(&request, &node, &link).await;
+            let visits = shorten::visits_of_new(&request);
             created(&request, &node, &link, visits)
         }
         CreatedLink::Existing(link) => {

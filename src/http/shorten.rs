@@ -2,7 +2,6 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use waypost_protocol::Link;
 use waypost_protocol::link::Visits;
 
 use super::authorized::{Authorized, WriteLinks};
@@ -37,16 +36,17 @@ pub(super) async fn shorten(
     };
     let mut response = if is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
     let visits = match is_new {
-        true => visits_of_new(&request, &node, &link).await,
+        true => visits_of_new(&request),
         false => node.app.visits(&link).await,
     };
     let json = LinkJson::new(&link, visits, &node.address.short_url(&request, link.key.code.as_str()), (node.clock)());
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 
-/// The visits of a link that was created by a request: none, unless the request may be a repetition.
-pub(super) async fn visits_of_new(request: &HttpRequest, node: &NodeState, link: &Link) -> Option<Visits> {
-    if request.headers().contains_key(IDEMPOTENCY_KEY) { node.app.visits(link).await } else { Some(Visits::default()) }
+/// The visits of a link that was created by a request: none. A request with a key may be a repetition, of a link that was visited since;
+/// as in bulk, nothing is said then, and nothing is read.
+pub(super) fn visits_of_new(request: &HttpRequest) -> Option<Visits> {
+    (!request.headers().contains_key(IDEMPOTENCY_KEY)).then(Visits::default)
 }
 
 /// Creates the given link, once for each `Idempotency-Key`.
