@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::link::Visits;
-use waypost_protocol::messages::{Changed, CreateLink, Created, DeleteLink, EditLink, GetLink, LinkStore, LinkView};
+use waypost_protocol::messages::{
+    Changed, CreateLink, Created, DeleteLink, EditLink, GetCreated, GetLink, LinkStore, LinkView,
+};
 use waypost_protocol::properties::{EXPIRED_URL, RULES, TITLE, Title};
 use waypost_protocol::rules::Rules;
 use waypost_protocol::{
-    CallError, Code, FieldChanges, Fields, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
-    Request, ServiceError, Target, TargetError, UnixMs,
+    CallError, Code, FieldChanges, Fields, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
+    Request, ServiceError, SpecError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
@@ -143,6 +145,15 @@ impl App {
     ) -> Result<CreatedLink, CreateError> {
         principal.require(Permission::WriteLinks)?;
         let message = self.creation(principal, &new, part)?;
+        match message.spec.check(self.now()) {
+            Ok(()) => {}
+            // If the request was in time when it was first sent, it gets the same answer again.
+            Err(SpecError::EndPast) => {
+                let before = self.created_before(&message).await?;
+                return before.map(CreatedLink::New).ok_or(SpecError::EndPast.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.writable()?;
         self.supported(message.level())?;
         let (slug, spec) = (message.slug.clone(), message.spec.clone());
@@ -162,8 +173,24 @@ impl App {
         }
     }
 
+    /// The link that the same request, by its idempotency key, has created before.
+    async fn created_before(&self, message: &CreateLink) -> Result<Option<Link>, CallError> {
+        let Some((key, fingerprint)) = message.idempotency.filter(|_| self.supported(Level::THREE).is_ok()) else {
+            return Ok(None);
+        };
+        let message = GetCreated { shard: message.shard, key, fingerprint };
+        self.parts.links.call(message, self.parts.timeout).await
+    }
+
     /// The specification of a link, within its limits.
     pub(super) fn spec_of(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
+        let spec = self.spec_given(new)?;
+        spec.check(self.now())?;
+        Ok(spec)
+    }
+
+    /// The specification of a link, which may not be within its limits.
+    fn spec_given(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
         let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
         let mut spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
         if let Some(changes) =
@@ -172,7 +199,6 @@ impl App {
             spec.fields.change(&changes);
         }
         spec.fields.change(&self.rules(&new.rules, new.own_hosts)?);
-        spec.check(self.now())?;
         Ok(spec)
     }
 
@@ -197,13 +223,14 @@ impl App {
         Ok(changes)
     }
 
+    /// The message that creates a link. Its specification is not checked yet.
     pub(super) fn creation(
         &self,
         principal: &Principal,
         new: &NewLink<'_>,
         part: Option<u64>,
     ) -> Result<CreateLink, CreateError> {
-        let spec = self.spec_of(new)?;
+        let spec = self.spec_given(new)?;
         let slug = new.slug.map(Code::parse_slug).transpose()?;
         if slug.is_some() && new.find_existing {
             return Err(CreateError::FindExistingWithSlug);

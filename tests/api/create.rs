@@ -101,6 +101,78 @@ async fn a_request_that_is_sent_twice_with_one_idempotency_key_makes_one_link() 
 }
 
 #[tokio::test]
+async fn a_create_with_a_key_says_nothing_of_visits_in_every_way_to_create() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let link = json!({ "longUrl": "https://example.com/" });
+    for (path, body, at) in [
+        ("/shorten", link.clone(), "/visits"),
+        ("/api/v1/links", link.clone(), "/visits"),
+        ("/api/v1/bulk", json!({ "items": [{ "op": "create", "link": link }] }), "/results/0/link/visits"),
+    ] {
+        let plain = client.send(client.request(Method::POST, path).json(&body)).await.unwrap().json();
+        assert_eq!(plain.pointer(at).unwrap()["total"], 0, "{path}: {plain}");
+        let request = client.request(Method::POST, path).header("idempotency-key", "k");
+        let keyed = client.send(request.json(&body)).await.unwrap().json();
+        assert_eq!(keyed.pointer(at), Some(&json!(null)), "{path}: {keyed}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_create_gets_its_answer_after_the_link_has_ended_and_a_new_one_is_refused() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let end = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string();
+    let ends = |url: &str| json!({ "longUrl": url, "validUntil": end });
+    let send = async |key: &str, url: &str| {
+        let request = client.request(Method::POST, "/api/v1/links").header("idempotency-key", key);
+        client.send(request.json(&ends(url))).await.unwrap()
+    };
+    let bulk = async |key: &str| {
+        let items = json!({ "items": [{ "op": "create", "link": ends("https://example.com/b") }] });
+        let request = client.request(Method::POST, "/api/v1/bulk").header("idempotency-key", key);
+        client.send(request.json(&items)).await.unwrap().json()["results"][0].clone()
+    };
+    let (first, part) = (send("k", "https://example.com/a").await, bulk("k").await);
+    assert_eq!((first.status, &part["status"]), (201, &json!(201)));
+    let code = first.text("shortCode");
+    while client.get(&format!("/{code}")).await.unwrap().status != 410 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let (again, part_again) = (send("k", "https://example.com/a").await, bulk("k").await);
+    assert_eq!((again.status, again.header("etag")), (201, first.header("etag")), "{}", again.json());
+    assert_eq!(again.json()["shortCode"], code);
+    assert_eq!((&part_again["status"], &part_again["etag"]), (&part["status"], &part["etag"]), "{part_again}");
+    for refused in [send("k", "https://example.com/c").await, send("other", "https://example.com/a").await] {
+        assert_eq!((refused.status, refused.problem().as_str()), (422, "invalid-value"));
+    }
+    assert_eq!(bulk("other").await["status"], 422);
+    assert_eq!(client.shorten(ends("https://example.com/a")).await.unwrap().status, 422);
+}
+
+#[tokio::test]
+async fn the_conflict_with_a_link_to_the_same_url_says_in_which_fields_it_differs() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let there = json!({ "longUrl": "https://example.com/", "customSlug": "mine", "title": "T", "note": "n" });
+    assert_eq!(client.shorten(there.clone()).await.unwrap().status, 201);
+    let conflict = async |body| {
+        let refused = client.shorten(body).await.unwrap();
+        assert_eq!((refused.status, refused.problem().as_str()), (409, "slug-taken"));
+        (refused.text("detail"), refused.json()["shortUrl"].is_string())
+    };
+    let (same, has_url) = conflict(there).await;
+    assert!(same.contains("nothing to create") && has_url, "{same}");
+    let other = json!({
+        "longUrl": "https://example.com/", "customSlug": "mine", "title": "U", "validUntil": "2999-01-01T00:00:00Z",
+    });
+    let (differs, has_url) = conflict(other).await;
+    assert!(differs.contains("differs in validUntil, title, note;") && !has_url, "{differs}");
+    let (elsewhere, has_url) = conflict(json!({ "longUrl": "https://example.com/b", "customSlug": "mine" })).await;
+    assert!(elsewhere.contains("another link") && !has_url, "{elsewhere}");
+}
+
+#[tokio::test]
 async fn generated_keys_are_fresh_and_can_be_used_as_slugs() {
     let (_dir, node) = fresh_node();
     let client = node.client();

@@ -10,10 +10,10 @@ use waypost_protocol::command::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, RemoveExpired, RemoveExpiredOutcome,
 };
 use waypost_protocol::messages::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetHistory, GetLink, KeyAllocator, LinkHistory,
-    LinkView, Upkeep, UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCreated, GetHistory, GetLink, KeyAllocator,
+    LinkHistory, LinkView, Upkeep, UpkeepDone,
 };
-use waypost_protocol::{Level, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{Level, Link, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
@@ -143,6 +143,13 @@ async fn edit(group: &Group<ShardMachine>, request: EditLink) -> Result<Changed,
         EditOutcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
         EditOutcome::LinkTooLarge { max } => Err(link_too_large(max)),
     }
+}
+
+async fn created(seed: &Seed, request: GetCreated) -> Result<Option<Link>, ServiceError> {
+    held_here(seed)?;
+    seed.group.linearize(false).await.map_err(failed)?;
+    let found = seed.group.read(|machine| machine.created_by(&request.key, request.fingerprint)).map_err(unreadable)?;
+    Ok(found.map(|link| (*link).clone()))
 }
 
 async fn history(seed: &Seed, request: GetHistory) -> Result<Option<LinkHistory>, ServiceError> {
@@ -294,6 +301,16 @@ impl Handler<Ask<EditLink>> for LinkStoreActor {
             writable?;
             edit(&group, request).await
         })
+    }
+}
+
+impl Handler<Ask<GetCreated>> for LinkStoreActor {
+    type Result = ResponseFuture<Answer<GetCreated>>;
+
+    fn handle(&mut self, ask: Ask<GetCreated>, _: &mut Self::Context) -> Self::Result {
+        let (request, responder) = ask.open();
+        let seed = self.seed.clone();
+        responder.later(async move { created(&seed, request).await })
     }
 }
 

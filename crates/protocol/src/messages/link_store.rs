@@ -27,7 +27,8 @@ impl Service for LinkStore {
         GetOrphans,
         ResetStats,
         EndJournals,
-        GetHistory
+        GetHistory,
+        GetCreated
     ];
 }
 
@@ -129,6 +130,17 @@ pub struct EditLink {
     pub patch: LinkPatch,
     /// The number of the editor's API key, for the history; 0 = open access. `None` = from an older version, which does not tell.
     pub by: Option<u32>,
+}
+
+/// Reads the link that an earlier [`CreateLink`] with the same idempotency key and fingerprint has created. For clusters of level 3.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetCreated {
+    /// The shard of the create.
+    pub shard: ShardId,
+    /// The idempotency key.
+    pub key: IdempotencyKey,
+    /// The fingerprint of the request.
+    pub fingerprint: u64,
 }
 
 /// Reads the history of a link. For clusters of level 3.
@@ -334,5 +346,6 @@ request!(GetOrphans, Vec<Orphan>, 0x0208, "get_orphans", SlowRead, Always, AnyRe
     }
 });
 request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, Leader);
+request!(GetCreated, Option<Link>, 0x0210, "get_created", Read, Always, Leader);
 request!(GetHistory, Option<LinkHistory>, 0x020B, "get_history", Read, Always, Leader);
 request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, Leader);

@@ -10,6 +10,7 @@ use waypost_protocol::command::{
     EndJournalsOutcome, RecordClicksOutcome, RemoveExpired, RemoveExpiredOutcome, ResetStatsOutcome, ShardCommand,
     ShardOutcome,
 };
+use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::link::Visits;
 use waypost_protocol::{Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
 
@@ -21,6 +22,16 @@ use super::record::{META_KEY, read_record};
 use super::shard_records::{MetaRecord, ShardMeta};
 use super::{Machine, block};
 use crate::{StoreError, Tree};
+
+/// What the idempotency key of a create says.
+enum Repeated {
+    /// The shard does not know it, or the link that it created was deleted since.
+    No,
+    /// It was used for a different request.
+    Mismatch,
+    /// The same request has created this link.
+    Created(Arc<Link>),
+}
 
 /// Called with each key whose link was created, changed or removed, after the state shows it; with `None` when anything
 /// may have changed.
@@ -81,6 +92,17 @@ impl ShardMachine {
     pub fn history(&self, key: &LinkKey) -> Result<Option<(Arc<Link>, History)>, StoreError> {
         let Some((slot, link)) = self.links.find(key)? else { return Ok(None) };
         Ok(Some((link, self.histories.of(slot)?)))
+    }
+
+    /// The link that an earlier create with the same idempotency key and fingerprint has created.
+    ///
+    /// # Errors
+    /// When a block cannot be read or is damaged.
+    pub fn created_by(&self, key: &IdempotencyKey, fingerprint: u64) -> Result<Option<Arc<Link>>, StoreError> {
+        Ok(match self.repeated(key, fingerprint, self.applied_at)? {
+            Repeated::Created(link) => Some(link),
+            Repeated::No | Repeated::Mismatch => None,
+        })
     }
 
     /// Slots of links that had expired at `before`, at most `max`, the longest expired first. See [`ShardMachine::key_at`].
@@ -151,21 +173,30 @@ impl ShardMachine {
         Ok(Self { tree, links, counters, histories, idempotency, applied_at, level, on_change: None, fold_by: None })
     }
 
+    /// What a create with this idempotency key has created before.
+    fn repeated(&self, key: &IdempotencyKey, fingerprint: u64, now: UnixMs) -> Result<Repeated, StoreError> {
+        let Some(known) = self.idempotency.get(key, now) else { return Ok(Repeated::No) };
+        if known.fingerprint != fingerprint {
+            return Ok(Repeated::Mismatch);
+        }
+        if self.links.key_hash(known.slot) == Some(known.key_hash) {
+            let link = self.links.load(known.slot)?;
+            // Another request may have made a link of the same alias since.
+            if link.created_at == known.at {
+                return Ok(Repeated::Created(link));
+            }
+        }
+        // The link that it made was deleted since: the request makes a new one.
+        Ok(Repeated::No)
+    }
+
     fn create(&mut self, index: u64, at: UnixMs, new: &Create) -> Result<CreateOutcome, StoreError> {
-        if let Some((key, fingerprint)) = new.idempotency
-            && let Some(known) = self.idempotency.get(&key, at)
-        {
-            if known.fingerprint != fingerprint {
-                return Ok(CreateOutcome::IdempotencyMismatch);
+        if let Some((key, fingerprint)) = new.idempotency {
+            match self.repeated(&key, fingerprint, at)? {
+                Repeated::Mismatch => return Ok(CreateOutcome::IdempotencyMismatch),
+                Repeated::Created(link) => return Ok(CreateOutcome::Created(Box::new((*link).clone()))),
+                Repeated::No => {}
             }
-            if self.links.key_hash(known.slot) == Some(known.key_hash) {
-                let link = self.links.load(known.slot)?;
-                // Another request may have made a link of the same alias since.
-                if link.created_at == known.at {
-                    return Ok(CreateOutcome::Created(Box::new((*link).clone())));
-                }
-            }
-            // The link that it made was deleted since: the request makes a new one.
         }
         if new.find_existing
             && let Some(link) = self.links.existing(new.key.domain, &new.spec, at)?
