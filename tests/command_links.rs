@@ -108,7 +108,7 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
         ["--expired-url", "https://example.com/over"],
         ["--redirect-status", "307"],
     ];
-    let fields = [&options.concat()[..], &["--forward-query", "--forward-path"]].concat();
+    let fields = [&options.concat()[..], &["--forward-query", "--forward-path", "--crawlable"]].concat();
     let rows = [
         ("title", "Spring"),
         ("tags", "sale, big, 2027"),
@@ -119,6 +119,7 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
         ("redirect status", "307"),
         ("forward query", "yes"),
         ("forward path", "yes"),
+        ("crawlable", "yes"),
     ];
     run(&[&["shorten", "https://example.com/1", "--slug", "a"][..], &fields].concat());
     run(&["links", "create", "https://example.com/1", "--slug", "b"]);
@@ -132,7 +133,8 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
         let answer = client.get(&format!("/{code}/x?y=1")).await.unwrap();
         assert_eq!((answer.status, answer.header("location")), (307, Some("https://example.com/1/x?y=1")));
     }
-    let fields = "title,tags,note,valid-since,valid-until,expired-url,redirect-status,forward-query,forward-path";
+    let fields =
+        "title,tags,note,valid-since,valid-until,expired-url,redirect-status,forward-query,forward-path,crawlable";
     let cleared = run(&["links", "edit", "a", "--clear", fields]);
     for (name, _) in rows {
         assert_eq!(row(&cleared, name), None, "{}", text(&cleared.stdout));

@@ -8,8 +8,8 @@
 //!   LinkStore, KeyAllocator, groups
 //! ```
 //!
-//! Each function takes the [`Principal`] first and checks its permission before anything else, except for the preview of a link, which
-//! is as public as its redirect. Errors are enums: where one concerns a
+//! Each function takes the [`Principal`] first and checks its permission before anything else, except for the preview of a link and the list of
+//! links for crawlers, which are public. Errors are enums: where one concerns a
 //! field it says so by its variant, and the dialect gives the field its name. A second dialect calls the same functions, so it cannot forget
 //! the permission, the limits, or that callers read their own writes. The redirect of a visitor is not here: it is too short for a
 //! layer (docs/adr/0005, docs/adr/0020).
@@ -19,6 +19,7 @@ mod backup;
 mod bulk;
 mod cluster;
 mod codes;
+mod crawlable;
 mod history;
 mod link_errors;
 mod links;
@@ -147,6 +148,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
     is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, "", Guard::Any));
     is_send(app.preview(""));
+    is_send(app.crawlable(1));
     is_send(app.history(principal, ""));
     is_send(app.restore_target(principal, "", 1, &Guard::Any, &[]));
     is_send(app.issue_codes(principal, 1));

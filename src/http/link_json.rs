@@ -7,8 +7,8 @@ use waypost_protocol::fields::Tag;
 use waypost_protocol::history;
 use waypost_protocol::link::Visits;
 use waypost_protocol::properties::{
-    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError, REDIRECT_STATUS, RULES,
-    RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
+    CRAWLABLE, DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError,
+    REDIRECT_STATUS, RULES, RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
 };
 use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, UnixMs};
 
@@ -54,6 +54,8 @@ pub(super) struct GivenLink {
     /// Where visitors are sent while the link is expired or disabled.
     #[schema(format = "uri", max_length = 8192)]
     expired_url: Option<String>,
+    /// Whether `robots.txt` lets crawlers follow the link.
+    crawlable: Option<bool>,
     /// Whether the link answers `410` for the time being.
     disabled: Option<bool>,
     /// Where visitors are led, depending on who they are: the first rule whose conditions all hold decides. If none does, the visitor is led to `longUrl`.
@@ -111,6 +113,7 @@ impl GivenLink {
             redirect_status: self.redirect_status.map(Some),
             forward_query: self.forward_query.map(Some),
             forward_path: self.forward_path.map(Some),
+            crawlable: self.crawlable.map(Some),
             disabled: self.disabled.map(Some),
             ..GivenEdit::default()
         };
@@ -165,6 +168,10 @@ pub(super) struct GivenEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
     expired_url: Option<Option<String>>,
+    /// Whether `robots.txt` lets crawlers follow the link.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<bool>)]
+    crawlable: Option<Option<bool>>,
     /// Whether the link answers `410` for the time being.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<bool>)]
@@ -228,6 +235,7 @@ impl GivenEdit {
         };
         flag(FORWARD_QUERY, self.forward_query);
         flag(FORWARD_PATH, self.forward_path);
+        flag(CRAWLABLE, self.crawlable);
         flag(DISABLED, self.disabled);
         Ok(changes)
     }
@@ -299,6 +307,8 @@ pub(super) struct LinkJson {
     /// Where visitors are sent while the link is expired or disabled.
     #[schema(format = "uri")]
     pub(super) expired_url: Option<String>,
+    /// Whether `robots.txt` lets crawlers follow it.
+    pub(super) crawlable: bool,
     /// Whether it answers `410` for the time being.
     pub(super) disabled: bool,
     /// Where visitors are led, depending on who they are.
@@ -371,6 +381,7 @@ impl LinkJson {
             forward_query: FORWARD_QUERY.is_in(fields),
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields).map(|url| url.as_str().to_owned()),
+            crawlable: CRAWLABLE.is_in(fields),
             disabled: DISABLED.is_in(fields),
             rules: RULES.of(fields).as_ref().map(rules_json::shown).unwrap_or_default(),
             state: link.spec.state(now).into(),

@@ -6,47 +6,6 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 /// How long these answers may be cached.
 const ONE_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
-/// `robots.txt`: services that show a preview of a posted link may fetch links. All others are asked to crawl
-/// nothing: a link leads to another site, which has its own rules, and a crawler that tries codes would find private links.
-const ROBOTS: &str = "\
-# Previews of links that people share are welcome. There is nothing to crawl here: links lead to other sites.
-User-agent: Twitterbot
-User-agent: facebookexternalhit
-User-agent: meta-externalfetcher
-User-agent: LinkedInBot
-User-agent: Slackbot
-User-agent: Slackbot-LinkExpanding
-User-agent: Slack-ImgProxy
-User-agent: Discordbot
-User-agent: TelegramBot
-User-agent: WhatsApp
-User-agent: SkypeUriPreview
-User-agent: MicrosoftPreview
-User-agent: Pinterestbot
-User-agent: redditbot
-User-agent: Mastodon
-User-agent: Embedly
-User-agent: Iframely
-User-agent: vkShare
-User-agent: Viber
-User-agent: Line-Poker
-User-agent: Snap URL Preview Service
-User-agent: Bluesky Cardyb
-User-agent: Tumblr
-User-agent: bitlybot
-Disallow:
-
-User-agent: *
-Disallow: /
-";
-
-/// `GET /robots.txt`.
-#[utoipa::path(get, path = "/robots.txt", operation_id = "getRobots", tag = "Visitors",
-    responses((status = 200, description = "What crawlers may fetch", body = String, content_type = "text/plain")))]
-pub(super) async fn robots() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_DAY)).content_type("text/plain; charset=utf-8").body(ROBOTS)
-}
-
 /// `GET /favicon.ico`: there is none, and browsers need not ask again for a day.
 #[utoipa::path(get, path = "/favicon.ico", operation_id = "getFavicon", tag = "Visitors",
     responses((status = 204, description = "There is no icon")))]
@@ -150,14 +109,5 @@ mod tests {
         ] {
             assert!(!is_site_file(path), "{path}");
         }
-    }
-
-    #[test]
-    fn a_robots_file_welcomes_previews_and_nobody_else() {
-        let groups: Vec<&str> = ROBOTS.split("\n\n").collect();
-        let [previews, others] = groups[..] else { panic!("{ROBOTS}") };
-        assert!(previews.contains("User-agent: Twitterbot\n") && previews.ends_with("\nDisallow:"), "{previews}");
-        assert_eq!(others, "User-agent: *\nDisallow: /\n");
-        assert!(!ROBOTS.to_lowercase().contains("googlebot"));
     }
 }

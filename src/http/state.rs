@@ -15,6 +15,7 @@ use waypost_runtime::{ActorRef, Supervision};
 use super::access_log::AccessLog;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
+use super::robots::Robots;
 use super::split_key::SplitKey;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
@@ -45,6 +46,8 @@ pub struct NodeState {
     pub bulk_requests: Arc<Semaphore>,
     /// The pages for visitors.
     pub pages: Pages,
+    /// What crawlers may fetch.
+    pub robots: Robots,
     /// Spreads visitors over the targets of a split.
     pub split_key: SplitKey,
     /// The public address of the server.

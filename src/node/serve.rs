@@ -17,8 +17,8 @@ use crate::app::{App, AppParts, Authenticator};
 use crate::cluster::Backups;
 use crate::config::ServiceName;
 use crate::http::{
-    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer, SplitKey,
-    UnknownCodes, admin_server, public_server,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer, Robots,
+    SplitKey, UnknownCodes, admin_server, public_server,
 };
 use crate::pages::Pages;
 use crate::wall_clock::wall_clock;
@@ -147,6 +147,7 @@ fn node_state(
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
         bulk_requests: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
         pages,
+        robots: Robots::default(),
         split_key: SplitKey::of(&groups.bootstrap().permutation_key),
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
         admin,

@@ -14,6 +14,7 @@ mod pages;
 mod put;
 mod qr;
 mod redirect;
+mod robots;
 mod rules;
 mod service;
 mod typed;

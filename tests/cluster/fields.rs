@@ -33,7 +33,7 @@ async fn every_node_sets_and_follows_the_properties_of_links_also_one_without_re
         let given = json!({
             "longUrl": "https://example.com/a?b=1", "customSlug": format!("field-{round}"), "title": "T", "tags": ["a"],
             "note": "n", "validSince": "2020-01-01T00:00:00Z", "redirectStatus": 307, "forwardQuery": true,
-            "forwardPath": true, "expiredUrl": "https://example.com/over",
+            "forwardPath": true, "expiredUrl": "https://example.com/over", "crawlable": true,
         });
         // The level of a new cluster is raised when all its members have reported theirs.
         let code = loop {
@@ -57,6 +57,20 @@ async fn every_node_sets_and_follows_the_properties_of_links_also_one_without_re
             let rest = (&shown["note"], &shown["validSince"], &shown["expiredUrl"]);
             let given = (&json!("n"), &json!("2020-01-01T00:00:00.000Z"), &json!("https://example.com/over"));
             assert_eq!(rest, given, "node {node}");
+        }
+        if round == 7 {
+            for node in 0..4 {
+                let asked = Instant::now();
+                let listed = async || {
+                    let robots = cluster.client(node).get("/robots.txt").await.unwrap();
+                    String::from_utf8(robots.body).unwrap().matches("\nAllow: /field-").count()
+                };
+                // A replica may be a little behind, and a node keeps the file for ten seconds.
+                while listed().await < 8 {
+                    assert!(asked.elapsed() < PATIENCE, "node {node} does not list all links");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
         }
         let answer = edited(&editor, &code, json!({ "disabled": true, "expiredUrl": null, "forwardPath": null })).await;
         assert_eq!(answer.status, 200);

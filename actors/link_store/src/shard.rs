@@ -10,8 +10,8 @@ use waypost_protocol::command::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, RemoveExpired, RemoveExpiredOutcome,
 };
 use waypost_protocol::messages::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCreated, GetHistory, GetLink, KeyAllocator,
-    LinkHistory, LinkView, Upkeep, UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCrawlable, GetCreated, GetHistory, GetLink,
+    KeyAllocator, LinkHistory, LinkView, Upkeep, UpkeepDone,
 };
 use waypost_protocol::{Level, Link, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
@@ -288,6 +288,20 @@ impl Handler<Ask<GetLink>> for LinkStoreActor {
         let (request, responder) = ask.open();
         let seed = self.seed.clone();
         responder.later(async move { get(&seed, request).await })
+    }
+}
+
+impl Handler<Ask<GetCrawlable>> for LinkStoreActor {
+    type Result = Answer<GetCrawlable>;
+
+    fn handle(&mut self, ask: Ask<GetCrawlable>, _: &mut Self::Context) -> Self::Result {
+        let (request, responder) = ask.open();
+        let GetCrawlable { shard: _, domain, bytes_max } = request;
+        let codes = held_here(&self.seed).map(|()| {
+            let (more, bytes_max) = (GetCrawlable::CODE_BYTES, bytes_max as usize);
+            self.seed.group.read(|machine| machine.crawlable(domain, more, bytes_max))
+        });
+        responder.now(codes)
     }
 }
 

@@ -38,6 +38,8 @@ pub const REDIRECT_STATUS: Property<RedirectStatus> = Property::new(20);
 pub const FORWARD_QUERY: Property<Set> = Property::new(21);
 /// What follows the code in the visitor's path is added to the target's.
 pub const FORWARD_PATH: Property<Set> = Property::new(22);
+/// Crawlers may follow the link: `robots.txt` lists it.
+pub const CRAWLABLE: Property<Set> = Property::new(23);
 /// Where visitors are sent while the link is expired or disabled.
 pub const EXPIRED_URL: Property<Target> = Property::new(24);
 /// The link answers `410`, until this is removed.
@@ -312,6 +314,7 @@ mod tests {
         let target = Target::parse("http://a.b/", &[], 100).unwrap();
         golden(EXPIRED_URL, &target, 24, b"\x0bhttp://a.b/");
         golden(DISABLED, &Set, 25, &[]);
+        golden(CRAWLABLE, &Set, 23, &[]);
         let rule = Rule { conditions: vec![Condition::Device(Device::Android)], leads: Leads::To(target) };
         let rules = Rules::new(vec![rule]).unwrap().unwrap();
         golden(RULES, &rules, 28, b"\x01\x01\x00\x01\x00\x0bhttp://a.b/");
@@ -319,7 +322,9 @@ mod tests {
 
     #[test]
     fn a_property_is_set_at_the_level_that_added_it() {
-        for (tags, level) in [(16..=22, Level::TWO), (24..=25, Level::TWO), (28..=28, Level::THREE)] {
+        for (tags, level) in
+            [(16..=22, Level::TWO), (24..=25, Level::TWO), (23..=23, Level::THREE), (28..=28, Level::THREE)]
+        {
             for tag in tags {
                 let mut fields = Fields::default();
                 fields.set(tag, Some(Vec::new()));
@@ -330,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_property_of_a_later_version_is_not_proposed() {
-        for tag in [23, 26, 31, 32, 200] {
+        for tag in [26, 31, 32, 200] {
             let mut fields = Fields::default();
             fields.set(tag, Some(Vec::new()));
             assert_eq!(fields.level(), Level::NEVER, "{tag}");

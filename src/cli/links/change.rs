@@ -23,6 +23,7 @@ enum Clearable {
     RedirectStatus,
     ForwardQuery,
     ForwardPath,
+    Crawlable,
     Rules,
 }
 
@@ -39,6 +40,7 @@ impl Clearable {
             Self::RedirectStatus => ("redirectStatus", "--redirect-status"),
             Self::ForwardQuery => ("forwardQuery", "--forward-query"),
             Self::ForwardPath => ("forwardPath", "--forward-path"),
+            Self::Crawlable => ("crawlable", "--crawlable"),
             Self::Rules => ("rules", "--rules"),
         }
     }

@@ -41,6 +41,9 @@ pub(super) struct FieldArgs {
     /// Add the path after the code to that of the URL
     #[arg(long)]
     forward_path: bool,
+    /// Let crawlers follow the link: robots.txt lists it
+    #[arg(long)]
+    crawlable: bool,
     /// The link answers 410 until it is enabled
     #[arg(long)]
     disable: bool,
@@ -70,6 +73,7 @@ impl FieldArgs {
         set("redirectStatus", self.redirect_status.map(Value::from));
         set("forwardQuery", flag(self.forward_query));
         set("forwardPath", flag(self.forward_path));
+        set("crawlable", flag(self.crawlable));
         set("disabled", flag(self.disable));
         set("rules", self.rules.as_deref().map(rules_in).transpose()?);
         Ok(given)

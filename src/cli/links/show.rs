@@ -35,6 +35,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("redirectStatus", "redirect status"),
     ("forwardQuery", "forward query"),
     ("forwardPath", "forward path"),
+    ("crawlable", "crawlable"),
     ("rules", "rules"),
     ("visits", "visits"),
 ];

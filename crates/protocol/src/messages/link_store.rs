@@ -8,7 +8,9 @@ use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
 use crate::link::Visits;
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, History, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list};
+use crate::{
+    Code, Domain, History, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list,
+};
 
 /// The service that owns the shards placed on this node.
 #[derive(Debug)]
@@ -28,7 +30,8 @@ impl Service for LinkStore {
         ResetStats,
         EndJournals,
         GetHistory,
-        GetCreated
+        GetCreated,
+        GetCrawlable
     ];
 }
 
@@ -238,6 +241,22 @@ pub struct GetOrphans {
     pub from_leader: bool,
 }
 
+/// Reads the codes of the links that crawlers may follow. For clusters of level 3.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetCrawlable {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Of which domain.
+    pub domain: Domain,
+    /// The most bytes of codes in the answer, each with [`GetCrawlable::CODE_BYTES`] more.
+    pub bytes_max: u32,
+}
+
+impl GetCrawlable {
+    /// What a code takes beside its own bytes, in `robots.txt` and, less, in the answer.
+    pub const CODE_BYTES: usize = "Allow: /$\n".len();
+}
+
 /// Forgets how far the clicks of journals were counted, since they have ended: nothing of them is left that could be sent again. For
 /// clusters of level 1.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -349,3 +368,4 @@ request!(ResetStats, Changed, 0x0209, "reset_stats", Interactive, Never, Leader)
 request!(GetCreated, Option<Link>, 0x0210, "get_created", Read, Always, Leader);
 request!(GetHistory, Option<LinkHistory>, 0x020B, "get_history", Read, Always, Leader);
 request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, Leader);
+request!(GetCrawlable, Vec<Code>, 0x0218, "get_crawlable", SlowRead, Always, AnyReplica);

@@ -10,8 +10,8 @@ pub use click_counter::{ClickCounter, Flush, Flushed};
 pub use janitor::Janitor;
 pub use key_allocator::{KeyAllocator, NextKeys};
 pub use link_store::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCreated, GetHistory, GetLink, GetOrphans,
-    GetStats, LinkHistory, LinkStore, LinkView, RecordClicks, Recorded, ResetStats, Upkeep, UpkeepDone,
+    Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCrawlable, GetCreated, GetHistory, GetLink,
+    GetOrphans, GetStats, LinkHistory, LinkStore, LinkView, RecordClicks, Recorded, ResetStats, Upkeep, UpkeepDone,
 };
 pub use redirector::{Redirector, Resolution, Resolve};
 

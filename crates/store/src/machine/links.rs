@@ -1,10 +1,11 @@
 //! The links of a shard: an index and recent links in memory, the others in blocks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use waypost_protocol::digest::UrlDigest;
-use waypost_protocol::{Domain, KeyHash, Link, LinkKey, LinkSpec, UnixMs};
+use waypost_protocol::properties::CRAWLABLE;
+use waypost_protocol::{Code, Domain, KeyHash, Link, LinkKey, LinkSpec, UnixMs};
 
 use super::block;
 use super::blocks::Blocks;
@@ -24,6 +25,30 @@ pub(super) struct Links {
     fresh: HashMap<u32, Arc<Link>>,
     fresh_bytes: u64,
     expiry: BTreeSet<(UnixMs, u32)>,
+    crawlable: Crawlable,
+}
+
+/// The codes of the links that crawlers may follow, by domain. They are few; each takes about as many bytes as in the index of all links, and reading them
+/// needs no block.
+#[derive(Default)]
+struct Crawlable(BTreeMap<Domain, BTreeSet<Code>>);
+
+impl Crawlable {
+    /// Adds a link if crawlers may follow it.
+    fn add(&mut self, link: &Link) {
+        if CRAWLABLE.is_in(&link.spec.fields) {
+            self.0.entry(link.key.domain).or_default().insert(link.key.code.clone());
+        }
+    }
+
+    /// Removes a link.
+    fn remove(&mut self, link: &Link) {
+        if CRAWLABLE.is_in(&link.spec.fields)
+            && let Some(codes) = self.0.get_mut(&link.key.domain)
+        {
+            codes.remove(&link.key.code);
+        }
+    }
 }
 
 impl Links {
@@ -32,10 +57,10 @@ impl Links {
     /// # Errors
     /// When a block is damaged.
     pub(super) fn read(tree: Tree, next_block: u32) -> Result<Self, StoreError> {
-        let mut expiry = BTreeSet::new();
-        let index = read_blocks(&tree, &mut expiry)?;
+        let (mut expiry, mut crawlable) = (BTreeSet::new(), Crawlable::default());
+        let index = read_blocks(&tree, &mut expiry, &mut crawlable)?;
         let blocks = Blocks::new(tree, BLOCK_PREFIX, next_block);
-        Ok(Self { blocks, index, fresh: HashMap::new(), fresh_bytes: 0, expiry })
+        Ok(Self { blocks, index, fresh: HashMap::new(), fresh_bytes: 0, expiry, crawlable })
     }
 
     /// How many links there are.
@@ -125,6 +150,16 @@ impl Links {
         expired.take(max).map(|(_, slot)| *slot).collect()
     }
 
+    /// The codes of a domain that crawlers may follow, in their order, as many as `bytes_max` has room for if each takes `more` bytes beside its own.
+    pub(super) fn crawlable(&self, domain: Domain, more: usize, bytes_max: usize) -> Vec<Code> {
+        let mut bytes = 0;
+        let fits = |code: &&Code| {
+            bytes += code.as_bytes().len() + more;
+            bytes <= bytes_max
+        };
+        self.crawlable.0.get(&domain).into_iter().flatten().take_while(fits).cloned().collect()
+    }
+
     /// The key of the link that a slot holds now, if it holds one. Reads a block, so that whoever locks the state asks for one
     /// key at a time.
     ///
@@ -168,6 +203,7 @@ impl Links {
         if let Some(until) = old.spec.valid_until {
             self.expiry.remove(&(until, slot));
         }
+        self.crawlable.remove(old);
         self.index.set_url(slot, url_hash(&link));
         self.put_fresh(slot, link, bytes);
     }
@@ -179,6 +215,7 @@ impl Links {
         if let Some(until) = link.spec.valid_until {
             self.expiry.remove(&(until, slot));
         }
+        self.crawlable.remove(link);
         self.index.remove(slot);
     }
 
@@ -186,6 +223,7 @@ impl Links {
         if let Some(until) = link.spec.valid_until {
             self.expiry.insert((until, slot));
         }
+        self.crawlable.add(&link);
         self.fresh_bytes += bytes as u64;
         self.fresh.insert(slot, Arc::new(link));
     }
@@ -216,7 +254,11 @@ impl Links {
     }
 }
 
-fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Index, StoreError> {
+fn read_blocks(
+    tree: &Tree,
+    expiry: &mut BTreeSet<(UnixMs, u32)>,
+    crawlable: &mut Crawlable,
+) -> Result<Index, StoreError> {
     let mut index = Index::default();
     for entry in tree.scan_prefix(&[BLOCK_PREFIX]) {
         let (key, value) = entry?;
@@ -234,6 +276,7 @@ fn read_blocks(tree: &Tree, expiry: &mut BTreeSet<(UnixMs, u32)>) -> Result<Inde
             if let Some(until) = link.spec.valid_until {
                 expiry.insert((until, slot));
             }
+            crawlable.add(&link);
         }
     }
     index.settle();

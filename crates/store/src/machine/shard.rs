@@ -12,7 +12,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::link::Visits;
-use waypost_protocol::{Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
+use waypost_protocol::{Code, Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
 
 use super::counters::Counters;
 use super::histories::Histories;
@@ -116,6 +116,11 @@ impl ShardMachine {
     /// When the block cannot be read or is damaged.
     pub fn key_at(&self, slot: u32) -> Result<Option<LinkKey>, StoreError> {
         self.links.key_at(slot)
+    }
+
+    /// The codes of a domain that crawlers may follow, in their order, as many as `bytes_max` has room for if each takes `more` bytes beside its own.
+    pub fn crawlable(&self, domain: Domain, more: usize, bytes_max: usize) -> Vec<Code> {
+        self.links.crawlable(domain, more, bytes_max)
     }
 
     /// The oldest live link with a generated code with these properties, if there is one.

@@ -1,0 +1,144 @@
+//! `GET /robots.txt`: what crawlers may fetch. It lists the links that are `crawlable`.
+
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, web};
+use tokio::sync::Mutex;
+use waypost_protocol::messages::GetCrawlable;
+use waypost_protocol::{CallError, Code};
+
+use super::origin::escaped;
+use super::problem::Problem;
+use super::state::NodeState;
+use crate::app::App;
+
+/// The longest file, in bytes: crawlers read no more than 500 KiB of it (RFC 9309). That is room for about 25,000 generated codes; of more links, some are not
+/// listed, which is to say that they are not crawled.
+const BYTES_MAX: usize = 500 << 10;
+
+/// How long a file is answered before the shards are asked again.
+const KEEP: Duration = Duration::from_secs(10);
+
+/// How long a failure is answered, if there is no earlier file.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long others may keep the file. Crawlers keep it for a day, whatever is said here.
+const ONE_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+/// Services that show a preview of a posted link may fetch all links. All others may fetch those that are listed here: other links lead to sites that have rules of
+/// their own, and a crawler that tries codes would find private links.
+const HEAD: &str = "\
+# Previews of links that people share are welcome. Other crawlers may follow the links that are listed at the end.
+User-agent: Twitterbot
+User-agent: facebookexternalhit
+User-agent: meta-externalfetcher
+User-agent: LinkedInBot
+User-agent: Slackbot
+User-agent: Slackbot-LinkExpanding
+User-agent: Slack-ImgProxy
+User-agent: Discordbot
+User-agent: TelegramBot
+User-agent: WhatsApp
+User-agent: SkypeUriPreview
+User-agent: MicrosoftPreview
+User-agent: Pinterestbot
+User-agent: redditbot
+User-agent: Mastodon
+User-agent: Embedly
+User-agent: Iframely
+User-agent: vkShare
+User-agent: Viber
+User-agent: Line-Poker
+User-agent: Snap URL Preview Service
+User-agent: Bluesky Cardyb
+User-agent: Tumblr
+User-agent: bitlybot
+Disallow:
+
+User-agent: *
+";
+
+/// What ends the file: everything that is not listed.
+const TAIL: &str = "Disallow: /\n";
+
+/// The file of a node, made when it is asked for.
+#[derive(Default)]
+pub struct Robots(Mutex<Option<Kept>>);
+
+struct Kept {
+    until: Instant,
+    file: Result<Bytes, CallError>,
+}
+
+impl Robots {
+    /// The file. Who asks while it is being made waits for it.
+    async fn file(&self, app: &App) -> Result<Bytes, CallError> {
+        let mut kept = self.0.lock().await;
+        if let Some(Kept { file, .. }) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
+            return file.clone();
+        }
+        let made = app.crawlable(BYTES_MAX).await.map(|codes| Bytes::from(text(&codes)));
+        // An earlier file is better than none: a crawler takes that for a site that does not want to be read.
+        let before = kept.take().and_then(|kept| kept.file.ok());
+        let keep = if made.is_ok() { KEEP } else { RETRY };
+        let file = made.or_else(|error| before.ok_or(error));
+        *kept = Some(Kept { until: Instant::now() + keep, file: file.clone() });
+        file
+    }
+}
+
+/// The file with these codes. A code is allowed by itself, and not as the beginning of another one.
+fn text(codes: &[Code]) -> String {
+    let mut text = String::with_capacity(HEAD.len() + TAIL.len() + codes.len() * (GetCrawlable::CODE_BYTES + 8));
+    text.push_str(HEAD);
+    for code in codes {
+        let code = escaped(code.as_str());
+        if text.len() + code.len() + GetCrawlable::CODE_BYTES + TAIL.len() > BYTES_MAX {
+            break;
+        }
+        text.extend(["Allow: /", &code, "$\n"]);
+    }
+    text.push_str(TAIL);
+    text
+}
+
+/// Tells crawlers which links they may follow.
+#[utoipa::path(get, path = "/robots.txt", operation_id = "getRobots", tag = "Visitors",
+    responses((status = 200, description = "What crawlers may fetch", body = String, content_type = "text/plain")))]
+pub(super) async fn robots(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+    let file = node.robots.file(&node.app).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_HOUR)).content_type("text/plain; charset=utf-8").body(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_robots_file_welcomes_previews_and_nobody_else() {
+        let robots = text(&[]);
+        let groups: Vec<&str> = robots.split("\n\n").collect();
+        let [previews, others] = groups[..] else { panic!("{robots}") };
+        assert!(previews.contains("User-agent: Twitterbot\n") && previews.ends_with("\nDisallow:"), "{previews}");
+        assert_eq!(others, "User-agent: *\nDisallow: /\n");
+        assert!(!robots.to_lowercase().contains("googlebot"));
+    }
+
+    #[test]
+    fn a_robots_file_allows_listed_links_and_no_others_that_begin_like_them() {
+        let codes = ["abc", "x-1", "zürich"].map(|code| Code::parse_slug(code).unwrap());
+        let robots = text(&codes);
+        let end = "\n\nUser-agent: *\nAllow: /abc$\nAllow: /x-1$\nAllow: /z%C3%BCrich$\nDisallow: /\n";
+        assert!(robots.ends_with(end), "{robots}");
+    }
+
+    #[test]
+    fn a_robots_file_is_as_long_as_crawlers_read_and_keeps_its_end() {
+        let codes: Vec<Code> = (0..40_000).map(|n| Code::parse_slug(&format!("{n:07}")).unwrap()).collect();
+        let robots = text(&codes);
+        assert!((BYTES_MAX - 50..=BYTES_MAX).contains(&robots.len()), "{}", robots.len());
+        assert!(robots.ends_with("$\nDisallow: /\n"));
+    }
+}
