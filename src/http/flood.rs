@@ -20,7 +20,16 @@ pub(super) async fn refuse_flood(node: &NodeState, client: Option<IpAddr>, key: 
     Err(Problem::too_many_unknown())
 }
 
-/// Charges the client for a code that no node knew.
+/// Refuses a preview, if its client has used up its budget: each one asks the shard of the link, as an unknown code does, and nobody has to follow them.
+pub(super) fn refuse_preview(node: &NodeState, client: Option<IpAddr>) -> Result<(), Problem> {
+    if client.is_none_or(|client| !node.unknown.is_over(client, Instant::now())) {
+        return Ok(());
+    }
+    node.unknown.refused.inc();
+    Err(Problem::too_many_unknown())
+}
+
+/// Charges the client for a code that no node knew, or for a preview.
 pub(super) fn note_unknown(node: &NodeState, client: Option<IpAddr>) {
     if let Some(client) = client
         && node.unknown.cost > 0

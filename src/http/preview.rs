@@ -7,14 +7,13 @@ use waypost_protocol::{Code, LinkKey, LinkState};
 use waypost_redirector::choose;
 
 use super::accept::wants_page;
-use super::flood::{note_unknown, refuse_flood};
+use super::flood::{note_unknown, refuse_preview};
 use super::openapi::OfLink;
 use super::pages::{self, languages, varied, with_page};
 use super::problem::Problem;
 use super::ruled::RuledVisitor;
 use super::state::WorkerState;
 use super::visitor::limited_client;
-use crate::app::ReadError;
 use crate::pages::Preview;
 use crate::times::format_time;
 
@@ -57,15 +56,12 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
         return Err(Problem::not_found());
     }
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    refuse_preview(node, client)?;
     let key = Code::from_path(code).map(LinkKey::new);
-    if let Some(key) = &key {
-        refuse_flood(node, client, key).await?;
+    if key.is_some() {
+        note_unknown(node, client);
     }
-    let preview = node.app.preview(code).await.inspect_err(|error| {
-        if *error == ReadError::NotFound && key.is_some() {
-            note_unknown(node, client);
-        }
-    })?;
+    let preview = node.app.preview(code).await?;
     match preview.state {
         LinkState::Active => {}
         LinkState::NotYet => return Err(Problem::link_not_yet()),

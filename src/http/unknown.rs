@@ -56,7 +56,7 @@ impl UnknownCodes {
             cost: 1_000_000_u64.checked_div(per_second.into()).unwrap_or_default(),
             refused: metrics.counter(
                 "waypost_unknown_refused_total",
-                "Requests for unknown codes answered 429 because their client had used up its budget",
+                "Requests for unknown codes and previews answered 429 because their client had used up its budget",
             ),
         }
     }

@@ -54,6 +54,33 @@ async fn who_floods_with_unknown_codes_is_refused_them_and_nothing_else() {
     assert!(page.status == 404 || page.status == 429 && page.header("retry-after") == Some("1"), "{}", page.status);
 }
 
+#[tokio::test]
+async fn who_floods_with_previews_is_refused_them_and_redirects_go_on() {
+    let (_dir, builder) = node_in_temp();
+    let key = "a-long-enough-key-for-the-tests";
+    let builder = builder.env("WAYPOST_HTTP_TRUSTED_PROXIES", "127.0.0.0/8").env("WAYPOST_ADMIN_KEY", key);
+    // One in a second, so that no machine is too slow to use the budget up.
+    let node = builder.env("WAYPOST_LIMITS_UNKNOWN_CODES_PER_S", "1").start().unwrap();
+    let client = node.client();
+    let code = node.client().with_key(key).create("https://example.com/").await.unwrap();
+    let mut previews = 0;
+    let refused = loop {
+        let answer = ask(&client, &format!("/{code}+"), FLOODS).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        previews += 1;
+        assert!(previews < 10_000, "ten thousand previews were answered");
+    };
+    assert_eq!((refused.status, refused.problem()), (429, "too-many-unknown-codes".to_owned()));
+    assert!(previews >= 10, "{previews}");
+    assert_eq!(ask(&client, &format!("/{code}"), FLOODS).await.status, 302);
+    assert_eq!(ask(&client, &format!("/{code}+"), "203.0.113.8").await.status, 200, "another client");
+    for _ in 0..30 {
+        assert_eq!(client.get(&format!("/{code}+")).await.unwrap().status, 200, "this machine has no limit");
+    }
+}
+
 /// How often the shards of all nodes were asked for a link.
 async fn asked(cluster: &Cluster) -> Vec<f64> {
     let mut all = Vec::new();

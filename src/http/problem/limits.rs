@@ -77,7 +77,7 @@ impl Problem {
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-unknown-codes",
             "Too many unknown codes",
-            "your address has requested too many unknown codes; wait a little. The limit is [limits] unknown_codes_per_s",
+            "your address has requested too many unknown codes or previews; wait a little. The limit is [limits] unknown_codes_per_s",
         )
     }
 }
