@@ -9,7 +9,8 @@ use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
 use super::{
-    analytics, backup, bulk, health, history, keys, links, live, preview, qr, redirect, robots, shorten, site_files, stats,
+    analytics, backup, bulk, health, history, keys, links, live, preview, qr, redirect, robots, shorten, site_files,
+    stats,
 };
 
 /// The caller has no permission.
@@ -142,6 +143,8 @@ pub(super) fn document() -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
+    use waypost_protocol::Code;
+
     use super::*;
     use crate::http::problem::KINDS;
 
@@ -156,6 +159,16 @@ mod tests {
             OPERATIONS.iter().map(|operation| (operation.path.to_owned(), operation.method.to_owned())).collect();
         assert_eq!(written, table);
         assert_eq!(table.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn no_slug_hides_a_route_and_no_route_hides_a_slug() {
+        let of_admin = ["/metrics", "/cluster"];
+        for path in OPERATIONS.iter().map(|operation| operation.path).chain(of_admin) {
+            let first = path.split('/').nth(1).unwrap_or_default();
+            let is_link = first.is_empty() || first.starts_with('{');
+            assert!(is_link || Code::parse_slug(first).is_err(), "{first} is not reserved");
+        }
     }
 
     #[test]

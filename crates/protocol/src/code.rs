@@ -21,10 +21,12 @@ pub const SLUG_BYTES_MAX: usize = 64;
 
 /// First path segments of our own routes, present or future: they cannot be aliases.
 const RESERVED: &[&str] = &[
+    "abuse",
     "admin",
     "analytics",
     "api",
     "assets",
+    "cluster",
     "docs",
     "favicon.ico",
     "generate-key",
