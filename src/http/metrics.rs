@@ -12,6 +12,7 @@ const BUCKETS: &[f64] =
 /// The routes under which requests are counted. All other paths count as `other`: labels are bounded.
 const ROUTES: &[(&str, &str)] = &[
     ("/{code}", "redirect"),
+    ("/{code}/{rest:.*}", "redirect"),
     ("/{code}+", "preview"),
     ("/shorten", "shorten"),
     ("/generate-key", "generate_key"),

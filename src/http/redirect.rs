@@ -18,7 +18,7 @@ use waypost_redirector::{Asked, Behavior, Decision, Lookup, decide};
 
 use super::evidence::Sender;
 use super::flood::{note_unknown, refuse_flood};
-use super::openapi::OfLink;
+use super::openapi::{BelowLink, OfLink};
 use super::origin::reachable;
 use super::pages;
 use super::problem::Problem;
@@ -93,6 +93,26 @@ fn below_a_code(path: &str) -> Option<(Code, Option<&str>)> {
     let (first, _) = path.strip_prefix('/')?.split_once('/')?;
     let code = code_of_segment(first).filter(|code| !code.is_reserved())?;
     Some((code, path.get(1 + first.len()..)))
+}
+
+/// Whether a path may be one below a code: its first segment is not one of our own words.
+pub(super) fn may_be_below_a_code(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    code_of_segment(first).is_none_or(|code| !code.is_reserved())
+}
+
+/// Follows a link that forwards the path (`forwardPath`).
+//
+// Also a short URL with something typed after its end.
+#[utoipa::path(get, path = "/{code}/{rest}", operation_id = "visitBelowLink", tag = "Visitors", params(OfLink, BelowLink),
+    responses(
+        (status = 301, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
+        (status = 302, description = "The target of the link, with the rest of the path", headers(("Location" = String, description = "The target"))),
+        (status = 307, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
+        (status = 308, description = "As 301; the link asks for it", headers(("Location" = String, description = "The target")))
+    ))]
+pub(super) async fn visit_below(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
+    elsewhere(request, worker).await
 }
 
 /// `GET /`: there is no page, but the request counts as an orphan visit.

@@ -1,5 +1,6 @@
 //! The routes of the public listener: one table registers them and describes them, so a route that is not in the document cannot exist.
 
+use actix_web::guard::fn_guard;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Resource, Route};
 use serde_json::Value;
@@ -104,7 +105,11 @@ routes! {
     "/" => { get redirect::base [NOTHING]; }
     "/{code}+" => { get preview::preview [VISIT, CALL]; }
     "/{code}" => { get redirect::visit [VISIT, CALL]; }
+    "/{code}/{rest}" => { get redirect::visit_below [VISIT, CALL]; }
 }
+
+/// The path of which the last part may have any number of segments, and the pattern of such paths.
+const BELOW: (&str, &str) = ("/{code}/{rest}", "/{code}/{rest:.*}");
 
 /// A path, with the methods that the table has for it.
 fn resource_of(path: &'static str) -> Resource {
@@ -113,7 +118,12 @@ fn resource_of(path: &'static str) -> Resource {
             "get" => "GET, HEAD".to_owned(),
             other => other.to_uppercase(),
         });
-    route(path, allowed.collect::<Vec<_>>().join(", "))
+    let allowed = allowed.collect::<Vec<_>>().join(", ");
+    if path != BELOW.0 {
+        return route(path, allowed);
+    }
+    // Paths below our own words stay unknown paths.
+    route(BELOW.1, allowed).guard(fn_guard(|context| redirect::may_be_below_a_code(context.head().uri.path())))
 }
 
 fn method(name: &str) -> Route {

@@ -102,3 +102,28 @@ async fn clicks_and_the_last_of_them_show_in_the_analytics() {
     assert!(analytics().await["lastAccessed"].is_string());
     assert_eq!(client.get("/analytics/nothing").await.unwrap().status, 404);
 }
+
+#[tokio::test]
+async fn a_path_below_a_code_is_there_to_be_read_and_one_below_our_own_words_is_unknown() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let body = json!({ "longUrl": "https://example.com/a", "customSlug": "abc", "forwardPath": true });
+    assert_eq!(client.shorten(body).await.unwrap().status, 201);
+    let send = async |method: Method, path: &str| client.send(client.request(method, path)).await.unwrap();
+    for method in [Method::GET, Method::HEAD] {
+        assert_eq!(send(method, "/abc/x/y").await.header("location"), Some("https://example.com/a/x/y"));
+    }
+    let refused = send(Method::POST, "/abc/x/y").await;
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    for path in ["/api/v1/nothing", "/api/x", "/shorten/x", "/health/x/y", "/docs/x"] {
+        for method in [Method::GET, Method::POST] {
+            let unknown = send(method, path).await;
+            assert_eq!((unknown.status, unknown.problem().as_str()), (404, "not-found"), "{path}");
+        }
+    }
+    let metrics = String::from_utf8(node.admin_client().unwrap().get("/metrics").await.unwrap().body).unwrap();
+    let redirects = metrics.lines().find(|line| {
+        line.starts_with("waypost_http_request_seconds_count") && line.contains("redirect") && line.contains("3xx")
+    });
+    assert!(redirects.is_some_and(|line| line.ends_with(" 2")), "{redirects:?}");
+}

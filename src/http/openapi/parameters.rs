@@ -25,6 +25,15 @@ pub(in crate::http) struct OfEntry {
     id: u32,
 }
 
+/// A path below a link.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct BelowLink {
+    /// What is added to the path of the target: any number of segments.
+    #[param(min_length = 1, example = "more")]
+    rest: String,
+}
+
 /// A request that may be repeated.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
