@@ -105,6 +105,7 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
         ["--note", "first\nsecond"],
         ["--valid-since", "2020-01-01"],
         ["--valid-until", "2999-01-01"],
+        ["--max-visits", "1000"],
         ["--expired-url", "https://example.com/over"],
         ["--redirect-status", "307"],
     ];
@@ -115,6 +116,7 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
         ("note", "first"),
         ("valid since", "2020-01-01T00:00:00.000Z"),
         ("valid until", "2999-01-01T23:59:59.999Z"),
+        ("visits at most", "1000"),
         ("expired URL", "https://example.com/over"),
         ("redirect status", "307"),
         ("forward query", "yes"),
@@ -132,9 +134,9 @@ async fn every_field_of_a_link_is_set_shown_and_cleared_from_the_shell() {
         assert_eq!(row(&shown, "state"), None);
         let answer = client.get(&format!("/{code}/x?y=1")).await.unwrap();
         assert_eq!((answer.status, answer.header("location")), (307, Some("https://example.com/1/x?y=1")));
+        assert_eq!(row(&run(&["links", "show", code]), "visits left").as_deref(), Some("999"));
     }
-    let fields =
-        "title,tags,note,valid-since,valid-until,expired-url,redirect-status,forward-query,forward-path,crawlable";
+    let fields = "title,tags,note,valid-since,valid-until,max-visits,expired-url,redirect-status,forward-query,forward-path,crawlable";
     let cleared = run(&["links", "edit", "a", "--clear", fields]);
     for (name, _) in rows {
         assert_eq!(row(&cleared, name), None, "{}", text(&cleared.stdout));

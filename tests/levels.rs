@@ -60,6 +60,7 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
 
     let titled = json!({ "longUrl": "https://example.com/", "title": "T" });
     let lettered = json!({ "longUrl": "https://example.com/", "customSlug": "日本語" });
+    let limited = json!({ "longUrl": "https://example.com/", "maxVisits": 5 });
     let item = json!({ "items": [{ "op": "create", "link": titled }] });
     for (method, path, body) in [
         (Method::POST, "/shorten", &titled),
@@ -71,6 +72,8 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
         (Method::PATCH, link, &json!({ "title": "T" })),
         (Method::GET, "/api/v1/links/plain/history", &Value::Null),
         (Method::POST, "/api/v1/links/plain/history/1/restore", &Value::Null),
+        (Method::POST, "/shorten", &limited),
+        (Method::PATCH, link, &json!({ "maxVisits": 5 })),
     ] {
         let refused = send(&client, method.clone(), path, body.clone()).await;
         assert_eq!((refused.status, refused.problem().as_str()), (409, "not-yet-supported"), "{method} {path}");

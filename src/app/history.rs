@@ -118,6 +118,7 @@ impl App {
             };
             match self.change(&key, message).await? {
                 Changed::Edited(link) => return Ok(*link),
+                Changed::Refused(reason) => return Err(ChangeError::from(reason).into()),
                 Changed::VersionMismatch { .. } => {}
                 Changed::NotFound | Changed::Deleted => return Err(ChangeError::NotFound.into()),
             }

@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use waypost_protocol::digest::IdempotencyKey;
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::LinkCounts;
 use waypost_protocol::messages::{
-    Changed, CreateLink, Created, DeleteLink, EditLink, GetCreated, GetLink, LinkStore, LinkView,
+    Changed, CreateLink, Created, DeleteLink, EditLink, GetCreated, GetLink, LinkStore, LinkView, MayVisit, UseVisit,
 };
 use waypost_protocol::properties::{EXPIRED_URL, RULES, TITLE, Title};
 use waypost_protocol::rules::Rules;
@@ -285,9 +285,18 @@ impl App {
         self.read(key, consistency).await
     }
 
-    /// The visits of a link that the caller has just written; `None` if they cannot be told now.
-    pub async fn visits(&self, link: &Link) -> Option<Visits> {
-        self.read(link.key.clone(), Consistency::Local).await.ok().map(|view| view.visits)
+    /// What is counted of a link that the caller has just written; `None` if it cannot be told now.
+    pub async fn counts(&self, link: &Link) -> Option<LinkCounts> {
+        self.read(link.key.clone(), Consistency::Local).await.ok().map(|view| view.counts)
+    }
+
+    /// Whether a visitor may be sent to the target of a link with a limit of visits, by the leader of its shard. `uses_up`: this visit counts
+    /// against the limit. Like the redirect, it needs no permission.
+    ///
+    /// # Errors
+    /// If the leader does not answer. With an unknown outcome a visit may be used.
+    pub async fn may_visit(&self, key: LinkKey, uses_up: bool) -> Result<MayVisit, CallError> {
+        self.parts.links.call(UseVisit { shard: key.shard(self.shards), key, uses_up }, self.parts.timeout).await
     }
 
     /// Shows what a redirect tells everybody of a link, and its age. Like the redirect, it needs no permission.
@@ -296,8 +305,8 @@ impl App {
     /// See [`ReadError`].
     pub async fn preview(&self, code: &str) -> Result<LinkPreview, ReadError> {
         let key = key_of(code).ok_or(ReadError::NotFound)?;
-        let link = self.read(key, Consistency::Local).await?.link;
-        let (state, title) = (link.spec.state(self.now()), TITLE.of(&link.spec.fields));
+        let LinkView { link, counts } = self.read(key, Consistency::Local).await?;
+        let (state, title) = (link.spec.state(counts.used, self.now()), TITLE.of(&link.spec.fields));
         let rules = RULES.read(&link.spec.fields).map_err(|_| {
             let later = "the link has rules of a later version, which this node does not understand".to_owned();
             CallError::from(ServiceError::Unavailable(later))
@@ -347,6 +356,7 @@ impl App {
         match self.change(&key, message).await? {
             Changed::Edited(link) => Ok(*link),
             Changed::VersionMismatch { current } => Err(ChangeError::VersionMismatch { current }),
+            Changed::Refused(reason) => Err(reason.into()),
             Changed::NotFound | Changed::Deleted => Err(ChangeError::NotFound),
         }
     }
@@ -364,7 +374,7 @@ impl App {
         match self.change(&key, message).await? {
             Changed::Deleted => Ok(()),
             Changed::VersionMismatch { current } => Err(ChangeError::VersionMismatch { current }),
-            Changed::NotFound | Changed::Edited(_) => Err(ChangeError::NotFound),
+            Changed::NotFound | Changed::Edited(_) | Changed::Refused(_) => Err(ChangeError::NotFound),
         }
     }
 

@@ -105,6 +105,7 @@ impl App {
             let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version: version, patch, by };
             match self.change(&key, message).await? {
                 Changed::Edited(link) => return Ok(PutLink::Replaced(*link)),
+                Changed::Refused(reason) => return Err(CreateError::from(reason).into()),
                 Changed::VersionMismatch { .. } | Changed::NotFound | Changed::Deleted => {}
             }
         }

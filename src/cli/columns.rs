@@ -11,6 +11,8 @@ pub(super) enum Column {
     ValidSince,
     /// The end of the link.
     ValidUntil,
+    /// How many visitors are sent to the target.
+    MaxVisits,
     /// The title of the link.
     Title,
     /// The tags of the link, in one cell.
@@ -56,6 +58,8 @@ const VALID_UNTIL: &[&str] =
 
 const VALID_SINCE: &[&str] = &["validsince", "validfrom", "startdate", "startsat", "startat"];
 
+const MAX_VISITS: &[&str] = &["maxvisits", "visitlimit", "maxclicks", "clicklimit", "limit"];
+
 const TITLE: &[&str] = &["title", "linktitle"];
 
 const TAGS: &[&str] = &["tags", "tag"];
@@ -91,6 +95,7 @@ fn meaning(name: &str) -> Column {
         name if SLUG.contains(&name) => Column::Slug,
         name if VALID_SINCE.contains(&name) => Column::ValidSince,
         name if VALID_UNTIL.contains(&name) => Column::ValidUntil,
+        name if MAX_VISITS.contains(&name) => Column::MaxVisits,
         name if TITLE.contains(&name) => Column::Title,
         name if TAGS.contains(&name) => Column::Tags,
         name if NOTE.contains(&name) => Column::Note,
@@ -124,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_headers_of_other_shorteners_are_known() {
-        use Column::{Note, Slug, Tags, Title, Unknown, Url, ValidSince, ValidUntil};
+        use Column::{MaxVisits, Note, Slug, Tags, Title, Unknown, Url, ValidSince, ValidUntil};
         for (header, expected) in [
             ("url,slug,validUntil", vec![Url, Slug, ValidUntil]),
             ("keyword,url,title,timestamp,ip,clicks", vec![Slug, Url, Title, Unknown, Unknown, Unknown]),
@@ -135,6 +140,7 @@ mod tests {
             ("Long URL;Short code;Domain;Title;Tags", vec![Url, Slug, Unknown, Title, Tags]),
             ("url,slug,comment,valid_since", vec![Url, Slug, Note, ValidSince]),
             ("short_url,long_url,hits,expiry_time,notes", vec![Slug, Url, Unknown, Unknown, Note]),
+            ("short_code,long_url,max_visits", vec![Slug, Url, MaxVisits]),
             ("link", vec![Url]),
             ("Link,URL,Slug", vec![Unknown, Url, Slug]),
             ("url,URL", vec![Url, Unknown]),

@@ -10,7 +10,7 @@ pub const USAGE: u8 = 2;
 pub const PARTLY: u8 = 3;
 /// The server cannot be reached.
 pub const UNREACHABLE: u8 = 4;
-/// The link does not exist, has expired, has not begun, or is disabled.
+/// The link does not exist, has expired, is used up, has not begun, or is disabled.
 pub const NOT_FOUND: u8 = 5;
 /// The link is not at the version that `--if-match` requires.
 pub const CHANGED: u8 = 6;
@@ -30,7 +30,7 @@ pub const HELP: &str = "Exit codes:
    3  partial failure: rows of an import, records of a check or a
       backup, a node or a leader of the cluster, a node that refuses changes
    4  the server cannot be reached
-   5  the link does not exist, has expired, has not begun, or is disabled
+   5  the link does not exist, has expired, is used up, has not begun, or is disabled
    6  the link was changed meanwhile (--if-match)
   70  a service of the node could not be kept running: start the node again
   74  the disk failed or the store is damaged: repair it, run `waypost check`,

@@ -175,6 +175,11 @@ async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &Tim
     // What a row does not have is not sent: the key of such a row stays the one that earlier versions made, and earlier servers take it.
     let mut set = |name: &str, value: Option<Value>| value.map(|value| body[name] = value);
     set("validSince", row.valid_since.as_deref().map(|text| time(text, dates::Of::Begin, zone).into()));
+    // What is no number is left to the server to refuse.
+    set(
+        "maxVisits",
+        row.max_visits.as_deref().map(|text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from)),
+    );
     set("title", row.title.clone().map(Value::from));
     set("tags", (!row.tags.is_empty()).then(|| row.tags.clone().into()));
     set("note", row.note.clone().map(Value::from));

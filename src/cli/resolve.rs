@@ -44,6 +44,7 @@ pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
     }
     let off = match answer.body["state"].as_str() {
         Some("disabled") => Some("is disabled"),
+        Some("exhausted") => Some("is used up"),
         Some("notYet") => Some("is not valid yet"),
         _ => None,
     };

@@ -13,6 +13,7 @@ pub(super) struct Row {
     pub(super) slug: Option<String>,
     pub(super) valid_since: Option<String>,
     pub(super) valid_until: Option<String>,
+    pub(super) max_visits: Option<String>,
     pub(super) title: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) note: Option<String>,
@@ -231,6 +232,7 @@ fn csv_rows<R: BufRead + 'static>(
             slug: field(Column::Slug).map(|text| columns::slug_of(&text).to_owned()),
             valid_since: field(Column::ValidSince),
             valid_until: field(Column::ValidUntil),
+            max_visits: field(Column::MaxVisits),
             // A title is one line.
             title: field(Column::Title).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
             tags: field(Column::Tags).map(|text| columns::tags_of(&text)).unwrap_or_default(),
@@ -269,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn titles_tags_notes_and_begins_are_read() {
-        let text =
-            "url,title,tags,note,validSince\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01\n";
+    fn titles_tags_notes_begins_and_limits_are_read() {
+        let text = "url,title,tags,note,validSince,maxVisits\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01,7\n";
         let sale = Row {
             valid_since: Some("2030-01-01".to_owned()),
+            max_visits: Some("7".to_owned()),
             title: Some("Big sale".to_owned()),
             tags: vec!["spring".to_owned(), "sale".to_owned()],
             note: Some("a\nb".to_owned()),

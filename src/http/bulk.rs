@@ -16,7 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::LinkCounts;
 use waypost_protocol::{Code, OwnHost};
 
 use super::authorized::{Authorized, WriteLinks};
@@ -324,9 +324,9 @@ impl Bulk {
 
     fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>) -> ItemResult {
         let fault = IfMatch::of_text(tags).fault;
-        let (status, link, visits) = match done {
+        let (status, link, counts) = match done {
             // With a key, it may have been created, and visited, before.
-            Ok(BulkDone::Created(link)) => (201, link, self.key.is_none().then(Visits::default)),
+            Ok(BulkDone::Created(link)) => (201, link, self.key.is_none().then(LinkCounts::default)),
             Ok(BulkDone::Is(link)) => (200, link, None),
             Ok(BulkDone::Deleted) => return ItemResult { index, status: 204, etag: None, link: None, problem: None },
             Err(error) => {
@@ -338,7 +338,7 @@ impl Bulk {
                 return refused(index, &problem);
             }
         };
-        let json = LinkJson::new(&link, visits, &self.short_url(&link.key.code), (self.node.clock)());
+        let json = LinkJson::new(&link, counts, &self.short_url(&link.key.code), (self.node.clock)());
         ItemResult { index, status, etag: Some(etag(&link)), link: Some(json), problem: None }
     }
 

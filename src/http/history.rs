@@ -100,6 +100,6 @@ pub(super) async fn restore(
     let version = id.parse().map_err(|_| refused(HistoryError::NoEntry))?;
     let own_hosts = node.address.own_hosts(&request);
     let link = node.app.restore_target(&caller.principal, &code, version, &guard, &own_hosts).await.map_err(refused)?;
-    let visits = node.app.visits(&link).await;
-    Ok(describe(HttpResponse::Ok(), &request, &node, &link, visits))
+    let counts = node.app.counts(&link).await;
+    Ok(describe(HttpResponse::Ok(), &request, &node, &link, counts))
 }

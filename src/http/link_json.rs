@@ -5,10 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use waypost_protocol::fields::Tag;
 use waypost_protocol::history;
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::{LinkCounts, Visits};
 use waypost_protocol::properties::{
-    CRAWLABLE, DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, NOTE, Note, Property, PropertyError,
-    REDIRECT_STATUS, RULES, RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
+    CRAWLABLE, DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, MaxVisits, NOTE, Note, Property,
+    PropertyError, REDIRECT_STATUS, RULES, RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
 };
 use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, UnixMs};
 
@@ -44,6 +44,9 @@ pub(super) struct GivenLink {
     /// Before that the link answers `404`.
     #[schema(format = DateTime)]
     valid_since: Option<String>,
+    /// How many visitors are sent to the target, in the whole cluster; then the link answers `410`. Not together with a permanent redirect.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    max_visits: Option<u64>,
     /// The status of the redirect: 301, 302, 307 or 308. A browser keeps a permanent one (301, 308) for an hour.
     #[schema(default = 302)]
     redirect_status: Option<u16>,
@@ -51,7 +54,7 @@ pub(super) struct GivenLink {
     forward_query: Option<bool>,
     /// Whether the path after the code is added to the target's.
     forward_path: Option<bool>,
-    /// Where visitors are sent while the link is expired or disabled.
+    /// Where visitors are sent while the link is expired, exhausted or disabled.
     #[schema(format = "uri", max_length = 8192)]
     expired_url: Option<String>,
     /// Whether `robots.txt` lets crawlers follow the link.
@@ -110,6 +113,7 @@ impl GivenLink {
             tags: self.tags.clone().map(Some),
             note: self.note.clone().map(Some),
             valid_since: self.valid_since.clone().map(Some),
+            max_visits: self.max_visits.map(Some),
             redirect_status: self.redirect_status.map(Some),
             forward_query: self.forward_query.map(Some),
             forward_path: self.forward_path.map(Some),
@@ -152,6 +156,10 @@ pub(super) struct GivenEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = DateTime)]
     valid_since: Option<Option<String>>,
+    /// A new limit of visits; `null` removes it, and forgets how many are used.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000)]
+    max_visits: Option<Option<u64>>,
     /// A new status: 301, 302, 307 or 308; `null` means 302.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u16>)]
@@ -164,7 +172,7 @@ pub(super) struct GivenEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<bool>)]
     forward_path: Option<Option<bool>>,
-    /// Where visitors are sent while the link is expired or disabled.
+    /// Where visitors are sent while the link is expired, exhausted or disabled.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
     expired_url: Option<Option<String>>,
@@ -224,6 +232,10 @@ impl GivenEdit {
             let since = since.as_deref().map(|text| parse_time("validSince", text)).transpose()?;
             VALID_SINCE.change(&mut changes, since.as_ref());
         }
+        if let Some(limit) = self.max_visits {
+            let limit = limit.map(MaxVisits::try_from).transpose().map_err(refused("maxVisits"))?;
+            MAX_VISITS.change(&mut changes, limit.as_ref());
+        }
         if let Some(status) = self.redirect_status {
             let status = status.map(RedirectStatus::try_from).transpose().map_err(refused("redirectStatus"))?;
             REDIRECT_STATUS.change(&mut changes, status.filter(|status| *status != RedirectStatus::Found).as_ref());
@@ -253,6 +265,7 @@ const FIELD_NAMES: &[(Tag, &str)] = &[
     (FORWARD_PATH.tag(), "forwardPath"),
     (EXPIRED_URL.tag(), "expiredUrl"),
     (DISABLED.tag(), "disabled"),
+    (MAX_VISITS.tag(), "maxVisits"),
     (RULES.tag(), "rules"),
 ];
 
@@ -297,6 +310,10 @@ pub(super) struct LinkJson {
     /// Before that it answers `404`.
     #[schema(format = DateTime)]
     pub(super) valid_since: Option<String>,
+    /// How many visitors are sent to the target; `null` = any number.
+    pub(super) max_visits: Option<u64>,
+    /// How many of them are left; `null` without `maxVisits`, or if it cannot be told now.
+    pub(super) visits_left: Option<u64>,
     /// The status of the redirect.
     #[schema(minimum = 301, maximum = 308)]
     pub(super) redirect_status: u16,
@@ -304,7 +321,7 @@ pub(super) struct LinkJson {
     pub(super) forward_query: bool,
     /// Whether the path after the code is added to the target's.
     pub(super) forward_path: bool,
-    /// Where visitors are sent while the link is expired or disabled.
+    /// Where visitors are sent while the link is expired, exhausted or disabled.
     #[schema(format = "uri")]
     pub(super) expired_url: Option<String>,
     /// Whether `robots.txt` lets crawlers follow it.
@@ -330,6 +347,8 @@ pub(super) enum StateJson {
     NotYet,
     /// `410`, or its `expiredUrl`: its end has passed.
     Expired,
+    /// `410`, or its `expiredUrl`: all of its `maxVisits` are used.
+    Exhausted,
     /// `410`, or its `expiredUrl`: its owner has disabled it.
     Disabled,
 }
@@ -340,6 +359,7 @@ impl From<LinkState> for StateJson {
             LinkState::Active => Self::Active,
             LinkState::NotYet => Self::NotYet,
             LinkState::Expired => Self::Expired,
+            LinkState::Exhausted => Self::Exhausted,
             LinkState::Disabled => Self::Disabled,
         }
     }
@@ -364,7 +384,7 @@ impl From<Visits> for VisitsJson {
 }
 
 impl LinkJson {
-    pub(super) fn new(link: &Link, visits: Option<Visits>, short_url: &str, now: UnixMs) -> Self {
+    pub(super) fn new(link: &Link, counts: Option<LinkCounts>, short_url: &str, now: UnixMs) -> Self {
         let fields = &link.spec.fields;
         Self {
             id: format!("{}-{}", link.key.domain.0, link.key.code),
@@ -377,6 +397,8 @@ impl LinkJson {
             tags: TAGS.of(fields).map(|tags| tags.iter().map(str::to_owned).collect()).unwrap_or_default(),
             note: NOTE.of(fields).map(|note| note.as_str().to_owned()),
             valid_since: VALID_SINCE.of(fields).map(format_time),
+            max_visits: MAX_VISITS.of(fields).map(MaxVisits::get),
+            visits_left: counts.and_then(|counts| link.spec.visits_left(counts.used)),
             redirect_status: REDIRECT_STATUS.of(fields).unwrap_or(RedirectStatus::Found).into(),
             forward_query: FORWARD_QUERY.is_in(fields),
             forward_path: FORWARD_PATH.is_in(fields),
@@ -384,8 +406,8 @@ impl LinkJson {
             crawlable: CRAWLABLE.is_in(fields),
             disabled: DISABLED.is_in(fields),
             rules: RULES.of(fields).as_ref().map(rules_json::shown).unwrap_or_default(),
-            state: link.spec.state(now).into(),
-            visits: visits.map(VisitsJson::from),
+            state: link.spec.state(counts.map_or(0, |counts| counts.used), now).into(),
+            visits: counts.map(|counts| counts.visits.into()),
         }
     }
 }

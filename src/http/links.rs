@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::Link;
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::LinkCounts;
 use waypost_protocol::messages::LinkView;
 
 use super::authorized::{Authorized, ReadLinks, WriteLinks};
@@ -46,17 +46,17 @@ pub(super) fn describe(
     request: &HttpRequest,
     node: &NodeState,
     link: &Link,
-    visits: Option<Visits>,
+    counts: Option<LinkCounts>,
 ) -> HttpResponse {
     let short_url = node.address.short_url(request, link.key.code.as_str());
-    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, visits, &short_url, (node.clock)()))
+    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, counts, &short_url, (node.clock)()))
 }
 
 /// A new link, with the address that its tag is for.
-fn created(request: &HttpRequest, node: &NodeState, link: &Link, visits: Option<Visits>) -> HttpResponse {
+fn created(request: &HttpRequest, node: &NodeState, link: &Link, counts: Option<LinkCounts>) -> HttpResponse {
     let mut answer = HttpResponse::Created();
     answer.insert_header((LOCATION, node.address.link_url(request, link.key.code.as_str())));
-    describe(answer, request, node, link, visits)
+    describe(answer, request, node, link, counts)
 }
 
 /// Creates a link.
@@ -75,12 +75,12 @@ pub(super) async fn post(
     let body: GivenLink = parse_json_only(&request, &body)?;
     Ok(match shorten::create(&caller.principal, &request, &body, &node).await? {
         CreatedLink::New(link) => {
-            let visits = shorten::visits_of_new(&request);
-            created(&request, &node, &link, visits)
+            let counts = shorten::counts_of_new(&request);
+            created(&request, &node, &link, counts)
         }
         CreatedLink::Existing(link) => {
-            let visits = node.app.visits(&link).await;
-            describe(HttpResponse::Ok(), &request, &node, &link, visits)
+            let counts = node.app.counts(&link).await;
+            describe(HttpResponse::Ok(), &request, &node, &link, counts)
         }
     })
 }
@@ -106,10 +106,10 @@ pub(super) async fn put(
     let (condition, fault) = IfMatch::condition(request.headers());
     let put = node.app.put_link(&caller.principal, &path, new, &condition).await;
     Ok(match put.map_err(|error| Problem::of_put(error, fault))? {
-        PutLink::Created(link) => created(&request, &node, &link, Some(Visits::default())),
+        PutLink::Created(link) => created(&request, &node, &link, Some(LinkCounts::default())),
         PutLink::Replaced(link) => {
-            let visits = node.app.visits(&link).await;
-            describe(HttpResponse::Ok(), &request, &node, &link, visits)
+            let counts = node.app.counts(&link).await;
+            describe(HttpResponse::Ok(), &request, &node, &link, counts)
         }
     })
 }
@@ -131,7 +131,7 @@ pub(super) async fn get(
         Consistency::Local => app::Consistency::Local,
         Consistency::Strong => app::Consistency::Strong,
     };
-    let LinkView { link, visits } = node.app.link(&caller.principal, &path, consistency).await?;
+    let LinkView { link, counts } = node.app.link(&caller.principal, &path, consistency).await?;
     let unchanged = match none_match(request.headers()) {
         None => false,
         Some(Guard::Any) => true,
@@ -140,7 +140,7 @@ pub(super) async fn get(
     if unchanged {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, etag(&link))).finish());
     }
-    Ok(describe(HttpResponse::Ok(), &request, &node, &link, Some(visits)))
+    Ok(describe(HttpResponse::Ok(), &request, &node, &link, Some(counts)))
 }
 
 /// Changes what the body names.
@@ -160,8 +160,8 @@ pub(super) async fn patch(
     let IfMatch { guard, fault } = IfMatch::of(request.headers());
     let edited = node.app.edit_link(&caller.principal, &path, edit, guard).await;
     let edited = edited.map_err(|error| Problem::of_change(error, fault))?;
-    let visits = node.app.visits(&edited).await;
-    Ok(describe(HttpResponse::Ok(), &request, &node, &edited, visits))
+    let counts = node.app.counts(&edited).await;
+    Ok(describe(HttpResponse::Ok(), &request, &node, &edited, counts))
 }
 
 /// Deletes a link.

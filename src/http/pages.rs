@@ -69,6 +69,7 @@ fn message_of(problem: &Problem) -> Message {
         StatusCode::NOT_FOUND if problem.is_not_yet() => Message::LinkNotYet,
         StatusCode::NOT_FOUND => Message::Nothing,
         StatusCode::GONE if problem.is_disabled() => Message::DisabledLink,
+        StatusCode::GONE if problem.is_exhausted() => Message::ExhaustedLink,
         StatusCode::GONE => Message::ExpiredLink,
         StatusCode::METHOD_NOT_ALLOWED => Message::ForPrograms,
         StatusCode::TOO_MANY_REQUESTS => Message::TooMany,

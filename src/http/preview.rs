@@ -66,6 +66,7 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
         LinkState::Active => {}
         LinkState::NotYet => return Err(Problem::link_not_yet()),
         LinkState::Expired => return Err(Problem::expired_link()),
+        LinkState::Exhausted => return Err(Problem::exhausted_link()),
         LinkState::Disabled => return Err(Problem::disabled_link()),
     }
     let chosen = preview.rules.as_ref().zip(key.as_ref()).and_then(|(rules, key)| {

@@ -3,6 +3,7 @@
 //! The front service (`front.rs`) answers plain requests for a cached link without the actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor sees no difference.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_http::body::BoxBody;
@@ -11,10 +12,10 @@ use actix_http::{Response, StatusCode};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
-use waypost_protocol::messages::{Resolution, Resolve};
+use waypost_protocol::messages::{MayVisit, Resolution, Resolve};
 use waypost_protocol::typed::{ascii_code_in_path, code_in_path, code_of_segment};
-use waypost_protocol::{Code, KeyHash, LinkKey, UnixMs};
-use waypost_redirector::{Asked, Behavior, Decision, Lookup, decide};
+use waypost_protocol::{Code, KeyHash, LinkKey, Target, UnixMs};
+use waypost_redirector::{Asked, Behavior, Decision, Limit, Lookup, Special, decide};
 
 use super::evidence::Sender;
 use super::flood::{note_unknown, refuse_flood};
@@ -25,7 +26,7 @@ use super::problem::Problem;
 use super::ruled::RuledVisitor;
 use super::site_files::is_site_file;
 use super::state::WorkerState;
-use super::visitor::{limited_client, visitor};
+use super::visitor::{described, limited_client, visitor};
 use crate::app::Permission;
 
 /// A link may be edited, so nobody may cache the answer, not even the visitor's browser.
@@ -177,10 +178,10 @@ async fn follow(
     }
     let Some((code, rest)) = asked else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
-    let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below };
+    let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below, limit: None };
     let key = LinkKey::new(code);
     let link = key.hash();
-    match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
+    let found = match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
         Lookup::Redirect(location, _) if !is_below => {
             worker.metrics.hit();
             count(request, worker, link, now);
@@ -191,23 +192,65 @@ async fn follow(
         Lookup::Expired => return Err(Problem::unknown_link()),
         Lookup::Special(special) => {
             worker.metrics.hit();
-            let visitor = RuledVisitor::of(request, worker, link);
-            return answer(request, worker, link, now, special.decide(&asked, &visitor));
+            Found::Cached(special)
         }
-        Lookup::Miss => worker.metrics.miss(),
+        Lookup::Miss => {
+            worker.metrics.miss();
+            read(request, worker, &key).await?
+        }
+    };
+    let visitor = RuledVisitor::of(request, worker, link);
+    let decision = match found.decide(&asked, &visitor) {
+        Decision::AskLimit => {
+            let limit = limit(request, worker, key).await?;
+            found.decide(&Asked { limit: Some(limit), ..asked }, &visitor)
+        }
+        decision => decision,
+    };
+    answer(request, worker, link, now, decision)
+}
+
+/// A link that a visitor has asked for.
+enum Found {
+    Cached(Special),
+    Read { target: Target, until: Option<UnixMs>, behavior: Option<Arc<Behavior>> },
+}
+
+impl Found {
+    fn decide(&self, asked: &Asked<'_>, visitor: &RuledVisitor<'_>) -> Decision<'_> {
+        match self {
+            Self::Cached(special) => special.decide(asked, visitor),
+            Self::Read { target, until, behavior } => {
+                decide(target.as_str(), *until, behavior.as_deref(), asked, visitor)
+            }
+        }
     }
+}
+
+/// Asks for a link that is not in the cache.
+async fn read(request: &HttpRequest, worker: &WorkerState, key: &LinkKey) -> Result<Found, Problem> {
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
-    refuse_flood(&worker.node, client, &key).await?;
-    match worker.redirector.call(Resolve { key }, worker.node.timeout).await? {
+    refuse_flood(&worker.node, client, key).await?;
+    match worker.redirector.call(Resolve { key: key.clone() }, worker.node.timeout).await? {
         Resolution::Unknown => {
             note_unknown(&worker.node, client);
             Err(Problem::unknown_link())
         }
-        Resolution::Found { target, valid_until, fields } => {
-            let (behavior, visitor) = (Behavior::of(&fields), RuledVisitor::of(request, worker, link));
-            let decision = decide(target.as_str(), valid_until, behavior.as_deref(), &asked, &visitor);
-            answer(request, worker, link, now, decision)
+        Resolution::Found { target, valid_until: until, fields } => {
+            Ok(Found::Read { target, until, behavior: Behavior::of(&fields) })
         }
+    }
+}
+
+/// Asks the leader of the shard whether a visit of the link's limit is left, and uses it up: unless the visitor is a bot, or the browser
+/// loads the page in advance. Who wants not to be counted does use it up, because otherwise everybody could.
+async fn limit(request: &HttpRequest, worker: &WorkerState, key: LinkKey) -> Result<Limit, Problem> {
+    let visitor = described(&worker.visitors, request.headers(), request.peer_addr());
+    let uses_up = request.method() != Method::HEAD && worker.recorder.is_person(&visitor);
+    match worker.node.app.may_visit(key, uses_up).await.map_err(Problem::of_limit)? {
+        MayVisit::Yes => Ok(Limit::Left),
+        MayVisit::Exhausted => Ok(Limit::Exhausted),
+        MayVisit::NotFound => Err(Problem::unknown_link()),
     }
 }
 
@@ -236,7 +279,9 @@ fn answer(
         Decision::Instead(url) => Ok(found(header(url)?).into()),
         Decision::NotYet => Err(Problem::link_not_yet()),
         Decision::Expired => Err(Problem::expired_link()),
+        Decision::Exhausted => Err(Problem::exhausted_link()),
         Decision::Disabled => Err(Problem::disabled_link()),
+        Decision::AskLimit => unreachable!("invariant: once the leader has answered, nobody has to be asked"),
         Decision::NothingBelow => Err(Problem::unknown_link()),
         Decision::Unreadable => Err(Problem::unreadable_rules()),
     }

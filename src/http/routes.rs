@@ -41,8 +41,15 @@ const WRITE: &[&str] = &["read-only"];
 /// Properties of links, while nodes of an earlier version are in the cluster.
 const PROPERTIES: &[&str] = &["not-yet-supported"];
 /// Codes of visitors.
-const VISIT: &[&str] =
-    &["link-not-found", "link-not-yet-valid", "not-found", "link-disabled", "link-expired", "too-many-unknown-codes"];
+const VISIT: &[&str] = &[
+    "link-not-found",
+    "link-not-yet-valid",
+    "not-found",
+    "link-disabled",
+    "link-exhausted",
+    "link-expired",
+    "too-many-unknown-codes",
+];
 /// Codes of visitors for programs.
 const UNKNOWN: &[&str] = &["link-not-found", "too-many-unknown-codes"];
 /// There is nothing.

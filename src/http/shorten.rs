@@ -2,7 +2,7 @@
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::LinkCounts;
 
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
@@ -35,18 +35,18 @@ pub(super) async fn shorten(
         CreatedLink::Existing(link) => (link, false),
     };
     let mut response = if is_new { HttpResponse::Created() } else { HttpResponse::Ok() };
-    let visits = match is_new {
-        true => visits_of_new(&request),
-        false => node.app.visits(&link).await,
+    let counts = match is_new {
+        true => counts_of_new(&request),
+        false => node.app.counts(&link).await,
     };
-    let json = LinkJson::new(&link, visits, &node.address.short_url(&request, link.key.code.as_str()), (node.clock)());
+    let json = LinkJson::new(&link, counts, &node.address.short_url(&request, link.key.code.as_str()), (node.clock)());
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 
-/// The visits of a link that was created by a request: none. A request with a key may be a repetition, of a link that was visited since;
+/// What is counted of a link that was created by a request: nothing. A request with a key may be a repetition, of a link that was visited since;
 /// as in bulk, nothing is said then, and nothing is read.
-pub(super) fn visits_of_new(request: &HttpRequest) -> Option<Visits> {
-    (!request.headers().contains_key(IDEMPOTENCY_KEY)).then(Visits::default)
+pub(super) fn counts_of_new(request: &HttpRequest) -> Option<LinkCounts> {
+    (!request.headers().contains_key(IDEMPOTENCY_KEY)).then(LinkCounts::default)
 }
 
 /// Creates the given link, once for each `Idempotency-Key`.

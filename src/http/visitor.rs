@@ -29,20 +29,23 @@ pub(super) fn visitor<'a>(
     {
         return None;
     }
-    let address = address_of(rules, headers, peer);
-    if address.is_some_and(|address| is_in(&rules.excluded, address)) {
-        return None;
-    }
+    let visitor = described(rules, headers, peer);
+    let excluded = visitor.address.is_some_and(|address| is_in(&rules.excluded, address));
+    (!excluded).then_some(visitor)
+}
+
+/// The visitor, whether or not the visit is counted.
+pub(super) fn described<'a>(rules: &VisitorRules, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Visitor<'a> {
     let text = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
     let anonymous = rules.respect_do_not_track && (text(&DNT) == b"1" || text(&SEC_GPC) == b"1");
-    Some(Visitor {
-        address,
+    Visitor {
+        address: address_of(rules, headers, peer),
         user_agent: text(&USER_AGENT),
         referrer: text(&REFERER),
         language: text(&ACCEPT_LANGUAGE),
         prefetch: [SEC_PURPOSE, PURPOSE, X_PURPOSE, X_MOZ].iter().any(|name| is_ahead(text(name))),
         anonymous,
-    })
+    }
 }
 
 /// The address of the client: the peer, or the one that a trusted proxy reports.

@@ -11,6 +11,8 @@ pub enum Message {
     ExpiredLink,
     /// The link begins later.
     LinkNotYet,
+    /// All visits of the link's limit are used.
+    ExhaustedLink,
     /// The link is disabled.
     DisabledLink,
     /// Nothing has the path.
@@ -51,6 +53,7 @@ pub(super) struct Texts {
     unknown_link: Text,
     expired_link: Text,
     link_not_yet: Text,
+    exhausted_link: Text,
     disabled_link: Text,
     nothing: Text,
     for_programs: Text,
@@ -67,6 +70,7 @@ impl Texts {
             Message::UnknownLink => &self.unknown_link,
             Message::ExpiredLink => &self.expired_link,
             Message::LinkNotYet => &self.link_not_yet,
+            Message::ExhaustedLink => &self.exhausted_link,
             Message::DisabledLink => &self.disabled_link,
             Message::Nothing => &self.nothing,
             Message::ForPrograms => &self.for_programs,

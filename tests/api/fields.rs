@@ -25,13 +25,13 @@ async fn a_link_shows_all_its_properties_and_each_can_be_set_and_cleared() {
     let path = format!("/api/v1/links/{code}");
     let plain = client.get(&path).await.unwrap().json();
     let defaults = json!({
-        "title": null, "tags": [], "note": null, "validSince": null, "redirectStatus": 302, "forwardQuery": false,
-        "forwardPath": false, "expiredUrl": null, "crawlable": false, "disabled": false,
+        "title": null, "tags": [], "note": null, "validSince": null, "maxVisits": null, "redirectStatus": 302,
+        "forwardQuery": false, "forwardPath": false, "expiredUrl": null, "crawlable": false, "disabled": false,
     });
     let given = json!({
         "title": "A \u{201c}title\u{201d}", "tags": ["Spring", "print"], "note": "line one\nline two",
-        "validSince": "2020-01-01T00:00:00.000Z", "redirectStatus": 307, "forwardQuery": true, "forwardPath": true,
-        "expiredUrl": "https://example.com/over", "crawlable": true, "disabled": true,
+        "validSince": "2020-01-01T00:00:00.000Z", "maxVisits": 1000, "redirectStatus": 307, "forwardQuery": true,
+        "forwardPath": true, "expiredUrl": "https://example.com/over", "crawlable": true, "disabled": true,
     });
     for (name, value) in defaults.as_object().unwrap() {
         assert_eq!(&plain[name], value, "{name}");

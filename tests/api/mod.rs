@@ -10,6 +10,7 @@ mod document;
 mod edit;
 mod fields;
 mod history;
+mod limits;
 mod pages;
 mod put;
 mod qr;

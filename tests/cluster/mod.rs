@@ -9,6 +9,7 @@ mod founding;
 mod fresh;
 mod history;
 mod leaving;
+mod limits;
 mod logs;
 mod machines;
 mod partitions;

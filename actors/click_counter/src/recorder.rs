@@ -226,6 +226,11 @@ impl Recorder {
         self.memory.borrow_mut().place_of(&self.shared.geo, address).cloned().unwrap_or_default()
     }
 
+    /// Whether a visitor is one of the people for whom links are made: no bot, and no browser that loads the page in advance.
+    pub fn is_person(&self, visitor: &Visitor<'_>) -> bool {
+        !self.memory.borrow_mut().agent(agent_hash(visitor.user_agent), visitor).bot
+    }
+
     /// Records an orphan visit: a request for a path that is not a link.
     pub fn orphan(&self, path: &str, at: UnixMs) {
         if !self.is_on() {

@@ -7,6 +7,7 @@ mod keys;
 mod leader_budget;
 mod shard;
 mod stats;
+mod visits;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use waypost_consensus::{Freshness, Group, ProposeError, Standing};
 use waypost_protocol::command::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, RemoveExpired, RemoveExpiredOutcome,
 };
+use waypost_protocol::link::LinkCounts;
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCrawlable, GetCreated, GetHistory, GetLink,
     KeyAllocator, LinkHistory, LinkView, Upkeep, UpkeepDone,
@@ -142,6 +143,7 @@ async fn edit(group: &Group<ShardMachine>, request: EditLink) -> Result<Changed,
         EditOutcome::NotFound => Ok(Changed::NotFound),
         EditOutcome::VersionMismatch { current } => Ok(Changed::VersionMismatch { current }),
         EditOutcome::LinkTooLarge { max } => Err(link_too_large(max)),
+        EditOutcome::Refused(reason) => Ok(Changed::Refused(reason)),
     }
 }
 
@@ -259,8 +261,9 @@ async fn get(seed: &Seed, request: GetLink) -> Result<Option<LinkView>, ServiceE
     let group = &seed.group;
     held_here(seed)?;
     let read = || {
-        let found = group.read(|machine| machine.get(&request.key)).map_err(unreadable)?;
-        Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), visits }))
+        let (found, used) = group.read(|machine| (machine.get(&request.key), machine.used_visits(&request.key)));
+        let found = found.map_err(unreadable)?;
+        Ok(found.map(|(link, visits)| LinkView { link: (*link).clone(), counts: LinkCounts { visits, used } }))
     };
     if request.strong || request.leader {
         group.linearize(request.strong).await.map_err(failed)?;

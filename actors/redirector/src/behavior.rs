@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use waypost_protocol::properties::{
-    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE,
+    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE,
 };
 use waypost_protocol::rules::Rules;
 use waypost_protocol::{Fields, LinkState, Target, UnixMs};
@@ -28,6 +28,7 @@ pub struct Behavior {
     forward_path: bool,
     expired_url: Option<Target>,
     disabled: bool,
+    limited: bool,
     ruled: Ruled,
 }
 
@@ -53,6 +54,17 @@ pub struct Asked<'a> {
     pub rest: Option<&'a str>,
     /// Whether only a link that forwards the path is meant. Otherwise a plain link ignores the rest, which may be typed by mistake.
     pub needs_rest: bool,
+    /// What the leader of the shard has said of the limit of visits; `None` = it was not asked.
+    pub limit: Option<Limit>,
+}
+
+/// What is left of a link's limit of visits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// This visitor may go on.
+    Left,
+    /// Nothing.
+    Exhausted,
 }
 
 /// The answer to a visitor.
@@ -73,8 +85,12 @@ pub enum Decision<'a> {
     NotYet,
     /// It has expired.
     Expired,
+    /// All visits of its limit are used.
+    Exhausted,
     /// Its owner has disabled it.
     Disabled,
+    /// It has a limit of visits: the leader of its shard has to be asked whether one is left.
+    AskLimit,
     /// There is nothing at this path below the link.
     NothingBelow,
     /// It has rules that this version does not understand, so it cannot be told where it leads.
@@ -95,6 +111,7 @@ impl Behavior {
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields),
             disabled: DISABLED.is_in(fields),
+            limited: MAX_VISITS.is_in(fields),
             ruled: match RULES.read(fields) {
                 Ok(None) => Ruled::No,
                 Ok(Some(rules)) => Ruled::By(rules),
@@ -111,6 +128,7 @@ impl Behavior {
         forward_path: false,
         expired_url: None,
         disabled: false,
+        limited: false,
         ruled: Ruled::No,
     };
 
@@ -138,16 +156,25 @@ pub fn decide<'a>(
         LinkState::Active => {}
         LinkState::NotYet => return Decision::NotYet,
         LinkState::Expired => return instead(Decision::Expired),
+        LinkState::Exhausted => return instead(Decision::Exhausted),
         LinkState::Disabled => return instead(Decision::Disabled),
+    }
+    if matches!(behavior.ruled, Ruled::Unreadable) {
+        return Decision::Unreadable;
+    }
+    match asked.limit {
+        _ if !behavior.limited => {}
+        None => return Decision::AskLimit,
+        Some(Limit::Left) => {}
+        Some(Limit::Exhausted) => return instead(Decision::Exhausted),
     }
     // A link with rules has no permanent status: see `LinkSpec::check`.
     let (target, status) = match &behavior.ruled {
-        Ruled::No => (target, behavior.status),
+        Ruled::No | Ruled::Unreadable => (target, behavior.status),
         Ruled::By(rules) => {
             let chosen = choose(rules, asked.now, asked.query, visitor);
             (chosen.map_or(target, Target::as_str), behavior.status.temporary())
         }
-        Ruled::Unreadable => return Decision::Unreadable,
     };
     let left_s = until.map_or(u64::MAX, |until| (until.0 - asked.now.0) / 1000);
     Decision::Redirect {
@@ -219,7 +246,7 @@ mod tests {
     }
 
     fn asked<'a>(query: Option<&'a str>, rest: Option<&'a str>) -> Asked<'a> {
-        Asked { now: NOW, query, rest, needs_rest: rest.is_some() }
+        Asked { now: NOW, query, rest, needs_rest: rest.is_some(), limit: None }
     }
 
     /// For links without rules.
@@ -300,8 +327,7 @@ mod tests {
                 Decision::NotYet => "not yet",
                 Decision::Expired => "expired",
                 Decision::Disabled => "disabled",
-                Decision::NothingBelow => "nothing",
-                Decision::Unreadable => "unreadable",
+                other => panic!("{other:?}"),
             }
         };
         let now = NOW.0;
@@ -312,6 +338,31 @@ mod tests {
         assert_eq!(decided(None, None, true, false), "disabled");
         assert_eq!(decided(Some(now + 1), None, true, false), "disabled");
         assert_eq!(decided(None, Some(now), true, true), "instead");
+    }
+
+    #[test]
+    fn a_limited_link_leads_to_its_target_only_as_long_as_its_shard_says_so() {
+        let url = Target::parse("https://over.example/", &[], 100).unwrap();
+        let limited = |instead: bool, since: Option<u64>| {
+            behavior(|of| {
+                MAX_VISITS.change(of, Some(&5.try_into().unwrap()));
+                EXPIRED_URL.change(of, instead.then_some(&url));
+                VALID_SINCE.change(of, since.map(UnixMs).as_ref());
+            })
+        };
+        let (plain, other) = (limited(false, None), limited(true, None));
+        let decided = |behavior: &Option<Arc<Behavior>>, limit| {
+            let asked = Asked { limit, ..asked(None, None) };
+            let decided = decide("https://a.b/", None, behavior.as_deref(), &asked);
+            format!("{decided:?}")
+        };
+        for behavior in [&plain, &other] {
+            assert_eq!(decided(behavior, None), "AskLimit");
+            assert!(decided(behavior, Some(Limit::Left)).contains("https://a.b/"));
+        }
+        assert_eq!(decided(&plain, Some(Limit::Exhausted)), "Exhausted");
+        assert_eq!(decided(&other, Some(Limit::Exhausted)), "Instead(\"https://over.example/\")");
+        assert_eq!(decided(&limited(false, Some(NOW.0 + 1)), None), "NotYet", "nobody is asked");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use waypost_protocol::messages::{GetLink, LinkStore, Resolution, Resolve};
 use waypost_protocol::{CallError, LinkSpec, ServiceError};
 use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
-pub use behavior::{Asked, Behavior, Decision, decide};
+pub use behavior::{Asked, Behavior, Decision, Limit, decide};
 pub use choose::{Visitor, choose};
 pub use view::{Lookup, ReadView, Source, Special};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Arbiter, System};
 use serde::Serialize;
-use waypost_protocol::link::{Link, Visits};
+use waypost_protocol::link::{Link, LinkCounts};
 use waypost_protocol::messages::{GetLink, LinkStore, LinkView, Resolution, Resolve};
 use waypost_protocol::peer::{BoxFuture, Lane, PeerError, Peers};
 use waypost_protocol::{
@@ -65,7 +65,7 @@ impl Peers for Old {
             created_by: 0,
             generated: false,
         };
-        let view = LinkView { link, visits: Visits::default() };
+        let view = LinkView { link, counts: LinkCounts::default() };
         let answer: Result<Option<LinkView>, Never> = Ok(Some(view));
         Box::pin(async move { Ok(postcard::to_stdvec(&answer).unwrap()) })
     }

@@ -17,8 +17,13 @@ pub type Tag = u8;
 
 /// Fields that a node has to understand to answer for a link, with the level that adds them: a node that does not know them would ignore that
 /// a link is disabled, or has not begun. Such a field is refused until the cluster is at its level. The tags of `properties.rs`.
-const NEEDED: &[(RangeInclusive<Tag>, Level)] =
-    &[(16..=22, Level::TWO), (23..=23, Level::THREE), (24..=25, Level::TWO), (28..=28, Level::THREE)];
+const NEEDED: &[(RangeInclusive<Tag>, Level)] = &[
+    (16..=22, Level::TWO),
+    (23..=23, Level::THREE),
+    (24..=25, Level::TWO),
+    (26..=26, Level::THREE),
+    (28..=28, Level::THREE),
+];
 
 /// In the changes of an edit: the number of the key of the editor. It belongs to the command, and no link has it. Since level 3.
 pub(crate) const EDITED_BY: Tag = 29;

@@ -98,6 +98,15 @@ pub struct Visits {
     pub last: UnixMs,
 }
 
+/// What is counted of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LinkCounts {
+    /// Its visits.
+    pub visits: Visits,
+    /// How many of the visits of its limit (`maxVisits`) are used; 0 without a limit.
+    pub used: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@ pub const NOTE_CHARS_MAX: usize = 4096;
 pub const TAG_CHARS_MAX: usize = 64;
 /// The most tags of a link.
 pub const TAGS_MAX: usize = 32;
+/// The largest limit of visits: no link is visited so often, and a link with it is as good as one without a limit.
+pub const MAX_VISITS_MAX: u32 = 1_000_000_000;
 
 /// The title: what people call the link.
 pub const TITLE: Property<Title> = Property::new(16);
@@ -44,6 +46,8 @@ pub const CRAWLABLE: Property<Set> = Property::new(23);
 pub const EXPIRED_URL: Property<Target> = Property::new(24);
 /// The link answers `410`, until this is removed.
 pub const DISABLED: Property<Set> = Property::new(25);
+/// How many visitors are sent to the target, in the whole cluster. Then the link answers `410`.
+pub const MAX_VISITS: Property<MaxVisits> = Property::new(26);
 /// Where visitors are led, depending on who they are.
 pub const RULES: Property<Rules> = Property::new(28);
 
@@ -122,6 +126,9 @@ pub enum PropertyError {
     /// The number is not the status of a redirect.
     #[error("301, 302, 307 and 308 are possible")]
     RedirectStatus,
+    /// The number cannot be a limit of visits.
+    #[error("a whole number from 1 to {MAX_VISITS_MAX} is possible")]
+    MaxVisits,
 }
 
 /// A title. Invariant: not empty, one line, at most [`TITLE_CHARS_MAX`] characters.
@@ -273,6 +280,33 @@ impl From<RedirectStatus> for u16 {
     }
 }
 
+/// A limit of visits. Invariant: from 1 to [`MAX_VISITS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct MaxVisits(u32);
+
+impl MaxVisits {
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0.into()
+    }
+}
+
+impl TryFrom<u64> for MaxVisits {
+    type Error = PropertyError;
+
+    fn try_from(number: u64) -> Result<Self, PropertyError> {
+        let limit = u32::try_from(number).ok().filter(|limit| (1..=MAX_VISITS_MAX).contains(limit));
+        limit.map(Self).ok_or(PropertyError::MaxVisits)
+    }
+}
+
+impl From<MaxVisits> for u64 {
+    fn from(limit: MaxVisits) -> u64 {
+        limit.get()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +349,7 @@ mod tests {
         golden(EXPIRED_URL, &target, 24, b"\x0bhttp://a.b/");
         golden(DISABLED, &Set, 25, &[]);
         golden(CRAWLABLE, &Set, 23, &[]);
+        golden(MAX_VISITS, &MaxVisits(1000), 26, &[0xe8, 7]);
         let rule = Rule { conditions: vec![Condition::Device(Device::Android)], leads: Leads::To(target) };
         let rules = Rules::new(vec![rule]).unwrap().unwrap();
         golden(RULES, &rules, 28, b"\x01\x01\x00\x01\x00\x0bhttp://a.b/");
@@ -322,9 +357,8 @@ mod tests {
 
     #[test]
     fn a_property_is_set_at_the_level_that_added_it() {
-        for (tags, level) in
-            [(16..=22, Level::TWO), (24..=25, Level::TWO), (23..=23, Level::THREE), (28..=28, Level::THREE)]
-        {
+        let three = [(23..=23, Level::THREE), (26..=26, Level::THREE), (28..=28, Level::THREE)];
+        for (tags, level) in [(16..=22, Level::TWO), (24..=25, Level::TWO)].into_iter().chain(three) {
             for tag in tags {
                 let mut fields = Fields::default();
                 fields.set(tag, Some(Vec::new()));
@@ -335,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_property_of_a_later_version_is_not_proposed() {
-        for tag in [26, 31, 32, 200] {
+        for tag in [31, 32, 200] {
             let mut fields = Fields::default();
             fields.set(tag, Some(Vec::new()));
             assert_eq!(fields.level(), Level::NEVER, "{tag}");
@@ -377,6 +411,13 @@ mod tests {
         let many: Vec<String> = (0..=TAGS_MAX).map(|number| number.to_string()).collect();
         assert!(Tags::parse(&many[1..]).is_ok());
         assert_eq!(Tags::parse(&many), Err(PropertyError::TooManyTags));
+    }
+
+    #[test]
+    fn a_limit_of_visits_is_at_least_one() {
+        let limit = |number: u64| MaxVisits::try_from(number).map(u64::from);
+        assert_eq!([1, 1_000_000_000].map(limit), [Ok(1), Ok(1_000_000_000)]);
+        assert_eq!([0, 1_000_000_001, u64::MAX].map(limit), [Err(PropertyError::MaxVisits); 3]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::fingerprint;
-use crate::properties::{DISABLED, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE};
+use crate::properties::{DISABLED, MAX_VISITS, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE};
 use crate::{Code, FieldChanges, Fields, Level, Target, UnixMs};
 
 /// What can be given for a link.
@@ -42,6 +42,8 @@ pub enum LinkState {
     NotYet,
     /// Nothing any more: its end has passed.
     Expired,
+    /// Nothing any more: as many visitors as it has for were sent to its target.
+    Exhausted,
     /// Nothing, until its owner changes that.
     Disabled,
 }
@@ -58,8 +60,8 @@ impl LinkState {
     }
 }
 
-/// Why a property cannot be given for a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a property cannot be given for a link. Sent between nodes: a variant is only added, at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SpecError {
     /// The end has passed.
     #[error("the end has to lie in the future")]
@@ -76,6 +78,9 @@ pub enum SpecError {
     /// Browsers would keep one of the targets for visits that the rules lead elsewhere.
     #[error("a link with rules cannot have a permanent status")]
     PermanentWithRules,
+    /// Browsers keep a permanent redirect, so that visits are not seen.
+    #[error("a permanent redirect and a limit of visits exclude each other")]
+    PermanentLimited,
 }
 
 impl LinkSpec {
@@ -90,13 +95,28 @@ impl LinkSpec {
     /// The first property that is not within its limits.
     pub fn check(&self, now: UnixMs) -> Result<(), SpecError> {
         check_end(self.valid_until, now)?;
-        check_begin(VALID_SINCE.of(&self.fields), self.valid_until)?;
-        check_status(&self.fields)
+        self.consistent()
     }
 
-    /// What visitors get at `now`.
-    pub fn state(&self, now: UnixMs) -> LinkState {
-        LinkState::of(VALID_SINCE.of(&self.fields), self.valid_until, DISABLED.is_in(&self.fields), now)
+    /// Checks that the properties fit each other. It reads no clock, so a state machine can check what an edit would make of a link.
+    ///
+    /// # Errors
+    /// The first property that does not fit another one.
+    pub fn consistent(&self) -> Result<(), SpecError> {
+        fit(&self.fields, self.valid_until)
+    }
+
+    /// What visitors get at `now`, if `used` of the visits of its limit are used.
+    pub fn state(&self, used: u64, now: UnixMs) -> LinkState {
+        match LinkState::of(VALID_SINCE.of(&self.fields), self.valid_until, DISABLED.is_in(&self.fields), now) {
+            LinkState::Active if self.visits_left(used) == Some(0) => LinkState::Exhausted,
+            state => state,
+        }
+    }
+
+    /// How many visitors are still sent to its target, if `used` of the visits of its limit are used; `None` = it has no limit.
+    pub fn visits_left(&self, used: u64) -> Option<u64> {
+        MAX_VISITS.of(&self.fields).map(|limit| limit.get().saturating_sub(used))
     }
 
     /// The lowest level at which a link may have these properties.
@@ -137,7 +157,8 @@ impl LinkPatch {
         }
     }
 
-    /// Checks the changes against the same limits as [`LinkSpec::check`]. A begin or an end that stays is not known here.
+    /// Checks the changes against the same limits as [`LinkSpec::check`]. What stays is not known here: the state machine checks whether
+    /// the changed properties fit it ([`LinkSpec::consistent`]).
     ///
     /// # Errors
     /// The first property that is not within its limits.
@@ -145,8 +166,7 @@ impl LinkPatch {
         check_end(self.valid_until.flatten(), now)?;
         let mut fields = Fields::default();
         fields.change(&self.fields);
-        check_begin(VALID_SINCE.of(&fields), self.valid_until.flatten())?;
-        check_status(&fields)
+        fit(&fields, self.valid_until.flatten())
     }
 
     /// The lowest level at which these changes may be made.
@@ -173,17 +193,22 @@ impl LinkPatch {
     }
 }
 
+/// Checks that properties fit each other.
+fn fit(fields: &Fields, until: Option<UnixMs>) -> Result<(), SpecError> {
+    check_begin(VALID_SINCE.of(fields), until)?;
+    match REDIRECT_STATUS.of(fields).is_some_and(RedirectStatus::is_permanent) {
+        true if RULES.is_in(fields) => Err(SpecError::PermanentWithRules),
+        true if MAX_VISITS.is_in(fields) => Err(SpecError::PermanentLimited),
+        _ => Ok(()),
+    }
+}
+
 fn check_begin(since: Option<UnixMs>, until: Option<UnixMs>) -> Result<(), SpecError> {
     match (since, until) {
         (Some(since), _) if since > UnixMs::LAST => Err(SpecError::BeginTooLate),
         (Some(since), Some(until)) if since >= until => Err(SpecError::BeginAfterEnd),
         _ => Ok(()),
     }
-}
-
-fn check_status(fields: &Fields) -> Result<(), SpecError> {
-    let is_permanent = REDIRECT_STATUS.of(fields).is_some_and(RedirectStatus::is_permanent);
-    if is_permanent && RULES.is_in(fields) { Err(SpecError::PermanentWithRules) } else { Ok(()) }
 }
 
 fn check_end(until: Option<UnixMs>, now: UnixMs) -> Result<(), SpecError> {
@@ -253,6 +278,30 @@ mod tests {
             let expected = if refused { Err(SpecError::PermanentWithRules) } else { Ok(()) };
             assert_eq!((patch.check(now), spec.check(now)), (expected, expected), "{number}");
         }
+    }
+
+    #[test]
+    fn a_permanent_redirect_has_no_limit_of_visits() {
+        let spec = |status: Option<u16>, limit: Option<u64>| {
+            let mut changes = FieldChanges::default();
+            REDIRECT_STATUS.change(&mut changes, status.map(|status| status.try_into().unwrap()).as_ref());
+            MAX_VISITS.change(&mut changes, limit.map(|limit| limit.try_into().unwrap()).as_ref());
+            let patch = LinkPatch { fields: changes, ..LinkPatch::default() };
+            let mut spec = self::spec(None, &[]);
+            patch.apply(&mut spec);
+            assert_eq!(spec.check(UnixMs(0)), patch.check(UnixMs(0)));
+            spec
+        };
+        assert_eq!(spec(Some(308), Some(1)).consistent(), Err(SpecError::PermanentLimited));
+        for (status, limit) in [(Some(301), None), (Some(307), Some(1)), (None, Some(1))] {
+            assert_eq!(spec(status, limit).consistent(), Ok(()));
+        }
+        let limited = spec(None, Some(3));
+        assert_eq!([0, 2, 3, 9].map(|used| limited.visits_left(used)), [Some(3), Some(1), Some(0), Some(0)]);
+        assert_eq!([2, 3].map(|used| limited.state(used, UnixMs(0))), [LinkState::Active, LinkState::Exhausted]);
+        assert_eq!(spec(None, None).state(9, UnixMs(0)), LinkState::Active);
+        let over = LinkSpec { valid_until: Some(UnixMs(1)), ..limited };
+        assert_eq!(over.state(3, UnixMs(1)), LinkState::Expired);
     }
 
     #[test]

@@ -8,14 +8,15 @@ use waypost_protocol::clicks::{ClickBatch, ClickDelta, JournalSpan, OrphanDelta,
 use waypost_protocol::command::{
     AdmitNode, Batch, BatchError, Bootstrap, ClusterCommand, ClusterOutcome, Create, CreateCluster, Delete, DrainNode,
     Edit, EndJournals, GroupCommand, LeaseKeys, NodeRecord, Place, PutNode, RaiseLevel, RecordClicks, RemoveExpired,
-    RemoveNode, ResetStats, RetireNode, SetAdminKey, ShardCommand, ShardOutcome,
+    RemoveNode, ResetStats, RetireNode, SetAdminKey, ShardCommand, ShardOutcome, UseVisit,
 };
 use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
-use waypost_protocol::messages::{CreateLink, EditLink};
+use waypost_protocol::link::{LinkCounts, Visits};
+use waypost_protocol::messages::{CreateLink, EditLink, LinkView};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{
     Code, Domain, FieldChanges, Fields, KeyHash, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, NodeId,
-    ShardId, Target, UnixMs, codec,
+    ShardId, SpecError, Target, UnixMs, codec,
 };
 
 const AT: UnixMs = UnixMs(1_700_000_000_000);
@@ -221,6 +222,14 @@ fn an_edit_of_level_3_says_who_makes_it_among_its_optional_fields() {
 }
 
 #[test]
+fn commands_of_level_3_keep_their_bytes() {
+    check_at::<ShardCommand>(
+        Level::THREE,
+        vec![(UseVisit { key: link_key() }.into(), "80d095ffbc310114000b737072696e672d73616c65")],
+    );
+}
+
+#[test]
 fn outcomes_keep_their_bytes() {
     let cluster = [
         (ClusterOutcome::Done, "00"),
@@ -249,6 +258,8 @@ fn outcomes_keep_their_bytes() {
         (ShardOutcome::Removed(300), "0dac02"),
         (ShardOutcome::ClicksOutOfStep(vec![(5, 300)]), "0e0105ac02"),
         (ShardOutcome::LinkTooLarge { max: 300 }, "13ac02"),
+        (ShardOutcome::Refused(SpecError::PermanentLimited), "1405"),
+        (ShardOutcome::Exhausted, "15"),
     ];
     for (outcome, expected) in shard {
         assert_eq!(hex(&postcard::to_stdvec(&outcome).unwrap()), expected, "{outcome:?}");
@@ -315,6 +326,34 @@ fn a_stored_link_keeps_its_bytes() {
         "000b737072696e672d73616c651568747470733a2f2f6578616d706c652e636f6d2f6180d095ffbc31010502ac02010001030178";
     assert_eq!(hex(&postcard::to_stdvec(&link).unwrap()), expected);
     assert_eq!(postcard::from_bytes::<Link>(&bytes(expected)).unwrap(), link);
+}
+
+/// [`LinkView`] as it was before level 3.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct LinkViewBefore {
+    link: Link,
+    visits: Visits,
+}
+
+#[test]
+fn a_link_with_its_counts_is_read_by_earlier_versions_and_theirs_is_read() {
+    let link = Link {
+        key: link_key(),
+        created_at: AT,
+        version: 2,
+        written_at: 300,
+        created_by: 1,
+        generated: false,
+        spec: LinkSpec::to(target("a")),
+    };
+    let visits = Visits { total: 300, bots: 2, last: AT };
+    let view = Some(LinkView { link: link.clone(), counts: LinkCounts { visits, used: 7 } });
+    let before = codec::encode(&Some(LinkViewBefore { link: link.clone(), visits }));
+    assert_eq!(codec::encode(&view), [&before[..], &[7]].concat());
+    let read = codec::decode::<Option<LinkViewBefore>>(&codec::encode(&view)).unwrap().unwrap();
+    assert_eq!((read.link, read.visits), (link.clone(), visits));
+    let unknown = Some(LinkView { link, counts: LinkCounts { visits, used: 0 } });
+    assert_eq!(codec::decode::<Option<LinkView>>(&before), Ok(unknown));
 }
 
 /// [`CreateLink`] and [`EditLink`] as version 0.1 has them.

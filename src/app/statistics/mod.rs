@@ -112,7 +112,9 @@ impl App {
         let message = ResetStats { shard: key.shard(self.shards), key };
         match self.parts.links.call(message, self.parts.timeout).await? {
             Changed::Edited(_) => Ok(()),
-            Changed::Deleted | Changed::NotFound | Changed::VersionMismatch { .. } => Err(ChangeError::NotFound),
+            Changed::Deleted | Changed::NotFound | Changed::Refused(_) | Changed::VersionMismatch { .. } => {
+                Err(ChangeError::NotFound)
+            }
         }
     }
 
@@ -145,14 +147,14 @@ impl App {
     pub async fn summary(&self, principal: &Principal, code: &str) -> Result<Answer<Summary>, ReadError> {
         let shows_details = self.shows_details(principal)?;
         let key = key_of(code).ok_or(ReadError::NotFound)?;
-        let LinkView { link, visits } = self.read(key, Consistency::Local).await?;
+        let LinkView { link, counts } = self.read(key, Consistency::Local).await?;
         let now = self.now();
         let end = (now.0 / HOUR_MS) as u32 + 1;
         let start = (end.saturating_sub(1) / 24).saturating_sub(SUMMARY_DAYS - 1) * 24;
         let Answer { value: stats, stale } = self.statistics_of(&link.key, start..end).await?;
         let stats = stats.unwrap_or_default();
         // Nodes of version 0.1 do not send it.
-        let last = stats.last.max(visits.last);
+        let last = stats.last.max(counts.visits.last);
         let value = Summary {
             code: link.key.code.clone(),
             clicks: stats.total.people,
@@ -160,7 +162,7 @@ impl App {
             recent_clicks: stats.days.iter().map(|(_, counts, _)| counts.people).sum(),
             recent_visitors: stats.visitors.count(),
             expired: link.expired(now),
-            state: link.spec.state(now),
+            state: link.spec.state(counts.used, now),
             details: shows_details
                 .then(|| SummaryDetails { link, last_visit: (stats.total.people > 0).then_some(last) }),
         };

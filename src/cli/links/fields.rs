@@ -29,7 +29,10 @@ pub(super) struct FieldArgs {
     /// as 2030-12-31T18:00:00+01:00, or +30d, +12h from now
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     valid_until: Option<String>,
-    /// Where visitors are sent while the link is expired or disabled, instead of 410
+    /// How many visitors are sent to the URL; then the link answers 410
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_visits: Option<u64>,
+    /// Where visitors are sent while the link is expired, exhausted or disabled, instead of 410
     #[arg(long, value_name = "URL")]
     expired_url: Option<String>,
     /// The status of the redirect; browsers keep a permanent one (301, 308) for up to an hour
@@ -69,6 +72,7 @@ impl FieldArgs {
         set("note", text(&self.note));
         set("validSince", time("--valid-since", &self.valid_since, dates::Of::Begin)?);
         set("validUntil", time("--valid-until", &self.valid_until, dates::Of::End)?);
+        set("maxVisits", self.max_visits.map(Value::from));
         set("expiredUrl", text(&self.expired_url));
         set("redirectStatus", self.redirect_status.map(Value::from));
         set("forwardQuery", flag(self.forward_query));

@@ -31,6 +31,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("createdAt", "created"),
     ("validSince", "valid since"),
     ("validUntil", "valid until"),
+    ("maxVisits", "visits at most"),
+    ("visitsLeft", "visits left"),
     ("expiredUrl", "expired URL"),
     ("redirectStatus", "redirect status"),
     ("forwardQuery", "forward query"),
@@ -191,8 +193,13 @@ mod tests {
     fn the_state_is_shown_unless_visitors_get_the_target() {
         let shown = |state: &str| rows(&json!({ "state": state }));
         assert_eq!(shown("active"), []);
-        for (state, text) in [("notYet", "not yet valid"), ("expired", "expired"), ("disabled", "disabled"), ("x", "x")]
-        {
+        for (state, text) in [
+            ("notYet", "not yet valid"),
+            ("expired", "expired"),
+            ("exhausted", "exhausted"),
+            ("disabled", "disabled"),
+            ("x", "x"),
+        ] {
             assert_eq!(shown(state), [("state".to_owned(), text.to_owned())]);
         }
     }

@@ -15,6 +15,7 @@ use crate::http::link_json::field_name;
 const UNKNOWN_LINK: &str = "link-not-found";
 const LINK_NOT_YET: &str = "link-not-yet-valid";
 const LINK_DISABLED: &str = "link-disabled";
+const LINK_EXHAUSTED: &str = "link-exhausted";
 
 impl Problem {
     /// A key is needed, or the key is wrong. `key_is_set` is whether the cluster has an admin key.
@@ -86,6 +87,39 @@ impl Problem {
     /// The link has rules that this node does not understand.
     pub(in crate::http) fn unreadable_rules() -> Self {
         Self::not_ready("the link has rules of a later version, which this node does not understand")
+    }
+
+    /// All visits of the link's limit are used.
+    pub(in crate::http) fn exhausted_link() -> Self {
+        Self::new(
+            StatusCode::GONE,
+            LINK_EXHAUSTED,
+            "The link is used up",
+            "this link was made for a limited number of visits, and all of them are used",
+        )
+    }
+
+    /// Whether it says that all visits of the link's limit are used.
+    pub(in crate::http) fn is_exhausted(&self) -> bool {
+        self.kind == LINK_EXHAUSTED
+    }
+
+    /// Whether a visit of the link's limit is left, nobody could say.
+    pub(in crate::http) fn of_limit(error: CallError) -> Self {
+        let unavailable = |kind, title, detail: &str| Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail);
+        match error {
+            error if error.outcome_unknown() => unavailable(
+                "outcome-unknown",
+                "The answer was lost",
+                "the visits of this link are limited, and one of them may be used now without a visitor; try again",
+            ),
+            CallError::Service(ServiceError::ReadOnly(_)) => unavailable(
+                "unavailable",
+                "The server cannot answer now",
+                "the visits of this link are limited, and the server can count none until its disk has more space",
+            ),
+            error => error.into(),
+        }
     }
 
     /// Whether it says that the link has not begun.
@@ -306,6 +340,13 @@ impl From<SpecError> for Problem {
                 return Self::invalid(
                     "redirectStatus",
                     "redirectStatus has to be 302 or 307 for a link with rules: a browser would keep a permanent redirect to one of the targets",
+                );
+            }
+            SpecError::PermanentLimited => {
+                return Self::invalid(
+                    "maxVisits",
+                    "maxVisits and a permanent redirectStatus (301, 308) exclude each other: browsers keep such a redirect, so their further \
+                     visits are not seen",
                 );
             }
             SpecError::EndPast => "validUntil has to lie in the future",

@@ -34,6 +34,7 @@ pub(in crate::http) const KINDS: &[Kind] = &[
     kind(409, "not-yet-supported", "Not all nodes support this yet"),
     kind(409, "slug-taken", "The slug is taken"),
     kind(410, "link-disabled", "The link is disabled"),
+    kind(410, "link-exhausted", "The link is used up"),
     kind(410, "link-expired", "The link has expired"),
     kind(412, "unusable-entity-tag", "If-Match cannot match"),
     kind(412, "version-mismatch", "The link was changed meanwhile"),

@@ -35,7 +35,7 @@ pub use cluster::{
 pub use shard::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals, EndJournalsOutcome, RecordClicks,
     RecordClicksOutcome, RemoveExpired, RemoveExpiredOutcome, ResetStats, ResetStatsOutcome, ShardCommand,
-    ShardOutcome,
+    ShardOutcome, UseVisit, UseVisitOutcome,
 };
 
 /// The highest number of a command at level 0.

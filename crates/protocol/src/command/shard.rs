@@ -10,7 +10,7 @@ use crate::clicks::ClickBatch;
 use crate::codec::{decode_exact, encode};
 use crate::digest::IdempotencyKey;
 use crate::fields::EDITED_BY;
-use crate::{Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, UnixMs};
+use crate::{Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, SpecError, UnixMs};
 
 commands! {
     /// A change to a shard.
@@ -29,6 +29,8 @@ commands! {
         12 = ResetStats,
         /// See [`EndJournals`].
         15 = EndJournals,
+        /// See [`UseVisit`].
+        20 = UseVisit,
     }
 }
 
@@ -43,6 +45,7 @@ impl GroupCommand for ShardCommand {
             Self::Create(create) => create.spec.level().max(create.key.code.level()),
             Self::Edit(edit) => edit.patch.level().max(edit.by.map_or(Level::BASE, |_| Level::THREE)),
             Self::EndJournals(_) => Level::ONE,
+            Self::UseVisit(_) => Level::THREE,
             Self::Delete(_) | Self::RemoveExpired(_) | Self::RecordClicks(_) | Self::ResetStats(_) => Level::BASE,
         }
     }
@@ -171,6 +174,13 @@ pub struct EndJournals {
     pub journals: Vec<u64>,
 }
 
+/// Uses a visit of a link's limit, if one is left. Since level 3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseVisit {
+    /// Which link.
+    pub key: LinkKey,
+}
+
 numbered! {
     /// What came of a command of a shard.
     ShardOutcome {
@@ -205,6 +215,10 @@ numbered! {
             /// How many that are.
             max: u32,
         },
+        /// The link would have properties that do not fit each other; nothing was done. Since level 3.
+        20 = Refused(reason: SpecError),
+        /// All visits of the link's limit are used.
+        21 = Exhausted,
     }
 }
 
@@ -246,6 +260,8 @@ outcomes! {
             /// How many that are.
             max: u32,
         },
+        /// The link would have properties that do not fit each other; nothing was done. Since level 3.
+        Refused(reason: SpecError),
     }
 
     Delete =>
@@ -292,5 +308,16 @@ outcomes! {
     EndJournalsOutcome {
         /// The positions are forgotten.
         Done,
+    }
+
+    UseVisit =>
+    /// What came of [`UseVisit`].
+    UseVisitOutcome {
+        /// A visit is used; or the link has no limit, and nothing was counted.
+        Done,
+        /// All visits of the limit are used.
+        Exhausted,
+        /// There is no such link.
+        NotFound,
     }
 }

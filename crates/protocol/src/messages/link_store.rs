@@ -6,10 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clicks::{ClickBatch, Orphan, Stats, Whose};
 use crate::digest::{IdempotencyKey, UrlDigest};
-use crate::link::Visits;
+use crate::link::LinkCounts;
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
 use crate::{
-    Code, Domain, History, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, Target, UnixMs, list,
+    Code, Domain, History, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkVersion, ShardId, SpecError, Target, UnixMs,
+    list,
 };
 
 /// The service that owns the shards placed on this node.
@@ -31,7 +32,8 @@ impl Service for LinkStore {
         EndJournals,
         GetHistory,
         GetCreated,
-        GetCrawlable
+        GetCrawlable,
+        UseVisit
     ];
 }
 
@@ -111,13 +113,35 @@ pub struct GetLink {
     pub leader: bool,
 }
 
-/// A link with the totals of its visits.
+/// A link with what is counted of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
     /// The link.
     pub link: Link,
-    /// Its visits.
-    pub visits: Visits,
+    /// Its counts. Earlier versions do not send how many visits of its limit are used.
+    pub counts: LinkCounts,
+}
+
+/// Asks whether a visitor may be sent to the target of a link with a limit of visits. For clusters of level 3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseVisit {
+    /// The shard of the key.
+    pub shard: ShardId,
+    /// Which link.
+    pub key: LinkKey,
+    /// Whether this uses up a visit of the limit. Otherwise only the answer is wanted.
+    pub uses_up: bool,
+}
+
+/// The reply to [`UseVisit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MayVisit {
+    /// Yes. With `uses_up`, a visit of the limit is used, durably on a quorum; without a limit, nothing was counted.
+    Yes,
+    /// No: all visits of the limit are used.
+    Exhausted,
+    /// The link does not exist.
+    NotFound,
 }
 
 /// Changes a link.
@@ -178,6 +202,8 @@ pub enum Changed {
         /// Its version.
         current: LinkVersion,
     },
+    /// The link would have properties that do not fit each other; nothing was changed. In clusters of level 3.
+    Refused(SpecError),
 }
 
 /// Deletes a link.
@@ -369,3 +395,5 @@ request!(GetCreated, Option<Link>, 0x0210, "get_created", Read, Always, Leader);
 request!(GetHistory, Option<LinkHistory>, 0x020B, "get_history", Read, Always, Leader);
 request!(EndJournals, (), 0x020A, "end_journals", Bulk, Always, Leader);
 request!(GetCrawlable, Vec<Code>, 0x0218, "get_crawlable", SlowRead, Always, AnyReplica);
+// A second delivery would use another visit.
+request!(UseVisit, MayVisit, 0x020C, "use_visit", Interactive, Never, Leader);

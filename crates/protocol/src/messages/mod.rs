@@ -11,7 +11,8 @@ pub use janitor::Janitor;
 pub use key_allocator::{KeyAllocator, NextKeys};
 pub use link_store::{
     Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCrawlable, GetCreated, GetHistory, GetLink,
-    GetOrphans, GetStats, LinkHistory, LinkStore, LinkView, RecordClicks, Recorded, ResetStats, Upkeep, UpkeepDone,
+    GetOrphans, GetStats, LinkHistory, LinkStore, LinkView, MayVisit, RecordClicks, Recorded, ResetStats, Upkeep,
+    UpkeepDone, UseVisit,
 };
 pub use redirector::{Redirector, Resolution, Resolve};
 

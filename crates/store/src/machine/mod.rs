@@ -35,6 +35,7 @@ mod stats;
 mod stats_page;
 mod stats_query;
 mod stats_top;
+mod used_visits;
 
 use std::fmt::Debug;
 

@@ -8,10 +8,11 @@ use waypost_protocol::clicks::{ClickBatch, Orphan};
 use waypost_protocol::command::{
     Batch, Command as _, Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals,
     EndJournalsOutcome, RecordClicksOutcome, RemoveExpired, RemoveExpiredOutcome, ResetStatsOutcome, ShardCommand,
-    ShardOutcome,
+    ShardOutcome, UseVisitOutcome,
 };
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::link::Visits;
+use waypost_protocol::properties::MAX_VISITS;
 use waypost_protocol::{Code, Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
 
 use super::counters::Counters;
@@ -20,6 +21,7 @@ use super::idempotency::{Idempotency, Remembered};
 use super::links::Links;
 use super::record::{META_KEY, read_record};
 use super::shard_records::{MetaRecord, ShardMeta};
+use super::used_visits::UsedVisits;
 use super::{Machine, block};
 use crate::{StoreError, Tree};
 
@@ -46,6 +48,7 @@ pub struct ShardMachine {
     pub(super) links: Links,
     pub(super) counters: Counters,
     histories: Histories,
+    used_visits: UsedVisits,
     idempotency: Idempotency,
     /// The proposer's time of the last entry; before level 1 the largest.
     applied_at: UnixMs,
@@ -103,6 +106,11 @@ impl ShardMachine {
             Repeated::Created(link) => Some(link),
             Repeated::No | Repeated::Mismatch => None,
         })
+    }
+
+    /// How many visits of the limit of a key's link are used; 0 if it has none.
+    pub fn used_visits(&self, key: &LinkKey) -> u64 {
+        self.links.slot_of(key.hash()).map_or(0, |slot| self.used_visits.of(slot))
     }
 
     /// Slots of links that had expired at `before`, at most `max`, the longest expired first. See [`ShardMachine::key_at`].
@@ -174,8 +182,20 @@ impl ShardMachine {
         let links = Links::read(tree.clone(), next_block)?;
         let counters = Counters::read(tree.clone(), links.slots(), meta)?;
         let histories = Histories::read(tree.clone())?;
+        let used_visits = UsedVisits::open(&tree)?;
         let idempotency = Idempotency::open(&tree)?;
-        Ok(Self { tree, links, counters, histories, idempotency, applied_at, level, on_change: None, fold_by: None })
+        Ok(Self {
+            tree,
+            links,
+            counters,
+            histories,
+            used_visits,
+            idempotency,
+            applied_at,
+            level,
+            on_change: None,
+            fold_by: None,
+        })
     }
 
     /// What a create with this idempotency key has created before.
@@ -242,6 +262,13 @@ impl ShardMachine {
         }
         let mut link = (*old).clone();
         patch.apply(&mut link.spec);
+        // What did not fit before level 3 may stay as it is.
+        if self.level >= Level::THREE
+            && let Err(reason) = link.spec.consistent()
+            && old.spec.consistent() != Err(reason)
+        {
+            return Ok(EditOutcome::Refused(reason));
+        }
         link.version = old.version.saturating_add(1);
         link.written_at = index;
         let bytes = block::size_of_link(&link);
@@ -255,6 +282,9 @@ impl ShardMachine {
             }
         }
         self.links.replace(slot, &old, link.clone(), bytes);
+        if !MAX_VISITS.is_in(&link.spec.fields) {
+            self.used_visits.forget(slot);
+        }
         self.changed(key);
         Ok(EditOutcome::Edited(Box::new(link)))
     }
@@ -299,6 +329,18 @@ impl ShardMachine {
         Ok(ResetStatsOutcome::Edited(Box::new((*link).clone())))
     }
 
+    fn use_visit(&mut self, key: &LinkKey) -> Result<UseVisitOutcome, StoreError> {
+        let Some((slot, link)) = self.links.find(key)? else { return Ok(UseVisitOutcome::NotFound) };
+        Ok(match link.spec.visits_left(self.used_visits.of(slot)) {
+            None => UseVisitOutcome::Done,
+            Some(0) => UseVisitOutcome::Exhausted,
+            Some(_) => {
+                self.used_visits.add(slot);
+                UseVisitOutcome::Done
+            }
+        })
+    }
+
     fn apply_one(&mut self, index: u64, at: UnixMs, command: &ShardCommand) -> Result<ShardOutcome, StoreError> {
         Ok(match command {
             ShardCommand::Create(create) => create.answered(self.create(index, at, create)?),
@@ -308,6 +350,7 @@ impl ShardMachine {
             ShardCommand::RecordClicks(clicks) => clicks.answered(self.record_clicks(&clicks.0)),
             ShardCommand::ResetStats(reset) => reset.answered(self.reset_stats(&reset.key)?),
             ShardCommand::EndJournals(end) => end.answered(self.end_journals(end)),
+            ShardCommand::UseVisit(visit) => visit.answered(self.use_visit(&visit.key)?),
         })
     }
 
@@ -315,6 +358,7 @@ impl ShardMachine {
         self.links.remove(slot, link);
         self.counters.forget(slot);
         self.histories.forget(slot);
+        self.used_visits.forget(slot);
         self.changed(&link.key);
     }
 
@@ -370,6 +414,7 @@ impl Machine for ShardMachine {
         self.links.pending_bytes()
             + self.counters.pending_bytes()
             + self.histories.pending_bytes()
+            + self.used_visits.pending_bytes()
             + self.idempotency.pending_bytes()
     }
 
@@ -379,6 +424,7 @@ impl Machine for ShardMachine {
         self.histories.write(&mut batch)?;
         let now = self.fold_by.as_ref().map_or(Some(self.applied_at), |time| time());
         self.counters.write(&mut batch, self.applied_at, now)?;
+        self.used_visits.write(&self.tree, &mut batch);
         self.idempotency.checkpoint(&self.tree, &mut batch);
         let record = MetaRecord {
             position: position.to_vec(),

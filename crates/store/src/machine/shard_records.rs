@@ -9,6 +9,7 @@
 //! | `t`, `h` | statistics of visits (`stats_page.rs`) |
 //! | `o` | orphan visits (`orphans.rs`) |
 //! | `j` + node | the counted positions of the node's journals (`positions.rs`) |
+//! | `u` + page | used visits of limited links (`used_visits.rs`) |
 //! | `i` + number | idempotency keys, in the order of their arrival (`idempotency.rs`) |
 
 use std::collections::BTreeMap;
