@@ -123,7 +123,7 @@ pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -
     pages::answer(&request, &Problem::not_found())
 }
 
-/// Every path without a route: a short URL with an additional slash, or an unknown path.
+/// Every path without another route: one below a code, a short URL with something typed around it, or an unknown path.
 pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_code = code_in_path(request.path()).is_some_and(|code| !code.is_reserved());

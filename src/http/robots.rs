@@ -73,7 +73,7 @@ struct Kept {
 }
 
 impl Robots {
-    /// The file. Who asks while it is being made waits for it.
+    /// The file. Requests that come while it is being made wait for it.
     async fn file(&self, app: &App) -> Result<Bytes, CallError> {
         let mut kept = self.0.lock().await;
         if let Some(Kept { file, .. }) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
