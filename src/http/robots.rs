@@ -1,17 +1,13 @@
-//! `GET /robots.txt`: what crawlers may fetch. It lists the links that are `crawlable`.
+//! `robots.txt`: what crawlers may fetch. It lists the links that are `crawlable`.
 
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, web};
 use tokio::sync::Mutex;
 use waypost_protocol::messages::GetCrawlable;
 use waypost_protocol::{CallError, Code};
 
 use super::origin::escaped;
-use super::problem::Problem;
-use super::state::NodeState;
 use crate::app::App;
 
 /// The longest file, in bytes: crawlers read no more than 500 KiB of it (RFC 9309). That is room for about 25,000 generated codes; of more links, some are not
@@ -23,9 +19,6 @@ const KEEP: Duration = Duration::from_secs(10);
 
 /// How long a failure is answered, if there is no earlier file.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How long others may keep the file. Crawlers keep it for a day, whatever is said here.
-const ONE_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Services that show a preview of a posted link may fetch all links. All others may fetch those that are listed here: other links lead to sites that have rules of
 /// their own, and a crawler that tries codes would find private links.
@@ -74,7 +67,7 @@ struct Kept {
 
 impl Robots {
     /// The file. Requests that come while it is being made wait for it.
-    async fn file(&self, app: &App) -> Result<Bytes, CallError> {
+    pub(super) async fn file(&self, app: &App) -> Result<Bytes, CallError> {
         let mut kept = self.0.lock().await;
         if let Some(Kept { file, .. }) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
             return file.clone();
@@ -102,14 +95,6 @@ fn text(codes: &[Code]) -> String {
     }
     text.push_str(TAIL);
     text
-}
-
-/// Tells crawlers which links they may follow.
-#[utoipa::path(get, path = "/robots.txt", operation_id = "getRobots", tag = "Visitors",
-    responses((status = 200, description = "What crawlers may fetch", body = String, content_type = "text/plain")))]
-pub(super) async fn robots(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
-    let file = node.robots.file(&node.app).await?;
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_HOUR)).content_type("text/plain; charset=utf-8").body(file))
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
 use super::{
-    analytics, backup, bulk, health, history, keys, links, live, preview, qr, redirect, robots, shorten, site_files,
-    stats,
+    analytics, backup, bulk, health, history, keys, links, live, preview, qr, redirect, shorten, site_files, stats,
 };
 
 /// The caller has no permission.
@@ -107,7 +106,7 @@ routes! {
     "/health/ready" => { get health::ready []; }
     "/openapi.json" => { get openapi::openapi []; }
     "/docs" => { get openapi::docs []; }
-    "/robots.txt" => { get robots::robots [CALL]; }
+    "/robots.txt" => { get site_files::robots [CALL]; }
     "/favicon.ico" => { get site_files::favicon []; }
     "/" => { get redirect::base [NOTHING]; }
     "/{code}+" => { get preview::preview [VISIT, CALL]; }

@@ -1,10 +1,24 @@
 //! Files that browsers and crawlers request from every site, without anybody having followed a link.
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::{HttpResponse, web};
 
-/// How long these answers may be cached.
+use super::problem::Problem;
+use super::state::NodeState;
+
+/// How long others may keep what never changes.
 const ONE_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
+
+/// How long others may keep `robots.txt`. Crawlers keep it for a day, whatever is said here.
+const ONE_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+/// Tells crawlers which links they may follow.
+#[utoipa::path(get, path = "/robots.txt", operation_id = "getRobots", tag = "Visitors",
+    responses((status = 200, description = "What crawlers may fetch", body = String, content_type = "text/plain")))]
+pub(super) async fn robots(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+    let file = node.robots.file(&node.app).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_HOUR)).content_type("text/plain; charset=utf-8").body(file))
+}
 
 /// `GET /favicon.ico`: there is none, and browsers need not ask again for a day.
 #[utoipa::path(get, path = "/favicon.ico", operation_id = "getFavicon", tag = "Visitors",
