@@ -26,8 +26,17 @@ pub(crate) type GroupRequests<C> =
 /// Their numbers and names, which are the same for all groups.
 pub const GROUP_REQUESTS: &Kinds = GroupRequests::<ClusterCommand>::KINDS;
 
+// All fields of requests and replies have been there since the first version: nothing is made up for what is missing. A reply that was cut off must
+// not become "the entries are written".
 macro_rules! request {
-    ($request:ty, $reply:ty, $kind:literal, $name:literal, $lane:ident $({ $($own:item)* })?) => {
+    ($request:ty, $reply:ty, $kind:literal, $name:literal, $lane:ident) => {
+        request!($request, $reply, $kind, $name, $lane {
+            fn decode_reply(body: &[u8]) -> Result<$reply, DecodeError> {
+                decode_exact(body)
+            }
+        });
+    };
+    ($request:ty, $reply:ty, $kind:literal, $name:literal, $lane:ident { $($own:item)* }) => {
         impl PeerRequest for $request {
             type Reply = $reply;
             type List = GroupRequests<ClusterCommand>;
@@ -35,12 +44,11 @@ macro_rules! request {
             const NAME: &'static str = $name;
             const LANE: Lane = Lane::$lane;
 
-            // All fields have been there since the first version.
             fn decode(body: &[u8]) -> Result<Self, DecodeError> {
                 decode_exact(body)
             }
 
-            $($($own)*)?
+            $($own)*
         }
     };
 }
@@ -176,6 +184,10 @@ impl<C: GroupCommand> PeerRequest for Propose<C> {
     const NAME: &'static str = "propose";
     const LANE: Lane = Lane::Calls;
 
+    fn decode_reply(body: &[u8]) -> Result<Self::Reply, DecodeError> {
+        decode_exact(body)
+    }
+
     fn encode(&self) -> Vec<u8> {
         self.command.clone()
     }
@@ -191,6 +203,10 @@ impl<C: GroupCommand> PeerRequest for ProposeAt<C> {
     const KIND: Kind = Kind(0xF009);
     const NAME: &'static str = "propose_at";
     const LANE: Lane = Lane::Calls;
+
+    fn decode_reply(body: &[u8]) -> Result<Self::Reply, DecodeError> {
+        decode_exact(body)
+    }
 
     fn encode(&self) -> Vec<u8> {
         [[self.level.0].as_slice(), &self.command].concat()
@@ -368,9 +384,12 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_too_short_is_refused_and_nothing_is_made_up_for_it() {
-        assert!(Append::decode(&[3, 1]).is_err());
-        assert!(SnapshotPiece::decode(&[]).is_err());
-        assert!(WantVote::decode(&[3, 1, 1]).is_err());
+    fn nothing_is_made_up_for_a_request_or_a_reply_that_was_cut_off() {
+        assert!(Append::decode(&[3, 1]).is_err() && Append::decode_reply(&[]).is_err());
+        assert!(SnapshotPiece::decode(&[]).is_err() && SnapshotPiece::decode_reply(&[]).is_err());
+        assert!(WantVote::decode(&[3, 1, 1]).is_err() && WantPreVote::decode_reply(&[3, 1, 1]).is_err());
+        assert!(BeginExport::decode_reply(&[0]).is_err());
+        assert!(Propose::<ClusterCommand>::decode_reply(&[0, 5]).is_err());
+        assert!(ProposeAt::<ClusterCommand>::decode_reply(&[]).is_err());
     }
 }

@@ -243,6 +243,8 @@ mod tests {
             ("a\u{202e}b", '\u{202e}', 2),
             ("a\u{200b}", '\u{200b}', 2),
             ("ａ", 'ａ', 1),
+            ("東京‐2026", '‐', 3),
+            ("ab·c", '·', 3),
             ("a b", ' ', 2),
             ("🚀", '🚀', 1),
             ("a\0", '\0', 2),
@@ -280,6 +282,10 @@ mod tests {
     fn slugs_that_look_like_others_are_refused() {
         // Cyrillic letters alone, and among Latin ones; Greek among Latin ones.
         assert_eq!(Code::parse_slug("аре"), Err(LettersError::LooksLike { ascii: "ape".to_owned() }.into()));
+        // A mark on a letter does not make it another one; on Latin letters it does.
+        assert_eq!(Code::parse_slug("рарё"), Err(LettersError::LooksLike { ascii: "pape".to_owned() }.into()));
+        assert!(Code::parse_slug("papë").is_ok() && Code::parse_slug("ёлка").is_ok());
+        assert_eq!(Code::parse_slug("\u{308}a"), Err(LettersError::MarkFirst.into()));
         assert_eq!(Code::parse_slug("pаypal"), Err(LettersError::MixedScripts.into()));
         assert_eq!(Code::parse_slug("οpen"), Err(LettersError::MixedScripts.into()));
         // The digits of a right-to-left slug are shown on its other side.

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use unicode_script::{Script, UnicodeScript};
+
 use crate::{Code, unicode_slug};
 
 /// How often escapes are decoded: programs that rewrite links may escape an escaped link again.
@@ -15,22 +17,33 @@ const DECODINGS_MAX: usize = 3;
 pub fn code_in_path(path: &str) -> Option<Code> {
     let text = plain(path);
     let whole = text.trim_matches(|c: char| !is_letter(c));
-    if whole.is_ascii() {
-        return Code::from_path(whole);
-    }
-    // Letters of other scripts may be a part of the slug, or of the sentence around it.
-    Code::parse_slug(whole).ok().or_else(|| Code::from_path(trimmed(&text)))
+    // Not by the rules for new slugs: they may become stricter, and a link is found by its letters.
+    Code::from_path(whole)
 }
 
-/// The code in a path in which letters of other scripts follow a code of ASCII without a space, as in some languages. `None` if that is what
-/// [`code_in_path`] finds, too.
+/// The code in a path in which a word follows a code of ASCII without a space, in a language that is written without spaces or puts endings right after
+/// a word. Only if nothing else can be meant: the letters before are ASCII, and all that follow are of such a script.
 pub fn ascii_code_in_path(path: &str) -> Option<Code> {
     let text = plain(path);
-    if text.is_ascii() {
-        return None;
-    }
-    Code::from_path(trimmed(&text)).filter(|code| code_in_path(path).as_ref() != Some(code))
+    let whole = text.trim_matches(|c: char| !is_letter(c));
+    let (code, word) = whole.split_at(whole.find(|c: char| !c.is_ascii())?);
+    word.chars()
+        .all(|c| c.is_alphabetic() && SPACELESS.contains(&c.script()))
+        .then(|| Code::from_path(trimmed(code)))?
 }
+
+/// Scripts of languages in which a word may follow another one, or its ending a name, without a space. (`Common`: the long vowels of Kana.)
+const SPACELESS: [Script; 9] = [
+    Script::Han,
+    Script::Hiragana,
+    Script::Katakana,
+    Script::Hangul,
+    Script::Thai,
+    Script::Lao,
+    Script::Khmer,
+    Script::Myanmar,
+    Script::Common,
+];
 
 /// The code that a segment of a path is, escaped or not, to the letter.
 pub fn code_of_segment(segment: &str) -> Option<Code> {
@@ -177,10 +190,13 @@ mod tests {
         assert_eq!(code_in_text("http://h.example/m%C3%BCnchen?x").unwrap().as_str(), "münchen");
         // Either could be meant.
         assert_eq!(found("/CODEです").as_deref(), Some("CODEです"));
-        assert_eq!(ascii_code_in_path("/CODEです").unwrap().as_str(), "CODE");
-        // No slug mixes these letters.
-        assert_eq!(found("/CODEпривет").as_deref(), Some("CODE"));
-        assert_eq!(ascii_code_in_path("/CODEпривет"), None);
+        for path in ["/CODEです", "/CODEデータ。", "/CODE에서", "/CODEครับ"] {
+            assert_eq!(ascii_code_in_path(path).map(|code| code.to_string()).as_deref(), Some("CODE"), "{path}");
+        }
+        // No other link is opened by what may be a slug of its own.
+        for path in ["/CODEпривет", "/café", "/über-uns", "/東京-2026", "/CODEです2", "/CODE"] {
+            assert_eq!(ascii_code_in_path(path), None, "{path}");
+        }
         assert_eq!(code_of_segment("m%C3%BCnchen").unwrap().as_str(), "münchen");
         assert_eq!(code_of_segment("CODE."), None);
     }

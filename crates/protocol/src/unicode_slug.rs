@@ -1,10 +1,13 @@
 //! Slugs in letters of other scripts: which are possible, so that no two slugs look alike and each is shown in one direction.
 //!
-//! The rules are those of identifiers in Unicode Technical Standard 39 (Unicode Security Mechanisms): characters with the status "allowed", scripts
-//! that are written together ("highly restrictive"), and no slug whose skeleton is plain ASCII, because it would look like another one.
+//! The rules are those of identifiers in Unicode Technical Standard 39 (Unicode Security Mechanisms): characters of the type "recommended", scripts
+//! that are written together ("highly restrictive"), and no slug that looks like one of Latin letters without being one: its skeleton is ASCII,
+//! also without the marks on its letters.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use unicode_script::{Script, UnicodeScript};
 use unicode_security::confusable_detection::skeleton;
+use unicode_security::general_security_profile::IdentifierType;
 use unicode_security::{GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection};
 
 /// A text in composed characters (Unicode NFC): what looks the same is the same.
@@ -14,12 +17,15 @@ pub(crate) fn composed(text: &str) -> String {
 
 /// Whether a character that is not ASCII can be in a slug: letters, their marks and digits.
 pub(crate) fn is_possible(c: char) -> bool {
-    !c.is_ascii() && c.identifier_allowed()
+    !c.is_ascii() && c.identifier_type() == Some(IdentifierType::Recommended)
 }
 
 /// Why letters cannot be a slug, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LettersError {
+    /// It begins with a mark that belongs to the letter before it.
+    #[error("the slug begins with a mark that needs a letter before it; begin it with a letter or a digit")]
+    MarkFirst,
     /// Letters of scripts that are not written together.
     #[error(
         "the slug mixes letters of several scripts, which can look like another slug; use the letters of one script"
@@ -42,10 +48,17 @@ pub enum LettersError {
 
 /// Checks a composed slug that has other characters than ASCII.
 pub(crate) fn check(slug: &str) -> Result<(), LettersError> {
-    let looks_like: String = skeleton(slug).collect();
+    if !slug.starts_with(char::is_alphanumeric) {
+        return Err(LettersError::MarkFirst);
+    }
+    let letters: String = skeleton(slug).collect();
+    let looks_like: String = letters.chars().filter(|c| c.script() != Script::Inherited).collect();
+    let is_latin = slug.chars().any(|c| c.script() == Script::Latin);
     match () {
         () if slug.detect_restriction_level() > RestrictionLevel::HighlyRestrictive => Err(LettersError::MixedScripts),
-        () if looks_like.is_ascii() => Err(LettersError::LooksLike { ascii: looks_like }),
+        () if letters.is_ascii() || looks_like.is_ascii() && !is_latin => {
+            Err(LettersError::LooksLike { ascii: looks_like })
+        }
         () if is_right_to_left(slug) && slug.chars().any(|c| c.is_ascii() || c.is_numeric()) => {
             Err(LettersError::Bidirectional)
         }
