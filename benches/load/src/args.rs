@@ -47,6 +47,9 @@ pub struct CommonArgs {
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
+    /// A further header, as `Name: value`; may be repeated.
+    #[arg(long)]
+    pub header: Vec<String>,
 }
 
 /// Options of `redirect`.
@@ -104,9 +107,6 @@ pub struct CreateArgs {
     /// The status that is right.
     #[arg(long, default_value_t = 201)]
     pub expect: u16,
-    /// A further header, as `Name: value`; may be repeated.
-    #[arg(long)]
-    pub header: Vec<String>,
 }
 
 #[cfg(test)]

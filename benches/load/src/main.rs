@@ -78,15 +78,13 @@ fn redirect(args: &RedirectArgs) -> Result<Report, LoadError> {
         None if args.once => Pick::once(codes.len()),
         None => Pick::uniform(codes.len(), args.seed),
     };
-    let mut workload = Redirects::new(&args.common.target.to_string(), codes, targets, pick, args.expect);
+    let mut workload =
+        Redirects::new(&args.common.target.to_string(), &args.common.header, codes, targets, pick, args.expect);
     measure("redirect", plan, &args.common, &mut workload)
 }
 
 fn create(args: &CreateArgs) -> Result<Report, LoadError> {
     let plan = plan(&args.common, args.count.is_some() || args.urls.is_some())?;
-    if args.header.iter().any(|header| !header.contains(':') || header.contains(['\r', '\n'])) {
-        return Err(LoadError::Usage("--header must be of the form 'Name: value'"));
-    }
     let count = args.count.unwrap_or(u64::MAX);
     let (urls, numbers) = match &args.urls {
         Some(path) => {
@@ -111,7 +109,7 @@ fn create(args: &CreateArgs) -> Result<Report, LoadError> {
         |path: &std::path::PathBuf| File::create(path).map_err(|source| LoadError::File { path: path.clone(), source });
     let acked = args.acked.as_ref().map(file).transpose()?;
     let host = args.common.target.to_string();
-    let mut workload = Creates::new(&host, &args.header, urls, numbers, args.expect, acked);
+    let mut workload = Creates::new(&host, &args.common.header, urls, numbers, args.expect, acked);
     let report = measure("create", plan, &args.common, &mut workload)?;
     if let Some(path) = &args.acked {
         workload.finish().map_err(|source| LoadError::File { path: path.clone(), source })?;
@@ -123,6 +121,9 @@ fn create(args: &CreateArgs) -> Result<Report, LoadError> {
 fn plan(args: &CommonArgs, ends: bool) -> Result<Plan, LoadError> {
     if !args.target.ip().is_loopback() {
         return Err(LoadError::NotLoopback(args.target));
+    }
+    if args.header.iter().any(|header| !header.contains(':') || header.contains(['\r', '\n'])) {
+        return Err(LoadError::Usage("--header must be of the form 'Name: value'"));
     }
     let seconds = match args.seconds {
         Some(seconds) if seconds > 0.0 && seconds <= SECONDS_MAX => seconds,

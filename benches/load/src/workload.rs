@@ -43,11 +43,17 @@ pub struct Redirects {
 }
 
 impl Redirects {
-    /// Requests to `host` for `codes` in the order of `pick`; `expect` is the right status, `targets` (in the order of
+    /// Requests to `host` for `codes` in the order of `pick`; `headers` are complete extra lines, `expect` is the right status, `targets` (in the order of
     /// `codes`, empty for unknown) the right `Location`s.
     #[must_use]
-    pub fn new(host: &str, codes: Lines, targets: Option<Lines>, pick: Pick, expect: u16) -> Self {
-        let tail = format!(" HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    pub fn new(host: &str, headers: &[String], codes: Lines, targets: Option<Lines>, pick: Pick, expect: u16) -> Self {
+        let mut tail = format!(" HTTP/1.1\r\nHost: {host}\r\n");
+        for header in headers {
+            tail.push_str(header);
+            tail.push_str("\r\n");
+        }
+        tail.push_str("\r\n");
+        let tail = tail.into_bytes();
         Self { codes, targets, pick, expect, tail }
     }
 }
