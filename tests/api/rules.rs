@@ -257,6 +257,16 @@ async fn rules_that_cannot_be_are_refused_by_number_and_nothing_is_changed() {
         let refused = send(&client, method, path, &permanent).await;
         assert_eq!((refused.status, refused.text("field").as_str()), (422, "redirectStatus"));
     }
+    // Also if the link has one of the two already.
+    let always = json!({ "longUrl": "https://example.com/", "customSlug": "always", "redirectStatus": 308 });
+    assert_eq!(client.shorten(always).await.unwrap().status, 201);
+    for (link, changes) in [
+        ("/api/v1/links/kept", json!({ "redirectStatus": 301 })),
+        ("/api/v1/links/always", json!({ "rules": [{ "longUrl": "https://example.com/" }] })),
+    ] {
+        let refused = send(&client, Method::PATCH, link, &changes).await;
+        assert_eq!((refused.status, refused.text("field").as_str()), (422, "redirectStatus"), "{link}");
+    }
     let kept = client.get("/api/v1/links/kept").await.unwrap().json();
     assert_eq!((&kept["title"], &kept["rules"][0]["longUrl"]), (&Value::Null, &json!("https://example.com/kept")));
     assert_eq!(client.get("/api/v1/links/other").await.unwrap().status, 404);
