@@ -9,6 +9,7 @@ mod clicks;
 mod clock;
 mod cluster;
 mod command_access;
+mod command_domains;
 mod command_line;
 mod command_links;
 mod command_tls;

@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use waypost_protocol::{CallError, Link};
 
 use super::{
-    App, ChangeError, Condition, CreateError, CreatedLink, Guard, LinkEdit, NewLink, Principal, PutError, PutLink,
+    App, ChangeError, Condition, CreateError, CreatedLink, Guard, LinkEdit, LinkName, NewLink, Principal, PutError,
+    PutLink,
 };
 
 /// The most changes of one request that are made at the same time: they share syncs, and leave most permits of the shards to others.
@@ -26,8 +27,8 @@ pub enum BulkChange<'a> {
     Create(NewLink<'a>),
     /// Creates the link of a code, or replaces it.
     Put {
-        /// The code.
-        code: &'a str,
+        /// The link.
+        name: LinkName<'a>,
         /// The link.
         new: NewLink<'a>,
         /// What it requires.
@@ -35,8 +36,8 @@ pub enum BulkChange<'a> {
     },
     /// Changes a link.
     Edit {
-        /// The code.
-        code: &'a str,
+        /// The link.
+        name: LinkName<'a>,
         /// The changes.
         edit: LinkEdit<'a>,
         /// What it requires.
@@ -44,8 +45,8 @@ pub enum BulkChange<'a> {
     },
     /// Deletes a link.
     Delete {
-        /// The code.
-        code: &'a str,
+        /// The link.
+        name: LinkName<'a>,
         /// What it requires.
         guard: Guard,
     },
@@ -56,7 +57,7 @@ impl BulkChange<'_> {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Create(new) => new.slug,
-            Self::Put { code, .. } | Self::Edit { code, .. } | Self::Delete { code, .. } => Some(code),
+            Self::Put { name, .. } | Self::Edit { name, .. } | Self::Delete { name, .. } => Some(name.code),
         }
     }
 }
@@ -153,24 +154,24 @@ impl App {
                     CreatedLink::Existing(link) => BulkDone::Is(link),
                 }
             }
-            BulkChange::Put { code, new, condition } => match self.put_link(principal, code, new, &condition).await? {
+            BulkChange::Put { name, new, condition } => match self.put_link(principal, name, new, &condition).await? {
                 PutLink::Created(link) => BulkDone::Created(link),
                 PutLink::Replaced(link) => BulkDone::Is(link),
             },
-            BulkChange::Edit { code, edit, guard } => BulkDone::Is(self.edit_link(principal, code, edit, guard).await?),
-            BulkChange::Delete { code, guard } => {
-                self.delete_link(principal, code, guard).await?;
+            BulkChange::Edit { name, edit, guard } => BulkDone::Is(self.edit_link(principal, name, edit, guard).await?),
+            BulkChange::Delete { name, guard } => {
+                self.delete_link(principal, name, guard).await?;
                 BulkDone::Deleted
             }
         })
     }
 }
 
-/// How many of the first changes can be made at the same time: they name different codes.
+/// How many of the first changes can be made at the same time: they name different codes, whatever their domains are, also without case.
 fn together(changes: &[(u64, BulkChange<'_>)]) -> usize {
     let mut codes = HashSet::new();
     let first = changes.iter().take(BULK_AT_ONCE_MAX);
-    first.take_while(|(_, change)| change.code().is_none_or(|code| codes.insert(code))).count()
+    first.take_while(|(_, change)| change.code().is_none_or(|code| codes.insert(code.to_ascii_lowercase()))).count()
 }
 
 #[cfg(test)]
@@ -179,10 +180,10 @@ mod tests {
 
     #[test]
     fn changes_of_one_code_are_not_made_at_the_same_time() {
-        let delete = |code| (0, BulkChange::Delete { code, guard: Guard::Any });
+        let delete = |code| (0, BulkChange::Delete { name: LinkName { domain: None, code }, guard: Guard::Any });
         let create = || (0, BulkChange::Create(NewLink::default()));
         assert_eq!(together(&[]), 0);
-        assert_eq!(together(&[delete("a"), create(), create(), delete("b"), delete("a"), delete("c")]), 4);
+        assert_eq!(together(&[delete("a"), create(), create(), delete("b"), delete("A"), delete("c")]), 4);
         assert_eq!(together(&vec![create(); 1000]), BULK_AT_ONCE_MAX);
     }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use waypost_protocol::messages::{GetLink, NextKeys};
-use waypost_protocol::{CallError, Code, LinkKey, ServiceError};
+use waypost_protocol::{CallError, Code, Domain, LinkKey, ServiceError};
 
 use super::{App, Denied, Permission, Principal};
 
@@ -42,7 +42,7 @@ impl App {
         self.writable()?;
         let mut issued: Vec<Code> = Vec::with_capacity(count as usize);
         while issued.len() < count as usize {
-            let request = NextKeys { shard: None, count: count - issued.len() as u32 };
+            let request = NextKeys { shard: None, count: count - issued.len() as u32, domain: Domain::default() };
             let codes = self.parts.keys.call(request, self.parts.timeout).await?;
             let free = try_join_all(codes.into_iter().map(|code| self.unless_taken(code))).await?;
             issued.extend(free.into_iter().flatten());

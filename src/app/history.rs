@@ -5,8 +5,7 @@ use waypost_protocol::messages::{Changed, EditLink, GetHistory, LinkHistory};
 use waypost_protocol::{CallError, Level, Link, LinkKey, LinkPatch, OwnHost, ServiceError, Target, UnixMs};
 
 use super::link_errors::ChangeError;
-use super::links::key_of;
-use super::{App, Author, Denied, Guard, Permission, Principal};
+use super::{App, Author, Denied, Guard, LinkName, Permission, Principal};
 
 /// How often a restore begins again because the link was changed between its read and its write. Each time somebody else has succeeded.
 const TRIES_MAX: usize = 8;
@@ -56,9 +55,9 @@ impl App {
     ///
     /// # Errors
     /// See [`HistoryError`].
-    pub async fn history(&self, principal: &Principal, code: &str) -> Result<Vec<Revision>, HistoryError> {
+    pub async fn history(&self, principal: &Principal, name: LinkName<'_>) -> Result<Vec<Revision>, HistoryError> {
         principal.require(Permission::ReadLinks)?;
-        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let key = self.key_of(name).map_err(ChangeError::from)?.ok_or(ChangeError::NotFound)?;
         let LinkHistory { link, history } = self.read_history(&key).await?;
         let history = history.or_first(&link);
         let first = history.entries().first().map(|entry| entry.version);
@@ -85,14 +84,14 @@ impl App {
     pub async fn restore_target(
         &self,
         principal: &Principal,
-        code: &str,
+        name: LinkName<'_>,
         version: u32,
         guard: &Guard,
         own_hosts: &[OwnHost],
     ) -> Result<Link, HistoryError> {
         principal.require(Permission::WriteLinks)?;
         self.writable().map_err(ChangeError::from)?;
-        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let key = self.key_of(name).map_err(ChangeError::from)?.ok_or(ChangeError::NotFound)?;
         for _ in 0..TRIES_MAX {
             let LinkHistory { link, history } = self.read_history(&key).await?;
             let current = link.link_version();

@@ -3,7 +3,7 @@
 use waypost_protocol::fields::Tag;
 use waypost_protocol::history::changed_fields;
 use waypost_protocol::{
-    CallError, Code, CodeError, Level, LinkSpec, LinkVersion, ServiceError, SpecError, TargetError,
+    CallError, CodeError, Level, LinkKey, LinkSpec, LinkVersion, ServiceError, SpecError, TargetError,
 };
 
 use super::Denied;
@@ -39,6 +39,10 @@ impl Taken {
         }
     }
 }
+/// The request names a domain that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no domain \"{0}\"")]
+pub struct UnknownDomain(pub String);
 
 /// Why a link was not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +50,9 @@ pub enum CreateError {
     /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] UnknownDomain),
     /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
@@ -71,10 +78,10 @@ pub enum CreateError {
     #[error("the idempotency key cannot be used")]
     IdempotencyKey,
     /// The slug names another link.
-    #[error("the slug \"{slug}\" is taken")]
+    #[error("the slug \"{}\" is taken", key.code)]
     SlugTaken {
-        /// The slug.
-        slug: Code,
+        /// The domain and the slug.
+        key: LinkKey,
         /// By which link.
         by: Taken,
     },
@@ -92,6 +99,9 @@ pub enum ReadError {
     /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] UnknownDomain),
     /// No link has the code.
     #[error("no link has this code")]
     NotFound,
@@ -109,6 +119,9 @@ pub enum ChangeError {
     /// The edit changes nothing.
     #[error("the edit names nothing to change")]
     Nothing,
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] UnknownDomain),
     /// The URL is not a valid target.
     #[error(transparent)]
     Url(#[from] TargetError),
@@ -154,6 +167,7 @@ impl From<ReadError> for ChangeError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Denied(denied) => Self::Denied(denied),
+            ReadError::Domain(unknown) => Self::Domain(unknown),
             ReadError::NotFound => Self::NotFound,
             ReadError::Call(error) => Self::Call(error),
         }

@@ -10,17 +10,17 @@ use waypost_protocol::link::LinkCounts;
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, GetCreated, GetLink, LinkStore, LinkView, MayVisit, UseVisit,
 };
-use waypost_protocol::properties::{EXPIRED_URL, RULES, TITLE, Title};
+use waypost_protocol::properties::{EXPIRED_URL, REDIRECT_STATUS, RULES, TITLE, Title};
 use waypost_protocol::rules::Rules;
 use waypost_protocol::{
-    CallError, Code, FieldChanges, Fields, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
-    Request, ServiceError, SpecError, Target, TargetError, UnixMs,
+    CallError, FieldChanges, Fields, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
+    Request, ServiceError, Site, SpecError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
 use super::link_errors::{ChangeError, CreateError, ReadError, Taken};
 use super::rules::{NewRule, RulesFault, rules_of};
-use super::{App, Permission, Principal};
+use super::{App, LinkName, Permission, Principal};
 
 /// The longest idempotency key, in bytes. Only a hash of it is kept.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -28,6 +28,8 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// A link to create.
 #[derive(Debug, Clone, Default)]
 pub struct NewLink<'a> {
+    /// The domain, as in [`LinkName`]; `None` = the default one.
+    pub domain: Option<&'a str>,
     /// The target.
     pub url: &'a str,
     /// The requested alias; `None` = a generated code.
@@ -108,9 +110,11 @@ pub struct LinkPreview {
     pub rules: Option<Rules>,
 }
 
-/// The key of a code in a request; `None` if no link can have it.
-pub(super) fn key_of(code: &str) -> Option<LinkKey> {
-    Code::from_path(code).map(LinkKey::new)
+/// A link that asks for the status of its domain does not differ from one that asks for none.
+fn leave_default_status(given: &Fields, site: &Site, changes: &mut FieldChanges) {
+    if REDIRECT_STATUS.of(given) == Some(site.default_status) {
+        REDIRECT_STATUS.change(changes, None);
+    }
 }
 
 /// The idempotency key of a request; `part` is its part of a request that creates many.
@@ -156,16 +160,17 @@ impl App {
         }
         self.writable()?;
         self.supported(message.level())?;
-        let (slug, spec) = (message.slug.clone(), message.spec.clone());
+        let (domain, slug, spec) = (message.domain, message.slug.clone(), message.spec.clone());
         match (self.send_creation(message).await?, slug) {
             (Created::New(link), _) => Ok(CreatedLink::New(*link)),
             (Created::Existing(link), _) => Ok(CreatedLink::Existing(*link)),
             (Created::IdempotencyMismatch, _) => Err(CreateError::IdempotencyKeyReused),
             (Created::SlugTaken, Some(slug)) => {
                 // Read with a strong read, so that the conflicting link is seen.
-                let other = self.read(LinkKey::new(slug.clone()), Consistency::Strong).await;
+                let key = LinkKey { domain, code: slug };
+                let other = self.read(key.clone(), Consistency::Strong).await;
                 let by = other.map_or(Taken::Other, |view| Taken::by(&view.link.spec, &spec));
-                Err(CreateError::SlugTaken { slug, by })
+                Err(CreateError::SlugTaken { key, by })
             }
             (Created::SlugTaken, None) => {
                 Err(ServiceError::Unavailable("the generated code was taken; nothing was changed".to_owned()).into())
@@ -183,14 +188,14 @@ impl App {
     }
 
     /// The specification of a link, within its limits.
-    pub(super) fn spec_of(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
-        let spec = self.spec_given(new)?;
+    pub(super) fn spec_of(&self, new: &NewLink<'_>, site: &Site) -> Result<LinkSpec, CreateError> {
+        let spec = self.spec_given(new, site)?;
         spec.check(self.now())?;
         Ok(spec)
     }
 
     /// The specification of a link, which may not be within its limits.
-    fn spec_given(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
+    fn spec_given(&self, new: &NewLink<'_>, site: &Site) -> Result<LinkSpec, CreateError> {
         let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
         let mut spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
         if let Some(changes) =
@@ -199,6 +204,9 @@ impl App {
             spec.fields.change(&changes);
         }
         spec.fields.change(&self.rules(&new.rules, new.own_hosts)?);
+        let mut changes = FieldChanges::default();
+        leave_default_status(&spec.fields, site, &mut changes);
+        spec.fields.change(&changes);
         Ok(spec)
     }
 
@@ -230,30 +238,32 @@ impl App {
         new: &NewLink<'_>,
         part: Option<u64>,
     ) -> Result<CreateLink, CreateError> {
-        let spec = self.spec_given(new)?;
-        let slug = new.slug.map(Code::parse_slug).transpose()?;
+        let site = self.site_named(new.domain)?;
+        let spec = self.spec_given(new, &site)?;
+        let slug = new.slug.map(|slug| site.slug(slug)).transpose()?;
         if slug.is_some() && new.find_existing {
             return Err(CreateError::FindExistingWithSlug);
         }
-        let print = spec.fingerprint(slug.as_ref(), new.find_existing);
+        let print = spec.fingerprint(site.domain, slug.as_ref(), new.find_existing);
         let created_by = principal.number();
         let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text, part)).transpose()?;
         Ok(CreateLink {
-            shard: CreateLink::shard_for(slug.as_ref(), &spec.target, self.shards),
+            shard: CreateLink::shard_for(site.domain, slug.as_ref(), &spec.target, self.shards),
             slug,
             spec,
             find_existing: new.find_existing,
             created_by,
             idempotency: idempotency.map(|key| (key, print)),
+            domain: site.domain,
         })
     }
 
     /// Sends a create. Afterwards this node never answers with the state before it.
     pub(super) async fn send_creation(&self, message: CreateLink) -> Result<Created, CallError> {
-        let slug = message.slug.clone();
+        let (domain, slug) = (message.domain, message.slug.clone());
         let (created, destination) = self.parts.links.call_with_destination(message, self.parts.timeout).await?;
-        if let Some(slug) = slug.filter(|_| destination != Destination::Local) {
-            self.claimed_elsewhere(&LinkKey::new(slug));
+        if let Some(code) = slug.filter(|_| destination != Destination::Local) {
+            self.claimed_elsewhere(&LinkKey { domain, code });
         }
         Ok(created)
     }
@@ -277,11 +287,11 @@ impl App {
     pub async fn link(
         &self,
         principal: &Principal,
-        code: &str,
+        name: LinkName<'_>,
         consistency: Consistency,
     ) -> Result<LinkView, ReadError> {
         principal.require(Permission::ReadLinks)?;
-        let key = key_of(code).ok_or(ReadError::NotFound)?;
+        let key = self.key_of(name)?.ok_or(ReadError::NotFound)?;
         self.read(key, consistency).await
     }
 
@@ -303,8 +313,7 @@ impl App {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn preview(&self, code: &str) -> Result<LinkPreview, ReadError> {
-        let key = key_of(code).ok_or(ReadError::NotFound)?;
+    pub async fn preview(&self, key: LinkKey) -> Result<LinkPreview, ReadError> {
         let LinkView { link, counts } = self.read(key, Consistency::Local).await?;
         let (state, title) = (link.spec.state(counts.used, self.now()), TITLE.of(&link.spec.fields));
         let rules = RULES.read(&link.spec.fields).map_err(|_| {
@@ -329,11 +338,12 @@ impl App {
     pub async fn edit_link(
         &self,
         principal: &Principal,
-        code: &str,
+        name: LinkName<'_>,
         edit: LinkEdit<'_>,
         guard: Guard,
     ) -> Result<Link, ChangeError> {
         principal.require(Permission::WriteLinks)?;
+        let site = self.site_named(name.domain)?;
         let parse = |url| Target::parse(url, edit.own_hosts, self.parts.url_max_bytes);
         let target = edit.url.map(parse).transpose()?;
         let mut patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields };
@@ -343,13 +353,16 @@ impl App {
         if let Some(rules) = &edit.rules {
             patch.fields.extend(self.rules(rules, edit.own_hosts)?);
         }
+        let mut given = Fields::default();
+        given.change(&patch.fields);
+        leave_default_status(&given, &site, &mut patch.fields);
         if patch.is_empty() {
             return Err(ChangeError::Nothing);
         }
         patch.check(self.now())?;
         self.writable()?;
         self.supported(patch.level())?;
-        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let key = site.key_in(name.code).ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
         let by = Some(principal.number());
         let message = EditLink { shard: key.shard(self.shards), key: key.clone(), if_version, patch, by };
@@ -365,9 +378,14 @@ impl App {
     ///
     /// # Errors
     /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may have been deleted.
-    pub async fn delete_link(&self, principal: &Principal, code: &str, guard: Guard) -> Result<(), ChangeError> {
+    pub async fn delete_link(
+        &self,
+        principal: &Principal,
+        name: LinkName<'_>,
+        guard: Guard,
+    ) -> Result<(), ChangeError> {
         principal.require(Permission::WriteLinks)?;
-        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let key = self.key_of(name)?.ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
         self.writable()?;
         let message = DeleteLink { shard: key.shard(self.shards), key: key.clone(), if_version };

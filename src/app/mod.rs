@@ -20,6 +20,7 @@ mod bulk;
 mod cluster;
 mod codes;
 mod crawlable;
+mod domains;
 mod history;
 mod link_errors;
 mod links;
@@ -39,8 +40,9 @@ pub use backup::{Backup, BackupRefused};
 pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
+pub use domains::{DomainEdit, DomainError, DomainUrl, LinkName};
 pub use history::{HistoryError, Revision};
-pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken};
+pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken, UnknownDomain};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
 pub use put::{Condition, PutError, PutLink};
 pub use rules::{NewLeads, NewRule, RulesFault};
@@ -49,8 +51,9 @@ pub use statistics::{
     ValueCount,
 };
 use waypost_consensus::Groups;
+use waypost_protocol::domain::HostName;
 use waypost_protocol::messages::{KeyAllocator, LinkStore};
-use waypost_protocol::{Level, ServiceError, UnixMs};
+use waypost_protocol::{Level, LinkKey, ServiceError, UnixMs};
 use waypost_redirector::ReadView;
 use waypost_runtime::ActorRef;
 
@@ -71,6 +74,8 @@ pub struct AppParts {
     pub controller: Arc<PlacementController>,
     /// Makes backups of the whole cluster.
     pub backups: Backups,
+    /// The host of `public_url`, which is the default domain.
+    pub public_host: Option<HostName>,
     /// Authenticates requests.
     pub authenticator: Authenticator,
     /// What the summary of a link shows to whom.
@@ -139,25 +144,29 @@ impl App {
 
 /// Fails to compile if a function holds something across an await that cannot move to another thread: other dialects may use a runtime
 /// that moves its tasks.
-const _: fn(&App, &Principal, &ReportQuery<'static>) = |app, principal, query| {
+const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey) = |app, principal, query, key| {
     fn is_send(_: impl Future + Send) {}
     is_send(app.create_link(principal, NewLink::default()));
-    is_send(app.link(principal, "", Consistency::Local));
-    is_send(app.edit_link(principal, "", LinkEdit::default(), Guard::Any));
-    is_send(app.put_link(principal, "", NewLink::default(), &Condition::default()));
+    let name = LinkName::default();
+    is_send(app.link(principal, name, Consistency::Local));
+    is_send(app.edit_link(principal, name, LinkEdit::default(), Guard::Any));
+    is_send(app.put_link(principal, name, NewLink::default(), &Condition::default()));
     is_send(app.bulk(principal, Vec::new(), None));
-    is_send(app.delete_link(principal, "", Guard::Any));
-    is_send(app.preview(""));
+    is_send(app.delete_link(principal, name, Guard::Any));
+    is_send(app.preview(key));
+    is_send(app.history(principal, name));
+    is_send(app.restore_target(principal, name, 1, &Guard::Any, &[]));
     is_send(app.crawlable(1));
-    is_send(app.history(principal, ""));
-    is_send(app.restore_target(principal, "", 1, &Guard::Any, &[]));
     is_send(app.issue_codes(principal, 1));
     is_send(app.totals(principal, None));
-    is_send(app.reset_statistics(principal, ""));
+    is_send(app.reset_statistics(principal, name));
     is_send(app.report(principal, query));
     is_send(app.orphans(principal));
-    is_send(app.summary(principal, ""));
+    is_send(app.summary(principal, name));
     is_send(app.backup(principal));
+    is_send(app.add_domain(principal, "", &DomainEdit::default()));
+    is_send(app.edit_domain(principal, "", &DomainEdit::default()));
+    is_send(app.remove_domain(principal, ""));
     is_send(app.cluster(principal));
     is_send(app.drain_node(principal, "", true));
     is_send(app.remove_node(principal, ""));

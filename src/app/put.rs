@@ -1,10 +1,9 @@
 //! Put: create the link of a code, or replace its specification.
 
 use waypost_protocol::messages::{Changed, Created, EditLink};
-use waypost_protocol::{CallError, Code, Link, LinkPatch, LinkVersion, ServiceError};
+use waypost_protocol::{CallError, Link, LinkPatch, LinkVersion, ServiceError, Site};
 
-use super::links::key_of;
-use super::{App, Consistency, CreateError, Denied, Guard, NewLink, Permission, Principal, ReadError};
+use super::{App, Consistency, CreateError, Denied, Guard, LinkName, NewLink, Permission, Principal, ReadError};
 
 /// How often a put begins again because the link was changed between its read and its write. Each time somebody else has succeeded.
 const TRIES_MAX: usize = 8;
@@ -73,17 +72,19 @@ impl App {
     pub async fn put_link(
         &self,
         principal: &Principal,
-        code: &str,
+        name: LinkName<'_>,
         new: NewLink<'_>,
         condition: &Condition,
     ) -> Result<PutLink, PutError> {
         principal.require(Permission::WriteLinks)?;
-        let new = NewLink { slug: Some(code), find_existing: false, idempotency_key: None, ..new };
-        let spec = self.spec_of(&new)?;
+        let new =
+            NewLink { domain: name.domain, slug: Some(name.code), find_existing: false, idempotency_key: None, ..new };
+        let site = self.site_named(name.domain).map_err(CreateError::from)?;
+        let spec = self.spec_of(&new, &site)?;
         self.writable().map_err(CreateError::from)?;
         self.supported(spec.level()).map_err(CreateError::from)?;
         for _ in 0..TRIES_MAX {
-            let current = self.current(code).await?;
+            let current = self.current(&site, name.code).await?;
             let version = current.as_ref().map(Link::link_version);
             if !condition.allows(version) {
                 return Err(PutError::Condition { current: version });
@@ -114,14 +115,15 @@ impl App {
     }
 
     /// The link of a code, as a quorum knows it.
-    async fn current(&self, code: &str) -> Result<Option<Link>, PutError> {
+    async fn current(&self, site: &Site, code: &str) -> Result<Option<Link>, PutError> {
         // A text that is no code has no link; why it cannot be one is said when it is to be created.
-        let Some(key) = key_of(code) else {
-            Code::parse_slug(code).map_err(CreateError::from)?;
+        let Some(key) = site.key_in(code) else {
+            site.slug(code).map_err(CreateError::from)?;
             return Ok(None);
         };
         match self.read(key, Consistency::Strong).await {
             Ok(view) => Ok(Some(view.link)),
+            Err(ReadError::Domain(unknown)) => Err(CreateError::from(unknown).into()),
             Err(ReadError::NotFound) => Ok(None),
             Err(ReadError::Denied(denied)) => Err(denied.into()),
             Err(ReadError::Call(error)) => Err(error.into()),

@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod columns;
 mod dates;
+mod domains;
 pub mod exit;
 mod generated;
 mod health;
@@ -49,6 +50,9 @@ enum Command {
     /// Create, show, change and delete links, and draw their QR codes
     #[command(subcommand)]
     Links(links::LinksCommand),
+    /// List, add, change and remove domains: hosts with links of their own
+    #[command(subcommand)]
+    Domains(domains::DomainsCommand),
     /// Show the visits of a link, or of all links: a chart, and tables of dimensions
     Stats(stats::StatsArgs),
     /// Shorten many URLs: a file with one URL a line, or CSV with the columns url, slug, title, tags, note, validSince, validUntil
@@ -220,6 +224,7 @@ pub fn main() -> ExitCode {
         Command::Shorten(args) => client::block_on(links::shorten(args)),
         Command::Resolve(args) => client::block_on(resolve::resolve(args)),
         Command::Links(command) => client::block_on(links::run(command)),
+        Command::Domains(command) => client::block_on(domains::run(command)),
         Command::Stats(args) => client::block_on(stats::stats(args)),
         Command::Health(args) => client::block_on(health::health(args)),
         Command::Cluster(command) => client::block_on(cluster::run(command)),

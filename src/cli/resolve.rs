@@ -6,6 +6,7 @@ use waypost_protocol::Code;
 use waypost_protocol::typed::code_in_text;
 
 use super::client::{Failed, Server, ServerArgs};
+use super::domains::DomainArgs;
 use super::exit;
 use crate::{complain, say};
 
@@ -13,6 +14,8 @@ use crate::{complain, say};
 pub(super) struct ResolveArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// Print the link and its visits as JSON
     #[arg(long)]
     json: bool,
@@ -29,7 +32,9 @@ pub(super) fn code_in(text: &str) -> Result<Code, Failed> {
 
 pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
     let code = code_in(&args.code)?;
-    let answer = Server::new(&args.server)?.send(Method::GET, &format!("/analytics/{code}"), None, None).await?;
+    let server = Server::new(&args.server)?;
+    let path = format!("/analytics/{code}{}", args.domain.query(&args.code, &server).await?);
+    let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }

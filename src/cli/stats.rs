@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{Failed, Server, ServerArgs};
+use super::domains::DomainArgs;
 use super::resolve::code_in;
 use super::{dates, exit};
 use crate::say;
@@ -21,6 +22,8 @@ const VALUES: usize = 5;
 pub(super) struct StatsArgs {
     /// The code, or the whole short URL; without it, all links
     code: Option<String>,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// The first day or time: 2026-11-01, 2026-11-01T10:00 (both in the zone --tz), with an
     /// offset such as 2026-11-01T10:00:00+01:00, or relative to now, such as -7d or -12h; default: 30 days ago
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -45,6 +48,11 @@ pub(super) struct StatsArgs {
 }
 
 pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
+    let server = Server::new(&args.server)?;
+    let domain = match &args.code {
+        None => args.domain.given()?,
+        Some(text) => args.domain.of(text, &server).await?,
+    };
     let path = match &args.code {
         None => "/api/v1/stats".to_owned(),
         Some(text) => format!("/api/v1/links/{}/stats", code_in(text)?),
@@ -52,6 +60,9 @@ pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("interval", &args.interval).append_pair("tz", &args.tz).append_pair("bots", &args.bots);
     query.append_pair("by", "country,city,referrer,browser,os,device,language");
+    if let Some(host) = domain {
+        query.append_pair("domain", &host);
+    }
     // The server refuses an unknown zone.
     let zone = TimeZone::get(&args.tz).unwrap_or(TimeZone::UTC);
     let now = Timestamp::now().to_zoned(zone);
@@ -61,7 +72,7 @@ pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
         }
     }
     let path = format!("{path}?{}", query.finish());
-    let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
+    let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }

@@ -4,11 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 use waypost_protocol::properties::RULES;
-use waypost_protocol::{Code, LinkKey};
 
 use super::flood::{note_unknown, refuse_flood};
 use super::link_json::StateJson;
-use super::openapi::OfLink;
+use super::openapi::{OfDomain, OfLink};
 use super::problem::Problem;
 use super::state::WorkerState;
 use super::visitor::limited_client;
@@ -77,21 +76,23 @@ struct LastDays {
 }
 
 /// Answers the totals of a link, and everything else to callers that may read statistics.
-#[utoipa::path(get, path = "/analytics/{code}", operation_id = "getSummary", tag = "Statistics", params(OfLink),
+#[utoipa::path(get, path = "/analytics/{code}", operation_id = "getSummary", tag = "Statistics", params(OfLink, OfDomain),
     responses((status = 200, description = "The totals; with a key also the target and times", body = Analytics)))]
 pub(super) async fn analytics(
     principal: Principal,
     request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     worker: web::Data<WorkerState>,
 ) -> Result<HttpResponse, Problem> {
     let node = &worker.node;
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
-    let key = Code::from_path(&path).map(LinkKey::new);
+    let name = query.name(&path);
+    let key = node.app.key_of(name).map_err(ReadError::from)?;
     if let Some(key) = &key {
         refuse_flood(node, client, key).await?;
     }
-    let summary = node.app.summary(&principal, &path).await;
+    let summary = node.app.summary(&principal, name).await;
     let Answer { value: summary, stale } = summary.inspect_err(|error| {
         if *error == ReadError::NotFound && key.is_some() {
             note_unknown(node, client);

@@ -16,8 +16,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
+use waypost_protocol::OwnHost;
 use waypost_protocol::link::LinkCounts;
-use waypost_protocol::{Code, OwnHost};
 
 use super::authorized::{Authorized, WriteLinks};
 use super::body::{essence, is_json, parse_json, unmarked};
@@ -25,11 +25,10 @@ use super::if_match::IfMatch;
 use super::link_json::{GivenEdit, GivenLink, LinkJson};
 use super::links::etag;
 use super::openapi::RetrySafely;
-use super::origin::escaped;
 use super::problem::{Document, Problem};
 use super::state::NodeState;
 use super::wire::Conn;
-use crate::app::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError, Condition, Principal};
+use crate::app::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError, Condition, LinkName, Principal};
 
 /// The most items of a JSON request. More of them are sent as NDJSON.
 const ITEMS_MAX: usize = 1000;
@@ -98,6 +97,8 @@ enum GivenItem {
     Put {
         /// The code.
         code: String,
+        /// The host of its domain; without it the default domain.
+        domain: Option<String>,
         /// The link.
         link: GivenLink,
         /// As the header `If-Match`.
@@ -108,6 +109,8 @@ enum GivenItem {
     Edit {
         /// The code.
         code: String,
+        /// The host of its domain; without it the default domain.
+        domain: Option<String>,
         /// The changes.
         changes: GivenEdit,
         /// As the header `If-Match`.
@@ -118,6 +121,8 @@ enum GivenItem {
     Delete {
         /// The code.
         code: String,
+        /// The host of its domain; without it the default domain.
+        domain: Option<String>,
         /// As the header `If-Match`.
         #[serde(rename = "ifMatch")]
         if_match: Option<String>,
@@ -129,15 +134,22 @@ impl GivenItem {
         let guard = |tags: &Option<String>| IfMatch::of_text(tags.as_deref()).guard;
         Ok(match self {
             Self::Create { link } => BulkChange::Create(link.new_link(own_hosts)?),
-            Self::Put { code, link, if_match } => BulkChange::Put {
-                code,
-                new: link.put_at(code, own_hosts)?,
-                condition: Condition { matches: if_match.as_ref().map(|_| guard(if_match)), matches_not: None },
-            },
-            Self::Edit { code, changes, if_match } => {
-                BulkChange::Edit { code, edit: changes.edit(own_hosts)?, guard: guard(if_match) }
+            Self::Put { code, domain, link, if_match } => {
+                let name = LinkName { domain: domain.as_deref(), code };
+                let new = link.put_at(name, own_hosts)?;
+                BulkChange::Put {
+                    name: LinkName { domain: new.domain, ..name },
+                    new,
+                    condition: Condition { matches: if_match.as_ref().map(|_| guard(if_match)), matches_not: None },
+                }
             }
-            Self::Delete { code, if_match } => BulkChange::Delete { code, guard: guard(if_match) },
+            Self::Edit { code, domain, changes, if_match } => {
+                let name = LinkName { domain: domain.as_deref(), code };
+                BulkChange::Edit { name, edit: changes.edit(own_hosts)?, guard: guard(if_match) }
+            }
+            Self::Delete { code, domain, if_match } => {
+                BulkChange::Delete { name: LinkName { domain: domain.as_deref(), code }, guard: guard(if_match) }
+            }
         })
     }
 
@@ -277,8 +289,8 @@ struct Bulk {
     node: web::Data<NodeState>,
     principal: Principal,
     own_hosts: Vec<OwnHost>,
-    /// What short URLs begin with.
-    base: String,
+    /// For short URLs.
+    request: HttpRequest,
     key: Option<String>,
     source: Source,
     /// The index of the next item.
@@ -318,10 +330,6 @@ impl Bulk {
         results
     }
 
-    fn short_url(&self, code: &Code) -> String {
-        format!("{}{}", self.base, escaped(code.as_str()))
-    }
-
     fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>) -> ItemResult {
         let fault = IfMatch::of_text(tags).fault;
         let (status, link, counts) = match done {
@@ -331,14 +339,16 @@ impl Bulk {
             Ok(BulkDone::Deleted) => return ItemResult { index, status: 204, etag: None, link: None, problem: None },
             Err(error) => {
                 let problem = match error {
-                    BulkError::Create(error) => Problem::of_creation(error, |code| self.short_url(code)),
+                    BulkError::Create(error) => {
+                        Problem::of_creation(error, |key| self.node.short_url(&self.request, key))
+                    }
                     BulkError::Put(error) => Problem::of_put(error, fault),
                     BulkError::Change(error) => Problem::of_change(error, fault),
                 };
                 return refused(index, &problem);
             }
         };
-        let json = LinkJson::new(&link, counts, &self.short_url(&link.key.code), (self.node.clock)());
+        let json = self.node.link_json(&self.request, &link, counts);
         ItemResult { index, status, etag: Some(etag(&link)), link: Some(json), problem: None }
     }
 
@@ -448,8 +458,8 @@ pub(super) async fn bulk(
     let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap_or_default().to_owned());
     let bulk = Bulk {
         principal: caller.principal,
-        own_hosts: node.address.own_hosts(&request),
-        base: node.address.short_url(&request, ""),
+        own_hosts: node.own_hosts(&request),
+        request,
         node,
         key,
         source,

@@ -3,9 +3,10 @@
 //! A proxy appends to a header, or replaces it. So the value of the first trusted proxy counts, read from the right;
 //! values to the left of it come from the client itself, and are not believed. `X-Forwarded-For` tells how many proxies there were.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use actix_http::header::{FORWARDED, HeaderMap, HeaderName};
+use actix_http::header::{FORWARDED, HOST, HeaderMap, HeaderName};
 use ipnet::IpNet;
 use url::Url;
 
@@ -47,6 +48,26 @@ pub(super) fn asked(headers: &HeaderMap, trusted: &[IpNet], peer: Option<IpAddr>
         return Some(of_separate_headers(headers, trusted));
     }
     Some(of_forwarded(&joined(headers, &FORWARDED), trusted).unwrap_or_default())
+}
+
+/// The host that a visitor asked for, with or without a port: what a trusted proxy reports, else the request's own. Allocates nothing unless
+/// several proxies are involved, or one with the header `Forwarded`.
+pub(super) fn visited_host<'a>(
+    headers: &'a HeaderMap,
+    trusted: &[IpNet],
+    peer: Option<IpAddr>,
+) -> Option<Cow<'a, str>> {
+    let own = || headers.get(HOST).and_then(|host| host.to_str().ok()).map(Cow::Borrowed);
+    let is_trusted = !trusted.is_empty() && peer.is_some_and(|peer| is_in(trusted, peer.to_canonical()));
+    if !is_trusted {
+        return own();
+    }
+    let mut named = headers.get_all(FORWARDED_HOST);
+    match (named.next().and_then(|host| host.to_str().ok()), named.next()) {
+        (Some(host), None) if !host.contains(',') && !host.trim().is_empty() => Some(Cow::Borrowed(host.trim())),
+        (None, None) if !headers.contains_key(FORWARDED) => own(),
+        _ => asked(headers, trusted, peer).and_then(|asked| asked.host).map(Cow::Owned).or_else(own),
+    }
 }
 
 /// All values of a header. A value that is not text is replaced, so that it keeps its position.
@@ -207,6 +228,33 @@ mod tests {
         assert_eq!(says("::ffff:127.0.0.1", &pairs), heard);
         assert_eq!(says("127.0.0.1", &[("forwarded", "proto=https;host=go.example")]), heard);
         assert_eq!(says("203.0.113.1", &[("forwarded", "proto=https;host=go.example")]), None);
+    }
+
+    #[test]
+    fn a_visitor_is_on_the_host_that_a_trusted_proxy_reports_else_on_that_of_the_request() {
+        let visited = |peer: &str, pairs: &[(&'static str, &str)]| {
+            let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            }
+            visited_host(&headers, &trusted, Some(peer.parse().unwrap())).map(Cow::into_owned)
+        };
+        let own = ("host", "inner:8080");
+        for (peer, pairs, expected) in [
+            ("192.0.2.1", vec![own, (HOST, "go.example")], "inner:8080"),
+            ("10.0.0.1", vec![own, (HOST, "go.example")], "go.example"),
+            ("10.0.0.1", vec![own, (HOST, " go.example:80 ")], "go.example:80"),
+            ("10.0.0.1", vec![own, (HOST, "")], "inner:8080"),
+            ("10.0.0.1", vec![own, (PROTO, "https")], "inner:8080"),
+            ("10.0.0.1", vec![own, (HOST, "evil.example, go.example")], "go.example"),
+            ("10.0.0.1", vec![own, (HOST, "evil.example"), (HOST, "go.example")], "go.example"),
+            ("10.0.0.1", vec![own, (FOR, "203.0.113.7, 10.1.1.1"), (HOST, "go.example, inner")], "go.example"),
+            ("10.0.0.1", vec![own, ("forwarded", "for=203.0.113.7;host=go.example")], "go.example"),
+        ] {
+            assert_eq!(visited(peer, &pairs).as_deref(), Some(expected), "{peer} {pairs:?}");
+        }
+        assert_eq!(visited("10.0.0.1", &[]), None);
     }
 
     #[test]

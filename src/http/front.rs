@@ -7,11 +7,14 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_http::body::BoxBody;
-use actix_http::{Method, Request, Response};
+use actix_http::header::HeaderValue;
+use actix_http::{Method, Request, Response, StatusCode};
 use actix_service::Service;
 use actix_web::web;
 use futures_util::future::{Either, Ready, ready};
-use waypost_protocol::Domain;
+use waypost_protocol::code::SLUG_BYTES_MAX;
+use waypost_protocol::properties::RedirectStatus;
+use waypost_protocol::{Domain, KeyHash, Site, UnixMs};
 use waypost_redirector::Lookup;
 
 use super::redirect::found;
@@ -37,8 +40,17 @@ impl<S> Front<S> {
         let started = Instant::now();
         let worker = &*self.worker;
         let now = (worker.node.clock)();
-        let Lookup::Redirect(location, link) = worker.node.view.lookup(Domain::default(), code, now, started) else {
-            return None;
+        let domains = worker.node.groups.domains();
+        let (location, link, status) = match domains.is_plain() {
+            true => match worker.node.view.lookup(Domain::default(), code, now, started) {
+                Lookup::Redirect(location, link) => (location, link, RedirectStatus::Found),
+                _ => return None,
+            },
+            false => {
+                let domains = domains.load();
+                let site = worker.node.address.site(&domains, &request.head().headers, request.peer_addr())?;
+                self.look_up_on(site, code, now, started)?
+            }
         };
         if worker.recorder.is_on()
             && let Some(visitor) =
@@ -47,8 +59,36 @@ impl<S> Front<S> {
             worker.recorder.visit(link, now, &visitor);
         }
         worker.metrics.front(started);
-        worker.access_log.note("GET", request.path(), 302, request.peer_addr());
-        Some(found(location))
+        worker.access_log.note("GET", request.path(), status.into(), request.peer_addr());
+        let mut response = found(location);
+        if status != RedirectStatus::Found {
+            *response.status_mut() = StatusCode::from_u16(status.into()).unwrap_or(StatusCode::FOUND);
+        }
+        Some(response)
+    }
+
+    /// A cached link of a domain, and the status of its redirect.
+    fn look_up_on(
+        &self,
+        site: &Site,
+        code: &str,
+        now: UnixMs,
+        at: Instant,
+    ) -> Option<(HeaderValue, KeyHash, RedirectStatus)> {
+        let mut buffer = [0; SLUG_BYTES_MAX];
+        let code = match site.case_insensitive {
+            false => code,
+            true => {
+                let folded = buffer.get_mut(..code.len())?;
+                folded.copy_from_slice(code.as_bytes());
+                folded.make_ascii_lowercase();
+                std::str::from_utf8(folded).ok()?
+            }
+        };
+        match self.worker.node.view.lookup(site.domain, code, now, at) {
+            Lookup::Redirect(location, link) => Some((location, link, site.default_status)),
+            _ => None,
+        }
     }
 }
 

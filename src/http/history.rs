@@ -8,7 +8,7 @@ use super::authorized::{Authorized, ReadLinks, WriteLinks};
 use super::if_match::IfMatch;
 use super::link_json::{LinkJson, field_name};
 use super::links::describe;
-use super::openapi::{OfEntry, OfLink, OnlyIf};
+use super::openapi::{OfDomain, OfEntry, OfLink, OnlyIf};
 use super::problem::Problem;
 use super::state::NodeState;
 use crate::app::{Author, HistoryError, Revision};
@@ -70,14 +70,15 @@ impl From<Revision> for EntryJson {
 ///
 /// At most the last 32 changes of `longUrl`, the last 32 edits of other properties since the oldest of these, and the first entry, which stays. Very long URLs leave
 /// room for fewer. Edits that changed nothing have no entry.
-#[utoipa::path(get, path = "/api/v1/links/{code}/history", operation_id = "getLinkHistory", tag = "Links", params(OfLink),
+#[utoipa::path(get, path = "/api/v1/links/{code}/history", operation_id = "getLinkHistory", tag = "Links", params(OfLink, OfDomain),
     responses((status = 200, description = "The history", body = HistoryJson)))]
 pub(super) async fn of_link(
     caller: Authorized<ReadLinks>,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let history = node.app.history(&caller.principal, &path).await;
+    let history = node.app.history(&caller.principal, query.name(&path)).await;
     let history = history.map_err(|error| Problem::of_history(error, None))?;
     Ok(HttpResponse::Ok().json(HistoryJson { entries: history.into_iter().map(EntryJson::from).collect() }))
 }
@@ -85,12 +86,13 @@ pub(super) async fn of_link(
 /// Lets a link lead where it led before; its other properties stay.
 ///
 /// This is an edit, and has an entry of its own. If the link leads there already, nothing is changed.
-#[utoipa::path(post, path = "/api/v1/links/{code}/history/{id}/restore", operation_id = "restoreLink", tag = "Links", params(OfEntry, OnlyIf),
+#[utoipa::path(post, path = "/api/v1/links/{code}/history/{id}/restore", operation_id = "restoreLink", tag = "Links", params(OfEntry, OfDomain, OnlyIf),
     responses((status = 200, description = "The changed link", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link")))))]
 pub(super) async fn restore(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
     path: web::Path<(String, String)>,
+    query: web::Query<OfDomain>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let (code, id) = path.into_inner();
@@ -98,8 +100,9 @@ pub(super) async fn restore(
     let refused = |error| Problem::of_history(error, fault);
     // A text that is no number is no entry.
     let version = id.parse().map_err(|_| refused(HistoryError::NoEntry))?;
-    let own_hosts = node.address.own_hosts(&request);
-    let link = node.app.restore_target(&caller.principal, &code, version, &guard, &own_hosts).await.map_err(refused)?;
+    let own_hosts = node.own_hosts(&request);
+    let restored = node.app.restore_target(&caller.principal, query.name(&code), version, &guard, &own_hosts).await;
+    let link = restored.map_err(refused)?;
     let counts = node.app.counts(&link).await;
     Ok(describe(HttpResponse::Ok(), &request, &node, &link, counts))
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
+use waypost_protocol::domain::HostName;
 use waypost_protocol::fields::Tag;
 use waypost_protocol::history;
 use waypost_protocol::link::{LinkCounts, Visits};
@@ -10,11 +11,11 @@ use waypost_protocol::properties::{
     CRAWLABLE, DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, MaxVisits, NOTE, Note, Property,
     PropertyError, REDIRECT_STATUS, RULES, RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
 };
-use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, UnixMs};
+use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, Site, UnixMs};
 
 use super::problem::Problem;
 use super::rules_json::{self, RuleJson};
-use crate::app::{LinkEdit, NewLink};
+use crate::app::{LinkEdit, LinkName, NewLink};
 use crate::times::{ReadTime, format_time, read_time};
 
 /// A link to create.
@@ -29,6 +30,9 @@ pub(super) struct GivenLink {
     /// The code; without it one is generated.
     #[schema(min_length = 1, max_length = 64, example = "handbook")]
     custom_slug: Option<String>,
+    /// The host of its domain; without it the default domain.
+    #[schema(max_length = 253, example = "go.example")]
+    domain: Option<String>,
     /// From then on the link answers `410`; without it the link has no end.
     #[schema(format = DateTime)]
     valid_until: Option<String>,
@@ -75,9 +79,9 @@ impl GivenLink {
         Self { long_url, ..Self::default() }
     }
 
-    /// The link to put at a code, which is named by the path alone.
-    pub(super) fn put_at<'a>(&'a self, code: &str, own_hosts: &'a [OwnHost]) -> Result<NewLink<'a>, Problem> {
-        if self.custom_slug.as_deref().is_some_and(|slug| slug != code) {
+    /// The link to put at a code, which is named by the path. The domain may stand in the query, or in the body.
+    pub(super) fn put_at<'a>(&'a self, name: LinkName<'a>, own_hosts: &'a [OwnHost]) -> Result<NewLink<'a>, Problem> {
+        if self.custom_slug.as_deref().is_some_and(|slug| slug != name.code) {
             return Err(Problem::invalid(
                 "customSlug",
                 "the path names the code; leave customSlug out, or give the same",
@@ -86,12 +90,19 @@ impl GivenLink {
         if self.find_if_exists {
             return Err(Problem::invalid("findIfExists", "the path names the link; leave findIfExists out"));
         }
-        self.new_link(own_hosts)
+        let domain = match (name.domain, self.domain.as_deref()) {
+            (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other) => {
+                return Err(Problem::invalid("domain", "the link is in one domain; give it once, or the same twice"));
+            }
+            (one, other) => one.or(other),
+        };
+        Ok(NewLink { domain, ..self.new_link(own_hosts)? })
     }
 
     /// The link to create, without an idempotency key.
     pub(super) fn new_link<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<NewLink<'a>, Problem> {
         Ok(NewLink {
+            domain: self.domain.as_deref(),
             url: &self.long_url,
             slug: self.custom_slug.as_deref(),
             valid_until: self.valid_until.as_deref().map(|text| parse_time("validUntil", text)).transpose()?,
@@ -238,7 +249,7 @@ impl GivenEdit {
         }
         if let Some(status) = self.redirect_status {
             let status = status.map(RedirectStatus::try_from).transpose().map_err(refused("redirectStatus"))?;
-            REDIRECT_STATUS.change(&mut changes, status.filter(|status| *status != RedirectStatus::Found).as_ref());
+            REDIRECT_STATUS.change(&mut changes, status.as_ref());
         }
         let mut flag = |property: Property<Set>, given: Option<Option<bool>>| {
             if let Some(given) = given {
@@ -275,7 +286,9 @@ pub(in crate::http) fn field_name(tag: Tag) -> Option<&'static str> {
 }
 
 /// Tells `null` from an absent value.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
@@ -289,6 +302,8 @@ pub(super) struct LinkJson {
     /// The code.
     #[schema(example = "handbook")]
     pub(super) short_code: String,
+    /// The host of its domain; `null` for the default domain.
+    pub(super) domain: Option<String>,
     /// The URL for visitors.
     #[schema(format = "uri")]
     pub(super) short_url: String,
@@ -384,11 +399,12 @@ impl From<Visits> for VisitsJson {
 }
 
 impl LinkJson {
-    pub(super) fn new(link: &Link, counts: Option<LinkCounts>, short_url: &str, now: UnixMs) -> Self {
+    pub(super) fn new(link: &Link, counts: Option<LinkCounts>, short_url: &str, site: &Site, now: UnixMs) -> Self {
         let fields = &link.spec.fields;
         Self {
             id: format!("{}-{}", link.key.domain.0, link.key.code),
             short_code: link.key.code.to_string(),
+            domain: host_text(site.host.as_ref()),
             short_url: short_url.to_owned(),
             long_url: link.spec.target.as_str().to_owned(),
             created_at: format_time(link.created_at),
@@ -399,7 +415,7 @@ impl LinkJson {
             valid_since: VALID_SINCE.of(fields).map(format_time),
             max_visits: MAX_VISITS.of(fields).map(MaxVisits::get),
             visits_left: counts.and_then(|counts| link.spec.visits_left(counts.used)),
-            redirect_status: REDIRECT_STATUS.of(fields).unwrap_or(RedirectStatus::Found).into(),
+            redirect_status: REDIRECT_STATUS.of(fields).unwrap_or(site.default_status).into(),
             forward_query: FORWARD_QUERY.is_in(fields),
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields).map(|url| url.as_str().to_owned()),
@@ -410,6 +426,11 @@ impl LinkJson {
             visits: counts.map(|counts| counts.visits.into()),
         }
     }
+}
+
+/// The host of a domain in JSON: `null` for the default one.
+pub(super) fn host_text(host: Option<&HostName>) -> Option<String> {
+    host.map(ToString::to_string)
 }
 
 /// Reads the begin or the end of a link. Whether it lies in the future is not for its text to say.

@@ -12,11 +12,11 @@ use super::authorized::{Authorized, ReadLinks, WriteLinks};
 use super::body::parse_json_only;
 use super::if_match::{IfMatch, none_match};
 use super::link_json::{GivenEdit, GivenLink, LinkJson};
-use super::openapi::{OfLink, OnlyIf, RetrySafely, UnlessKnown};
+use super::openapi::{OfDomain, OfLink, OnlyIf, RetrySafely, UnlessKnown};
 use super::problem::Problem;
 use super::shorten;
 use super::state::NodeState;
-use crate::app::{self, CreatedLink, Guard, PutLink};
+use crate::app::{self, CreatedLink, Guard, LinkName, PutLink};
 
 /// How a link is read: `?consistency=strong` includes every change that was acknowledged before, on any node.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -27,6 +27,9 @@ pub(super) struct ReadQuery {
     #[serde(default)]
     #[param(inline, default = "local")]
     consistency: Consistency,
+    /// The host of the link's domain; without it the default domain.
+    #[param(example = "go.example")]
+    domain: Option<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize, ToSchema)]
@@ -48,14 +51,13 @@ pub(super) fn describe(
     link: &Link,
     counts: Option<LinkCounts>,
 ) -> HttpResponse {
-    let short_url = node.address.short_url(request, link.key.code.as_str());
-    answer.insert_header((ETAG, etag(link))).json(LinkJson::new(link, counts, &short_url, (node.clock)()))
+    answer.insert_header((ETAG, etag(link))).json(node.link_json(request, link, counts))
 }
 
 /// A new link, with the address that its tag is for.
 fn created(request: &HttpRequest, node: &NodeState, link: &Link, counts: Option<LinkCounts>) -> HttpResponse {
     let mut answer = HttpResponse::Created();
-    answer.insert_header((LOCATION, node.address.link_url(request, link.key.code.as_str())));
+    answer.insert_header((LOCATION, node.link_url(request, &link.key)));
     describe(answer, request, node, link, counts)
 }
 
@@ -86,7 +88,7 @@ pub(super) async fn post(
 }
 
 /// Creates the link of a code, or replaces everything that is given for it.
-#[utoipa::path(put, path = "/api/v1/links/{code}", operation_id = "putLink", tag = "Links", params(OfLink, OnlyIf, UnlessKnown),
+#[utoipa::path(put, path = "/api/v1/links/{code}", operation_id = "putLink", tag = "Links", params(OfLink, OfDomain, OnlyIf, UnlessKnown),
     request_body = GivenLink,
     responses(
         (status = 201, description = "The link was created", body = LinkJson,
@@ -97,14 +99,16 @@ pub(super) async fn put(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     body: web::Bytes,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let body: GivenLink = parse_json_only(&request, &body)?;
-    let own_hosts = node.address.own_hosts(&request);
-    let new = body.put_at(&path, &own_hosts)?;
+    let own_hosts = node.own_hosts(&request);
+    let name = query.name(&path);
+    let new = body.put_at(name, &own_hosts)?;
     let (condition, fault) = IfMatch::condition(request.headers());
-    let put = node.app.put_link(&caller.principal, &path, new, &condition).await;
+    let put = node.app.put_link(&caller.principal, LinkName { domain: new.domain, ..name }, new, &condition).await;
     Ok(match put.map_err(|error| Problem::of_put(error, fault))? {
         PutLink::Created(link) => created(&request, &node, &link, Some(LinkCounts::default())),
         PutLink::Replaced(link) => {
@@ -131,7 +135,8 @@ pub(super) async fn get(
         Consistency::Local => app::Consistency::Local,
         Consistency::Strong => app::Consistency::Strong,
     };
-    let LinkView { link, counts } = node.app.link(&caller.principal, &path, consistency).await?;
+    let name = LinkName { domain: query.domain.as_deref(), code: &path };
+    let LinkView { link, counts } = node.app.link(&caller.principal, name, consistency).await?;
     let unchanged = match none_match(request.headers()) {
         None => false,
         Some(Guard::Any) => true,
@@ -144,37 +149,39 @@ pub(super) async fn get(
 }
 
 /// Changes what the body names.
-#[utoipa::path(patch, path = "/api/v1/links/{code}", operation_id = "editLink", tag = "Links", params(OfLink, OnlyIf),
+#[utoipa::path(patch, path = "/api/v1/links/{code}", operation_id = "editLink", tag = "Links", params(OfLink, OfDomain, OnlyIf),
     request_body = GivenEdit,
     responses((status = 200, description = "The changed link", body = LinkJson, headers(("ETag" = String, description = "Identifies this state of the link")))))]
 pub(super) async fn patch(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     body: web::Bytes,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let body: GivenEdit = parse_json_only(&request, &body)?;
-    let own_hosts = node.address.own_hosts(&request);
+    let own_hosts = node.own_hosts(&request);
     let edit = body.edit(&own_hosts)?;
     let IfMatch { guard, fault } = IfMatch::of(request.headers());
-    let edited = node.app.edit_link(&caller.principal, &path, edit, guard).await;
+    let edited = node.app.edit_link(&caller.principal, query.name(&path), edit, guard).await;
     let edited = edited.map_err(|error| Problem::of_change(error, fault))?;
     let counts = node.app.counts(&edited).await;
     Ok(describe(HttpResponse::Ok(), &request, &node, &edited, counts))
 }
 
 /// Deletes a link.
-#[utoipa::path(delete, path = "/api/v1/links/{code}", operation_id = "deleteLink", tag = "Links", params(OfLink, OnlyIf),
+#[utoipa::path(delete, path = "/api/v1/links/{code}", operation_id = "deleteLink", tag = "Links", params(OfLink, OfDomain, OnlyIf),
     responses((status = 204, description = "The link is deleted")))]
 pub(super) async fn delete(
     caller: Authorized<WriteLinks>,
     request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let IfMatch { guard, fault } = IfMatch::of(request.headers());
-    let deleted = node.app.delete_link(&caller.principal, &path, guard).await;
+    let deleted = node.app.delete_link(&caller.principal, query.name(&path), guard).await;
     deleted.map_err(|error| Problem::of_change(error, fault))?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -13,11 +13,11 @@ use waypost_protocol::clicks::Counts;
 
 use super::answer::without_body;
 use super::authorized::{Authorized, ReadStatistics};
-use super::openapi::OfLink;
+use super::openapi::{OfDomain, OfLink};
 use super::problem::Problem;
 use super::state::NodeState;
 use super::stats::no_parameters;
-use crate::app::{Answer, Principal, ReadError};
+use crate::app::{Answer, LinkName, Principal, ReadError};
 use crate::times::format_time;
 
 /// The most live streams of one node: each asks the shards every second.
@@ -33,13 +33,14 @@ const LIVE_TICKS_MAX: u32 = 3600;
 struct Subject {
     node: web::Data<NodeState>,
     principal: Principal,
-    /// The link; `None` = all links.
-    code: Option<String>,
+    /// The link, with the domain that was named; `None` = all links.
+    link: Option<(Option<String>, String)>,
 }
 
 impl Subject {
     async fn totals(&self) -> Result<Answer<Counts>, ReadError> {
-        self.node.app.totals(&self.principal, self.code.as_deref()).await
+        let name = self.link.as_ref().map(|(domain, code)| LinkName { domain: domain.as_deref(), code });
+        self.node.app.totals(&self.principal, name).await
     }
 }
 
@@ -83,7 +84,7 @@ impl Live {
                 format!("event: clicks\ndata: {event}\n\n")
             }
             Ok(_) => ":\n\n".to_owned(),
-            Err(ReadError::NotFound | ReadError::Denied(_)) => return None,
+            Err(ReadError::NotFound | ReadError::Domain(_) | ReadError::Denied(_)) => return None,
             Err(ReadError::Call(_)) => ": the shard does not answer now\n\n".to_owned(),
         };
         Some((Ok(Bytes::from(text)), self))
@@ -91,7 +92,6 @@ impl Live {
 }
 
 async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, Problem> {
-    no_parameters(request, "a live stream tells totals, of people and bots apart")?;
     // An unknown link gets an error, not a stream without events.
     subject.totals().await?;
     let mut head = HttpResponse::Ok();
@@ -105,16 +105,18 @@ async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, P
 }
 
 /// Streams the totals of a link as server-sent events.
-#[utoipa::path(get, path = "/api/v1/links/{code}/stats/live", operation_id = "streamLinkTotals", tag = "Statistics", params(OfLink),
+#[utoipa::path(get, path = "/api/v1/links/{code}/stats/live", operation_id = "streamLinkTotals", tag = "Statistics", params(OfLink, OfDomain),
     responses((status = 200, description = "An endless stream: an event `clicks` whenever the totals have changed", body = String,
         content_type = "text/event-stream")))]
 pub(super) async fn live_of_link(
     caller: Authorized<ReadStatistics>,
     request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    live(&request, Subject { node, principal: caller.principal, code: Some(path.into_inner()) }).await
+    let link = Some((query.into_inner().domain, path.into_inner()));
+    live(&request, Subject { node, principal: caller.principal, link }).await
 }
 
 /// Streams the totals of all links.
@@ -126,5 +128,6 @@ pub(super) async fn live_of_all(
     request: HttpRequest,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    live(&request, Subject { node, principal: caller.principal, code: None }).await
+    no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
+    live(&request, Subject { node, principal: caller.principal, link: None }).await
 }

@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HOST;
+use actix_web::http::header::{HOST, HeaderMap};
 use ipnet::IpNet;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use url::Url;
-use waypost_protocol::OwnHost;
+use url::{Host, Url};
+use waypost_protocol::domain::HostName;
+use waypost_protocol::{Domains, OfHost, OwnHost, Site};
 
-use super::forwarded::{Asked, asked, url_of};
+use super::forwarded::{Asked, asked, url_of, visited_host};
 
 /// The public address of a node.
 #[derive(Debug, Clone)]
@@ -58,16 +60,53 @@ impl PublicAddress {
         Some(url)
     }
 
-    /// The short URL of a code.
-    pub(super) fn short_url(&self, request: &HttpRequest, code: &str) -> String {
-        let base = self.base(request);
+    /// The domain that a request of a visitor is for; `None` if there is none at its host.
+    pub(super) fn site<'a>(
+        &self,
+        domains: &'a Domains,
+        headers: &HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Option<&'a Arc<Site>> {
+        let host = visited_host(headers, &self.trusted_proxies, peer.map(|peer| peer.ip()));
+        let host = host.as_deref().unwrap_or_default();
+        match domains.of_host(host) {
+            OfHost::Site(site) => Some(site),
+            OfHost::Removed => None,
+            OfHost::Unknown => {
+                let default = domains.default_site();
+                (!default.unknown_host_refused || self.is_default(host)).then_some(default)
+            }
+        }
+    }
+
+    /// Whether a host that is no domain is the default domain's own: that of `public_url`, without which all addresses are.
+    fn is_default(&self, host: &str) -> bool {
+        let Some(url) = url_of("http", host) else { return false };
+        match (&self.configured, url.host()) {
+            (Some(configured), host) => configured.host() == host,
+            (None, Some(Host::Domain(name))) => name == "localhost",
+            (None, host) => host.is_some(),
+        }
+    }
+
+    /// The port that clients use.
+    pub(super) fn port(&self, request: &HttpRequest) -> Option<u16> {
+        self.base(request).port_or_known_default()
+    }
+
+    /// The short URL of a code on a host; `None` = that of the default domain.
+    pub(super) fn short_url(&self, request: &HttpRequest, host: Option<&HostName>, code: &str) -> String {
+        let mut base = self.base(request);
+        if let Some(host) = host {
+            // A name that was normalised by the same parser.
+            base.set_host(Some(host.as_str())).expect("invariant: the host of a domain is the host of a URL");
+        }
         format!("{}/{}", base.as_str().trim_end_matches('/'), escaped(code))
     }
 
-    /// The URL of a link in the API.
-    pub(super) fn link_url(&self, request: &HttpRequest, code: &str) -> String {
-        let base = self.base(request);
-        format!("{}/api/v1/links/{}", base.as_str().trim_end_matches('/'), escaped(code))
+    /// The beginning of URLs of the API.
+    pub(super) fn api_url(&self, request: &HttpRequest) -> String {
+        format!("{}/api/v1", self.base(request).as_str().trim_end_matches('/'))
     }
 
     /// The hosts of this server: a link to one of them would be a loop.
@@ -115,7 +154,7 @@ mod tests {
         let address = PublicAddress::new(None, "127.0.0.1:8080".parse().unwrap(), trusted);
         let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
-        address.short_url(&request.to_http_request(), "code")
+        address.short_url(&request.to_http_request(), None, "code")
     }
 
     #[test]

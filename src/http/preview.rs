@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
-use waypost_protocol::{Code, LinkKey, LinkState};
+use waypost_protocol::LinkState;
 use waypost_redirector::choose;
 
 use super::accept::wants_page;
@@ -56,12 +56,11 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
         return Err(Problem::not_found());
     }
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    let site = node.visited(request).ok_or_else(Problem::not_found)?;
     refuse_preview(node, client)?;
-    let key = Code::from_path(code).map(LinkKey::new);
-    if key.is_some() {
-        note_unknown(node, client);
-    }
-    let preview = node.app.preview(code).await?;
+    let key = site.key_in(code).ok_or_else(Problem::unknown_link)?;
+    note_unknown(node, client);
+    let preview = node.app.preview(key.clone()).await?;
     match preview.state {
         LinkState::Active => {}
         LinkState::NotYet => return Err(Problem::link_not_yet()),
@@ -69,12 +68,12 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
         LinkState::Exhausted => return Err(Problem::exhausted_link()),
         LinkState::Disabled => return Err(Problem::disabled_link()),
     }
-    let chosen = preview.rules.as_ref().zip(key.as_ref()).and_then(|(rules, key)| {
+    let chosen = preview.rules.as_ref().and_then(|rules| {
         let visitor = RuledVisitor::of(request, worker, key.hash());
         choose(rules, (node.clock)(), request.uri().query(), &visitor)
     });
     let (target, varies) = (chosen.unwrap_or(&preview.target).as_str(), preview.rules.is_some());
-    let short_url = node.address.short_url(request, code);
+    let short_url = node.short_url(request, &key);
     let created_at = format_time(preview.created_at);
     if !wants_page(request) {
         let long_url = target.to_owned();

@@ -11,7 +11,7 @@ use super::if_match::is_known;
 use super::openapi::{OfLink, UnlessKnown};
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::Consistency;
+use crate::app::{Consistency, LinkName};
 use crate::qr::{Color, Level, Look, MARGIN_DEFAULT, Modules, SIZE_DEFAULT, png, svg};
 use waypost_protocol::messages::LinkView;
 
@@ -52,6 +52,9 @@ pub(super) struct QrQuery {
     /// The colour of the background; default `ffffff`. It has to be lighter: a contrast of 3 at least.
     #[param(pattern = "^([0-9A-Fa-f]{3}){1,2}$")]
     background: Option<String>,
+    /// The host of the link's domain; without it the default domain.
+    #[param(example = "go.example")]
+    domain: Option<String>,
 }
 
 impl QrQuery {
@@ -81,8 +84,9 @@ pub(super) async fn of_link(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let look = query.look()?;
-    let LinkView { link, .. } = node.app.link(&caller.principal, &path, Consistency::Local).await?;
-    let modules = Modules::of(&node.address.short_url(&request, link.key.code.as_str()), query.error_correction)?;
+    let name = LinkName { domain: query.domain.as_deref(), code: &path };
+    let LinkView { link, .. } = node.app.link(&caller.principal, name, Consistency::Local).await?;
+    let modules = Modules::of(&node.short_url(&request, &link.key), query.error_correction)?;
     let format = query.format.unwrap_or(if wants_svg(&request) { Format::Svg } else { Format::Png });
     let (kind, image) = match format {
         Format::Png => ("image/png", png(&modules, &look)?),

@@ -13,8 +13,9 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{MayVisit, Resolution, Resolve};
+use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::typed::{ascii_code_in_path, code_in_path, code_of_segment};
-use waypost_protocol::{Code, KeyHash, LinkKey, Target, UnixMs};
+use waypost_protocol::{Code, KeyHash, LinkKey, Site, Target, UnixMs};
 use waypost_redirector::{Asked, Behavior, Decision, Limit, Lookup, Special, decide};
 
 use super::evidence::Sender;
@@ -54,12 +55,15 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
     ))]
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
     let path = request.path();
+    let Some(site) = worker.node.visited(&request) else {
+        return pages::answer(&request, &Problem::not_found());
+    };
     let (asked, is_below) = asked(path);
-    let mut followed = follow(&request, asked, is_below, &worker).await;
+    let mut followed = follow(&request, &site, asked, is_below, &worker).await;
     if matches!(&followed, Err(problem) if problem.is_unknown_link())
         && let Some(other) = ascii_code_in_path(path)
     {
-        followed = follow(&request, Some((other, None)), false, &worker).await;
+        followed = follow(&request, &site, Some((other, None)), false, &worker).await;
     }
     match followed {
         Ok(response) => response,
@@ -68,10 +72,14 @@ pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) 
         // No link was meant.
         Err(problem) if problem.is_unknown_link() && is_below => pages::answer(&request, &Problem::not_found()),
         Err(problem) => {
-            if problem.is_unknown_link() && !is_site_file(path) {
-                orphan(&request, &worker);
+            let is_file = is_site_file(path);
+            if problem.is_unknown_link() && !is_file {
+                orphan(&request, &site, &worker);
             }
-            pages::answer(&request, &problem)
+            match instead(&site, &problem).filter(|_| !is_file) {
+                Some(url) => elsewhere_on(url),
+                None => pages::answer(&request, &problem),
+            }
         }
     }
 }
@@ -116,11 +124,34 @@ pub(super) async fn visit_below(request: HttpRequest, worker: web::Data<WorkerSt
     elsewhere(request, worker).await
 }
 
-/// `GET /`: there is no page, but the request counts as an orphan visit.
-#[utoipa::path(get, path = "/", operation_id = "getBase", tag = "Visitors", responses())]
+/// Where the domain sends a visitor who would get this problem.
+fn instead<'a>(site: &'a Site, problem: &Problem) -> Option<&'a Target> {
+    match problem.status() {
+        StatusCode::NOT_FOUND if problem.is_unknown_link() => site.unknown_url.as_ref(),
+        StatusCode::GONE => site.expired_url.as_ref(),
+        _ => None,
+    }
+}
+
+/// The redirect to a page that a domain names.
+fn elsewhere_on(url: &Target) -> HttpResponse {
+    match HeaderValue::from_str(url.as_str()) {
+        Ok(location) => found(location).into(),
+        Err(_) => unreachable!("invariant: a target is visible ASCII"),
+    }
+}
+
+/// `GET /`: a redirect if the domain has a base URL; there is no page. The request counts as an orphan visit.
+#[utoipa::path(get, path = "/", operation_id = "getBase", tag = "Visitors",
+    responses((status = 302, description = "The base URL of the domain", headers(("Location" = String, description = "The base URL")))))]
 pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
-    orphan(&request, &worker);
-    pages::answer(&request, &Problem::not_found())
+    let site = worker.node.visited(&request).filter(|_| !worker.node.closed());
+    let Some(site) = site else { return pages::answer(&request, &Problem::not_found()) };
+    orphan(&request, &site, &worker);
+    match site.base_url.as_ref().filter(|_| worker.redirects) {
+        Some(url) => elsewhere_on(url),
+        None => pages::answer(&request, &Problem::not_found()),
+    }
 }
 
 /// Every path without another route: one below a code, a short URL with something typed around it, or an unknown path.
@@ -157,15 +188,16 @@ fn visitor_of<'a>(request: &'a HttpRequest, worker: &WorkerState) -> Option<Visi
 }
 
 /// Records an orphan visit.
-fn orphan(request: &HttpRequest, worker: &WorkerState) {
+fn orphan(request: &HttpRequest, site: &Site, worker: &WorkerState) {
     if request.method() == Method::GET && worker.redirects && visitor_of(request, worker).is_some() {
-        worker.recorder.orphan(request.path(), (worker.node.clock)());
+        worker.recorder.orphan(site.domain, request.path(), (worker.node.clock)());
     }
 }
 
 /// Answers a visitor of a code, and of a path below it. The front service has already looked up the unchanged path.
 async fn follow(
     request: &HttpRequest,
+    site: &Site,
     asked: Option<(Code, Option<&str>)>,
     is_below: bool,
     worker: &WorkerState,
@@ -178,14 +210,17 @@ async fn follow(
     }
     let Some((code, rest)) = asked else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
-    let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below, limit: None };
-    let key = LinkKey::new(code);
+    let default_status = site.default_status;
+    let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below, limit: None, default_status };
+    let key = site.key(code);
     let link = key.hash();
     let found = match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
         Lookup::Redirect(location, _) if !is_below => {
             worker.metrics.hit();
             count(request, worker, link, now);
-            return Ok(found(location).into());
+            let mut response = found(location);
+            *response.status_mut() = status_code(default_status);
+            return Ok(response.into());
         }
         Lookup::Redirect(..) => return Err(Problem::unknown_link()),
         Lookup::Expired if !is_below => return Err(Problem::expired_link()),
@@ -269,7 +304,7 @@ fn answer(
     match decision {
         Decision::Redirect { location, status, max_age_s } => {
             let mut response = found(header(&location)?);
-            *response.status_mut() = StatusCode::from_u16(status.into()).unwrap_or(StatusCode::FOUND);
+            *response.status_mut() = status_code(status);
             if let Some(kept) = kept(max_age_s) {
                 response.headers_mut().insert(CACHE_CONTROL, kept);
             }
@@ -285,6 +320,10 @@ fn answer(
         Decision::NothingBelow => Err(Problem::unknown_link()),
         Decision::Unreadable => Err(Problem::unreadable_rules()),
     }
+}
+
+fn status_code(status: RedirectStatus) -> StatusCode {
+    StatusCode::from_u16(status.into()).unwrap_or(StatusCode::FOUND)
 }
 
 /// How long a browser may keep a redirect; `None` = not at all.

@@ -10,13 +10,14 @@ use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
 use super::{
-    analytics, backup, bulk, health, history, keys, links, live, preview, qr, redirect, shorten, site_files, stats,
+    analytics, backup, bulk, domains, health, history, keys, links, live, preview, qr, redirect, shorten, site_files,
+    stats,
 };
 
 /// The caller has no permission.
 const KEY: &[&str] = &["unauthorized", "forbidden"];
 /// The link does not exist.
-const LINK: &[&str] = &["link-not-found"];
+const LINK: &[&str] = &["link-not-found", "domain-not-found"];
 /// A query parameter, or a property of the body.
 const VALUE: &[&str] = &["invalid-value"];
 /// The body.
@@ -50,7 +51,13 @@ const VISIT: &[&str] = &[
     "too-many-unknown-codes",
 ];
 /// Codes of visitors for programs.
-const UNKNOWN: &[&str] = &["link-not-found", "too-many-unknown-codes"];
+const UNKNOWN: &[&str] = &["link-not-found", "domain-not-found", "too-many-unknown-codes"];
+/// The domain does not exist.
+const DOMAIN: &[&str] = &["domain-not-found"];
+/// A domain that is made or changed.
+const SETTINGS: &[&str] = &["invalid-value", "invalid-url", "conflict", "link-too-large"];
+/// A domain that cannot be removed.
+const STAYS: &[&str] = &["conflict", "link-too-large"];
 /// There is nothing.
 const NOTHING: &[&str] = &["not-found"];
 
@@ -98,6 +105,15 @@ routes! {
         delete stats::reset [KEY, LINK, CALL, WRITE];
     }
     "/api/v1/links/{code}/stats/live" => { get live::live_of_link [KEY, LINK, CALL]; }
+    "/api/v1/domains" => {
+        get domains::list [KEY];
+        post domains::post [KEY, BODY, SETTINGS, CALL, WRITE, PROPERTIES];
+    }
+    "/api/v1/domains/{host}" => {
+        get domains::get [KEY, DOMAIN];
+        patch domains::patch [KEY, DOMAIN, BODY, SETTINGS, CALL, WRITE, PROPERTIES];
+        delete domains::delete [KEY, DOMAIN, STAYS, CALL, WRITE, PROPERTIES];
+    }
     "/api/v1/stats" => { get stats::of_all [KEY, VALUE, CALL]; }
     "/api/v1/stats/live" => { get live::live_of_all [KEY, CALL]; }
     "/api/v1/stats/orphans" => { get stats::orphans [KEY, CALL]; }
@@ -215,7 +231,7 @@ mod tests {
         }
         let text = document["paths"].to_string();
         // Those of the admin listener, and of paths and methods that are no operations.
-        let elsewhere = ["conflict", "method-not-allowed", "node-not-found", "wrong-listener"];
+        let elsewhere = ["method-not-allowed", "node-not-found", "wrong-listener"];
         for kind in KINDS {
             assert_eq!(text.contains(&format!("`{}`", kind.name)), !elsewhere.contains(&kind.name), "{kind:?}");
         }

@@ -39,7 +39,7 @@ pub(super) async fn shorten(
         true => counts_of_new(&request),
         false => node.app.counts(&link).await,
     };
-    let json = LinkJson::new(&link, counts, &node.address.short_url(&request, link.key.code.as_str()), (node.clock)());
+    let json = node.link_json(&request, &link, counts);
     Ok(response.insert_header((LOCATION, json.short_url.clone())).json(json))
 }
 
@@ -58,10 +58,10 @@ pub(super) async fn create(
 ) -> Result<CreatedLink, Problem> {
     // Bytes that are no text are no key, as an empty one is.
     let idempotency_key = request.headers().get(IDEMPOTENCY_KEY).map(|value| value.to_str().unwrap_or_default());
-    let own_hosts = node.address.own_hosts(request);
+    let own_hosts = node.own_hosts(request);
     let new = NewLink { idempotency_key, ..given.new_link(&own_hosts)? };
     let created = node.app.create_link(principal, new).await;
-    created.map_err(|error| Problem::of_creation(error, |code| node.address.short_url(request, code.as_str())))
+    created.map_err(|error| Problem::of_creation(error, |key| node.short_url(request, key)))
 }
 
 fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<GivenLink, Problem> {

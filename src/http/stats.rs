@@ -6,14 +6,15 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use waypost_protocol::Code;
-use waypost_protocol::clicks::{Dimension, Orphan, Whose};
+use waypost_protocol::clicks::{Dimension, Orphan, Whose, orphan_of};
+use waypost_protocol::{Domains, LinkKey};
 
 use super::authorized::{Authorized, ReadStatistics, WriteLinks};
-use super::openapi::OfLink;
+use super::link_json::host_text;
+use super::openapi::{OfDomain, OfLink};
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::{self, Answer, Period, Principal, ReportQuery, Top};
+use crate::app::{self, Answer, LinkName, Period, Principal, ReportQuery, Top};
 use crate::cells::harmless;
 use crate::times::{format_time, format_zoned};
 
@@ -77,6 +78,9 @@ pub(super) struct Query {
     #[serde(default)]
     #[param(example = "Europe/Berlin")]
     tz: String,
+    /// The host of the link's domain, for the statistics of one link; without it the default domain.
+    #[param(example = "go.example")]
+    domain: Option<String>,
 }
 
 /// The statistics of a link, or of all links.
@@ -85,6 +89,9 @@ pub(super) struct Query {
 pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     short_code: Option<String>,
+    /// The host of the link's domain, unless it is the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<String>,
     from: String,
     to: String,
     interval: Interval,
@@ -150,6 +157,8 @@ impl From<app::ValueCount> for ValueCount {
 #[serde(rename_all = "camelCase")]
 struct TopLink {
     short_code: String,
+    /// The host of its domain; `null` for the default domain.
+    domain: Option<String>,
     clicks: u64,
 }
 
@@ -163,15 +172,23 @@ pub(super) struct Orphans {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct OrphanPath {
+    /// The host of the domain; `null` for the default domain.
+    domain: Option<String>,
     path: String,
     visits: u64,
     #[schema(format = DateTime)]
     last_visit: String,
 }
 
-impl From<Orphan> for OrphanPath {
-    fn from(Orphan { path, count, last }: Orphan) -> Self {
-        Self { path, visits: count, last_visit: format_time(last) }
+impl OrphanPath {
+    fn of(Orphan { path, count, last }: &Orphan, domains: &Domains) -> Self {
+        let (domain, path) = orphan_of(path);
+        Self {
+            domain: host_text(domains.host(domain)),
+            path: path.to_owned(),
+            visits: *count,
+            last_visit: format_time(*last),
+        }
     }
 }
 
@@ -186,9 +203,14 @@ fn dimensions(text: &str) -> Result<Vec<Dimension>, Problem> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(of).collect()
 }
 
-async fn report(node: &NodeState, principal: &Principal, code: Option<&str>, query: Query) -> Result<Report, Problem> {
+async fn report(
+    node: &NodeState,
+    principal: &Principal,
+    link: Option<LinkName<'_>>,
+    query: Query,
+) -> Result<Report, Problem> {
     let asked = ReportQuery {
-        code,
+        link,
         period: Period {
             from: query.from.as_deref(),
             to: query.to.as_deref(),
@@ -211,9 +233,15 @@ async fn report(node: &NodeState, principal: &Principal, code: Option<&str>, que
         }
         Top::OlderNode => (None, Some("a node of an older version cannot rank links by a range; upgrade it")),
     };
-    let top_link = |(code, clicks): (Code, u64)| TopLink { short_code: code.to_string(), clicks };
+    let domains = node.app.all_domains();
+    let top_link = |(key, clicks): (LinkKey, u64)| TopLink {
+        short_code: key.code.to_string(),
+        domain: host_text(domains.host(key.domain)),
+        clicks,
+    };
     Ok(Report {
-        short_code: code.map(str::to_owned),
+        short_code: link.map(|name| name.code.to_owned()),
+        domain: link.and_then(|name| name.domain).map(str::to_owned),
         from: format_zoned(&report.start),
         to: format_zoned(&report.end),
         interval: query.interval,
@@ -290,7 +318,10 @@ pub(super) async fn of_link(
     query: web::Query<Query>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    answer(&request, &report(&node, &caller.principal, Some(&path), query.into_inner()).await?)
+    let mut query = query.into_inner();
+    let domain = query.domain.take();
+    let name = LinkName { domain: domain.as_deref(), code: &path };
+    answer(&request, &report(&node, &caller.principal, Some(name), query).await?)
 }
 
 /// Answers the statistics of all links.
@@ -303,20 +334,25 @@ pub(super) async fn of_all(
     query: web::Query<Query>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
+    if query.domain.is_some() {
+        return Err(Problem::invalid(
+            "domain",
+            "these are the statistics of all links; domain is for those of one link",
+        ));
+    }
     answer(&request, &report(&node, &caller.principal, None, query.into_inner()).await?)
 }
 
 /// Deletes the statistics of a link.
-#[utoipa::path(delete, path = "/api/v1/links/{code}/stats", operation_id = "deleteLinkStatistics", tag = "Statistics", params(OfLink),
+#[utoipa::path(delete, path = "/api/v1/links/{code}/stats", operation_id = "deleteLinkStatistics", tag = "Statistics", params(OfLink, OfDomain),
     responses((status = 204, description = "The statistics are deleted")))]
 pub(super) async fn reset(
     caller: Authorized<WriteLinks>,
-    request: HttpRequest,
     path: web::Path<String>,
+    query: web::Query<OfDomain>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    no_parameters(&request, "all statistics of the link are deleted")?;
-    let reset = node.app.reset_statistics(&caller.principal, &path).await;
+    let reset = node.app.reset_statistics(&caller.principal, query.name(&path)).await;
     reset.map_err(|error| Problem::of_change(error, None))?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -338,12 +374,16 @@ pub(super) async fn orphans(
 ) -> Result<HttpResponse, Problem> {
     no_parameters(&request, "orphan visits are those of the last 30 days, of people and bots")?;
     let Answer { value: orphans, stale } = node.app.orphans(&caller.principal).await?;
+    let domains = node.app.all_domains();
+    let orphans = orphans.iter().map(|orphan| OrphanPath::of(orphan, &domains));
     let mut answer = if wants_csv(&request) {
-        let row = |orphan: Orphan| vec![orphan.path, orphan.count.to_string(), format_time(orphan.last)];
-        let head = vec!["path".to_owned(), "visits".to_owned(), "last".to_owned()];
-        csv_of(std::iter::once(head).chain(orphans.into_iter().map(row)))?
+        let row = |orphan: OrphanPath| {
+            vec![orphan.path, orphan.visits.to_string(), orphan.last_visit, orphan.domain.unwrap_or_default()]
+        };
+        let head = ["path", "visits", "last", "domain"].map(str::to_owned).to_vec();
+        csv_of(std::iter::once(head).chain(orphans.map(row)))?
     } else {
-        HttpResponse::Ok().json(Orphans { orphans: orphans.into_iter().map(OrphanPath::from).collect() })
+        HttpResponse::Ok().json(Orphans { orphans: orphans.collect() })
     };
     mark(&mut answer, stale);
     Ok(answer)

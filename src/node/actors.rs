@@ -49,7 +49,11 @@ pub(super) async fn start(
 
     let runs = |service| config.node.services.contains(&service);
     let keys = if runs(ServiceName::KeyAllocator) {
-        let seed = waypost_key_allocator::Seed { cluster: groups.cluster().clone(), node: groups.node() };
+        let seed = waypost_key_allocator::Seed {
+            cluster: groups.cluster().clone(),
+            domains: groups.domains().clone(),
+            node: groups.node(),
+        };
         supervise(waypost_key_allocator::spec(), supervision, &background, move || {
             waypost_key_allocator::KeyAllocatorActor::new(seed.clone())
         })
@@ -78,6 +82,7 @@ pub(super) async fn start(
             leader_budget: leader_budget.clone(),
             readers: readers.clone(),
             keys: keys.clone(),
+            domains: groups.domains().clone(),
             read_only: read_only.clone(),
             clock: wall_clock,
         };

@@ -7,6 +7,7 @@ use actix_server::{Server, ServerHandle};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use waypost_consensus::FRESH;
+use waypost_protocol::domain::HostName;
 use waypost_redirector::Seed;
 
 use super::base::Base;
@@ -131,6 +132,7 @@ fn node_state(
             groups: groups.clone(),
             controller: services.controller.clone(),
             backups: Backups::new(groups.clone(), members.clone(), Arc::new(transport.clone()), base.engine_tasks()),
+            public_host: config.public_url.as_ref().and_then(|url| HostName::parse(url.host_str()?).ok()),
             authenticator,
             analytics: config.analytics,
             timeout: config.request_timeout,

@@ -7,6 +7,7 @@ mod bulk;
 mod conformance;
 mod create;
 mod document;
+mod domains;
 mod edit;
 mod fields;
 mod history;

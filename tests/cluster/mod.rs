@@ -1,6 +1,7 @@
 //! Several nodes: forming, growing and shrinking, and what goes wrong between them.
 
 mod api;
+mod domains;
 mod faults;
 mod fields;
 mod five;

@@ -3,6 +3,7 @@
 //! A record cannot identify a person: it holds no address and no user agent, but their classes,
 //! and a register of a sketch. Each worker remembers classes, so that most visits cost one hash for each header.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use waypost_journal::{Journal, JournalError, Writer};
+use waypost_protocol::clicks::orphan_text;
 use waypost_protocol::sketch::Register;
-use waypost_protocol::{KeyHash, UnixMs};
+use waypost_protocol::{Domain, KeyHash, UnixMs};
 use waypost_telemetry::{Counter, Metrics};
 
 use crate::agent::Agent;
@@ -231,8 +233,8 @@ impl Recorder {
         !self.memory.borrow_mut().agent(agent_hash(visitor.user_agent), visitor).bot
     }
 
-    /// Records an orphan visit: a request for a path that is not a link.
-    pub fn orphan(&self, path: &str, at: UnixMs) {
+    /// Records an orphan visit: a request for a path of a domain that is not a link. See [`waypost_protocol::clicks::orphan_text`].
+    pub fn orphan(&self, domain: Domain, path: &str, at: UnixMs) {
         if !self.is_on() {
             return;
         }
@@ -241,9 +243,9 @@ impl Recorder {
         let seen = if memory.orphans.0 == second { memory.orphans.1 } else { 0 };
         memory.orphans = (second, seen + 1);
         let plain = path.len() <= PATH_BYTES_MAX && path.bytes().all(|byte| byte.is_ascii_graphic());
-        let path = if plain && seen < ORPHANS_PER_SECOND_MAX { path } else { "" };
+        let text = if plain && seen < ORPHANS_PER_SECOND_MAX { orphan_text(domain, path) } else { Cow::Borrowed("") };
         let visit = Visit { link: None, at, agent: Agent::default(), country: [0; 2], language: [0; 2], visitor: None };
-        self.append(&visit, path.as_bytes());
+        self.append(&visit, text.as_bytes());
     }
 
     fn append(&self, visit: &Visit, text: &[u8]) {

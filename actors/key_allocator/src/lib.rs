@@ -12,17 +12,22 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::Notify;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use waypost_consensus::Group;
 use waypost_protocol::command::{LeaseKeys, LeaseKeysOutcome};
 use waypost_protocol::messages::NextKeys;
-use waypost_protocol::permutation::Permutation;
-use waypost_protocol::{NodeId, ServiceError};
+use waypost_protocol::{Code, Domain, DomainTable, NodeId, ServiceError, ShardId};
 use waypost_runtime::{Answer, Ask, OnExhausted, Spec};
 use waypost_store::machine::ClusterMachine;
 use waypost_tasks::{Task, fault};
 
 pub use lease::{LEASE, Leases};
+
+/// How long this node may take to hear of its own lease from group 0: some heartbeats.
+const HEARD_MAX: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How long the leader of group 0 may take to grant a lease. If the answer is lost, the lease is wasted, but not granted twice.
 const LEASE_MAX: Duration = Duration::from_secs(4);
@@ -32,6 +37,8 @@ const LEASE_MAX: Duration = Duration::from_secs(4);
 pub struct Seed {
     /// Group 0, which grants leases.
     pub cluster: Arc<Group<ClusterMachine>>,
+    /// The domains, with the formats of their codes.
+    pub domains: Arc<DomainTable>,
     /// The id of this node.
     pub node: NodeId,
 }
@@ -60,7 +67,7 @@ impl KeyAllocatorActor {
     pub fn new(seed: Seed) -> Self {
         let bootstrap = seed.cluster.read(|machine| machine.state().bootstrap.clone());
         let bootstrap = bootstrap.expect("invariant: actors start after the cluster was bootstrapped");
-        let leases = Leases::new(Permutation::new(bootstrap.permutation_key), bootstrap.shards);
+        let leases = Leases::new(bootstrap.permutation_key, bootstrap.shards);
         let shared =
             Shared { leases: RefCell::new(leases), leasing: RefCell::new(Leasing::Idle), changed: Notify::new() };
         Self { seed, shared: Rc::new(shared) }
@@ -78,10 +85,13 @@ impl KeyAllocatorActor {
             fault(Task::LeaseFetch);
             let leased = seed.cluster.propose_anywhere(LeaseKeys { node: seed.node, count: LEASE }, LEASE_MAX).await;
             let state = match leased.map(|applied| applied.outcome) {
-                Ok(LeaseKeysOutcome::Leased { start, count }) => {
+                Ok(LeaseKeysOutcome::Leased { start, count }) if heard(&seed.cluster, start + count).await => {
                     shared.leases.borrow_mut().add(start, count);
                     Leasing::Idle
                 }
+                Ok(LeaseKeysOutcome::Leased { .. }) => Leasing::Failed(ServiceError::Unavailable(
+                    "this node does not hear of its lease of codes".to_owned(),
+                )),
                 Ok(LeaseKeysOutcome::KeysExhausted) => {
                     Leasing::Failed(ServiceError::Unavailable("all codes have been issued".to_owned()))
                 }
@@ -92,6 +102,37 @@ impl KeyAllocatorActor {
         };
         ctx.spawn(fetch.into_actor(self));
     }
+}
+
+/// Waits until this node's replica of group 0 has applied a lease that ends before `end`: it then knows every change of a format that was made before,
+/// by which the codes of these numbers have to be made.
+async fn heard(cluster: &Group<ClusterMachine>, end: u64) -> bool {
+    let deadline = Instant::now() + HEARD_MAX;
+    while cluster.read(|machine| machine.state().next_key) < end {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    true
+}
+
+/// Takes codes in the format of their domain. `Err` if this node has not heard of the domain yet.
+fn take(
+    leases: &mut Leases,
+    domains: &DomainTable,
+    domain: Domain,
+    shard: Option<ShardId>,
+    count: usize,
+) -> Result<Option<Vec<Code>>, ServiceError> {
+    let domains = domains.load();
+    leases.set_default(&domains.default_site().code_formats);
+    if domain == Domain::default() {
+        return Ok(leases.take(shard, count));
+    }
+    let unknown = || ServiceError::Unavailable("a node that makes codes has not heard of the domain yet".to_owned());
+    let site = domains.site(domain).ok_or_else(unknown)?;
+    Ok(leases.take_of(domain, &site.code_formats, shard, count))
 }
 
 impl Actor for KeyAllocatorActor {
@@ -110,7 +151,7 @@ impl Handler<Ask<NextKeys>> for KeyAllocatorActor {
     fn handle(&mut self, ask: Ask<NextKeys>, ctx: &mut Self::Context) -> Self::Result {
         let (message, responder) = ask.open();
         let count = message.count.min(waypost_protocol::messages::key_allocator::KEYS_PER_CALL_MAX) as usize;
-        let shared = self.shared.clone();
+        let (shared, domains) = (self.shared.clone(), self.seed.domains.clone());
         if shared.leases.borrow().low() {
             self.fetch_lease(ctx);
         }
@@ -118,7 +159,8 @@ impl Handler<Ask<NextKeys>> for KeyAllocatorActor {
         responder.later(async move {
             loop {
                 let changed = shared.changed.notified();
-                if let Some(codes) = shared.leases.borrow_mut().take(message.shard, count) {
+                let taken = take(&mut shared.leases.borrow_mut(), &domains, message.domain, message.shard, count)?;
+                if let Some(codes) = taken {
                     return Ok(codes);
                 }
                 if let Leasing::Failed(error) = &*shared.leasing.borrow() {

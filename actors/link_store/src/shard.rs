@@ -14,7 +14,7 @@ use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, EndJournals, GetCrawlable, GetCreated, GetHistory, GetLink,
     KeyAllocator, LinkHistory, LinkView, Upkeep, UpkeepDone,
 };
-use waypost_protocol::{Level, Link, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
+use waypost_protocol::{DomainTable, Level, Link, LinkKey, NodeId, ServiceError, ShardId, UnixMs};
 use waypost_runtime::{ActorRef, Answer, Ask};
 use waypost_store::machine::{Machine, ShardMachine, scrub_tree};
 
@@ -45,6 +45,8 @@ pub struct Seed {
     pub readers: Arc<Readers>,
     /// Where fresh codes come from.
     pub keys: ActorRef<KeyAllocator>,
+    /// The domains.
+    pub domains: Arc<DomainTable>,
     /// Set while the disk has too little free space for writes.
     pub read_only: Arc<AtomicBool>,
     /// The clock.
@@ -60,7 +62,7 @@ pub struct LinkStoreActor {
 impl LinkStoreActor {
     /// The actor of a shard. It holds nothing but a stock of codes.
     pub fn new(seed: Seed) -> Self {
-        let keys = Rc::new(Keys::new(seed.shard, seed.keys.clone()));
+        let keys = Rc::new(Keys::new(seed.shard, seed.keys.clone(), seed.domains.clone()));
         Self { seed, keys }
     }
 
@@ -104,7 +106,7 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
         seed.group.linearize(false).await.map_err(failed)?;
         let now = (seed.clock)();
         let found =
-            seed.group.read(|machine| machine.existing(Default::default(), &request.spec, now)).map_err(unreadable)?;
+            seed.group.read(|machine| machine.existing(request.domain, &request.spec, now)).map_err(unreadable)?;
         if let Some(link) = found {
             return Ok(Created::Existing(Box::new((*link).clone())));
         }
@@ -112,10 +114,10 @@ async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Creat
     for _ in 0..KEY_TRIES_MAX {
         let (code, generated) = match &request.slug {
             Some(slug) => (slug.clone(), false),
-            None => (keys.next().await?, true),
+            None => (keys.next(request.domain).await?, true),
         };
         let command = Create {
-            key: LinkKey::new(code),
+            key: LinkKey { domain: request.domain, code },
             spec: request.spec.clone(),
             created_by: request.created_by,
             generated,

@@ -23,7 +23,8 @@ const LOCATION_BYTES_MAX: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behavior {
     since: Option<UnixMs>,
-    status: RedirectStatus,
+    /// `None` = that of its domain.
+    status: Option<RedirectStatus>,
     forward_query: bool,
     forward_path: bool,
     expired_url: Option<Target>,
@@ -56,6 +57,8 @@ pub struct Asked<'a> {
     pub needs_rest: bool,
     /// What the leader of the shard has said of the limit of visits; `None` = it was not asked.
     pub limit: Option<Limit>,
+    /// The status of links of the domain that ask for none.
+    pub default_status: RedirectStatus,
 }
 
 /// What is left of a link's limit of visits.
@@ -106,7 +109,7 @@ impl Behavior {
         }
         let behavior = Self {
             since: VALID_SINCE.of(fields),
-            status: REDIRECT_STATUS.of(fields).unwrap_or(RedirectStatus::Found),
+            status: REDIRECT_STATUS.of(fields),
             forward_query: FORWARD_QUERY.is_in(fields),
             forward_path: FORWARD_PATH.is_in(fields),
             expired_url: EXPIRED_URL.of(fields),
@@ -123,7 +126,7 @@ impl Behavior {
 
     const PLAIN: Self = Self {
         since: None,
-        status: RedirectStatus::Found,
+        status: None,
         forward_query: false,
         forward_path: false,
         expired_url: None,
@@ -168,12 +171,13 @@ pub fn decide<'a>(
         Some(Limit::Left) => {}
         Some(Limit::Exhausted) => return instead(Decision::Exhausted),
     }
+    let status = behavior.status.unwrap_or(asked.default_status);
     // A link with rules has no permanent status: see `LinkSpec::check`.
     let (target, status) = match &behavior.ruled {
-        Ruled::No | Ruled::Unreadable => (target, behavior.status),
+        Ruled::No | Ruled::Unreadable => (target, status),
         Ruled::By(rules) => {
             let chosen = choose(rules, asked.now, asked.query, visitor);
-            (chosen.map_or(target, Target::as_str), behavior.status.temporary())
+            (chosen.map_or(target, Target::as_str), status.temporary())
         }
     };
     let left_s = until.map_or(u64::MAX, |until| (until.0 - asked.now.0) / 1000);
@@ -246,7 +250,7 @@ mod tests {
     }
 
     fn asked<'a>(query: Option<&'a str>, rest: Option<&'a str>) -> Asked<'a> {
-        Asked { now: NOW, query, rest, needs_rest: rest.is_some(), limit: None }
+        Asked { now: NOW, query, rest, needs_rest: rest.is_some(), ..Asked::default() }
     }
 
     /// For links without rules.
@@ -307,6 +311,21 @@ mod tests {
         let decided = decide("https://a.b/", None, None, &asked(Some("x=1"), None));
         assert_eq!(decided, to("https://a.b/", RedirectStatus::Found, 0));
         assert_eq!(decide("https://a.b/", None, None, &asked(None, Some("/x"))), Decision::NothingBelow);
+    }
+
+    #[test]
+    fn a_link_that_asks_for_no_status_has_that_of_its_domain() {
+        let decided = |asks: Option<RedirectStatus>| {
+            let behavior = behavior(|of| REDIRECT_STATUS.change(of, asks.as_ref()));
+            let asked = Asked { default_status: RedirectStatus::TemporaryRedirect, ..asked(None, None) };
+            match decide("https://a.b/", None, behavior.as_deref(), &asked) {
+                Decision::Redirect { status, .. } => status,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(decided(None), RedirectStatus::TemporaryRedirect);
+        assert_eq!(decided(Some(RedirectStatus::Found)), RedirectStatus::Found);
+        assert_eq!(decided(Some(RedirectStatus::PermanentRedirect)), RedirectStatus::PermanentRedirect);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use waypost_protocol::command::{Bootstrap, CreateCluster, RaiseLevel};
-use waypost_protocol::{Level, NodeId, ShardId};
+use waypost_protocol::{DomainTable, Level, NodeId, ShardId};
 use waypost_store::create_durably;
 use waypost_store::machine::{ClusterMachine, ShardMachine};
 
@@ -20,6 +20,7 @@ pub struct Groups {
     node: NodeId,
     bootstrap: Bootstrap,
     cluster: Arc<Group<ClusterMachine>>,
+    domains: Arc<DomainTable>,
     shards: Vec<Arc<Group<ShardMachine>>>,
 }
 
@@ -30,6 +31,7 @@ const JOIN_MAX: Duration = Duration::from_secs(300);
 pub struct OpenedCluster {
     place: GroupPlace,
     cluster: Arc<Group<ClusterMachine>>,
+    domains: Arc<DomainTable>,
     members: Arc<Members>,
 }
 
@@ -56,7 +58,11 @@ impl OpenedCluster {
         }
         let if_new = if bootstrap.is_some() { IfNew::Create } else { IfNew::Wait };
         let cluster = Arc::new(Group::<ClusterMachine>::open(&place, 0, if_new).await?);
-        cluster.configure(|machine| machine.follow_level(place.level.clone()));
+        let domains = Arc::<DomainTable>::default();
+        cluster.configure(|machine| {
+            machine.follow_level(place.level.clone());
+            machine.follow_domains(domains.clone());
+        });
         members.add(0, cluster.clone());
         if let Some(bootstrap) = bootstrap
             && cluster.is_leader()
@@ -66,7 +72,7 @@ impl OpenedCluster {
             // It has no members yet that could understand less; who comes later has to understand it.
             cluster.propose(RaiseLevel { level: Level::CURRENT, members: Vec::new() }).await?;
         }
-        Ok(Self { place, cluster, members })
+        Ok(Self { place, cluster, domains, members })
     }
 
     /// Group 0.
@@ -79,7 +85,7 @@ impl OpenedCluster {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open_shards(self, store: bool) -> Result<Groups, OpenError> {
-        let Self { place, cluster, members } = self;
+        let Self { place, cluster, domains, members } = self;
         let bootstrap = tokio::time::timeout(JOIN_MAX, async {
             loop {
                 if let Some(bootstrap) = cluster.read(|machine| machine.state().bootstrap.clone()) {
@@ -113,7 +119,7 @@ impl OpenedCluster {
             }
         }))
         .await?;
-        Ok(Groups { node: place.node, bootstrap, cluster, shards })
+        Ok(Groups { node: place.node, bootstrap, cluster, domains, shards })
     }
 }
 
@@ -151,6 +157,11 @@ impl Groups {
     /// The level that all nodes of the cluster understand, as far as this one has heard.
     pub fn level(&self) -> Level {
         self.cluster.level().get()
+    }
+
+    /// The domains, as far as this node has heard: every node learns all of group 0.
+    pub fn domains(&self) -> &Arc<DomainTable> {
+        &self.domains
     }
 
     /// Whether this node's replica of a shard may answer for it: it takes part, and has caught up with what was acknowledged before

@@ -1,10 +1,12 @@
 //! Clicks: visits on their way from the redirect to the statistics of a link.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::sketch::{Register, Sketch};
-use crate::{KeyHash, LinkKey, NodeId, UnixMs};
+use crate::{Domain, KeyHash, LinkKey, NodeId, UnixMs};
 
 /// Milliseconds of an hour.
 pub const HOUR_MS: u64 = 3_600_000;
@@ -209,7 +211,7 @@ pub struct Stats {
 /// Orphan visits to one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orphan {
-    /// The path, or [`OTHER`].
+    /// What [`orphan_text`] says, or [`OTHER`].
     pub path: String,
     /// The number of visits.
     pub count: u64,
@@ -217,9 +219,31 @@ pub struct Orphan {
     pub last: UnixMs,
 }
 
+/// The text under which an orphan visit is counted: its path, and before that the number of its domain if that is not the default one.
+pub fn orphan_text(domain: Domain, path: &str) -> Cow<'_, str> {
+    // A path begins with a slash, so a text that begins with a digit has a number.
+    if domain == Domain::default() { Cow::Borrowed(path) } else { Cow::Owned(format!("{}{path}", domain.0)) }
+}
+
+/// The domain and the path of what [`orphan_text`] says.
+pub fn orphan_of(text: &str) -> (Domain, &str) {
+    let numbered = text.find('/').and_then(|at| Some((text.get(..at)?.parse().ok()?, text.get(at..)?)));
+    numbered.map_or((Domain::default(), text), |(number, path)| (Domain(number), path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orphan_visits_of_domains_are_told_apart() {
+        for (domain, path, text) in [(0, "/a/b", "/a/b"), (0, "/", "/"), (12, "/a/b", "12/a/b"), (12, "/3/x", "12/3/x")]
+        {
+            assert_eq!(orphan_text(Domain(domain), path), text);
+            assert_eq!(orphan_of(text), (Domain(domain), path));
+        }
+        assert_eq!(orphan_of(OTHER), (Domain(0), OTHER));
+    }
 
     #[test]
     fn dimensions_are_named_as_in_requests() {

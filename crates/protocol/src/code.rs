@@ -168,6 +168,16 @@ impl Code {
         Self(text)
     }
 
+    /// The code in lower case, by which domains that compare without case know it.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        if !self.0.is_ascii() {
+            return Self(unicode_slug::composed(&self.0.to_lowercase()).into());
+        }
+        self.0.make_ascii_lowercase();
+        self
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

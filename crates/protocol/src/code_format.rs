@@ -219,6 +219,11 @@ impl CodeFormats {
         self.0.last().map(|(_, format)| format.clone()).unwrap_or_default()
     }
 
+    /// The counter from which on the present format is used.
+    pub fn begin(&self) -> u64 {
+        self.0.last().map_or(0, |(from, _)| *from)
+    }
+
     /// Uses a format from a counter on, which is not below that of an earlier change.
     ///
     /// # Errors

@@ -131,6 +131,16 @@ impl FieldChanges {
         level_of_all(self.0.iter().map(|(tag, _)| *tag))
     }
 
+    /// The tags of the fields that are changed.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.0.iter().map(|(tag, _)| *tag)
+    }
+
+    /// Leaves out what clears a field: for something new.
+    pub fn retain_set(&mut self) {
+        self.0.retain(|(_, value)| value.is_some());
+    }
+
     /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

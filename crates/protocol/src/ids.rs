@@ -22,7 +22,7 @@ impl ShardId {
     }
 }
 
-/// The number of a domain. Domain 0 is the default one, and the only one so far.
+/// The number of a domain. Domain 0 is the default one; the others have a host (`domain.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(transparent)]
 pub struct Domain(pub u32);

@@ -1,9 +1,12 @@
 //! The addresses of this server, which no link may lead to.
 
+use std::fmt;
+use std::sync::Arc;
+
 use url::{Host, Url};
 
 /// A host and port under which this server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum OwnHost {
     /// A name or an address.
     Named {
@@ -17,6 +20,30 @@ pub enum OwnHost {
         /// The port.
         port: u16,
     },
+    /// Many names.
+    OneOf {
+        /// The hosts.
+        hosts: Hosts,
+        /// The port.
+        port: Option<u16>,
+    },
+}
+
+/// Names that are looked up, because there may be many.
+#[derive(Clone)]
+pub struct Hosts(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Hosts {
+    /// The names for which `contains` holds. It is asked in lower case, and perhaps with the dot that may end a name.
+    pub fn new(contains: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(contains))
+    }
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosts").finish_non_exhaustive()
+    }
 }
 
 impl OwnHost {
@@ -32,6 +59,10 @@ impl OwnHost {
             // The default ports count as the server's own on any of its ports: a proxy may listen there for it.
             Self::Named { host, port: own } => {
                 url.host().map(bare).as_deref() == Some(host) && (port == *own || matches!(port, Some(80 | 443)))
+            }
+            Self::OneOf { hosts, port: own } => {
+                let Some(Host::Domain(name)) = url.host() else { return false };
+                (hosts.0)(name) && (port == *own || matches!(port, Some(80 | 443)))
             }
             Self::Loopback { port: own } => {
                 let here = match url.host() {

@@ -59,7 +59,7 @@ pub struct Property<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Property<T> {
-    const fn new(tag: Tag) -> Self {
+    pub(crate) const fn new(tag: Tag) -> Self {
         Self { tag, value: PhantomData }
     }
 
@@ -227,12 +227,13 @@ impl Tags {
 }
 
 /// The status of a redirect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub enum RedirectStatus {
     /// 301: permanent; the method may change to `GET`.
     MovedPermanently,
     /// 302: temporary; the method may change to `GET`. The default.
+    #[default]
     Found,
     /// 307: temporary; the method stays.
     TemporaryRedirect,

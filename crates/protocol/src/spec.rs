@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::fingerprint;
 use crate::properties::{DISABLED, MAX_VISITS, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE};
-use crate::{Code, FieldChanges, Fields, Level, Target, UnixMs};
+use crate::{Code, Domain, FieldChanges, Fields, Level, Target, UnixMs};
 
 /// What can be given for a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl LinkSpec {
 
     /// A hash of the request that creates this link. It detects an idempotency key that is used again for a different request. It is stored,
     /// so the same request must always have the same hash.
-    pub fn fingerprint(&self, slug: Option<&Code>, find_existing: bool) -> u64 {
+    pub fn fingerprint(&self, domain: Domain, slug: Option<&Code>, find_existing: bool) -> u64 {
         let Self { target, valid_until, fields } = self;
         let end = valid_until.map_or(0, |until| until.0).to_le_bytes();
         let find_existing = [u8::from(find_existing)];
@@ -135,6 +135,10 @@ impl LinkSpec {
         let tags: Vec<[u8; 1]> = fields.iter().map(|(tag, _)| [tag]).collect();
         for (tag, (_, value)) in tags.iter().zip(fields.iter()) {
             parts.extend([&tag[..], value]);
+        }
+        let number = domain.0.to_le_bytes();
+        if domain != Domain::default() {
+            parts.extend([&b"domain"[..], &number]);
         }
         fingerprint(&parts)
     }
@@ -311,10 +315,13 @@ mod tests {
         let base = |until: u64, slug: &[u8], find| {
             fingerprint(&[b"https://example.com/a", slug, &until.to_le_bytes(), &[find]])
         };
-        assert_eq!(spec(None, &[]).fingerprint(None, true), base(0, b"", 1));
-        assert_eq!(spec(Some(9), &[]).fingerprint(Some(&slug), false), base(9, b"one", 0));
+        let of = |spec: LinkSpec, slug, find| spec.fingerprint(Domain::default(), slug, find);
+        assert_eq!(of(spec(None, &[]), None, true), base(0, b"", 1));
+        assert_eq!(of(spec(Some(9), &[]), Some(&slug), false), base(9, b"one", 0));
+        let elsewhere = [1, 2].map(|domain| spec(None, &[]).fingerprint(Domain(domain), None, true));
+        assert!(!elsewhere.contains(&base(0, b"", 1)) && elsewhere[0] != elsewhere[1]);
         let prints: Vec<u64> = [&[][..], &[(1, "a")], &[(1, "b")], &[(2, "a")], &[(1, "a"), (2, "a")], &[(1, "")]]
-            .map(|fields| spec(None, fields).fingerprint(None, false))
+            .map(|fields| of(spec(None, fields), None, false))
             .to_vec();
         for (at, print) in prints.iter().enumerate() {
             assert!(!prints[at + 1..].contains(print), "{at}");

@@ -386,6 +386,7 @@ fn messages_with_a_spec_are_those_of_version_0_1_with_the_optional_fields_at_the
         find_existing: true,
         created_by: 1,
         idempotency: Some((IdempotencyKey([9; 16]), 77)),
+        domain: Domain::default(),
     };
     let before = codec::encode(&CreateLinkBefore {
         shard: create.shard,
@@ -399,6 +400,9 @@ fn messages_with_a_spec_are_those_of_version_0_1_with_the_optional_fields_at_the
     assert_eq!(codec::encode(&create), [&before[..], &[0]].concat());
     assert_eq!(codec::decode::<CreateLink>(&before), Ok(create.clone()));
     assert_eq!(codec::encode(&codec::decode::<CreateLinkBefore>(&codec::encode(&create)).unwrap()), before);
+    let elsewhere = CreateLink { domain: Domain(300), ..create.clone() };
+    assert_eq!(codec::encode(&elsewhere), [&before[..], &[0, 0xac, 2]].concat());
+    assert_eq!(codec::decode::<CreateLink>(&codec::encode(&elsewhere)), Ok(elsewhere));
     let patch = LinkPatch { target: Some(target("b")), valid_until: Some(None), ..LinkPatch::default() };
     let edit = EditLink { shard: ShardId(3), key: link_key(), if_version: None, patch, by: None };
     let before = codec::encode(&EditLinkBefore {

@@ -37,6 +37,8 @@ pub enum Permission {
     ReadLinks,
     /// Create, edit and delete links, reset their statistics, and get codes.
     WriteLinks,
+    /// Make, change and remove domains.
+    WriteDomains,
     /// Read statistics.
     ReadStatistics,
     /// Read everything that the cluster has stored.
@@ -60,7 +62,7 @@ impl Permission {
     fn holders(self) -> Holders {
         match self {
             Self::ReadCluster => Holders::Everybody,
-            Self::ReadLinks | Self::WriteLinks | Self::ReadStatistics => Holders::AccountOrKey,
+            Self::ReadLinks | Self::WriteLinks | Self::WriteDomains | Self::ReadStatistics => Holders::AccountOrKey,
             Self::ReadBackup | Self::AdministerCluster => Holders::Key,
         }
     }

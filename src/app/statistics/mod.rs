@@ -19,8 +19,8 @@ use waypost_protocol::clicks::{Counts, HOUR_MS, Orphan, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
 use waypost_protocol::{CallError, Code, Link, LinkKey, LinkState, Request, ServiceError, ShardId, UnixMs};
 
-use super::links::{Consistency, key_of};
-use super::{App, ChangeError, Denied, Permission, Principal, ReadError};
+use super::links::Consistency;
+use super::{App, ChangeError, Denied, LinkName, Permission, Principal, ReadError};
 use crate::config::AnalyticsRule;
 
 /// How long a leader is waited for: about an election. Then a replica answers.
@@ -73,9 +73,9 @@ impl App {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn totals(&self, principal: &Principal, code: Option<&str>) -> Result<Answer<Counts>, ReadError> {
+    pub async fn totals(&self, principal: &Principal, link: Option<LinkName<'_>>) -> Result<Answer<Counts>, ReadError> {
         principal.require(Permission::ReadStatistics)?;
-        let Answer { value, stale } = self.statistics(code, 0..0, Whose::People).await?;
+        let Answer { value, stale } = self.statistics(link, 0..0, Whose::People).await?;
         Ok(Answer { value: value.total, stale })
     }
 
@@ -83,12 +83,12 @@ impl App {
     /// links are the most visited.
     async fn statistics(
         &self,
-        code: Option<&str>,
+        link: Option<LinkName<'_>>,
         hours: Range<u32>,
         whose: Whose,
     ) -> Result<Answer<Stats>, ReadError> {
-        if let Some(code) = code {
-            let key = key_of(code).ok_or(ReadError::NotFound)?;
+        if let Some(name) = link {
+            let key = self.key_of(name)?.ok_or(ReadError::NotFound)?;
             let Answer { value, stale } = self.statistics_of(&key, hours).await?;
             return Ok(Answer { value: value.ok_or(ReadError::NotFound)?, stale });
         }
@@ -105,10 +105,10 @@ impl App {
     ///
     /// # Errors
     /// See [`ChangeError`].
-    pub async fn reset_statistics(&self, principal: &Principal, code: &str) -> Result<(), ChangeError> {
+    pub async fn reset_statistics(&self, principal: &Principal, name: LinkName<'_>) -> Result<(), ChangeError> {
         principal.require(Permission::WriteLinks)?;
         self.writable()?;
-        let key = key_of(code).ok_or(ChangeError::NotFound)?;
+        let key = self.key_of(name)?.ok_or(ChangeError::NotFound)?;
         let message = ResetStats { shard: key.shard(self.shards), key };
         match self.parts.links.call(message, self.parts.timeout).await? {
             Changed::Edited(_) => Ok(()),
@@ -144,9 +144,9 @@ impl App {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn summary(&self, principal: &Principal, code: &str) -> Result<Answer<Summary>, ReadError> {
+    pub async fn summary(&self, principal: &Principal, name: LinkName<'_>) -> Result<Answer<Summary>, ReadError> {
         let shows_details = self.shows_details(principal)?;
-        let key = key_of(code).ok_or(ReadError::NotFound)?;
+        let key = self.key_of(name)?.ok_or(ReadError::NotFound)?;
         let LinkView { link, counts } = self.read(key, Consistency::Local).await?;
         let now = self.now();
         let end = (now.0 / HOUR_MS) as u32 + 1;

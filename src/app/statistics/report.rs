@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use jiff::Zoned;
 use waypost_protocol::clicks::{Counts, Dimension, Ranking, Stats, Whose};
-use waypost_protocol::{CallError, Code};
+use waypost_protocol::{CallError, LinkKey};
 
 use super::range::{Interval, Period, PeriodError, Range};
 use super::series::series;
 use super::{Answer, App, ReadError};
-use crate::app::{Denied, Permission, Principal};
+use crate::app::{Denied, LinkName, Permission, Principal, UnknownDomain};
 
 /// Values of a dimension in a report.
 const VALUES_MAX: usize = 1000;
@@ -17,8 +17,8 @@ const VALUES_MAX: usize = 1000;
 /// What a report is to tell.
 #[derive(Debug, Clone)]
 pub struct ReportQuery<'a> {
-    /// The code of the link; `None` = all links.
-    pub code: Option<&'a str>,
+    /// The link; `None` = all links.
+    pub link: Option<LinkName<'a>>,
     /// The time.
     pub period: Period<'a>,
     /// Whose visits.
@@ -80,7 +80,7 @@ pub enum Top {
     /// The report is of one link.
     OneLink,
     /// These, with their visits.
-    Links(Vec<(Code, u64)>),
+    Links(Vec<(LinkKey, u64)>),
     /// Too many links have visits to be compared over so many days.
     TooManyLinks,
     /// A node of an older version cannot rank links by a period.
@@ -96,6 +96,9 @@ pub enum ReportError {
     /// The period cannot be answered for.
     #[error(transparent)]
     Period(#[from] PeriodError),
+    /// There is no such domain.
+    #[error(transparent)]
+    Domain(#[from] UnknownDomain),
     /// No link has the code.
     #[error("no link has this code")]
     NotFound,
@@ -108,6 +111,7 @@ impl From<ReadError> for ReportError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Denied(denied) => Self::Denied(denied),
+            ReadError::Domain(unknown) => Self::Domain(unknown),
             ReadError::NotFound => Self::NotFound,
             ReadError::Call(error) => Self::Call(error),
         }
@@ -122,13 +126,13 @@ impl App {
     pub async fn report(&self, principal: &Principal, query: &ReportQuery<'_>) -> Result<Answer<Report>, ReportError> {
         principal.require(Permission::ReadStatistics)?;
         let range = Range::parse(&query.period, self.now())?;
-        let Answer { value: stats, stale } = self.statistics(query.code, range.hours.clone(), query.whose).await?;
+        let Answer { value: stats, stale } = self.statistics(query.link, range.hours.clone(), query.whose).await?;
         Ok(Answer { value: report(&stats, &range, query)?, stale })
     }
 }
 
 fn report(stats: &Stats, range: &Range, query: &ReportQuery<'_>) -> Result<Report, PeriodError> {
-    let (whose, one_link) = (query.whose, query.code.is_some());
+    let (whose, one_link) = (query.whose, query.link.is_some());
     let mut sum = Counts::default();
     stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
     let people = whose != Whose::Bots;
@@ -153,7 +157,7 @@ fn report(stats: &Stats, range: &Range, query: &ReportQuery<'_>) -> Result<Repor
         top: match stats.ranking {
             _ if one_link => Top::OneLink,
             Ranking::AsAsked => {
-                Top::Links(stats.top.iter().map(|(key, counts)| (key.code.clone(), whose.of(*counts))).collect())
+                Top::Links(stats.top.iter().map(|(key, counts)| (key.clone(), whose.of(*counts))).collect())
             }
             Ranking::TooMany => Top::TooManyLinks,
             Ranking::Lifetime => Top::OlderNode,
@@ -196,7 +200,17 @@ mod tests {
             ranking,
             ..Stats::default()
         };
-        report(&stats, &range, &ReportQuery { code, period, whose, by: vec![Dimension::Os] }).unwrap()
+        report(
+            &stats,
+            &range,
+            &ReportQuery {
+                link: code.map(|code| LinkName { domain: None, code }),
+                period,
+                whose,
+                by: vec![Dimension::Os],
+            },
+        )
+        .unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::fields::FieldArgs;
 use super::show::print;
 use crate::cli::client::{Failed, Server, ServerArgs};
+use crate::cli::domains::DomainArgs;
 use crate::cli::exit;
 use crate::cli::resolve::code_in;
 use crate::say;
@@ -52,6 +53,8 @@ impl Clearable {
 pub(crate) struct EditArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// The new URL
     #[arg(long)]
     url: Option<String>,
@@ -76,6 +79,8 @@ pub(crate) struct EditArgs {
 pub(crate) struct DeleteArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     #[command(flatten)]
     guard: GuardArgs,
     /// Print the deleted code as JSON
@@ -123,7 +128,8 @@ pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
     if body.is_empty() {
         return Err(Failed::new(exit::USAGE, "nothing to change: give a field, such as --url; or --clear FIELD"));
     }
-    let (server, path) = (Server::new(&args.server)?, format!("/api/v1/links/{code}"));
+    let server = Server::new(&args.server)?;
+    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
     let answer = server.send_with(Method::PATCH, &path, Some(&Value::Object(body)), &args.guard.header()).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
@@ -134,7 +140,8 @@ pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
 
 pub(super) async fn delete(args: DeleteArgs) -> Result<u8, Failed> {
     let code = code_in(&args.code)?;
-    let (server, path) = (Server::new(&args.server)?, format!("/api/v1/links/{code}"));
+    let server = Server::new(&args.server)?;
+    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
     let answer = server.send_with(Method::DELETE, &path, None, &args.guard.header()).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());

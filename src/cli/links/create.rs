@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::fields::FieldArgs;
 use super::show::print;
 use crate::cli::client::{Answer, Failed, Server, ServerArgs};
+use crate::cli::domains::DomainArgs;
 use crate::cli::exit;
 use crate::say;
 
@@ -18,6 +19,8 @@ struct NewArgs {
     /// The code to use, instead of a generated one
     #[arg(long)]
     slug: Option<String>,
+    #[command(flatten)]
+    domain: DomainArgs,
     #[command(flatten)]
     fields: FieldArgs,
     /// If a link with a generated code, this URL and these fields exists, show it instead of creating another one
@@ -54,6 +57,9 @@ async fn send(new: &NewArgs) -> Result<Answer, Failed> {
     body.insert("findIfExists".to_owned(), new.find_existing.into());
     if let Some(slug) = &new.slug {
         body.insert("customSlug".to_owned(), slug.as_str().into());
+    }
+    if let Some(host) = new.domain.given()? {
+        body.insert("domain".to_owned(), host.into());
     }
     let (server, body) = (Server::new(&new.server)?, Value::Object(body));
     let answer = server.send(Method::POST, "/shorten", Some(&body), new.idempotency_key.as_deref()).await?;

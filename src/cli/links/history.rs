@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::change::GuardArgs;
 use super::show::print;
 use crate::cli::client::{Failed, Server, ServerArgs};
+use crate::cli::domains::DomainArgs;
 use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::say;
@@ -15,6 +16,8 @@ use crate::say;
 pub(crate) struct HistoryArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// Print the server's answer as JSON
     #[arg(long)]
     json: bool,
@@ -26,6 +29,8 @@ pub(crate) struct HistoryArgs {
 pub(crate) struct RestoreArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// The entry whose URL the link is to have again, as `links history` numbers them
     id: u32,
     #[command(flatten)]
@@ -39,8 +44,9 @@ pub(crate) struct RestoreArgs {
 
 pub(super) async fn history(args: HistoryArgs) -> Result<u8, Failed> {
     let code = code_in(&args.code)?;
-    let path = format!("/api/v1/links/{code}/history");
-    let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
+    let server = Server::new(&args.server)?;
+    let path = format!("/api/v1/links/{code}/history{}", args.domain.query(&args.code, &server).await?);
+    let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }
@@ -54,8 +60,9 @@ pub(super) async fn history(args: HistoryArgs) -> Result<u8, Failed> {
 
 pub(super) async fn restore(args: RestoreArgs) -> Result<u8, Failed> {
     let code = code_in(&args.code)?;
-    let path = format!("/api/v1/links/{code}/history/{}/restore", args.id);
-    let answer = Server::new(&args.server)?.send_with(Method::POST, &path, None, &args.guard.header()).await?;
+    let (server, id) = (Server::new(&args.server)?, args.id);
+    let path = format!("/api/v1/links/{code}/history/{id}/restore{}", args.domain.query(&args.code, &server).await?);
+    let answer = server.send_with(Method::POST, &path, None, &args.guard.header()).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }

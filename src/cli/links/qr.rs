@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 
 use crate::cli::client::{Failed, Server, ServerArgs};
+use crate::cli::domains::DomainArgs;
 use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::qr::{self, Color, Ink, Level, Look, MARGIN_DEFAULT, Modules, SIZE_DEFAULT};
@@ -26,6 +27,8 @@ enum Plain {
 pub(crate) struct QrArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// Write an SVG to this file; - for standard output
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -62,8 +65,9 @@ pub(super) async fn qr(args: QrArgs) -> Result<u8, Failed> {
     let usage = |why: String| Failed::new(exit::USAGE, why);
     let look = Look::new(args.size, args.margin, args.color, args.background).map_err(|why| usage(why.to_string()))?;
     let code = code_in(&args.code)?;
-    let path = format!("/api/v1/links/{code}");
-    let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
+    let server = Server::new(&args.server)?;
+    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
+    let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::cli::client::{Answer, Failed, Server, ServerArgs};
+use crate::cli::domains::DomainArgs;
 use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::say;
@@ -13,6 +14,8 @@ use crate::say;
 pub(crate) struct ShowArgs {
     /// The code, or the whole short URL
     code: String,
+    #[command(flatten)]
+    domain: DomainArgs,
     /// Print the link as JSON, with its version in "etag"
     #[arg(long)]
     json: bool,
@@ -43,12 +46,13 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 
 /// They repeat what the short URL and the state say.
-const HIDDEN: &[&str] = &["id", "shortCode", "disabled"];
+const HIDDEN: &[&str] = &["id", "shortCode", "domain", "disabled"];
 
 pub(super) async fn show(args: ShowArgs) -> Result<u8, Failed> {
     let code = code_in(&args.code)?;
-    let path = format!("/api/v1/links/{code}");
-    let answer = Server::new(&args.server)?.send(Method::GET, &path, None, None).await?;
+    let server = Server::new(&args.server)?;
+    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
+    let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }

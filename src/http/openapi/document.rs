@@ -21,7 +21,7 @@ const EVERYWHERE: &[&str] =
     &["malformed-request", "request-timeout", "too-many-connections", "head-too-large", "internal", "not-ready"];
 
 /// Schemas of answers whose properties are all present, also those that are `null`.
-const WHOLE: &[&str] = &["Link", "HistoryEntry", "ValueCount"];
+const WHOLE: &[&str] = &["Domain", "Link", "HistoryEntry", "ValueCount"];
 
 const DESCRIPTION: &str = "Links, their statistics, and what visitors are answered.\n\n\
 Answers are JSON, and errors are problem documents (RFC 9457) with a stable `type`. Times are RFC 3339 in UTC, names are camelCase. \
@@ -41,6 +41,7 @@ pub(in crate::http) fn document(of_handlers: &utoipa::openapi::OpenApi, operatio
     });
     document["tags"] = json!([
         { "name": "Links", "description": "Create, show, change and delete links." },
+        { "name": "Domains", "description": "Hosts with links of their own." },
         { "name": "Statistics", "description": "Who has followed links." },
         { "name": "Visitors", "description": "What the visitors of short URLs are answered. Browsers get pages in place of problem documents." },
         { "name": "Administration", "description": "Backups. They always need a key." },
@@ -72,6 +73,7 @@ fn complete_schemas(schemas: &mut Value) {
     }
     schemas["Problem"]["properties"]["type"]["enum"] = KINDS.iter().map(|kind| urn(kind.name)).collect();
     schemas["LinkEdit"]["minProperties"] = json!(1);
+    schemas["DomainEdit"]["minProperties"] = json!(1);
 }
 
 /// Adds the problems of an operation, and the keys that it needs.

@@ -13,5 +13,5 @@ mod parameters;
 mod serve;
 
 pub(super) use document::{Operation, document};
-pub(super) use parameters::{BelowLink, OfEntry, OfLink, OnlyIf, RetrySafely, UnlessKnown};
+pub(super) use parameters::{BelowLink, OfDomain, OfEntry, OfHost, OfLink, OnlyIf, RetrySafely, UnlessKnown};
 pub(super) use serve::{__path_docs, __path_openapi, Documents, docs, openapi};

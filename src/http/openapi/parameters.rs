@@ -1,10 +1,12 @@
-//! Parameters that several operations take. The handlers read them by other means: these types are for the document only.
+//! Parameters that several operations take. The handlers read most of them by other means: these types are for the document only.
 
-#![expect(dead_code, reason = "the document is made from the types; no value of them exists")]
-
+use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::app::LinkName;
+
 /// A link of the path.
+#[expect(dead_code, reason = "for the document only")]
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(in crate::http) struct OfLink {
@@ -14,6 +16,7 @@ pub(in crate::http) struct OfLink {
 }
 
 /// An entry of a link's history, in the path.
+#[expect(dead_code, reason = "for the document only")]
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(in crate::http) struct OfEntry {
@@ -26,6 +29,7 @@ pub(in crate::http) struct OfEntry {
 }
 
 /// A path below a link.
+#[expect(dead_code, reason = "for the document only")]
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(in crate::http) struct BelowLink {
@@ -35,6 +39,7 @@ pub(in crate::http) struct BelowLink {
 }
 
 /// A request that may be repeated.
+#[expect(dead_code, reason = "for the document only")]
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct RetrySafely {
@@ -44,6 +49,7 @@ pub(in crate::http) struct RetrySafely {
 }
 
 /// The states of a link that a change requires.
+#[expect(dead_code, reason = "for the document only")]
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct OnlyIf {
@@ -53,10 +59,38 @@ pub(in crate::http) struct OnlyIf {
 }
 
 /// The states of a link that the client has.
+#[expect(dead_code, reason = "for the document only")]
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(in crate::http) struct UnlessKnown {
     /// The `ETag` of a state, several of them, or `*` for any. A read answers `304` if the link is in such a state, a change `412`.
     #[param(rename = "If-None-Match", example = "\"1-2a\"")]
     if_none_match: Option<String>,
+}
+
+/// The domain of a link.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct OfDomain {
+    /// The host of the link's domain; without it the default domain.
+    #[param(example = "go.example")]
+    pub(in crate::http) domain: Option<String>,
+}
+
+impl OfDomain {
+    /// A link of the domain.
+    pub(in crate::http) fn name<'a>(&'a self, code: &'a str) -> LinkName<'a> {
+        LinkName { domain: self.domain.as_deref(), code }
+    }
+}
+
+/// A domain of the path.
+#[expect(dead_code, reason = "for the document only")]
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in crate::http) struct OfHost {
+    /// The host of the domain, or `DEFAULT` for the default one.
+    #[param(min_length = 1, example = "go.example")]
+    host: String,
 }

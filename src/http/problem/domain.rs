@@ -1,7 +1,7 @@
 //! Errors of the application layer, and of calls to services. A variant of an error identifies a field; here it gets its name in JSON.
 
 use actix_web::http::StatusCode;
-use waypost_protocol::{CallError, Code, CodeError, LinkVersion, ServiceError, SpecError, TargetError};
+use waypost_protocol::{CallError, CodeError, LinkKey, LinkVersion, ServiceError, SpecError, TargetError};
 
 use super::Problem;
 use crate::app::{
@@ -133,7 +133,7 @@ impl Problem {
     }
 
     /// The URL cannot be a target.
-    fn bad_url(field: &'static str, error: &TargetError) -> Self {
+    pub(super) fn bad_url(field: &'static str, error: &TargetError) -> Self {
         Self::bad_url_at(field, format!("{error} ({})", error.code()))
     }
 
@@ -153,8 +153,8 @@ impl Problem {
     }
 
     /// The slug names a link already.
-    fn slug_taken(slug: &Code, by: &Taken, short_url: impl FnOnce(&Code) -> String) -> Self {
-        let same = (*by == Taken::Same).then(|| short_url(slug));
+    fn slug_taken(key: &LinkKey, by: &Taken, short_url: impl FnOnce(&LinkKey) -> String) -> Self {
+        let (slug, same) = (&key.code, (*by == Taken::Same).then(|| short_url(key)));
         let detail = match (&same, by) {
             (None, Taken::Differs(tags)) => {
                 let names: Vec<&str> = tags.iter().filter_map(|tag| field_name(*tag)).collect();
@@ -175,9 +175,12 @@ impl Problem {
     }
 
     /// A link was not created. `short_url` says under which URL a code is reached.
-    pub(in crate::http) fn of_creation(error: CreateError, short_url: impl FnOnce(&Code) -> String) -> Self {
+    pub(in crate::http) fn of_creation(error: CreateError, short_url: impl FnOnce(&LinkKey) -> String) -> Self {
         match error {
             CreateError::Denied(denied) => denied.into(),
+            CreateError::Domain(unknown) => {
+                Self::invalid("domain", format!("{unknown}; GET /api/v1/domains lists them"))
+            }
             CreateError::Url(error) => Self::bad_url("longUrl", &error),
             CreateError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             CreateError::Rules(error) => error.into(),
@@ -191,7 +194,7 @@ impl Problem {
             CreateError::IdempotencyKey => Self::malformed(format!(
                 "Idempotency-Key has to be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
             )),
-            CreateError::SlugTaken { slug, by } => Self::slug_taken(&slug, &by, short_url),
+            CreateError::SlugTaken { key, by } => Self::slug_taken(&key, &by, short_url),
             CreateError::IdempotencyKeyReused => Self::idempotency_mismatch(),
             CreateError::Call(error) => error.into(),
         }
@@ -209,6 +212,7 @@ impl Problem {
             ChangeError::Rules(error) => error.into(),
             ChangeError::Spec(error) => error.into(),
             ChangeError::NotYet(error) => error.into(),
+            ChangeError::Domain(unknown) => unknown.into(),
             ChangeError::NotFound => Self::unknown_link(),
             ChangeError::VersionMismatch { current } => match fault {
                 Some(fault) => Self::unusable_tag(fault, current),
@@ -235,7 +239,7 @@ impl Problem {
     pub(in crate::http) fn of_put(error: PutError, fault: Option<TagFault>) -> Self {
         match (error, fault) {
             // The code is the link's own, and the condition was checked, so it is not taken by another.
-            (PutError::Link(error), _) => Self::of_creation(error, |code| code.to_string()),
+            (PutError::Link(error), _) => Self::of_creation(error, |key| key.code.to_string()),
             (PutError::Condition { current: Some(current) }, Some(fault)) => Self::unusable_tag(fault, current),
             (PutError::Condition { current: Some(current) }, None) => Self::precondition_failed(current),
             (PutError::Condition { current: None }, _) => Self::new(
@@ -297,7 +301,7 @@ impl Problem {
     }
 
     /// The request does not fit what there is.
-    fn conflict(detail: impl Into<String>) -> Self {
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "The request conflicts with the present state", detail)
     }
 
@@ -371,6 +375,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Denied(denied) => denied.into(),
+            ReadError::Domain(unknown) => unknown.into(),
             ReadError::NotFound => Self::unknown_link(),
             ReadError::Call(error) => error.into(),
         }
@@ -404,6 +409,7 @@ impl From<ReportError> for Problem {
         match error {
             ReportError::Denied(denied) => denied.into(),
             ReportError::Period(error) => error.into(),
+            ReportError::Domain(unknown) => unknown.into(),
             ReportError::NotFound => Self::unknown_link(),
             ReportError::Call(error) => error.into(),
         }
@@ -444,7 +450,7 @@ impl From<NotYetSupported> for Problem {
             StatusCode::CONFLICT,
             "not-yet-supported",
             "Not all nodes support this yet",
-            "the request has a property of links that is new in this version, and not all nodes of the cluster run this version yet; \
+            "the request has what is new in this version, and not all nodes of the cluster run this version yet; \
              nothing was changed, and `waypost cluster status` names the nodes that are to be upgraded",
         )
     }

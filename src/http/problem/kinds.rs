@@ -22,6 +22,7 @@ pub(in crate::http) const KINDS: &[Kind] = &[
     kind(400, "malformed-request", "The request cannot be read"),
     kind(401, "unauthorized", "An API key is needed"),
     kind(403, "forbidden", "The request is refused"),
+    kind(404, "domain-not-found", "There is no such domain"),
     kind(404, "history-entry-not-found", "There is no such entry"),
     kind(404, "link-not-found", "There is no such link"),
     kind(404, "link-not-yet-valid", "The link is not valid yet"),

@@ -6,12 +6,14 @@
 //! mod.rs       the document
 //! kinds.rs     the list of all types
 //! domain.rs    errors of the application layer and of calls to services
+//! domains.rs   domains of short URLs
 //! request.rs   requests that cannot be read, or that no route answers
 //! limits.rs    requests that are too large, too slow or too many
 //! qr.rs        QR codes that cannot be drawn
 //! ```
 
 mod domain;
+mod domains;
 mod kinds;
 mod limits;
 mod qr;

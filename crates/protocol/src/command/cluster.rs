@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::GroupCommand;
 use crate::digest::KeyDigest;
-use crate::{Level, NodeId, UnixMs};
+use crate::domain::{HostName, level_of};
+use crate::{Domain, FieldChanges, Level, NodeId, UnixMs};
 
 commands! {
     /// A change to group 0.
@@ -29,6 +30,12 @@ commands! {
         14 = RaiseLevel,
         /// See [`RetireNode`].
         16 = RetireNode,
+        /// See [`AddDomain`].
+        24 = AddDomain,
+        /// See [`SetDomain`].
+        25 = SetDomain,
+        /// See [`RemoveDomain`].
+        26 = RemoveDomain,
     }
 }
 
@@ -42,6 +49,9 @@ impl GroupCommand for ClusterCommand {
         match self {
             Self::AdmitNode(_) | Self::RetireNode(_) => Level::ONE,
             Self::RaiseLevel(raise) => raise.level,
+            Self::AddDomain(add) => level_of(&add.settings),
+            Self::SetDomain(set) => level_of(&set.changes),
+            Self::RemoveDomain(_) => Level::THREE,
             Self::CreateCluster(_)
             | Self::LeaseKeys(_)
             | Self::SetAdminKey(_)
@@ -139,6 +149,32 @@ pub struct RetireNode {
     pub members: Vec<NodeId>,
 }
 
+/// Makes a domain, or makes one again that was removed: it has its number, its links and what was fixed then. The same command again does
+/// nothing. Since level 3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddDomain {
+    /// Its host.
+    pub host: HostName,
+    /// Its settings: it has no others afterwards.
+    pub settings: FieldChanges,
+}
+
+/// Changes settings of a domain. Since level 3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetDomain {
+    /// Which.
+    pub domain: Domain,
+    /// The changes.
+    pub changes: FieldChanges,
+}
+
+/// Removes a domain: it answers nothing from then on. Its links stay, and so does its number. Since level 3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveDomain {
+    /// Which. The default domain cannot be removed.
+    pub domain: Domain,
+}
+
 numbered! {
     /// What came of a command of group 0.
     ClusterOutcome {
@@ -176,6 +212,17 @@ numbered! {
         },
         /// The cluster has other members than the command names; nothing was done.
         18 = MembersChanged,
+        /// There is such a domain already, with other settings.
+        24 = DomainExists,
+        /// A setting that was fixed when the domain was made would change.
+        25 = DomainFixed,
+        /// The cluster has as many domains as it may have.
+        26 = TooManyDomains {
+            /// How many that are.
+            max: u32,
+        },
+        /// The format of generated codes was changed too often.
+        27 = TooManyFormats,
     }
 }
 
@@ -300,6 +347,46 @@ outcomes! {
         Done,
         /// The cluster has other members than the command names.
         MembersChanged,
+    }
+
+    AddDomain =>
+    /// What came of [`AddDomain`].
+    AddDomainOutcome {
+        /// It exists now, like this.
+        Done,
+        /// It existed with other settings.
+        DomainExists,
+        /// It was removed, and was made with other fixed settings.
+        DomainFixed,
+        /// The format of generated codes was changed too often.
+        TooManyFormats,
+        /// The cluster has as many domains as it may have.
+        TooManyDomains {
+            /// How many that are.
+            max: u32,
+        },
+    }
+
+    SetDomain =>
+    /// What came of [`SetDomain`].
+    SetDomainOutcome {
+        /// It is noted.
+        Done,
+        /// There is no such domain.
+        NotFound,
+        /// The change is one of a fixed setting.
+        DomainFixed,
+        /// The format of generated codes was changed too often.
+        TooManyFormats,
+    }
+
+    RemoveDomain =>
+    /// What came of [`RemoveDomain`].
+    RemoveDomainOutcome {
+        /// It is removed.
+        Done,
+        /// There is no such domain.
+        NotFound,
     }
 
     RetireNode =>

@@ -27,10 +27,11 @@ use serde::de::DeserializeOwned;
 use crate::{Level, UnixMs};
 
 pub use cluster::{
-    AdmitNode, AdmitNodeOutcome, Bootstrap, ClusterCommand, ClusterOutcome, CreateCluster, CreateClusterOutcome,
-    DrainNode, DrainNodeOutcome, LeaseKeys, LeaseKeysOutcome, NODES_MAX, NodeRecord, Place, PlaceOutcome, PutNode,
-    PutNodeOutcome, RaiseLevel, RaiseLevelOutcome, RemoveNode, RemoveNodeOutcome, RetireNode, RetireNodeOutcome,
-    SetAdminKey, SetAdminKeyOutcome,
+    AddDomain, AddDomainOutcome, AdmitNode, AdmitNodeOutcome, Bootstrap, ClusterCommand, ClusterOutcome, CreateCluster,
+    CreateClusterOutcome, DrainNode, DrainNodeOutcome, LeaseKeys, LeaseKeysOutcome, NODES_MAX, NodeRecord, Place,
+    PlaceOutcome, PutNode, PutNodeOutcome, RaiseLevel, RaiseLevelOutcome, RemoveDomain, RemoveDomainOutcome,
+    RemoveNode, RemoveNodeOutcome, RetireNode, RetireNodeOutcome, SetAdminKey, SetAdminKeyOutcome, SetDomain,
+    SetDomainOutcome,
 };
 pub use shard::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals, EndJournalsOutcome, RecordClicks,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::message::{AnsweredBy, Class, Kind, Request, Retry, Service};
-use crate::{Code, ShardId, list};
+use crate::{Code, Domain, ShardId, list};
 
 /// The service that turns leased numbers into codes.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct NextKeys {
     pub shard: Option<ShardId>,
     /// The number of codes, at most [`crate::messages::key_allocator::KEYS_PER_CALL_MAX`].
     pub count: u32,
+    /// The domain whose shard that is. Older versions know the default one only: others are for clusters of level 3.
+    pub domain: Domain,
 }
 
 /// The most codes one call may ask for: a quarter of a lease.

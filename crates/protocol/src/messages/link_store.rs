@@ -52,37 +52,47 @@ pub struct CreateLink {
     pub created_by: u32,
     /// The idempotency key, with a fingerprint of the request.
     pub idempotency: Option<(IdempotencyKey, u64)>,
+    /// The domain that gets it. Older versions know the default one only: others are for clusters of level 3.
+    pub domain: Domain,
 }
 
-/// Sent in this order: the parts of the spec stand where they did before there was one. Older versions do not know the optional fields.
+/// Sent in this order: the parts of the spec stand where they did before there was one. Older versions do not know the optional fields. The default
+/// domain is not sent, as before there were others.
 impl Serialize for CreateLink {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self { shard, slug, spec, find_existing, created_by, idempotency } = self;
+        let Self { shard, slug, spec, find_existing, created_by, idempotency, domain } = self;
         let LinkSpec { target, valid_until, fields } = spec;
-        (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields).serialize(to)
+        let domain = Some(domain).filter(|domain| **domain != Domain::default());
+        match domain {
+            None => (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields).serialize(to),
+            Some(domain) => {
+                (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields, domain).serialize(to)
+            }
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for CreateLink {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields) =
+        let (shard, slug, target, valid_until, find_existing, created_by, idempotency, fields, domain) =
             Deserialize::deserialize(from)?;
         let spec = LinkSpec { target, valid_until, fields };
-        Ok(Self { shard, slug, spec, find_existing, created_by, idempotency })
+        Ok(Self { shard, slug, spec, find_existing, created_by, idempotency, domain })
     }
 }
 
 impl CreateLink {
-    /// The level that a cluster needs for it.
+    /// The lowest level of a cluster that understands it.
     pub fn level(&self) -> Level {
-        self.spec.level().max(self.slug.as_ref().map_or(Level::BASE, Code::level))
+        let of_domain = if self.domain == Domain::default() { Level::BASE } else { Level::THREE };
+        self.spec.level().max(of_domain).max(self.slug.as_ref().map_or(Level::BASE, Code::level))
     }
 
-    /// The shard in which a link with this slug, or to this URL, is created.
-    pub fn shard_for(slug: Option<&Code>, target: &Target, shards: u32) -> ShardId {
+    /// The shard in which a link of a domain with this slug, or to this URL, is created.
+    pub fn shard_for(domain: Domain, slug: Option<&Code>, target: &Target, shards: u32) -> ShardId {
         match slug {
-            Some(code) => LinkKey::new(code.clone()).shard(shards),
-            None => UrlDigest::of(crate::Domain::default(), target.as_str()).shard(shards),
+            Some(code) => LinkKey { domain, code: code.clone() }.shard(shards),
+            None => UrlDigest::of(domain, target.as_str()).shard(shards),
         }
     }
 }

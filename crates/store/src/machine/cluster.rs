@@ -10,7 +10,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::permutation::CODES;
-use waypost_protocol::{Level, NodeId};
+use waypost_protocol::{DomainTable, Level, NodeId};
 
 use super::Machine;
 use super::cluster_records::{self, StoredAs};
@@ -210,6 +210,8 @@ pub struct ClusterMachine {
     dirty: bool,
     /// Told when the level rises.
     level: Option<Arc<ClusterLevel>>,
+    /// Told when a domain is changed.
+    domains: Option<Arc<DomainTable>>,
 }
 
 impl ClusterMachine {
@@ -253,6 +255,12 @@ impl ClusterMachine {
         self.level = Some(level);
     }
 
+    /// Has `domains` follow the domains of the cluster.
+    pub fn follow_domains(&mut self, domains: Arc<DomainTable>) {
+        domains.publish(&self.state.domains);
+        self.domains = Some(domains);
+    }
+
     fn apply_one(&mut self, index: u64, command: &ClusterCommand) -> ClusterOutcome {
         let state = &mut self.state;
         match command {
@@ -266,8 +274,15 @@ impl ClusterMachine {
             ClusterCommand::RetireNode(retire) => retire.answered(state.retire_node(index, retire)),
             ClusterCommand::DrainNode(drain) => drain.answered(state.drain_node(drain)),
             ClusterCommand::Place(place) => place.answered(state.place(place)),
+            ClusterCommand::AddDomain(add) => add.answered(state.add_domain(add)),
+            ClusterCommand::SetDomain(set) => set.answered(state.set_domain(set)),
+            ClusterCommand::RemoveDomain(remove) => remove.answered(state.remove_domain(remove)),
         }
     }
+}
+
+fn changes_domains(command: &ClusterCommand) -> bool {
+    matches!(command, ClusterCommand::AddDomain(_) | ClusterCommand::SetDomain(_) | ClusterCommand::RemoveDomain(_))
 }
 
 impl Machine for ClusterMachine {
@@ -276,15 +291,18 @@ impl Machine for ClusterMachine {
 
     fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
         let (state, stored, position) = cluster_records::load(&tree)?;
-        Ok((Self { tree, state, stored, dirty: false, level: None }, position))
+        Ok((Self { tree, state, stored, dirty: false, level: None, domains: None }, position))
     }
 
     fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let (machine, position) = Self::open(self.tree.clone())?;
-        let level = self.level.take();
+        let (level, domains) = (self.level.take(), self.domains.take());
         *self = machine;
         if let Some(level) = level {
             self.follow_level(level);
+        }
+        if let Some(domains) = domains {
+            self.follow_domains(domains);
         }
         Ok(position)
     }
@@ -297,6 +315,9 @@ impl Machine for ClusterMachine {
         let outcomes = batch.commands.iter().map(|command| self.apply_one(index, command)).collect();
         if let Some(level) = &self.level {
             level.raise(self.state.level);
+        }
+        if let Some(domains) = self.domains.as_ref().filter(|_| batch.commands.iter().any(changes_domains)) {
+            domains.publish(&self.state.domains);
         }
         Ok(outcomes)
     }

@@ -6,6 +6,7 @@
 //! | `n` + id `u64` | a member | 1 |
 //! | `p` + group `u32` | the nodes that should hold a group | 1 |
 //! | `g` + id `u64` | the log index at which a node was removed | 1 |
+//! | `d` + number `u32` | a domain | 3 |
 //!
 //! In version 1 everything was in one record, which must not grow above the largest value of the database. A checkpoint writes the
 //! changed records, in one atomic batch.
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_protocol::digest::KeyDigest;
-use waypost_protocol::{Level, NoRecord, NodeId, Record, UnixMs};
+use waypost_protocol::{Domain, Level, NoRecord, NodeId, Record, UnixMs};
 
 use super::cluster_state::{ClusterState, Gone};
 use super::record::{
@@ -26,6 +27,7 @@ use crate::{Batch, StoreError, Tree};
 const NODE_PREFIX: u8 = b'n';
 const PLACEMENT_PREFIX: u8 = b'p';
 const GONE_PREFIX: u8 = b'g';
+const DOMAIN_PREFIX: u8 = b'd';
 
 /// The form of the records in the tree.
 #[derive(Debug, Default)]
@@ -85,6 +87,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
             nodes: whole.nodes,
             placement: whole.placement,
             gone: Gone(whole.gone.into_iter().map(|node| (node, 0)).collect()),
+            domains: BTreeMap::new(),
         };
         return Ok((state, StoredAs::Whole, Some(whole.position)));
     }
@@ -100,6 +103,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
     each(tree, NODE_PREFIX, |id, node| state.nodes.insert(NodeId(id), node))?;
     each(tree, PLACEMENT_PREFIX, |group, voters| state.placement.insert(group as u32, voters))?;
     each(tree, GONE_PREFIX, |id, index: u64| state.gone.0.insert(NodeId(id), index))?;
+    each(tree, DOMAIN_PREFIX, |number, domain| state.domains.insert(Domain(number as u32), domain))?;
     Ok((state.clone(), StoredAs::Parts(Box::new(state)), Some(meta.position)))
 }
 
@@ -148,6 +152,7 @@ pub(super) fn write(
     differing(tree, &mut batch, NODE_PREFIX, &known.nodes, &state.nodes, long);
     differing(tree, &mut batch, PLACEMENT_PREFIX, &known.placement, &state.placement, |group| group.to_be_bytes());
     differing(tree, &mut batch, GONE_PREFIX, &known.gone.0, &state.gone.0, long);
+    differing(tree, &mut batch, DOMAIN_PREFIX, &known.domains, &state.domains, |domain| domain.0.to_be_bytes());
     let meta = MetaRecord {
         position: position.to_vec(),
         level: state.level,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_protocol::digest::KeyDigest;
-use waypost_protocol::{Level, NodeId, UnixMs};
+use waypost_protocol::domain::DomainRecord;
+use waypost_protocol::{Domain, Level, NodeId, UnixMs};
 
 /// What the cluster has agreed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub struct ClusterState {
     pub placement: BTreeMap<u32, Vec<NodeId>>,
     /// Nodes that were removed or replaced.
     pub gone: Gone,
+    /// The domains, also those that were removed, at most [`DOMAINS_MAX`](waypost_protocol::domain::DOMAINS_MAX) with a host. The default domain
+    /// is here if it has settings.
+    pub domains: BTreeMap<Domain, DomainRecord>,
 }
 
 /// How many removed nodes are remembered: the ones removed last. Since level 1 a node that is forgotten here cannot come back

@@ -14,6 +14,7 @@ mod block;
 mod blocks;
 mod changed_days;
 pub mod cluster;
+mod cluster_domains;
 mod cluster_records;
 mod cluster_state;
 mod counters;

@@ -1,0 +1,319 @@
+//! `/api/v1/domains`: the domains of the cluster, and their settings.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use waypost_protocol::domain::DEFAULT_NAME;
+use waypost_protocol::properties::RedirectStatus;
+use waypost_protocol::{Alphabet, CodeFormat, OwnHost, Site, Target};
+
+use super::authorized::{Authorized, ReadLinks, WriteDomains};
+use super::body::parse_json_only;
+use super::link_json::{host_text, present};
+use super::openapi::OfHost;
+use super::problem::Problem;
+use super::state::NodeState;
+use super::stats::no_parameters;
+use crate::app::DomainEdit;
+use crate::times::format_time;
+
+/// What visitors of hosts that are no domain get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum UnknownHost {
+    /// The links of the default domain.
+    Default,
+    /// `404`.
+    NotFound,
+}
+
+/// The characters of generated codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum AlphabetJson {
+    /// Digits, capital and small letters.
+    Base62,
+    /// Digits and small letters.
+    Lowercase,
+    /// Digits and small letters that are not taken for each other.
+    Unambiguous,
+}
+
+/// The format of generated codes.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = CodeFormat)]
+struct CodeFormatJson {
+    /// The characters.
+    alphabet: AlphabetJson,
+    /// How many of them, not counting the prefix and the check character.
+    #[schema(minimum = 6, maximum = 12)]
+    length: u8,
+    /// What each code begins with.
+    #[serde(default)]
+    #[schema(max_length = 16)]
+    prefix: String,
+    /// Whether each code ends with a check character, by which a mistyped code is recognised: with `unambiguous` only.
+    #[serde(default)]
+    check_character: bool,
+}
+
+impl From<&CodeFormat> for CodeFormatJson {
+    fn from(format: &CodeFormat) -> Self {
+        let alphabet = match format.alphabet() {
+            Alphabet::Base62 => AlphabetJson::Base62,
+            Alphabet::Lowercase => AlphabetJson::Lowercase,
+            Alphabet::Unambiguous => AlphabetJson::Unambiguous,
+        };
+        let (length, prefix) = (format.length(), format.prefix().to_owned());
+        Self { alphabet, length, prefix, check_character: format.has_check() }
+    }
+}
+
+impl CodeFormatJson {
+    fn format(&self) -> Result<CodeFormat, Problem> {
+        let alphabet = match self.alphabet {
+            AlphabetJson::Base62 => Alphabet::Base62,
+            AlphabetJson::Lowercase => Alphabet::Lowercase,
+            AlphabetJson::Unambiguous => Alphabet::Unambiguous,
+        };
+        CodeFormat::new(alphabet, self.length, &self.prefix, self.check_character)
+            .map_err(|error| Problem::invalid("codeFormat", format!("codeFormat: {error}")))
+    }
+}
+
+/// A domain.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Domain)]
+pub(super) struct DomainJson {
+    /// What it is called in paths and parameters: its host, or `DEFAULT`.
+    #[schema(example = "go.example")]
+    name: String,
+    /// Its host, in lower case and in ASCII; `null` for the default domain.
+    host: Option<String>,
+    /// Whether it is the domain of links for which none is given.
+    is_default: bool,
+    /// When it was made; `null` for the default domain without settings.
+    #[schema(format = DateTime)]
+    created_at: Option<String>,
+    /// The status of redirects of links that ask for none: 302 or 307.
+    default_status: u16,
+    /// Where visitors of `/` are sent.
+    #[schema(format = "uri")]
+    base_url: Option<String>,
+    /// Where visitors of unknown codes are sent.
+    #[schema(format = "uri")]
+    unknown_url: Option<String>,
+    /// Where visitors of links that are over are sent, if the link has no `expiredUrl`.
+    #[schema(format = "uri")]
+    expired_url: Option<String>,
+    /// Whether codes are compared without case.
+    case_insensitive: bool,
+    /// The format of generated codes.
+    code_format: CodeFormatJson,
+    /// What visitors of hosts that are no domain get; `null` except for the default domain.
+    unknown_host: Option<UnknownHost>,
+}
+
+impl From<&Site> for DomainJson {
+    fn from(site: &Site) -> Self {
+        let text = |url: &Option<Target>| url.as_ref().map(|url| url.as_str().to_owned());
+        let is_default = site.host.is_none();
+        let unknown_host = if site.unknown_host_refused { UnknownHost::NotFound } else { UnknownHost::Default };
+        Self {
+            name: site.host.as_ref().map_or(DEFAULT_NAME.to_owned(), ToString::to_string),
+            host: host_text(site.host.as_ref()),
+            is_default,
+            created_at: site.created_at.map(format_time),
+            default_status: site.default_status.into(),
+            base_url: text(&site.base_url),
+            unknown_url: text(&site.unknown_url),
+            expired_url: text(&site.expired_url),
+            case_insensitive: site.case_insensitive,
+            code_format: (&site.code_formats.current()).into(),
+            unknown_host: is_default.then_some(unknown_host),
+        }
+    }
+}
+
+/// All domains, the default one first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DomainList)]
+pub(super) struct DomainsJson {
+    /// The domains.
+    domains: Vec<DomainJson>,
+}
+
+/// A domain to make.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewDomain)]
+pub(super) struct GivenDomain {
+    /// Its host: a name without a scheme, a port or a path.
+    #[schema(min_length = 1, max_length = 253, example = "go.example")]
+    host: String,
+    /// The status of redirects of links that ask for none: 302 or 307.
+    #[schema(default = 302)]
+    default_status: Option<u16>,
+    /// Where visitors of `/` are sent.
+    #[schema(format = "uri", max_length = 8192)]
+    base_url: Option<String>,
+    /// Where visitors of unknown codes are sent.
+    #[schema(format = "uri", max_length = 8192)]
+    unknown_url: Option<String>,
+    /// Where visitors of links that are over are sent, if the link has no `expiredUrl`.
+    #[schema(format = "uri", max_length = 8192)]
+    expired_url: Option<String>,
+    /// Whether codes are compared without case. It cannot be changed later.
+    #[serde(default)]
+    case_insensitive: bool,
+    /// The format of generated codes; without it seven characters of `base62`, or eight of `lowercase` in a domain that compares without case.
+    code_format: Option<CodeFormatJson>,
+}
+
+/// What to change of a domain. Absent = as it is; `null` = removed.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DomainEdit)]
+pub(super) struct GivenDomainEdit {
+    /// The status of redirects of links that ask for none: 302 or 307; `null` means 302.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u16>)]
+    default_status: Option<Option<u16>>,
+    /// Where visitors of `/` are sent.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
+    base_url: Option<Option<String>>,
+    /// Where visitors of unknown codes are sent.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
+    unknown_url: Option<Option<String>>,
+    /// Where visitors of links that are over are sent, if the link has no `expiredUrl`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
+    expired_url: Option<Option<String>>,
+    /// What visitors of hosts that are no domain get: only for the default domain; `null` means `default`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<UnknownHost>)]
+    unknown_host: Option<Option<UnknownHost>>,
+    /// Fixed when the domain was made: another value is refused.
+    case_insensitive: Option<bool>,
+    /// The format of codes that are generated from now on; `null` means the usual one. It can be changed 16 times.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<CodeFormatJson>)]
+    code_format: Option<Option<CodeFormatJson>>,
+}
+
+fn status_of(number: u16) -> Result<RedirectStatus, Problem> {
+    RedirectStatus::try_from(number).map_err(|_| Problem::invalid("defaultStatus", "defaultStatus can be 302 or 307"))
+}
+
+impl GivenDomain {
+    fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<DomainEdit<'a>, Problem> {
+        Ok(DomainEdit {
+            default_status: Some(self.default_status.map(status_of).transpose()?),
+            base_url: Some(self.base_url.as_deref()),
+            unknown_url: Some(self.unknown_url.as_deref()),
+            expired_url: Some(self.expired_url.as_deref()),
+            case_insensitive: Some(self.case_insensitive),
+            code_format: Some(self.code_format.as_ref().map(CodeFormatJson::format).transpose()?),
+            unknown_host_refused: None,
+            own_hosts,
+        })
+    }
+}
+
+impl GivenDomainEdit {
+    fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<DomainEdit<'a>, Problem> {
+        Ok(DomainEdit {
+            default_status: self.default_status.map(|status| status.map(status_of).transpose()).transpose()?,
+            base_url: self.base_url.as_ref().map(Option::as_deref),
+            unknown_url: self.unknown_url.as_ref().map(Option::as_deref),
+            expired_url: self.expired_url.as_ref().map(Option::as_deref),
+            case_insensitive: self.case_insensitive,
+            code_format: self
+                .code_format
+                .as_ref()
+                .map(|format| format.as_ref().map(CodeFormatJson::format).transpose())
+                .transpose()?,
+            unknown_host_refused: self.unknown_host.map(|host| host == Some(UnknownHost::NotFound)),
+            own_hosts,
+        })
+    }
+}
+
+/// Answers all domains.
+#[utoipa::path(get, path = "/api/v1/domains", operation_id = "getDomains", tag = "Domains",
+    responses((status = 200, description = "The domains, the default one first", body = DomainsJson)))]
+pub(super) async fn list(
+    caller: Authorized<ReadLinks>,
+    request: HttpRequest,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    no_parameters(&request, "all domains are answered")?;
+    let domains = node.app.domains(&caller.principal)?;
+    Ok(HttpResponse::Ok().json(DomainsJson { domains: domains.iter().map(|site| DomainJson::from(&**site)).collect() }))
+}
+
+/// Makes a domain, or makes one again that was removed, with the links that it had.
+#[utoipa::path(post, path = "/api/v1/domains", operation_id = "createDomain", tag = "Domains", request_body = GivenDomain,
+    responses((status = 201, description = "The domain exists now, like this", body = DomainJson,
+        headers(("Location" = String, description = "The domain in the API")))))]
+pub(super) async fn post(
+    caller: Authorized<WriteDomains>,
+    request: HttpRequest,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let body: GivenDomain = parse_json_only(&request, &body)?;
+    let own_hosts = node.own_hosts(&request);
+    let site = node.app.add_domain(&caller.principal, &body.host, &body.edit(&own_hosts)?).await?;
+    let json = DomainJson::from(&*site);
+    let location = format!("{}/domains/{}", node.address.api_url(&request), json.name);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(json))
+}
+
+/// Answers a domain.
+#[utoipa::path(get, path = "/api/v1/domains/{host}", operation_id = "getDomain", tag = "Domains", params(OfHost),
+    responses((status = 200, description = "The domain", body = DomainJson)))]
+pub(super) async fn get(
+    caller: Authorized<ReadLinks>,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let site = node.app.domain(&caller.principal, &path)?;
+    Ok(HttpResponse::Ok().json(DomainJson::from(&*site)))
+}
+
+/// Changes settings of a domain.
+#[utoipa::path(patch, path = "/api/v1/domains/{host}", operation_id = "editDomain", tag = "Domains", params(OfHost),
+    request_body = GivenDomainEdit,
+    responses((status = 200, description = "The changed domain", body = DomainJson)))]
+pub(super) async fn patch(
+    caller: Authorized<WriteDomains>,
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let body: GivenDomainEdit = parse_json_only(&request, &body)?;
+    let own_hosts = node.own_hosts(&request);
+    let site = node.app.edit_domain(&caller.principal, &path, &body.edit(&own_hosts)?).await?;
+    Ok(HttpResponse::Ok().json(DomainJson::from(&*site)))
+}
+
+/// Removes a domain.
+///
+/// It answers `404` from then on. Its links stay, and are there again when a domain with this host is made again.
+#[utoipa::path(delete, path = "/api/v1/domains/{host}", operation_id = "deleteDomain", tag = "Domains", params(OfHost),
+    responses((status = 204, description = "The domain is removed")))]
+pub(super) async fn delete(
+    caller: Authorized<WriteDomains>,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    node.app.remove_domain(&caller.principal, &path).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
