@@ -139,6 +139,21 @@ const _: () = assert!(BOUND_MIN.as_millis() >= FRESH.as_millis() + 250, "a repli
 const _: () =
     assert!(OPEN_FREE_BYTES_MIN <= *FREE_SPACE.start(), "a node that opens can become read-only before it fails");
 
+// Passwords of links.
+
+/// Passwords that are hashed or checked at the same time: each takes a core and 19 MiB for some 20 ms, and redirects need the cores too.
+pub const PASSWORDS_AT_ONCE: usize = 2;
+/// Those that wait: a second's work, after which nobody waits gladly. A bulk request makes as many at the same time.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// Wrong passwords of a client at once: typing errors, and those of others behind the same address.
+pub const GUESSES_OF_CLIENT: u32 = 10;
+/// How often a client may be wrong after that.
+pub const GUESS_OF_CLIENT_EVERY: Duration = Duration::from_secs(10);
+/// Wrong passwords of all clients of a link at once, on one node. Whoever uses them up locks others out for a while, so there are more.
+pub const GUESSES_OF_LINK: u32 = 60;
+/// How often all clients of a link may be wrong after that: 14,400 times a day.
+pub const GUESS_OF_LINK_EVERY: Duration = Duration::from_secs(6);
+
 // Files and connections that the system lets the process have.
 
 /// Connections to the admin listener, which is for scrapes and for people.

@@ -193,6 +193,45 @@ async fn rules_come_from_a_file_and_go_back_into_one() {
 }
 
 #[tokio::test]
+async fn a_password_comes_from_a_file_and_is_shown_nowhere() {
+    let (dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    let run = |arguments: &[&str]| waypost(&server, arguments);
+    let file = dir.path().join("password");
+    std::fs::write(&file, "correct horse\r\nsecond line\n").unwrap();
+    let file = file.display().to_string();
+    let made = run(&["links", "create", "https://example.com/", "--slug", "abc", "--password-file", &file]);
+    assert_eq!(
+        (made.status.code(), row(&made, "password").as_deref()),
+        (Some(0), Some("yes")),
+        "{}",
+        text(&made.stderr)
+    );
+    assert!(!text(&made.stdout).contains("correct horse"));
+    let client = node.client();
+    let unlock = |password: &'static str| {
+        let request = client.request(reqwest::Method::POST, "/abc").body(format!("password={password}"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        async { client.send(request).await.unwrap().status }
+    };
+    assert_eq!([unlock("correct+horse").await, unlock("correct").await], [303, 403]);
+    let mut edit = Command::new(PROGRAM);
+    edit.args(["links", "edit", "abc", "--password-file", "-", "--server", &server])
+        .stdin(std::process::Stdio::piped());
+    let mut edit = edit.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut edit.stdin.take().unwrap(), b"another").unwrap();
+    assert_eq!(edit.wait().unwrap().code(), Some(0));
+    assert_eq!([unlock("correct+horse").await, unlock("another").await], [403, 303]);
+    let cleared = run(&["links", "edit", "abc", "--clear", "password"]);
+    assert_eq!((cleared.status.code(), row(&cleared, "password")), (Some(0), None));
+    std::fs::write(dir.path().join("password"), "\n").unwrap();
+    for wrong in [file.as_str(), "/nothing/here"] {
+        let refused = run(&["links", "edit", "abc", "--password-file", wrong]);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_visitors_cannot_follow_says_why() {
     let (_dir, node) = fresh_node();
     let server = format!("http://{}", node.address());

@@ -76,6 +76,9 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
         (Method::PATCH, link, &json!({ "maxVisits": 5 })),
         (Method::POST, "/api/v1/domains", &json!({ "host": "b.example" })),
         (Method::PATCH, "/api/v1/domains/DEFAULT", &json!({ "baseUrl": "https://example.com/" })),
+        (Method::POST, "/shorten", &json!({ "longUrl": "https://example.com/", "password": "secret" })),
+        (Method::PUT, link, &json!({ "longUrl": "https://example.com/", "password": "secret" })),
+        (Method::PATCH, link, &json!({ "password": "secret" })),
     ] {
         let refused = send(&client, method.clone(), path, body.clone()).await;
         assert_eq!((refused.status, refused.problem().as_str()), (409, "not-yet-supported"), "{method} {path}");

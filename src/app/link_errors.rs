@@ -85,6 +85,9 @@ pub enum CreateError {
         /// By which link.
         by: Taken,
     },
+    /// Protected links are not found.
+    #[error("a protected link is not found by its properties")]
+    FindExistingWithPassword,
     /// The idempotency key was used for a different request.
     #[error("the idempotency key was used for a different request")]
     IdempotencyKeyReused,

@@ -10,11 +10,11 @@ use waypost_protocol::link::LinkCounts;
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, GetCreated, GetLink, LinkStore, LinkView, MayVisit, UseVisit,
 };
-use waypost_protocol::properties::{EXPIRED_URL, REDIRECT_STATUS, RULES, TITLE, Title};
+use waypost_protocol::properties::{EXPIRED_URL, PASSWORD, REDIRECT_STATUS, RULES, TITLE, Title};
 use waypost_protocol::rules::Rules;
 use waypost_protocol::{
     CallError, FieldChanges, Fields, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
-    Request, ServiceError, Site, SpecError, Target, TargetError, UnixMs,
+    Password, PasswordHash, Request, ServiceError, Site, SpecError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
@@ -42,6 +42,8 @@ pub struct NewLink<'a> {
     pub rules: Vec<NewRule<'a>>,
     /// Its other optional fields.
     pub fields: Fields,
+    /// The password that visitors have to give, if any.
+    pub password: Option<Password>,
     /// Whether to answer with an existing link to the same URL, if there is one with a generated code.
     pub find_existing: bool,
     /// The key that identifies repetitions of the same request.
@@ -70,6 +72,8 @@ pub struct LinkEdit<'a> {
     pub expired_url: Option<Option<&'a str>>,
     /// New rules instead of the present ones; an empty list removes them.
     pub rules: Option<Vec<NewRule<'a>>>,
+    /// A new password: `Some(None)` removes it.
+    pub password: Option<Option<Password>>,
     /// Changes of its other optional fields.
     pub fields: FieldChanges,
     /// As for [`NewLink`].
@@ -108,6 +112,8 @@ pub struct LinkPreview {
     pub state: LinkState,
     /// The rules that lead some visitors elsewhere.
     pub rules: Option<Rules>,
+    /// Whether visitors need a password, so that nothing else may be shown.
+    pub protected: bool,
 }
 
 /// A link that asks for the status of its domain does not differ from one that asks for none.
@@ -130,6 +136,14 @@ fn idempotency_key(owner: u32, text: &str, part: Option<u64>) -> Result<Idempote
     })
 }
 
+/// Protects a link with a hashed password.
+pub(super) fn set_password(spec: &mut LinkSpec, hash: &PasswordHash) -> Result<(), SpecError> {
+    let mut changes = FieldChanges::default();
+    PASSWORD.change(&mut changes, Some(hash));
+    spec.fields.change(&changes);
+    spec.consistent()
+}
+
 impl App {
     /// Creates a link, or finds an existing one.
     ///
@@ -148,7 +162,7 @@ impl App {
         part: Option<u64>,
     ) -> Result<CreatedLink, CreateError> {
         principal.require(Permission::WriteLinks)?;
-        let message = self.creation(principal, &new, part)?;
+        let message = self.creation(principal, &new, part).await?;
         match message.spec.check(self.now()) {
             Ok(()) => {}
             // If the request was in time when it was first sent, it gets the same answer again.
@@ -231,22 +245,48 @@ impl App {
         Ok(changes)
     }
 
+    /// Hashes the password of a link into its specification. `request` identifies a request that may be repeated.
+    pub(super) async fn protect(
+        &self,
+        spec: &mut LinkSpec,
+        password: &Password,
+        request: Option<&IdempotencyKey>,
+    ) -> Result<(), CreateError> {
+        self.supported(Level::THREE)?;
+        let hash = self.parts.passwords.hash(password, request).await?;
+        Ok(set_password(spec, &hash)?)
+    }
+
+    /// Whether a password is the one that was hashed. Like the redirect, it needs no permission: the dialect limits how often somebody tries.
+    ///
+    /// # Errors
+    /// If too many passwords are checked at the same time.
+    pub async fn is_password(&self, password: &Password, hash: &PasswordHash) -> Result<bool, CallError> {
+        self.parts.passwords.check(password, hash).await
+    }
+
     /// The message that creates a link. Its specification is not checked yet.
-    pub(super) fn creation(
+    pub(super) async fn creation(
         &self,
         principal: &Principal,
         new: &NewLink<'_>,
         part: Option<u64>,
     ) -> Result<CreateLink, CreateError> {
         let site = self.site_named(new.domain)?;
-        let spec = self.spec_given(new, &site)?;
+        let mut spec = self.spec_given(new, &site)?;
         let slug = new.slug.map(|slug| site.slug(slug)).transpose()?;
         if slug.is_some() && new.find_existing {
             return Err(CreateError::FindExistingWithSlug);
         }
-        let print = spec.fingerprint(site.domain, slug.as_ref(), new.find_existing);
+        if new.password.is_some() && new.find_existing {
+            return Err(CreateError::FindExistingWithPassword);
+        }
         let created_by = principal.number();
         let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text, part)).transpose()?;
+        if let Some(password) = &new.password {
+            self.protect(&mut spec, password, idempotency.as_ref()).await?;
+        }
+        let print = spec.fingerprint(site.domain, slug.as_ref(), new.find_existing);
         Ok(CreateLink {
             shard: CreateLink::shard_for(site.domain, slug.as_ref(), &spec.target, self.shards),
             slug,
@@ -320,7 +360,8 @@ impl App {
             let later = "the link has rules of a later version, which this node does not understand".to_owned();
             CallError::from(ServiceError::Unavailable(later))
         })?;
-        Ok(LinkPreview { target: link.spec.target, created_at: link.created_at, title, state, rules })
+        let protected = PASSWORD.is_in(&link.spec.fields);
+        Ok(LinkPreview { protected, target: link.spec.target, created_at: link.created_at, title, state, rules })
     }
 
     /// Reads a link and its visits, including changes of the caller through this node.
@@ -356,12 +397,21 @@ impl App {
         let mut given = Fields::default();
         given.change(&patch.fields);
         leave_default_status(&given, &site, &mut patch.fields);
-        if patch.is_empty() {
+        if patch.is_empty() && edit.password.is_none() {
             return Err(ChangeError::Nothing);
         }
         patch.check(self.now())?;
         self.writable()?;
         self.supported(patch.level())?;
+        if let Some(password) = edit.password {
+            self.supported(Level::THREE)?;
+            let hash = match &password {
+                None => None,
+                Some(password) => Some(self.parts.passwords.hash(password, None).await?),
+            };
+            PASSWORD.change(&mut patch.fields, hash.as_ref());
+            patch.check(self.now())?;
+        }
         let key = site.key_in(name.code).ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
         let by = Some(principal.number());

@@ -8,8 +8,8 @@
 //!   LinkStore, KeyAllocator, groups
 //! ```
 //!
-//! Each function takes the [`Principal`] first and checks its permission before anything else, except for the preview of a link and the list of
-//! links for crawlers, which are public. Errors are enums: where one concerns a
+//! Each function takes the [`Principal`] first and checks its permission before anything else, except for what is as public as a redirect: the
+//! preview of a link, its limit of visits, its password, and the list of links for crawlers. Errors are enums: where one concerns a
 //! field it says so by its variant, and the dialect gives the field its name. A second dialect calls the same functions, so it cannot forget
 //! the permission, the limits, or that callers read their own writes. The redirect of a visitor is not here: it is too short for a
 //! layer (docs/adr/0005, docs/adr/0020).
@@ -24,6 +24,7 @@ mod domains;
 mod history;
 mod link_errors;
 mod links;
+mod passwords;
 mod put;
 mod rules;
 mod statistics;
@@ -44,6 +45,7 @@ pub use domains::{DomainEdit, DomainError, DomainUrl, LinkName};
 pub use history::{HistoryError, Revision};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken, UnknownDomain};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
+pub use passwords::Passwords;
 pub use put::{Condition, PutError, PutLink};
 pub use rules::{NewLeads, NewRule, RulesFault};
 pub use statistics::{
@@ -66,6 +68,8 @@ pub struct AppParts {
     pub links: ActorRef<LinkStore>,
     /// The KeyAllocator service.
     pub keys: ActorRef<KeyAllocator>,
+    /// Hashes and checks the passwords of links.
+    pub passwords: Passwords,
     /// The link cache of this node.
     pub view: Arc<ReadView>,
     /// The replicated groups.

@@ -1,8 +1,10 @@
 //! Put: create the link of a code, or replace its specification.
 
 use waypost_protocol::messages::{Changed, Created, EditLink};
+use waypost_protocol::properties::PASSWORD;
 use waypost_protocol::{CallError, Link, LinkPatch, LinkVersion, ServiceError, Site};
 
+use super::links::set_password;
 use super::{App, Consistency, CreateError, Denied, Guard, LinkName, NewLink, Permission, Principal, ReadError};
 
 /// How often a put begins again because the link was changed between its read and its write. Each time somebody else has succeeded.
@@ -90,13 +92,23 @@ impl App {
                 return Err(PutError::Condition { current: version });
             }
             let Some(link) = current else {
-                let message = self.creation(principal, &new, None)?;
+                let message = self.creation(principal, &new, None).await?;
                 self.supported(message.level()).map_err(CreateError::from)?;
                 match self.send_creation(message).await? {
                     Created::New(link) | Created::Existing(link) => return Ok(PutLink::Created(*link)),
                     Created::SlugTaken | Created::IdempotencyMismatch => continue,
                 }
             };
+            let mut spec = spec.clone();
+            if let Some(password) = &new.password {
+                // The same password keeps its hash, so that a repeated put changes nothing.
+                match PASSWORD.of(&link.spec.fields) {
+                    Some(hash) if self.is_password(password, &hash).await? => {
+                        set_password(&mut spec, &hash).map_err(CreateError::from)?;
+                    }
+                    _ => self.protect(&mut spec, password, None).await?,
+                }
+            }
             let patch = LinkPatch::between(&link.spec, &spec);
             if patch.is_empty() {
                 return Ok(PutLink::Replaced(link));

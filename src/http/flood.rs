@@ -31,9 +31,7 @@ pub(super) fn refuse_preview(node: &NodeState, client: Option<IpAddr>) -> Result
 
 /// Charges the client for a code that no node knew, or for a preview.
 pub(super) fn note_unknown(node: &NodeState, client: Option<IpAddr>) {
-    if let Some(client) = client
-        && node.unknown.cost > 0
-    {
+    if let Some(client) = client {
         node.unknown.charge(client, Instant::now());
     }
 }

@@ -8,10 +8,10 @@ use waypost_protocol::fields::Tag;
 use waypost_protocol::history;
 use waypost_protocol::link::{LinkCounts, Visits};
 use waypost_protocol::properties::{
-    CRAWLABLE, DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, MaxVisits, NOTE, Note, Property,
-    PropertyError, REDIRECT_STATUS, RULES, RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
+    CRAWLABLE, DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, MaxVisits, NOTE, Note, PASSWORD,
+    Property, PropertyError, REDIRECT_STATUS, RULES, RedirectStatus, Set, TAGS, TITLE, Tags, Title, VALID_SINCE,
 };
-use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, Site, UnixMs};
+use waypost_protocol::{FieldChanges, Fields, Link, LinkState, OwnHost, Password, Site, UnixMs};
 
 use super::problem::Problem;
 use super::rules_json::{self, RuleJson};
@@ -58,6 +58,9 @@ pub(super) struct GivenLink {
     forward_query: Option<bool>,
     /// Whether the path after the code is added to the target's.
     forward_path: Option<bool>,
+    /// The password that visitors have to give. Only a hash of it is kept. Not together with a permanent redirect.
+    #[schema(value_type = Option<String>, write_only, format = Password, min_length = 4, max_length = 256)]
+    password: Option<Hidden>,
     /// Where visitors are sent while the link is expired, exhausted or disabled.
     #[schema(format = "uri", max_length = 8192)]
     expired_url: Option<String>,
@@ -107,6 +110,7 @@ impl GivenLink {
             slug: self.custom_slug.as_deref(),
             valid_until: self.valid_until.as_deref().map(|text| parse_time("validUntil", text)).transpose()?,
             expired_url: self.expired_url.as_deref(),
+            password: self.password.as_ref().map(Hidden::parse).transpose()?,
             rules: rules_json::given(self.rules.as_deref().unwrap_or_default())?,
             fields: self.fields()?,
             find_existing: self.find_if_exists,
@@ -171,6 +175,10 @@ pub(super) struct GivenEdit {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 1_000_000_000)]
     max_visits: Option<Option<u64>>,
+    /// A new password; `null` removes it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, write_only, format = Password, min_length = 4, max_length = 256)]
+    password: Option<Option<Hidden>>,
     /// A new status: 301, 302, 307 or 308; `null` means 302.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u16>)]
@@ -213,6 +221,7 @@ impl GivenEdit {
             url: self.long_url.as_ref().and_then(Option::as_deref),
             valid_until: valid_until.transpose()?,
             expired_url: self.expired_url.as_ref().map(Option::as_deref),
+            password: self.password.as_ref().map(|given| given.as_ref().map(Hidden::parse).transpose()).transpose()?,
             rules: self
                 .rules
                 .as_ref()
@@ -275,14 +284,33 @@ const FIELD_NAMES: &[(Tag, &str)] = &[
     (FORWARD_QUERY.tag(), "forwardQuery"),
     (FORWARD_PATH.tag(), "forwardPath"),
     (EXPIRED_URL.tag(), "expiredUrl"),
+    (CRAWLABLE.tag(), "crawlable"),
     (DISABLED.tag(), "disabled"),
     (MAX_VISITS.tag(), "maxVisits"),
+    (PASSWORD.tag(), "password"),
     (RULES.tag(), "rules"),
 ];
 
 /// The name of the property with a tag, if this version knows it.
 pub(in crate::http) fn field_name(tag: Tag) -> Option<&'static str> {
     FIELD_NAMES.iter().find(|(known, _)| *known == tag).map(|(_, name)| *name)
+}
+
+/// A password in a request. `Debug` does not show it.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Hidden(String);
+
+impl Hidden {
+    fn parse(&self) -> Result<Password, Problem> {
+        Password::parse(&self.0).map_err(|error| Problem::invalid("password", format!("password: {error}")))
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// Tells `null` from an absent value.
@@ -329,6 +357,8 @@ pub(super) struct LinkJson {
     pub(super) max_visits: Option<u64>,
     /// How many of them are left; `null` without `maxVisits`, or if it cannot be told now.
     pub(super) visits_left: Option<u64>,
+    /// Whether visitors have to give a password.
+    pub(super) protected: bool,
     /// The status of the redirect.
     #[schema(minimum = 301, maximum = 308)]
     pub(super) redirect_status: u16,
@@ -415,6 +445,7 @@ impl LinkJson {
             valid_since: VALID_SINCE.of(fields).map(format_time),
             max_visits: MAX_VISITS.of(fields).map(MaxVisits::get),
             visits_left: counts.and_then(|counts| link.spec.visits_left(counts.used)),
+            protected: PASSWORD.is_in(fields),
             redirect_status: REDIRECT_STATUS.of(fields).unwrap_or(site.default_status).into(),
             forward_query: FORWARD_QUERY.is_in(fields),
             forward_path: FORWARD_PATH.is_in(fields),

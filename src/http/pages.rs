@@ -18,6 +18,12 @@ pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// As [`POLICY`], for the page with a form. Its answer is a redirect to the target of the link, and browsers apply this to redirects as well:
+/// with `'self'` they would not follow it.
+const FORM_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action http: https:; frame-ancestors 'none'",
+);
+
 /// A path that is not a link now may be one in a moment.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -30,6 +36,22 @@ pub(super) fn answer(request: &HttpRequest, problem: &Problem) -> HttpResponse {
             with_page(response, &node.pages.message(message_of(problem), &languages(request)))
         }
         _ => varied(response),
+    }
+}
+
+/// Answers a problem of a visitor who follows a link, perhaps with a password: as [`answer`], and with a form where a password is needed.
+pub(super) fn answer_visitor(request: &HttpRequest, problem: &Problem) -> HttpResponse {
+    match request.app_data::<web::Data<NodeState>>() {
+        Some(node) if wants_page(request) && problem.asks_password() => {
+            let page = node.pages.password(problem.is_wrong_password(), &languages(request));
+            let mut response = with_page(problem.response(), &page);
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, FORM_POLICY);
+            response
+        }
+        Some(node) if wants_page(request) => {
+            with_page(problem.response(), &node.pages.message(message_of(problem), &languages(request)))
+        }
+        _ => varied(problem.response()),
     }
 }
 
@@ -68,10 +90,12 @@ fn message_of(problem: &Problem) -> Message {
         StatusCode::NOT_FOUND if problem.is_wrong_listener() => Message::OtherListener,
         StatusCode::NOT_FOUND if problem.is_not_yet() => Message::LinkNotYet,
         StatusCode::NOT_FOUND => Message::Nothing,
+        StatusCode::FORBIDDEN if problem.asks_password() => Message::ProtectedLink,
         StatusCode::GONE if problem.is_disabled() => Message::DisabledLink,
         StatusCode::GONE if problem.is_exhausted() => Message::ExhaustedLink,
         StatusCode::GONE => Message::ExpiredLink,
         StatusCode::METHOD_NOT_ALLOWED => Message::ForPrograms,
+        StatusCode::TOO_MANY_REQUESTS if problem.is_too_many_passwords() => Message::TooManyPasswords,
         StatusCode::TOO_MANY_REQUESTS => Message::TooMany,
         _ => Message::NotNow,
     }

@@ -68,6 +68,9 @@ async fn shown(request: &HttpRequest, code: &str, worker: &WorkerState) -> Resul
         LinkState::Exhausted => return Err(Problem::exhausted_link()),
         LinkState::Disabled => return Err(Problem::disabled_link()),
     }
+    if preview.protected {
+        return Err(Problem::protected_link());
+    }
     let chosen = preview.rules.as_ref().and_then(|rules| {
         let visitor = RuledVisitor::of(request, worker, key.hash());
         choose(rules, (node.clock)(), request.uri().query(), &visitor)

@@ -27,6 +27,7 @@ use super::problem::Problem;
 use super::ruled::RuledVisitor;
 use super::site_files::is_site_file;
 use super::state::WorkerState;
+use super::unlock::{Form, given, has_form, pass};
 use super::visitor::{described, limited_client, visitor};
 use crate::app::Permission;
 
@@ -54,31 +55,61 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
         (status = 308, description = "As 301; the link asks for it", headers(("Location" = String, description = "The target")))
     ))]
 pub(super) async fn visit(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
+    answer_visitor(&request, &worker, None).await
+}
+
+/// Follows a protected link with its password, as the form of its page does. The password is never in the URL.
+//
+// A link without a password is followed as with `GET`: its owner may have removed the password since the visitor saw the page.
+#[utoipa::path(post, path = "/{code}", operation_id = "unlockLink", tag = "Visitors", params(OfLink),
+    request_body(content = Form, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "The target of the link", headers(("Location" = String, description = "The target")))))]
+pub(super) async fn unlock(request: HttpRequest, body: web::Payload, worker: web::Data<WorkerState>) -> HttpResponse {
+    match given(&request, body).await {
+        Ok(form) => answer_visitor(&request, &worker, Some(&form.password)).await,
+        Err(problem) => problem.response(),
+    }
+}
+
+/// Answers a visitor, who may have sent a password.
+pub(super) async fn answer_visitor(
+    request: &HttpRequest,
+    worker: &web::Data<WorkerState>,
+    password: Option<&str>,
+) -> HttpResponse {
     let path = request.path();
-    let Some(site) = worker.node.visited(&request) else {
-        return pages::answer(&request, &Problem::not_found());
+    let Some(site) = worker.node.visited(request) else {
+        return pages::answer(request, &Problem::not_found());
     };
     let (asked, is_below) = asked(path);
-    let mut followed = follow(&request, &site, asked, is_below, &worker).await;
+    let mut followed = follow(request, &site, asked, is_below, worker, password).await;
     if matches!(&followed, Err(problem) if problem.is_unknown_link())
         && let Some(other) = ascii_code_in_path(path)
     {
-        followed = follow(&request, &site, Some((other, None)), false, &worker).await;
+        followed = follow(request, &site, Some((other, None)), false, worker, password).await;
     }
     match followed {
+        // What the form of a page is answered with is always requested by `GET`, whatever the link's status: it must not send the password on.
+        Ok(mut response) if request.method() == Method::POST => {
+            *response.status_mut() = StatusCode::SEE_OTHER;
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+            response
+        }
         Ok(response) => response,
         // `waypost cluster` requests this path of the other listener.
-        Err(problem) if problem.is_unknown_link() && path == "/cluster" => of_the_admin_listener(request, worker).await,
+        Err(problem) if problem.is_unknown_link() && path == "/cluster" => {
+            of_the_admin_listener(request.clone(), worker.clone()).await
+        }
         // No link was meant.
-        Err(problem) if problem.is_unknown_link() && is_below => pages::answer(&request, &Problem::not_found()),
+        Err(problem) if problem.is_unknown_link() && is_below => pages::answer_visitor(request, &Problem::not_found()),
         Err(problem) => {
             let is_file = is_site_file(path);
             if problem.is_unknown_link() && !is_file {
-                orphan(&request, &site, &worker);
+                orphan(request, &site, worker);
             }
             match instead(&site, &problem).filter(|_| !is_file) {
                 Some(url) => elsewhere_on(url),
-                None => pages::answer(&request, &problem),
+                None => pages::answer_visitor(request, &problem),
             }
         }
     }
@@ -120,8 +151,24 @@ pub(super) fn may_be_below_a_code(path: &str) -> bool {
         (status = 307, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
         (status = 308, description = "As 301; the link asks for it", headers(("Location" = String, description = "The target")))
     ))]
-pub(super) async fn visit_below(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
-    elsewhere(request, worker).await
+pub(super) async fn visit_below(
+    request: HttpRequest,
+    body: web::Payload,
+    worker: web::Data<WorkerState>,
+) -> HttpResponse {
+    elsewhere(request, body, worker).await
+}
+
+/// Follows a protected link that forwards the path, with its password.
+#[utoipa::path(post, path = "/{code}/{rest}", operation_id = "unlockBelowLink", tag = "Visitors", params(OfLink, BelowLink),
+    request_body(content = Form, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 303, description = "The target of the link, with the rest of the path", headers(("Location" = String, description = "The target")))))]
+pub(super) async fn unlock_below(
+    request: HttpRequest,
+    body: web::Payload,
+    worker: web::Data<WorkerState>,
+) -> HttpResponse {
+    elsewhere(request, body, worker).await
 }
 
 /// Where the domain sends a visitor who would get this problem.
@@ -155,11 +202,18 @@ pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -
 }
 
 /// Every path without another route: one below a code, a short URL with something typed around it, or an unknown path.
-pub(super) async fn elsewhere(request: HttpRequest, worker: web::Data<WorkerState>) -> HttpResponse {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+pub(super) async fn elsewhere(
+    request: HttpRequest,
+    body: web::Payload,
+    worker: web::Data<WorkerState>,
+) -> HttpResponse {
     let is_code = code_in_path(request.path()).is_some_and(|code| !code.is_reserved());
-    if reads && (is_code || below_a_code(request.path()).is_some()) {
-        return visit(request, worker).await;
+    if is_code || below_a_code(request.path()).is_some() {
+        match *request.method() {
+            Method::GET | Method::HEAD => return visit(request, worker).await,
+            Method::POST if has_form(&request) => return unlock(request, body, worker).await,
+            _ => {}
+        }
     }
     pages::answer(&request, &Problem::not_found())
 }
@@ -201,6 +255,7 @@ async fn follow(
     asked: Option<(Code, Option<&str>)>,
     is_below: bool,
     worker: &WorkerState,
+    password: Option<&str>,
 ) -> Result<HttpResponse, Problem> {
     if worker.node.closed() {
         return Err(Problem::not_ready("the server is stopping"));
@@ -210,8 +265,9 @@ async fn follow(
     }
     let Some((code, rest)) = asked else { return Err(Problem::unknown_link()) };
     let now = (worker.node.clock)();
+    let query = request.uri().query();
     let default_status = site.default_status;
-    let asked = Asked { now, query: request.uri().query(), rest, needs_rest: is_below, limit: None, default_status };
+    let mut asked = Asked { now, query, rest, needs_rest: is_below, limit: None, default_status, unlocked: false };
     let key = site.key(code);
     let link = key.hash();
     let found = match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
@@ -235,14 +291,19 @@ async fn follow(
         }
     };
     let visitor = RuledVisitor::of(request, worker, link);
-    let decision = match found.decide(&asked, &visitor) {
-        Decision::AskLimit => {
-            let limit = limit(request, worker, key).await?;
-            found.decide(&Asked { limit: Some(limit), ..asked }, &visitor)
+    loop {
+        // What has to be asked is asked once.
+        match found.decide(&asked, &visitor) {
+            Decision::AskPassword(hash) if !asked.unlocked => {
+                pass(request, worker, link, hash, password).await?;
+                asked.unlocked = true;
+            }
+            Decision::AskLimit if asked.limit.is_none() => {
+                asked.limit = Some(limit(request, worker, key.clone()).await?);
+            }
+            decision => return answer(request, worker, link, now, decision),
         }
-        decision => decision,
-    };
-    answer(request, worker, link, now, decision)
+    }
 }
 
 /// A link that a visitor has asked for.
@@ -316,7 +377,9 @@ fn answer(
         Decision::Expired => Err(Problem::expired_link()),
         Decision::Exhausted => Err(Problem::exhausted_link()),
         Decision::Disabled => Err(Problem::disabled_link()),
-        Decision::AskLimit => unreachable!("invariant: once the leader has answered, nobody has to be asked"),
+        Decision::AskLimit | Decision::AskPassword(_) => {
+            unreachable!("invariant: what was asked for once is not asked for again")
+        }
         Decision::NothingBelow => Err(Problem::unknown_link()),
         Decision::Unreadable => Err(Problem::unreadable_rules()),
     }
@@ -334,7 +397,7 @@ fn kept(max_age_s: u64) -> Option<HeaderValue> {
 
 /// Counts a visit, if the request is one.
 fn count(request: &HttpRequest, worker: &WorkerState, link: KeyHash, now: UnixMs) {
-    if request.method() == Method::GET
+    if request.method() != Method::HEAD
         && let Some(visitor) = visitor_of(request, worker)
     {
         worker.recorder.visit(link, now, &visitor);

@@ -50,6 +50,10 @@ const VISIT: &[&str] = &[
     "link-expired",
     "too-many-unknown-codes",
 ];
+/// Links with a password.
+const PROTECTED: &[&str] = &["link-protected"];
+/// Passwords of links.
+const WRONG: &[&str] = &["wrong-password", "too-many-passwords"];
 /// Codes of visitors for programs.
 const UNKNOWN: &[&str] = &["link-not-found", "domain-not-found", "too-many-unknown-codes"];
 /// The domain does not exist.
@@ -125,9 +129,15 @@ routes! {
     "/robots.txt" => { get site_files::robots [CALL]; }
     "/favicon.ico" => { get site_files::favicon []; }
     "/" => { get redirect::base [NOTHING]; }
-    "/{code}+" => { get preview::preview [VISIT, CALL]; }
-    "/{code}" => { get redirect::visit [VISIT, CALL]; }
-    "/{code}/{rest}" => { get redirect::visit_below [VISIT, CALL]; }
+    "/{code}+" => { get preview::preview [VISIT, PROTECTED, CALL]; }
+    "/{code}" => {
+        get redirect::visit [VISIT, PROTECTED, CALL];
+        post redirect::unlock [VISIT, PROTECTED, WRONG, BODY, CALL];
+    }
+    "/{code}/{rest}" => {
+        get redirect::visit_below [VISIT, PROTECTED, CALL];
+        post redirect::unlock_below [VISIT, PROTECTED, WRONG, BODY, CALL];
+    }
 }
 
 /// The path of which the last part may have any number of segments, and the pattern of such paths.

@@ -13,6 +13,7 @@ use waypost_redirector::ReadView;
 use waypost_runtime::{ActorRef, Supervision};
 
 use super::access_log::AccessLog;
+use super::attempts::PasswordAttempts;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::robots::Robots;
@@ -38,6 +39,8 @@ pub struct NodeState {
     pub supervision: Supervision,
     /// The budgets of clients for unknown codes.
     pub unknown: UnknownCodes,
+    /// The budgets of wrong passwords.
+    pub attempts: PasswordAttempts,
     /// The number of shards.
     pub shards: u32,
     /// Permits of live streams.

@@ -14,12 +14,12 @@ use super::base::Base;
 use super::error::NodeError;
 use super::listen::Listeners;
 use super::services::Services;
-use crate::app::{App, AppParts, Authenticator};
+use crate::app::{App, AppParts, Authenticator, Passwords};
 use crate::cluster::Backups;
 use crate::config::ServiceName;
 use crate::http::{
-    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PublicAddress, PublicServer, Robots,
-    SplitKey, UnknownCodes, admin_server, public_server,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PasswordAttempts, PublicAddress,
+    PublicServer, Robots, SplitKey, UnknownCodes, admin_server, public_server,
 };
 use crate::pages::Pages;
 use crate::wall_clock::wall_clock;
@@ -128,6 +128,7 @@ fn node_state(
         app: App::new(AppParts {
             links: services.actors.links.clone(),
             keys: services.actors.keys.clone(),
+            passwords: Passwords::new(&groups.bootstrap().permutation_key),
             view: services.view.clone(),
             groups: groups.clone(),
             controller: services.controller.clone(),
@@ -144,6 +145,7 @@ fn node_state(
         groups: groups.clone(),
         fresh: services.fresh.clone(),
         unknown: UnknownCodes::new(config.unknown_codes_per_s, &base.metrics),
+        attempts: PasswordAttempts::new(&base.metrics),
         supervision: base.supervision.clone(),
         shards: groups.bootstrap().shards,
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),

@@ -8,7 +8,7 @@
 //! template.rs   HTML with slots; what is put into a slot is escaped
 //! site.rs       all of them: built in, and those of a site's directory
 //! texts/        the texts, a file for each language
-//! page.html, preview.html   the templates
+//! page.html, password.html, preview.html   the templates
 //! ```
 
 mod language;

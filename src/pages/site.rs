@@ -24,6 +24,9 @@ const LANGUAGES: &[(&str, &str)] = &[
 
 const PAGE: (&str, &str, &[&str]) = ("page.html", include_str!("page.html"), &["language", "title", "text"]);
 
+const PASSWORD: (&str, &str, &[&str]) =
+    ("password.html", include_str!("password.html"), &["language", "title", "text", "label", "wrong", "button"]);
+
 const PREVIEW: (&str, &str, &[&str]) = (
     "preview.html",
     include_str!("preview.html"),
@@ -37,6 +40,7 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct Pages {
     page: Template,
+    password: Template,
     preview: Template,
     /// By language; `en` is always there.
     texts: BTreeMap<String, Texts>,
@@ -57,7 +61,7 @@ pub enum PagesError {
     #[error("{}: it is longer than {FILE_BYTES_MAX} bytes", .0.display())]
     TooLong(PathBuf),
     /// A file has no use.
-    #[error("{}: only page.html, preview.html and texts such as de.toml are read here", .0.display())]
+    #[error("{}: only page.html, password.html, preview.html and texts such as de.toml are read here", .0.display())]
     Unknown(PathBuf),
     /// A template cannot be used.
     #[error("{}: {error}", path.display())]
@@ -110,7 +114,12 @@ impl Pages {
         let built_in = |(name, text, slots): (&str, &str, &[&'static str])| {
             Template::parse(text, slots).map_err(|error| PagesError::Template { path: name.into(), error })
         };
-        let mut pages = Self { page: built_in(PAGE)?, preview: built_in(PREVIEW)?, texts: BTreeMap::new() };
+        let mut pages = Self {
+            page: built_in(PAGE)?,
+            password: built_in(PASSWORD)?,
+            preview: built_in(PREVIEW)?,
+            texts: BTreeMap::new(),
+        };
         for (language, text) in LANGUAGES {
             let path = Path::new(language);
             pages.texts.insert((*language).to_owned(), texts(path, table(path, text)?)?);
@@ -135,6 +144,7 @@ impl Pages {
         }
         match name.strip_suffix(".toml") {
             _ if name == PAGE.0 => self.page = template(PAGE.2)?,
+            _ if name == PASSWORD.0 => self.password = template(PASSWORD.2)?,
             _ if name == PREVIEW.0 => self.preview = template(PREVIEW.2)?,
             Some(language) if is_language(language) => {
                 // What a file does not have is as it is built in, in English for a new language.
@@ -164,6 +174,25 @@ impl Pages {
             "language" => language.to_owned(),
             "title" => text.title.clone(),
             _ => text.text.clone(),
+        });
+        Page { html, language }
+    }
+
+    /// The page that asks for the password of a link, in the language that `accept` prefers; `again`: the last one was wrong.
+    pub fn password(&self, again: bool, accept: &str) -> Page<'_> {
+        let (language, texts) = self.language(accept);
+        let text = texts.of(Message::ProtectedLink);
+        let html = self.password.fill(|slot| {
+            match slot {
+                "language" => language,
+                "title" => &text.title,
+                "text" => &text.text,
+                "label" => &texts.password.label,
+                "button" => &texts.password.button,
+                _ if again => &texts.password.wrong,
+                _ => "",
+            }
+            .to_owned()
         });
         Page { html, language }
     }

@@ -15,6 +15,8 @@ pub enum Message {
     ExhaustedLink,
     /// The link is disabled.
     DisabledLink,
+    /// The link needs a password.
+    ProtectedLink,
     /// Nothing has the path.
     Nothing,
     /// The path is for programs.
@@ -23,6 +25,8 @@ pub enum Message {
     OtherListener,
     /// The visitor has to wait.
     TooMany,
+    /// The visitor has tried too many passwords, and has to wait.
+    TooManyPasswords,
     /// Anything else: the server cannot answer now.
     NotNow,
 }
@@ -33,6 +37,15 @@ pub enum Message {
 pub(super) struct Text {
     pub(super) title: String,
     pub(super) text: String,
+}
+
+/// The words of the form for a password.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PasswordTexts {
+    pub(super) label: String,
+    pub(super) wrong: String,
+    pub(super) button: String,
 }
 
 /// The words of a preview.
@@ -55,11 +68,14 @@ pub(super) struct Texts {
     link_not_yet: Text,
     exhausted_link: Text,
     disabled_link: Text,
+    protected_link: Text,
     nothing: Text,
     for_programs: Text,
     other_listener: Text,
     too_many: Text,
+    too_many_passwords: Text,
     not_now: Text,
+    pub(super) password: PasswordTexts,
     pub(super) preview: PreviewTexts,
 }
 
@@ -72,10 +88,12 @@ impl Texts {
             Message::LinkNotYet => &self.link_not_yet,
             Message::ExhaustedLink => &self.exhausted_link,
             Message::DisabledLink => &self.disabled_link,
+            Message::ProtectedLink => &self.protected_link,
             Message::Nothing => &self.nothing,
             Message::ForPrograms => &self.for_programs,
             Message::OtherListener => &self.other_listener,
             Message::TooMany => &self.too_many,
+            Message::TooManyPasswords => &self.too_many_passwords,
             Message::NotNow => &self.not_now,
         }
     }

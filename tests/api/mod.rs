@@ -13,6 +13,7 @@ mod fields;
 mod history;
 mod limits;
 mod pages;
+mod passwords;
 mod put;
 mod qr;
 mod redirect;

@@ -14,6 +14,7 @@ mod limits;
 mod logs;
 mod machines;
 mod partitions;
+mod passwords;
 mod quorum;
 mod replaced;
 mod rules;

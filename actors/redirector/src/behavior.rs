@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use waypost_protocol::properties::{
-    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE,
+    DISABLED, EXPIRED_URL, FORWARD_PATH, FORWARD_QUERY, MAX_VISITS, PASSWORD, REDIRECT_STATUS, RULES, RedirectStatus,
+    VALID_SINCE,
 };
 use waypost_protocol::rules::Rules;
-use waypost_protocol::{Fields, LinkState, Target, UnixMs};
+use waypost_protocol::{Fields, LinkState, PasswordHash, Target, UnixMs};
 
 use crate::choose::{Visitor, bytes_of, choose};
 
@@ -30,6 +31,7 @@ pub struct Behavior {
     expired_url: Option<Target>,
     disabled: bool,
     limited: bool,
+    password: Option<PasswordHash>,
     ruled: Ruled,
 }
 
@@ -59,6 +61,8 @@ pub struct Asked<'a> {
     pub limit: Option<Limit>,
     /// The status of links of the domain that ask for none.
     pub default_status: RedirectStatus,
+    /// Whether the visitor has given the link's password.
+    pub unlocked: bool,
 }
 
 /// What is left of a link's limit of visits.
@@ -94,6 +98,8 @@ pub enum Decision<'a> {
     Disabled,
     /// It has a limit of visits: the leader of its shard has to be asked whether one is left.
     AskLimit,
+    /// It has a password, which the visitor has to give: this is its hash.
+    AskPassword(&'a PasswordHash),
     /// There is nothing at this path below the link.
     NothingBelow,
     /// It has rules that this version does not understand, so it cannot be told where it leads.
@@ -115,6 +121,7 @@ impl Behavior {
             expired_url: EXPIRED_URL.of(fields),
             disabled: DISABLED.is_in(fields),
             limited: MAX_VISITS.is_in(fields),
+            password: PASSWORD.of(fields),
             ruled: match RULES.read(fields) {
                 Ok(None) => Ruled::No,
                 Ok(Some(rules)) => Ruled::By(rules),
@@ -132,13 +139,16 @@ impl Behavior {
         expired_url: None,
         disabled: false,
         limited: false,
+        password: None,
         ruled: Ruled::No,
     };
 
     /// Its approximate size in the cache, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let rules = if let Ruled::By(rules) = &self.ruled { bytes_of(rules) } else { 0 };
-        size_of::<Self>() as u64 + 16 + self.expired_url.as_ref().map_or(0, |url| url.as_str().len() as u64) + rules
+        let url = self.expired_url.as_ref().map_or(0, |url| url.as_str().len());
+        let password = self.password.as_ref().map_or(0, |hash| hash.as_str().len());
+        (size_of::<Self>() + 16 + url + password) as u64 + rules
     }
 }
 
@@ -164,6 +174,9 @@ pub fn decide<'a>(
     }
     if matches!(behavior.ruled, Ruled::Unreadable) {
         return Decision::Unreadable;
+    }
+    if let Some(hash) = behavior.password.as_ref().filter(|_| !asked.unlocked) {
+        return Decision::AskPassword(hash);
     }
     match asked.limit {
         _ if !behavior.limited => {}
@@ -382,6 +395,27 @@ mod tests {
         assert_eq!(decided(&plain, Some(Limit::Exhausted)), "Exhausted");
         assert_eq!(decided(&other, Some(Limit::Exhausted)), "Instead(\"https://over.example/\")");
         assert_eq!(decided(&limited(false, Some(NOW.0 + 1)), None), "NotYet", "nobody is asked");
+    }
+
+    #[test]
+    fn a_protected_link_leads_to_its_target_only_with_its_password_and_its_limit_is_asked_for_after_that() {
+        let hash = PasswordHash::new("$argon2id$");
+        let protected = |limited: bool, disabled: bool| {
+            behavior(|of| {
+                PASSWORD.change(of, Some(&hash));
+                MAX_VISITS.change(of, limited.then_some(&5.try_into().unwrap()));
+                DISABLED.change(of, disabled.then_some(&Set));
+            })
+        };
+        let decided = |behavior: Option<Arc<Behavior>>, unlocked| {
+            let asked = Asked { unlocked, ..asked(None, None) };
+            format!("{:?}", decide("https://a.b/", None, behavior.as_deref(), &asked))
+        };
+        assert_eq!(decided(protected(false, false), false), "AskPassword((hash))");
+        assert!(decided(protected(false, false), true).contains("https://a.b/"));
+        assert_eq!(decided(protected(true, false), false), "AskPassword((hash))");
+        assert_eq!(decided(protected(true, false), true), "AskLimit");
+        assert_eq!(decided(protected(false, true), false), "Disabled");
     }
 
     #[test]

@@ -21,7 +21,7 @@ const NEEDED: &[(RangeInclusive<Tag>, Level)] = &[
     (16..=22, Level::TWO),
     (23..=23, Level::THREE),
     (24..=25, Level::TWO),
-    (26..=26, Level::THREE),
+    (26..=27, Level::THREE),
     (28..=28, Level::THREE),
 ];
 

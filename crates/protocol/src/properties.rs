@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::codec::{DecodeError, decode_exact, encode};
 use crate::fields::Tag;
+use crate::password::PasswordHash;
 use crate::rules::Rules;
 use crate::text::normal;
 use crate::{FieldChanges, Fields, Target, UnixMs};
@@ -48,6 +49,8 @@ pub const EXPIRED_URL: Property<Target> = Property::new(24);
 pub const DISABLED: Property<Set> = Property::new(25);
 /// How many visitors are sent to the target, in the whole cluster. Then the link answers `410`.
 pub const MAX_VISITS: Property<MaxVisits> = Property::new(26);
+/// The password that visitors have to give, hashed.
+pub const PASSWORD: Property<PasswordHash> = Property::new(27);
 /// Where visitors are led, depending on who they are.
 pub const RULES: Property<Rules> = Property::new(28);
 
@@ -351,6 +354,7 @@ mod tests {
         golden(DISABLED, &Set, 25, &[]);
         golden(CRAWLABLE, &Set, 23, &[]);
         golden(MAX_VISITS, &MaxVisits(1000), 26, &[0xe8, 7]);
+        golden(PASSWORD, &PasswordHash::new("$a"), 27, &[2, b'$', b'a']);
         let rule = Rule { conditions: vec![Condition::Device(Device::Android)], leads: Leads::To(target) };
         let rules = Rules::new(vec![rule]).unwrap().unwrap();
         golden(RULES, &rules, 28, b"\x01\x01\x00\x01\x00\x0bhttp://a.b/");
@@ -358,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_property_is_set_at_the_level_that_added_it() {
-        let three = [(23..=23, Level::THREE), (26..=26, Level::THREE), (28..=28, Level::THREE)];
+        let three = [(23..=23, Level::THREE), (26..=27, Level::THREE), (28..=28, Level::THREE)];
         for (tags, level) in [(16..=22, Level::TWO), (24..=25, Level::TWO)].into_iter().chain(three) {
             for tag in tags {
                 let mut fields = Fields::default();

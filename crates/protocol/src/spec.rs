@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::fingerprint;
-use crate::properties::{DISABLED, MAX_VISITS, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE};
+use crate::properties::{DISABLED, MAX_VISITS, PASSWORD, REDIRECT_STATUS, RULES, RedirectStatus, VALID_SINCE};
 use crate::{Code, Domain, FieldChanges, Fields, Level, Target, UnixMs};
 
 /// What can be given for a link.
@@ -81,6 +81,9 @@ pub enum SpecError {
     /// Browsers keep a permanent redirect, so that visits are not seen.
     #[error("a permanent redirect and a limit of visits exclude each other")]
     PermanentLimited,
+    /// Browsers keep a permanent redirect, so that nobody is asked for the password again.
+    #[error("a permanent redirect and a password exclude each other")]
+    PermanentProtected,
 }
 
 impl LinkSpec {
@@ -203,6 +206,7 @@ fn fit(fields: &Fields, until: Option<UnixMs>) -> Result<(), SpecError> {
     match REDIRECT_STATUS.of(fields).is_some_and(RedirectStatus::is_permanent) {
         true if RULES.is_in(fields) => Err(SpecError::PermanentWithRules),
         true if MAX_VISITS.is_in(fields) => Err(SpecError::PermanentLimited),
+        true if PASSWORD.is_in(fields) => Err(SpecError::PermanentProtected),
         _ => Ok(()),
     }
 }

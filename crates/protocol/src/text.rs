@@ -2,7 +2,12 @@
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-/// Composed characters (Unicode NFC), without white space at the ends: what looks the same is the same.
+/// Composed characters (Unicode NFC): what looks the same is the same.
+pub(crate) fn composed(text: &str) -> String {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+}
+
+/// Composed characters without white space at the ends.
 pub(crate) fn normal(text: &str) -> String {
-    ComposingNormalizerBorrowed::new_nfc().normalize(text.trim()).into_owned()
+    composed(text.trim())
 }

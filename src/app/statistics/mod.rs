@@ -17,6 +17,7 @@ pub use range::{Interval, Period, PeriodError};
 pub use report::{Point, Report, ReportError, ReportQuery, Top, ValueCount};
 use waypost_protocol::clicks::{Counts, HOUR_MS, Orphan, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
+use waypost_protocol::properties::PASSWORD;
 use waypost_protocol::{CallError, Code, Link, LinkKey, LinkState, Request, ServiceError, ShardId, UnixMs};
 
 use super::links::Consistency;
@@ -148,6 +149,9 @@ impl App {
         let shows_details = self.shows_details(principal)?;
         let key = self.key_of(name)?.ok_or(ReadError::NotFound)?;
         let LinkView { link, counts } = self.read(key, Consistency::Local).await?;
+        // Where a protected link leads is for those who may read it, and for visitors with the password.
+        let shows_details =
+            shows_details && (!PASSWORD.is_in(&link.spec.fields) || principal.require(Permission::ReadLinks).is_ok());
         let now = self.now();
         let end = (now.0 / HOUR_MS) as u32 + 1;
         let start = (end.saturating_sub(1) / 24).saturating_sub(SUMMARY_DAYS - 1) * 24;

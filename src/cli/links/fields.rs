@@ -32,6 +32,10 @@ pub(super) struct FieldArgs {
     /// How many visitors are sent to the URL; then the link answers 410
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_visits: Option<u64>,
+    /// A file with the password that visitors have to give, in its first line; - for standard input. (Others on this machine
+    /// can read command lines)
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Where visitors are sent while the link is expired, exhausted or disabled, instead of 410
     #[arg(long, value_name = "URL")]
     expired_url: Option<String>,
@@ -73,6 +77,7 @@ impl FieldArgs {
         set("validSince", time("--valid-since", &self.valid_since, dates::Of::Begin)?);
         set("validUntil", time("--valid-until", &self.valid_until, dates::Of::End)?);
         set("maxVisits", self.max_visits.map(Value::from));
+        set("password", self.password_file.as_deref().map(password_in).transpose()?.map(Value::from));
         set("expiredUrl", text(&self.expired_url));
         set("redirectStatus", self.redirect_status.map(Value::from));
         set("forwardQuery", flag(self.forward_query));
@@ -108,6 +113,26 @@ fn rules_in(path: &Path) -> Result<Value, Failed> {
             )),
             Err(error) => Err(refused(format!("it is not JSON: {error}"))),
         },
+    }
+}
+
+/// The most bytes that are read from a file with a password.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
+/// The password in the first line of a file.
+fn password_in(path: &Path) -> Result<String, Failed> {
+    let failed = |error: std::io::Error| {
+        Failed::new(exit::USAGE, format!("--password-file {}: {}", path.display(), crate::account::told(&error)))
+    };
+    let mut text = String::new();
+    match path.as_os_str() == "-" {
+        true => std::io::stdin().take(PASSWORD_BYTES_MAX).read_to_string(&mut text),
+        false => std::fs::File::open(path).and_then(|file| file.take(PASSWORD_BYTES_MAX).read_to_string(&mut text)),
+    }
+    .map_err(failed)?;
+    match text.lines().next() {
+        Some(password) if !password.is_empty() => Ok(password.to_owned()),
+        _ => Err(Failed::new(exit::USAGE, format!("--password-file {}: its first line is empty", path.display()))),
     }
 }
 

@@ -36,6 +36,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("validUntil", "valid until"),
     ("maxVisits", "visits at most"),
     ("visitsLeft", "visits left"),
+    ("protected", "password"),
     ("expiredUrl", "expired URL"),
     ("redirectStatus", "redirect status"),
     ("forwardQuery", "forward query"),

@@ -15,6 +15,8 @@ use crate::http::link_json::field_name;
 const UNKNOWN_LINK: &str = "link-not-found";
 const LINK_NOT_YET: &str = "link-not-yet-valid";
 const LINK_DISABLED: &str = "link-disabled";
+const LINK_PROTECTED: &str = "link-protected";
+const WRONG_PASSWORD: &str = "wrong-password";
 const LINK_EXHAUSTED: &str = "link-exhausted";
 
 impl Problem {
@@ -87,6 +89,31 @@ impl Problem {
     /// The link has rules that this node does not understand.
     pub(in crate::http) fn unreadable_rules() -> Self {
         Self::not_ready("the link has rules of a later version, which this node does not understand")
+    }
+
+    /// The link has a password, and none was given.
+    pub(in crate::http) fn protected_link() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            LINK_PROTECTED,
+            "The link needs a password",
+            "send it by POST to the same URL, as the field \"password\" of a form (application/x-www-form-urlencoded)",
+        )
+    }
+
+    /// Another password was given than the link has.
+    pub(in crate::http) fn wrong_password() -> Self {
+        Self::new(StatusCode::FORBIDDEN, WRONG_PASSWORD, "The password is wrong", "the link has another password")
+    }
+
+    /// Whether it says that a password is needed, or another one.
+    pub(in crate::http) fn asks_password(&self) -> bool {
+        matches!(self.kind, LINK_PROTECTED | WRONG_PASSWORD)
+    }
+
+    /// Whether it says that the password is wrong.
+    pub(in crate::http) fn is_wrong_password(&self) -> bool {
+        self.kind == WRONG_PASSWORD
     }
 
     /// All visits of the link's limit are used.
@@ -190,6 +217,10 @@ impl Problem {
             CreateError::FindExistingWithSlug => Self::invalid(
                 "findIfExists",
                 "findIfExists finds links with generated codes; leave it out when you ask for a customSlug",
+            ),
+            CreateError::FindExistingWithPassword => Self::invalid(
+                "findIfExists",
+                "findIfExists finds no protected links; leave it out when you give a password",
             ),
             CreateError::IdempotencyKey => Self::malformed(format!(
                 "Idempotency-Key has to be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
@@ -351,6 +382,13 @@ impl From<SpecError> for Problem {
                     "maxVisits",
                     "maxVisits and a permanent redirectStatus (301, 308) exclude each other: browsers keep such a redirect, so their further \
                      visits are not seen",
+                );
+            }
+            SpecError::PermanentProtected => {
+                return Self::invalid(
+                    "password",
+                    "password and a permanent redirectStatus (301, 308) exclude each other: browsers keep such a redirect, so nobody is asked \
+                     for the password again",
                 );
             }
             SpecError::EndPast => "validUntil has to lie in the future",

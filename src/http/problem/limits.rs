@@ -4,6 +4,8 @@ use actix_web::http::StatusCode;
 
 use super::Problem;
 
+const TOO_MANY_PASSWORDS: &str = "too-many-passwords";
+
 impl Problem {
     /// The body did not arrive in time.
     pub(in crate::http) fn body_timeout() -> Self {
@@ -69,6 +71,26 @@ impl Problem {
             "your address has as many connections as one may have; close some, or send several requests over each. The limit is \
              [http] connections_per_address_max",
         )
+    }
+
+    /// The form is longer than the server reads.
+    pub(in crate::http) fn form_too_large(max: usize) -> Self {
+        Self { detail: format!("at most {max} bytes of a form are read"), ..Self::too_large(max) }
+    }
+
+    /// There were too many wrong passwords, of the client or of all clients of the link.
+    pub(in crate::http) fn too_many_passwords() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            TOO_MANY_PASSWORDS,
+            "Too many wrong passwords",
+            "your address has sent too many wrong passwords, or all visitors of this link together have; wait a little",
+        )
+    }
+
+    /// Whether it says that there were too many wrong passwords.
+    pub(in crate::http) fn is_too_many_passwords(&self) -> bool {
+        self.kind == TOO_MANY_PASSWORDS
     }
 
     /// The client has asked for too many unknown codes.

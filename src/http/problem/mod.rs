@@ -26,6 +26,8 @@ pub(super) use kinds::{KINDS, urn};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::limits::GUESS_OF_CLIENT_EVERY;
+
 /// A problem: what went wrong, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -85,6 +87,7 @@ impl Problem {
     /// The number of seconds after which a retry may help, if it is known.
     pub(super) fn retry_after(&self) -> Option<u64> {
         match self.status {
+            StatusCode::TOO_MANY_REQUESTS if self.is_too_many_passwords() => Some(GUESS_OF_CLIENT_EVERY.as_secs()),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(1),
             _ => None,
         }
