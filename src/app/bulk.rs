@@ -102,7 +102,7 @@ impl BulkError {
 
 impl App {
     /// Makes changes, each with its index in the whole request. Those of one code are made one after the other; of all others the order
-    /// is not defined. `key` is the idempotency key of the whole request: the same create of the same request creates nothing again.
+    /// is not defined. `key` is the idempotency key of the whole request: the same create of the same request creates nothing again. A create may have one of its own instead.
     /// Returns a result for each change, in their order.
     pub async fn bulk(
         &self,
@@ -148,8 +148,12 @@ impl App {
     ) -> Result<BulkDone, BulkError> {
         Ok(match change {
             BulkChange::Create(new) => {
-                let new = NewLink { idempotency_key: key, ..new };
-                match self.create_part(principal, new, Some(part)).await? {
+                // An item with a key of its own is what it would be alone.
+                let (new, part) = match new.idempotency_key {
+                    Some(_) => (new, None),
+                    None => (NewLink { idempotency_key: key, ..new }, Some(part)),
+                };
+                match self.create_part(principal, new, part).await? {
                     CreatedLink::New(link) => BulkDone::Created(link),
                     CreatedLink::Existing(link) => BulkDone::Is(link),
                 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -24,6 +25,9 @@ use crate::say;
 
 /// How often a row is sent again when the server is busy or cannot be reached.
 const TRIES: u32 = 8;
+
+/// How many bulk requests are sent at once: a server answers four in all, and others may need theirs.
+const REQUESTS_AT_ONCE: usize = 2;
 
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -41,8 +45,8 @@ pub(super) struct ImportArgs {
     /// If a link with the same URL and fields exists, use it instead of creating a second one
     #[arg(long)]
     find_existing: bool,
-    /// Number of rows that are sent at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Number of rows that are on their way at once
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// Print the summary as JSON
     #[arg(long)]
@@ -51,7 +55,8 @@ pub(super) struct ImportArgs {
     server: ServerArgs,
 }
 
-/// The result of a row.
+/// What became of a row.
+#[derive(Default)]
 struct Done {
     row: Row,
     status: &'static str,
@@ -79,8 +84,14 @@ pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let mut report = args.report.as_deref().map(|path| Report::create(path, &args.file, args.force)).transpose()?;
     let bar = progress(&args.file)?;
     let mut summary = Summary::default();
-    let mut done =
-        stream::iter(rows).map(|row| import(&server, row, args.find_existing, &zone)).buffered(args.concurrency.into());
+    // Two requests at a time, so that the server has work while an answer is on its way.
+    let requests = REQUESTS_AT_ONCE.min(args.concurrency.into());
+    let rows_each = usize::from(args.concurrency) / requests;
+    let mut done = stream::iter(rows)
+        .chunks(rows_each)
+        .map(|rows| import(&server, rows, args.find_existing, &zone))
+        .buffered(requests)
+        .flat_map(stream::iter);
     while let Some(done) = done.next().await {
         bar.inc(1);
         match done.status {
@@ -154,19 +165,67 @@ fn time(text: &str, of: dates::Of, zone: &TimeZone) -> String {
     }
 }
 
-async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &TimeZone) -> Done {
-    let row = match row {
-        Ok(row) => row,
-        Err(error) => {
-            return Done {
-                row: Row::default(),
-                status: "failed",
-                code: String::new(),
-                short_url: String::new(),
-                error,
-            };
+/// A row, ready to be sent.
+struct Ready {
+    row: Row,
+    body: Value,
+    /// Its idempotency key: the same row of the same file has the same one.
+    key: String,
+}
+
+/// Sends rows together. A server without bulk requests, or with too many, gets them one by one.
+async fn import(server: &Server, rows: Vec<RowResult>, find_existing: bool, zone: &TimeZone) -> Vec<Done> {
+    let rows: Vec<Result<Ready, String>> =
+        rows.into_iter().map(|row| row.map(|row| ready(row, find_existing, zone))).collect();
+    let mut answers = bulk(server, rows.iter().flatten()).await.into_iter();
+    join_all(rows.into_iter().map(|row| {
+        let answer = row.as_ref().ok().and_then(|_| answers.next().flatten());
+        async move {
+            match row {
+                Err(error) => Done { status: "failed", error, ..Done::default() },
+                Ok(Ready { row, body, key }) => {
+                    let answer = match answer {
+                        Some(answer) => Ok(answer),
+                        None => send(server, &body, &key).await,
+                    };
+                    told(row, answer, find_existing)
+                }
+            }
         }
+    }))
+    .await
+}
+
+/// The answers to rows in one request. Those that are missing are to be sent alone.
+async fn bulk(server: &Server, rows: impl Iterator<Item = &Ready>) -> Vec<Option<Answer>> {
+    let item = |row: &Ready| json!({ "op": "create", "link": row.body, "idempotencyKey": row.key });
+    let items: Vec<Value> = rows.map(item).collect();
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let answer = server.send(Method::POST, "/api/v1/bulk", Some(&json!({ "items": items })), None).await;
+    answer.map(|answer| answers_in(&answer)).unwrap_or_default()
+}
+
+/// The answers in that to a bulk request; `None` for a row that may succeed if it is sent alone: the server was busy, or does not know
+/// everything that an item can have.
+fn answers_in(answer: &Answer) -> Vec<Option<Answer>> {
+    let results = answer.body["results"].as_array().filter(|_| answer.status == StatusCode::OK);
+    let one = |result: &Value| {
+        let status = StatusCode::from_u16(u16::try_from(result["status"].as_u64()?).ok()?).ok()?;
+        let body = if status.is_success() { &result["link"] } else { &result["problem"] };
+        let answer = Answer { status, body: body.clone(), retry_after: None, etag: None };
+        (!is_busy(status) && status != StatusCode::BAD_REQUEST).then_some(answer)
     };
+    results.into_iter().flatten().map(one).collect()
+}
+
+/// Whether the same request may succeed a little later.
+fn is_busy(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502..=504)
+}
+
+fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     let valid_until = row.valid_until.as_deref().map(|text| time(text, dates::Of::End, zone));
     let mut body = json!({
         "longUrl": row.url, "customSlug": row.slug, "validUntil": valid_until,
@@ -187,7 +246,11 @@ async fn import(server: &Server, row: RowResult, find_existing: bool, zone: &Tim
         "import-{:016x}",
         waypost_protocol::digest::fingerprint(&[&row.line.to_le_bytes(), body.to_string().as_bytes(),])
     );
-    let answer = send(server, &body, &key).await;
+    Ready { row, body, key }
+}
+
+/// The result of a row.
+fn told(row: Row, answer: Result<Answer, Failed>, find_existing: bool) -> Done {
     let (status, code, short_url, error) = match answer {
         Ok(answer) => match answer.status {
             StatusCode::CREATED => ("created", answer.text("shortCode"), answer.text("shortUrl"), String::new()),
@@ -211,7 +274,7 @@ async fn send(server: &Server, body: &Value, key: &str) -> Result<Answer, Failed
         let answer = server.send(Method::POST, "/shorten", Some(body), Some(key)).await;
         tries += 1;
         let wait = match &answer {
-            Ok(answer) if matches!(answer.status.as_u16(), 429 | 502..=504) => answer.retry_after.unwrap_or(0),
+            Ok(answer) if is_busy(answer.status) => answer.retry_after.unwrap_or(0),
             Err(failed) if failed.code == exit::UNREACHABLE => 0,
             _ => return answer,
         };
@@ -270,5 +333,33 @@ impl Report {
     fn finish(self) -> Result<(), Failed> {
         let mut file = self.writer.into_inner().map_err(|error| Self::failed(&self.path, error))?;
         file.flush().map_err(|error| Self::failed(&self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_a_bulk_request_did_not_answer_for_good_are_sent_alone() {
+        let answer = |status, body| Answer { status, body, retry_after: None, etag: None };
+        let statuses = |answer: &Answer| {
+            answers_in(answer).into_iter().map(|one| one.map(|one| one.status.as_u16())).collect::<Vec<_>>()
+        };
+        let results = json!({ "results": [
+            { "status": 201, "link": { "shortCode": "a" } },
+            { "status": 503, "problem": { "detail": "busy" } },
+            { "status": 400, "problem": { "detail": "unknown field `idempotencyKey`" } },
+            { "status": 422, "problem": { "detail": "no URL" } },
+            { "status": 7 },
+        ] });
+        let answered = answer(StatusCode::OK, results.clone());
+        assert_eq!(statuses(&answered), [Some(201), None, None, Some(422), None]);
+        let bodies: Vec<Answer> = answers_in(&answered).into_iter().flatten().collect();
+        assert_eq!((bodies[0].text("shortCode"), bodies[1].problem()), ("a".to_owned(), "no URL".to_owned()));
+        // Too many bulk requests, none at all, or an answer that broke off.
+        for refused in [answer(StatusCode::SERVICE_UNAVAILABLE, results), answer(StatusCode::OK, Value::Null)] {
+            assert_eq!(statuses(&refused), []);
+        }
     }
 }

@@ -28,7 +28,7 @@ use super::openapi::RetrySafely;
 use super::problem::{Document, Problem};
 use super::state::NodeState;
 use super::wire::Conn;
-use crate::app::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError, Condition, LinkName, Principal};
+use crate::app::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError, Condition, LinkName, NewLink, Principal};
 
 /// The most items of a JSON request. More of them are sent as NDJSON.
 const ITEMS_MAX: usize = 1000;
@@ -92,6 +92,10 @@ enum GivenItem {
     Create {
         /// The link.
         link: GivenLink,
+        /// As the header `Idempotency-Key` of a create alone, in place of that of the whole request.
+        #[serde(rename = "idempotencyKey")]
+        #[schema(min_length = 1, max_length = 255)]
+        idempotency_key: Option<String>,
     },
     /// Creates the link of a code, or replaces it.
     Put {
@@ -133,7 +137,9 @@ impl GivenItem {
     fn change<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<BulkChange<'a>, Problem> {
         let guard = |tags: &Option<String>| IfMatch::of_text(tags.as_deref()).guard;
         Ok(match self {
-            Self::Create { link } => BulkChange::Create(link.new_link(own_hosts)?),
+            Self::Create { link, idempotency_key } => {
+                BulkChange::Create(NewLink { idempotency_key: idempotency_key.as_deref(), ..link.new_link(own_hosts)? })
+            }
             Self::Put { code, domain, link, if_match } => {
                 let name = LinkName { domain: domain.as_deref(), code };
                 let new = link.put_at(name, own_hosts)?;
@@ -151,6 +157,10 @@ impl GivenItem {
                 BulkChange::Delete { name: LinkName { domain: domain.as_deref(), code }, guard: guard(if_match) }
             }
         })
+    }
+
+    fn has_key(&self) -> bool {
+        matches!(self, Self::Create { idempotency_key: Some(_), .. })
     }
 
     fn if_match(&self) -> Option<&str> {
@@ -323,18 +333,19 @@ impl Bulk {
         let mut done = self.node.app.bulk(&self.principal, changes, self.key.as_deref()).await.into_iter();
         let results = (first..).zip(results).zip(&given).filter_map(|((index, result), item)| {
             let tags = item.as_ref().ok().and_then(GivenItem::if_match);
-            result.or_else(|| done.next().map(|done| self.result(index, done, tags)))
+            let keyed = self.key.is_some() || item.as_ref().is_ok_and(GivenItem::has_key);
+            result.or_else(|| done.next().map(|done| self.result(index, done, tags, keyed)))
         });
         let results: Vec<ItemResult> = results.collect();
         self.failed += results.iter().filter(|result| result.problem.is_some()).count();
         results
     }
 
-    fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>) -> ItemResult {
+    fn result(&self, index: u64, done: Result<BulkDone, BulkError>, tags: Option<&str>, keyed: bool) -> ItemResult {
         let fault = IfMatch::of_text(tags).fault;
         let (status, link, counts) = match done {
             // With a key, it may have been created, and visited, before.
-            Ok(BulkDone::Created(link)) => (201, link, self.key.is_none().then(LinkCounts::default)),
+            Ok(BulkDone::Created(link)) => (201, link, (!keyed).then(LinkCounts::default)),
             Ok(BulkDone::Is(link)) => (200, link, None),
             Ok(BulkDone::Deleted) => return ItemResult { index, status: 204, etag: None, link: None, problem: None },
             Err(error) => {

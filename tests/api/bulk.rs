@@ -114,6 +114,31 @@ async fn a_bulk_request_that_is_sent_again_with_its_key_creates_nothing_twice() 
 }
 
 #[tokio::test]
+async fn a_create_with_a_key_of_its_own_is_the_same_alone_and_in_any_bulk_request() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let keyed = |n: usize| {
+        let mut item = create(n);
+        item["idempotencyKey"] = json!(format!("row {n}"));
+        item
+    };
+    let code = |answer: &Value, at: usize| answer["results"][at]["link"]["shortCode"].clone();
+    let first = bulk(&client, &[keyed(1), keyed(2), create(2)], Some("k")).await.json();
+    assert_eq!((&first["failed"], &first["results"][0]["link"]["visits"]), (&json!(0), &Value::Null), "{first}");
+    // In another request, at another place, and alone.
+    let second = bulk(&client, &[create(3), keyed(2)], None).await.json();
+    assert_eq!(code(&second, 1), code(&first, 1));
+    let alone = client.request(Method::POST, "/shorten").header("idempotency-key", "row 1");
+    let alone = client.send(alone.json(&create(1)["link"])).await.unwrap();
+    assert_eq!((alone.status, &alone.json()["shortCode"]), (201, &code(&first, 0)));
+    let mut other = keyed(1);
+    other["link"]["validUntil"] = json!("2999-01-01T00:00:00Z");
+    let reused = bulk(&client, &[other], None).await.json();
+    assert_eq!(reused["results"][0]["problem"]["type"], "urn:waypost:problem:idempotency-key-reused", "{reused}");
+    assert_eq!(links(&node).await, "4");
+}
+
+#[tokio::test]
 async fn what_is_too_much_for_json_is_refused_whole() {
     let (_dir, node) = fresh_node();
     let client = node.client();
