@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use waypost_protocol::{CallError, Link};
+use waypost_protocol::{CallError, Code, Link};
 
 use super::{
     App, ChangeError, Condition, CreateError, CreatedLink, Guard, LinkEdit, LinkName, NewLink, Principal, PutError,
@@ -175,7 +175,12 @@ impl App {
 fn together(changes: &[(u64, BulkChange<'_>)]) -> usize {
     let mut codes = HashSet::new();
     let first = changes.iter().take(BULK_AT_ONCE_MAX);
-    first.take_while(|(_, change)| change.code().is_none_or(|code| codes.insert(code.to_ascii_lowercase()))).count()
+    first.take_while(|(_, change)| change.code().is_none_or(|code| codes.insert(spelling(code)))).count()
+}
+
+/// A code in the spelling in which every domain takes it for the same.
+fn spelling(code: &str) -> String {
+    Code::from_path(code).map_or_else(|| code.to_owned(), |code| code.folded().to_string())
 }
 
 #[cfg(test)]
@@ -188,6 +193,7 @@ mod tests {
         let create = || (0, BulkChange::Create(NewLink::default()));
         assert_eq!(together(&[]), 0);
         assert_eq!(together(&[delete("a"), create(), create(), delete("b"), delete("A"), delete("c")]), 4);
+        assert_eq!(together(&[delete("mu\u{308}"), delete("MÜ")]), 1);
         assert_eq!(together(&vec![create(); 1000]), BULK_AT_ONCE_MAX);
     }
 }

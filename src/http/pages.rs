@@ -86,6 +86,7 @@ pub(super) fn languages(request: &HttpRequest) -> String {
 
 fn message_of(problem: &Problem) -> Message {
     match problem.status() {
+        StatusCode::NOT_FOUND if problem.is_mistyped() => Message::MistypedLink,
         StatusCode::NOT_FOUND if problem.is_unknown_link() => Message::UnknownLink,
         StatusCode::NOT_FOUND if problem.is_wrong_listener() => Message::OtherListener,
         StatusCode::NOT_FOUND if problem.is_not_yet() => Message::LinkNotYet,

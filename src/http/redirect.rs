@@ -27,7 +27,7 @@ use super::problem::Problem;
 use super::ruled::RuledVisitor;
 use super::site_files::is_site_file;
 use super::state::WorkerState;
-use super::unlock::{Form, given, has_form, pass};
+use super::unlock::{Form, given, pass};
 use super::visitor::{described, limited_client, visitor};
 use crate::app::Permission;
 
@@ -109,10 +109,18 @@ pub(super) async fn answer_visitor(
             }
             match instead(&site, &problem).filter(|_| !is_file) {
                 Some(url) => elsewhere_on(url),
+                None if problem.is_unknown_link() && is_mistyped(&site, path) => {
+                    pages::answer_visitor(request, &Problem::mistyped_link())
+                }
                 None => pages::answer_visitor(request, &problem),
             }
         }
     }
+}
+
+/// Whether a path has a code of this domain with the wrong check character.
+fn is_mistyped(site: &Site, path: &str) -> bool {
+    code_in_path(path).is_some_and(|code| site.code_formats.is_mistyped(site.key(code).code.as_str()))
 }
 
 /// The code of a path, and what follows it if that may be meant for the target; and whether no link is meant without the rest.
@@ -211,7 +219,7 @@ pub(super) async fn elsewhere(
     if is_code || below_a_code(request.path()).is_some() {
         match *request.method() {
             Method::GET | Method::HEAD => return visit(request, worker).await,
-            Method::POST if has_form(&request) => return unlock(request, body, worker).await,
+            Method::POST => return unlock(request, body, worker).await,
             _ => {}
         }
     }

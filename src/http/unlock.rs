@@ -21,13 +21,13 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[derive(ToSchema)]
 #[schema(as = PasswordForm)]
 pub(super) struct Form {
-    /// The password of the link.
-    #[schema(format = Password, max_length = 256)]
+    /// The password of the link. One that no link can have is a wrong one.
+    #[schema(format = Password)]
     pub(super) password: String,
 }
 
 /// Whether a request has a form, so that it may be for a protected link.
-pub(super) fn has_form(request: &HttpRequest) -> bool {
+fn has_form(request: &HttpRequest) -> bool {
     essence(request).as_deref() == Some(FORM)
 }
 

@@ -7,6 +7,8 @@ use serde::Deserialize;
 pub enum Message {
     /// No link has the code.
     UnknownLink,
+    /// No link has the code, whose check character is wrong.
+    MistypedLink,
     /// The link has expired.
     ExpiredLink,
     /// The link begins later.
@@ -64,6 +66,7 @@ pub(super) struct PreviewTexts {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Texts {
     unknown_link: Text,
+    mistyped_link: Text,
     expired_link: Text,
     link_not_yet: Text,
     exhausted_link: Text,
@@ -84,6 +87,7 @@ impl Texts {
     pub(super) fn of(&self, message: Message) -> &Text {
         match message {
             Message::UnknownLink => &self.unknown_link,
+            Message::MistypedLink => &self.mistyped_link,
             Message::ExpiredLink => &self.expired_link,
             Message::LinkNotYet => &self.link_not_yet,
             Message::ExhaustedLink => &self.exhausted_link,

@@ -190,6 +190,39 @@ async fn a_domain_that_compares_without_case_finds_a_link_in_any_spelling() {
 }
 
 #[tokio::test]
+async fn a_mistyped_code_of_a_domain_with_check_characters_opens_no_link_and_is_told() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let format = json!({ "alphabet": "unambiguous", "length": 8, "checkCharacter": true });
+    domain(&client, json!({ "host": "b.example", "codeFormat": format })).await;
+    let made = link(&client, json!({ "longUrl": "https://example.com/x", "domain": "b.example" })).await;
+    let code = made["shortCode"].as_str().unwrap();
+    let other = if code.starts_with('2') { "3" } else { "2" };
+    let mistyped = format!("{other}{}", &code[1..]);
+    let asked = client.request(Method::GET, &format!("/{mistyped}")).header("host", "b.example");
+    let answer = client.send(asked).await.unwrap();
+    assert_eq!(
+        (answer.status, answer.problem().as_str(), answer.text("reason").as_str()),
+        (404, "link-not-found", "mistyped")
+    );
+    let asked = client.request(Method::GET, &format!("/{mistyped}")).header("host", "b.example");
+    let page = client.send(asked.header("accept", "text/html").header("accept-language", "en")).await.unwrap();
+    assert!(String::from_utf8_lossy(&page.body).contains("mistyped"));
+    // Another text is only unknown, and so is this one in another domain.
+    for (host, path) in [("b.example", "/unknown"), ("localhost", mistyped.as_str())] {
+        let asked = client.request(Method::GET, &format!("/{}", path.trim_start_matches('/'))).header("host", host);
+        let answer = client.send(asked).await.unwrap();
+        assert_eq!((answer.status, answer.json()["reason"].as_str()), (404, None), "{host}{path}");
+    }
+    // No link can have it.
+    let slip =
+        |host: Option<&str>| json!({ "longUrl": "https://example.com/y", "customSlug": mistyped, "domain": host });
+    let refused = send(&client, Method::POST, "/api/v1/links", slip(Some("b.example"))).await;
+    assert_eq!((refused.status, refused.text("field")), (422, "customSlug".to_owned()));
+    assert_eq!(send(&client, Method::POST, "/api/v1/links", slip(None)).await.status, 201);
+}
+
+#[tokio::test]
 async fn generated_codes_have_the_format_of_their_domain() {
     let (_dir, node) = fresh_node();
     let client = node.client();

@@ -114,7 +114,13 @@ async fn a_path_below_a_code_is_there_to_be_read_and_one_below_our_own_words_is_
         assert_eq!(send(method, "/abc/x/y").await.header("location"), Some("https://example.com/a/x/y"));
     }
     let refused = send(Method::POST, "/abc/x/y").await;
-    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(
+        (refused.status, refused.problem().as_str()),
+        (415, "unsupported-media-type"),
+        "only a password is sent there"
+    );
+    let refused = send(Method::PUT, "/abc/x/y").await;
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, POST")));
     for path in ["/api/v1/nothing", "/api/x", "/shorten/x", "/health/x/y", "/docs/x"] {
         for method in [Method::GET, Method::POST] {
             let unknown = send(method, path).await;

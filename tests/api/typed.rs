@@ -136,7 +136,7 @@ async fn a_short_url_with_what_stood_around_it_in_a_text_leads_where_the_link_do
         assert!(ask(path).starts_with("HTTP/1.1 404"), "{path}");
     }
     let post = client.send(client.request(Method::POST, "/abc-1/")).await.unwrap();
-    assert_eq!(post.status, 405, "only reading is forgiving");
+    assert_eq!(post.status, 415, "only visitors with a password send something to a link");
     // They are visits of the link.
     let since = Instant::now();
     loop {

@@ -71,7 +71,10 @@ async fn visits_are_told_by_time_and_by_what_they_have_in_common() {
     assert_eq!(series(&report(&client, "/api/v1/links/one/stats?bots=include").await), 8);
     let every = report(&client, "/api/v1/stats?by=device").await;
     assert_eq!((&every["clicks"], &every["botClicks"], &every["totalClicks"]), (&json!(7), &json!(4), &json!(7)));
-    assert_eq!(every["top"], json!([{ "shortCode": "one", "clicks": 5 }, { "shortCode": "two", "clicks": 2 }]));
+    assert_eq!(
+        every["top"],
+        json!([{ "shortCode": "one", "domain": null, "clicks": 5 }, { "shortCode": "two", "domain": null, "clicks": 2 }])
+    );
     let simple = report(&client, "/analytics/one").await;
     assert_eq!((&simple["totalClicks"], &simple["botClicks"]), (&json!(5), &json!(3)));
     assert_eq!(simple["last30Days"], json!({ "clicks": 5, "uniqueVisitors": 2 }));
@@ -93,7 +96,7 @@ async fn statistics_come_as_a_table_that_no_spreadsheet_runs() {
     assert_eq!(values, "dimension,value,clicks\nreferrer,news.example,3\nreferrer,,2\nreferrer,'-evil.example,1\n");
     let series = csv("/api/v1/stats").await;
     assert!(series.starts_with("time,clicks\n") && series.trim_end().ends_with(",8"), "{series}");
-    assert!(csv("/api/v1/stats/orphans").await.starts_with("path,visits,last\n"));
+    assert!(csv("/api/v1/stats/orphans").await.starts_with("path,visits,last,domain\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +111,7 @@ async fn each_parameter_holds_for_each_part_of_an_answer() {
     }
     settled_sum(&client, 15).await;
     let top = |counts: &[(&str, u64)]| -> Value {
-        counts.iter().map(|(code, clicks)| json!({ "shortCode": code, "clicks": clicks })).collect()
+        counts.iter().map(|(code, clicks)| json!({ "shortCode": code, "domain": null, "clicks": clicks })).collect()
     };
     for (bots, clicks, uniques, links) in [
         ("exclude", 7, json!(2), top(&[("one", 5), ("two", 2)])),
@@ -203,7 +206,10 @@ async fn deleting_and_resetting_forget_everything() {
     assert_eq!(settled_sum(&client, 12).await, 12);
     assert_eq!(report(&client, "/api/v1/links/two/stats").await["clicks"], 1);
     let all = report(&client, "/api/v1/stats?bots=include").await;
-    assert_eq!((&all["clicks"], &all["top"]), (&json!(12), &json!([{ "shortCode": "two", "clicks": 1 }])));
+    assert_eq!(
+        (&all["clicks"], &all["top"]),
+        (&json!(12), &json!([{ "shortCode": "two", "domain": null, "clicks": 1 }]))
+    );
     assert_eq!(client.send(client.request(Method::DELETE, "/api/v1/links/none/stats")).await.unwrap().status, 404);
 }
 

@@ -84,6 +84,11 @@ pub enum CodeError {
     /// Letters that look like another slug.
     #[error(transparent)]
     Letters(#[from] LettersError),
+    /// It looks like a code with a check character that was mistyped.
+    #[error(
+        "the slug has as many characters as the codes that are generated for this domain, and not their check character; so it could be reached by mistyping one of them: use fewer or more characters"
+    )]
+    Mistyped,
     /// A reserved word.
     #[error("\"{word}\" is used by the server itself; choose another slug")]
     Reserved {
@@ -172,7 +177,7 @@ impl Code {
     #[must_use]
     pub fn folded(mut self) -> Self {
         if !self.0.is_ascii() {
-            return Self(unicode_slug::composed(&self.0.to_lowercase()).into());
+            return Self(unicode_slug::folded(&self.0).into());
         }
         self.0.make_ascii_lowercase();
         self

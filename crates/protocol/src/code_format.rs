@@ -126,9 +126,8 @@ impl CodeFormat {
         self.check
     }
 
-    /// Whether a text has the form of a code with a check character, but the wrong one: a code that was mistyped. No link may have such a slug in
-    /// a domain with check characters, so that a slip never opens another link. Case counts.
-    pub fn is_mistyped(&self, text: &str) -> bool {
+    /// Whether a text has the form of a code with a check character, but the wrong one.
+    fn is_mistyped(&self, text: &str) -> bool {
         let length = text.len().checked_sub(self.prefix.len() + 1).and_then(|length| u8::try_from(length).ok());
         let has_length = length.is_some_and(|length| (self.length..=self.longest()).contains(&length));
         self.check && has_length && self.checked(text).is_none()
@@ -237,6 +236,13 @@ impl CodeFormats {
         }
         self.0.push((from, format));
         Ok(())
+    }
+
+    /// Whether a text has the form of a code with a check character, in any of the formats that there have been, but the wrong one: a code that was
+    /// mistyped. No link may have such a slug, so that a slip never opens another link. Case counts.
+    pub fn is_mistyped(&self, text: &str) -> bool {
+        let is_right = |format: &CodeFormat| format.check && format.checked(text).is_some();
+        self.0.iter().any(|(_, format)| format.is_mistyped(text)) && !self.0.iter().any(|(_, format)| is_right(format))
     }
 
     /// The format of a counter, and when it began: its place in the list.

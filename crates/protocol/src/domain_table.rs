@@ -12,7 +12,7 @@ use crate::domain::{
     UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
 };
 use crate::properties::RedirectStatus;
-use crate::{Code, CodeError, CodeFormats, Domain, FieldChanges, Fields, LinkKey, Target, UnixMs};
+use crate::{Code, CodeError, CodeFormats, Domain, FieldChanges, Fields, LinkKey, Target, UnixMs, unicode_slug};
 
 /// A domain with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,10 @@ impl Site {
     /// # Errors
     /// [`CodeError`] says what to change.
     pub fn slug(&self, text: &str) -> Result<Code, CodeError> {
-        Code::parse_slug(text).map(|code| self.key(code).code)
+        // Folded first: what is stored has to be a slug.
+        let folded = self.case_insensitive.then(|| unicode_slug::folded(text));
+        let code = Code::parse_slug(folded.as_deref().unwrap_or(text))?;
+        if self.code_formats.is_mistyped(code.as_str()) { Err(CodeError::Mistyped) } else { Ok(code) }
     }
 
     /// Whether it is as some changes would make it.

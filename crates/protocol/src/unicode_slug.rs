@@ -15,6 +15,13 @@ pub(crate) fn composed(text: &str) -> String {
     ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
 }
 
+/// A text in lower case and composed characters. Each letter by itself, whatever stands around it, so that all spellings become one: a sigma is the
+/// same letter at the end of a word.
+pub(crate) fn folded(text: &str) -> String {
+    let lower: String = text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect();
+    composed(&lower)
+}
+
 /// Whether a character that is not ASCII can be in a slug: letters, their marks and digits.
 pub(crate) fn is_possible(c: char) -> bool {
     !c.is_ascii() && c.identifier_type() == Some(IdentifierType::Recommended)

@@ -12,6 +12,7 @@ use crate::app::{
 use crate::http::if_match::TagFault;
 use crate::http::link_json::field_name;
 
+const MISTYPED: &str = "mistyped";
 const UNKNOWN_LINK: &str = "link-not-found";
 const LINK_NOT_YET: &str = "link-not-yet-valid";
 const LINK_DISABLED: &str = "link-disabled";
@@ -59,6 +60,20 @@ impl Problem {
     /// No link has this code.
     pub(in crate::http) fn unknown_link() -> Self {
         Self::new(StatusCode::NOT_FOUND, UNKNOWN_LINK, "There is no such link", "no link has this code")
+    }
+
+    /// No link has this code, and it is one with a check character that was mistyped.
+    pub(in crate::http) fn mistyped_link() -> Self {
+        let detail = "no link has this code: it was mistyped, since its check character does not fit";
+        Self {
+            reason: Some(MISTYPED),
+            ..Self::new(StatusCode::NOT_FOUND, UNKNOWN_LINK, "There is no such link", detail)
+        }
+    }
+
+    /// Whether it says that a code was mistyped.
+    pub(in crate::http) fn is_mistyped(&self) -> bool {
+        self.reason == Some(MISTYPED)
     }
 
     /// Whether it says that no link has this code.

@@ -38,7 +38,7 @@ pub struct Problem {
     field: Option<&'static str>,
     /// The short URL of the existing link, if it has the requested target.
     short_url: Option<String>,
-    /// Why a key is needed, for programs.
+    /// Why a key is needed, or there is no such link, for programs.
     reason: Option<&'static str>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     short_url: Option<&'a str>,
-    /// Why a key is needed.
+    /// Why a key is needed; or `mistyped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<&'a str>,
