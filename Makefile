@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
 
 run:
 	$(CARGO) run --release -- serve
@@ -37,6 +37,10 @@ bench-create:
 
 bench-years:
 	python3 benches/years.py $(BENCH_ARGS)
+
+# Links that do more than leading to their target, beside plain ones.
+bench-kinds:
+	python3 benches/kinds.py $(BENCH_ARGS)
 
 bench-cluster:
 	python3 benches/cluster.py $(BENCH_ARGS)
