@@ -47,6 +47,11 @@ fn finished(db: &Db, crashes: &Mutex<Crashes>) -> Vec<(String, Vec<PathBuf>)> {
     steps
 }
 
+/// Waits for several batches of a purge. The log begins anew with the note that comes before them.
+async fn purged_in_batches(crashes: &Mutex<Crashes>) {
+    until("the entries are removed in batches", || count(&crashes.lock().steps, "batch log/1") >= 2).await;
+}
+
 fn count(steps: &[(String, Vec<PathBuf>)], what: &str) -> usize {
     steps.iter().filter(|(step, _)| step.contains(what)).count()
 }
@@ -88,6 +93,7 @@ async fn taking_a_snapshot(root: &Path) -> (PathBuf, Vec<(String, Vec<PathBuf>)>
     let leader = replica(&live, LEADER, &peers, IfNew::Create).await;
     until("the snapshot arrives", || follower.missing(0..EARLY + LATE).is_empty()).await;
     until("the log before it is purged", || follower.first_index() > leader.group.status().applied - 2).await;
+    purged_in_batches(&crashes).await;
     let steps = finished(&follower.db, &crashes);
     leader.stop(&peers, LEADER).await;
     follower.stop(&peers, FOLLOWER).await;
@@ -150,6 +156,7 @@ async fn a_lone_replica_that_dies_at_any_step_of_a_checkpoint_has_every_link() {
     let crashes = watch(&alone.db, &dir, &root.path().join("crashes"));
     alone.group.checkpoint();
     until("the log is purged again", || alone.first_index() > EARLY as u64).await;
+    purged_in_batches(&crashes).await;
     let steps = finished(&alone.db, &crashes);
     alone.stop(&peers, LEADER).await;
     for (kind, least) in [("batch sm/1", 1), ("insert log/1 mpurged", 1), ("batch log/1", 2)] {
