@@ -71,6 +71,8 @@ impl PublicAddress {
         let host = host.as_deref().unwrap_or_default();
         match domains.of_host(host) {
             OfHost::Site(site) => Some(site),
+            // A host that was made a domain by mistake, and is the server's own.
+            OfHost::Removed if self.configured.is_some() && self.is_default(host) => Some(domains.default_site()),
             OfHost::Removed => None,
             OfHost::Unknown => {
                 let default = domains.default_site();

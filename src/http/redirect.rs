@@ -88,13 +88,7 @@ pub(super) async fn answer_visitor(
     {
         followed = follow(request, &site, Some((other, None)), false, worker, password).await;
     }
-    match followed {
-        // What the form of a page is answered with is always requested by `GET`, whatever the link's status: it must not send the password on.
-        Ok(mut response) if request.method() == Method::POST => {
-            *response.status_mut() = StatusCode::SEE_OTHER;
-            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-            response
-        }
+    let mut response = match followed {
         Ok(response) => response,
         // `waypost cluster` requests this path of the other listener.
         Err(problem) if problem.is_unknown_link() && path == "/cluster" => {
@@ -108,14 +102,20 @@ pub(super) async fn answer_visitor(
                 orphan(request, &site, worker);
             }
             match instead(&site, &problem).filter(|_| !is_file) {
-                Some(url) => elsewhere_on(url),
-                None if problem.is_unknown_link() && is_mistyped(&site, path) => {
+                _ if problem.is_unknown_link() && is_mistyped(&site, path) => {
                     pages::answer_visitor(request, &Problem::mistyped_link())
                 }
+                Some(url) => elsewhere_on(url),
                 None => pages::answer_visitor(request, &problem),
             }
         }
+    };
+    // What the form of a page is answered with is always requested by `GET`, wherever it leads: the password must not be sent on.
+    if request.method() == Method::POST && response.status().is_redirection() {
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     }
+    response
 }
 
 /// Whether a path has a code of this domain with the wrong check character.

@@ -214,6 +214,17 @@ async fn a_mistyped_code_of_a_domain_with_check_characters_opens_no_link_and_is_
         let answer = client.send(asked).await.unwrap();
         assert_eq!((answer.status, answer.json()["reason"].as_str()), (404, None), "{host}{path}");
     }
+    // Also where visitors of unknown codes are sent elsewhere. What they have sent does not go there with them.
+    let elsewhere = json!({ "unknownUrl": "https://example.com/lost" });
+    assert_eq!(send(&client, Method::PATCH, "/api/v1/domains/b.example", elsewhere).await.status, 200);
+    let asked = client.request(Method::GET, &format!("/{mistyped}")).header("host", "b.example");
+    assert_eq!(client.send(asked).await.unwrap().text("reason"), "mistyped");
+    let form = client
+        .request(Method::POST, "/unknown")
+        .header("host", "b.example")
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = client.send(form.body("password=secret")).await.unwrap();
+    assert_eq!((answer.status, answer.header("location")), (303, Some("https://example.com/lost")));
     // No link can have it.
     let slip =
         |host: Option<&str>| json!({ "longUrl": "https://example.com/y", "customSlug": mistyped, "domain": host });

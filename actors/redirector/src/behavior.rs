@@ -102,7 +102,7 @@ pub enum Decision<'a> {
     AskPassword(&'a PasswordHash),
     /// There is nothing at this path below the link.
     NothingBelow,
-    /// It has rules that this version does not understand, so it cannot be told where it leads.
+    /// It has rules, a password or a limit that this version does not understand, so it cannot be told where it leads.
     Unreadable,
 }
 
@@ -113,6 +113,9 @@ impl Behavior {
         if fields.is_empty() {
             return None;
         }
+        // What holds visitors back is not ignored because it cannot be read.
+        let (password, limit) = (PASSWORD.read(fields), MAX_VISITS.read(fields));
+        let is_unreadable = password.is_err() || limit.is_err();
         let behavior = Self {
             since: VALID_SINCE.of(fields),
             status: REDIRECT_STATUS.of(fields),
@@ -121,8 +124,9 @@ impl Behavior {
             expired_url: EXPIRED_URL.of(fields),
             disabled: DISABLED.is_in(fields),
             limited: MAX_VISITS.is_in(fields),
-            password: PASSWORD.of(fields),
+            password: password.unwrap_or_default(),
             ruled: match RULES.read(fields) {
+                _ if is_unreadable => Ruled::Unreadable,
                 Ok(None) => Ruled::No,
                 Ok(Some(rules)) => Ruled::By(rules),
                 Err(_) => Ruled::Unreadable,
@@ -314,6 +318,17 @@ mod tests {
 
     fn to(location: &str, status: RedirectStatus, max_age_s: u64) -> Decision<'_> {
         Decision::Redirect { location: Cow::Borrowed(location), status, max_age_s }
+    }
+
+    #[test]
+    fn a_password_or_a_limit_that_cannot_be_read_lets_nobody_pass() {
+        for tag in [PASSWORD.tag(), MAX_VISITS.tag()] {
+            let mut fields = Fields::default();
+            fields.set(tag, Some(vec![0xff; 12]));
+            let behavior = Behavior::of(&fields).unwrap();
+            let decided = decide("https://a.b/", None, Some(&behavior), &asked(None, None));
+            assert_eq!(decided, Decision::Unreadable);
+        }
     }
 
     #[test]

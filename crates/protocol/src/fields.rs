@@ -6,6 +6,7 @@
 //! fields = count (varint) · { tag u8 · length (varint) · value }*      in the order of their tags
 //! ```
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -45,9 +46,16 @@ fn level_of_all(tags: impl Iterator<Item = Tag>) -> Level {
 /// The optional fields of a link.
 ///
 /// Invariant: sorted by tag, each at most once.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Fields(Vec<(Tag, Vec<u8>)>);
+
+/// Tags and lengths: a value may be the hash of a password.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(tag, value)| (tag, value.len()))).finish()
+    }
+}
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -99,9 +107,16 @@ impl Fields {
 }
 
 /// The changes of optional fields in an edit: other fields remain unchanged.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FieldChanges(Vec<(Tag, Option<Vec<u8>>)>);
+
+/// Tags and lengths: a value may be the hash of a password.
+impl fmt::Debug for FieldChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(tag, value)| (tag, value.as_ref().map(Vec::len)))).finish()
+    }
+}
 
 impl FieldChanges {
     /// Sets a field to a value, or clears it with `None`.
