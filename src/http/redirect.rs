@@ -389,7 +389,7 @@ fn answer(
             unreachable!("invariant: what was asked for once is not asked for again")
         }
         Decision::NothingBelow => Err(Problem::unknown_link()),
-        Decision::Unreadable => Err(Problem::unreadable_rules()),
+        Decision::Unreadable => Err(Problem::unreadable_link()),
     }
 }
 

@@ -42,7 +42,7 @@ enum Ruled {
     No,
     /// By these rules.
     By(Rules),
-    /// By rules of a later version, which this one does not understand.
+    /// By rules of a later version, which this one does not understand; or its password or its limit is of one.
     Unreadable,
 }
 

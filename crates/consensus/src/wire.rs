@@ -26,8 +26,8 @@ pub(crate) type GroupRequests<C> =
 /// Their numbers and names, which are the same for all groups.
 pub const GROUP_REQUESTS: &Kinds = GroupRequests::<ClusterCommand>::KINDS;
 
-// All fields of requests and replies have been there since the first version: nothing is made up for what is missing. A reply that was cut off must
-// not become "the entries are written".
+// Requests and replies have had all their fields since the first version, so a missing field is an error and is not read as zero: a truncated reply
+// would otherwise mean "the entries are written".
 macro_rules! request {
     ($request:ty, $reply:ty, $kind:literal, $name:literal, $lane:ident) => {
         request!($request, $reply, $kind, $name, $lane {

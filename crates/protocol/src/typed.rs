@@ -193,7 +193,7 @@ mod tests {
         for path in ["/CODEです", "/CODEデータ。", "/CODE에서", "/CODEครับ"] {
             assert_eq!(ascii_code_in_path(path).map(|code| code.to_string()).as_deref(), Some("CODE"), "{path}");
         }
-        // No other link is opened by what may be a slug of its own.
+        // These may be slugs of their own, so they lead to no other link.
         for path in ["/CODEпривет", "/café", "/über-uns", "/東京-2026", "/CODEです2", "/CODE"] {
             assert_eq!(ascii_code_in_path(path), None, "{path}");
         }

@@ -101,9 +101,9 @@ impl Problem {
         Self::new(StatusCode::GONE, LINK_DISABLED, "The link is disabled", "its owner has disabled this link")
     }
 
-    /// The link has rules that this node does not understand.
-    pub(in crate::http) fn unreadable_rules() -> Self {
-        Self::not_ready("the link has rules of a later version, which this node does not understand")
+    /// The link has rules, a password or a limit that this node does not understand.
+    pub(in crate::http) fn unreadable_link() -> Self {
+        Self::not_ready("the link has properties of a later version, which this node does not understand")
     }
 
     /// The link has a password, and none was given.
