@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use waypost_testkit::{Client, Cluster, pick};
 
 use super::quorum::gauge;
-use super::{cluster_of, others};
+use super::{Link, cluster_of, others, serves};
 use crate::PROGRAM;
 
 /// Nodes that are killed while they found a cluster come within so much of the start.
@@ -24,9 +24,6 @@ fn three() -> (tempfile::TempDir, Cluster) {
     (dir, cluster)
 }
 
-/// A link that was answered `201`.
-type Link = (String, String);
-
 /// Asks for links through one node until it is killed, or `until` is over; answers those that were acknowledged.
 async fn create_from_the_first_moment(client: Client, name: String, until: Instant) -> Vec<Link> {
     let mut links = Vec::new();
@@ -39,19 +36,6 @@ async fn create_from_the_first_moment(client: Client, name: String, until: Insta
         }
     }
     links
-}
-
-async fn serves(client: &Client, (code, url): &Link) {
-    let since = Instant::now();
-    loop {
-        // A leader that was just killed has a follower elected, until which a code that this node does not know yet is `503`.
-        let answer = client.get(&format!("/{code}")).await.unwrap();
-        match answer.status {
-            302 => return assert_eq!(answer.header("location"), Some(url.as_str())),
-            status => assert!(status == 503 && since.elapsed() < SOON, "{code}: {status}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Kills one of three new nodes in the first seconds, while links are asked for; answers how many were acknowledged.

@@ -24,7 +24,7 @@ mod traces;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use tempfile::TempDir;
@@ -131,4 +131,21 @@ async fn bring_back(cluster: &mut Cluster, node: usize) {
 
 fn addresses(cluster: &Cluster, nodes: &[usize]) -> Vec<SocketAddr> {
     nodes.iter().map(|node| cluster.node(*node).address()).collect()
+}
+
+/// A link that was answered `201`: its code and its URL.
+type Link = (String, String);
+
+/// Waits until a node redirects to a link. A node whose leaders were just killed may answer `503`: until another one is elected, or
+/// while it cannot tell whether it has what they had acknowledged. It must not answer that there is no such link.
+async fn serves(client: &Client, (code, url): &Link) {
+    let since = Instant::now();
+    loop {
+        let answer = client.get(&format!("/{code}")).await.unwrap();
+        match answer.status {
+            302 => return assert_eq!(answer.header("location"), Some(url.as_str())),
+            status => assert!(status == 503 && since.elapsed() < Duration::from_secs(120), "{code}: {status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
