@@ -19,6 +19,7 @@ pub mod ids;
 pub mod kinds;
 pub mod level;
 pub mod link;
+pub mod listing;
 pub mod message;
 pub mod messages;
 mod own_host;
