@@ -8,12 +8,18 @@ use crate::{Domain, KeyHash, LinkKey, ShardId, UnixMs};
 pub const PAGE_LINKS_MAX: usize = 1_000;
 /// A search by text counts its matches exactly up to this number. Counting all matches of a common word would cost more than finding a page of them.
 pub const COUNTED_MATCHES_MAX: u64 = 10_000;
+/// The longest text that is searched for, in bytes: room for a whole URL.
+pub const TEXT_BYTES_MAX: usize = 8_192;
+/// The most words of a text that is searched for. Each of them is looked up.
+pub const WORDS_MAX: usize = 16;
 
 /// Which links a list has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct LinkFilter {
     /// Each of its words, separated by white space, is a part of the slug, the URL, the title or the note, whatever the case and the accents. Empty = any link.
     pub text: String,
+    /// The only link, by the hash of its key: that of a short URL that was searched for.
+    pub key: Option<KeyHash>,
     /// Tags, compared without case.
     pub tags: Vec<String>,
     /// Whether a link needs all of `tags`. Otherwise one is enough. Without `tags`, any link fits.
