@@ -28,6 +28,8 @@ pub struct LinkFilter {
     pub exclude_tags: Vec<String>,
     /// The only domain.
     pub domain: Option<Domain>,
+    /// Links of these domains do not fit: those that were removed, whose links stay stored and are not shown. At most as many as a cluster has domains.
+    pub exclude_domains: Vec<Domain>,
     /// The only state.
     pub state: Option<StateFilter>,
     /// Created at or after this time.
