@@ -66,7 +66,7 @@ impl Backups {
                 let client = Client::new(*address).with_key(&key_in(data_dir).unwrap_or_default());
                 let backup = client.get("/api/v1/backup").await;
                 count.fetch_add(u64::from(backup.is_ok_and(|answer| answer.status == 200)), Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
         Self { stop, taken, task }

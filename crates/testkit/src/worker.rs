@@ -43,6 +43,10 @@ struct Ending {
     set: u64,
 }
 
+/// How long a client that changes links waits before each request. Without it, clients take the whole machine, and what is tested
+/// are few faults under an overload instead of many faults under load.
+const PAUSE: Duration = Duration::from_millis(5);
+
 #[derive(Default)]
 struct Own {
     /// Links that are never changed, with their targets.
@@ -91,6 +95,9 @@ impl Worker {
             if targets.is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
+            }
+            if self.does == Does::Changes {
+                tokio::time::sleep(PAUSE).await;
             }
             let address = targets[rand::random_range(0..targets.len())];
             let client = clients.entry(address).or_insert_with(|| Client::new(address)).clone();
