@@ -68,6 +68,18 @@ async fn domains_are_managed_from_the_shell_and_commands_about_links_name_them()
     done(&["links", "delete", "abc", "--domain", "b.example"]);
     assert_eq!(target(&["links", "show", "abc"]), "https://example.com/0");
 
+    // On a domain of slugs with several segments, all of the path is the code.
+    assert!(done(&["domains", "add", "docs.example", "--multi-segment"]).contains("several segments"));
+    let short = done(&["shorten", "https://example.com/4", "--slug", "docs/setup", "--domain", "docs.example"]);
+    assert_eq!(short.trim(), format!("http://docs.example:{}/docs/setup", node.address().port()));
+    assert_eq!(target(&["links", "show", short.trim()]), "https://example.com/4");
+    assert_eq!(target(&["links", "show", "docs/setup", "--domain", "docs.example"]), "https://example.com/4");
+    assert_eq!(done(&["resolve", short.trim()]).trim(), "https://example.com/4");
+    assert_eq!(json_of(&["stats", short.trim(), "--json"])["shortCode"], "docs/setup");
+    done(&["links", "history", "docs/setup", "--domain", "docs.example"]);
+    assert_eq!(done(&["links", "delete", short.trim()]), "deleted docs/setup\n");
+    done(&["domains", "remove", "docs.example"]);
+
     for (code, arguments) in [
         (5, &["links", "show", "abc", "--domain", "c.example"][..]),
         (1, &["domains", "set", "b.example", "--unknown-host", "default"]),

@@ -180,7 +180,7 @@ fn together(changes: &[(u64, BulkChange<'_>)]) -> usize {
 
 /// A code in the spelling in which every domain takes it for the same.
 fn spelling(code: &str) -> String {
-    Code::from_path(code).map_or_else(|| code.to_owned(), |code| code.folded().to_string())
+    Code::from_segments(code).map_or_else(|| code.to_owned(), |code| code.folded().to_string())
 }
 
 #[cfg(test)]
@@ -194,6 +194,7 @@ mod tests {
         assert_eq!(together(&[]), 0);
         assert_eq!(together(&[delete("a"), create(), create(), delete("b"), delete("A"), delete("c")]), 4);
         assert_eq!(together(&[delete("mu\u{308}"), delete("MÜ")]), 1);
+        assert_eq!(together(&[delete("docs/a"), delete("docs/b"), delete("Docs/A")]), 2);
         assert_eq!(together(&vec![create(); 1000]), BULK_AT_ONCE_MAX);
     }
 }

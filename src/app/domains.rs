@@ -10,7 +10,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::domain::{
     BASE_URL, CASE_INSENSITIVE, CODE_FORMAT, DEFAULT_NAME, DEFAULT_STATUS, EXPIRED_URL, HostError, HostName,
-    UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
+    MULTI_SEGMENT, UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
 };
 use waypost_protocol::properties::{Property, RedirectStatus, Set};
 use waypost_protocol::{
@@ -46,6 +46,8 @@ pub struct DomainEdit<'a> {
     pub expired_url: Option<Option<&'a str>>,
     /// Whether codes are compared without case: fixed when the domain is made.
     pub case_insensitive: Option<bool>,
+    /// Whether slugs may have several segments: fixed when the domain is made.
+    pub multi_segment: Option<bool>,
     /// The format of generated codes: `Some(None)` = the usual one.
     pub code_format: Option<Option<CodeFormat>>,
     /// Of the default domain: whether unknown hosts have no links.
@@ -99,7 +101,7 @@ pub enum DomainError {
     #[error("there is a domain \"{0}\" already")]
     Exists(HostName),
     /// The setting is fixed.
-    #[error("whether codes are compared without case is fixed when a domain is made")]
+    #[error("whether codes are compared without case and have several segments is fixed when a domain is made")]
     Fixed,
     /// The cluster has as many domains as it may have.
     #[error("a cluster has at most {max} domains, with those that were removed")]
@@ -331,6 +333,7 @@ impl App {
             }
         };
         flag(CASE_INSENSITIVE, edit.case_insensitive);
+        flag(MULTI_SEGMENT, edit.multi_segment);
         flag(UNKNOWN_HOST_REFUSED, edit.unknown_host_refused);
         if let Some(format) = &edit.code_format {
             CODE_FORMAT.change(&mut changes, format.as_ref());

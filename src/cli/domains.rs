@@ -5,7 +5,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
+use waypost_protocol::Code;
 use waypost_protocol::domain::{DEFAULT_NAME, HostName};
+use waypost_protocol::typed::{code_in_text, segments_in_text};
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::{exit, table};
@@ -103,6 +105,9 @@ pub(super) struct AddArgs {
     /// Compare codes without case. It cannot be changed later
     #[arg(long)]
     case_insensitive: bool,
+    /// Let slugs have several segments, such as docs/setup. It cannot be changed later
+    #[arg(long)]
+    multi_segment: bool,
     /// Print the domain as JSON
     #[arg(long)]
     json: bool,
@@ -176,6 +181,9 @@ pub(super) async fn run(command: DomainsCommand) -> Result<u8, Failed> {
             if args.case_insensitive {
                 body.insert("caseInsensitive".to_owned(), true.into());
             }
+            if args.multi_segment {
+                body.insert("multiSegment".to_owned(), true.into());
+            }
             let server = Server::new(&args.server)?;
             let answer = server.send(Method::POST, "/api/v1/domains", Some(&Value::Object(body)), None).await?;
             print(&answer, args.json)
@@ -241,6 +249,7 @@ const SHOWN: &[(&str, &str)] = &[
     ("unknownUrl", "unknown URL"),
     ("expiredUrl", "expired URL"),
     ("caseInsensitive", "case-insensitive"),
+    ("multiSegment", "several segments"),
     ("codeFormat", "code format"),
     ("unknownHost", "unknown hosts"),
 ];
@@ -310,23 +319,46 @@ impl DomainArgs {
         self.domain.as_deref().map_or(Ok(None), named)
     }
 
-    /// The domain of a link: what the option says, else the host of the short URL, if the server has such a domain.
-    pub(super) async fn of(&self, text: &str, server: &Server) -> Result<Option<String>, Failed> {
-        if self.domain.is_some() {
-            return self.given();
-        }
-        let Some(host) = host_in(text) else { return Ok(None) };
-        let path = format!("/api/v1/domains/{host}");
-        // An earlier version has no domains, and what else goes wrong shows with the link itself.
-        let answer = server.send(Method::GET, &path, None, None).await.ok();
-        Ok(answer
-            .filter(|answer| answer.status.is_success())
-            .and_then(|answer| answer.body["host"].as_str().map(str::to_owned)))
+    /// The link that a text names: a code, or a whole short URL. Its domain is what the option says, else the host of the short URL, if the server
+    /// has such a domain.
+    ///
+    /// # Errors
+    /// If there is no code in the text.
+    pub(super) async fn link(&self, text: &str, server: &Server) -> Result<LinkArg, Failed> {
+        let given = self.given()?;
+        let host =
+            given.clone().or_else(|| host_in(text).filter(|_| self.domain.is_none()).map(|host| host.to_string()));
+        // Only the server knows which hosts are domains, and whether a slash belongs to a slug.
+        let asked = host.filter(|_| given.is_none() || text.contains(['/', '\\', '%']));
+        let answer = match asked {
+            None => None,
+            // An earlier version has no domains, and what else goes wrong shows with the link itself.
+            Some(host) => server.send(Method::GET, &format!("/api/v1/domains/{host}"), None, None).await.ok(),
+        };
+        let site = answer.filter(|answer| answer.status.is_success()).map(|answer| answer.body).unwrap_or_default();
+        let code = if site["multiSegment"] == true { segments_in_text(text) } else { code_in_text(text) };
+        let code = code.ok_or_else(|| {
+            Failed::new(exit::NOT_FOUND, format!("there is no code in {text:?}; give one, or a whole short URL"))
+        })?;
+        Ok(LinkArg { code, host: given.or_else(|| site["host"].as_str().map(str::to_owned)) })
     }
+}
 
-    /// What follows the path of a link in the API.
-    pub(super) async fn query(&self, text: &str, server: &Server) -> Result<String, Failed> {
-        Ok(self.of(text, server).await?.map_or_else(String::new, |host| format!("?domain={host}")))
+/// A link that the arguments of a command name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LinkArg {
+    /// Its code.
+    pub(super) code: Code,
+    /// The host of its domain; `None` = the default one.
+    pub(super) host: Option<String>,
+}
+
+impl LinkArg {
+    /// The path of the link, or of what is below it, in the API: `before` its code and `after` it, with the domain.
+    pub(super) fn path(&self, before: &str, after: &str) -> String {
+        let domain = self.host.as_ref().map_or_else(String::new, |host| format!("?domain={host}"));
+        // A slash belongs to the slug.
+        format!("{before}/{}{after}{domain}", self.code.as_str().replace('/', "%2F"))
     }
 }
 

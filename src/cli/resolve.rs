@@ -2,8 +2,6 @@
 
 use clap::Args;
 use reqwest::Method;
-use waypost_protocol::Code;
-use waypost_protocol::typed::code_in_text;
 
 use super::client::{Failed, Server, ServerArgs};
 use super::domains::DomainArgs;
@@ -23,18 +21,11 @@ pub(super) struct ResolveArgs {
     server: ServerArgs,
 }
 
-/// The code in a text that somebody typed or pasted.
-pub(super) fn code_in(text: &str) -> Result<Code, Failed> {
-    code_in_text(text).ok_or_else(|| {
-        Failed::new(exit::NOT_FOUND, format!("there is no code in {text:?}; give one, or a whole short URL"))
-    })
-}
-
 pub(super) async fn resolve(args: ResolveArgs) -> Result<u8, Failed> {
-    let code = code_in(&args.code)?;
     let server = Server::new(&args.server)?;
-    let path = format!("/analytics/{code}{}", args.domain.query(&args.code, &server).await?);
-    let answer = server.send(Method::GET, &path, None, None).await?;
+    let link = args.domain.link(&args.code, &server).await?;
+    let answer = server.send(Method::GET, &link.path("/analytics", ""), None, None).await?;
+    let code = link.code;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }

@@ -7,8 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{Failed, Server, ServerArgs};
-use super::domains::DomainArgs;
-use super::resolve::code_in;
+use super::domains::{DomainArgs, LinkArg};
 use super::{dates, exit};
 use crate::say;
 
@@ -49,13 +48,12 @@ pub(super) struct StatsArgs {
 
 pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     let server = Server::new(&args.server)?;
-    let domain = match &args.code {
-        None => args.domain.given()?,
-        Some(text) => args.domain.of(text, &server).await?,
-    };
-    let path = match &args.code {
-        None => "/api/v1/stats".to_owned(),
-        Some(text) => format!("/api/v1/links/{}/stats", code_in(text)?),
+    let (path, domain) = match &args.code {
+        None => ("/api/v1/stats".to_owned(), args.domain.given()?),
+        Some(text) => {
+            let LinkArg { code, host } = args.domain.link(text, &server).await?;
+            (LinkArg { code, host: None }.path("/api/v1/links", "/stats"), host)
+        }
     };
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("interval", &args.interval).append_pair("tz", &args.tz).append_pair("bots", &args.bots);

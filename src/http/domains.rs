@@ -111,6 +111,8 @@ pub(super) struct DomainJson {
     expired_url: Option<String>,
     /// Whether codes are compared without case.
     case_insensitive: bool,
+    /// Whether slugs may have several segments, such as `docs/setup`.
+    multi_segment: bool,
     /// The format of generated codes.
     code_format: CodeFormatJson,
     /// What visitors of hosts that are no domain get; `null` except for the default domain.
@@ -132,6 +134,7 @@ impl From<&Site> for DomainJson {
             unknown_url: text(&site.unknown_url),
             expired_url: text(&site.expired_url),
             case_insensitive: site.case_insensitive,
+            multi_segment: site.multi_segment,
             code_format: (&site.code_formats.current()).into(),
             unknown_host: is_default.then_some(unknown_host),
         }
@@ -169,6 +172,9 @@ pub(super) struct GivenDomain {
     /// Whether codes are compared without case. It cannot be changed later.
     #[serde(default)]
     case_insensitive: bool,
+    /// Whether slugs may have several segments (at most 6), such as `docs/setup`. It cannot be changed later.
+    #[serde(default)]
+    multi_segment: bool,
     /// The format of generated codes; without it seven characters of `base62`, or eight of `lowercase` in a domain that compares without case.
     code_format: Option<CodeFormatJson>,
 }
@@ -200,6 +206,8 @@ pub(super) struct GivenDomainEdit {
     unknown_host: Option<Option<UnknownHost>>,
     /// Fixed when the domain was made: another value is refused.
     case_insensitive: Option<bool>,
+    /// Fixed when the domain was made: another value is refused.
+    multi_segment: Option<bool>,
     /// The format of codes that are generated from now on; `null` means the usual one. It can be changed 16 times.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<CodeFormatJson>)]
@@ -218,6 +226,7 @@ impl GivenDomain {
             unknown_url: Some(self.unknown_url.as_deref()),
             expired_url: Some(self.expired_url.as_deref()),
             case_insensitive: Some(self.case_insensitive),
+            multi_segment: Some(self.multi_segment),
             code_format: Some(self.code_format.as_ref().map(CodeFormatJson::format).transpose()?),
             unknown_host_refused: None,
             own_hosts,
@@ -233,6 +242,7 @@ impl GivenDomainEdit {
             unknown_url: self.unknown_url.as_ref().map(Option::as_deref),
             expired_url: self.expired_url.as_ref().map(Option::as_deref),
             case_insensitive: self.case_insensitive,
+            multi_segment: self.multi_segment,
             code_format: self
                 .code_format
                 .as_ref()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, HeaderMap};
 use ipnet::IpNet;
-use percent_encoding::{CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Host, Url};
 use waypost_protocol::domain::HostName;
 use waypost_protocol::{Domains, OfHost, OwnHost, Site};
@@ -123,6 +123,14 @@ impl PublicAddress {
         }
         own
     }
+}
+
+/// What is escaped in a code that is one segment of a path: the slashes between its own segments, too.
+const SEGMENT: &AsciiSet = &CONTROLS.add(b'/');
+
+/// A code in a path of the API.
+pub(super) fn escaped_segment(code: &str) -> Cow<'_, str> {
+    utf8_percent_encode(code, SEGMENT).into()
 }
 
 /// A code in a URL: letters of other scripts are escaped.

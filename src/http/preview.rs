@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 use waypost_protocol::LinkState;
+use waypost_protocol::typed::segments_of;
 use waypost_redirector::choose;
 
 use super::accept::wants_page;
@@ -20,7 +21,7 @@ use crate::times::format_time;
 /// What everybody may see of a link who has its short URL: what a redirect tells, and its age.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct LinkPreview {
+pub(super) struct LinkPreview {
     #[schema(format = "uri")]
     short_url: String,
     #[schema(format = "uri")]
@@ -44,6 +45,18 @@ pub(super) async fn preview(
     match shown(&request, &path, &worker).await {
         Ok(response) => response,
         Err(problem) => pages::answer(&request, &problem),
+    }
+}
+
+/// The preview of a link whose slug has several segments; `None` if the path asks for none, or there is no such link: the path may be one below a link.
+pub(super) async fn preview_of_segments(request: &HttpRequest, worker: &WorkerState) -> Option<HttpResponse> {
+    let text = request.path().strip_prefix('/')?.strip_suffix('+').filter(|text| text.contains('/'))?;
+    worker.node.visited(request).filter(|site| site.multi_segment)?;
+    let code = segments_of(text).filter(|code| !code.is_reserved())?;
+    match shown(request, code.as_str(), worker).await {
+        Ok(response) => Some(response),
+        Err(problem) if problem.is_unknown_link() => None,
+        Err(problem) => Some(pages::answer(request, &problem)),
     }
 }
 

@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{MayVisit, Resolution, Resolve};
 use waypost_protocol::properties::RedirectStatus;
-use waypost_protocol::typed::{ascii_code_in_path, code_in_path, code_of_segment};
+use waypost_protocol::typed::{ascii_code_in_path, code_in_path, code_of_segment, codes_above, segments_in_path};
 use waypost_protocol::{Code, KeyHash, LinkKey, Site, Target, UnixMs};
 use waypost_redirector::{Asked, Behavior, Decision, Limit, Lookup, Special, decide};
 
@@ -23,6 +23,7 @@ use super::flood::{note_unknown, refuse_flood};
 use super::openapi::{BelowLink, OfLink};
 use super::origin::reachable;
 use super::pages;
+use super::preview::{LinkPreview, preview_of_segments};
 use super::problem::Problem;
 use super::ruled::RuledVisitor;
 use super::site_files::is_site_file;
@@ -81,12 +82,16 @@ pub(super) async fn answer_visitor(
     let Some(site) = worker.node.visited(request) else {
         return pages::answer(request, &Problem::not_found());
     };
-    let (asked, is_below) = asked(path);
+    let (asked, is_below) = asked(&site, path);
     let mut followed = follow(request, &site, asked, is_below, worker, password).await;
-    if matches!(&followed, Err(problem) if problem.is_unknown_link())
-        && let Some(other) = ascii_code_in_path(path)
-    {
-        followed = follow(request, &site, Some((other, None)), false, worker, password).await;
+    if is_unknown(&followed) {
+        for (code, rest) in others(&site, path) {
+            let needs_rest = rest.is_some();
+            followed = follow(request, &site, Some((code, rest)), needs_rest, worker, password).await;
+            if !is_unknown(&followed) {
+                break;
+            }
+        }
     }
     let mut response = match followed {
         Ok(response) => response,
@@ -118,13 +123,21 @@ pub(super) async fn answer_visitor(
     response
 }
 
+fn is_unknown(followed: &Result<HttpResponse, Problem>) -> bool {
+    matches!(followed, Err(problem) if problem.is_unknown_link())
+}
+
 /// Whether a path has a code of this domain with the wrong check character.
 fn is_mistyped(site: &Site, path: &str) -> bool {
-    code_in_path(path).is_some_and(|code| site.code_formats.is_mistyped(site.key(code).code.as_str()))
+    let code = if site.multi_segment { segments_in_path(path) } else { code_in_path(path) };
+    code.is_some_and(|code| site.code_formats.is_mistyped(site.key(code).code.as_str()))
 }
 
 /// The code of a path, and what follows it if that may be meant for the target; and whether no link is meant without the rest.
-fn asked(path: &str) -> (Option<(Code, Option<&str>)>, bool) {
+fn asked<'a>(site: &Site, path: &'a str) -> (Option<(Code, Option<&'a str>)>, bool) {
+    if site.multi_segment {
+        return asked_of_segments(path);
+    }
     let below = below_a_code(path);
     match code_in_path(path) {
         // What follows may be typed by mistake, or a path in letters of another script.
@@ -134,6 +147,36 @@ fn asked(path: &str) -> (Option<(Code, Option<&str>)>, bool) {
         }
         None => (below.clone(), below.is_some()),
     }
+}
+
+/// As [`asked`], on a domain whose slugs may have several segments: the whole path if it can be one, so that the exact slug wins over links that forward
+/// the path.
+fn asked_of_segments(path: &str) -> (Option<(Code, Option<&str>)>, bool) {
+    let mut above = codes_above(path).filter(|(code, _)| !code.is_reserved());
+    match segments_in_path(path).filter(|code| !code.is_reserved()) {
+        Some(code) => {
+            let rest = above.find(|(above, _)| *above == code).map(|(_, rest)| rest);
+            (Some((code, rest.filter(|rest| *rest != "/"))), false)
+        }
+        None => {
+            let first = above.next();
+            let is_below = first.is_some();
+            (first.map(|(code, rest)| (code, Some(rest))), is_below)
+        }
+    }
+}
+
+/// What else a path may mean if it is not the link that was asked for first: links that forward the rest of the path, the longest code first; and the
+/// code before a word in a script without spaces. Each is looked up by itself, because the links of the longer codes win.
+fn others<'a>(site: &Site, path: &'a str) -> Vec<(Code, Option<&'a str>)> {
+    let mut others = Vec::new();
+    if site.multi_segment {
+        let first = asked_of_segments(path).0.map(|(code, _)| code);
+        let above = codes_above(path).filter(|(code, _)| !code.is_reserved() && Some(code) != first.as_ref());
+        others.extend(above.map(|(code, rest)| (code, Some(rest))));
+    }
+    others.extend(ascii_code_in_path(path).map(|code| (code, None)));
+    others
 }
 
 /// The code in the first segment of a path, and the rest of the path as it came.
@@ -149,11 +192,14 @@ pub(super) fn may_be_below_a_code(path: &str) -> bool {
     code_of_segment(first).is_none_or(|code| !code.is_reserved())
 }
 
-/// Follows a link that forwards the path (`forwardPath`).
+/// Follows a link that forwards the path (`forwardPath`), or, on a domain with `multiSegment`, a link whose slug has several segments; with `+` at its end, shows where
+/// that one leads.
 //
 // Also a short URL with something typed after its end.
 #[utoipa::path(get, path = "/{code}/{rest}", operation_id = "visitBelowLink", tag = "Visitors", params(OfLink, BelowLink),
     responses(
+        (status = 200, description = "Where the link leads, if the path ends with `+`", content(
+            (LinkPreview = "application/json"), (String = "text/html"))),
         (status = 301, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
         (status = 302, description = "The target of the link, with the rest of the path", headers(("Location" = String, description = "The target"))),
         (status = 307, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),
@@ -209,16 +255,23 @@ pub(super) async fn base(request: HttpRequest, worker: web::Data<WorkerState>) -
     }
 }
 
-/// Every path without another route: one below a code, a short URL with something typed around it, or an unknown path.
+/// Every path without another route: one below a code, a slug of several segments, a short URL with something typed around it, or an unknown path.
 pub(super) async fn elsewhere(
     request: HttpRequest,
     body: web::Payload,
     worker: web::Data<WorkerState>,
 ) -> HttpResponse {
-    let is_code = code_in_path(request.path()).is_some_and(|code| !code.is_reserved());
-    if is_code || below_a_code(request.path()).is_some() {
+    let path = request.path();
+    let is_code = code_in_path(path).is_some_and(|code| !code.is_reserved());
+    let has_segments = || worker.node.visited(&request).is_some_and(|site| site.multi_segment);
+    if is_code || below_a_code(path).is_some() || has_segments() && asked_of_segments(path).0.is_some() {
         match *request.method() {
-            Method::GET | Method::HEAD => return visit(request, worker).await,
+            Method::GET | Method::HEAD => {
+                return match preview_of_segments(&request, &worker).await {
+                    Some(preview) => preview,
+                    None => visit(request, worker).await,
+                };
+            }
             Method::POST => return unlock(request, body, worker).await,
             _ => {}
         }

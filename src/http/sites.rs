@@ -7,7 +7,7 @@ use waypost_protocol::link::LinkCounts;
 use waypost_protocol::{Hosts, Link, LinkKey, OfHost, OwnHost, Site};
 
 use super::link_json::LinkJson;
-use super::origin::escaped;
+use super::origin::escaped_segment;
 use super::state::NodeState;
 
 impl NodeState {
@@ -32,7 +32,7 @@ impl NodeState {
             None => String::new(),
             Some(host) => format!("?domain={host}"),
         };
-        format!("{base}/links/{}{domain}", escaped(key.code.as_str()))
+        format!("{base}/links/{}{domain}", escaped_segment(key.code.as_str()))
     }
 
     /// The hosts of this server and of all domains: a link to one of them would be a loop.

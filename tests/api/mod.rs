@@ -19,5 +19,6 @@ mod qr;
 mod redirect;
 mod robots;
 mod rules;
+mod segments;
 mod service;
 mod typed;

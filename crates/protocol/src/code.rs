@@ -19,7 +19,10 @@ pub const GENERATED_LENGTH: usize = 7;
 /// The longest alias, in bytes.
 pub const SLUG_BYTES_MAX: usize = 64;
 
-/// First path segments of our own routes, present or future: they cannot be aliases.
+/// The most segments of a slug. Each path that is no link costs as many look-ups: one of its segments could forward the others.
+pub const SEGMENTS_MAX: usize = 6;
+
+/// First path segments of our own routes, present or future: they cannot be aliases, nor begin one of several segments.
 const RESERVED: &[&str] = &[
     "abuse",
     "admin",
@@ -48,6 +51,9 @@ const RESERVED: &[&str] = &[
     "ui",
     "well-known",
 ];
+
+/// Those of them that are one page, so that an alias of several segments may begin with them.
+const PAGES: &[&str] = &["docs"];
 
 /// The text of a code, exactly as in the URL. Up to 24 bytes are stored inline, without an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,6 +95,17 @@ pub enum CodeError {
         "the slug has as many characters as the codes that are generated for this domain, and not their check character; so it could be reached by mistyping one of them: use fewer or more characters"
     )]
     Mistyped,
+    /// A segment is missing.
+    #[error("the slug has an empty segment; put one \"/\" between two segments, and none at its begin or end")]
+    EmptySegment,
+    /// Too many segments.
+    #[error("the slug has {count} segments; at most {max} are possible")]
+    TooManySegments {
+        /// How many it has.
+        count: usize,
+        /// The largest number.
+        max: usize,
+    },
     /// A reserved word.
     #[error("\"{word}\" is used by the server itself; choose another slug")]
     Reserved {
@@ -105,6 +122,19 @@ impl Code {
     /// # Errors
     /// [`CodeError`] says what to change.
     pub fn parse_slug(slug: &str) -> Result<Self, CodeError> {
+        Self::parse_at_most(slug, 1)
+    }
+
+    /// Parses an alias of a domain whose slugs may have several segments: as [`Code::parse_slug`], and up to [`SEGMENTS_MAX`] of them with
+    /// a `/` between two. Each is a slug by itself, except that the first one is not a word below which we have paths of our own.
+    ///
+    /// # Errors
+    /// [`CodeError`] says what to change.
+    pub fn parse_segments(slug: &str) -> Result<Self, CodeError> {
+        Self::parse_at_most(slug, SEGMENTS_MAX)
+    }
+
+    fn parse_at_most(slug: &str, segments_max: usize) -> Result<Self, CodeError> {
         if slug.is_empty() {
             return Err(CodeError::Empty);
         }
@@ -113,24 +143,44 @@ impl Code {
         if slug.len() > SLUG_BYTES_MAX {
             return Err(CodeError::TooLong { length: slug.len(), max: SLUG_BYTES_MAX });
         }
-        if let Some((position, character)) = slug.chars().enumerate().find(|(_, c)| !is_code_char(*c)) {
+        let possible = |c: char| is_code_char(c) || c == '/' && segments_max > 1;
+        if let Some((position, character)) = slug.chars().enumerate().find(|(_, c)| !possible(*c)) {
             return Err(CodeError::BadCharacter { character, position: position + 1 });
         }
-        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(slug)) {
-            return Err(CodeError::Reserved { word: slug.to_owned() });
+        let code = Self(CompactString::new(slug));
+        let first = slug.split('/').next().unwrap_or(slug);
+        if code.is_reserved() {
+            return Err(CodeError::Reserved { word: first.to_owned() });
         }
-        if slug.starts_with(is_mark) || slug.ends_with(is_mark) {
-            return Err(CodeError::MarkAtEdge);
+        let count = slug.split('/').count();
+        if count > segments_max {
+            return Err(CodeError::TooManySegments { count, max: segments_max });
         }
-        if composed.is_some() {
-            unicode_slug::check(slug)?;
+        for segment in slug.split('/') {
+            if segment.is_empty() {
+                return Err(CodeError::EmptySegment);
+            }
+            if segment.starts_with(is_mark) || segment.ends_with(is_mark) {
+                return Err(CodeError::MarkAtEdge);
+            }
+            if !segment.is_ascii() {
+                unicode_slug::check(segment)?;
+            }
         }
-        Ok(Self(CompactString::new(slug)))
+        // Segments from right to left would be shown in the opposite order.
+        if count > 1 && composed.is_some() && unicode_slug::is_right_to_left(slug) {
+            return Err(LettersError::Bidirectional.into());
+        }
+        Ok(code)
     }
 
-    /// Whether a generated code equals a word of our own routes, so that it could never be reached.
+    /// Whether a path with this code is one of our own, so that no link could be reached by it.
     pub fn is_reserved(&self) -> bool {
-        RESERVED.iter().any(|word| word.eq_ignore_ascii_case(&self.0))
+        let among = |words: &[&str], text: &str| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+        match self.0.split_once('/') {
+            None => among(RESERVED, &self.0),
+            Some((first, _)) => among(RESERVED, first) && !among(PAGES, first),
+        }
     }
 
     /// A code for looking up the text of a request; `None` if the text cannot be a code.
@@ -144,9 +194,22 @@ impl Code {
         possible.then(|| Self(CompactString::new(text)))
     }
 
-    /// The level that a cluster needs for a link with this code: earlier versions do not find letters of other scripts in a path.
+    /// A code of one or several segments for looking up the text of a request; `None` if the text cannot be one.
+    pub fn from_segments(text: &str) -> Option<Self> {
+        if !text.contains('/') {
+            return Self::from_path(text);
+        }
+        let composed = (!text.is_ascii()).then(|| unicode_slug::composed(text));
+        let text = composed.as_deref().unwrap_or(text);
+        let possible = |segment: &str| !segment.is_empty() && segment.chars().all(is_code_char);
+        let fits = text.len() <= SLUG_BYTES_MAX && text.split('/').count() <= SEGMENTS_MAX;
+        (fits && text.split('/').all(possible)).then(|| Self(CompactString::new(text)))
+    }
+
+    /// The level that a cluster needs for a link with this code: earlier versions do not find letters of other scripts in a path, nor
+    /// several segments.
     pub fn level(&self) -> Level {
-        if self.0.is_ascii() { Level::BASE } else { Level::THREE }
+        if self.0.is_ascii() && !self.0.contains('/') { Level::BASE } else { Level::THREE }
     }
 
     /// The code of a number below 62^7: base62, padded on the left to seven characters.
@@ -309,6 +372,55 @@ mod tests {
     }
 
     #[test]
+    fn slugs_of_several_segments_are_slugs_with_slashes_between() {
+        let longest = format!("{}/{}", "x".repeat(31), "y".repeat(32));
+        for slug in ["a/b", "docs/setup", "2026/Spring_sale/a-1", "a/b/c/d/e/f", "plain", "docs/設定", longest.as_str()]
+        {
+            assert_eq!(Code::parse_segments(slug).map(|code| code.to_string()), Ok(slug.to_owned()));
+            assert_eq!(Code::from_segments(slug).map(|code| code.to_string()).as_deref(), Some(slug));
+        }
+        assert_eq!(Code::parse_segments("mu\u{308}nchen/a").unwrap().as_str(), "m\u{fc}nchen/a");
+        for slug in ["/a", "a/", "a//b", "/"] {
+            assert_eq!(Code::parse_segments(slug), Err(CodeError::EmptySegment), "{slug}");
+            assert_eq!(Code::from_segments(slug), None, "{slug}");
+        }
+        let seven = "a/b/c/d/e/f/g";
+        assert_eq!(Code::parse_segments(seven), Err(CodeError::TooManySegments { count: 7, max: 6 }));
+        assert_eq!(Code::from_segments(seven), None);
+        assert_eq!(Code::parse_segments(&format!("{longest}z")), Err(CodeError::TooLong { length: 65, max: 64 }));
+        assert_eq!(Code::from_segments(&format!("{longest}z")), None);
+        for slug in ["a/-b", "a_/b", "a/b-"] {
+            assert_eq!(Code::parse_segments(slug), Err(CodeError::MarkAtEdge), "{slug}");
+        }
+        assert_eq!(Code::parse_segments("a/.."), Err(CodeError::BadCharacter { character: '.', position: 3 }));
+        assert_eq!(Code::from_segments("a/.."), None);
+        assert_eq!(Code::parse_slug("a/b"), Err(CodeError::BadCharacter { character: '/', position: 2 }));
+        // Each segment by itself: Latin and Cyrillic words may stand side by side.
+        assert!(Code::parse_segments("docs/\u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}").is_ok());
+        let ape = "\u{430}\u{440}\u{435}";
+        let looks_like = Err(LettersError::LooksLike { ascii: "ape".to_owned() }.into());
+        assert_eq!(Code::parse_segments(&format!("docs/{ape}")), looks_like);
+        // Two segments from right to left would change places.
+        let shalom = "\u{5e9}\u{5dc}\u{5d5}\u{5dd}";
+        assert!(Code::parse_segments(shalom).is_ok());
+        for slug in [format!("{shalom}/{shalom}"), format!("a/{shalom}")] {
+            assert_eq!(Code::parse_segments(&slug), Err(LettersError::Bidirectional.into()));
+        }
+    }
+
+    #[test]
+    fn a_slug_of_several_segments_begins_with_no_word_below_which_we_have_paths() {
+        for slug in ["api/x", "API/v1/links", "analytics/a", "health/live", "cluster/x", "docs", "Docs", "shorten/x"] {
+            assert!(matches!(Code::parse_segments(slug), Err(CodeError::Reserved { .. })), "{slug}");
+        }
+        for slug in ["docs/setup", "a/api", "apis/x"] {
+            assert!(Code::parse_segments(slug).is_ok(), "{slug}");
+        }
+        assert_eq!(Code::parse_segments("a/b").unwrap().level(), Level::THREE);
+        assert_eq!(Code::parse_segments("a").unwrap().level(), Level::BASE);
+    }
+
+    #[test]
     fn codes_are_told_apart_by_their_text_and_not_by_their_number() {
         assert_eq!(base62::decode("1"), base62::decode("0000001"));
         assert_ne!(Code::parse_slug("1").unwrap(), Code::parse_slug("0000001").unwrap());
@@ -323,6 +435,9 @@ mod tests {
             let path = Code::from_path(&text);
             if let Ok(slug) = slug {
                 prop_assert_eq!(Some(slug), path);
+            }
+            if let Ok(slug) = Code::parse_segments(&text) {
+                prop_assert_eq!(Some(slug), Code::from_segments(&text));
             }
         }
     }

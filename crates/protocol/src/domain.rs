@@ -36,6 +36,8 @@ pub const UNKNOWN_URL: Property<Target> = Property::new(3);
 pub const EXPIRED_URL: Property<Target> = Property::new(4);
 /// Codes are compared without case. Fixed when the domain is made.
 pub const CASE_INSENSITIVE: Property<Set> = Property::new(5);
+/// Slugs may have several segments. Fixed when the domain is made.
+pub const MULTI_SEGMENT: Property<Set> = Property::new(6);
 /// Of the default domain: other hosts than those of domains and its own have no links.
 pub const UNKNOWN_HOST_REFUSED: Property<Set> = Property::new(7);
 /// The format of generated codes. With a change, group 0 notes from which counter on it is used: [`CODE_FORMATS`].
@@ -46,10 +48,10 @@ pub const CODE_FORMATS: Property<CodeFormats> = Property::new(10);
 pub const REMOVED: Property<Set> = Property::new(9);
 
 /// The tags of this version that a command may have.
-const KNOWN: &[Tag] = &[1, 2, 3, 4, 5, 7, 8];
+const KNOWN: &[Tag] = &[1, 2, 3, 4, 5, 6, 7, 8];
 
 /// The settings that say which link a path means: with another value, links that exist could not be reached, or be reached by other paths.
-const FIXED: &[Tag] = &[5];
+const FIXED: &[Tag] = &[5, 6];
 
 /// The host of a domain in its normal form: lower case, in ASCII (punycode), without a port and without the dot that may end it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -191,6 +193,7 @@ mod tests {
         let mut changes = FieldChanges::default();
         assert_eq!(level_of(&changes), Level::THREE);
         CASE_INSENSITIVE.change(&mut changes, Some(&Set));
+        MULTI_SEGMENT.change(&mut changes, Some(&Set));
         assert_eq!(level_of(&changes), Level::THREE);
         changes.set(200, None);
         assert_eq!(level_of(&changes), Level::NEVER);
@@ -205,6 +208,7 @@ mod tests {
         UNKNOWN_URL.change(&mut changes, Some(&url));
         EXPIRED_URL.change(&mut changes, Some(&url));
         CASE_INSENSITIVE.change(&mut changes, Some(&Set));
+        MULTI_SEGMENT.change(&mut changes, Some(&Set));
         UNKNOWN_HOST_REFUSED.change(&mut changes, Some(&Set));
         REMOVED.change(&mut changes, Some(&Set));
         let format = CodeFormat::new(Alphabet::Unambiguous, 8, "p-", true).unwrap();
@@ -217,12 +221,13 @@ mod tests {
         let url = [&[12][..], b"https://a.b/"].concat();
         let format = [&[2, 8, 2][..], b"p-", &[1]].concat();
         let formats = [&[1, 0xac, 2][..], &format].concat();
-        let expected: [(Tag, &[u8]); 9] = [
+        let expected: [(Tag, &[u8]); 10] = [
             (1, &[0xb3, 2]),
             (2, &url),
             (3, &url),
             (4, &url),
             (5, &[]),
+            (6, &[]),
             (7, &[]),
             (8, &format),
             (9, &[]),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::{
-    BASE_URL, CASE_INSENSITIVE, DEFAULT_STATUS, DomainRecord, EXPIRED_URL, HOST_BYTES_MAX, HostName,
+    BASE_URL, CASE_INSENSITIVE, DEFAULT_STATUS, DomainRecord, EXPIRED_URL, HOST_BYTES_MAX, HostName, MULTI_SEGMENT,
     UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
 };
 use crate::properties::RedirectStatus;
@@ -33,6 +33,8 @@ pub struct Site {
     pub expired_url: Option<Target>,
     /// Whether codes are compared without case.
     pub case_insensitive: bool,
+    /// Whether slugs may have several segments.
+    pub multi_segment: bool,
     /// The formats of its generated codes.
     pub code_formats: CodeFormats,
     /// Of the default domain: whether unknown hosts have no links.
@@ -53,6 +55,7 @@ impl Default for Site {
             unknown_url: None,
             expired_url: None,
             case_insensitive: false,
+            multi_segment: false,
             code_formats: CodeFormats::default(),
             unknown_host_refused: false,
             settings: Fields::default(),
@@ -69,7 +72,8 @@ impl Site {
 
     /// The key of the link that a text in a request means; `None` if no link can have it.
     pub fn key_in(&self, text: &str) -> Option<LinkKey> {
-        Code::from_path(text).map(|code| self.key(code))
+        let code = if self.multi_segment { Code::from_segments(text) } else { Code::from_path(text) };
+        code.map(|code| self.key(code))
     }
 
     /// The code of a new alias.
@@ -79,7 +83,8 @@ impl Site {
     pub fn slug(&self, text: &str) -> Result<Code, CodeError> {
         // Folded first: what is stored has to be a slug.
         let folded = self.case_insensitive.then(|| unicode_slug::folded(text));
-        let code = Code::parse_slug(folded.as_deref().unwrap_or(text))?;
+        let text = folded.as_deref().unwrap_or(text);
+        let code = if self.multi_segment { Code::parse_segments(text)? } else { Code::parse_slug(text)? };
         if self.code_formats.is_mistyped(code.as_str()) { Err(CodeError::Mistyped) } else { Ok(code) }
     }
 
@@ -101,6 +106,7 @@ impl Site {
             unknown_url: UNKNOWN_URL.of(settings),
             expired_url: EXPIRED_URL.of(settings),
             case_insensitive: CASE_INSENSITIVE.is_in(settings),
+            multi_segment: MULTI_SEGMENT.is_in(settings),
             code_formats: record.code_formats(),
             unknown_host_refused: UNKNOWN_HOST_REFUSED.is_in(settings),
             settings: settings.clone(),
@@ -291,6 +297,22 @@ mod tests {
         }
         assert!(domains.site(Domain(2)).is_none() && domains.site(Domain(1)).is_some());
         assert_eq!(domains.with_hosts().count(), 1);
+    }
+
+    #[test]
+    fn only_a_domain_of_slugs_with_several_segments_knows_such_a_code() {
+        let settings = |of: &mut FieldChanges| {
+            MULTI_SEGMENT.change(of, Some(&Set));
+            CASE_INSENSITIVE.change(of, Some(&Set));
+        };
+        let records = BTreeMap::from([(Domain(1), record(Some("a.example"), settings))]);
+        let domains = Domains::new(&records);
+        let (multi, default) = (domains.site(Domain(1)).unwrap(), domains.default_site());
+        assert_eq!(multi.slug("Docs/Setup").unwrap().as_str(), "docs/setup");
+        assert_eq!(multi.key_in("DOCS/setup").unwrap().code.as_str(), "docs/setup");
+        assert_eq!(multi.key_in("docs").unwrap().code.as_str(), "docs");
+        assert_eq!(default.key_in("docs/setup"), None);
+        assert!(default.slug("docs/setup").is_err());
     }
 
     #[test]

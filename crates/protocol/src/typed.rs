@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use unicode_script::{Script, UnicodeScript};
 
+use crate::code::SEGMENTS_MAX;
 use crate::{Code, unicode_slug};
 
 /// How often escapes are decoded: programs that rewrite links may escape an escaped link again.
@@ -19,6 +20,24 @@ pub fn code_in_path(path: &str) -> Option<Code> {
     let whole = text.trim_matches(|c: char| !is_letter(c));
     // Not by the rules for new slugs: they may become stricter, and a link is found by its letters.
     Code::from_path(whole)
+}
+
+/// As [`code_in_path`], on a domain whose slugs may have several segments.
+pub fn segments_in_path(path: &str) -> Option<Code> {
+    Code::from_segments(plain(path).trim_matches(|c: char| !is_letter(c)))
+}
+
+/// The codes of the first segments of a path, and what follows each of them as it came, with its first slash: the longest code first. For a domain
+/// whose slugs may have several segments.
+pub fn codes_above(path: &str) -> impl Iterator<Item = (Code, &str)> {
+    let text = path.strip_prefix('/').unwrap_or_default();
+    let slashes: Vec<usize> = text.match_indices('/').map(|(at, _)| at).take(SEGMENTS_MAX).collect();
+    slashes.into_iter().rev().filter_map(move |at| Some((segments_of(&text[..at])?, &text[at..])))
+}
+
+/// The code of one or several segments that a text is, escaped or not, to the letter.
+pub fn segments_of(text: &str) -> Option<Code> {
+    Code::from_segments(&decoded(text).map_or(Cow::Borrowed(text), Cow::Owned))
 }
 
 /// The code in a path in which a word follows a code of ASCII without a space, in a language that is written without spaces or puts endings right after
@@ -64,15 +83,28 @@ fn plain(path: &str) -> Cow<'_, str> {
 
 /// The code in a text: a code, or a short URL with or without scheme, query, fragment and brackets around it.
 pub fn code_in_text(text: &str) -> Option<Code> {
+    without_host(text)?.rsplit(['/', '\\']).find(|part| part.contains(is_letter)).and_then(code_in_path)
+}
+
+/// As [`code_in_text`], for a domain whose slugs may have several segments. Without a scheme, all segments are of the code.
+pub fn segments_in_text(text: &str) -> Option<Code> {
+    let text = without_host(text)?.replace('\\', "/");
+    // No code has a dot or a colon, so it is a host.
+    let path =
+        text.split_once('/').filter(|(first, _)| first.contains(['.', ':'])).map_or(text.as_str(), |(_, path)| path);
+    segments_in_path(path)
+}
+
+/// A code, or the path of a short URL; `None` for a URL without one.
+fn without_host(text: &str) -> Option<&str> {
     let text = text.trim_matches(|c: char| !is_letter(c));
     // The text after a query or a fragment may be a URL itself.
     let text = text.split(['?', '#']).next().unwrap_or(text);
-    let text = match text.split_once("://") {
+    match text.split_once("://") {
         // Only a host: its last label is not a code.
-        Some((_, rest)) => rest.split_once(['/', '\\'])?.1,
-        None => text,
-    };
-    text.rsplit(['/', '\\']).find(|part| part.contains(is_letter)).and_then(code_in_path)
+        Some((_, rest)) => Some(rest.split_once(['/', '\\'])?.1),
+        None => Some(text),
+    }
 }
 
 /// Codes begin and end with a letter or a digit (`Code::parse_slug`, `Code::generated`).
@@ -202,6 +234,40 @@ mod tests {
     }
 
     #[test]
+    fn a_code_of_several_segments_is_found_in_what_people_type() {
+        for path in ["/docs/setup", "/docs/setup/", "docs/setup.", "(docs/setup)", "/docs%2Fsetup", "/docs/setup%20"] {
+            assert_eq!(segments_in_path(path).map(|code| code.to_string()).as_deref(), Some("docs/setup"), "{path}");
+        }
+        for path in ["/a.b/c", "/a//b", "/", "/a/b/c/d/e/f/g"] {
+            assert_eq!(segments_in_path(path), None, "{path}");
+        }
+        for text in [
+            "docs/setup",
+            "https://h.example/docs/setup?x=a/b",
+            "<http://h.example:80/docs/setup/>",
+            "/docs/setup",
+            "h.example/docs/setup",
+            "//h.example:80/docs/setup",
+        ] {
+            assert_eq!(segments_in_text(text).map(|code| code.to_string()).as_deref(), Some("docs/setup"), "{text}");
+        }
+        assert_eq!(segments_in_text("https://h.example"), None);
+    }
+
+    #[test]
+    fn what_follows_a_code_of_several_segments_comes_with_the_longest_code_first() {
+        let above =
+            |path: &'static str| codes_above(path).map(|(code, rest)| (code.to_string(), rest)).collect::<Vec<_>>();
+        let code = |text: &str| text.to_owned();
+        assert_eq!(above("/a/b%2fc/d.e"), [(code("a/b/c"), "/d.e"), (code("a"), "/b%2fc/d.e")]);
+        assert_eq!(above("/a/b/"), [(code("a/b"), "/"), (code("a"), "/b/")]);
+        assert_eq!(above("/a//b"), [(code("a"), "//b")]);
+        assert_eq!(above("/a"), []);
+        assert_eq!(above("a/b"), []);
+        assert_eq!(above("/1/2/3/4/5/6/7/8").len(), SEGMENTS_MAX);
+    }
+
+    #[test]
     fn what_is_left_has_to_be_a_code() {
         for path in [
             "",
@@ -275,6 +341,9 @@ mod tests {
         fn no_text_makes_it_panic_and_a_code_is_itself(text in "\\PC{0,80}", code in "[0-9A-Za-z]([0-9A-Za-z_-]{0,20}[0-9A-Za-z])?") {
             code_in_text(&text);
             code_in_path(&text);
+            segments_in_path(&text);
+            segments_in_text(&text);
+            codes_above(&text).count();
             prop_assert_eq!(code_in_path(&code), Code::from_path(&code));
             prop_assert_eq!(code_in_text(&code), Code::from_path(&code));
         }

@@ -73,8 +73,8 @@ pub(crate) fn check(slug: &str) -> Result<(), LettersError> {
     }
 }
 
-/// Whether a slug of one script has letters that are written from right to left.
-fn is_right_to_left(slug: &str) -> bool {
+/// Whether a slug has letters that are written from right to left.
+pub(crate) fn is_right_to_left(slug: &str) -> bool {
     // The blocks of the scripts that Unicode's bidirectional algorithm (UAX 9) has as R and AL, with those that are reserved for more of them.
     slug.chars().any(|c| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}'))
 }

@@ -9,7 +9,6 @@ use super::show::print;
 use crate::cli::client::{Failed, Server, ServerArgs};
 use crate::cli::domains::DomainArgs;
 use crate::cli::exit;
-use crate::cli::resolve::code_in;
 use crate::say;
 
 /// A field that a link need not have.
@@ -112,7 +111,6 @@ impl GuardArgs {
 }
 
 pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
-    let code = code_in(&args.code)?;
     let mut body = args.fields.given()?;
     if let Some(url) = &args.url {
         body.insert("longUrl".to_owned(), url.as_str().into());
@@ -131,7 +129,7 @@ pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
         return Err(Failed::new(exit::USAGE, "nothing to change: give a field, such as --url; or --clear FIELD"));
     }
     let server = Server::new(&args.server)?;
-    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
+    let path = args.domain.link(&args.code, &server).await?.path("/api/v1/links", "");
     let answer = server.send_with(Method::PATCH, &path, Some(&Value::Object(body)), &args.guard.header()).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
@@ -141,13 +139,14 @@ pub(super) async fn edit(args: EditArgs) -> Result<u8, Failed> {
 }
 
 pub(super) async fn delete(args: DeleteArgs) -> Result<u8, Failed> {
-    let code = code_in(&args.code)?;
     let server = Server::new(&args.server)?;
-    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
+    let link = args.domain.link(&args.code, &server).await?;
+    let path = link.path("/api/v1/links", "");
     let answer = server.send_with(Method::DELETE, &path, None, &args.guard.header()).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
     }
+    let code = link.code;
     if args.json {
         say!("{}", json!({ "deleted": code.as_str() }));
     } else {

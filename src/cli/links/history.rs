@@ -8,7 +8,6 @@ use super::change::GuardArgs;
 use super::show::print;
 use crate::cli::client::{Failed, Server, ServerArgs};
 use crate::cli::domains::DomainArgs;
-use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::say;
 
@@ -43,9 +42,8 @@ pub(crate) struct RestoreArgs {
 }
 
 pub(super) async fn history(args: HistoryArgs) -> Result<u8, Failed> {
-    let code = code_in(&args.code)?;
     let server = Server::new(&args.server)?;
-    let path = format!("/api/v1/links/{code}/history{}", args.domain.query(&args.code, &server).await?);
+    let path = args.domain.link(&args.code, &server).await?.path("/api/v1/links", "/history");
     let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
@@ -59,9 +57,9 @@ pub(super) async fn history(args: HistoryArgs) -> Result<u8, Failed> {
 }
 
 pub(super) async fn restore(args: RestoreArgs) -> Result<u8, Failed> {
-    let code = code_in(&args.code)?;
     let (server, id) = (Server::new(&args.server)?, args.id);
-    let path = format!("/api/v1/links/{code}/history/{id}/restore{}", args.domain.query(&args.code, &server).await?);
+    let link = args.domain.link(&args.code, &server).await?;
+    let path = link.path("/api/v1/links", &format!("/history/{id}/restore"));
     let answer = server.send_with(Method::POST, &path, None, &args.guard.header()).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());

@@ -9,7 +9,6 @@ use reqwest::Method;
 
 use crate::cli::client::{Failed, Server, ServerArgs};
 use crate::cli::domains::DomainArgs;
-use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::qr::{self, Color, Ink, Level, Look, MARGIN_DEFAULT, Modules, SIZE_DEFAULT};
 use crate::say;
@@ -64,9 +63,8 @@ pub(crate) struct QrArgs {
 pub(super) async fn qr(args: QrArgs) -> Result<u8, Failed> {
     let usage = |why: String| Failed::new(exit::USAGE, why);
     let look = Look::new(args.size, args.margin, args.color, args.background).map_err(|why| usage(why.to_string()))?;
-    let code = code_in(&args.code)?;
     let server = Server::new(&args.server)?;
-    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
+    let path = args.domain.link(&args.code, &server).await?.path("/api/v1/links", "");
     let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::cli::client::{Answer, Failed, Server, ServerArgs};
 use crate::cli::domains::DomainArgs;
-use crate::cli::resolve::code_in;
 use crate::cli::{exit, table};
 use crate::say;
 
@@ -50,9 +49,8 @@ const KNOWN: &[(&str, &str)] = &[
 const HIDDEN: &[&str] = &["id", "shortCode", "domain", "disabled"];
 
 pub(super) async fn show(args: ShowArgs) -> Result<u8, Failed> {
-    let code = code_in(&args.code)?;
     let server = Server::new(&args.server)?;
-    let path = format!("/api/v1/links/{code}{}", args.domain.query(&args.code, &server).await?);
+    let path = args.domain.link(&args.code, &server).await?.path("/api/v1/links", "");
     let answer = server.send(Method::GET, &path, None, None).await?;
     if !answer.status.is_success() {
         return Err(answer.refused());
