@@ -160,8 +160,8 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey) = |app, principal,
     is_send(app.preview(key));
     is_send(app.history(principal, name));
     is_send(app.restore_target(principal, name, 1, &Guard::Any, &[]));
-    is_send(app.crawlable(1));
-    is_send(app.issue_codes(principal, 1));
+    is_send(app.crawlable(waypost_protocol::Domain::default(), 1));
+    is_send(app.issue_codes(principal, None, 1));
     is_send(app.totals(principal, None));
     is_send(app.reset_statistics(principal, name));
     is_send(app.report(principal, query));

@@ -16,6 +16,9 @@ pub(super) struct Query {
     /// How many codes.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 1000, default = 1)]
     count: Option<String>,
+    /// The host of the domain that is to have the links; without it the default domain.
+    #[param(example = "go.example")]
+    domain: Option<String>,
 }
 
 /// Codes that are not issued again.
@@ -27,7 +30,7 @@ pub(super) struct Keys {
     keys: Vec<String>,
 }
 
-/// Answers fresh codes, each usable once as `customSlug`.
+/// Answers fresh codes in the format of a domain, each usable once as `customSlug` there.
 #[utoipa::path(get, path = "/generate-key", operation_id = "generateKeys", tag = "Links", params(Query),
     responses((status = 200, description = "New codes", body = Keys)))]
 pub(super) async fn generate(
@@ -36,9 +39,9 @@ pub(super) async fn generate(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
-        .map_err(|_| Problem::malformed("the only parameter is count"))?;
+        .map_err(|_| Problem::malformed("the only parameters are count and domain"))?;
     let count = query.count.as_deref().map_or(Ok(1), str::parse).map_err(|_| CodesError::Count)?;
-    let codes = node.app.issue_codes(&caller.principal, count).await?;
+    let codes = node.app.issue_codes(&caller.principal, query.domain.as_deref(), count).await?;
     let keys: Vec<String> = codes.iter().map(ToString::to_string).collect();
     Ok(HttpResponse::Ok().json(Keys { key: keys.first().cloned().unwrap_or_default(), keys }))
 }

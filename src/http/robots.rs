@@ -1,11 +1,14 @@
-//! `robots.txt`: what crawlers may fetch. It lists the links that are `crawlable`.
+//! `robots.txt`: what crawlers may fetch. Each domain has a file of its own, which lists its links that are `crawlable`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 use waypost_protocol::messages::GetCrawlable;
-use waypost_protocol::{CallError, Code};
+use waypost_protocol::{CallError, Code, Domain};
 
 use super::origin::escaped;
 use crate::app::App;
@@ -13,6 +16,9 @@ use crate::app::App;
 /// The longest file, in bytes: crawlers read no more than 500 KiB of it (RFC 9309). That is room for about 25,000 generated codes; of more links, some are not
 /// listed, which is to say that they are not crawled.
 const BYTES_MAX: usize = 500 << 10;
+
+/// The most domains whose files are kept: 32 MiB, if all are as long as they may be. Of more, the one that nobody has asked for the longest is made anew.
+const FILES_MAX: usize = 64;
 
 /// How long a file is answered before the shards are asked again.
 const KEEP: Duration = Duration::from_secs(10);
@@ -56,9 +62,15 @@ User-agent: *
 /// What ends the file: everything that is not listed.
 const TAIL: &str = "Disallow: /\n";
 
-/// The file of a node, made when it is asked for.
+/// The files of a node, each made when it is asked for.
 #[derive(Default)]
-pub struct Robots(Mutex<Option<Kept>>);
+pub struct Robots(Mutex<BTreeMap<Domain, Place>>);
+
+/// The place of a domain's file.
+struct Place {
+    file: Arc<AsyncMutex<Option<Kept>>>,
+    asked_at: Instant,
+}
 
 struct Kept {
     until: Instant,
@@ -66,13 +78,14 @@ struct Kept {
 }
 
 impl Robots {
-    /// The file. Requests that come while it is being made wait for it.
-    pub(super) async fn file(&self, app: &App) -> Result<Bytes, CallError> {
-        let mut kept = self.0.lock().await;
+    /// The file of a domain. Requests that come while it is being made wait for it.
+    pub(super) async fn file(&self, app: &App, domain: Domain) -> Result<Bytes, CallError> {
+        let place = self.place(domain, Instant::now());
+        let mut kept = place.lock().await;
         if let Some(Kept { file, .. }) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
             return file.clone();
         }
-        let made = app.crawlable(BYTES_MAX).await.map(|codes| Bytes::from(text(&codes)));
+        let made = app.crawlable(domain, BYTES_MAX).await.map(|codes| Bytes::from(text(&codes)));
         // An earlier file is better than none: a crawler takes that for a site that does not want to be read.
         let before = kept.take().and_then(|kept| kept.file.ok());
         let keep = if made.is_ok() { KEEP } else { RETRY };
@@ -80,6 +93,23 @@ impl Robots {
         *kept = Some(Kept { until: Instant::now() + keep, file: file.clone() });
         file
     }
+
+    /// Where the file of a domain is, or is to be. At most [`FILES_MAX`] places are kept.
+    fn place(&self, domain: Domain, now: Instant) -> Arc<AsyncMutex<Option<Kept>>> {
+        let mut places = self.0.lock();
+        if !places.contains_key(&domain) && places.len() >= FILES_MAX {
+            let oldest = places.iter().min_by_key(|(_, place)| place.asked_at).map(|(domain, _)| *domain);
+            oldest.and_then(|oldest| places.remove(&oldest));
+        }
+        let place = places.entry(domain).or_insert_with(|| Place { file: Arc::default(), asked_at: now });
+        place.asked_at = now;
+        place.file.clone()
+    }
+}
+
+/// The file of a host that has no links.
+pub(super) fn without_links() -> Bytes {
+    Bytes::from(text(&[]))
 }
 
 /// The file with these codes. A code is allowed by itself, and not as the beginning of another one.
@@ -100,6 +130,25 @@ fn text(codes: &[Code]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bounded_number_of_domains_has_its_file_kept_and_each_has_its_own() {
+        let (robots, began) = (Robots::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let first = robots.place(Domain(0), at(0));
+        assert!(!Arc::ptr_eq(&first, &robots.place(Domain(1), at(1))));
+        for number in 2..FILES_MAX as u32 {
+            robots.place(Domain(number), at(2));
+        }
+        assert!(Arc::ptr_eq(&first, &robots.place(Domain(0), at(3))));
+        // The one that was asked for the longest ago makes room.
+        let second = robots.place(Domain(2), at(4));
+        robots.place(Domain(FILES_MAX as u32), at(5));
+        assert_eq!(robots.0.lock().len(), FILES_MAX);
+        assert!(!robots.0.lock().contains_key(&Domain(1)));
+        assert!(Arc::ptr_eq(&first, &robots.place(Domain(0), at(6))));
+        assert!(Arc::ptr_eq(&second, &robots.place(Domain(2), at(6))));
+    }
 
     #[test]
     fn a_robots_file_welcomes_previews_and_nobody_else() {

@@ -89,7 +89,7 @@ macro_rules! routes {
 
 routes! {
     "/shorten" => { post shorten::shorten [KEY, BODY, CREATE, CALL, WRITE, PROPERTIES]; }
-    "/generate-key" => { get keys::generate [KEY, VALUE, CALL, WRITE]; }
+    "/generate-key" => { get keys::generate [KEY, VALUE, DOMAIN, CALL, WRITE]; }
     "/analytics/{code}" => { get analytics::analytics [KEY, UNKNOWN, CALL]; }
     "/api/v1/bulk" => { post bulk::bulk [KEY, BODY, VALUE]; }
     "/api/v1/links" => { post links::post [KEY, BODY, CREATE, CALL, WRITE, PROPERTIES]; }

@@ -1,9 +1,10 @@
 //! Files that browsers and crawlers request from every site, without anybody having followed a link.
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::problem::Problem;
+use super::robots;
 use super::state::NodeState;
 
 /// How long others may keep what never changes.
@@ -12,11 +13,14 @@ const ONE_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 /// How long others may keep `robots.txt`. Crawlers keep it for a day, whatever is said here.
 const ONE_HOUR: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// Tells crawlers which links they may follow.
+/// Tells crawlers which links of the domain they may follow.
 #[utoipa::path(get, path = "/robots.txt", operation_id = "getRobots", tag = "Visitors",
     responses((status = 200, description = "What crawlers may fetch", body = String, content_type = "text/plain")))]
-pub(super) async fn robots(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
-    let file = node.robots.file(&node.app).await?;
+pub(super) async fn robots(request: HttpRequest, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+    let file = match node.visited(&request) {
+        Some(site) => node.robots.file(&node.app, site.domain).await?,
+        None => robots::without_links(),
+    };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, ONE_HOUR)).content_type("text/plain; charset=utf-8").body(file))
 }
 

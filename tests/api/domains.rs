@@ -256,6 +256,16 @@ async fn generated_codes_have_the_format_of_their_domain() {
         assert_eq!(led_to(&client, "b.example", &format!("/{code}")).await, to("x"));
     }
     assert!(codes(None).await.iter().all(|code| code.len() == 7));
+    // Codes for later have the format, too, and are for links of the domain only.
+    let keys = client.get("/generate-key?count=3&domain=B.example").await.unwrap().json();
+    for key in keys["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()) {
+        assert!(key.starts_with("P-") && key.len() == 9, "{key}");
+        let body = json!({ "longUrl": "https://example.com/x", "customSlug": key, "domain": "b.example" });
+        assert_eq!(link(&client, body).await["shortCode"], key);
+    }
+    assert_eq!(client.get("/generate-key?domain=DEFAULT").await.unwrap().text("key").len(), 7);
+    let unknown = client.get("/generate-key?domain=c.example").await.unwrap();
+    assert_eq!((unknown.status, unknown.problem()), (404, "domain-not-found".to_owned()));
     // A change counts for the next code, in the default domain as well.
     for (name, host) in [("b.example", Some("b.example")), ("DEFAULT", None)] {
         let path = format!("/api/v1/domains/{name}");

@@ -8,12 +8,15 @@ use waypost_testkit::Client;
 
 use crate::node_in_temp;
 
+/// A node with a public address needs a key.
+const KEY: &str = "a-long-enough-key-for-the-tests";
+
 /// How long a busy machine may take; the file is kept for ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The lines about links.
-async fn listed(client: &Client) -> Vec<String> {
-    let answer = client.get("/robots.txt").await.unwrap();
+async fn listed(client: &Client, host: &str) -> Vec<String> {
+    let answer = client.send(client.request(Method::GET, "/robots.txt").header("host", host)).await.unwrap();
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
     assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"));
     let text = String::from_utf8(answer.body).unwrap();
@@ -26,9 +29,13 @@ async fn listed(client: &Client) -> Vec<String> {
 }
 
 async fn becomes(client: &Client, expected: &[&str]) {
+    becomes_at(client, "localhost", expected).await;
+}
+
+async fn becomes_at(client: &Client, host: &str, expected: &[&str]) {
     let since = Instant::now();
     loop {
-        let now = listed(client).await;
+        let now = listed(client, host).await;
         if now == expected {
             return;
         }
@@ -61,4 +68,32 @@ async fn crawlable_links_are_listed_in_their_order_and_no_others() {
     node.kill().unwrap();
     let node = builder.start().unwrap();
     becomes(&node.client(), &["Allow: /applepie$", "Allow: /zebra$"]).await;
+}
+
+#[tokio::test]
+async fn each_domain_lists_its_own_links() {
+    let (_dir, builder) = node_in_temp();
+    let node =
+        builder.env("WAYPOST_HTTP_PUBLIC_URL", "http://go.example").env("WAYPOST_ADMIN_KEY", KEY).start().unwrap();
+    let client = node.client().with_key(KEY);
+    let send = |method, path: &'static str, body: Value| client.send(client.request(method, path).json(&body));
+    for domain in [json!({ "host": "b.example", "multiSegment": true }), json!({ "host": "c.example" })] {
+        assert_eq!(send(Method::POST, "/api/v1/domains", domain).await.unwrap().status, 201);
+    }
+    for (slug, domain) in [("default", None), ("docs/setup", Some("b.example")), ("b", Some("b.example"))] {
+        let body =
+            json!({ "longUrl": "https://example.com/", "customSlug": slug, "domain": domain, "crawlable": true });
+        assert_eq!(client.shorten(body).await.unwrap().status, 201);
+    }
+    becomes_at(&client, "go.example", &["Allow: /default$"]).await;
+    becomes_at(&client, "stray.example", &["Allow: /default$"]).await;
+    becomes_at(&client, "B.example:80", &["Allow: /b$", "Allow: /docs/setup$"]).await;
+    becomes_at(&client, "c.example", &[]).await;
+    // Hosts without links allow nothing.
+    assert_eq!(send(Method::DELETE, "/api/v1/domains/b.example", Value::Null).await.unwrap().status, 204);
+    becomes_at(&client, "b.example", &[]).await;
+    let refuse = json!({ "unknownHost": "notFound" });
+    assert_eq!(send(Method::PATCH, "/api/v1/domains/DEFAULT", refuse).await.unwrap().status, 200);
+    becomes_at(&client, "stray.example", &[]).await;
+    becomes_at(&client, "go.example", &["Allow: /default$"]).await;
 }

@@ -513,6 +513,7 @@ impl From<CodesError> for Problem {
     fn from(error: CodesError) -> Self {
         match error {
             CodesError::Denied(denied) => denied.into(),
+            CodesError::Domain(unknown) => unknown.into(),
             CodesError::Count => {
                 Self::invalid("count", format!("count has to be a number from 1 to {CODES_PER_CALL_MAX}"))
             }
