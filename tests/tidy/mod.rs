@@ -88,9 +88,13 @@ fn the_application_layer_knows_neither_http_nor_a_dialect() {
 
 #[test]
 fn each_engine_is_named_by_one_crate_only() {
-    for (engine, gate) in
-        [("sled", "store"), ("openraft", "consensus"), ("prometheus", "telemetry"), ("opentelemetry", "telemetry")]
-    {
+    for (engine, gate) in [
+        ("sled", "store"),
+        ("openraft", "consensus"),
+        ("prometheus", "telemetry"),
+        ("opentelemetry", "telemetry"),
+        ("rusqlite", "catalog"),
+    ] {
         for manifest in ["src", "actors", "crates"].iter().flat_map(|dir| manifests(dir)) {
             let text = std::fs::read_to_string(&manifest).unwrap();
             let names = text

@@ -213,7 +213,7 @@ impl Tags {
             if text.chars().any(|c| c.is_control() || c == ',') {
                 return Err(PropertyError::TagCharacter);
             }
-            if known.insert(text.to_lowercase()) {
+            if known.insert(Self::folded(&text)) {
                 tags.push(text);
             }
             if tags.len() > TAGS_MAX {
@@ -226,6 +226,11 @@ impl Tags {
     /// Their texts.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
+    }
+
+    /// The form in which tags are compared: composed characters in lower case, without white space at the ends.
+    pub fn folded(tag: &str) -> String {
+        normal(tag).to_lowercase()
     }
 }
 

@@ -1,0 +1,319 @@
+//! The catalog as others see it: one writer, a few readers, and a tail that both share.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use rusqlite::Connection;
+use waypost_protocol::ShardId;
+use waypost_protocol::listing::PageRequest;
+
+use crate::bits::CHUNK;
+use crate::error::{CatalogError, Reason};
+use crate::find::View;
+use crate::page::page;
+use crate::schema::Files;
+use crate::tags::tags;
+use crate::tail::Tail;
+use crate::types::{CatalogPage, ShardBatch, Sizes, TagsPage, TagsRequest};
+use crate::writer::Writer;
+
+/// How a catalog works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The memory for pages of the file that the writer keeps, in bytes.
+    pub writer_cache_bytes: usize,
+    /// The same for each reader.
+    pub reader_cache_bytes: usize,
+    /// The most lists that are read at a time. Others wait.
+    pub readers: usize,
+    /// So many links are kept in memory before they are sorted into the file: at most 32,768. Fewer take less memory and more writing.
+    pub chunk_links: usize,
+}
+
+impl Default for Options {
+    /// With the tail (at most 16 MiB, and while a chunk is sealed as much again for its postings), this is less than 48 MiB.
+    fn default() -> Self {
+        Self { writer_cache_bytes: 8 << 20, reader_cache_bytes: 2 << 20, readers: 3, chunk_links: CHUNK as usize }
+    }
+}
+
+/// The catalog of a node. A clone is the same catalog.
+#[derive(Clone)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+}
+
+/// A catalog that was opened.
+pub struct Opened {
+    /// The catalog.
+    pub catalog: Catalog,
+    /// Why it began empty, if it did.
+    pub began_anew: Option<Reason>,
+}
+
+struct Shared {
+    files: Files,
+    options: Options,
+    /// Changes when the file is another one, so that readers of the old one are closed.
+    era: AtomicU64,
+    tail: RwLock<Tail>,
+    idle: Mutex<Idle>,
+    /// `None` after a beginning that failed. Dropped after the readers: the last one to close the file writes the log into it, which readers cannot.
+    writer: Mutex<Option<Writer>>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Idle {
+    readers: Vec<(u64, Connection)>,
+    used: usize,
+}
+
+impl Catalog {
+    /// Opens the catalog in a directory, which nobody else may use. One that is damaged or of another version begins empty.
+    ///
+    /// # Errors
+    /// If the disk is full, read-only or failing.
+    pub fn open(dir: &Path, options: Options) -> Result<Opened, CatalogError> {
+        let files = Files::of(dir)?;
+        let (conn, mut began_anew) = files.open(options.writer_cache_bytes)?;
+        let (writer, tail) = match Writer::new(conn, options.chunk_links) {
+            Err(CatalogError::Damaged { what }) => {
+                began_anew = Some(Reason::Damaged { what });
+                Writer::new(files.create(options.writer_cache_bytes)?, options.chunk_links)?
+            }
+            opened => opened?,
+        };
+        let shared = Shared {
+            files,
+            options,
+            era: AtomicU64::new(0),
+            tail: RwLock::new(tail),
+            writer: Mutex::new(Some(writer)),
+            idle: Mutex::new(Idle::default()),
+            returned: Condvar::new(),
+        };
+        Ok(Opened { catalog: Self { shared: Arc::new(shared) }, began_anew })
+    }
+
+    /// Begins empty, after damage: all shards have to be scanned.
+    ///
+    /// # Errors
+    /// If the disk is full, read-only or failing. Then nothing can be written or read until this succeeds.
+    pub fn begin_anew(&self) -> Result<(), CatalogError> {
+        let shared = &self.shared;
+        let mut slot = shared.writer.lock();
+        drop(slot.take());
+        let mut tail = shared.tail.write();
+        shared.era.fetch_add(1, Ordering::SeqCst);
+        shared.idle.lock().readers.clear();
+        *tail = Tail::default();
+        let (writer, _) =
+            Writer::new(shared.files.create(shared.options.writer_cache_bytes)?, shared.options.chunk_links)?;
+        *slot = Some(writer);
+        Ok(())
+    }
+
+    /// The shards that are complete, each up to a log index.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn positions(&self) -> Result<BTreeMap<ShardId, u64>, CatalogError> {
+        self.read(|conn, _| {
+            let mut read = conn.prepare_cached("SELECT shard, position FROM shards WHERE position IS NOT NULL")?;
+            let mut rows = read.query([])?;
+            let mut positions = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                positions.insert(ShardId(row.get(0)?), row.get::<_, i64>(1)? as u64);
+            }
+            Ok(positions)
+        })
+    }
+
+    /// Writes a batch in one transaction, and does some of the work that earlier batches deferred.
+    ///
+    /// # Errors
+    /// If the file cannot be written. Writing the batch again is harmless.
+    pub fn write(&self, batch: &ShardBatch) -> Result<(), CatalogError> {
+        self.with_writer(|writer, tail| {
+            writer.write(tail, batch)?;
+            while writer.step(tail)? && writer.is_behind() {}
+            Ok(())
+        })
+    }
+
+    /// Does some of the work that batches deferred: for a time without batches. Returns whether there is more.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn maintain(&self) -> Result<bool, CatalogError> {
+        self.with_writer(Writer::step)
+    }
+
+    /// Begins to write a shard anew. It is incomplete until the end of the scan; its rows stay listed until then.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn begin_scan(&self, shard: ShardId) -> Result<(), CatalogError> {
+        self.with_writer(|writer, tail| writer.begin_scan(tail, shard))
+    }
+
+    /// Ends a scan: the rows of the shard that were not written since its beginning are removed, and the shard is complete up to a log index. Returns how many
+    /// were removed. If it fails, it can be called again; after a restart, the scan has to begin again.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn finish_scan(&self, shard: ShardId, position: u64) -> Result<u64, CatalogError> {
+        let removed = self.remove_unseen(shard)?;
+        self.with_writer(|writer, tail| writer.end_scan(tail, shard, position))?;
+        Ok(removed)
+    }
+
+    /// Removes the rows of a shard whose replica has left this node. Returns how many.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn forget(&self, shard: ShardId) -> Result<u64, CatalogError> {
+        self.with_writer(|writer, tail| writer.begin_scan(tail, shard))?;
+        let removed = self.remove_unseen(shard)?;
+        self.with_writer(|writer, tail| {
+            writer.scans.remove(&shard.0);
+            writer.forget(tail, shard)
+        })?;
+        Ok(removed)
+    }
+
+    /// Removes rows in transactions between which others can write.
+    fn remove_unseen(&self, shard: ShardId) -> Result<u64, CatalogError> {
+        let mut rows = self.with_writer(|writer, tail| writer.unseen(tail, shard))?;
+        let mut removed = 0;
+        while !rows.is_empty() {
+            removed += self.with_writer(|writer, tail| {
+                let removed = writer.remove_unseen(tail, shard, &mut rows)?;
+                writer.step(tail)?;
+                Ok(removed)
+            })?;
+        }
+        Ok(removed)
+    }
+
+    /// A page of a list.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the request has no answer.
+    pub fn page(&self, request: &PageRequest) -> Result<CatalogPage, CatalogError> {
+        self.read(|conn, tail| {
+            let sealed: i64 = conn
+                .prepare_cached("SELECT value FROM state WHERE name = 'sealed'")?
+                .query_row([], |row| row.get(0))?;
+            let mut read = conn.prepare_cached("SELECT shard FROM shards ORDER BY shard")?;
+            let known = read.query_map([], |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
+            page(&View { conn, sealed_end: sealed * CHUNK }, tail, &known, request)
+        })
+    }
+
+    /// A part of the list of tags.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn tags(&self, request: &TagsRequest) -> Result<TagsPage, CatalogError> {
+        self.read(|conn, _| tags(conn, request))
+    }
+
+    /// How large it is.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn sizes(&self) -> Result<Sizes, CatalogError> {
+        self.read(|conn, tail| {
+            let sealed: i64 = conn.query_row("SELECT ifnull(sum(links), 0) FROM chunks", [], |row| row.get(0))?;
+            Ok(Sizes {
+                links: sealed as u64 + tail.len() as u64,
+                tail_links: tail.len() as u64,
+                tail_bytes: tail.bytes() as u64,
+                disk_bytes: self.shared.files.bytes(),
+            })
+        })
+    }
+
+    /// Bounds the file to a number of pages of 4 KiB, as a full disk would.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn limit_pages(&self, pages: u32) -> Result<(), CatalogError> {
+        self.with_writer(|writer, _| writer.limit_pages(pages))
+    }
+
+    fn with_writer<T>(
+        &self,
+        run: impl FnOnce(&mut Writer, &RwLock<Tail>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let mut writer = self.shared.writer.lock();
+        let Some(writer) = writer.as_mut() else { return Err(CatalogError::damaged("it could not begin anew")) };
+        self.noting_damage(self.shared.files.check().and_then(|()| run(writer, &self.shared.tail)))
+    }
+
+    /// Runs on the file and the tail as they were at one moment.
+    fn read<T>(
+        &self,
+        run: impl FnOnce(&Connection, parking_lot::RwLockReadGuard<'_, Tail>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let mut reader = self.reader()?;
+        let tail = self.shared.tail.read();
+        let era = self.shared.era.load(Ordering::SeqCst);
+        if reader.era != era {
+            reader.conn = None;
+        }
+        let conn = match reader.conn.take() {
+            Some(conn) => conn,
+            None => self.noting_damage(self.shared.files.reader(self.shared.options.reader_cache_bytes))?,
+        };
+        let read = (|| {
+            let snapshot = conn.unchecked_transaction()?;
+            // The transaction sees the file as it is at its first reading, which has to be now.
+            snapshot.prepare_cached("SELECT value FROM state WHERE name = 'sealed'")?.query_row([], |_| Ok(()))?;
+            run(&snapshot, tail)
+        })();
+        (reader.era, reader.conn) = (era, Some(conn));
+        self.noting_damage(read)
+    }
+
+    fn noting_damage<T>(&self, result: Result<T, CatalogError>) -> Result<T, CatalogError> {
+        if let Err(CatalogError::Damaged { what }) = &result {
+            self.shared.files.note_damage(what);
+        }
+        result
+    }
+
+    /// Waits for a reader.
+    fn reader(&self) -> Result<Reader<'_>, CatalogError> {
+        let mut idle = self.shared.idle.lock();
+        while idle.used >= self.shared.options.readers.max(1) {
+            self.shared.returned.wait(&mut idle);
+        }
+        idle.used += 1;
+        let (era, conn) = idle.readers.pop().map_or((0, None), |(era, conn)| (era, Some(conn)));
+        Ok(Reader { shared: &self.shared, era, conn })
+    }
+}
+
+/// The right to read, and a connection if there is one.
+struct Reader<'a> {
+    shared: &'a Shared,
+    era: u64,
+    conn: Option<Connection>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.shared.idle.lock();
+        idle.used -= 1;
+        if let Some(conn) = self.conn.take() {
+            idle.readers.push((self.era, conn));
+        }
+        self.shared.returned.notify_one();
+    }
+}

@@ -1,0 +1,176 @@
+//! A row: what the catalog keeps of a link.
+
+use serde::{Deserialize, Serialize};
+use waypost_protocol::link::LinkCounts;
+use waypost_protocol::listing::{SortKey, SortValue};
+use waypost_protocol::properties::{DISABLED, MAX_VISITS, NOTE, PASSWORD, TAGS, TITLE, Tags, VALID_SINCE};
+use waypost_protocol::{Code, Domain, KeyHash, LinkKey, LinkState, ShardId, UnixMs};
+
+use crate::error::CatalogError;
+use crate::fold::{fold, fold_url};
+use crate::types::Changed;
+
+/// The largest number that an order knows: what SQLite can compare.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// A row. Everything but the counts stays as long as its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The hash of the link's key.
+    pub hash: u64,
+    /// Its shard.
+    pub shard: u32,
+    /// Its domain.
+    pub domain: u32,
+    /// Its code, as it is written.
+    pub code: Code,
+    /// When it was created.
+    pub created: u64,
+    /// When it was last edited, if that is another time.
+    pub edited: Option<u64>,
+    since: Option<u64>,
+    until: Option<u64>,
+    limit: Option<u64>,
+    used: u64,
+    /// All its visits.
+    pub visits: u64,
+    /// The last visit by a person; 0 = never.
+    pub last: u64,
+    /// Whether it was switched off.
+    pub disabled: bool,
+    /// Whether it has a password.
+    pub protected: bool,
+    /// What is searched in, folded: the slug, the title, the URL and the note, a line each.
+    pub text: Box<str>,
+    /// Its tags as they are written, separated by commas, which no tag has.
+    tags: Box<str>,
+}
+
+impl Row {
+    /// The row of a link.
+    pub fn of(shard: ShardId, changed: &Changed) -> Self {
+        let Changed { link, counts, edited_at } = changed;
+        let fields = &link.spec.fields;
+        let title = TITLE.of(fields).map(|title| fold(title.as_str())).unwrap_or_default();
+        let note = NOTE.of(fields).map(|note| fold(note.as_str())).unwrap_or_default();
+        let slug = fold(link.key.code.as_str());
+        let text = [slug, title, fold_url(link.spec.target.as_str()), note].join("\n");
+        let tags = TAGS.of(fields).map(|tags| tags.iter().collect::<Vec<_>>().join(",")).unwrap_or_default();
+        let created = link.created_at.0.min(NUMBER_MAX);
+        let mut row = Self {
+            hash: link.key.hash().0,
+            shard: shard.0,
+            domain: link.key.domain.0,
+            code: link.key.code.clone(),
+            created,
+            edited: edited_at.map(|at| at.0.min(NUMBER_MAX)).filter(|at| *at != created),
+            since: VALID_SINCE.of(fields).map(|at| at.0),
+            until: link.spec.valid_until.map(|at| at.0),
+            limit: MAX_VISITS.of(fields).map(|limit| limit.get()),
+            used: 0,
+            visits: 0,
+            last: 0,
+            disabled: DISABLED.is_in(fields),
+            protected: PASSWORD.is_in(fields),
+            text: text.into(),
+            tags: tags.into(),
+        };
+        row.count(*counts);
+        row
+    }
+
+    /// Sets its counts.
+    pub fn count(&mut self, counts: LinkCounts) {
+        self.used = counts.used;
+        self.visits = counts.visits.total.saturating_add(counts.visits.bots).min(NUMBER_MAX);
+        self.last = counts.visits.last.0.min(NUMBER_MAX);
+    }
+
+    /// This row with the counts of another one.
+    #[must_use]
+    pub fn counted_as(mut self, other: &Self) -> Self {
+        (self.used, self.visits, self.last) = (other.used, other.visits, other.last);
+        self
+    }
+
+    /// Its link.
+    pub fn key(&self) -> LinkKey {
+        LinkKey { domain: Domain(self.domain), code: self.code.clone() }
+    }
+
+    /// The hash of its key.
+    pub fn key_hash(&self) -> KeyHash {
+        KeyHash(self.hash)
+    }
+
+    /// The slug, folded.
+    pub fn slug(&self) -> &str {
+        self.text.split('\n').next().unwrap_or_default()
+    }
+
+    /// The title, folded; empty without one.
+    pub fn title(&self) -> &str {
+        self.text.split('\n').nth(1).unwrap_or_default()
+    }
+
+    /// From when on it leads to its target.
+    pub fn since(&self) -> Option<u64> {
+        self.since
+    }
+
+    /// From when on it does not.
+    pub fn until(&self) -> Option<u64> {
+        self.until
+    }
+
+    /// Whether as many visitors as it has for were sent to its target.
+    pub fn is_exhausted(&self) -> bool {
+        self.limit.is_some_and(|limit| self.used >= limit)
+    }
+
+    /// What visitors get: as [`LinkSpec::state`](waypost_protocol::LinkSpec::state) says it of the link.
+    pub fn state(&self, now: UnixMs) -> LinkState {
+        match LinkState::of(self.since.map(UnixMs), self.until.map(UnixMs), self.disabled, now) {
+            LinkState::Active if self.is_exhausted() => LinkState::Exhausted,
+            state => state,
+        }
+    }
+
+    /// Its tags, as they are written.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.split(',').filter(|tag| !tag.is_empty())
+    }
+
+    /// Its tags in lower case, which is what tags are compared by.
+    pub fn folded_tags(&self) -> impl Iterator<Item = String> {
+        self.tags().map(Tags::folded)
+    }
+
+    /// Its value in an order.
+    pub fn value(&self, key: SortKey) -> SortValue {
+        match key {
+            SortKey::CreatedAt => SortValue::Number(self.created),
+            SortKey::EditedAt => SortValue::Number(self.edited.unwrap_or(self.created)),
+            SortKey::Title => SortValue::Text(self.title().to_owned()),
+            SortKey::Slug => SortValue::Text(self.slug().to_owned()),
+            SortKey::Visits => SortValue::Number(self.visits),
+            SortKey::LastVisit => SortValue::Number(self.last),
+        }
+    }
+
+    /// About the memory that it takes.
+    pub fn bytes(&self) -> usize {
+        // Half again for the tree and the table that hold it.
+        size_of::<Self>() * 3 / 2 + self.text.len() + self.tags.len()
+    }
+
+    /// The stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("invariant: a row has no shape that postcard refuses")
+    }
+
+    /// The row in a stored form.
+    pub fn decode(stored: &[u8]) -> Result<Self, CatalogError> {
+        postcard::from_bytes(stored).map_err(|_| CatalogError::damaged("a row that cannot be read"))
+    }
+}

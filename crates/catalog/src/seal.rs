@@ -1,0 +1,197 @@
+//! Sealing: what is deferred until a chunk of rows is there, in steps that are short enough to come between two batches.
+//!
+//! The rows of the chunk are put into each order, sorted; then their postings are written, and they leave the tail. Until that last step readers ignore what is
+//! there of the chunk already, so a crash between two steps only has the steps made again.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::RwLock;
+use rusqlite::{Connection, params};
+use waypost_protocol::listing::SortValue;
+
+use crate::bits::{Bits, CHUNK, List};
+use crate::changes::Changed;
+use crate::error::CatalogError;
+use crate::keys::{Key, Values};
+use crate::orders::{self, ORDERS, stored_hash};
+use crate::row::Row;
+use crate::tail::Tail;
+use crate::words::{each_gram, gram_key};
+use crate::writer::{Fill, Phase, Writer};
+
+/// A chunk ends early if its rows take so much memory: notes and URLs may be long.
+const TAIL_BYTES_MAX: usize = 16 << 20;
+/// The most rows of a sparse chunk that get new numbers in one step.
+const RENUMBERED: usize = 2_048;
+
+impl Writer {
+    /// Whether more than a chunk waits for being sealed, so that it must not wait for longer.
+    pub fn is_behind(&self) -> bool {
+        self.next_id >= (self.sealed + 2) * CHUNK
+    }
+
+    /// Makes one step of deferred work. Returns whether there is more.
+    pub fn step(&mut self, tail: &RwLock<Tail>) -> Result<bool, CatalogError> {
+        self.refresh(tail)?;
+        let is_full = |tail: &Tail| tail.len() >= self.chunk_links || tail.bytes() > TAIL_BYTES_MAX;
+        if is_full(&tail.read()) {
+            self.next_id = self.next_id.max((self.sealed + 1) * CHUNK);
+        }
+        match self.phase {
+            None if self.next_id >= (self.sealed + 1) * CHUNK => {
+                let next_id = self.next_id;
+                self.transaction(tail, |conn, _| {
+                    conn.prepare_cached("UPDATE state SET value = 1 WHERE name = 'sealing'")?.execute([])?;
+                    Ok(Changed { next_id, ..Changed::default() })
+                })?;
+                self.phase = Some(Phase::Order(0));
+            }
+            None => return self.renumber(tail),
+            Some(Phase::Order(at)) => {
+                let order = ORDERS[at];
+                self.put(
+                    tail,
+                    |row| orders::stands_in(order, row).then(|| row.value(order)),
+                    |conn, value, hash, id| orders::insert(conn, order, value, hash, id),
+                )?;
+                self.phase = Some(if at + 1 < ORDERS.len() { Phase::Order(at + 1) } else { Phase::Hashes });
+            }
+            Some(Phase::Hashes) => {
+                self.put(
+                    tail,
+                    |_| Some(SortValue::Number(0)),
+                    |conn, _, hash, id| {
+                        let mut put =
+                            conn.prepare_cached("INSERT OR REPLACE INTO by_hash(hash, id) VALUES (?1, ?2)")?;
+                        put.execute([hash, id])?;
+                        Ok(())
+                    },
+                )?;
+                self.phase = Some(Phase::Postings);
+            }
+            Some(Phase::Postings) => self.finish(tail)?,
+        }
+        Ok(true)
+    }
+
+    /// Puts the rows of the chunk into a table, in its order.
+    fn put(
+        &mut self,
+        tail: &RwLock<Tail>,
+        value: impl Fn(&Row) -> Option<SortValue>,
+        insert: impl Fn(&Connection, &SortValue, i64, i64) -> Result<(), CatalogError>,
+    ) -> Result<(), CatalogError> {
+        let (end, next_id) = ((self.sealed + 1) * CHUNK, self.next_id);
+        self.transaction(tail, |conn, tail| {
+            let entries = tail.rows_before(end).filter_map(|(id, row)| Some((value(row)?, stored_hash(row.hash), id)));
+            let mut entries: Vec<(SortValue, i64, i64)> = entries.collect();
+            entries.sort_unstable();
+            entries.iter().try_for_each(|(value, hash, id)| insert(conn, value, *hash, *id))?;
+            Ok(Changed { next_id, ..Changed::default() })
+        })?;
+        Ok(())
+    }
+
+    /// Writes the postings of the chunk, which leaves the tail.
+    fn finish(&mut self, tail: &RwLock<Tail>) -> Result<(), CatalogError> {
+        let (chunk, end, next_id) = (self.sealed, (self.sealed + 1) * CHUNK, self.next_id);
+        let mut links = 0;
+        self.transaction(tail, |conn, tail| {
+            let postings = Postings::of(tail.rows_before(end));
+            links = tail.rows_before(end).count() as i64;
+            let mut put =
+                conn.prepare_cached("INSERT OR REPLACE INTO postings(chunk, key, docs) VALUES (?1, ?2, ?3)")?;
+            for (key, docs) in postings.encode() {
+                put.execute(params![chunk, key, docs])?;
+            }
+            let created = || tail.rows_before(end).map(|(_, row)| row.created as i64);
+            if let (Some(min), Some(max)) = (created().min(), created().max()) {
+                let mut put = conn.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?2, ?3, ?4)")?;
+                put.execute([chunk, links, min, max])?;
+            }
+            conn.prepare_cached("UPDATE state SET value = ?1 WHERE name = 'sealed'")?.execute([chunk + 1])?;
+            conn.prepare_cached("UPDATE state SET value = 0 WHERE name = 'sealing'")?.execute([])?;
+            Ok(Changed { next_id, sealed_end: Some(end), ..Changed::default() })
+        })?;
+        if links > 0 {
+            self.chunks.insert(chunk, Fill { links, sealed_links: links });
+        }
+        (self.sealed, self.phase) = (chunk + 1, None);
+        Ok(())
+    }
+
+    /// Gives rows of a chunk that has lost half of its rows new numbers, and drops its postings once it has none: they would be searched for nothing.
+    fn renumber(&mut self, tail: &RwLock<Tail>) -> Result<bool, CatalogError> {
+        let sparse = self.chunks.iter().find(|(_, fill)| fill.links * 2 < fill.sealed_links);
+        let Some((chunk, fill)) = sparse.map(|(chunk, fill)| (*chunk, *fill)) else { return Ok(false) };
+        if fill.links == 0 {
+            let next_id = self.next_id;
+            self.transaction(tail, |conn, _| {
+                conn.prepare_cached("DELETE FROM postings WHERE chunk = ?1")?.execute([chunk])?;
+                conn.prepare_cached("DELETE FROM chunks WHERE chunk = ?1")?.execute([chunk])?;
+                Ok(Changed { next_id, ..Changed::default() })
+            })?;
+            self.chunks.remove(&chunk);
+            return Ok(true);
+        }
+        let live: Vec<u8> = self.conn.query_row(
+            "SELECT docs FROM postings WHERE chunk = ?1 AND key = ?2",
+            params![chunk, Key::Live.bytes()],
+            |row| row.get(0),
+        )?;
+        let moved: Vec<i64> =
+            Bits::of_stored(&live)?.iter().take(RENUMBERED).map(|doc| chunk * CHUNK + i64::from(doc)).collect();
+        // Writing a row counts as seeing it; but a scan has not seen these.
+        let scans = std::mem::take(&mut self.scans);
+        let renumbered = self.change(tail, |_, changes| {
+            for id in &moved {
+                let row = changes.row(*id)?.ok_or_else(|| CatalogError::damaged("a row is missing"))?;
+                changes.renumber(*id, row)?;
+            }
+            Ok(())
+        });
+        self.scans = scans;
+        for ((shard, id), old) in renumbered?.into_iter().zip(moved) {
+            if let Some(seen) = self.scans.get_mut(&shard)
+                && seen.has(old)
+            {
+                seen.insert(id);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The postings of a chunk.
+#[derive(Default)]
+struct Postings {
+    sets: HashMap<Vec<u8>, List>,
+    grams: HashMap<u64, List>,
+    created: Values,
+    since: Values,
+    until: Values,
+}
+
+impl Postings {
+    fn of<'a>(rows: impl Iterator<Item = (i64, &'a Row)>) -> Self {
+        let mut postings = Self::default();
+        for (id, row) in rows {
+            let doc = (id % CHUNK) as u16;
+            Key::each(row, |key| postings.sets.entry(key).or_default().push(doc));
+            each_gram(&row.text, |gram| postings.grams.entry(gram).or_default().push(doc));
+            postings.created.push(doc, row.created);
+            row.since().into_iter().for_each(|since| postings.since.push(doc, since));
+            row.until().into_iter().for_each(|until| postings.until.push(doc, until));
+        }
+        postings
+    }
+
+    /// Their stored forms, in the order of their keys.
+    fn encode(self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let sets = self.sets.into_iter().map(|(key, list)| (key, list.encode()));
+        let grams = self.grams.into_iter().map(|(gram, list)| (gram_key(gram), list.encode()));
+        let values = [(Key::Created, self.created), (Key::Since, self.since), (Key::Until, self.until)];
+        let values = values.into_iter().filter_map(|(key, values)| Some((key.bytes(), values.encode()?)));
+        sets.chain(grams).chain(values).collect()
+    }
+}
