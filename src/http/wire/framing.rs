@@ -38,15 +38,15 @@ pub(super) struct Piece {
 }
 
 impl Heads {
-    /// The part of `bytes` that may be passed on: a few heads without a body, one head that may have one, or a part of a body.
+    /// The part of `bytes` that may be passed on: a few heads of `GET`, one head of another method, or a part of a body.
     pub(super) fn piece(&mut self, bytes: &[u8]) -> Piece {
         let mut piece = Piece { length: 0, heads: 0 };
         while piece.length < bytes.len() {
             let rest = &bytes[piece.length..];
-            let has_no_body = self.begun == 0 && (rest.starts_with(b"GET ") || rest.starts_with(b"HEAD "));
+            let is_get = self.begun == 0 && rest.starts_with(b"GET ");
             // A head that may have a body is passed on alone: otherwise actix-http treats the missing body as an unread body of the request before,
-            // and closes the connection.
-            if piece.heads > 0 && !has_no_body {
+            // and closes the connection. So is `HEAD`: actix-http leaves out the body of an answer if the last request that it decoded was one.
+            if piece.heads > 0 && !is_get {
                 break;
             }
             match self.end(rest) {
@@ -63,7 +63,7 @@ impl Heads {
                     *self = Self::default();
                     piece.length += end;
                     piece.heads += 1;
-                    if !has_no_body || piece.heads == HEADS_AT_ONCE {
+                    if !is_get || piece.heads == HEADS_AT_ONCE {
                         break;
                     }
                 }
@@ -223,6 +223,11 @@ mod tests {
         assert_eq!(pieces(get), [(get.len(), 1)]);
         assert_eq!(pieces(&get.repeat(6)), [(4 * get.len(), 4), (2 * get.len(), 2)]);
         assert_eq!(pieces(&[post.as_slice(), get].concat()), [(post.len(), 1), (get.len(), 1)]);
+        let head = b"HEAD /a HTTP/1.1\r\n\r\n";
+        assert_eq!(
+            pieces(&[head.as_slice(), get, get, head].concat()),
+            [(head.len(), 1), (2 * get.len(), 2), (head.len(), 1)]
+        );
         assert_eq!(pieces(&[get.as_slice(), post, b"body"].concat()), [(get.len(), 1), (post.len(), 1), (4, 0)]);
         assert_eq!(
             pieces(b"GET /a HTTP/1.1\nHost: a\n\nGET"),
