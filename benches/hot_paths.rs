@@ -91,12 +91,12 @@ fn redirects(c: &mut Criterion) {
     c.bench_function("redirect/look-up, response, click", |b| {
         b.iter(|| {
             let code = black_box(code());
-            let Lookup::Redirect(location, link) = view.lookup(Domain::default(), code, NOW, Instant::now()) else {
+            let Lookup::Redirect(link) = view.lookup(Domain::default(), code, NOW, Instant::now()) else {
                 unreachable!()
             };
-            recorder.visit(link, NOW, &plain);
+            recorder.visit(link.link(), NOW, &plain);
             make_room(&journal);
-            waypost::http::found(location)
+            waypost::http::found(link.location())
         });
     });
 }

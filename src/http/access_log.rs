@@ -39,9 +39,19 @@ impl AccessLog {
 
     /// Logs an answered request, if it is selected.
     pub fn note(&self, method: &str, path: &str, status: u16, peer: Option<SocketAddr>) {
-        if !self.one_of.takes() {
-            return;
+        if self.one_of.takes() {
+            Self::write(method, path, status, peer);
         }
+    }
+
+    /// The same, for the path of a code.
+    pub(super) fn note_code(&self, method: &str, code: &str, status: u16, peer: Option<SocketAddr>) {
+        if self.one_of.takes() {
+            Self::write(method, &format!("/{code}"), status, peer);
+        }
+    }
+
+    fn write(method: &str, path: &str, status: u16, peer: Option<SocketAddr>) {
         let network = peer.map(|peer| network(peer.ip()).to_string()).unwrap_or_default();
         tracing::info!(method, path, status, network, "request");
     }

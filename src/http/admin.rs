@@ -1,6 +1,7 @@
 //! The admin listener: metrics and health, on loopback by default.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::authorized::{AdministerCluster, Authorized};
 use super::health;
 use super::problem::Problem;
 use super::state::NodeState;
-use super::wire::{self, Addresses, ConnectionLimits, Tracked};
+use super::wire::{self, Addresses, ConnectionLimits, NoFastPath, Served, Tracked};
 use crate::app::Principal;
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 
@@ -128,7 +129,8 @@ pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metric
                 .service(route("/cluster/move-leader", "POST").route(web::post().to(move_leader)))
                 .default_service(web::to(elsewhere));
             let app = map_config(app, |_: ()| AppConfig::default());
-            Ok(Tracked::new(app.into_factory().new_service(()).await?))
+            let service = Rc::new(Tracked::new(app.into_factory().new_service(()).await?));
+            Ok(Served { service, fast: NoFastPath })
         }
     })
 }

@@ -6,9 +6,11 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use actix_http::header::{FORWARDED, HOST, HeaderMap, HeaderName};
+use actix_http::header::{FORWARDED, HOST, HeaderName};
 use ipnet::IpNet;
 use url::Url;
+
+use super::headers::{Headers, visible};
 
 /// The most proxies that a request may have passed; earlier values are ignored.
 pub(super) const PROXIES_MAX: usize = 16;
@@ -40,47 +42,43 @@ pub(super) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// The values of the proxies, if `peer` is trusted.
-pub(super) fn asked(headers: &HeaderMap, trusted: &[IpNet], peer: Option<IpAddr>) -> Option<Asked> {
+pub(super) fn asked(headers: &impl Headers, trusted: &[IpNet], peer: Option<IpAddr>) -> Option<Asked> {
     peer.map(|peer| peer.to_canonical()).filter(|peer| is_in(trusted, *peer))?;
     let own = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT];
     // A proxy that sets one of these may pass on a `Forwarded` that it does not know.
-    if own.iter().any(|name| headers.contains_key(name)) {
+    if own.iter().any(|name| headers.has(name)) {
         return Some(of_separate_headers(headers, trusted));
     }
-    Some(of_forwarded(&joined(headers, &FORWARDED), trusted).unwrap_or_default())
+    Some(of_forwarded(&headers.joined(&FORWARDED), trusted).unwrap_or_default())
 }
 
 /// The host that a visitor asked for, with or without a port: what a trusted proxy reports, else the request's own. Allocates nothing unless
 /// several proxies are involved, or one with the header `Forwarded`.
 pub(super) fn visited_host<'a>(
-    headers: &'a HeaderMap,
+    headers: &'a impl Headers,
     trusted: &[IpNet],
     peer: Option<IpAddr>,
 ) -> Option<Cow<'a, str>> {
-    let own = || headers.get(HOST).and_then(|host| host.to_str().ok()).map(Cow::Borrowed);
+    let own = || headers.text(&HOST).map(Cow::Borrowed);
     let is_trusted = !trusted.is_empty() && peer.is_some_and(|peer| is_in(trusted, peer.to_canonical()));
     if !is_trusted {
         return own();
     }
-    let mut named = headers.get_all(FORWARDED_HOST);
-    match (named.next().and_then(|host| host.to_str().ok()), named.next()) {
+    let name = FORWARDED_HOST;
+    let mut named = headers.all(&name);
+    match (named.next().and_then(visible), named.next()) {
         (Some(host), None) if !host.contains(',') && !host.trim().is_empty() => Some(Cow::Borrowed(host.trim())),
-        (None, None) if !headers.contains_key(FORWARDED) => own(),
+        (None, None) if !headers.has(&FORWARDED) => own(),
         _ => asked(headers, trusted, peer).and_then(|asked| asked.host).map(Cow::Owned).or_else(own),
     }
 }
 
-/// All values of a header. A value that is not text is replaced, so that it keeps its position.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
-    headers.get_all(name).map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",")
-}
-
-fn of_separate_headers(headers: &HeaderMap, trusted: &[IpNet]) -> Asked {
-    let clients = joined(headers, &FORWARDED_FOR);
+fn of_separate_headers(headers: &impl Headers, trusted: &[IpNet]) -> Asked {
+    let clients = headers.joined(&FORWARDED_FOR);
     let hops = clients.rsplit(',').take(PROXIES_MAX - 1).map(|client| address_in(client.trim()));
     let behind = hops.take_while(|client| client.is_some_and(|client| is_in(trusted, client))).count();
-    let written = |name| {
-        let values = joined(headers, name);
+    let written = |name: &HeaderName| {
+        let values = headers.joined(name);
         let value = values.rsplit(',').take(behind + 1).last().map(str::trim).unwrap_or_default();
         value.to_owned()
     };
@@ -201,7 +199,7 @@ pub(super) fn address_in(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_http::header::HeaderValue;
+    use actix_http::header::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HOST, HeaderMap};
+use actix_web::http::header::HOST;
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Host, Url};
@@ -13,6 +13,7 @@ use waypost_protocol::domain::HostName;
 use waypost_protocol::{Domains, OfHost, OwnHost, Site};
 
 use super::forwarded::{Asked, asked, url_of, visited_host};
+use super::headers::Headers;
 
 /// The public address of a node.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ impl PublicAddress {
     pub(super) fn site<'a>(
         &self,
         domains: &'a Domains,
-        headers: &HeaderMap,
+        headers: &impl Headers,
         peer: Option<SocketAddr>,
     ) -> Option<&'a Arc<Site>> {
         let host = visited_host(headers, &self.trusted_proxies, peer.map(|peer| peer.ip()));

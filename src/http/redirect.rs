@@ -332,10 +332,10 @@ async fn follow(
     let key = site.key(code);
     let link = key.hash();
     let found = match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
-        Lookup::Redirect(location, _) if !is_below => {
+        Lookup::Redirect(plain) if !is_below => {
             worker.metrics.hit();
             count(request, worker, link, now);
-            let mut response = found(location);
+            let mut response = found(plain.location());
             *response.status_mut() = status_code(default_status);
             return Ok(response.into());
         }

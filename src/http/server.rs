@@ -1,6 +1,7 @@
 //! The public listener: the front service, and behind it the actix-web `App`.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,14 @@ use waypost_telemetry::Metrics;
 
 use super::access_log::AccessLog;
 use super::answer;
+use super::fast::FastRedirects;
 use super::front::Front;
 use super::metrics::WorkerMetrics;
 use super::openapi::Documents;
 use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
-use super::wire::{self, ConnectionLimits, Tracked};
+use super::wire::{self, ConnectionLimits, Served, Tracked};
 use super::{redirect, request_id, routes};
 use crate::config::VisitorRules;
 
@@ -71,7 +73,8 @@ pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Res
             let app = app(worker.clone(), documents, parts.limits.request);
             let app = map_config(app, |_: ()| AppConfig::default());
             let app = app.into_factory().new_service(()).await?;
-            Ok(Front { worker, app: Tracked::new(app) })
+            let service = Rc::new(Front { worker, app: Tracked::new(app) });
+            Ok(Served { fast: FastRedirects::new(service.clone()), service })
         }
     })
 }

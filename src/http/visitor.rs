@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, HeaderValue, REFERER, USER_AGENT};
+use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderName, REFERER, USER_AGENT};
 use waypost_click_counter::Visitor;
 
 use super::forwarded::{FORWARDED_FOR, PROXIES_MAX, address_in, is_in};
+use super::headers::Headers;
 use super::wire::{client_of, is_exempt};
 use crate::config::VisitorRules;
 
@@ -19,7 +20,7 @@ const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 /// The visitor; `None` if the visit must not be counted.
 pub(super) fn visitor<'a>(
     rules: &VisitorRules,
-    headers: &'a HeaderMap,
+    headers: &'a impl Headers,
     peer: Option<SocketAddr>,
     query: Option<&str>,
 ) -> Option<Visitor<'a>> {
@@ -35,8 +36,8 @@ pub(super) fn visitor<'a>(
 }
 
 /// The visitor, whether or not the visit is counted.
-pub(super) fn described<'a>(rules: &VisitorRules, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Visitor<'a> {
-    let text = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+pub(super) fn described<'a>(rules: &VisitorRules, headers: &'a impl Headers, peer: Option<SocketAddr>) -> Visitor<'a> {
+    let text = |name: &HeaderName| headers.first(name).unwrap_or_default();
     let anonymous = rules.respect_do_not_track && (text(&DNT) == b"1" || text(&SEC_GPC) == b"1");
     Visitor {
         address: address_of(rules, headers, peer),
@@ -49,7 +50,7 @@ pub(super) fn described<'a>(rules: &VisitorRules, headers: &'a HeaderMap, peer: 
 }
 
 /// The address of the client: the peer, or the one that a trusted proxy reports.
-pub(super) fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+pub(super) fn address_of(rules: &VisitorRules, headers: &impl Headers, peer: Option<SocketAddr>) -> Option<IpAddr> {
     match peer.map(|peer| peer.ip().to_canonical()) {
         Some(peer) if is_in(&rules.trusted_proxies, peer) => Some(client(rules, headers).unwrap_or(peer)),
         other => other,
@@ -57,7 +58,7 @@ pub(super) fn address_of(rules: &VisitorRules, headers: &HeaderMap, peer: Option
 }
 
 /// The client whose budgets a request uses; `None` if it has no limit: this machine, and a trusted proxy itself.
-pub(super) fn limited_client(rules: &VisitorRules, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+pub(super) fn limited_client(rules: &VisitorRules, headers: &impl Headers, peer: Option<SocketAddr>) -> Option<IpAddr> {
     let address = address_of(rules, headers, peer)?;
     (!is_exempt(&rules.trusted_proxies, address)).then(|| client_of(address))
 }
@@ -70,14 +71,11 @@ fn is_ahead(purpose: &[u8]) -> bool {
 }
 
 /// The address that the nearest trusted proxy saw: from the right, the first that is not itself trusted.
-fn client(rules: &VisitorRules, headers: &HeaderMap) -> Option<IpAddr> {
+fn client(rules: &VisitorRules, headers: &impl Headers) -> Option<IpAddr> {
     // A value that is not text is not an address, and must not make another value believed in its place.
-    let all = |name: &HeaderName| {
-        headers.get_all(name).map(|value| value.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",")
-    };
-    let (hops, parse): (String, fn(&str) -> Option<IpAddr>) = match headers.contains_key(FORWARDED_FOR) {
-        true => (all(&FORWARDED_FOR), address_in),
-        false => (all(&FORWARDED), forwarded_for),
+    let (hops, parse): (String, fn(&str) -> Option<IpAddr>) = match headers.has(&FORWARDED_FOR) {
+        true => (headers.joined(&FORWARDED_FOR), address_in),
+        false => (headers.joined(&FORWARDED), forwarded_for),
     };
     let mut last = None;
     for hop in hops.rsplit(',').take(PROXIES_MAX) {
@@ -101,6 +99,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use actix_http::header::{HeaderMap, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;

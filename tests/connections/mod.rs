@@ -1,6 +1,7 @@
 //! What a connection may cost: memory, time and places.
 
 mod deadlines;
+mod fast;
 mod memory;
 mod places;
 mod refused;
@@ -32,15 +33,20 @@ impl Raw {
         let _ = self.stream.write_all(text.as_bytes());
     }
 
-    /// One answer: its head, and as much of a body as it says.
-    fn answer(&mut self) -> String {
+    /// The head of an answer.
+    fn head(&mut self) -> String {
         let mut bytes = Vec::new();
         let mut byte = [0];
         while !bytes.ends_with(b"\r\n\r\n") {
             assert_eq!(self.stream.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&bytes));
             bytes.push(byte[0]);
         }
-        let head = String::from_utf8(bytes.clone()).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// One answer: its head, and as much of a body as it says.
+    fn answer(&mut self) -> String {
+        let head = self.head();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
         self.stream.read_exact(&mut body).unwrap();

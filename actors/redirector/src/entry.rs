@@ -89,6 +89,11 @@ impl Entry {
         std::str::from_utf8(self.text().0).expect("invariant: a target is ASCII")
     }
 
+    /// The same, as bytes.
+    pub(crate) fn target_bytes(&self) -> &[u8] {
+        self.text().0
+    }
+
     /// How long answers may be given from it.
     pub(crate) fn trust(&self) -> Trust {
         match self.0.header.header.trust {

@@ -25,13 +25,40 @@ use crate::fences::Fences;
 #[derive(Debug, Clone)]
 pub enum Lookup {
     /// Redirect the visitor there, and count a visit of this link.
-    Redirect(HeaderValue, KeyHash),
+    Redirect(Plain),
     /// The link has expired.
     Expired,
     /// A link that does more than leading to its target.
     Special(Special),
     /// Ask the Redirector.
     Miss,
+}
+
+/// A cached link that does nothing but leading to its target.
+#[derive(Clone)]
+pub struct Plain(Entry);
+
+impl Plain {
+    /// The name under which its visits are counted.
+    pub fn link(&self) -> KeyHash {
+        self.0.link()
+    }
+
+    /// The text of its target: visible ASCII.
+    pub fn target(&self) -> &[u8] {
+        self.0.target_bytes()
+    }
+
+    /// The `Location`. It shares the text of the cache.
+    pub fn location(self) -> HeaderValue {
+        self.0.location().expect("invariant: a target is visible ASCII")
+    }
+}
+
+impl fmt::Debug for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Plain").field(&self.0.target()).finish()
+    }
 }
 
 /// A cached link that does more than leading to its target.
@@ -133,8 +160,7 @@ impl ReadView {
         if entry.until() <= now {
             return Lookup::Expired;
         }
-        let link = entry.link();
-        entry.location().map_or(Lookup::Miss, |location| Lookup::Redirect(location, link))
+        Lookup::Redirect(Plain(entry))
     }
 
     /// Begins a look-up of a key whose answer is to be cached.
@@ -278,7 +304,7 @@ mod tests {
         let view = view(1 << 20);
         fill(&view, "abc", "https://example.com/a", None);
         fill(&view, "old", "https://example.com/b", Some(UnixMs(1000)));
-        assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(to, _) if to == "https://example.com/a"));
+        assert!(matches!(lookup(&view, "abc"), Lookup::Redirect(to) if to.target() == b"https://example.com/a"));
         assert!(matches!(lookup(&view, "old"), Lookup::Expired));
         assert!(matches!(lookup(&view, "ab"), Lookup::Miss));
         assert!(matches!(lookup(&view, "ABC"), Lookup::Miss));

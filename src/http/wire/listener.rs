@@ -17,10 +17,11 @@ use tokio::net::TcpStream;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
+use super::fast::{self, FastPath};
 use super::refusal;
 use super::stream::Guarded;
 use super::worker::{ConnectionLimits, Connections};
-use crate::http::account::Connection;
+use crate::http::account;
 use crate::http::problem::Problem;
 use crate::threads::name_current;
 
@@ -28,11 +29,19 @@ use crate::threads::name_current;
 /// slow the client is, and take memory for each client that never reads.
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
+/// What a worker serves.
+pub(in crate::http) struct Served<S, P> {
+    /// What is behind actix-http.
+    pub(in crate::http) service: Rc<S>,
+    /// What is before it.
+    pub(in crate::http) fast: P,
+}
+
 /// Starts a listener with so many workers, whose threads are named `thread`. `make` creates the service of a worker, on its thread.
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub(in crate::http) fn serve<S, Make, Made>(
+pub(in crate::http) fn serve<S, P, Make, Made>(
     name: &'static str,
     thread: &'static str,
     listener: TcpListener,
@@ -43,7 +52,8 @@ pub(in crate::http) fn serve<S, Make, Made>(
 ) -> io::Result<Server>
 where
     Make: Fn() -> Made + Clone + Send + 'static,
-    Made: Future<Output = Result<S, ()>> + 'static,
+    Made: Future<Output = Result<Served<S, P>, ()>> + 'static,
+    P: FastPath + 'static,
     S: Service<Request, Response = Response<BoxBody>, Error = actix_web::Error> + 'static,
     S::Future: 'static,
 {
@@ -60,16 +70,18 @@ where
                     name_current(thread);
                     let connections = Connections::new(name, &limits, &metrics);
                     Tasks::new(&metrics).spawn_once_local(Task::Deadlines, connections.clone().sweep());
+                    let Served { service, fast } = make().await?;
                     // The sweep enforces the deadlines: those of actix-http cover only the first head, and set a timer for each request.
                     let http = HttpService::build()
                         .keep_alive(KeepAlive::Os)
                         .client_request_timeout(Duration::ZERO)
                         .on_connect_ext(|stream: &Guarded<TcpStream>, data| {
                             data.insert(stream.conn().clone());
-                            data.insert(Connection::new(stream.local_addr()));
+                            data.insert(account::Connection::new(stream.local_addr()));
                         })
-                        .h1(fn_factory(make));
-                    Ok::<_, ()>(Gate { connections, http: http.new_service(()).await? })
+                        .h1(fn_factory(move || ready(Ok::<_, ()>(service.clone()))));
+                    let http = Rc::new(http.new_service(()).await?);
+                    Ok::<_, ()>(Gate { connections, fast: Rc::new(fast), http })
                 }
             })
         })?;
@@ -77,18 +89,20 @@ where
 }
 
 /// Admits connections, up to the limit of each client.
-struct Gate<H> {
+struct Gate<P, H> {
     connections: Rc<Connections>,
-    http: H,
+    fast: Rc<P>,
+    http: Rc<H>,
 }
 
-impl<H> Service<TcpStream> for Gate<H>
+impl<P, H> Service<TcpStream> for Gate<P, H>
 where
+    P: FastPath,
     H: Service<(Guarded<TcpStream>, Option<SocketAddr>), Response = (), Error = DispatchError>,
 {
     type Response = ();
     type Error = DispatchError;
-    type Future = Either<H::Future, Ready<Result<(), DispatchError>>>;
+    type Future = Either<fast::Connection<TcpStream, P, H>, Ready<Result<(), DispatchError>>>;
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.http.poll_ready(cx)
@@ -103,7 +117,8 @@ where
         // A system without this option keeps more bytes for slow clients, nothing else.
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         let conn = self.connections.add(seat);
-        Either::Left(self.http.call((Guarded::new(stream, conn, self.connections.clone()), address)))
+        let stream = Guarded::new(stream, conn, self.connections.clone());
+        Either::Left(fast::Connection::new(stream, address, self.fast.clone(), self.http.clone()))
     }
 }
 

@@ -74,6 +74,11 @@ impl<S> Guarded<S> {
     pub(super) fn conn(&self) -> &Rc<Conn> {
         &self.conn
     }
+
+    /// The connections of its worker.
+    pub(super) fn worker(&self) -> &Rc<Connections> {
+        &self.worker
+    }
 }
 
 impl Guarded<tokio::net::TcpStream> {
@@ -111,40 +116,67 @@ impl<S> Guarded<S> {
         length
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    /// Keeps bytes that were read, in place of others.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
         self.kept.clear();
-        self.kept.extend_from_slice(bytes);
+        self.keep_more(bytes);
         self.kept_at = 0;
     }
 
-    fn keeps(&self) -> bool {
+    /// Keeps bytes behind those that are kept.
+    pub(super) fn keep_more(&mut self, bytes: &[u8]) {
+        self.kept.extend_from_slice(bytes);
+    }
+
+    /// Whether bytes are kept.
+    pub(super) fn keeps(&self) -> bool {
         self.kept_at < self.kept.len()
+    }
+
+    /// Takes the kept bytes out, and the position of the first that was not passed on.
+    pub(super) fn take_kept(&mut self) -> (Vec<u8>, usize) {
+        (std::mem::take(&mut self.kept), std::mem::take(&mut self.kept_at))
+    }
+
+    /// Puts kept bytes back, of which the first `at` were passed on.
+    pub(super) fn put_back(&mut self, kept: Vec<u8>, at: usize) {
+        (self.kept, self.kept_at) = (kept, at);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
     /// Reads into the worker's buffer; returns the number of bytes.
-    fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// Writes a part of some bytes; returns the number of bytes.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.cut_off() {
+            return Poll::Ready(Err(error));
+        }
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(sent)) => {
+                self.conn.wrote(sent);
+                Poll::Ready(Ok(sent))
+            }
+            Poll::Pending => {
+                self.conn.blocks();
+                Poll::Pending
+            }
+            failed => failed,
+        }
+    }
+
     /// Sends the stream's own answer.
     fn send_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.own.is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, &self.own) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(sent)) => {
-                    self.conn.wrote(sent);
-                    self.own.advance(sent);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.conn.blocks();
-                    return self.cut_off().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
-                }
-            }
+            let own = self.own.clone();
+            let sent = ready!(self.send(cx, &own))?;
+            self.own.advance(sent);
         }
         Poll::Ready(Ok(()))
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use waypost_telemetry::Metrics;
 
-use super::{Addresses, ConnectionLimits, Tracked, serve};
+use super::{Addresses, ConnectionLimits, NoFastPath, Served, Tracked, serve};
 
 const PIECE: usize = 64 * 1024;
 
@@ -50,7 +51,8 @@ async fn an_answer_without_end_is_made_as_far_as_it_is_taken_and_its_client_cut_
                 let body = BoxBody::new(BodyStream::new(pieces));
                 async move { Ok::<_, actix_web::Error>(Response::with_body(StatusCode::OK, body)) }
             });
-            Ok(Tracked::new(endless.new_service(()).await?))
+            let service = Rc::new(Tracked::new(endless.new_service(()).await?));
+            Ok(Served { service, fast: NoFastPath })
         }
     });
     let server = server.unwrap();

@@ -13,6 +13,9 @@ use super::conn::{Conn, Deadlines, Reason, WorkerTime};
 /// The number of bytes that a worker reads at once, for any connection.
 const READ_BYTES: usize = 16 * 1024;
 
+/// The largest buffer for answers that a worker keeps.
+const ANSWERS_KEPT_BYTES: usize = 128 * 1024;
+
 /// The longest pause between two sweeps.
 const TICK_MAX: Duration = Duration::from_millis(250);
 
@@ -40,6 +43,7 @@ struct ConnectionMetrics {
     refused: Counter,
     late: CounterVec,
     malformed: Counter,
+    handed_on: Counter,
 }
 
 /// The shared state of the connections of one worker.
@@ -53,6 +57,8 @@ pub(in crate::http) struct Connections {
     addresses: std::sync::Arc<Addresses>,
     /// The read buffer, empty between two polls.
     pub(super) buffer: RefCell<Box<[u8]>>,
+    /// A buffer for answers, unless a connection has it.
+    answers: RefCell<Vec<u8>>,
     metrics: ConnectionMetrics,
     told: Cell<Option<Instant>>,
     untold: Cell<u64>,
@@ -82,6 +88,10 @@ impl Connections {
             refused: refused.with_label_values(&[name]),
             late,
             malformed: metrics.counter("waypost_http_malformed_total", "Requests whose head was malformed or too long"),
+            handed_on: metrics.counter(
+                "waypost_http_connections_handed_on_total",
+                "Connections of the public listener with a request that the fast path for redirects does not know",
+            ),
         };
         Rc::new(Self {
             time: Rc::default(),
@@ -95,6 +105,7 @@ impl Connections {
             open: RefCell::default(),
             addresses: limits.addresses.clone(),
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            answers: RefCell::default(),
             metrics,
             told: Cell::new(None),
             untold: Cell::new(0),
@@ -118,6 +129,26 @@ impl Connections {
         open.push(conn.clone());
         self.metrics.open.inc();
         conn
+    }
+
+    /// An empty buffer for answers.
+    pub(super) fn answers(&self) -> Vec<u8> {
+        let mut buffer = self.answers.take();
+        buffer.reserve(1);
+        buffer
+    }
+
+    /// Keeps a buffer for the next answers.
+    pub(super) fn give_back(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= ANSWERS_KEPT_BYTES {
+            buffer.clear();
+            self.answers.replace(buffer);
+        }
+    }
+
+    /// Counts a connection that is handed on to actix-http.
+    pub(super) fn handed_on(&self) {
+        self.metrics.handed_on.inc();
     }
 
     /// Removes a closed connection.

@@ -1,0 +1,310 @@
+//! A connection that answers redirects by itself, before actix-http sees anything of it.
+//!
+//! Requests that the fast path knows are answered from the worker's read buffer: what was read together is written together. The first
+//! request that it does not know ends that: the stream, with all bytes that were not answered, goes to actix-http for ever.
+//! An idle connection has no buffer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_http::Response;
+use actix_http::body::BoxBody;
+use actix_http::error::DispatchError;
+use actix_service::Service;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::conn::{Conn, Reason};
+use super::encode::encode;
+use super::framing::Rest;
+use super::stream::Guarded;
+
+/// Answers are written when they have so many bytes, before more requests are looked at: the longest `Location` is 8 KiB.
+const ANSWER_BYTES: usize = 32 * 1024;
+
+/// The longest head that is waited for here. A longer one is left to actix-http, which has the limit for all.
+const HEAD_BYTES: usize = 8 * 1024;
+
+/// Knows some requests, and answers them.
+pub(in crate::http) trait FastPath {
+    /// An answer that takes a while.
+    type Answer: Future<Output = Option<Response<BoxBody>>> + Unpin;
+
+    /// Whether it knows any request, so that it matters which connections are handed on.
+    const KNOWS_SOME: bool = true;
+
+    /// Looks at the request at the beginning of `bytes`. An answer that is there at once is added to `answers`.
+    fn step(&self, bytes: &[u8], peer: Option<SocketAddr>, answers: &mut Vec<u8>) -> Step<Self::Answer>;
+}
+
+/// What the beginning of some bytes is.
+pub(in crate::http) enum Step<A> {
+    /// A request of so many bytes, which was answered.
+    Answered(Taken),
+    /// A request of so many bytes, whose answer is being made.
+    Ask(Taken, A),
+    /// A request that is not complete, and may be one that is known here.
+    Partial,
+    /// Anything else.
+    Unknown,
+}
+
+/// A request that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) struct Taken {
+    /// Its length in bytes.
+    pub(in crate::http) length: usize,
+    /// The client closes the connection after the answer.
+    pub(in crate::http) closes: bool,
+    /// The answer has no body.
+    pub(in crate::http) head_only: bool,
+}
+
+/// A listener without a fast path.
+pub(in crate::http) struct NoFastPath;
+
+impl FastPath for NoFastPath {
+    type Answer = std::future::Ready<Option<Response<BoxBody>>>;
+
+    const KNOWS_SOME: bool = false;
+
+    fn step(&self, _: &[u8], _: Option<SocketAddr>, _: &mut Vec<u8>) -> Step<Self::Answer> {
+        Step::Unknown
+    }
+}
+
+/// One connection, from its acceptance to its end.
+pub(in crate::http) struct Connection<S, P: FastPath, H: Service<(Guarded<S>, Option<SocketAddr>)>> {
+    state: State<S, P, H>,
+    fast: Rc<P>,
+    http: Rc<H>,
+    peer: Option<SocketAddr>,
+}
+
+enum State<S, P: FastPath, H: Service<(Guarded<S>, Option<SocketAddr>)>> {
+    Fast(Box<Fast<S, P>>),
+    HandedOn(Pin<Box<H::Future>>),
+    Ended,
+}
+
+struct Fast<S, P: FastPath> {
+    stream: Guarded<S>,
+    /// Answers that are not written yet.
+    answers: Vec<u8>,
+    written: usize,
+    /// The answer that is being made.
+    asked: Option<Asked<P>>,
+    next: Next,
+}
+
+struct Asked<P: FastPath> {
+    taken: Taken,
+    answer: P::Answer,
+    _busy: Busy,
+}
+
+/// A connection whose answer is being made: it has no deadlines.
+struct Busy(Rc<Conn>);
+
+impl Busy {
+    fn begin(conn: &Rc<Conn>) -> Self {
+        conn.begin(Rest::None);
+        Self(conn.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// What follows when everything is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Requests that were read already, or are read.
+    Request,
+    /// What was read is not a whole request.
+    More,
+    HandOn,
+    Close,
+}
+
+/// What a poll of the fast part has come to.
+enum Outcome {
+    HandOn,
+    End(io::Result<()>),
+}
+
+impl<S, P, H> Connection<S, P, H>
+where
+    P: FastPath,
+    H: Service<(Guarded<S>, Option<SocketAddr>)>,
+{
+    pub(super) fn new(stream: Guarded<S>, peer: Option<SocketAddr>, fast: Rc<P>, http: Rc<H>) -> Self {
+        let fast_part = Fast { stream, answers: Vec::new(), written: 0, asked: None, next: Next::Request };
+        Self { state: State::Fast(Box::new(fast_part)), fast, http, peer }
+    }
+}
+
+impl<S, P, H> Future for Connection<S, P, H>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: FastPath,
+    H: Service<(Guarded<S>, Option<SocketAddr>), Response = (), Error = DispatchError>,
+{
+    type Output = Result<(), DispatchError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Fast(fast) => match ready!(fast.poll(cx, &this.fast, this.peer)) {
+                    Outcome::HandOn => {
+                        let State::Fast(fast) = std::mem::replace(&mut this.state, State::Ended) else { continue };
+                        if P::KNOWS_SOME {
+                            fast.stream.worker().handed_on();
+                        }
+                        this.state = State::HandedOn(Box::pin(this.http.call((fast.stream, this.peer))));
+                    }
+                    Outcome::End(ended) => {
+                        this.state = State::Ended;
+                        return Poll::Ready(ended.map_err(DispatchError::Io));
+                    }
+                },
+                State::HandedOn(handed_on) => {
+                    let ended = ready!(handed_on.as_mut().poll(cx));
+                    this.state = State::Ended;
+                    return Poll::Ready(ended);
+                }
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
+    fn poll(&mut self, cx: &mut Context<'_>, path: &P, peer: Option<SocketAddr>) -> Poll<Outcome> {
+        self.stream.conn().watch(cx);
+        loop {
+            if let Err(error) = ready!(self.write(cx)) {
+                return Poll::Ready(Outcome::End(Err(error)));
+            }
+            if let Some(asked) = &mut self.asked {
+                let answer = ready!(Pin::new(&mut asked.answer).poll(cx));
+                let taken = asked.taken;
+                self.asked = None;
+                match answer {
+                    Some(answer) => self.answer_with(answer, taken),
+                    None => self.next = Next::Close,
+                }
+                continue;
+            }
+            match (self.next, self.stream.conn().doomed()) {
+                // Its client is told why.
+                (Next::HandOn, _) | (_, Some(Reason::Head)) => return Poll::Ready(Outcome::HandOn),
+                (Next::Close, _) | (_, Some(_)) => {
+                    let ended = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+                    return Poll::Ready(Outcome::End(ended));
+                }
+                (Next::Request, None) if self.stream.keeps() => self.take_kept(path, peer),
+                (Next::Request | Next::More, None) => {
+                    if let Err(error) = ready!(self.read(cx, path, peer)) {
+                        return Poll::Ready(Outcome::End(Err(error)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the answers that there are.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.answers.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.answers.len() {
+            self.written += ready!(self.stream.send(cx, &self.answers[self.written..]))?;
+        }
+        self.written = 0;
+        // The buffer goes back to the worker.
+        self.stream.worker().give_back(std::mem::take(&mut self.answers));
+        let conn = self.stream.conn();
+        conn.flushed();
+        if self.stream.keeps() {
+            conn.has_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads, and answers what was read.
+    fn read(&mut self, cx: &mut Context<'_>, path: &P, peer: Option<SocketAddr>) -> Poll<io::Result<()>> {
+        let worker = self.stream.worker().clone();
+        let mut buffer = worker.buffer.borrow_mut();
+        let length = ready!(self.stream.receive(cx, &mut buffer))?;
+        self.stream.conn().has_read();
+        if length == 0 {
+            // actix-http answers to a request that was broken off.
+            self.next = if self.stream.keeps() { Next::HandOn } else { Next::Close };
+        } else if self.stream.keeps() {
+            self.stream.keep_more(&buffer[..length]);
+            drop(buffer);
+            self.take_kept(path, peer);
+        } else {
+            let taken = self.take(&buffer[..length], path, peer);
+            if taken < length {
+                self.stream.keep(&buffer[taken..length]);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Answers what was kept.
+    fn take_kept(&mut self, path: &P, peer: Option<SocketAddr>) {
+        let (kept, at) = self.stream.take_kept();
+        let taken = at + self.take(&kept[at..], path, peer);
+        if taken < kept.len() {
+            self.stream.put_back(kept, taken);
+        }
+    }
+
+    /// Answers the requests at the beginning of some bytes. Returns how many bytes were taken.
+    fn take(&mut self, bytes: &[u8], path: &P, peer: Option<SocketAddr>) -> usize {
+        let mut at = 0;
+        self.next = Next::Request;
+        if self.answers.capacity() == 0 {
+            self.answers = self.stream.worker().answers();
+        }
+        while at < bytes.len() && self.next == Next::Request && self.answers.len() < ANSWER_BYTES {
+            match path.step(&bytes[at..], peer, &mut self.answers) {
+                Step::Answered(taken) => {
+                    at += taken.length;
+                    if taken.closes {
+                        self.next = Next::Close;
+                    }
+                }
+                Step::Ask(taken, answer) => {
+                    at += taken.length;
+                    let _busy = Busy::begin(self.stream.conn());
+                    self.asked = Some(Asked { taken, answer, _busy });
+                    break;
+                }
+                Step::Partial if bytes.len() - at < HEAD_BYTES => self.next = Next::More,
+                Step::Partial | Step::Unknown => self.next = Next::HandOn,
+            }
+        }
+        if self.answers.is_empty() {
+            self.stream.worker().give_back(std::mem::take(&mut self.answers));
+        }
+        at
+    }
+
+    fn answer_with(&mut self, answer: Response<BoxBody>, taken: Taken) {
+        let closes = taken.closes || !answer.head().keep_alive();
+        match encode(answer, taken.head_only, closes, &mut self.answers) {
+            Ok(()) if !closes => {}
+            Ok(()) | Err(_) => self.next = Next::Close,
+        }
+    }
+}
