@@ -15,8 +15,9 @@ use actix_http::header::{DATE, HeaderName, HeaderValue};
 use actix_http::{Method, Request, Response, Uri, Version};
 use actix_service::Service;
 use futures_util::future::LocalBoxFuture;
+use waypost_protocol::UnixMs;
 use waypost_protocol::properties::RedirectStatus;
-use waypost_protocol::{Code, UnixMs};
+use waypost_protocol::typed::code_of_segment;
 
 use super::front::Front;
 use super::headers::Parsed;
@@ -30,7 +31,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// The fast path of one worker.
 pub(super) struct FastRedirects<S> {
     front: Rc<Front<S>>,
-    date: RefCell<Date>,
+    date: Rc<RefCell<Date>>,
 }
 
 /// The value of `Date`, for the second in which it was made.
@@ -62,7 +63,7 @@ impl<S> FastRedirects<S> {
     pub(super) fn new(front: Rc<Front<S>>) -> Self {
         let mut date = Date { second: u64::MAX, text: [b' '; DATE_BYTES] };
         date.at(UnixMs(0));
-        Self { front, date: RefCell::new(date) }
+        Self { front, date: Rc::new(RefCell::new(date)) }
     }
 
     /// Adds the redirect to a cached link.
@@ -132,18 +133,19 @@ where
             return Step::Answered(taken);
         }
         // The other routes of one segment need more of the connection than its bytes.
-        let is_code = Code::from_path(code.trim_end_matches('+')).is_some_and(|code| !code.is_reserved());
-        if worker.node.draining() || !worker.redirects || !(is_code || code.contains('%')) {
+        let is_code = code_of_segment(code.trim_end_matches('+')).is_some_and(|code| !code.is_reserved());
+        if worker.node.draining() || !worker.redirects || !is_code {
             return Step::Unknown;
         }
         let Some(request) = request(&known, &headers, peer) else { return Step::Unknown };
-        let answer = self.front.app.call(request);
-        let clock = worker.node.clock;
-        let date = *self.date.borrow_mut().at(clock());
+        let (front, date) = (self.front.clone(), self.date.clone());
         let whole = async move {
-            let mut answer = in_memory(answer.await.unwrap_or_else(Into::into)).await?;
+            // Not before what stands before it is written: a request counts as open from this call on.
+            let answer = front.app.call(request).await;
+            let mut answer = in_memory(answer.unwrap_or_else(Into::into)).await?;
             if !answer.headers().contains_key(DATE) {
-                answer.headers_mut().insert(DATE, HeaderValue::from_bytes(&date).ok()?);
+                let date = HeaderValue::from_bytes(date.borrow_mut().at((front.worker.node.clock)())).ok()?;
+                answer.headers_mut().insert(DATE, date);
             }
             Some(answer)
         };

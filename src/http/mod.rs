@@ -1,8 +1,9 @@
 //! The HTTP surface: routes, and the servers that listen.
 //!
 //! ```text
-//!   socket ─► wire ─► HttpService ─► Front ──cached GET /{code}──► 302
-//!                                      └──all else──► actix-web App ─► authorized · handlers · problem+json ─► src/app
+//!   socket ─► wire ─► FastRedirects ──cached GET /{code}──► 302
+//!                │         └──other codes──► actix-web App ─► authorized · handlers · problem+json ─► src/app
+//!                └──all else──► HttpService ─► Front ─► actix-web App
 //! ```
 
 mod accept;

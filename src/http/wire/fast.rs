@@ -17,12 +17,17 @@ use actix_service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::conn::{Conn, Reason};
-use super::encode::encode;
+use super::encode::{NotInMemory, encode};
 use super::framing::Rest;
+use super::refusal;
 use super::stream::Guarded;
+use crate::http::problem::Problem;
 
 /// Answers are written when they have so many bytes, before more requests are looked at: the longest `Location` is 8 KiB.
 const ANSWER_BYTES: usize = 32 * 1024;
+
+/// How often a connection reads or looks at what it kept before the other connections of its worker have their turn.
+const TURNS: usize = 2;
 
 /// The longest head that is waited for here. A longer one is left to actix-http, which has the limit for all.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -164,9 +169,6 @@ where
                 State::Fast(fast) => match ready!(fast.poll(cx, &this.fast, this.peer)) {
                     Outcome::HandOn => {
                         let State::Fast(fast) = std::mem::replace(&mut this.state, State::Ended) else { continue };
-                        if P::KNOWS_SOME {
-                            fast.stream.worker().handed_on();
-                        }
                         this.state = State::HandedOn(Box::pin(this.http.call((fast.stream, this.peer))));
                     }
                     Outcome::End(ended) => {
@@ -188,6 +190,7 @@ where
 impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
     fn poll(&mut self, cx: &mut Context<'_>, path: &P, peer: Option<SocketAddr>) -> Poll<Outcome> {
         self.stream.conn().watch(cx);
+        let mut turns = 0;
         loop {
             if let Err(error) = ready!(self.write(cx)) {
                 return Poll::Ready(Outcome::End(Err(error)));
@@ -198,10 +201,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
                 self.asked = None;
                 match answer {
                     Some(answer) => self.answer_with(answer, taken),
-                    None => self.next = Next::Close,
+                    None => self.fail(),
                 }
                 continue;
             }
+            if turns == TURNS && matches!(self.next, Next::Request | Next::More) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            turns += 1;
             match (self.next, self.stream.conn().doomed()) {
                 // Its client is told why.
                 (Next::HandOn, _) | (_, Some(Reason::Head)) => return Poll::Ready(Outcome::HandOn),
@@ -291,7 +299,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
                     break;
                 }
                 Step::Partial if bytes.len() - at < HEAD_BYTES => self.next = Next::More,
-                Step::Partial | Step::Unknown => self.next = Next::HandOn,
+                Step::Partial | Step::Unknown => {
+                    self.next = Next::HandOn;
+                    if P::KNOWS_SOME {
+                        self.stream.worker().handed_on();
+                    }
+                }
             }
         }
         if self.answers.is_empty() {
@@ -303,8 +316,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
     fn answer_with(&mut self, answer: Response<BoxBody>, taken: Taken) {
         let closes = taken.closes || !answer.head().keep_alive();
         match encode(answer, taken.head_only, closes, &mut self.answers) {
-            Ok(()) if !closes => {}
-            Ok(()) | Err(_) => self.next = Next::Close,
+            Ok(()) if closes => self.next = Next::Close,
+            Ok(()) => {}
+            Err(NotInMemory) => self.fail(),
         }
+    }
+
+    /// There is an answer that cannot be sent.
+    fn fail(&mut self) {
+        tracing::warn!("an answer ended early, or is too large for a connection that answers redirects");
+        let problem = Problem::internal("the answer could not be made to its end");
+        self.answers.extend_from_slice(&refusal::whole(&problem));
+        self.next = Next::Close;
     }
 }

@@ -114,6 +114,8 @@ where
             refuse(&stream);
             return Either::Right(ready(Ok(())));
         };
+        // Answers are written whole, so there is nothing to wait for.
+        let _ = stream.set_nodelay(true);
         // A system without this option keeps more bytes for slow clients, nothing else.
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         let conn = self.connections.add(seat);

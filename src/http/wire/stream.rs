@@ -119,12 +119,15 @@ impl<S> Guarded<S> {
     /// Keeps bytes that were read, in place of others.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         self.kept.clear();
-        self.keep_more(bytes);
         self.kept_at = 0;
+        self.keep_more(bytes);
     }
 
     /// Keeps bytes behind those that are kept.
     pub(super) fn keep_more(&mut self, bytes: &[u8]) {
+        // A client whose requests never end together with what is read must not make this grow.
+        self.kept.drain(..self.kept_at);
+        self.kept_at = 0;
         self.kept.extend_from_slice(bytes);
     }
 
