@@ -4,7 +4,7 @@
 
 use waypost_protocol::command::{Batch, Create, Delete, Edit, ResetStats, ShardCommand, ShardOutcome, UseVisit};
 use waypost_protocol::properties::{MAX_VISITS, REDIRECT_STATUS, RedirectStatus, VALID_SINCE};
-use waypost_protocol::{Code, FieldChanges, Level, LinkKey, LinkPatch, LinkSpec, SpecError, Target, UnixMs};
+use waypost_protocol::{Code, Domain, FieldChanges, Level, LinkKey, LinkPatch, LinkSpec, SpecError, Target, UnixMs};
 use waypost_store::machine::{Machine, ShardMachine, snapshot};
 use waypost_store::{Db, DbOptions, Tree};
 use waypost_telemetry::Metrics;
@@ -92,6 +92,35 @@ fn as_many_visits_pass_as_the_limit_has_and_a_higher_one_or_none_opens_the_link_
     shard.apply(Delete { key: key("limited"), if_version: None });
     shard.create("limited", Some(2));
     assert_eq!(shard.visits("limited", 9), 2);
+}
+
+#[test]
+fn a_link_whose_visits_are_used_is_not_found_by_its_properties() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let mut shard = Shard::new(db.tree(TREE).unwrap());
+    let mut spec = LinkSpec::to(Target::parse("https://example.com/", &[], 100).unwrap());
+    let mut changes = FieldChanges::default();
+    MAX_VISITS.change(&mut changes, Some(&1.try_into().unwrap()));
+    spec.fields.change(&changes);
+    let find = |slug: &str| {
+        let (idempotency, created_by, generated, find_existing) = (None, 0, true, true);
+        Create { key: key(slug), spec: spec.clone(), created_by, generated, find_existing, idempotency }
+    };
+    let code = |outcome: ShardOutcome| match outcome {
+        ShardOutcome::Created(link) | ShardOutcome::Existing(link) => link.key.code.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let found = |shard: &Shard| {
+        let found = shard.machine.existing(Domain::default(), &spec, UnixMs(1_700_000_000_000)).unwrap();
+        found.map(|link| link.key.code.to_string())
+    };
+    assert_eq!(code(shard.apply(find("one"))), "one");
+    assert_eq!((code(shard.apply(find("two"))), found(&shard)), ("one".to_owned(), Some("one".to_owned())));
+    assert_eq!(shard.visits("one", 2), 1);
+    assert_eq!(found(&shard), None);
+    assert_eq!(code(shard.apply(find("two"))), "two");
+    assert_eq!((code(shard.apply(find("three"))), found(&shard)), ("two".to_owned(), Some("two".to_owned())));
 }
 
 #[test]

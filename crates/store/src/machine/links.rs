@@ -122,7 +122,8 @@ impl Links {
         self.blocks.read(number, slot, block::link).map(Arc::new)
     }
 
-    /// The oldest live link with a generated code with these properties, if there is one.
+    /// The oldest live link with a generated code with these properties, if there is one: not one that has expired, nor one of which all visits are used,
+    /// as `used` tells of a slot.
     ///
     /// # Errors
     /// When a block cannot be read or is damaged.
@@ -131,13 +132,15 @@ impl Links {
         domain: Domain,
         spec: &LinkSpec,
         now: UnixMs,
+        used: impl Fn(u32) -> u64,
     ) -> Result<Option<Arc<Link>>, StoreError> {
         let mut oldest: Option<Arc<Link>> = None;
         for slot in self.index.by_url(UrlDigest::of(domain, spec.target.as_str()).0) {
             let link = self.load(slot)?;
             let wanted = link.spec == *spec && link.key.domain == domain;
             let older = oldest.as_ref().is_none_or(|other| link.written_at < other.written_at);
-            if wanted && older && !link.expired(now) {
+            let is_over = link.expired(now) || link.spec.visits_left(used(slot)) == Some(0);
+            if wanted && older && !is_over {
                 oldest = Some(link);
             }
         }

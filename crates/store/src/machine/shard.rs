@@ -136,7 +136,7 @@ impl ShardMachine {
     /// # Errors
     /// When a block cannot be read or is damaged.
     pub fn existing(&self, domain: Domain, spec: &LinkSpec, now: UnixMs) -> Result<Option<Arc<Link>>, StoreError> {
-        self.links.existing(domain, spec, now)
+        self.links.existing(domain, spec, now, |slot| self.used_visits.of(slot))
     }
 
     /// All links and their visits, block by block, for checks and exports. Not for hot paths.
@@ -224,7 +224,7 @@ impl ShardMachine {
             }
         }
         if new.find_existing
-            && let Some(link) = self.links.existing(new.key.domain, &new.spec, at)?
+            && let Some(link) = self.existing(new.key.domain, &new.spec, at)?
         {
             return Ok(CreateOutcome::Existing(Box::new((*link).clone())));
         }
