@@ -143,8 +143,14 @@ const _: () =
 
 /// Passwords that are hashed or checked at the same time: each takes a core and 19 MiB for some 20 ms, and redirects need the cores too.
 pub const PASSWORDS_AT_ONCE: usize = 2;
-/// Those that wait: a second's work, after which nobody waits gladly. A bulk request makes as many at the same time.
+/// Those of them that are hashed for links that are created or changed: fewer, so that many of these in bulk leave visitors at least every other turn.
+pub const HASHES_AT_ONCE: usize = 1;
+/// Those of visitors that wait, and as many others: a second's work, after which nobody waits gladly. A bulk request makes as many at the same time.
 pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// Passwords of a client that are checked at once, right ones, too: a class behind one address.
+pub const CHECKS_OF_CLIENT: u32 = 60;
+/// How often one more is checked after that: a twentieth of a core for each client.
+pub const CHECK_OF_CLIENT_EVERY: Duration = Duration::from_millis(500);
 /// Wrong passwords of a client at once: typing errors, and those of others behind the same address.
 pub const GUESSES_OF_CLIENT: u32 = 10;
 /// How often a client may be wrong after that.
@@ -153,6 +159,16 @@ pub const GUESS_OF_CLIENT_EVERY: Duration = Duration::from_secs(10);
 pub const GUESSES_OF_LINK: u32 = 60;
 /// How often all clients of a link may be wrong after that: 14,400 times a day.
 pub const GUESS_OF_LINK_EVERY: Duration = Duration::from_secs(6);
+
+const _: () = assert!(HASHES_AT_ONCE < PASSWORDS_AT_ONCE, "a visitor has a turn while passwords are hashed");
+const _: () = assert!(GUESSES_OF_CLIENT < CHECKS_OF_CLIENT, "wrong passwords are refused sooner than right ones");
+
+// Links with a limit of visits.
+
+/// Visits of such links by a client at once, each of which the leader of the shard has to count: those of many people behind one address, too.
+pub const LIMITED_VISITS_OF_CLIENT: u32 = 300;
+/// How often one more is counted after that: a leader on a slow disk counts some thousands in a second.
+pub const LIMITED_VISIT_OF_CLIENT_EVERY: Duration = Duration::from_millis(50);
 
 // Files and connections that the system lets the process have.
 

@@ -1,4 +1,5 @@
-//! How often passwords of links may be tried on this node: a client has a budget of wrong ones, and a link has one for all clients together.
+//! How often passwords of links may be tried on this node: a client has a budget of wrong ones and one of all, because a right one costs a hash, too; and
+//! a link has one of wrong ones for all clients together.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -7,13 +8,18 @@ use waypost_protocol::KeyHash;
 use waypost_telemetry::{Counter, Metrics};
 
 use super::budgets::Budgets;
-use crate::limits::{GUESS_OF_CLIENT_EVERY, GUESS_OF_LINK_EVERY, GUESSES_OF_CLIENT, GUESSES_OF_LINK};
+use crate::limits::{
+    CHECK_OF_CLIENT_EVERY, CHECKS_OF_CLIENT, GUESS_OF_CLIENT_EVERY, GUESS_OF_LINK_EVERY, GUESSES_OF_CLIENT,
+    GUESSES_OF_LINK,
+};
 
 /// The number of clients, and of links, with a budget: 128 KiB each.
 const ENTRIES: usize = 8192;
 
-/// The budgets of wrong passwords.
+/// The budgets of passwords.
 pub struct PasswordAttempts {
+    /// Of right ones, too.
+    checks: Budgets<IpAddr>,
     clients: Budgets<IpAddr>,
     links: Budgets<KeyHash>,
     refused: Counter,
@@ -23,11 +29,12 @@ impl PasswordAttempts {
     /// Full budgets for everybody.
     pub fn new(metrics: &Metrics) -> Self {
         Self {
+            checks: Budgets::new(ENTRIES, CHECK_OF_CLIENT_EVERY, CHECK_OF_CLIENT_EVERY * CHECKS_OF_CLIENT),
             clients: Budgets::new(ENTRIES, GUESS_OF_CLIENT_EVERY, GUESS_OF_CLIENT_EVERY * GUESSES_OF_CLIENT),
             links: Budgets::new(ENTRIES, GUESS_OF_LINK_EVERY, GUESS_OF_LINK_EVERY * GUESSES_OF_LINK),
             refused: metrics.counter(
                 "waypost_passwords_refused_total",
-                "Passwords of links answered 429 because their client, or all clients of the link, had tried too many wrong ones",
+                "Passwords of links answered 429 because their client, or all clients of the link, had tried too many",
             ),
         }
     }
@@ -46,11 +53,16 @@ impl PasswordAttempts {
             self.refused.inc();
             return false;
         }
+        if client.is_some_and(|client| !self.checks.take(&client, now)) {
+            self.was_not_wrong(client, link);
+            self.refused.inc();
+            return false;
+        }
         true
     }
 
-    /// Gives an attempt back: the password was right, or nobody has checked it.
-    pub(super) fn give_back(&self, client: Option<IpAddr>, link: KeyHash) {
+    /// Gives back what a wrong password costs: the password was right, or nobody has checked it. What a check costs stays.
+    pub(super) fn was_not_wrong(&self, client: Option<IpAddr>, link: KeyHash) {
         if let Some(client) = client {
             self.clients.give_back(&client);
         }
@@ -99,15 +111,34 @@ mod tests {
     }
 
     #[test]
-    fn a_right_password_costs_nothing() {
-        let (attempts, now) = attempts();
+    fn a_right_password_costs_nothing_of_the_wrong_ones() {
+        let (attempts, mut now) = attempts();
         for _ in 0..1000 {
             assert!(attempts.take(client(1), KeyHash(1), now));
-            attempts.give_back(client(1), KeyHash(1));
+            attempts.was_not_wrong(client(1), KeyHash(1));
+            now += CHECK_OF_CLIENT_EVERY;
         }
         assert_eq!(
             (0..100).take_while(|_| attempts.take(client(1), KeyHash(1), now)).count(),
             GUESSES_OF_CLIENT as usize
         );
+    }
+
+    #[test]
+    fn right_passwords_of_a_client_are_checked_only_so_often() {
+        let (attempts, now) = attempts();
+        let passed = |client, now| {
+            let passes = |link| {
+                let taken = attempts.take(client, KeyHash(link), now);
+                attempts.was_not_wrong(client, KeyHash(link));
+                taken
+            };
+            (0..1000).take_while(|link| passes(*link)).count()
+        };
+        assert_eq!(passed(client(1), now), CHECKS_OF_CLIENT as usize);
+        assert_eq!(passed(client(1), now + CHECK_OF_CLIENT_EVERY * 3), 3);
+        assert_eq!(passed(client(2), now), CHECKS_OF_CLIENT as usize, "another client");
+        assert_eq!(passed(None, now), 1000, "this machine");
+        assert_eq!((0..100).filter(|_| attempts.take(client(3), KeyHash(5), now)).count(), GUESSES_OF_CLIENT as usize);
     }
 }

@@ -12,14 +12,15 @@ use actix_http::{Response, StatusCode};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
-use waypost_protocol::messages::{MayVisit, Resolution, Resolve};
+use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::typed::{ascii_code_in_path, code_in_path, code_of_segment, codes_above, segments_in_path};
 use waypost_protocol::{Code, KeyHash, LinkKey, Site, Target, UnixMs};
-use waypost_redirector::{Asked, Behavior, Decision, Limit, Lookup, Special, decide};
+use waypost_redirector::{Asked, Behavior, Decision, Lookup, Special, decide};
 
 use super::evidence::Sender;
 use super::flood::{note_unknown, refuse_flood};
+use super::limited::limit;
 use super::openapi::{BelowLink, OfLink};
 use super::origin::reachable;
 use super::pages;
@@ -29,7 +30,7 @@ use super::ruled::RuledVisitor;
 use super::site_files::is_site_file;
 use super::state::WorkerState;
 use super::unlock::{Form, given, pass};
-use super::visitor::{described, limited_client, visitor};
+use super::visitor::{limited_client, visitor};
 use crate::app::Permission;
 
 /// A link may be edited, so nobody may cache the answer, not even the visitor's browser.
@@ -396,18 +397,6 @@ async fn read(request: &HttpRequest, worker: &WorkerState, key: &LinkKey) -> Res
         Resolution::Found { target, valid_until: until, fields } => {
             Ok(Found::Read { target, until, behavior: Behavior::of(&fields) })
         }
-    }
-}
-
-/// Asks the leader of the shard whether a visit of the link's limit is left, and uses it up: unless the visitor is a bot, or the browser
-/// loads the page in advance. Who wants not to be counted does use it up, because otherwise everybody could.
-async fn limit(request: &HttpRequest, worker: &WorkerState, key: LinkKey) -> Result<Limit, Problem> {
-    let visitor = described(&worker.visitors, request.headers(), request.peer_addr());
-    let uses_up = request.method() != Method::HEAD && worker.recorder.is_person(&visitor);
-    match worker.node.app.may_visit(key, uses_up).await.map_err(Problem::of_limit)? {
-        MayVisit::Yes => Ok(Limit::Left),
-        MayVisit::Exhausted => Ok(Limit::Exhausted),
-        MayVisit::NotFound => Err(Problem::unknown_link()),
     }
 }
 

@@ -49,6 +49,7 @@ const VISIT: &[&str] = &[
     "link-exhausted",
     "link-expired",
     "too-many-unknown-codes",
+    "too-many-visits",
 ];
 /// Links with a password.
 const PROTECTED: &[&str] = &["link-protected"];

@@ -14,6 +14,7 @@ use waypost_runtime::{ActorRef, Supervision};
 
 use super::access_log::AccessLog;
 use super::attempts::PasswordAttempts;
+use super::limited::LimitedVisits;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::robots::Robots;
@@ -39,8 +40,10 @@ pub struct NodeState {
     pub supervision: Supervision,
     /// The budgets of clients for unknown codes.
     pub unknown: UnknownCodes,
-    /// The budgets of wrong passwords.
+    /// The budgets of passwords.
     pub attempts: PasswordAttempts,
+    /// The budgets of clients for visits of links with a limit.
+    pub limited: LimitedVisits,
     /// The number of shards.
     pub shards: u32,
     /// Permits of live streams.

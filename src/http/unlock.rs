@@ -68,7 +68,7 @@ pub(super) async fn pass(
     let Ok(password) = Password::parse(given) else { return Err(Problem::wrong_password()) };
     let checked = node.app.is_password(&password, hash).await;
     if checked != Ok(false) {
-        node.attempts.give_back(client, link);
+        node.attempts.was_not_wrong(client, link);
     }
     if checked? { Ok(()) } else { Err(Problem::wrong_password()) }
 }

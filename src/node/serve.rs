@@ -18,8 +18,8 @@ use crate::app::{App, AppParts, Authenticator, Passwords};
 use crate::cluster::Backups;
 use crate::config::ServiceName;
 use crate::http::{
-    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, NodeState, PasswordAttempts, PublicAddress,
-    PublicServer, Robots, SplitKey, UnknownCodes, admin_server, public_server,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, LimitedVisits, NodeState, PasswordAttempts,
+    PublicAddress, PublicServer, Robots, SplitKey, UnknownCodes, admin_server, public_server,
 };
 use crate::pages::Pages;
 use crate::wall_clock::wall_clock;
@@ -146,6 +146,7 @@ fn node_state(
         fresh: services.fresh.clone(),
         unknown: UnknownCodes::new(config.unknown_codes_per_s, &base.metrics),
         attempts: PasswordAttempts::new(&base.metrics),
+        limited: LimitedVisits::new(&base.metrics),
         supervision: base.supervision.clone(),
         shards: groups.bootstrap().shards,
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),

@@ -1,5 +1,6 @@
 //! Links with a password: who is let pass, and what others learn of them.
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use waypost_testkit::{Answer, Client, NodeBuilder};
@@ -246,4 +247,34 @@ async fn who_guesses_is_refused_after_a_few_wrong_passwords() {
     assert!(wrong >= 10, "{wrong} guesses");
     assert_eq!(guess("203.0.113.8", "wrong").await.status, 403, "another address");
     assert_eq!(guess("203.0.113.8", PASSWORD).await.status, 303);
+}
+
+#[tokio::test]
+async fn who_floods_with_right_passwords_is_refused_too() {
+    let (_dir, builder) = node_in_temp();
+    let key = "a-long-enough-key-for-the-tests";
+    let node =
+        builder.env("WAYPOST_HTTP_TRUSTED_PROXIES", "127.0.0.0/8").env("WAYPOST_ADMIN_KEY", key).start().unwrap();
+    let client = node.client();
+    let code = created(&client.clone().with_key(key), json!({ "password": PASSWORD })).await;
+    let right = |of: &'static str| {
+        let request = client.request(Method::POST, &format!("/{code}")).header("x-forwarded-for", of);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        client.send(request.body("password=correct+horse"))
+    };
+    let (mut passed, mut refused) = (0, None);
+    for _ in 0..100 {
+        // Fewer at the same time than may be wrong: those that are not checked yet count like wrong ones.
+        let round = join_all((0..8).map(|_| right("203.0.113.7"))).await.into_iter().map(Result::unwrap);
+        let round: Vec<Answer> = round.collect();
+        passed += round.iter().filter(|answer| answer.status == 303).count();
+        refused = round.into_iter().find(|answer| answer.status != 303);
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("800 passwords of one client were checked");
+    assert!(passed >= 60, "{passed}");
+    assert_eq!((refused.problem().as_str(), refused.header("retry-after")), ("too-many-passwords", Some("10")));
+    assert_eq!(right("203.0.113.8").await.unwrap().status, 303, "another client");
 }

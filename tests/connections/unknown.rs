@@ -1,6 +1,8 @@
 //! Floods of codes that no link has.
 
+use futures_util::future::join_all;
 use reqwest::Method;
+use serde_json::json;
 use waypost_testkit::{Answer, Client, Cluster};
 
 use crate::node_in_temp;
@@ -52,6 +54,38 @@ async fn who_floods_with_unknown_codes_is_refused_them_and_nothing_else() {
     flood(&client, "/none").await;
     let page = client.send(page).await.unwrap();
     assert!(page.status == 404 || page.status == 429 && page.header("retry-after") == Some("1"), "{}", page.status);
+}
+
+#[tokio::test]
+async fn who_floods_a_link_with_a_limit_of_visits_is_refused_it_and_nothing_else() {
+    let (_dir, builder) = node_in_temp();
+    let key = "a-long-enough-key-for-the-tests";
+    let node =
+        builder.env("WAYPOST_HTTP_TRUSTED_PROXIES", "127.0.0.0/8").env("WAYPOST_ADMIN_KEY", key).start().unwrap();
+    let (client, owner) = (node.client(), node.client().with_key(key));
+    let limited = json!({ "longUrl": "https://example.com/", "customSlug": "limited", "maxVisits": 1_000_000 });
+    assert_eq!(owner.shorten(limited).await.unwrap().status, 201);
+    let plain = owner.create("https://example.com/").await.unwrap();
+    let (mut visits, mut refused) = (0, None);
+    // At the same time, so that no machine is too slow to use the budget up.
+    for _ in 0..50 {
+        let round = join_all((0..100).map(|_| ask(&client, "/limited", FLOODS))).await;
+        visits += round.iter().filter(|answer| answer.status == 302).count();
+        refused = round.into_iter().find(|answer| answer.status == 429);
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("five thousand visits of one client were counted by the leader");
+    assert_eq!((refused.problem(), refused.header("retry-after")), ("too-many-visits".to_owned(), Some("1")));
+    assert!(visits >= 200, "{visits}");
+    assert_eq!(ask(&client, &format!("/{plain}"), FLOODS).await.status, 302);
+    assert_eq!(ask(&client, "/limited", "203.0.113.8").await.status, 302, "another client");
+    let own = join_all((0..1000).map(|_| client.get("/limited"))).await;
+    assert!(own.into_iter().all(|answer| answer.unwrap().status == 302), "this machine has no limit");
+    // What was refused is not used up.
+    let left = owner.get("/api/v1/links/limited").await.unwrap().json()["visitsLeft"].as_u64().unwrap();
+    assert_eq!(left, 1_000_000 - visits as u64 - 1 - 1000);
 }
 
 #[tokio::test]

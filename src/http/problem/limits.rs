@@ -78,17 +78,27 @@ impl Problem {
         Self { detail: format!("at most {max} bytes of a form are read"), ..Self::too_large(max) }
     }
 
-    /// There were too many wrong passwords, of the client or of all clients of the link.
+    /// There were too many passwords of the client, or too many wrong ones of all clients of the link.
     pub(in crate::http) fn too_many_passwords() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             TOO_MANY_PASSWORDS,
-            "Too many wrong passwords",
-            "your address has sent too many wrong passwords, or all visitors of this link together have; wait a little",
+            "Too many passwords",
+            "your address has sent too many passwords, or all visitors of this link together have sent too many wrong ones; wait a little",
         )
     }
 
-    /// Whether it says that there were too many wrong passwords.
+    /// The client has visited links with a limit of visits too often.
+    pub(in crate::http) fn too_many_visits() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-visits",
+            "Too many visits",
+            "your address has visited too many links whose visits are limited; wait a little. No visit of the limit was used",
+        )
+    }
+
+    /// Whether it says that there were too many passwords.
     pub(in crate::http) fn is_too_many_passwords(&self) -> bool {
         self.kind == TOO_MANY_PASSWORDS
     }
