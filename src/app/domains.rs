@@ -10,12 +10,12 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::domain::{
     BASE_URL, CASE_INSENSITIVE, CODE_FORMAT, DEFAULT_NAME, DEFAULT_STATUS, EXPIRED_URL, HostError, HostName,
-    MULTI_SEGMENT, UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
+    LEFT_TO_DEFAULT, MULTI_SEGMENT, UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
 };
 use waypost_protocol::properties::{Property, RedirectStatus, Set};
 use waypost_protocol::{
     Alphabet, CallError, CodeFormat, Domain, Domains, FieldChanges, Level, LinkKey, OwnHost, ServiceError, Site,
-    Target, TargetError,
+    Target, TargetError, bare_host,
 };
 
 use super::link_errors::{NotYetSupported, UnknownDomain};
@@ -85,6 +85,11 @@ pub enum DomainError {
     /// The host is the one of `public_url`, which is the default domain.
     #[error("\"{0}\" is the host of this server's public_url, so its links are those of the default domain")]
     IsDefault(HostName),
+    /// The request came by this host, which has the links of the default domain, because there is no `public_url`.
+    #[error(
+        "the request came by \"{0}\", where the links of the default domain are and would be lost: set [http] public_url to the host that they are to have, or send the request to another address of the server"
+    )]
+    IsOwn(HostName),
     /// A URL is not a valid target.
     #[error("{1}")]
     Url(DomainUrl, TargetError),
@@ -117,6 +122,11 @@ pub enum DomainError {
     /// The format of generated codes was changed too often.
     #[error("the format of generated codes was changed {FORMATS_MAX} times; it stays as it is")]
     TooManyFormats,
+    /// Codes of the format could be mistyped codes of another one that the domain has had, or the other way round.
+    #[error(
+        "codes with a check character need a length that no other codes of the domain have, so that no slip leads to another link; choose another length, or a longer or shorter prefix"
+    )]
+    FormatTooClose,
     /// The default domain cannot be removed.
     #[error("the default domain cannot be removed")]
     DefaultStays,
@@ -158,6 +168,11 @@ fn format_for(asked: Option<CodeFormat>, folds: bool) -> Result<Option<CodeForma
         return Err(DomainError::FormatHasCase);
     }
     Ok(Some(format).filter(|format| *format != CodeFormat::default()))
+}
+
+/// Whether a host is among those of the server.
+fn is_named(own_hosts: &[OwnHost], host: &HostName) -> bool {
+    own_hosts.iter().any(|own| matches!(own, OwnHost::Named { host: own, .. } if bare_host(own) == host.as_str()))
 }
 
 impl App {
@@ -231,6 +246,10 @@ impl App {
         if self.is_public(&host) {
             return Err(DomainError::IsDefault(host));
         }
+        let is_known = self.parts.groups.domains().load().named(&host).is_some();
+        if self.parts.public_host.is_none() && !is_known && is_named(edit.own_hosts, &host) {
+            return Err(DomainError::IsOwn(host));
+        }
         if edit.unknown_host_refused.is_some() {
             return Err(DomainError::OnlyDefault);
         }
@@ -248,6 +267,7 @@ impl App {
             AddDomainOutcome::DomainExists => return Err(DomainError::Exists(host)),
             AddDomainOutcome::DomainFixed => return Err(DomainError::Fixed),
             AddDomainOutcome::TooManyFormats => return Err(DomainError::TooManyFormats),
+            AddDomainOutcome::FormatTooClose => return Err(DomainError::FormatTooClose),
             AddDomainOutcome::TooManyDomains { max } => return Err(DomainError::TooMany { max }),
         }
         self.heard(|domains| domains.named(&host).cloned()).await
@@ -284,15 +304,22 @@ impl App {
             SetDomainOutcome::NotFound => return Err(UnknownDomain(name.to_owned()).into()),
             SetDomainOutcome::DomainFixed => return Err(DomainError::Fixed),
             SetDomainOutcome::TooManyFormats => return Err(DomainError::TooManyFormats),
+            SetDomainOutcome::FormatTooClose => return Err(DomainError::FormatTooClose),
         }
         self.heard(|domains| domains.site(domain).filter(|site| site.has(&changes)).cloned()).await
     }
 
-    /// Removes a domain: it answers nothing from then on, and its links stay until it is made again.
+    /// Removes a domain. Its links stay until it is made again. From then on its host answers nothing, or with `left_to_default`, as before the domain was
+    /// made, the links of the default domain: for a host that was made a domain by mistake.
     ///
     /// # Errors
     /// See [`DomainError`]. After a [`CallError`] with an unknown outcome it may have been removed.
-    pub async fn remove_domain(&self, principal: &Principal, name: &str) -> Result<(), DomainError> {
+    pub async fn remove_domain(
+        &self,
+        principal: &Principal,
+        name: &str,
+        left_to_default: bool,
+    ) -> Result<(), DomainError> {
         principal.require(Permission::WriteDomains)?;
         let site = self.site_named(Some(name))?;
         if site.host.is_none() {
@@ -300,6 +327,18 @@ impl App {
         }
         self.writable()?;
         let domain = site.domain;
+        // Noted first: it has no effect until the domain is removed.
+        let mut changes = FieldChanges::default();
+        LEFT_TO_DEFAULT.change(&mut changes, left_to_default.then_some(&Set));
+        if !site.has(&changes) {
+            match self.propose_domain(SetDomain { domain, changes }).await? {
+                SetDomainOutcome::Done => {}
+                SetDomainOutcome::NotFound => return Err(UnknownDomain(name.to_owned()).into()),
+                SetDomainOutcome::DomainFixed => return Err(DomainError::Fixed),
+                SetDomainOutcome::TooManyFormats => return Err(DomainError::TooManyFormats),
+                SetDomainOutcome::FormatTooClose => return Err(DomainError::FormatTooClose),
+            }
+        }
         match self.propose_domain(RemoveDomain { domain }).await? {
             RemoveDomainOutcome::Done => {}
             RemoveDomainOutcome::NotFound => return Err(UnknownDomain(name.to_owned()).into()),

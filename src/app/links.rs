@@ -10,11 +10,11 @@ use waypost_protocol::link::LinkCounts;
 use waypost_protocol::messages::{
     Changed, CreateLink, Created, DeleteLink, EditLink, GetCreated, GetLink, LinkStore, LinkView, MayVisit, UseVisit,
 };
-use waypost_protocol::properties::{EXPIRED_URL, PASSWORD, REDIRECT_STATUS, RULES, TITLE, Title};
+use waypost_protocol::properties::{EXPIRED_URL, PASSWORD, RULES, TITLE, Title};
 use waypost_protocol::rules::Rules;
 use waypost_protocol::{
     CallError, FieldChanges, Fields, Level, Link, LinkKey, LinkPatch, LinkSpec, LinkState, LinkVersion, OwnHost,
-    Password, PasswordHash, Request, ServiceError, Site, SpecError, Target, TargetError, UnixMs,
+    Password, PasswordHash, Request, ServiceError, SpecError, Target, TargetError, UnixMs,
 };
 use waypost_runtime::Destination;
 
@@ -116,13 +116,6 @@ pub struct LinkPreview {
     pub protected: bool,
 }
 
-/// A link that asks for the status of its domain does not differ from one that asks for none.
-fn leave_default_status(given: &Fields, site: &Site, changes: &mut FieldChanges) {
-    if REDIRECT_STATUS.of(given) == Some(site.default_status) {
-        REDIRECT_STATUS.change(changes, None);
-    }
-}
-
 /// The idempotency key of a request; `part` is its part of a request that creates many.
 fn idempotency_key(owner: u32, text: &str, part: Option<u64>) -> Result<IdempotencyKey, CreateError> {
     let readable = text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
@@ -202,14 +195,14 @@ impl App {
     }
 
     /// The specification of a link, within its limits.
-    pub(super) fn spec_of(&self, new: &NewLink<'_>, site: &Site) -> Result<LinkSpec, CreateError> {
-        let spec = self.spec_given(new, site)?;
+    pub(super) fn spec_of(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
+        let spec = self.spec_given(new)?;
         spec.check(self.now())?;
         Ok(spec)
     }
 
     /// The specification of a link, which may not be within its limits.
-    fn spec_given(&self, new: &NewLink<'_>, site: &Site) -> Result<LinkSpec, CreateError> {
+    fn spec_given(&self, new: &NewLink<'_>) -> Result<LinkSpec, CreateError> {
         let target = Target::parse(new.url, new.own_hosts, self.parts.url_max_bytes)?;
         let mut spec = LinkSpec { target, valid_until: new.valid_until, fields: new.fields.clone() };
         if let Some(changes) =
@@ -218,9 +211,6 @@ impl App {
             spec.fields.change(&changes);
         }
         spec.fields.change(&self.rules(&new.rules, new.own_hosts)?);
-        let mut changes = FieldChanges::default();
-        leave_default_status(&spec.fields, site, &mut changes);
-        spec.fields.change(&changes);
         Ok(spec)
     }
 
@@ -273,7 +263,7 @@ impl App {
         part: Option<u64>,
     ) -> Result<CreateLink, CreateError> {
         let site = self.site_named(new.domain)?;
-        let mut spec = self.spec_given(new, &site)?;
+        let mut spec = self.spec_given(new)?;
         let slug = new.slug.map(|slug| site.slug(slug)).transpose()?;
         if slug.is_some() && new.find_existing {
             return Err(CreateError::FindExistingWithSlug);
@@ -394,9 +384,6 @@ impl App {
         if let Some(rules) = &edit.rules {
             patch.fields.extend(self.rules(rules, edit.own_hosts)?);
         }
-        let mut given = Fields::default();
-        given.change(&patch.fields);
-        leave_default_status(&given, &site, &mut patch.fields);
         if patch.is_empty() && edit.password.is_none() {
             return Err(ChangeError::Nothing);
         }

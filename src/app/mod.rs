@@ -170,7 +170,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey) = |app, principal,
     is_send(app.backup(principal));
     is_send(app.add_domain(principal, "", &DomainEdit::default()));
     is_send(app.edit_domain(principal, "", &DomainEdit::default()));
-    is_send(app.remove_domain(principal, ""));
+    is_send(app.remove_domain(principal, "", false));
     is_send(app.cluster(principal));
     is_send(app.drain_node(principal, "", true));
     is_send(app.remove_node(principal, ""));

@@ -82,7 +82,7 @@ impl App {
         let new =
             NewLink { domain: name.domain, slug: Some(name.code), find_existing: false, idempotency_key: None, ..new };
         let site = self.site_named(name.domain).map_err(CreateError::from)?;
-        let spec = self.spec_of(&new, &site)?;
+        let spec = self.spec_of(&new)?;
         self.writable().map_err(CreateError::from)?;
         self.supported(spec.level()).map_err(CreateError::from)?;
         for _ in 0..TRIES_MAX {
@@ -103,7 +103,7 @@ impl App {
             if let Some(password) = &new.password {
                 // The same password keeps its hash, so that a repeated put changes nothing.
                 match PASSWORD.of(&link.spec.fields) {
-                    Some(hash) if self.is_password(password, &hash).await? => {
+                    Some(hash) if self.parts.passwords.is_same(password, &hash).await? => {
                         set_password(&mut spec, &hash).map_err(CreateError::from)?;
                     }
                     _ => self.protect(&mut spec, password, None).await?,

@@ -23,7 +23,7 @@ pub(super) enum DomainsCommand {
     Add(AddArgs),
     /// Change settings of a domain
     Set(SetArgs),
-    /// Remove a domain: it answers 404 from then on, and its links are kept until it is added again
+    /// Remove a domain; its links are kept until it is added again
     Remove(RemoveArgs),
 }
 
@@ -161,6 +161,9 @@ pub(super) struct SetArgs {
 pub(super) struct RemoveArgs {
     /// The host of the domain
     host: String,
+    /// What its visitors get from then on: 404; or, as before it was added, the links of the default domain
+    #[arg(long, value_name = "WHAT", value_parser = ["not-found", "default"], default_value = "not-found")]
+    visitors: String,
     /// Print the removed domain as JSON
     #[arg(long)]
     json: bool,
@@ -190,7 +193,9 @@ pub(super) async fn run(command: DomainsCommand) -> Result<u8, Failed> {
         }
         DomainsCommand::Set(args) => set(args).await,
         DomainsCommand::Remove(args) => {
-            let answer = Server::new(&args.server)?.send(Method::DELETE, &path_of(&args.host)?, None, None).await?;
+            let query = if args.visitors == "default" { "?visitors=default" } else { "" };
+            let path = format!("{}{query}", path_of(&args.host)?);
+            let answer = Server::new(&args.server)?.send(Method::DELETE, &path, None, None).await?;
             if !answer.status.is_success() {
                 return Err(answer.refused());
             }
@@ -295,7 +300,7 @@ fn path_of(host: &str) -> Result<String, Failed> {
 }
 
 /// The host that a text names; `None` for the default domain.
-fn named(text: &str) -> Result<Option<String>, Failed> {
+pub(super) fn named(text: &str) -> Result<Option<String>, Failed> {
     if text.eq_ignore_ascii_case(DEFAULT_NAME) {
         return Ok(None);
     }

@@ -3,7 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::domain::DEFAULT_NAME;
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::{Alphabet, CodeFormat, OwnHost, Site, Target};
@@ -314,16 +314,28 @@ pub(super) async fn patch(
     Ok(HttpResponse::Ok().json(DomainJson::from(&*site)))
 }
 
+/// What visitors of the host of a domain that is removed get.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Removal {
+    /// `notFound` for `404`, so that no short URL of the domain leads to another link; `default` for the links of the default domain, as before the domain was made.
+    #[param(inline, default = "notFound")]
+    visitors: Option<UnknownHost>,
+}
+
 /// Removes a domain.
 ///
-/// It answers `404` from then on. Its links stay, and are there again when a domain with this host is made again.
-#[utoipa::path(delete, path = "/api/v1/domains/{host}", operation_id = "deleteDomain", tag = "Domains", params(OfHost),
+/// It answers `404` from then on, or the links of the default domain if `visitors` says so. Its links stay, and are there again when a domain with this host is made again.
+#[utoipa::path(delete, path = "/api/v1/domains/{host}", operation_id = "deleteDomain", tag = "Domains", params(OfHost, Removal),
     responses((status = 204, description = "The domain is removed")))]
 pub(super) async fn delete(
     caller: Authorized<WriteDomains>,
     path: web::Path<String>,
+    query: web::Query<Removal>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    node.app.remove_domain(&caller.principal, &path).await?;
+    let left_to_default = query.visitors == Some(UnknownHost::Default);
+    node.app.remove_domain(&caller.principal, &path, left_to_default).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -8,9 +8,9 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use url::{Host, Url};
+use url::Url;
 use waypost_protocol::domain::HostName;
-use waypost_protocol::{Domains, OfHost, OwnHost, Site};
+use waypost_protocol::{Domains, OfHost, OwnHost, Site, bare_host};
 
 use super::forwarded::{Asked, asked, url_of, visited_host};
 use super::headers::Headers;
@@ -19,6 +19,8 @@ use super::headers::Headers;
 #[derive(Debug, Clone)]
 pub struct PublicAddress {
     configured: Option<Url>,
+    /// The host of `configured`.
+    own: Option<Own>,
     listener: SocketAddr,
     trusted_proxies: Vec<IpNet>,
 }
@@ -27,7 +29,8 @@ impl PublicAddress {
     /// `configured` is `[http] public_url`. Without it, the address is the one that `trusted_proxies` report, else the request's
     /// own host, and `listener` if that is not a valid host.
     pub fn new(configured: Option<Url>, listener: SocketAddr, trusted_proxies: Vec<IpNet>) -> Self {
-        Self { configured, listener, trusted_proxies }
+        let own = configured.as_ref().and_then(|url| Own::of(url.host_str()?));
+        Self { configured, own, listener, trusted_proxies }
     }
 
     /// The address of the public listener, as a URL for clients on this machine.
@@ -83,12 +86,14 @@ impl PublicAddress {
     }
 
     /// Whether a host that is no domain is the default domain's own: that of `public_url`, without which all addresses are.
+    //
+    // Redirects come here, so nothing is allocated.
     fn is_default(&self, host: &str) -> bool {
-        let Some(url) = url_of("http", host) else { return false };
-        match (&self.configured, url.host()) {
-            (Some(configured), host) => configured.host() == host,
-            (None, Some(Host::Domain(name))) => name == "localhost",
-            (None, host) => host.is_some(),
+        let host = bare_host(host);
+        match &self.own {
+            Some(Own::Name(name)) => name.eq_ignore_ascii_case(host),
+            Some(Own::Address(address)) => address_of(host) == Some(*address),
+            None => host.eq_ignore_ascii_case("localhost") || address_of(host).is_some(),
         }
     }
 
@@ -98,11 +103,24 @@ impl PublicAddress {
     }
 
     /// The short URL of a code on a host; `None` = that of the default domain.
-    pub(super) fn short_url(&self, request: &HttpRequest, host: Option<&HostName>, code: &str) -> String {
+    pub(super) fn short_url(
+        &self,
+        request: &HttpRequest,
+        domains: &Domains,
+        host: Option<&HostName>,
+        code: &str,
+    ) -> String {
         let mut base = self.base(request);
-        if let Some(host) = host {
+        match host {
             // A name that was normalised by the same parser.
-            base.set_host(Some(host.as_str())).expect("invariant: the host of a domain is the host of a URL");
+            Some(host) => {
+                base.set_host(Some(host.as_str())).expect("invariant: the host of a domain is the host of a URL");
+            }
+            // Without `public_url`, the request may have come by the host of another domain, where the code means another link.
+            None if self.configured.is_none() && base.host_str().is_some_and(|host| domains.has(host)) => {
+                return format!("{}/{}", self.listener(), escaped(code));
+            }
+            None => {}
         }
         format!("{}/{}", base.as_str().trim_end_matches('/'), escaped(code))
     }
@@ -123,6 +141,29 @@ impl PublicAddress {
             own.push(OwnHost::Loopback { port: self.listener.port() });
         }
         own
+    }
+}
+
+/// A host of this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Own {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl Own {
+    fn of(host: &str) -> Option<Self> {
+        let host = bare_host(host);
+        Some(address_of(host).map_or_else(|| Self::Name(host.to_owned()), Self::Address))
+    }
+}
+
+/// The address that a host without a port is, if it is one.
+fn address_of(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match inner {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => host.parse().ok().map(IpAddr::V4),
     }
 }
 
@@ -165,7 +206,7 @@ mod tests {
         let address = PublicAddress::new(None, "127.0.0.1:8080".parse().unwrap(), trusted);
         let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
-        address.short_url(&request.to_http_request(), None, "code")
+        address.short_url(&request.to_http_request(), &Domains::default(), None, "code")
     }
 
     #[test]
@@ -197,6 +238,30 @@ mod tests {
             ("10.0.0.1", vec![], "http://127.0.0.1:8080/code"),
         ] {
             assert_eq!(short_url(peer, &headers), expected, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_own_host_is_known_in_every_spelling() {
+        let address = |url: Option<&str>| {
+            PublicAddress::new(url.map(|url| Url::parse(url).unwrap()), "127.0.0.1:8080".parse().unwrap(), Vec::new())
+        };
+        for (url, own, others) in [
+            (
+                Some("https://Go.example/"),
+                &["go.example", "GO.example.", "go.example.:443", "go.example:"][..],
+                &["", "xgo.example", "go.example:x", "127.0.0.1", "localhost", "go.example.."][..],
+            ),
+            (Some("http://[::1]:8080/"), &["[::1]", "[0:0::1]:80"], &["::1", "[::2]", "127.0.0.1", "[::1"]),
+            (Some("http://127.0.0.1/"), &["127.0.0.1:81"], &["127.0.0.2", "[::1]", "localhost"]),
+            (
+                None,
+                &["10.1.1.1", "[::1]:80", "LOCALHOST.:80"],
+                &["", "go.example", "1.2.3", "256.1.1.1", "[go.example]"],
+            ),
+        ] {
+            own.iter().for_each(|host| assert!(address(url).is_default(host), "{url:?} {host}"));
+            others.iter().for_each(|host| assert!(!address(url).is_default(host), "{url:?} {host}"));
         }
     }
 

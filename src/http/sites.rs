@@ -22,7 +22,9 @@ impl NodeState {
 
     /// The short URL of a link.
     pub(super) fn short_url(&self, request: &HttpRequest, key: &LinkKey) -> String {
-        self.address.short_url(request, self.app.site(key.domain).host.as_ref(), key.code.as_str())
+        let domains = self.groups.domains().load();
+        let site = domains.site(key.domain).unwrap_or(domains.default_site());
+        self.address.short_url(request, &domains, site.host.as_ref(), key.code.as_str())
     }
 
     /// The URL of a link in the API.

@@ -269,9 +269,9 @@ async fn generated_codes_have_the_format_of_their_domain() {
     // A change counts for the next code, in the default domain as well.
     for (name, host) in [("b.example", Some("b.example")), ("DEFAULT", None)] {
         let path = format!("/api/v1/domains/{name}");
-        let nine = json!({ "codeFormat": { "alphabet": "base62", "length": 9 } });
-        assert_eq!(send(&client, Method::PATCH, &path, nine).await.status, 200);
-        assert!(codes(host).await.iter().all(|code| code.len() == 9));
+        let eight = json!({ "codeFormat": { "alphabet": "base62", "length": 8 } });
+        assert_eq!(send(&client, Method::PATCH, &path, eight).await.status, 200);
+        assert!(codes(host).await.iter().all(|code| code.len() == 8));
         let usual = send(&client, Method::PATCH, &path, json!({ "codeFormat": null })).await;
         assert_eq!(
             usual.json()["codeFormat"],
@@ -534,4 +534,132 @@ async fn visits_and_orphan_visits_are_counted_by_domain() {
     let reset = send(&client, Method::DELETE, "/api/v1/links/a/stats?domain=b.example", Value::Null).await;
     assert_eq!(reset.status, 204);
     assert_eq!((clicks("").await, clicks("?domain=b.example").await), (Some(2), Some(0)));
+}
+
+#[tokio::test]
+async fn a_link_keeps_the_status_that_was_asked_for_when_the_default_of_its_domain_changes() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    domain(&client, json!({ "host": "b.example", "defaultStatus": 307 })).await;
+    for (host, name, default, other) in [("localhost", "DEFAULT", 302, 307), ("b.example", "b.example", 307, 302)] {
+        let body = |slug: &str, status: Option<u16>| json!({ "longUrl": "https://example.com/x", "customSlug": slug, "domain": name, "redirectStatus": status });
+        link(&client, body("asks", Some(default))).await;
+        link(&client, body("edited", None)).await;
+        link(&client, body("plain", None)).await;
+        let edit = json!({ "redirectStatus": default });
+        let edited = send(&client, Method::PATCH, &format!("/api/v1/links/edited?domain={name}"), edit).await;
+        assert_eq!((edited.status, edited.json()["redirectStatus"].as_u64()), (200, Some(default.into())));
+        // With an idempotency key, this is the same request whatever the default is.
+        let create = || {
+            let request = client.request(Method::POST, "/api/v1/links").header("idempotency-key", format!("k-{name}"));
+            client.send(request.json(&body("repeated", Some(default))))
+        };
+        assert_eq!(create().await.unwrap().status, 201);
+        let change = json!({ "defaultStatus": other });
+        assert_eq!(send(&client, Method::PATCH, &format!("/api/v1/domains/{name}"), change).await.status, 200);
+        for _ in 0..2 {
+            assert_eq!(led_to(&client, host, "/asks").await, (default, to("x").1), "{host}");
+            assert_eq!(led_to(&client, host, "/edited").await, (default, to("x").1), "{host}");
+            assert_eq!(led_to(&client, host, "/plain").await, (other, to("x").1), "{host}");
+        }
+        let again = create().await.unwrap();
+        assert_eq!((again.status, again.json()["redirectStatus"].as_u64()), (201, Some(default.into())));
+    }
+}
+
+#[tokio::test]
+async fn the_own_host_is_known_in_every_spelling_where_other_hosts_are_refused() {
+    let key = "a-long-enough-key-for-the-tests";
+    for (public_url, own, others) in [
+        (
+            Some("https://Go.example"),
+            &["go.example", "GO.example.", "go.example.:443", "go.example:80"][..],
+            &["127.0.0.1", "localhost"][..],
+        ),
+        (Some("http://[::1]:8080"), &["[::1]", "[0:0::1]:8080"], &["127.0.0.1", "[::2]"]),
+        (
+            None,
+            &["127.0.0.1", "10.1.1.1:80", "[::1]:80", "localhost", "LOCALHOST.:8080"],
+            &["go.example", "1.example", "1.2.3.4.5", "x.localhost"],
+        ),
+    ] {
+        let (_dir, mut builder) = node_in_temp();
+        builder = builder.env("WAYPOST_ADMIN_KEY", key);
+        if let Some(url) = public_url {
+            builder = builder.env("WAYPOST_HTTP_PUBLIC_URL", url);
+        }
+        let node = builder.start().unwrap();
+        let client = node.client().with_key(key);
+        link(&client, json!({ "longUrl": "https://example.com/0", "customSlug": "a" })).await;
+        let refuse = json!({ "unknownHost": "notFound" });
+        assert_eq!(send(&client, Method::PATCH, "/api/v1/domains/DEFAULT", refuse).await.status, 200);
+        for _ in 0..2 {
+            for host in own {
+                assert_eq!(led_to(&client, host, "/a").await, to("0"), "{public_url:?} {host}");
+            }
+            for host in others {
+                assert_eq!(led_to(&client, host, "/a").await.0, 404, "{public_url:?} {host}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_host_by_which_a_request_comes_is_no_domain_without_a_public_url_and_a_mistake_can_be_taken_back() {
+    let (_dir, builder) = node_in_temp();
+    let node = builder.env("WAYPOST_ADMIN_KEY", "a-long-enough-key-for-the-tests").start().unwrap();
+    let client = node.client().with_key("a-long-enough-key-for-the-tests");
+    link(&client, json!({ "longUrl": "https://example.com/0", "customSlug": "a" })).await;
+    assert_eq!(led_to(&client, "go.example", "/a").await, to("0"));
+    // Made through the host that clients use, all links of the default domain would be lost there.
+    let make = client.request(Method::POST, "/api/v1/domains").header("host", "Go.example:80");
+    let refused = client.send(make.json(&json!({ "host": "go.example" }))).await.unwrap();
+    assert_eq!((refused.status, refused.problem()), (409, "conflict".to_owned()));
+    assert!(refused.text("detail").contains("public_url"), "{}", refused.text("detail"));
+    assert_eq!(led_to(&client, "go.example", "/a").await, to("0"));
+    // Through another address nobody can tell.
+    domain(&client, json!({ "host": "go.example" })).await;
+    link(&client, json!({ "longUrl": "https://example.com/1", "customSlug": "b", "domain": "go.example" })).await;
+    assert_eq!(led_to(&client, "go.example", "/a").await.0, 404);
+    // The same request again is no error, whatever host it comes by.
+    let again = client.request(Method::POST, "/api/v1/domains").header("host", "go.example");
+    assert_eq!(client.send(again.json(&json!({ "host": "go.example" }))).await.unwrap().status, 201);
+    // A short URL of the default domain never has the host of another one.
+    let shown = client.request(Method::GET, "/api/v1/links/a").header("host", "go.example");
+    let shown = client.send(shown).await.unwrap();
+    assert_eq!(shown.text("shortUrl"), format!("http://{}/a", node.address()));
+    let path = "/api/v1/domains/go.example?visitors=default";
+    assert_eq!(send(&client, Method::DELETE, path, Value::Null).await.status, 204);
+    assert_eq!(led_to(&client, "go.example", "/a").await, to("0"));
+    assert_eq!(led_to(&client, "go.example", "/b").await.0, 404);
+    assert_eq!(client.get("/api/v1/links/b?domain=go.example").await.unwrap().problem(), "domain-not-found");
+    // The links are kept in this case, too.
+    domain(&client, json!({ "host": "go.example" })).await;
+    assert_eq!(led_to(&client, "go.example", "/b").await, to("1"));
+    let wrong = send(&client, Method::DELETE, "/api/v1/domains/go.example?visitors=nobody", Value::Null).await;
+    assert_eq!(wrong.status, 400);
+    assert_eq!(send(&client, Method::DELETE, "/api/v1/domains/go.example", Value::Null).await.status, 204);
+    assert_eq!(led_to(&client, "go.example", "/a").await.0, 404);
+}
+
+#[tokio::test]
+async fn codes_with_a_check_character_have_a_length_of_their_own() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let format = |alphabet: &str, length: u8, check: bool| json!({ "codeFormat": { "alphabet": alphabet, "length": length, "checkCharacter": check } });
+    let path = "/api/v1/domains/DEFAULT";
+    link(&client, json!({ "longUrl": "https://example.com/x" })).await;
+    // Seven characters, as the usual codes that there are.
+    let refused = send(&client, Method::PATCH, path, format("unambiguous", 6, true)).await;
+    assert_eq!((refused.status, refused.text("field")), (422, "codeFormat".to_owned()));
+    assert_eq!(send(&client, Method::PATCH, path, format("unambiguous", 8, true)).await.status, 200);
+    link(&client, json!({ "longUrl": "https://example.com/x" })).await;
+    for (alphabet, length, check) in [("base62", 9, false), ("unambiguous", 9, false)] {
+        let refused = send(&client, Method::PATCH, path, format(alphabet, length, check)).await;
+        assert_eq!(refused.text("field"), "codeFormat", "{alphabet} {length}");
+    }
+    // A new domain has no codes of another format.
+    let mut new = format("unambiguous", 6, true);
+    new["host"] = json!("b.example");
+    domain(&client, new).await;
 }

@@ -5,7 +5,10 @@
 //! character. [`CodeFormats`] knows from which counter on each format is used, and never gives one text to two counters.
 //!
 //! The check character is the weighted sum of the others modulo 31, as in the ISBN of ten digits (ISO 2108:1992, modulo 11). Since 31 is a prime and
-//! all weights differ, one wrong character and two that changed places always change the sum.
+//! all weights differ, one wrong character and two that changed places always change the sum. A slip keeps the length, so codes with a check character have a length
+//! that no codes of another kind have ([`CodeFormats::has_room_for`]): otherwise a slip could make one of those.
+
+use std::ops::{Range, RangeInclusive};
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,7 @@ use crate::Code;
 use crate::permutation::{CODES, Permutation};
 
 /// The shortest and the longest generated code, in characters without prefix and check character.
-pub const LENGTHS: std::ops::RangeInclusive<u8> = 6..=12;
+pub const LENGTHS: RangeInclusive<u8> = 6..=12;
 /// The longest prefix, in bytes.
 pub const PREFIX_BYTES_MAX: usize = 16;
 /// The most formats that a domain can have had: each is tried for each code that is made, so that no text is issued twice.
@@ -143,6 +146,23 @@ impl CodeFormat {
         self.length_for(CODES - 1)
     }
 
+    /// The lengths of the codes of some counters, with prefix and check character.
+    fn text_lengths(&self, counters: &Range<u64>) -> RangeInclusive<usize> {
+        let around = self.prefix.len() + usize::from(self.check);
+        let of = |counter| around + usize::from(self.length_for(counter));
+        of(counters.start)..=of(counters.end.saturating_sub(1))
+    }
+
+    /// Whether a code of one format that was mistyped is never a code of the other, although they have as many characters: neither is ever checked, or both are in the
+    /// same way.
+    fn is_checked_like(&self, other: &Self) -> bool {
+        match (self.check, other.check) {
+            (false, false) => true,
+            (true, true) => self.prefix == other.prefix,
+            _ => false,
+        }
+    }
+
     /// What stands between the prefix and the check character, if the latter is right.
     fn checked<'a>(&self, text: &'a str) -> Option<&'a [u8]> {
         let rest = text.strip_prefix(self.prefix.as_str())?.as_bytes();
@@ -221,6 +241,22 @@ impl CodeFormats {
     /// The counter from which on the present format is used.
     pub fn begin(&self) -> u64 {
         self.0.last().map_or(0, |(from, _)| *from)
+    }
+
+    /// Whether a format can be used from a counter on, so that nobody who mistypes a code with a check character gets to a link with a code of another format: codes
+    /// that are checked have a length that no codes have that are not, or are checked in another way.
+    pub fn has_room_for(&self, from: u64, format: &CodeFormat) -> bool {
+        let lengths = format.text_lengths(&(from..CODES));
+        let apart = |of: RangeInclusive<usize>| of.end() < lengths.start() || lengths.end() < of.start();
+        self.used_until(from)
+            .all(|(other, counters)| other.is_checked_like(format) || apart(other.text_lengths(&counters)))
+    }
+
+    /// The formats, each with the counters below `end` that it is used for.
+    fn used_until(&self, end: u64) -> impl Iterator<Item = (CodeFormat, Range<u64>)> {
+        let all = std::iter::once((0, CodeFormat::default())).chain(self.0.iter().cloned());
+        let ends = self.0.iter().map(|(from, _)| *from).chain([end]);
+        all.zip(ends).map(|((from, format), end)| (format, from..end)).filter(|(_, counters)| !counters.is_empty())
     }
 
     /// Uses a format from a counter on, which is not below that of an earlier change.
@@ -389,7 +425,51 @@ mod tests {
         assert_eq!(formats.change(99, other), Err(TooManyFormats));
     }
 
+    #[test]
+    fn codes_with_a_check_character_share_their_length_with_no_others() {
+        let unchecked = |length| format(Alphabet::Unambiguous, length, "", false);
+        let checked = |length, prefix: &str| format(Alphabet::Unambiguous, length, prefix, true);
+        let mut formats = CodeFormats::default();
+        assert!(formats.has_room_for(0, &checked(6, "")), "no code has been made");
+        assert!(!formats.has_room_for(1, &checked(6, "")), "seven characters, as the usual ones");
+        assert!(formats.has_room_for(1, &checked(7, "")) && formats.has_room_for(1, &unchecked(7)));
+        formats.change(100, checked(8, "")).unwrap();
+        assert!(!formats.has_room_for(200, &unchecked(9)), "nine characters, as those that are checked");
+        assert!(!formats.has_room_for(200, &format(Alphabet::Base62, 9, "", false)));
+        assert!(!formats.has_room_for(200, &checked(6, "ab")), "checked without the prefix");
+        assert!(!formats.has_room_for(200, &unchecked(6)), "grows to nine when its codes are used up");
+        assert!(formats.has_room_for(200, &checked(9, "")) && formats.has_room_for(200, &unchecked(10)));
+        assert!(formats.has_room_for(200, &CodeFormat::default()) && formats.has_room_for(200, &checked(8, "")));
+        // A format that was never used is in nobody's way.
+        formats.change(200, unchecked(10)).unwrap();
+        assert!(formats.has_room_for(200, &checked(9, "ab")));
+        assert!(!formats.has_room_for(201, &checked(9, "")), "ten characters");
+    }
+
     proptest! {
+        #[test]
+        fn no_code_has_the_length_of_a_checked_one_unless_it_is_checked_in_the_same_way(
+            steps in prop::collection::vec((0usize..3, 6u8..9, "[ab]{0,2}", any::<bool>()), 1..8),
+        ) {
+            let mut formats = CodeFormats::default();
+            let mut codes = Vec::new();
+            for (counter, (alphabet, length, prefix, check)) in (0..).zip(steps) {
+                let alphabet = [Alphabet::Base62, Alphabet::Lowercase, Alphabet::Unambiguous][alphabet];
+                let format = format(alphabet, length, &prefix, check && alphabet == Alphabet::Unambiguous);
+                if formats.has_room_for(counter, &format) {
+                    formats.change(counter, format).unwrap();
+                }
+                let code = formats.code(&KEY, counter);
+                codes.extend(code.map(|code| (code.as_str().len(), formats.current())));
+            }
+            for (one, of) in codes.iter().filter(|(_, format)| format.has_check()) {
+                for (other, by) in &codes {
+                    let alike = by.has_check() && by.prefix() == of.prefix();
+                    prop_assert!(alike || one != other, "{of:?} and {by:?}");
+                }
+            }
+        }
+
         #[test]
         fn codes_lead_back_to_their_counters(
             alphabet in prop_oneof![Just(Alphabet::Base62), Just(Alphabet::Lowercase), Just(Alphabet::Unambiguous)],

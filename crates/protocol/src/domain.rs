@@ -47,8 +47,11 @@ pub const CODE_FORMATS: Property<CodeFormats> = Property::new(10);
 /// The domain was removed: it answers nothing, and its number stays its own.
 pub const REMOVED: Property<Set> = Property::new(9);
 
+/// Of a domain that was removed: its host has the links of the default domain, and not none.
+pub const LEFT_TO_DEFAULT: Property<Set> = Property::new(11);
+
 /// The tags of this version that a command may have.
-const KNOWN: &[Tag] = &[1, 2, 3, 4, 5, 6, 7, 8];
+const KNOWN: &[Tag] = &[1, 2, 3, 4, 5, 6, 7, 8, 11];
 
 /// The settings that say which link a path means: with another value, links that exist could not be reached, or be reached by other paths.
 const FIXED: &[Tag] = &[5, 6];
@@ -216,12 +219,13 @@ mod tests {
         formats.change(300, format.clone()).unwrap();
         CODE_FORMAT.change(&mut changes, Some(&format));
         CODE_FORMATS.change(&mut changes, Some(&formats));
+        LEFT_TO_DEFAULT.change(&mut changes, Some(&Set));
         let mut settings = Fields::default();
         settings.change(&changes);
         let url = [&[12][..], b"https://a.b/"].concat();
         let format = [&[2, 8, 2][..], b"p-", &[1]].concat();
         let formats = [&[1, 0xac, 2][..], &format].concat();
-        let expected: [(Tag, &[u8]); 10] = [
+        let expected: [(Tag, &[u8]); 11] = [
             (1, &[0xb3, 2]),
             (2, &url),
             (3, &url),
@@ -232,6 +236,7 @@ mod tests {
             (8, &format),
             (9, &[]),
             (10, &formats),
+            (11, &[]),
         ];
         assert_eq!(settings.iter().collect::<Vec<_>>(), expected);
         let record = DomainRecord {

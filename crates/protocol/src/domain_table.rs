@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::{
-    BASE_URL, CASE_INSENSITIVE, DEFAULT_STATUS, DomainRecord, EXPIRED_URL, HOST_BYTES_MAX, HostName, MULTI_SEGMENT,
-    UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
+    BASE_URL, CASE_INSENSITIVE, DEFAULT_STATUS, DomainRecord, EXPIRED_URL, HOST_BYTES_MAX, HostName, LEFT_TO_DEFAULT,
+    MULTI_SEGMENT, UNKNOWN_HOST_REFUSED, UNKNOWN_URL,
 };
 use crate::properties::RedirectStatus;
 use crate::{Code, CodeError, CodeFormats, Domain, FieldChanges, Fields, LinkKey, Target, UnixMs, unicode_slug};
@@ -168,7 +168,10 @@ impl Domains {
                 }
             }
             if let Some(host) = &record.host {
-                domains.by_host.insert(Key(host.clone()), named);
+                let is_left = matches!(named, Named::Removed) && LEFT_TO_DEFAULT.is_in(&record.settings);
+                if !is_left {
+                    domains.by_host.insert(Key(host.clone()), named);
+                }
                 domains.hosts.insert(*domain, host.clone());
             }
         }
@@ -184,7 +187,7 @@ impl Domains {
     pub fn of_host(&self, host: &str) -> OfHost<'_> {
         // On the stack: nothing is allocated for a redirect.
         let mut buffer = [0; HOST_BYTES_MAX];
-        let host = without_port(host);
+        let host = bare_host(host);
         let Some(lower) = buffer.get_mut(..host.len()) else { return OfHost::Unknown };
         lower.copy_from_slice(host.as_bytes());
         lower.make_ascii_lowercase();
@@ -194,6 +197,11 @@ impl Domains {
             Some(Named::Removed) => OfHost::Removed,
             None => OfHost::Unknown,
         }
+    }
+
+    /// Whether a host is that of a domain other than the default one.
+    pub fn has(&self, host: &str) -> bool {
+        matches!(self.of_host(host), OfHost::Site(_))
     }
 
     /// The domain with a number, unless it was removed.
@@ -220,8 +228,8 @@ impl Domains {
     }
 }
 
-/// A host without its port, and without the dot that may end it.
-fn without_port(host: &str) -> &str {
+/// A host as a request names it, without its port and without the dot that may end it.
+pub fn bare_host(host: &str) -> &str {
     let name = match host.rsplit_once(':') {
         // An address in brackets has colons, and is no domain.
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -297,6 +305,24 @@ mod tests {
         }
         assert!(domains.site(Domain(2)).is_none() && domains.site(Domain(1)).is_some());
         assert_eq!(domains.with_hosts().count(), 1);
+    }
+
+    #[test]
+    fn the_host_of_a_removed_domain_can_be_left_to_the_default_one() {
+        let removed = |of: &mut FieldChanges| REMOVED.change(of, Some(&Set));
+        let left = |of: &mut FieldChanges| {
+            removed(of);
+            LEFT_TO_DEFAULT.change(of, Some(&Set));
+        };
+        let records = BTreeMap::from([
+            (Domain(1), record(Some("a.example"), left)),
+            (Domain(2), record(Some("b.example"), removed)),
+            (Domain(3), record(Some("c.example"), |of| LEFT_TO_DEFAULT.change(of, Some(&Set)))),
+        ]);
+        let domains = Domains::new(&records);
+        assert_eq!((domains.of_host("a.example"), domains.of_host("b.example")), (OfHost::Unknown, OfHost::Removed));
+        assert!(domains.has("c.example") && !domains.has("a.example"));
+        assert!(domains.site(Domain(1)).is_none() && domains.host(Domain(1)).is_some());
     }
 
     #[test]

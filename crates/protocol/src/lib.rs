@@ -40,7 +40,7 @@ pub mod unicode_slug;
 
 pub use code::{Code, CodeError};
 pub use code_format::{Alphabet, CodeFormat, CodeFormatError, CodeFormats};
-pub use domain_table::{DomainTable, Domains, OfHost, Site};
+pub use domain_table::{DomainTable, Domains, OfHost, Site, bare_host};
 pub use envelope::{EnvelopeError, open, seal};
 pub use fields::{FieldChanges, Fields};
 pub use history::{History, HistoryEntry};

@@ -47,6 +47,7 @@ fn outcomes_of_commands_about_domains_keep_their_bytes() {
         (ClusterOutcome::DomainFixed, "19"),
         (ClusterOutcome::TooManyDomains { max: 300 }, "1aac02"),
         (ClusterOutcome::TooManyFormats, "1b"),
+        (ClusterOutcome::FormatTooClose, "1c"),
     ] {
         let bytes = postcard::to_stdvec(&outcome).unwrap();
         assert_eq!(hex(&bytes), expected, "{outcome:?}");

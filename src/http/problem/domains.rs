@@ -28,9 +28,12 @@ impl From<DomainError> for Problem {
             DomainError::Url(DomainUrl::Expired, error) => Self::bad_url("expiredUrl", &error),
             DomainError::PermanentStatus => Self::invalid("defaultStatus", format!("defaultStatus: {error}")),
             DomainError::OnlyDefault => Self::invalid("unknownHost", format!("unknownHost: {error}")),
-            DomainError::FormatHasCase => Self::invalid("codeFormat", format!("codeFormat: {error}")),
+            DomainError::FormatHasCase | DomainError::FormatTooClose => {
+                Self::invalid("codeFormat", format!("codeFormat: {error}"))
+            }
             DomainError::Nothing => Self::malformed("nothing to change: send what is to be changed, like baseUrl"),
             DomainError::IsDefault(_)
+            | DomainError::IsOwn(_)
             | DomainError::Exists(_)
             | DomainError::Fixed
             | DomainError::TooManyFormats

@@ -223,6 +223,8 @@ numbered! {
         },
         /// The format of generated codes was changed too often.
         27 = TooManyFormats,
+        /// Codes of the format could be mistyped codes of another one, or the other way round.
+        28 = FormatTooClose,
     }
 }
 
@@ -360,6 +362,8 @@ outcomes! {
         DomainFixed,
         /// The format of generated codes was changed too often.
         TooManyFormats,
+        /// Codes of the format could be mistyped codes of another one, or the other way round.
+        FormatTooClose,
         /// The cluster has as many domains as it may have.
         TooManyDomains {
             /// How many that are.
@@ -378,6 +382,8 @@ outcomes! {
         DomainFixed,
         /// The format of generated codes was changed too often.
         TooManyFormats,
+        /// Codes of the format could be mistyped codes of another one, or the other way round.
+        FormatTooClose,
     }
 
     RemoveDomain =>

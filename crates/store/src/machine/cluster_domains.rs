@@ -9,16 +9,41 @@ use waypost_protocol::{CodeFormats, Domain, FieldChanges, Fields};
 
 use super::cluster_state::ClusterState;
 
-/// Notes the format that some settings ask for, to be used from a counter on. `false` if it was changed too often.
-fn note_format(settings: &mut Fields, mut formats: CodeFormats, from: u64) -> bool {
+/// Why a format is not noted.
+enum NotNoted {
+    TooManyFormats,
+    FormatTooClose,
+}
+
+/// Notes the format that some settings ask for, to be used from a counter on.
+fn note_format(settings: &mut Fields, mut formats: CodeFormats, from: u64) -> Result<(), NotNoted> {
     let asked = CODE_FORMAT.of(settings).unwrap_or_default();
-    if formats.change(from, asked).is_err() {
-        return false;
+    if !formats.has_room_for(from, &asked) {
+        return Err(NotNoted::FormatTooClose);
     }
+    formats.change(from, asked).map_err(|_| NotNoted::TooManyFormats)?;
     let mut noted = FieldChanges::default();
     CODE_FORMATS.change(&mut noted, Some(&formats).filter(|formats| **formats != CodeFormats::default()));
     settings.change(&noted);
-    true
+    Ok(())
+}
+
+impl From<NotNoted> for AddDomainOutcome {
+    fn from(why: NotNoted) -> Self {
+        match why {
+            NotNoted::TooManyFormats => Self::TooManyFormats,
+            NotNoted::FormatTooClose => Self::FormatTooClose,
+        }
+    }
+}
+
+impl From<NotNoted> for SetDomainOutcome {
+    fn from(why: NotNoted) -> Self {
+        match why {
+            NotNoted::TooManyFormats => Self::TooManyFormats,
+            NotNoted::FormatTooClose => Self::FormatTooClose,
+        }
+    }
 }
 
 impl ClusterState {
@@ -32,8 +57,8 @@ impl ClusterState {
                 return AddDomainOutcome::DomainFixed;
             }
             // No number gets a code that it had in another format before.
-            if !note_format(&mut settings, record.code_formats(), from) {
-                return AddDomainOutcome::TooManyFormats;
+            if let Err(why) = note_format(&mut settings, record.code_formats(), from) {
+                return why.into();
             }
             // Perhaps the answer to the same command was lost.
             if !record.is_removed() && record.settings != settings {
@@ -43,8 +68,8 @@ impl ClusterState {
             return AddDomainOutcome::Done;
         }
         // A new domain has no codes yet, so its format is used for all numbers.
-        if !note_format(&mut settings, CodeFormats::default(), 0) {
-            return AddDomainOutcome::TooManyFormats;
+        if let Err(why) = note_format(&mut settings, CodeFormats::default(), 0) {
+            return why.into();
         }
         let last = self.domains.last_key_value().map_or(0, |(domain, _)| domain.0);
         let has_default = usize::from(self.domains.contains_key(&Domain::default()));
@@ -72,8 +97,8 @@ impl ClusterState {
         if !same_fixed(&settings, &record.settings) {
             return SetDomainOutcome::DomainFixed;
         }
-        if !note_format(&mut settings, record.code_formats(), self.next_key) {
-            return SetDomainOutcome::TooManyFormats;
+        if let Err(why) = note_format(&mut settings, record.code_formats(), self.next_key) {
+            return why.into();
         }
         self.domains.insert(set.domain, DomainRecord { settings, ..record });
         SetDomainOutcome::Done
