@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
-use waypost_testkit::{Client, Load, NodeBuilder};
+use waypost_testkit::{Answer, Client, Load, NodeBuilder};
 
 use crate::{PROGRAM, fresh_node};
 
@@ -108,6 +108,82 @@ async fn a_restored_node_is_as_at_the_backup_and_gives_no_code_twice() {
     let newest = keys(&again.client()).await;
     assert_eq!(newest.intersection(&new).next(), None, "a second restore gives codes of the first");
     assert_eq!(newest.intersection(&after).next(), None, "a code was given twice");
+}
+
+async fn send(client: &Client, method: Method, path: &str, body: serde_json::Value) -> Answer {
+    client.send(client.request(method, path).json(&body)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_node_has_the_domains_with_their_settings_and_the_links_of_each() {
+    let (dir, node) = fresh_node();
+    let client = node.client();
+    let format = json!({ "alphabet": "unambiguous", "length": 8, "prefix": "P-", "checkCharacter": true });
+    for domain in [
+        json!({ "host": "b.example", "multiSegment": true, "caseInsensitive": true, "baseUrl": "https://example.com/home" }),
+        json!({ "host": "c.example", "defaultStatus": 307, "codeFormat": format }),
+        json!({ "host": "gone.example", "multiSegment": true }),
+        json!({ "host": "left.example" }),
+    ] {
+        assert_eq!(send(&client, Method::POST, "/api/v1/domains", domain).await.status, 201);
+    }
+    for (slug, domain, to) in [
+        ("Docs/Setup", "b.example", "b"),
+        ("a", "c.example", "c"),
+        ("a/b", "gone.example", "gone"),
+        ("a", "left.example", "left"),
+        ("a", "DEFAULT", "default"),
+    ] {
+        let body = json!({ "longUrl": format!("https://example.com/{to}"), "customSlug": slug, "domain": domain });
+        assert_eq!(client.shorten(body).await.unwrap().status, 201, "{domain}");
+    }
+    let body = json!({ "longUrl": "https://example.com/generated", "domain": "c.example" });
+    let generated = client.shorten(body).await.unwrap().text("shortCode");
+    let refuse = json!({ "unknownUrl": "https://example.com/unknown" });
+    assert_eq!(send(&client, Method::PATCH, "/api/v1/domains/DEFAULT", refuse).await.status, 200);
+    for path in ["gone.example", "left.example?visitors=default"] {
+        let path = format!("/api/v1/domains/{path}");
+        assert_eq!(send(&client, Method::DELETE, &path, json!(null)).await.status, 204);
+    }
+    let before = client.get("/api/v1/domains").await.unwrap().json();
+    assert_eq!(before["domains"].as_array().unwrap().len(), 3);
+
+    let (file, data) = (dir.path().join("a.backup"), dir.path().join("restored"));
+    let server = format!("http://{}", node.address());
+    succeeds(&["backup", path(&file), "--server", &server, "--data-dir", path(node.data_dir())]);
+    drop(node);
+    succeeds(&["restore", path(&file), "--data-dir", path(&data)]);
+    let restored = NodeBuilder::new(PROGRAM, &data).start().unwrap();
+    let client = restored.client();
+    assert_eq!(client.get("/api/v1/domains").await.unwrap().json(), before);
+    let generated_path = format!("/{generated}");
+    for (host, path, status, to) in [
+        ("b.example", "/docs/SETUP", 302, "b"),
+        ("b.example", "/", 302, "home"),
+        ("c.example", "/a", 307, "c"),
+        ("c.example", generated_path.as_str(), 307, "generated"),
+        ("left.example", "/a", 302, "default"),
+        ("localhost", "/a", 302, "default"),
+        ("localhost", "/nothing", 302, "unknown"),
+    ] {
+        let visit = client.send(client.request(Method::GET, path).header("host", host)).await.unwrap();
+        let to = format!("https://example.com/{to}");
+        assert_eq!((visit.status, visit.header("location")), (status, Some(to.as_str())), "{host}{path}");
+    }
+    let gone = client.request(Method::GET, "/a/b").header("host", "gone.example");
+    assert_eq!(client.send(gone).await.unwrap().status, 404);
+    // A new domain has a number of its own, and one that was removed has its links again.
+    let new = send(&client, Method::POST, "/api/v1/domains", json!({ "host": "new.example" })).await;
+    assert_eq!(new.status, 201);
+    assert_eq!(client.get("/api/v1/links/a?domain=new.example").await.unwrap().problem(), "link-not-found");
+    let again = json!({ "host": "gone.example", "multiSegment": true });
+    assert_eq!(send(&client, Method::POST, "/api/v1/domains", again).await.status, 201);
+    let there = client.get("/api/v1/links/a%2Fb?domain=gone.example").await.unwrap();
+    assert_eq!(there.text("longUrl"), "https://example.com/gone");
+    // Codes go on in the format of the domain, and none is given twice.
+    let keys = client.get("/generate-key?count=1000&domain=c.example").await.unwrap().json();
+    let keys: Vec<&str> = keys["keys"].as_array().unwrap().iter().filter_map(|key| key.as_str()).collect();
+    assert!(keys.iter().all(|key| key.starts_with("P-") && key.len() == 11 && *key != generated), "{keys:?}");
 }
 
 /// More codes than a node takes from the cluster ahead of time.

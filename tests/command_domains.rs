@@ -95,3 +95,59 @@ async fn domains_are_managed_from_the_shell_and_commands_about_links_name_them()
     assert_eq!(done(&["domains", "list"]), "DEFAULT\n");
     assert_eq!(run(&["domains", "show", "b.example"]).status.code(), Some(5));
 }
+
+#[tokio::test]
+async fn an_import_goes_to_the_domain_of_each_row_or_to_one_for_all() {
+    let (dir, node) = fresh_node();
+    let client = node.client();
+    for body in [json!({ "host": "b.example" }), json!({ "host": "docs.example", "multiSegment": true })] {
+        let made = client.request(reqwest::Method::POST, "/api/v1/domains").json(&body);
+        assert_eq!(client.send(made).await.unwrap().status, 201);
+    }
+    let file = dir.path().join("links.csv");
+    let rows = "Long URL,Short code,Domain\nhttps://example.com/0,a,\nhttps://example.com/1,a,B.example\n\
+                https://example.com/2,https://docs.example/docs/setup,docs.example\nhttps://example.com/3,a,c.example\n\
+                https://example.com/4,x,DEFAULT\n";
+    std::fs::write(&file, rows).unwrap();
+    let server = format!("http://{}", node.address());
+    let import = |more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["import", file.to_str().unwrap(), "--server", &server, "--json"]).args(more);
+        command.env_remove("WAYPOST_SERVER").output().unwrap()
+    };
+    let output = import(&[]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("line 5: https://example.com/3: there is no domain \"c.example\""),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(text(&output.stdout).trim(), "{\"created\":4,\"existing\":0,\"failed\":1}");
+    let led_to = |host: &'static str, path: &'static str| {
+        let visit = client.send(client.request(reqwest::Method::GET, path).header("host", host));
+        async { visit.await.unwrap().header("location").map(str::to_owned) }
+    };
+    for (host, path, to) in [
+        ("localhost", "/a", "0"),
+        ("b.example", "/a", "1"),
+        ("docs.example", "/docs/setup", "2"),
+        ("localhost", "/x", "4"),
+    ] {
+        assert_eq!(led_to(host, path).await, Some(format!("https://example.com/{to}")), "{host}{path}");
+    }
+    std::fs::write(
+        &file,
+        "url,slug,domain\nhttps://example.com/5,https://old.example/p/q,old.example\nhttps://example.com/6,r,\n",
+    )
+    .unwrap();
+    let report = dir.path().join("report.csv");
+    let output = import(&["--domain", "docs.example", "--report", report.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = std::fs::read_to_string(report).unwrap();
+    let first = report.lines().nth(1).unwrap();
+    assert!(first.contains("/p/q,") && first.ends_with(",domain"), "{report}");
+    assert_eq!(led_to("docs.example", "/p/q").await.as_deref(), Some("https://example.com/5"));
+    assert_eq!(led_to("docs.example", "/r").await.as_deref(), Some("https://example.com/6"));
+    assert_eq!(led_to("localhost", "/r").await, None);
+    assert_eq!(import(&["--domain", "https://docs.example"]).status.code(), Some(2));
+}

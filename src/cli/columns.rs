@@ -7,6 +7,8 @@ pub(super) enum Column {
     Url,
     /// The code of the link, or its whole short URL.
     Slug,
+    /// The host of the link's domain.
+    Domain,
     /// The begin of the link.
     ValidSince,
     /// The end of the link.
@@ -53,6 +55,8 @@ const SLUG: &[&str] = &[
     "custombackhalf",
 ];
 
+const DOMAIN: &[&str] = &["domain", "domainname", "host", "hostname"];
+
 const VALID_UNTIL: &[&str] =
     &["validuntil", "expires", "expiresat", "expireat", "expiry", "expiration", "expirationdate", "expirydate"];
 
@@ -93,6 +97,7 @@ fn meaning(name: &str) -> Column {
     match name {
         name if URL.contains(&name) => Column::Url,
         name if SLUG.contains(&name) => Column::Slug,
+        name if DOMAIN.contains(&name) => Column::Domain,
         name if VALID_SINCE.contains(&name) => Column::ValidSince,
         name if VALID_UNTIL.contains(&name) => Column::ValidUntil,
         name if MAX_VISITS.contains(&name) => Column::MaxVisits,
@@ -113,13 +118,16 @@ pub(super) fn tags_of(text: &str) -> Vec<String> {
     text.split(delimiter).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 
-/// The code in a column that holds a code or a whole short URL.
-pub(super) fn slug_of(text: &str) -> &str {
-    let text = text.trim_end_matches('/');
-    let text = text.split(['?', '#']).next().unwrap_or(text);
-    match text.contains("://") || text.contains('.') {
-        true => text.rsplit('/').next().unwrap_or(text),
-        false => text,
+/// The code in a column that holds a code or a whole short URL. `multi_segment`: whether slugs of its domain may have several segments, so that all of the path
+/// is the code.
+pub(super) fn slug_of(text: &str, multi_segment: bool) -> &str {
+    let text = text.split(['?', '#']).next().unwrap_or(text).trim_end_matches('/');
+    if !text.contains("://") && !text.contains('.') {
+        return text;
+    }
+    match multi_segment {
+        true => text.split_once("://").map_or(text, |(_, rest)| rest).split_once('/').map_or(text, |(_, path)| path),
+        false => text.rsplit('/').next().unwrap_or(text),
     }
 }
 
@@ -129,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_headers_of_other_shorteners_are_known() {
-        use Column::{MaxVisits, Note, Slug, Tags, Title, Unknown, Url, ValidSince, ValidUntil};
+        use Column::{Domain, MaxVisits, Note, Slug, Tags, Title, Unknown, Url, ValidSince, ValidUntil};
         for (header, expected) in [
             ("url,slug,validUntil", vec![Url, Slug, ValidUntil]),
             ("keyword,url,title,timestamp,ip,clicks", vec![Slug, Url, Title, Unknown, Unknown, Unknown]),
@@ -137,7 +145,7 @@ mod tests {
             ("address,target,expire_at", vec![Slug, Url, ValidUntil]),
             ("slashtag,destination", vec![Slug, Url]),
             ("title,long_url,link", vec![Title, Url, Slug]),
-            ("Long URL;Short code;Domain;Title;Tags", vec![Url, Slug, Unknown, Title, Tags]),
+            ("Long URL;Short code;Domain;Title;Tags", vec![Url, Slug, Domain, Title, Tags]),
             ("url,slug,comment,valid_since", vec![Url, Slug, Note, ValidSince]),
             ("short_url,long_url,hits,expiry_time,notes", vec![Slug, Url, Unknown, Unknown, Note]),
             ("short_code,long_url,max_visits", vec![Slug, Url, MaxVisits]),
@@ -170,9 +178,19 @@ mod tests {
             ("https://s.example/sale", "sale"),
             ("s.example/sale/", "sale"),
             ("https://s.example/sale?utm=1", "sale"),
+            ("https://s.example/sale/?utm=1", "sale"),
             ("nested/slug", "nested/slug"),
         ] {
-            assert_eq!(slug_of(text), code);
+            assert_eq!(slug_of(text, false), code);
+        }
+        for (text, code) in [
+            ("sale", "sale"),
+            ("docs/setup", "docs/setup"),
+            ("https://s.example/docs/setup/?utm=1", "docs/setup"),
+            ("s.example/docs/setup", "docs/setup"),
+            ("https://s.example/sale", "sale"),
+        ] {
+            assert_eq!(slug_of(text, true), code);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Each row carries an idempotency key made from its position and content, so an interrupted import that is started again
 //! makes no duplicates while the server remembers the keys (a day). With `--find-existing` it makes none at any time.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -16,10 +17,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use waypost_protocol::domain::HostName;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::rows::{self, Row, RowResult, Rows};
-use super::{dates, exit, health};
+use super::{columns, dates, domains, exit, health};
 use crate::cells::harmless;
 use crate::say;
 
@@ -45,6 +47,10 @@ pub(super) struct ImportArgs {
     /// If a link with the same URL and fields exists, use it instead of creating a second one
     #[arg(long)]
     find_existing: bool,
+    /// Import all rows into this domain; DEFAULT for the default one. Default: the one in the column
+    /// Domain of each row, else the default domain
+    #[arg(long, value_name = "HOST")]
+    domain: Option<String>,
     /// Number of rows that are on their way at once
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -53,6 +59,50 @@ pub(super) struct ImportArgs {
     json: bool,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// Where rows go.
+struct Placement {
+    /// The domain of all rows: `Some(None)` = the default one. `None` = each row says it.
+    domain: Option<Option<String>>,
+    /// The hosts of the domains whose slugs may have several segments.
+    multi_segment: BTreeSet<String>,
+    /// Whether a link that exists is used.
+    find_existing: bool,
+    /// The zone of times without one.
+    zone: TimeZone,
+}
+
+impl Placement {
+    async fn of(args: &ImportArgs, server: &Server) -> Result<Self, Failed> {
+        let domain = args.domain.as_deref().map(domains::named).transpose()?;
+        // An earlier version has no domains, and what else goes wrong shows with the rows.
+        let answer = server.send(Method::GET, "/api/v1/domains", None, None).await.ok();
+        let all = answer.map(|answer| answer.body).unwrap_or_default();
+        let multi_segment = all["domains"].as_array().into_iter().flatten();
+        let multi_segment = multi_segment.filter(|domain| domain["multiSegment"] == true);
+        Ok(Self {
+            domain,
+            multi_segment: multi_segment.filter_map(|domain| domain["host"].as_str().map(str::to_owned)).collect(),
+            find_existing: args.find_existing,
+            zone: dates::here()?.time_zone().clone(),
+        })
+    }
+
+    /// A row as it goes to the server: with its domain, and its slug without a host.
+    fn placed(&self, mut row: Row) -> Row {
+        if let Some(domain) = &self.domain {
+            if row.domain.is_some() && row.domain != *domain {
+                row.ignored = format!("{} domain", row.ignored).trim().to_owned();
+            }
+            row.domain.clone_from(domain);
+        }
+        // What is no host is left to the server to refuse.
+        let host = row.domain.as_deref().and_then(|text| HostName::parse(text).ok());
+        let multi_segment = host.is_some_and(|host| self.multi_segment.contains(host.as_str()));
+        row.slug = row.slug.map(|text| columns::slug_of(&text, multi_segment).to_owned());
+        row
+    }
 }
 
 /// What became of a row.
@@ -74,9 +124,9 @@ struct Summary {
 
 pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let server = Server::new(&args.server)?;
-    let zone = dates::here()?.time_zone().clone();
     // Reports at once that there is no server, instead of after eight tries of each row.
     health::require(&server).await?;
+    let into = Placement::of(&args, &server).await?;
     let Rows { rows, ignored } = open(&args.file)?;
     if !ignored.is_empty() {
         crate::complain!("these columns are not imported: {}", ignored.join(", "));
@@ -89,7 +139,7 @@ pub(super) async fn run(args: ImportArgs) -> Result<u8, Failed> {
     let rows_each = usize::from(args.concurrency) / requests;
     let mut done = stream::iter(rows)
         .chunks(rows_each)
-        .map(|rows| import(&server, rows, args.find_existing, &zone))
+        .map(|rows| import(&server, rows, &into))
         .buffered(requests)
         .flat_map(stream::iter);
     while let Some(done) = done.next().await {
@@ -174,9 +224,9 @@ struct Ready {
 }
 
 /// Sends rows together. A server without bulk requests, or with too many, gets them one by one.
-async fn import(server: &Server, rows: Vec<RowResult>, find_existing: bool, zone: &TimeZone) -> Vec<Done> {
+async fn import(server: &Server, rows: Vec<RowResult>, into: &Placement) -> Vec<Done> {
     let rows: Vec<Result<Ready, String>> =
-        rows.into_iter().map(|row| row.map(|row| ready(row, find_existing, zone))).collect();
+        rows.into_iter().map(|row| row.map(|row| ready(into.placed(row), into.find_existing, &into.zone))).collect();
     let mut answers = bulk(server, rows.iter().flatten()).await.into_iter();
     join_all(rows.into_iter().map(|row| {
         let answer = row.as_ref().ok().and_then(|_| answers.next().flatten());
@@ -188,7 +238,7 @@ async fn import(server: &Server, rows: Vec<RowResult>, find_existing: bool, zone
                         Some(answer) => Ok(answer),
                         None => send(server, &body, &key).await,
                     };
-                    told(row, answer, find_existing)
+                    told(row, answer, into.find_existing)
                 }
             }
         }
@@ -233,6 +283,7 @@ fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     });
     // What a row does not have is not sent: the key of such a row stays the one that earlier versions made, and earlier servers take it.
     let mut set = |name: &str, value: Option<Value>| value.map(|value| body[name] = value);
+    set("domain", row.domain.clone().map(Value::from));
     set("validSince", row.valid_since.as_deref().map(|text| time(text, dates::Of::Begin, zone).into()));
     // What is no number is left to the server to refuse.
     set(
@@ -361,5 +412,37 @@ mod tests {
         for refused in [answer(StatusCode::SERVICE_UNAVAILABLE, results), answer(StatusCode::OK, Value::Null)] {
             assert_eq!(statuses(&refused), []);
         }
+    }
+
+    #[test]
+    fn a_row_goes_to_the_domain_of_all_rows_or_to_its_own_and_its_slug_is_what_that_domain_has() {
+        let placed = |all: Option<Option<&str>>, domain: Option<&str>, slug: &str| {
+            let into = Placement {
+                domain: all.map(|all| all.map(str::to_owned)),
+                multi_segment: BTreeSet::from(["docs.example".to_owned()]),
+                find_existing: false,
+                zone: TimeZone::UTC,
+            };
+            let row = into.placed(Row {
+                domain: domain.map(str::to_owned),
+                slug: Some(slug.to_owned()),
+                ignored: "ip".to_owned(),
+                ..Row::default()
+            });
+            (row.domain, row.slug.unwrap(), row.ignored)
+        };
+        let expected = |domain: Option<&str>, slug: &str, ignored: &str| {
+            (domain.map(str::to_owned), slug.to_owned(), ignored.to_owned())
+        };
+        assert_eq!(placed(None, None, "https://a.example/b/c"), expected(None, "c", "ip"));
+        assert_eq!(
+            placed(None, Some("Docs.example"), "https://a.example/b/c"),
+            expected(Some("Docs.example"), "b/c", "ip")
+        );
+        assert_eq!(placed(None, Some("not a host"), "c"), expected(Some("not a host"), "c", "ip"));
+        let all = Some(Some("docs.example"));
+        assert_eq!(placed(all, None, "a.example/b/c"), expected(Some("docs.example"), "b/c", "ip"));
+        assert_eq!(placed(all, Some("a.example"), "c"), expected(Some("docs.example"), "c", "ip domain"));
+        assert_eq!(placed(Some(None), Some("a.example"), "c"), expected(None, "c", "ip domain"));
     }
 }

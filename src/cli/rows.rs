@@ -10,7 +10,9 @@ pub(super) struct Row {
     /// Its line in the file, from 1.
     pub(super) line: u64,
     pub(super) url: String,
+    /// The code, or a whole short URL.
     pub(super) slug: Option<String>,
+    pub(super) domain: Option<String>,
     pub(super) valid_since: Option<String>,
     pub(super) valid_until: Option<String>,
     pub(super) max_visits: Option<String>,
@@ -229,7 +231,8 @@ fn csv_rows<R: BufRead + 'static>(
         Ok(Row {
             line: line + skipped as u64,
             url: field(Column::Url).unwrap_or_default(),
-            slug: field(Column::Slug).map(|text| columns::slug_of(&text).to_owned()),
+            slug: field(Column::Slug),
+            domain: field(Column::Domain),
             valid_since: field(Column::ValidSince),
             valid_until: field(Column::ValidUntil),
             max_visits: field(Column::MaxVisits),
@@ -271,9 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn titles_tags_notes_begins_and_limits_are_read() {
-        let text = "url,title,tags,note,validSince,maxVisits\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01,7\n";
+    fn titles_tags_notes_begins_limits_and_domains_are_read() {
+        let text = "url,title,tags,note,validSince,maxVisits,Domain\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01,7,b.example\n";
         let sale = Row {
+            domain: Some("b.example".to_owned()),
             valid_since: Some("2030-01-01".to_owned()),
             max_visits: Some("7".to_owned()),
             title: Some("Big sale".to_owned()),
