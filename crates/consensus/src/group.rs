@@ -92,6 +92,8 @@ pub struct Group<M: Machine> {
     level: Arc<ClusterLevel>,
     /// Whether the state shows what had been acknowledged before the process started, or before this node became a member.
     caught_up: AtomicBool,
+    /// See [`Group::opened_at`].
+    opened_at: u64,
 }
 
 /// What a group is opened with.
@@ -236,6 +238,7 @@ impl<M: Machine> Group<M> {
             exhausted: db.exhausted().clone(),
             level,
             caught_up: AtomicBool::new(false),
+            opened_at: applied.unwrap_or(0),
         };
         if group.voters() == BTreeSet::from([node]) {
             group.lead_alone().await.map_err(failed)?;
@@ -349,7 +352,7 @@ impl<M: Machine> Group<M> {
     }
 
     /// The last index of the log that is applied, perhaps some microseconds late.
-    pub(crate) fn applied(&self) -> u64 {
+    pub fn applied(&self) -> u64 {
         self.raft.data_metrics().borrow_watched().last_applied.map_or(0, |id| id.index)
     }
 
@@ -424,6 +427,17 @@ impl<M: Machine> Group<M> {
     pub fn read_in_turn<T>(&self, read: impl FnOnce(&M) -> T) -> T {
         let state = self.state.try_read_for(TURN_MAX).unwrap_or_else(|| self.state.read_recursive());
         read(&state.machine)
+    }
+
+    /// As [`Group::read_in_turn`], with the index up to which the log is applied to the state.
+    pub fn read_with_index<T>(&self, read: impl FnOnce(&M, u64) -> T) -> T {
+        let state = self.state.try_read_for(TURN_MAX).unwrap_or_else(|| self.state.read_recursive());
+        read(&state.machine, state.applied.map_or(0, |id| id.index))
+    }
+
+    /// The index of the checkpoint from which the state was read when the group was opened; 0 without one. What follows was applied again.
+    pub fn opened_at(&self) -> u64 {
+        self.opened_at
     }
 
     /// Changes how the state tells of itself (its listeners), never the state.

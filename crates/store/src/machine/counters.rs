@@ -9,6 +9,7 @@ use waypost_protocol::link::Visits;
 use waypost_protocol::{KeyHash, Level, NodeId, UnixMs};
 
 use super::changed_days::ChangedDays;
+use super::number_set::NumberSet;
 use super::orphans::Orphans;
 use super::positions::Positions;
 use super::record::{decode, encode, number_of, numbered, open_record, seal_record};
@@ -41,33 +42,6 @@ pub(super) struct SlotVisits {
     pub(super) epoch: u32,
 }
 
-/// Pages of visits that have changed: a bit each, since every click sets one.
-#[derive(Default)]
-pub(super) struct DirtyPages {
-    bits: Vec<u64>,
-    pub(super) count: usize,
-}
-
-impl DirtyPages {
-    pub(super) fn insert(&mut self, page: u32) {
-        let (word, bit) = (page as usize / 64, 1 << (page % 64));
-        if self.bits.len() <= word {
-            self.bits.resize(word + 1, 0);
-        }
-        self.count += usize::from(self.bits[word] & bit == 0);
-        self.bits[word] |= bit;
-    }
-
-    /// All of them, in order; none are left.
-    pub(super) fn take(&mut self) -> Vec<u32> {
-        let Self { bits, .. } = std::mem::take(self);
-        let of = |(word, bits): (usize, u64)| {
-            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word as u32 * 64 + bit)
-        };
-        bits.into_iter().enumerate().flat_map(of).collect()
-    }
-}
-
 /// The visits of a slot, as they are stored.
 #[derive(Serialize, Deserialize)]
 struct StoredVisits {
@@ -82,7 +56,8 @@ pub(super) struct Counters {
     tree: Tree,
     /// By slot; as long as the index of links has slots.
     pub(super) visits: Vec<SlotVisits>,
-    dirty: DirtyPages,
+    /// Pages of visits that have changed.
+    dirty: NumberSet,
     /// Statistics of visits since the last checkpoint.
     pub(super) recents: Recents,
     /// Days of which a checkpoint has written the statistics.
@@ -111,7 +86,7 @@ impl Counters {
         let ShardMeta { applied_at: _, journals, folded, first_day, sweep, total } = meta;
         Ok(Self {
             visits: read_visits(&tree, slots)?,
-            dirty: DirtyPages::default(),
+            dirty: NumberSet::default(),
             recents: Recents::default(),
             changed_days: ChangedDays::default(),
             orphans: Orphans::open(&tree)?,
@@ -143,6 +118,12 @@ impl Counters {
         self.visits[slot as usize]
     }
 
+    /// The slots that were ever visited; perhaps also such whose link is gone.
+    pub(super) fn visited(&self) -> impl Iterator<Item = u32> + '_ {
+        let visited = |of: &SlotVisits| of.visits.total > 0 || of.visits.bots > 0;
+        self.visits.iter().enumerate().filter(move |(_, of)| visited(of)).map(|(slot, _)| slot as u32)
+    }
+
     /// The epoch of a slot, if there is such a slot.
     pub(super) fn epoch(&self, slot: u32) -> Option<u32> {
         self.visits.get(slot as usize).map(|of| of.epoch)
@@ -155,12 +136,14 @@ impl Counters {
         }
     }
 
+    /// Counts a batch of visits. Calls `counted` with each slot whose visits have changed.
     pub(super) fn record_clicks(
         &mut self,
         clicks: &ClickBatch,
         now: UnixMs,
         level: Level,
         slot_of: impl Fn(KeyHash) -> Option<u32>,
+        mut counted: impl FnMut(u32),
     ) -> RecordClicksOutcome {
         let reached = |journal: u64| {
             let position = self.positions.get(clicks.node, journal);
@@ -211,6 +194,7 @@ impl Counters {
             let before = if level >= Level::ONE { visits.last.min(latest) } else { visits.last };
             visits.last = before.max(delta.last.min(latest));
             self.dirty.insert(visits_page(slot));
+            counted(slot);
         }
         for orphan in &clicks.orphans {
             self.orphans.add(orphan, &clicks.strings, now, level);
@@ -270,7 +254,7 @@ impl Counters {
         applied_at: UnixMs,
         now: Option<UnixMs>,
     ) -> Result<(), StoreError> {
-        for page in self.dirty.take() {
+        for page in self.dirty.take_all() {
             let start = (page * VISITS_PER_PAGE) as usize;
             let end = (start + VISITS_PER_PAGE as usize).min(self.visits.len());
             let stored = |of: &SlotVisits| {

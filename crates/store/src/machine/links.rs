@@ -15,6 +15,9 @@ use crate::{Batch, StoreError, Tree};
 
 const BLOCK_PREFIX: u8 = b'b';
 
+/// The number of a block, and its links with their slots.
+pub(super) type BlockOfLinks = (u32, Vec<(u32, Arc<Link>)>);
+
 /// The links of a shard.
 ///
 /// Invariant: a slot in `fresh` has block `FRESH` in the index and the other way round.
@@ -191,6 +194,32 @@ impl Links {
         }
         links.extend(self.fresh.iter().map(|(slot, link)| (*slot, link.clone())));
         Ok(links)
+    }
+
+    /// The first block whose number is at least `from`, with its links and their slots. That it cannot be read makes the store fail.
+    pub(super) fn block_from(&self, from: u32) -> Result<Option<BlockOfLinks>, StoreError> {
+        self.read_block_from(from).inspect_err(|error| self.blocks.tree().fail(error))
+    }
+
+    fn read_block_from(&self, from: u32) -> Result<Option<BlockOfLinks>, StoreError> {
+        let tree = self.blocks.tree();
+        let blocks = block_key(from).to_vec()..vec![BLOCK_PREFIX + 1];
+        let Some((key, value)) = tree.range(blocks).next().transpose()? else { return Ok(None) };
+        let number = number_of(&key);
+        let mut links = Vec::new();
+        for item in block::Entries::new(open_record(tree, &key, &value)?) {
+            let (slot, bytes) = item?;
+            // One that has left the block since the last checkpoint is elsewhere.
+            if self.index.key_hash(slot).is_some() && self.index.block(slot) == number {
+                links.push((slot, Arc::new(block::link(bytes)?)));
+            }
+        }
+        Ok(Some((number, links)))
+    }
+
+    /// The hashes of the keys of links that are in no block yet.
+    pub(super) fn fresh_keys(&self) -> Vec<KeyHash> {
+        self.fresh.keys().filter_map(|slot| self.index.key_hash(*slot)).map(KeyHash).collect()
     }
 
     /// Adds a link of so many encoded bytes; its key must be free. Returns its slot.

@@ -13,6 +13,7 @@
 mod block;
 mod blocks;
 mod changed_days;
+mod changes;
 pub mod cluster;
 mod cluster_domains;
 mod cluster_records;
@@ -24,6 +25,8 @@ mod idempotency;
 pub mod incoming;
 mod index;
 mod links;
+mod listed;
+mod number_set;
 mod orphans;
 mod positions;
 mod record;
@@ -49,8 +52,10 @@ use crate::{StoreError, Tree};
 
 use record::{META_KEY, open_record};
 
+pub use changes::Changed;
 pub use cluster::ClusterMachine;
 pub use cluster_state::ClusterState;
+pub use listed::{LinkNow, Scanned};
 pub(crate) use record::open_record_of;
 pub use scrub::{Scrubbed, scrub_tree, verify_tree};
 pub use shard::ShardMachine;

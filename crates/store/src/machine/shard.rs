@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use waypost_protocol::clicks::{ClickBatch, Orphan};
 use waypost_protocol::command::{
     Batch, Command as _, Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals,
@@ -11,10 +12,11 @@ use waypost_protocol::command::{
     ShardOutcome, UseVisitOutcome,
 };
 use waypost_protocol::digest::IdempotencyKey;
-use waypost_protocol::link::Visits;
+use waypost_protocol::link::{LinkCounts, Visits};
 use waypost_protocol::properties::MAX_VISITS;
 use waypost_protocol::{Code, Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
 
+use super::changes::Changes;
 use super::counters::Counters;
 use super::histories::Histories;
 use super::idempotency::{Idempotency, Remembered};
@@ -47,13 +49,15 @@ pub struct ShardMachine {
     pub(super) tree: Tree,
     pub(super) links: Links,
     pub(super) counters: Counters,
-    histories: Histories,
+    pub(super) histories: Histories,
     used_visits: UsedVisits,
     idempotency: Idempotency,
     /// The proposer's time of the last entry; before level 1 the largest.
     applied_at: UnixMs,
     level: Level,
     on_change: Option<OnChange>,
+    /// Behind a lock so that whoever reads the state can take them. A change of the state has it to itself.
+    pub(super) changes: Mutex<Changes>,
     /// The time by which hours of statistics become days; `None` = that of the last command.
     fold_by: Option<FoldBy>,
 }
@@ -106,6 +110,11 @@ impl ShardMachine {
             Repeated::Created(link) => Some(link),
             Repeated::No | Repeated::Mismatch => None,
         })
+    }
+
+    /// What is counted of the link in a slot.
+    pub(super) fn counts(&self, slot: u32) -> LinkCounts {
+        LinkCounts { visits: self.counters.of(slot).visits, used: self.used_visits.of(slot) }
     }
 
     /// How many visits of the limit of a key's link are used; 0 if it has none.
@@ -194,6 +203,7 @@ impl ShardMachine {
             applied_at,
             level,
             on_change: None,
+            changes: Mutex::default(),
             fold_by: None,
         })
     }
@@ -319,13 +329,15 @@ impl ShardMachine {
     }
 
     fn record_clicks(&mut self, clicks: &ClickBatch) -> RecordClicksOutcome {
-        let links = &self.links;
-        self.counters.record_clicks(clicks, self.applied_at, self.level, |hash| links.slot_of(hash))
+        let (links, changes) = (&self.links, self.changes.get_mut());
+        let counted = |slot| changes.counted(slot);
+        self.counters.record_clicks(clicks, self.applied_at, self.level, |hash| links.slot_of(hash), counted)
     }
 
     fn reset_stats(&mut self, key: &LinkKey) -> Result<ResetStatsOutcome, StoreError> {
         let Some((slot, link)) = self.links.find(key)? else { return Ok(ResetStatsOutcome::NotFound) };
         self.counters.forget(slot);
+        self.changes.get_mut().counted(slot);
         Ok(ResetStatsOutcome::Edited(Box::new((*link).clone())))
     }
 
@@ -334,8 +346,12 @@ impl ShardMachine {
         Ok(match link.spec.visits_left(self.used_visits.of(slot)) {
             None => UseVisitOutcome::Done,
             Some(0) => UseVisitOutcome::Exhausted,
-            Some(_) => {
+            Some(left) => {
                 self.used_visits.add(slot);
+                // Its state changes with the last one.
+                if left == 1 {
+                    self.changes.get_mut().link(key.hash());
+                }
                 UseVisitOutcome::Done
             }
         })
@@ -362,7 +378,8 @@ impl ShardMachine {
         self.changed(&link.key);
     }
 
-    fn changed(&self, key: &LinkKey) {
+    fn changed(&mut self, key: &LinkKey) {
+        self.changes.get_mut().link(key.hash());
         if let Some(listener) = &self.on_change {
             listener(Some(key));
         }
@@ -383,6 +400,7 @@ impl Machine for ShardMachine {
         let changed_days = self.counters.changed_days.replaced();
         *self = machine;
         self.counters.changed_days = changed_days;
+        self.changes = Mutex::new(Changes::anything());
         self.on_change = listener;
         self.fold_by = fold_by;
         if let Some(listener) = &self.on_change {
