@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use waypost_consensus::{ANSWER_MAX, FRESH};
+use waypost_link_store::SEEN_MAX;
 use waypost_protocol::command::NODES_MAX;
 use waypost_protocol::target::TARGET_BYTES_MAX;
 
@@ -99,6 +100,20 @@ const _: () =
 const _: () = assert!(HAND_OVER_MAX.as_millis() < HAND_OVER_ANSWER_MAX.as_millis());
 const _: () = assert!(JOIN_MAX.as_millis() >= NOTE_NODE_MAX.as_millis());
 const _: () = assert!(CLUSTER_VOTERS_MAX <= NODES_MAX);
+
+// Lists.
+
+/// Lists that a node makes for its clients at the same time: each holds some pages of links, a few megabytes at most.
+pub const LISTS_AT_ONCE: usize = 32;
+/// How long a node may take to answer for its shards, before another one is asked: the time for which it waits for a change that the client has seen, and
+/// the search.
+pub const LIST_ANSWER_MAX: Duration = Duration::from_millis(2_500);
+/// How often a page of which links are gone is filled up.
+pub const LIST_ROUNDS_MAX: usize = 4;
+/// How long before the end of its request a list is answered with what is there.
+pub const LIST_MARGIN: Duration = Duration::from_millis(500);
+
+const _: () = assert!(LIST_ANSWER_MAX.as_millis() > SEEN_MAX.as_millis());
 
 // A node that leaves the cluster. The parts follow each other.
 

@@ -44,7 +44,7 @@ async fn a_panic_in_any_task_that_can_go_on_is_survived_and_counted() {
     let once = |tasks: &mut dyn Iterator<Item = Task>| {
         tasks.map(|task| format!("{}:1", task.name())).collect::<Vec<_>>().join(",")
     };
-    let faults = once(&mut tasks_of(&[Policy::Restart, Policy::End, Policy::Actor]));
+    let faults = once(&mut tasks_of(&[Policy::Restart, Policy::RestartAlways, Policy::End, Policy::Actor]));
     let dir = tempfile::tempdir().unwrap();
     let mut cluster =
         Cluster::new(PROGRAM, dir.path()).env(PANIC, &faults).env("WAYPOST_STORAGE_CHECKPOINT_BYTES", "64KiB");
@@ -85,7 +85,9 @@ async fn a_panic_in_any_task_that_can_go_on_is_survived_and_counted() {
     .await;
 
     // Each has panicked, and those that work all the time do so again.
-    for task in tasks_of(&[Policy::Restart, Policy::End]).filter(|task| *task != Task::SecondSignal) {
+    for task in
+        tasks_of(&[Policy::Restart, Policy::RestartAlways, Policy::End]).filter(|task| *task != Task::SecondSignal)
+    {
         until(task.name(), async || {
             let mut panics = 0.0;
             let mut up = 0.0;
@@ -193,6 +195,7 @@ async fn every_thread_of_a_node_is_named_by_what_it_does() {
         "group-commit",
         "journal-sync",
         "space-watch",
+        "catalog",
     ];
     until("the threads have their names", async || {
         let names = names();

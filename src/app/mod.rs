@@ -24,6 +24,7 @@ mod domains;
 mod history;
 mod link_errors;
 mod links;
+mod list;
 mod passwords;
 mod put;
 mod rules;
@@ -45,6 +46,7 @@ pub use domains::{DomainEdit, DomainError, DomainUrl, LinkName};
 pub use history::{HistoryError, Revision};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken, UnknownDomain};
 pub use links::{Consistency, CreatedLink, Guard, IDEMPOTENCY_KEY_BYTES_MAX, LinkEdit, LinkPreview, NewLink};
+pub use list::{ListError, ListRequest, Listed, ListedTags};
 pub use passwords::Passwords;
 pub use put::{Condition, PutError, PutLink};
 pub use rules::{NewLeads, NewRule, RulesFault};
@@ -52,6 +54,7 @@ pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
     ValueCount,
 };
+use tokio::sync::Semaphore;
 use waypost_consensus::Groups;
 use waypost_protocol::domain::HostName;
 use waypost_protocol::messages::{KeyAllocator, LinkStore};
@@ -59,8 +62,9 @@ use waypost_protocol::{Level, LinkKey, ServiceError, UnixMs};
 use waypost_redirector::ReadView;
 use waypost_runtime::ActorRef;
 
-use crate::cluster::{Backups, PlacementController};
+use crate::cluster::{Backups, Lists, PlacementController};
 use crate::config::AnalyticsRule;
+use crate::limits::LISTS_AT_ONCE;
 
 /// The parts that the application layer uses.
 pub struct AppParts {
@@ -76,6 +80,8 @@ pub struct AppParts {
     pub groups: Arc<Groups>,
     /// The state of the other nodes.
     pub controller: Arc<PlacementController>,
+    /// Asks the catalogs of the nodes.
+    pub lists: Lists,
     /// Makes backups of the whole cluster.
     pub backups: Backups,
     /// The host of `public_url`, which is the default domain.
@@ -98,13 +104,14 @@ pub struct AppParts {
 pub struct App {
     parts: AppParts,
     shards: u32,
+    list_turns: Semaphore,
 }
 
 impl App {
     /// Creates it once a node has its services.
     pub fn new(parts: AppParts) -> Self {
         let shards = parts.groups.bootstrap().shards;
-        Self { parts, shards }
+        Self { parts, shards, list_turns: Semaphore::new(LISTS_AT_ONCE) }
     }
 
     /// The sender of a request.
@@ -148,7 +155,7 @@ impl App {
 
 /// Fails to compile if a function holds something across an await that cannot move to another thread: other dialects may use a runtime
 /// that moves its tasks.
-const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey) = |app, principal, query, key| {
+const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey, ListRequest) = |app, principal, query, key, list| {
     fn is_send(_: impl Future + Send) {}
     is_send(app.create_link(principal, NewLink::default()));
     let name = LinkName::default();
@@ -160,6 +167,8 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey) = |app, principal,
     is_send(app.preview(key));
     is_send(app.history(principal, name));
     is_send(app.restore_target(principal, name, 1, &Guard::Any, &[]));
+    is_send(app.list_links(principal, list));
+    is_send(app.list_tags(principal, None));
     is_send(app.crawlable(waypost_protocol::Domain::default(), 1));
     is_send(app.issue_codes(principal, None, 1));
     is_send(app.totals(principal, None));

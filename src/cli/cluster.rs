@@ -292,11 +292,53 @@ fn print(view: &Value) {
             say!("{what}: {}", groups.join(", "));
         }
     }
+    for node in view["nodes"].as_array().into_iter().flatten() {
+        if let Some(line) = catalog(&node["status"]["catalog"]) {
+            say!("catalog of {}: {line}", text(&node["name"]));
+        }
+    }
     for warning in view["warnings"].as_array().into_iter().flatten() {
         say!("warning: {}", text(warning));
     }
 }
 
+/// What a node's catalog does not have yet; `None` if nothing is missing, or the node keeps none.
+fn catalog(report: &Value) -> Option<String> {
+    let number = |member: &str| report[member].as_u64();
+    let (held, complete) = (number("held")?, number("complete")?);
+    let failure = report["failure"].as_str().filter(|why| !why.is_empty());
+    if complete >= held && failure.is_none() {
+        return None;
+    }
+    let reading = number("reading").map(|shard| {
+        let percent = 100 * number("read").unwrap_or(0) / number("links").unwrap_or(0).max(1);
+        format!("; {} % of shard {shard} is read", percent.min(100))
+    });
+    let failure = failure.map(|why| format!("; it cannot be used: {why}"));
+    Some(format!("{complete} of {held} shards{}{}", reading.unwrap_or_default(), failure.unwrap_or_default()))
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_is_shown_as_long_as_something_of_it_is_missing() {
+        let report = |complete: u32, reading: Value, failure: &str| {
+            json!({
+                "held": 16, "complete": complete, "reading": reading, "read": 50, "links": 200, "failure": failure,
+            })
+        };
+        assert_eq!(catalog(&Value::Null), None, "it keeps none, or is down");
+        assert_eq!(catalog(&report(16, Value::Null, "")), None);
+        assert_eq!(catalog(&report(3, json!(7), "")).unwrap(), "3 of 16 shards; 25 % of shard 7 is read");
+        assert_eq!(
+            catalog(&report(0, Value::Null, "no space")).unwrap(),
+            "0 of 16 shards; it cannot be used: no space"
+        );
+    }
 }

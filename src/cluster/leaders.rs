@@ -70,6 +70,7 @@ mod tests {
                 config: 0,
                 groups: groups.collect(),
                 level: Level::CURRENT,
+                catalog: None,
             };
             (NodeId(*id), status)
         };

@@ -221,6 +221,7 @@ mod tests {
                 config: 0,
                 groups: vec![report],
                 level: Level::CURRENT,
+                catalog: None,
             };
             (NodeId(id), status)
         };

@@ -8,6 +8,7 @@
 //! service.rs                the answers of this node to others
 //! freshness.rs              how one node asks another for the positions of the groups that it leads
 //! router.rs                 which node answers a message
+//! lists.rs                  which nodes answer for a list, and how their pages become one
 //! membership_reconciler.rs  gives the groups that this node leads the members that group 0 records
 //! placement_controller.rs   on the leader of group 0: decides the placement, and balances leaders (leaders.rs decides)
 //! leave.rs                  removes a node, if the others can go on without it
@@ -22,6 +23,7 @@ mod desired_placement;
 mod freshness;
 mod leaders;
 mod leave;
+mod lists;
 mod membership_reconciler;
 mod placement_controller;
 mod requests;
@@ -36,10 +38,11 @@ pub use clock_trust::{Doubt, Reading};
 pub use desired_placement::DesiredPlacement;
 pub use freshness::position_query;
 pub use leave::{Leave, RetireError};
+pub use lists::{AllTags, Lists, Page};
 pub use membership_reconciler::{LocalNode, MembershipReconciler};
 pub use placement_controller::PlacementController;
 pub use requests::ClockReport;
 pub use router::ClusterRouter;
 pub use service::{NodeService, RunningNode};
 pub use start::{ClusterOrigin, find_or_create, is_gone};
-pub use status::{ClusterView, GroupReport, NodeStatus, NodeView};
+pub use status::{CatalogReport, ClusterView, GroupReport, NodeStatus, NodeView};

@@ -6,15 +6,17 @@ use waypost_consensus::GROUP_REQUESTS;
 use waypost_protocol::codec::{DecodeError, decode_exact};
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::kinds::{Kind, distinct};
+use waypost_protocol::listing::{NodePage, NodeTags, PageRequest};
 use waypost_protocol::peer::Lane;
 use waypost_protocol::peer_request::{PeerRequest, PeerRequestList};
-use waypost_protocol::{Level, NodeId, UnixMs, list, messages};
+use waypost_protocol::{Domain, Level, NodeId, ShardId, UnixMs, list, messages};
 
 use super::clock_trust::Doubt;
 use super::status::NodeStatus;
 
 /// All of them.
-pub(super) type NodeRequests = list![Probe, Join, GetStatus, MoveLeader, GetClock, GetCommitted, LeaveCluster];
+pub(super) type NodeRequests =
+    list![Probe, Join, GetStatus, MoveLeader, GetClock, GetCommitted, LeaveCluster, ListLinks, ListTags];
 
 const _: () = {
     let [one, two, three, four, five] = messages::ALL;
@@ -130,8 +132,35 @@ pub(super) struct LeaveCluster;
 
 request!(LeaveCluster, (), 0xF016, "leave_cluster", Calls);
 
+/// Asks for a page of the links in the node's replicas. An earlier version refuses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ListLinks {
+    /// Which page, of which shards.
+    pub(super) page: PageRequest,
+    /// An index of a shard's log: the page has to have the changes up to it.
+    pub(super) seen: Option<(ShardId, u64)>,
+}
+
+request!(ListLinks, NodePage, 0xF017, "list_links", Calls);
+
+/// Asks for the tags of the links in the node's replicas. An earlier version refuses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ListTags {
+    /// The shards whose links count.
+    pub(super) shards: Vec<ShardId>,
+    /// The only domain whose links count.
+    pub(super) domain: Option<Domain>,
+    /// Domains whose links do not count.
+    pub(super) exclude_domains: Vec<Domain>,
+}
+
+request!(ListTags, NodeTags, 0xF018, "list_tags", Calls);
+
 #[cfg(test)]
 mod tests {
+    use waypost_protocol::KeyHash;
+    use waypost_protocol::listing::{LinkFilter, ListPosition, Matches, Sort, SortValue, StateFilter, TagCount};
+
     use super::*;
 
     #[test]
@@ -165,5 +194,53 @@ mod tests {
         let bytes = GetClock::encode_reply(&report);
         assert_eq!(bytes, [0x80, 0xa0, 0xf1, 0xc2, 0xb1, 0x34, 1, 0, 9, 0xac, 2]);
         assert_eq!(GetClock::decode_reply(&bytes), Ok(report));
+    }
+
+    #[test]
+    fn requests_for_lists_have_golden_bytes() {
+        let filter = LinkFilter {
+            text: "ab".to_owned(),
+            tags: vec!["t".to_owned()],
+            all_tags: true,
+            domain: Some(Domain(3)),
+            state: Some(StateFilter::Expired),
+            created_from: Some(UnixMs(300)),
+            ..LinkFilter::default()
+        };
+        let after = ListPosition { value: SortValue::Text("m".to_owned()), hash: KeyHash(300) };
+        let page = PageRequest {
+            shards: vec![ShardId(0), ShardId(300)],
+            filter,
+            sort: Sort::default(),
+            after: Some(after.clone()),
+            limit: 100,
+            now: UnixMs(301),
+            count: true,
+        };
+        let asked = ListLinks { page, seen: Some((ShardId(1), 302)) };
+        assert_eq!(ListLinks::decode(&asked.encode()), Ok(asked.clone()));
+        let golden = [
+            2, 0, 0xac, 2, 2, b'a', b'b', 0, 1, 1, b't', 1, 0, 1, 3, 0, 1, 2, 1, 0xac, 2, 0, 0, 1, 1, 1, 1, b'm', 0xac,
+            2, 100, 0xad, 2, 1, 1, 1, 0xae, 2,
+        ];
+        assert_eq!(asked.encode(), golden);
+        let page = NodePage {
+            rows: Vec::new(),
+            more_behind: Some(after),
+            matches: Some(Matches { total: 300, is_minimum: true }),
+            missing: vec![ShardId(2)],
+        };
+        let bytes = ListLinks::encode_reply(&page);
+        assert_eq!(bytes, [0, 1, 1, 1, b'm', 0xac, 2, 1, 0xac, 2, 1, 1, 2]);
+        assert_eq!(ListLinks::decode_reply(&bytes), Ok(page));
+        let asked = ListTags { shards: vec![ShardId(1)], domain: None, exclude_domains: vec![Domain(2)] };
+        assert_eq!(asked.encode(), [1, 1, 0, 1, 2]);
+        let tags = NodeTags {
+            tags: vec![TagCount { tag: "A".to_owned(), folded: "a".to_owned(), links: 300 }],
+            missing: vec![ShardId(1)],
+        };
+        let bytes = ListTags::encode_reply(&tags);
+        assert_eq!(bytes, [1, 1, b'A', 1, b'a', 0xac, 2, 1, 1]);
+        assert_eq!(ListTags::decode_reply(&bytes), Ok(tags));
     }
 }

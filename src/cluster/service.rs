@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use waypost_consensus::{GROUP_REQUESTS, Group, Groups, Members};
+use waypost_link_store::NodeCatalog;
 use waypost_protocol::command::{AdmitNode, AdmitNodeOutcome, NodeRecord, PutNode};
+use waypost_protocol::listing::{NodePage, NodeTags};
 use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender};
 use waypost_protocol::peer_request::{AnsweredByPeer, AnswersPeers, PeerRequestList};
 use waypost_protocol::{Kind, Level, NodeId};
@@ -15,12 +17,13 @@ use waypost_store::machine::ClusterMachine;
 
 use super::clock::Clock;
 use super::leave::{Leave, RetireError};
+use super::lists::AboutShards;
 use super::placement_controller::PlacementController;
 use super::requests::{
-    ClockReport, CommittedAt, GetClock, GetCommitted, GetStatus, Join, LeaveCluster, MoveLeader, NodeRequests, Probe,
-    Probed,
+    ClockReport, CommittedAt, GetClock, GetCommitted, GetStatus, Join, LeaveCluster, ListLinks, ListTags, MoveLeader,
+    NodeRequests, Probe, Probed,
 };
-use super::status::{NodeStatus, reports};
+use super::status::{CatalogReport, NodeStatus, reports};
 use crate::lifecycle::Lifecycle;
 use crate::limits::{HAND_OVER_MAX, NODE_TEXT_BYTES_MAX};
 
@@ -36,6 +39,8 @@ pub struct RunningNode {
     pub lifecycle: Arc<Lifecycle>,
     /// Its clock.
     pub clock: Arc<Clock>,
+    /// Its catalog.
+    pub catalog: Arc<NodeCatalog>,
 }
 
 /// Answers other nodes from the moment the peer port is open; what is not there yet is refused.
@@ -114,6 +119,7 @@ impl NodeService {
             config: self.config,
             groups: reports(&running.groups),
             level: Level::CURRENT,
+            catalog: running.catalog.status().map(CatalogReport::from),
         })
     }
 
@@ -300,6 +306,18 @@ impl AnswersPeers<GetCommitted, Context> for NodeService {
 impl AnswersPeers<LeaveCluster, Context> for NodeService {
     async fn answer(&self, _: LeaveCluster, _: Context) -> Result<(), PeerError> {
         self.leave().await.map_err(refused)
+    }
+}
+
+impl AnswersPeers<ListLinks, Context> for NodeService {
+    async fn answer(&self, asked: ListLinks, context: Context) -> Result<NodePage, PeerError> {
+        Ok(asked.answered_by(&self.running()?.catalog, context.within).await)
+    }
+}
+
+impl AnswersPeers<ListTags, Context> for NodeService {
+    async fn answer(&self, asked: ListTags, context: Context) -> Result<NodeTags, PeerError> {
+        Ok(asked.answered_by(&self.running()?.catalog, context.within).await)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use waypost_consensus::{GroupStatus, Groups};
+use waypost_link_store::{CatalogStatus, Scan};
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::{Level, NodeId, ShardId};
 
@@ -45,6 +46,35 @@ pub struct NodeStatus {
     pub groups: Vec<GroupReport>,
     /// The highest level that it understands (`waypost_protocol::level`).
     pub level: Level,
+    /// Its catalog; `None` = it keeps none, or runs an earlier version.
+    pub catalog: Option<CatalogReport>,
+}
+
+/// The report of a node about its catalog, from which lists and searches are answered. It is the end of a message, so a field can only follow at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogReport {
+    /// The shards of which the node has a replica.
+    pub held: u32,
+    /// Those of them that the catalog has completely.
+    pub complete: u32,
+    /// The shard whose links are being read.
+    pub reading: Option<u32>,
+    /// Its links that were read.
+    pub read: u64,
+    /// The links that it has.
+    pub links: u64,
+    /// Why the catalog cannot be used; empty = it can.
+    pub failure: String,
+}
+
+impl From<CatalogStatus> for CatalogReport {
+    fn from(status: CatalogStatus) -> Self {
+        let CatalogStatus { held, complete, scan, failure } = status;
+        let (read, links) = scan.map_or((0, 0), |Scan { done, links, .. }| (done, links));
+        let reading = scan.map(|scan| scan.shard.0);
+        Self { held, complete, reading, read, links, failure: failure.unwrap_or_default() }
+    }
 }
 
 impl From<GroupStatus> for GroupReport {

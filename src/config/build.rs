@@ -37,7 +37,8 @@ impl Config {
         if nodes.len() > 1 && !overrides.offline {
             peers_are_safe(&node, &cluster_secret, tls.as_ref(), raw.peer.allow_plaintext, &check)?;
         }
-        let Raw { cluster, http, links, cache, clicks, storage, limits: bounds, janitor, log, traces, .. } = raw;
+        let Raw { cluster, http, links, cache, catalog, clicks, storage, limits: bounds, janitor, log, traces, .. } =
+            raw;
         Ok(Self {
             source: source.to_owned(),
             cluster_name: cluster.name,
@@ -64,6 +65,7 @@ impl Config {
             url_max_bytes: check.count("[links] url_max_bytes", links.url_max_bytes.0, &limits::URL_BYTES)?,
             expired_retention: Duration::from_secs(24 * 3600 * u64::from(links.expired_retention_days)),
             cache_bytes: check.range("[cache] bytes", cache.bytes.0, &limits::CACHE_BYTES)?,
+            catalog: catalog.enabled,
             clicks_interval: check.millis("[clicks] interval_ms", clicks.interval_ms, &limits::INTERVAL_MS)?,
             clicks_record: clicks.record,
             clicks_spill_bytes: check.range("[clicks] spill_bytes", clicks.spill_bytes.0, &limits::SPILL_BYTES)?,

@@ -14,6 +14,7 @@ pub struct Raw {
     pub http: Http,
     pub links: Links,
     pub cache: Cache,
+    pub catalog: Catalog,
     pub clicks: Clicks,
     pub storage: Storage,
     pub limits: Limits,
@@ -94,6 +95,10 @@ table! {
 table! {
     /// `[cache]`
     Cache { bytes: ByteSize = ByteSize(256 << 20), }
+}
+table! {
+    /// `[catalog]`
+    Catalog { enabled: bool = true, }
 }
 table! {
     /// `[clicks]`

@@ -104,6 +104,8 @@ pub struct Config {
     pub expired_retention: Duration,
     /// The size of the link cache, in bytes.
     pub cache_bytes: u64,
+    /// Whether this node keeps a catalog of its links.
+    pub catalog: bool,
     /// How often clicks are sent to the shards.
     pub clicks_interval: Duration,
     /// Whether visits are recorded.

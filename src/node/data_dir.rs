@@ -17,6 +17,9 @@ use crate::limits::OPEN_FREE_BYTES_MIN;
 /// The database, which makes a directory a data directory. A restore moves it last.
 pub(crate) const STORE: &str = "store";
 
+/// The catalog. A node starts without it, and whatever has become of it.
+pub(super) const CATALOG: &str = "catalog";
+
 /// The subdirectory in which a restore is built until it is complete.
 pub(crate) const RESTORING: &str = ".restoring";
 

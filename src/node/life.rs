@@ -82,7 +82,7 @@ enum Ended {
     Server(NodeError),
 }
 
-/// Stops all parts in the order of their dependencies: leaders, requests, clicks, actors, groups, store.
+/// Stops all parts in the order of their dependencies: leaders, requests, clicks, actors, groups, catalog, store.
 async fn shut_down(base: &Base, services: Services, servers: Servers, signals: Signals) -> Result<(), NodeError> {
     stop::hand_over(&services.groups, &base.engine).await;
     base.lifecycle.follow(Event::HandedOver);
@@ -98,7 +98,7 @@ async fn shut_down(base: &Base, services: Services, servers: Servers, signals: S
     services.actors.stop().await;
     servers.admin.stop().await;
     services.clock.note_now()?;
-    stop::close(services.groups, base.db.clone(), &base.engine).await?;
+    stop::close(services.groups, services.catalog, base.db.clone(), &base.engine).await?;
     tracing::info!("stopped");
     Ok(())
 }

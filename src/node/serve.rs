@@ -15,7 +15,7 @@ use super::error::NodeError;
 use super::listen::Listeners;
 use super::services::Services;
 use crate::app::{App, AppParts, Authenticator, Passwords};
-use crate::cluster::Backups;
+use crate::cluster::{Backups, Lists};
 use crate::config::ServiceName;
 use crate::http::{
     Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, LimitedVisits, NodeState, PasswordAttempts,
@@ -132,6 +132,7 @@ fn node_state(
             view: services.view.clone(),
             groups: groups.clone(),
             controller: services.controller.clone(),
+            lists: Lists::new(groups.clone(), services.catalog.clone(), Arc::new(transport.clone())),
             backups: Backups::new(groups.clone(), members.clone(), Arc::new(transport.clone()), base.engine_tasks()),
             public_host: config.public_url.as_ref().and_then(|url| HostName::parse(url.host_str()?).ok()),
             authenticator,

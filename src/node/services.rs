@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use waypost_click_counter::{Journals, Recorder};
 use waypost_consensus::{Freshness, Groups, Members};
+use waypost_link_store::{CatalogSeed, NodeCatalog};
 use waypost_redirector::ReadView;
 use waypost_runtime::Remote;
 use waypost_tasks::Task;
@@ -13,6 +14,7 @@ use waypost_transport::Transport;
 
 use super::actors::{self, Actors};
 use super::base::Base;
+use super::data_dir::CATALOG;
 use super::error::NodeError;
 use super::peers::Joined;
 use super::{admin_key, clicks, leave, observe};
@@ -31,6 +33,7 @@ pub(super) struct Services {
     pub(super) view: Arc<ReadView>,
     pub(super) fresh: Arc<Freshness>,
     pub(super) clock: Arc<Clock>,
+    pub(super) catalog: Arc<NodeCatalog>,
     pub(super) journals: Journals,
     /// One for each HTTP worker.
     pub(super) recorders: Arc<Mutex<Vec<Recorder>>>,
@@ -57,6 +60,7 @@ impl Services {
         engine_tasks.spawn(Task::ClockWatch, move || watching.clone().run());
         let view = cache(base, &groups, &clock);
         let fresh = freshness(base, &groups, &transport, &view);
+        let catalog = catalog(base, &groups, &fresh, &view)?;
 
         let authenticator = admin_key::authenticator(config, is_local, &groups).await?;
         let journals = clicks::open_journals(config, groups.bootstrap(), metrics)?;
@@ -76,6 +80,7 @@ impl Services {
             read_only: read_only.clone(),
             lifecycle: lifecycle.clone(),
             clock: clock.clone(),
+            catalog: catalog.clone(),
         });
 
         let desired = DesiredPlacement::of(config);
@@ -109,8 +114,20 @@ impl Services {
         observe::observe(metrics, &base.db, view.clone(), &groups, &fresh, desired);
         observe::certificate(metrics, config.tls.as_ref());
         let recorders = Arc::new(Mutex::new(recorders));
-        let services =
-            Self { groups, members, transport, view, fresh, clock, journals, recorders, actors, controller, removed };
+        let services = Self {
+            groups,
+            members,
+            transport,
+            view,
+            fresh,
+            clock,
+            catalog,
+            journals,
+            recorders,
+            actors,
+            controller,
+            removed,
+        };
         Ok((services, authenticator))
     }
 }
@@ -128,6 +145,34 @@ fn cache(base: &Base, groups: &Arc<Groups>, clock: &Arc<Clock>) -> Arc<ReadView>
         });
     }
     view
+}
+
+/// The catalog of this node's replicas, which hears of every applied change, as the cache does.
+fn catalog(
+    base: &Base,
+    groups: &Arc<Groups>,
+    fresh: &Arc<Freshness>,
+    view: &Arc<ReadView>,
+) -> Result<Arc<NodeCatalog>, NodeError> {
+    let Base { config, metrics, tasks, engine, read_only, .. } = base;
+    let seed = CatalogSeed {
+        dir: config.catalog.then(|| config.node.data_dir.join(CATALOG)),
+        groups: groups.clone(),
+        fresh: fresh.clone(),
+        read_only: read_only.clone(),
+        engine: engine.clone(),
+    };
+    let catalog = Arc::new(NodeCatalog::start(seed, tasks, metrics)?);
+    for group in groups.shards() {
+        let (view, catalog) = (view.clone(), catalog.clone());
+        group.configure(|machine| {
+            machine.on_change(Arc::new(move |key| {
+                view.invalidate(key);
+                catalog.changed();
+            }));
+        });
+    }
+    Ok(catalog)
 }
 
 /// The age of this node's replicas: it asks their leaders, and informs the cache.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use waypost_consensus::Groups;
+use waypost_link_store::NodeCatalog;
 use waypost_store::Db;
 
 use super::error::NodeError;
@@ -48,14 +49,20 @@ pub(super) async fn hand_over(groups: &Arc<Groups>, engine: &tokio::runtime::Han
     }
 }
 
-/// Closes the groups, each with a checkpoint, and then the store.
+/// Closes the groups, each with a checkpoint, then the catalog, which has what they have by then, and then the store.
 ///
 /// # Errors
 /// If a group or the store does not close in order.
-pub(super) async fn close(groups: Arc<Groups>, db: Db, engine: &tokio::runtime::Handle) -> Result<(), NodeError> {
+pub(super) async fn close(
+    groups: Arc<Groups>,
+    catalog: Arc<NodeCatalog>,
+    db: Db,
+    engine: &tokio::runtime::Handle,
+) -> Result<(), NodeError> {
     let failed = |error: tokio::task::JoinError| NodeError::Start(error.to_string());
-    // Awaited here, both.
+    // Awaited here, all of them.
     engine.spawn(async move { groups.close().await }).await.map_err(failed)??;
+    tokio::task::spawn_blocking(move || catalog.stop()).await.map_err(failed)?;
     tokio::task::spawn_blocking(move || db.close()).await.map_err(failed)??;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Guarantee: a created link is durable on a quorum before the caller gets the answer. The actor holds nothing that
 //! cannot be rebuilt: the state is in the group, and the group's state is in its log.
 
+mod catalog;
 mod keys;
 mod leader_budget;
 mod shard;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use waypost_runtime::{OnExhausted, Spec};
 
+pub use catalog::{CatalogSeed, CatalogStatus, NodeCatalog, SEEN_MAX, Scan};
 pub use leader_budget::LeaderBudget;
 pub use shard::{LinkStoreActor, Seed};
 pub use stats::Readers;

@@ -222,6 +222,11 @@ impl Domains {
         self.hosts.get(&domain)
     }
 
+    /// The domains that were removed. Their links stay stored.
+    pub fn removed(&self) -> impl Iterator<Item = Domain> {
+        self.hosts.keys().copied().filter(|domain| self.site(*domain).is_none())
+    }
+
     /// All domains that have a host, in the order of their numbers.
     pub fn with_hosts(&self) -> impl Iterator<Item = &Arc<Site>> {
         self.by_number.values().filter(|site| site.host.is_some())
@@ -305,6 +310,7 @@ mod tests {
         }
         assert!(domains.site(Domain(2)).is_none() && domains.site(Domain(1)).is_some());
         assert_eq!(domains.with_hosts().count(), 1);
+        assert_eq!(domains.removed().collect::<Vec<_>>(), [Domain(2)]);
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// The bytes of all values.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, value)| value.len()).sum()
+    }
+
     /// The fields in the order of their tags.
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
         self.0.iter().map(|(tag, value)| (*tag, value.as_slice()))

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::messages::LinkView;
 use crate::{Domain, KeyHash, LinkKey, ShardId, UnixMs};
 
 /// The most links of a page.
@@ -159,4 +160,26 @@ pub struct TagCount {
     pub folded: String,
     /// The number of its links.
     pub links: u64,
+}
+
+/// A page as one node answers it, of the shards of which its catalog is complete.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodePage {
+    /// The links in the order of the list, as their shards have them.
+    pub rows: Vec<(ListPosition, LinkView)>,
+    /// Behind this place there may be more. `None` = there are none.
+    pub more_behind: Option<ListPosition>,
+    /// How many links fit, if that was asked for.
+    pub matches: Option<Matches>,
+    /// The shards that were asked for and are not in the page.
+    pub missing: Vec<ShardId>,
+}
+
+/// The tags of the links of some shards, as one node answers them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NodeTags {
+    /// Each tag once, by [`TagCount::folded`] in ascending order.
+    pub tags: Vec<TagCount>,
+    /// The shards that were asked for and are not counted.
+    pub missing: Vec<ShardId>,
 }

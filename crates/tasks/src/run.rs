@@ -217,6 +217,11 @@ impl Tasks {
                 tracing::error!(task = task.name(), panic = text, "a task panicked and is restarted");
                 pause
             }
+            Policy::RestartAlways => {
+                let pause = budget.next(Instant::now()).unwrap_or(PAUSE_MAX);
+                tracing::error!(task = task.name(), panic = text, "a task panicked and is restarted");
+                Some(pause)
+            }
             Policy::StopProcess => self.stop_process(task, &format!("it panicked: {text}")),
             Policy::End => {
                 tracing::error!(task = task.name(), panic = text, "a task panicked and has ended");

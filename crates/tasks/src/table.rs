@@ -9,6 +9,8 @@ pub enum Policy {
     StopProcess,
     /// The store counts as failed, and the process exits with 74, because replicas could diverge.
     FailStore,
+    /// The task is restarted after a growing pause, however often: what it keeps can be made again, and the node does without meanwhile.
+    RestartAlways,
     /// Only this connection, request or piece of work ends. Its caller gets an error; others are not affected.
     End,
     /// The task is a part of an actor: the actor is rebuilt, as its `Spec` says.
@@ -75,6 +77,8 @@ tasks! {
     Backup = "backup", End;
     /// Syncs the click journals.
     JournalSync = "journal_sync", Restart;
+    /// Keeps the catalog like the shards.
+    Catalog = "catalog", RestartAlways;
     /// Watches free space.
     SpaceWatch = "space_watch", Restart;
     /// Watches the wall clock for jumps.

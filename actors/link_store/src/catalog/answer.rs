@@ -1,0 +1,273 @@
+//! What a node answers from its catalog: keys come from the catalog, links and counts from the shards.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
+use waypost_catalog::{Catalog, CatalogError, CatalogPage, TagsRequest};
+use waypost_consensus::{Freshness, Groups, Standing};
+use waypost_protocol::listing::{ListedRow, NodePage, NodeTags, PAGE_LINKS_MAX, PageRequest, TagCount};
+use waypost_protocol::messages::LinkView;
+use waypost_protocol::{Domain, ShardId};
+use waypost_store::StoreError;
+use waypost_store::machine::LinkNow;
+
+use super::shared::{CatalogStatus, Shared};
+
+/// How old the catalog's state of a shard may be without a look: with the age that a replica may have, links are listed a second after they
+/// were created.
+const SHOWS_WITHOUT_LOOK: Duration = Duration::from_millis(300);
+
+/// How old it may be at most, if the indexer does not keep up.
+const SHOWS_MAX: Duration = Duration::from_secs(1);
+
+/// How long an answer waits for the indexer.
+const INDEXER_MAX: Duration = Duration::from_millis(700);
+
+/// How long an answer waits for a change that the caller has seen.
+pub const SEEN_MAX: Duration = Duration::from_secs(2);
+
+/// How often it is looked while something is waited for.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Lists that are read at the same time. Each takes a core, and redirects need them too.
+const READS_AT_ONCE: usize = 2;
+
+/// The bytes of links in a page, about: an answer to another node has to fit into a frame. Links are a few hundred bytes, 20 KiB at most.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The tags that are read at once.
+const TAGS_AT_ONCE: u32 = 1_000;
+
+/// The most tags of a node: 100 bytes each. More are no help for anybody.
+const TAGS_MAX: usize = 20_000;
+
+/// How often a page is read anew because a shard was lost meanwhile.
+const TRIES_MAX: usize = 3;
+
+/// The catalog of a node, as those see it who ask for lists. Also a node without one has this: it answers that all shards are missing.
+pub struct NodeCatalog {
+    groups: Arc<Groups>,
+    fresh: Arc<Freshness>,
+    shared: Arc<Shared>,
+    engine: tokio::runtime::Handle,
+    reads: Semaphore,
+}
+
+impl NodeCatalog {
+    pub(super) fn new(
+        groups: Arc<Groups>,
+        fresh: Arc<Freshness>,
+        shared: Arc<Shared>,
+        engine: tokio::runtime::Handle,
+    ) -> Self {
+        Self { groups, fresh, shared, engine, reads: Semaphore::new(READS_AT_ONCE) }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The state of the catalog; `None` = this node keeps none.
+    pub fn status(&self) -> Option<CatalogStatus> {
+        self.shared.is_kept.then(|| self.shared.status(&self.groups))
+    }
+
+    /// A page of the links in this node's replicas. `seen` is an index of a shard's log: that shard is missing if its links up to there cannot be
+    /// answered within [`SEEN_MAX`]. `within` bounds the whole.
+    pub async fn page(&self, request: PageRequest, seen: Option<(ShardId, u64)>, within: Duration) -> NodePage {
+        let deadline = Instant::now() + within;
+        let mut request = PageRequest { limit: request.limit.clamp(1, PAGE_LINKS_MAX as u32), ..request };
+        let mut missing = self.leave_out_missing(&mut request.shards, seen, deadline).await;
+        let rest = |missing: Vec<ShardId>, request: PageRequest| NodePage {
+            missing: [missing, request.shards].concat(),
+            ..NodePage::default()
+        };
+        for _ in 0..TRIES_MAX {
+            if request.shards.is_empty() {
+                break;
+            }
+            let asked = request.clone();
+            let Some(CatalogPage { rows, matches, more }) =
+                self.read(deadline, move |catalog| catalog.page(&asked)).await
+            else {
+                break;
+            };
+            let Some(mut page) = self.with_links(rows, more, deadline).await else { break };
+            // What was read of a shard that was lost meanwhile is in doubt.
+            let lost = self.leave_out_lost(&mut request.shards);
+            if lost.is_empty() {
+                page.matches = matches;
+                page.missing = missing;
+                return page;
+            }
+            missing.extend(lost);
+        }
+        rest(missing, request)
+    }
+
+    /// The tags of the links in this node's replicas.
+    pub async fn tags(
+        &self,
+        mut shards: Vec<ShardId>,
+        domain: Option<Domain>,
+        exclude_domains: Vec<Domain>,
+        within: Duration,
+    ) -> NodeTags {
+        let deadline = Instant::now() + within;
+        let mut missing = self.leave_out_missing(&mut shards, None, deadline).await;
+        if !shards.is_empty() {
+            let asked =
+                TagsRequest { shards: shards.clone(), domain, exclude_domains, after: None, limit: TAGS_AT_ONCE };
+            let tags = self.read(deadline, move |catalog| all_tags(catalog, asked)).await;
+            let lost = self.leave_out_lost(&mut shards);
+            if let Some(tags) = tags
+                && lost.is_empty()
+            {
+                return NodeTags { tags, missing };
+            }
+            missing.extend(lost);
+            missing.extend(shards);
+        }
+        NodeTags { tags: Vec::new(), missing }
+    }
+
+    /// Takes out the shards that this node cannot answer for.
+    async fn leave_out_missing(
+        &self,
+        shards: &mut Vec<ShardId>,
+        seen: Option<(ShardId, u64)>,
+        deadline: Instant,
+    ) -> Vec<ShardId> {
+        // No shard twice, whatever was asked for.
+        shards.sort_unstable();
+        shards.dedup();
+        let can = join_all(shards.iter().map(|shard| {
+            let seen = seen.filter(|(of, _)| of == shard).map(|(_, index)| index);
+            self.can_answer(*shard, seen, deadline)
+        }));
+        let can = can.await;
+        let mut can = can.iter();
+        leave_out(shards, |_| !can.next().copied().unwrap_or(false))
+    }
+
+    /// Takes out the shards that the catalog does not have any more.
+    fn leave_out_lost(&self, shards: &mut Vec<ShardId>) -> Vec<ShardId> {
+        leave_out(shards, |shard| self.shared.reached(shard).is_none())
+    }
+
+    /// Whether this node's replica of a shard is up to date, and the catalog has what it has.
+    async fn can_answer(&self, shard: ShardId, seen: Option<u64>, deadline: Instant) -> bool {
+        if self.shared.reached(shard).is_none() || !self.groups.holds(shard) {
+            return false;
+        }
+        if !matches!(self.fresh.sure(shard).await, Standing::Fresh(_)) {
+            return false;
+        }
+        let Some(group) = self.groups.shard(shard) else { return false };
+        let (asked, applied) = (Instant::now(), group.applied());
+        let mut rounds = self.shared.rounds();
+        let wait = if seen.is_some() { SEEN_MAX } else { INDEXER_MAX };
+        let until = deadline.min(asked + wait);
+        loop {
+            let Some(reached) = self.shared.reached(shard) else { return false };
+            let now = Instant::now();
+            let has_seen = seen.is_none_or(|index| reached.index >= index);
+            let shows = |max| reached.index >= applied || now.saturating_duration_since(reached.shows) <= max;
+            if has_seen && shows(SHOWS_WITHOUT_LOOK) {
+                return true;
+            }
+            if now >= until {
+                return has_seen && shows(SHOWS_MAX);
+            }
+            self.shared.hurry();
+            let _ = tokio::time::timeout(LOOK, rounds.changed()).await;
+        }
+    }
+
+    /// Reads from the catalog; `None` if that fails, or not in time.
+    async fn read<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        read: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Option<T> {
+        let catalog = self.shared.catalog.read().clone()?;
+        let permit = tokio::time::timeout_at(deadline.into(), self.reads.acquire()).await.ok()?.ok()?;
+        let reading = self.engine.spawn_blocking(move || read(&catalog)).await;
+        drop(permit);
+        match reading.ok()? {
+            Ok(value) => Some(value),
+            Err(CatalogError::Request(error)) => {
+                tracing::debug!(%error, "a list cannot be answered");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the catalog cannot be read");
+                if error.is_damage() {
+                    self.shared.is_damaged(error.to_string());
+                }
+                None
+            }
+        }
+    }
+
+    /// The links of rows as their shards have them. Those that are gone are left out.
+    async fn with_links(&self, rows: Vec<ListedRow>, more: bool, deadline: Instant) -> Option<NodePage> {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        let groups = self.groups.clone();
+        let reading = self.engine.spawn_blocking(move || views(&groups, rows, more));
+        // The store has failed otherwise, which stops the process.
+        reading.await.ok()?.ok()
+    }
+}
+
+/// Takes out the shards for which `out` holds.
+fn leave_out(shards: &mut Vec<ShardId>, mut out: impl FnMut(ShardId) -> bool) -> Vec<ShardId> {
+    let (gone, left) = shards.iter().partition(|shard| out(**shard));
+    *shards = left;
+    gone
+}
+
+fn views(groups: &Groups, rows: Vec<ListedRow>, more: bool) -> Result<NodePage, StoreError> {
+    let shards = groups.bootstrap().shards;
+    let mut page = NodePage::default();
+    let mut bytes = 0;
+    let mut last = None;
+    for ListedRow { position, key } in rows {
+        if bytes >= PAGE_BYTES_MAX {
+            page.more_behind = last;
+            return Ok(page);
+        }
+        last = Some(position.clone());
+        let Some(group) = groups.shard(key.shard(shards)) else { continue };
+        let now = group.read_in_turn(|machine| machine.by_hash(key.hash()))?;
+        let Some(LinkNow { link, counts, .. }) = now.filter(|now| now.link.key == key) else { continue };
+        bytes += bytes_of(&link);
+        page.rows.push((position, LinkView { link: (*link).clone(), counts }));
+    }
+    page.more_behind = last.filter(|_| more);
+    Ok(page)
+}
+
+/// About the bytes that a link takes in an answer.
+fn bytes_of(link: &waypost_protocol::Link) -> usize {
+    // Its other fields are short, beside those that are counted in full.
+    128 + link.spec.target.as_str().len() + link.spec.fields.bytes()
+}
+
+/// The tags of a catalog, as many as there may be.
+fn all_tags(catalog: &Catalog, mut request: TagsRequest) -> Result<Vec<TagCount>, CatalogError> {
+    let mut tags = Vec::new();
+    loop {
+        let page = catalog.tags(&request)?;
+        request.after = page.tags.last().map(|tag| tag.folded.clone());
+        tags.extend(page.tags);
+        if !page.more || request.after.is_none() || tags.len() >= TAGS_MAX {
+            tags.truncate(TAGS_MAX);
+            return Ok(tags);
+        }
+    }
+}

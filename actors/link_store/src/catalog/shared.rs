@@ -1,0 +1,255 @@
+//! What the indexer and those who read the catalog share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::sync::watch;
+use waypost_catalog::{Catalog, Sizes};
+use waypost_consensus::Groups;
+use waypost_protocol::ShardId;
+
+/// How far the catalog is with a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// Whether it has the whole shard.
+    pub(super) complete: bool,
+    /// It has every change up to this index of the shard's log.
+    pub(super) index: u64,
+    /// It has every change that was applied before this moment.
+    pub(super) shows: Instant,
+}
+
+/// A shard that is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scan {
+    /// Which one.
+    pub shard: ShardId,
+    /// Its links that were read.
+    pub done: u64,
+    /// The links that it has.
+    pub links: u64,
+}
+
+/// The state of a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CatalogStatus {
+    /// The shards of which this node has a replica.
+    pub held: u32,
+    /// Those of them that the catalog has.
+    pub complete: u32,
+    /// The one that is being read.
+    pub scan: Option<Scan>,
+    /// Why it cannot be used.
+    pub failure: Option<String>,
+}
+
+#[derive(Default)]
+struct Signals {
+    /// Somebody waits for the next round.
+    hurry: bool,
+    stop: bool,
+    stopped: bool,
+}
+
+/// What is shared. The parts that readers see are those of the last round.
+pub(super) struct Shared {
+    /// Whether this node keeps a catalog.
+    pub(super) is_kept: bool,
+    /// Set by the first change after a round.
+    changed: AtomicBool,
+    signals: Mutex<Signals>,
+    told: Condvar,
+    /// The catalog, while it is open.
+    pub(super) catalog: RwLock<Option<Catalog>>,
+    reached: Mutex<Vec<Reached>>,
+    pub(super) scan: Mutex<Option<Scan>>,
+    pub(super) failure: Mutex<Option<String>>,
+    /// How large the catalog was some seconds ago.
+    pub(super) sizes: Mutex<Sizes>,
+    /// What a reader has found to be damaged.
+    damage: Mutex<Option<String>>,
+    rounds: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(super) fn new(shards: usize, is_kept: bool) -> Self {
+        let nothing = Reached { complete: false, index: 0, shows: Instant::now() };
+        Self {
+            is_kept,
+            changed: AtomicBool::new(false),
+            signals: Mutex::default(),
+            told: Condvar::new(),
+            catalog: RwLock::new(None),
+            reached: Mutex::new(vec![nothing; shards]),
+            scan: Mutex::new(None),
+            failure: Mutex::new(None),
+            sizes: Mutex::default(),
+            damage: Mutex::new(None),
+            rounds: watch::Sender::default(),
+        }
+    }
+
+    /// A link has changed.
+    pub(super) fn changed(&self) {
+        // Only the first change after a round takes the lock, which nobody holds for long.
+        if !self.changed.swap(true, Ordering::AcqRel) {
+            let _signals = self.signals.lock();
+            self.told.notify_one();
+        }
+    }
+
+    /// Asks for a round at once.
+    pub(super) fn hurry(&self) {
+        self.signals.lock().hurry = true;
+        self.told.notify_one();
+    }
+
+    /// A reader has found damage.
+    pub(super) fn is_damaged(&self, what: String) {
+        *self.damage.lock() = Some(what);
+        self.hurry();
+    }
+
+    /// Damage that a reader has found since the last call.
+    pub(super) fn take_damage(&self) -> Option<String> {
+        self.damage.lock().take()
+    }
+
+    /// Tells the indexer to end, and waits until it has. Returns whether it has.
+    pub(super) fn stop(&self, max: Duration) -> bool {
+        let deadline = Instant::now() + max;
+        let mut signals = self.signals.lock();
+        signals.stop = true;
+        self.told.notify_one();
+        while !signals.stopped && self.is_kept {
+            if self.told.wait_until(&mut signals, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The indexer has ended.
+    pub(super) fn stopped(&self) {
+        self.signals.lock().stopped = true;
+        self.told.notify_all();
+    }
+
+    /// Waits until a link has changed, somebody hurries, the indexer has to end, or `idle` has passed. After a change it waits for
+    /// more of them, for as long as `gather`. Returns whether the indexer has to end.
+    pub(super) fn wait(&self, idle: Duration, gather: Duration) -> bool {
+        let begun = Instant::now();
+        let mut signals = self.signals.lock();
+        let mut gathering = None;
+        while !signals.hurry && !signals.stop {
+            if gathering.is_none() && self.changed.load(Ordering::Acquire) {
+                gathering = Some(Instant::now() + gather);
+            }
+            let until = gathering.unwrap_or(begun + idle);
+            if Instant::now() >= until {
+                break;
+            }
+            self.told.wait_until(&mut signals, until);
+        }
+        signals.hurry = false;
+        // Before the changes are taken: one that comes meanwhile makes another round.
+        self.changed.store(false, Ordering::Release);
+        signals.stop
+    }
+
+    /// How far the catalog is with a shard.
+    pub(super) fn reached(&self, shard: ShardId) -> Option<Reached> {
+        self.reached.lock().get(shard.index()).copied().filter(|reached| reached.complete)
+    }
+
+    /// The state, as far as this node has replicas.
+    pub(super) fn status(&self, groups: &Groups) -> CatalogStatus {
+        let held: Vec<ShardId> =
+            (0..groups.shards().len() as u32).map(ShardId).filter(|shard| groups.takes_part(*shard)).collect();
+        CatalogStatus {
+            held: held.len() as u32,
+            complete: held.iter().filter(|shard| self.reached(**shard).is_some()).count() as u32,
+            scan: *self.scan.lock(),
+            failure: self.failure.lock().clone(),
+        }
+    }
+
+    /// Notes how far the catalog is with a shard.
+    pub(super) fn set_reached(&self, shard: ShardId, reached: Reached) {
+        self.reached.lock()[shard.index()] = reached;
+    }
+
+    /// A shard has to be read again: what the catalog has of it is in doubt.
+    pub(super) fn set_incomplete(&self, shard: ShardId) {
+        self.reached.lock()[shard.index()].complete = false;
+    }
+
+    /// No shard can be answered for.
+    pub(super) fn set_all_incomplete(&self) {
+        self.reached.lock().iter_mut().for_each(|reached| reached.complete = false);
+    }
+
+    /// A round is over.
+    pub(super) fn end_round(&self) {
+        self.rounds.send_modify(|round| *round += 1);
+    }
+
+    /// Changes with each round.
+    pub(super) fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn a_change_ends_the_wait_of_the_indexer_also_one_from_before() {
+        let shared = Arc::new(Shared::new(1, true));
+        shared.changed();
+        assert!(!shared.wait(LONG, Duration::ZERO));
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| shared.wait(LONG, Duration::ZERO));
+            shared.changed();
+            waiting.join().unwrap()
+        });
+        assert!(!waiting);
+        assert!(!shared.wait(Duration::ZERO, LONG), "without changes it waits no longer than it may be idle");
+    }
+
+    #[test]
+    fn whoever_hurries_does_not_wait_for_more_changes() {
+        let shared = Shared::new(1, true);
+        shared.changed();
+        shared.hurry();
+        assert!(!shared.wait(LONG, LONG));
+    }
+
+    #[test]
+    fn a_stop_waits_until_the_indexer_has_ended() {
+        let shared = Arc::new(Shared::new(1, true));
+        assert!(!shared.stop(Duration::ZERO), "it has not ended");
+        assert!(shared.wait(LONG, LONG), "it is told to");
+        shared.stopped();
+        assert!(shared.stop(LONG));
+        assert!(Shared::new(0, false).stop(LONG), "there is none");
+    }
+
+    #[test]
+    fn a_shard_is_reached_only_while_it_is_complete() {
+        let shared = Shared::new(2, true);
+        let (shard, now) = (ShardId(1), Instant::now());
+        assert_eq!(shared.reached(shard), None);
+        shared.set_reached(shard, Reached { complete: true, index: 7, shows: now });
+        assert_eq!(shared.reached(shard).map(|reached| reached.index), Some(7));
+        assert_eq!((shared.reached(ShardId(0)), shared.reached(ShardId(9))), (None, None));
+        shared.set_all_incomplete();
+        assert_eq!(shared.reached(shard), None);
+    }
+}

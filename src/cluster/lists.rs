@@ -1,0 +1,409 @@
+//! Lists over all shards: which node answers for which shard, and how the pages of several nodes become one.
+//!
+//! Each shard is asked of one node that has all of its links in its catalog: this one if it can, otherwise the fewest others. What one cannot
+//! answer is asked of the next that holds it. A shard for which nobody answers is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use waypost_consensus::Groups;
+use waypost_link_store::NodeCatalog;
+use waypost_protocol::listing::{ListPosition, Matches, NodePage, NodeTags, PageRequest, TagCount};
+use waypost_protocol::messages::LinkView;
+use waypost_protocol::peer::{PeerError, Peers};
+use waypost_protocol::peer_request::PeerRequest;
+use waypost_protocol::{Domain, NodeId, ShardId};
+
+use super::requests::{ListLinks, ListTags};
+use crate::limits::{LIST_ANSWER_MAX, LIST_ROUNDS_MAX};
+
+/// How long a node that did not answer in time is asked after all others.
+const AVOIDED_FOR: Duration = Duration::from_secs(10);
+
+/// A page of all shards.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Its links.
+    pub items: Vec<(ListPosition, LinkView)>,
+    /// The next page begins behind this place; `None` = there is none.
+    pub next: Option<ListPosition>,
+    /// How many links fit, if that was asked for.
+    pub matches: Option<Matches>,
+    /// Shards whose links are not in it.
+    pub partial: BTreeSet<ShardId>,
+}
+
+/// The tags of all shards.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AllTags {
+    /// Each tag once, by its lower case.
+    pub tags: Vec<TagCount>,
+    /// Shards whose links are not counted.
+    pub partial: BTreeSet<ShardId>,
+}
+
+/// A question about several shards, which the catalog of a node answers.
+pub(super) trait AboutShards: PeerRequest {
+    /// The same about other shards.
+    fn about(&self, shards: Vec<ShardId>) -> Self;
+
+    /// The answer of a node's own catalog.
+    fn answered_by(self, catalog: &NodeCatalog, within: Duration) -> impl Future<Output = Self::Reply> + Send;
+
+    /// The shards that an answer does not have.
+    fn missing(reply: &Self::Reply) -> &[ShardId];
+}
+
+impl AboutShards for ListLinks {
+    fn about(&self, shards: Vec<ShardId>) -> Self {
+        Self { page: PageRequest { shards, ..self.page.clone() }, seen: self.seen }
+    }
+
+    async fn answered_by(self, catalog: &NodeCatalog, within: Duration) -> NodePage {
+        catalog.page(self.page, self.seen, within).await
+    }
+
+    fn missing(reply: &NodePage) -> &[ShardId] {
+        &reply.missing
+    }
+}
+
+impl AboutShards for ListTags {
+    fn about(&self, shards: Vec<ShardId>) -> Self {
+        Self { shards, ..self.clone() }
+    }
+
+    async fn answered_by(self, catalog: &NodeCatalog, within: Duration) -> NodeTags {
+        catalog.tags(self.shards, self.domain, self.exclude_domains, within).await
+    }
+
+    fn missing(reply: &NodeTags) -> &[ShardId] {
+        &reply.missing
+    }
+}
+
+/// Asks the nodes of the cluster for lists.
+pub struct Lists {
+    groups: Arc<Groups>,
+    catalog: Arc<NodeCatalog>,
+    peers: Arc<dyn Peers>,
+    /// Nodes that did not answer in time, and when.
+    silent: Mutex<BTreeMap<NodeId, Instant>>,
+}
+
+/// The nodes that may answer for each shard, and were not asked yet.
+type Holders = BTreeMap<ShardId, Vec<NodeId>>;
+
+impl Lists {
+    /// With the node's own catalog, and the way to the others.
+    pub fn new(groups: Arc<Groups>, catalog: Arc<NodeCatalog>, peers: Arc<dyn Peers>) -> Self {
+        Self { groups, catalog, peers, silent: Mutex::default() }
+    }
+
+    /// A page of all shards. `request` names none; `seen` is as for [`NodeCatalog::page`].
+    pub async fn page(&self, request: PageRequest, seen: Option<(ShardId, u64)>, within: Duration) -> Page {
+        let deadline = Instant::now() + within;
+        let (limit, descending, count) = (request.limit as usize, request.sort.descending, request.count);
+        let mut page = Page { next: request.after.clone(), ..Page::default() };
+        let mut question = ListLinks { page: request, seen };
+        // Links that are gone since they were found leave room for others.
+        for round in 0..LIST_ROUNDS_MAX {
+            question.page.after = page.next.take();
+            question.page.limit = (limit - page.items.len()) as u32;
+            question.page.count = count && round == 0;
+            let (answers, missing) = self.ask_all(&question, &page.partial, deadline).await;
+            page.partial.extend(missing);
+            for matches in answers.iter().filter_map(|answer| answer.matches) {
+                page.matches = Some(page.matches.unwrap_or_default() + matches);
+            }
+            let (items, next) = merge(answers, descending, limit - page.items.len());
+            page.items.extend(items);
+            page.next = next;
+            if page.items.len() >= limit || page.next.is_none() || Instant::now() >= deadline {
+                break;
+            }
+        }
+        if count {
+            let matches = page.matches.get_or_insert_default();
+            matches.is_minimum |= !page.partial.is_empty();
+        }
+        page
+    }
+
+    /// The tags of all shards.
+    pub async fn tags(&self, domain: Option<Domain>, exclude_domains: Vec<Domain>, within: Duration) -> AllTags {
+        let question = ListTags { shards: Vec::new(), domain, exclude_domains };
+        let (answers, partial) = self.ask_all(&question, &BTreeSet::new(), Instant::now() + within).await;
+        AllTags { tags: merge_tags(answers), partial }
+    }
+
+    /// Asks about all shards except those that are left out. Returns the answers, and the shards for which there is none.
+    async fn ask_all<Q: AboutShards>(
+        &self,
+        question: &Q,
+        without: &BTreeSet<ShardId>,
+        deadline: Instant,
+    ) -> (Vec<Q::Reply>, BTreeSet<ShardId>) {
+        let mut open = self.holders(without);
+        let (mut answers, mut partial) = (Vec::new(), BTreeSet::new());
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            open.retain(|shard, holders| {
+                let can_be_asked = !holders.is_empty() && !left.is_zero();
+                if !can_be_asked {
+                    partial.insert(*shard);
+                }
+                can_be_asked
+            });
+            if open.is_empty() {
+                return (answers, partial);
+            }
+            let asked = assign(&open, self.groups.node(), &self.avoided());
+            let asking = asked.iter().map(|(node, shards)| self.ask(question, *node, shards.clone(), left));
+            let told = join_all(asking).await;
+            for ((node, shards), answer) in asked.iter().zip(told) {
+                for shard in shards {
+                    if answer.as_ref().is_some_and(|answer| !Q::missing(answer).contains(shard)) {
+                        open.remove(shard);
+                    } else if let Some(holders) = open.get_mut(shard) {
+                        holders.retain(|holder| holder != node);
+                    }
+                }
+                answers.extend(answer);
+            }
+        }
+    }
+
+    /// Asks one node; `None` if it does not answer.
+    async fn ask<Q: AboutShards>(
+        &self,
+        question: &Q,
+        node: NodeId,
+        shards: Vec<ShardId>,
+        left: Duration,
+    ) -> Option<Q::Reply> {
+        let (question, within) = (question.about(shards), left.min(LIST_ANSWER_MAX));
+        if node == self.groups.node() {
+            return Some(question.answered_by(&self.catalog, within).await);
+        }
+        match self.peers.ask(node, 0, &question, within).await {
+            Ok(answer) => {
+                self.silent.lock().remove(&node);
+                Some(answer)
+            }
+            Err(error) => {
+                tracing::debug!(%error, node = node.0, request = Q::NAME, "a node does not answer");
+                if matches!(error, PeerError::Timeout | PeerError::Lost | PeerError::Unreachable(_)) {
+                    self.silent.lock().insert(node, Instant::now());
+                }
+                None
+            }
+        }
+    }
+
+    /// The nodes that did not answer lately.
+    fn avoided(&self) -> BTreeSet<NodeId> {
+        let mut silent = self.silent.lock();
+        silent.retain(|_, since| since.elapsed() < AVOIDED_FOR);
+        silent.keys().copied().collect()
+    }
+
+    /// The nodes that hold each shard.
+    fn holders(&self, without: &BTreeSet<ShardId>) -> Holders {
+        let own = self.groups.node();
+        let shards = (0..self.groups.bootstrap().shards).map(ShardId).filter(|shard| !without.contains(shard));
+        self.groups.cluster().read(|machine| {
+            let of = |shard: ShardId| {
+                let placed = machine.state().placement.get(&(shard.0 + 1)).into_iter().flatten().copied();
+                let others = placed.filter(|node| *node != own);
+                let here = self.groups.shard(shard).is_some().then_some(own);
+                (shard, here.into_iter().chain(others).collect())
+            };
+            shards.map(of).collect()
+        })
+    }
+}
+
+/// Which node is asked about which shards: this one about all that it can have, the others so that few are asked. Those to be avoided come last.
+fn assign(open: &Holders, own: NodeId, avoided: &BTreeSet<NodeId>) -> BTreeMap<NodeId, Vec<ShardId>> {
+    let mut left: Vec<(ShardId, &Vec<NodeId>)> = open.iter().map(|(shard, holders)| (*shard, holders)).collect();
+    let mut assigned: BTreeMap<NodeId, Vec<ShardId>> = BTreeMap::new();
+    loop {
+        let mut shards_of: BTreeMap<NodeId, usize> = BTreeMap::new();
+        left.iter().flat_map(|(_, holders)| holders.iter()).for_each(|node| *shards_of.entry(*node).or_default() += 1);
+        // Among equals not the same one for all who ask.
+        let rank = |(node, shards): &(NodeId, usize)| {
+            let answers = !avoided.contains(node);
+            (*node == own, answers, *shards, node.0 ^ own.0)
+        };
+        let Some((node, _)) = shards_of.into_iter().max_by_key(rank) else { return assigned };
+        let (its, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, holders)| holders.contains(&node));
+        assigned.insert(node, its.into_iter().map(|(shard, _)| shard).collect());
+        left = others;
+    }
+}
+
+/// Merges the pages of nodes into one of at most `limit` links. Returns it with the place behind which there may be more.
+fn merge(
+    pages: Vec<NodePage>,
+    descending: bool,
+    limit: usize,
+) -> (Vec<(ListPosition, LinkView)>, Option<ListPosition>) {
+    let order = |one: &ListPosition, other: &ListPosition| {
+        if descending { other.cmp(one) } else { one.cmp(other) }
+    };
+    // Up to there it is known of each node what it has.
+    let known = pages.iter().filter_map(|page| page.more_behind.clone()).min_by(|one, other| order(one, other));
+    let mut items: Vec<(ListPosition, LinkView)> = pages.into_iter().flat_map(|page| page.rows).collect();
+    items.sort_unstable_by(|(one, _), (other, _)| order(one, other));
+    if let Some(known) = &known {
+        items.retain(|(position, _)| order(position, known).is_le());
+    }
+    if items.len() > limit {
+        items.truncate(limit);
+        let last = items.last().map(|(position, _)| position.clone());
+        return (items, last);
+    }
+    (items, known)
+}
+
+/// Adds up the tags of nodes. Each tag is written as one of its links writes it, the same one whichever node answers first.
+fn merge_tags(answers: Vec<NodeTags>) -> Vec<TagCount> {
+    let mut all: BTreeMap<String, TagCount> = BTreeMap::new();
+    for tag in answers.into_iter().flat_map(|answer| answer.tags) {
+        match all.get_mut(&tag.folded) {
+            Some(known) => {
+                known.links += tag.links;
+                if tag.tag < known.tag {
+                    known.tag = tag.tag;
+                }
+            }
+            None => drop(all.insert(tag.folded.clone(), tag)),
+        }
+    }
+    all.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use waypost_protocol::link::LinkCounts;
+    use waypost_protocol::listing::SortValue;
+    use waypost_protocol::{Code, KeyHash, Link, LinkKey, LinkSpec, Target, UnixMs};
+
+    use super::*;
+
+    fn position(value: u64, hash: u64) -> ListPosition {
+        ListPosition { value: SortValue::Number(value), hash: KeyHash(hash) }
+    }
+
+    fn row(value: u64) -> (ListPosition, LinkView) {
+        let link = Link {
+            key: LinkKey::new(Code::parse_slug("code").unwrap()),
+            spec: LinkSpec::to(Target::parse("https://example.com", &[], 8192).unwrap()),
+            created_at: UnixMs(1),
+            version: 1,
+            written_at: 1,
+            created_by: 0,
+            generated: false,
+        };
+        (position(value, 7), LinkView { link, counts: LinkCounts::default() })
+    }
+
+    fn page(values: &[u64], more_behind: Option<u64>) -> NodePage {
+        NodePage {
+            rows: values.iter().copied().map(row).collect(),
+            more_behind: more_behind.map(|value| position(value, 7)),
+            ..NodePage::default()
+        }
+    }
+
+    fn merged(pages: &[NodePage], descending: bool, limit: usize) -> (Vec<u64>, Option<u64>) {
+        let number = |position: &ListPosition| match &position.value {
+            SortValue::Number(number) => *number,
+            SortValue::Text(_) => unreachable!("there are numbers only"),
+        };
+        let (items, next) = merge(pages.to_vec(), descending, limit);
+        (items.iter().map(|(position, _)| number(position)).collect(), next.as_ref().map(number))
+    }
+
+    #[test]
+    fn pages_become_one_in_the_order_of_the_list() {
+        let pages = [page(&[1, 4, 9], None), page(&[2, 3], None), page(&[], None)];
+        assert_eq!(merged(&pages, false, 10), (vec![1, 2, 3, 4, 9], None));
+        assert_eq!(merged(&pages, false, 5), (vec![1, 2, 3, 4, 9], None));
+        assert_eq!(merged(&pages, false, 3), (vec![1, 2, 3], Some(3)));
+        let pages = [page(&[9, 4, 1], None), page(&[3, 2], None)];
+        assert_eq!(merged(&pages, true, 4), (vec![9, 4, 3, 2], Some(2)));
+        assert_eq!(merged(&[], true, 4), (vec![], None));
+    }
+
+    #[test]
+    fn nothing_is_taken_from_behind_the_place_up_to_which_all_nodes_have_told_what_they_have() {
+        // The first has more behind 4, which may come before 9.
+        let pages = [page(&[1, 4], Some(4)), page(&[2, 9], None)];
+        assert_eq!(merged(&pages, false, 10), (vec![1, 2, 4], Some(4)));
+        // Its links up to 5 are all gone.
+        let pages = [page(&[], Some(5)), page(&[2, 9], Some(9))];
+        assert_eq!(merged(&pages, false, 10), (vec![2], Some(5)));
+        let pages = [page(&[9, 4], Some(4)), page(&[8, 2], Some(2))];
+        assert_eq!(merged(&pages, true, 10), (vec![9, 8, 4], Some(4)));
+    }
+
+    #[test]
+    fn links_with_equal_values_are_ordered_by_their_hashes_in_the_direction_of_the_list() {
+        let one = |hash| NodePage { rows: vec![(position(5, hash), row(5).1)], ..NodePage::default() };
+        let hashes = |descending| {
+            let (items, _) = merge(vec![one(1), one(3), one(2)], descending, 10);
+            items.iter().map(|(position, _)| position.hash.0).collect::<Vec<_>>()
+        };
+        assert_eq!((hashes(false), hashes(true)), (vec![1, 2, 3], vec![3, 2, 1]));
+    }
+
+    fn holders(of: &[(u32, &[u64])]) -> Holders {
+        of.iter().map(|(shard, nodes)| (ShardId(*shard), nodes.iter().copied().map(NodeId).collect())).collect()
+    }
+
+    fn assigned(open: &Holders, own: u64, avoided: &[u64]) -> Vec<(u64, Vec<u32>)> {
+        let avoided = avoided.iter().copied().map(NodeId).collect();
+        let assigned = assign(open, NodeId(own), &avoided);
+        assigned.into_iter().map(|(node, shards)| (node.0, shards.iter().map(|shard| shard.0).collect())).collect()
+    }
+
+    #[test]
+    fn a_node_asks_itself_first_and_few_others() {
+        let open = holders(&[(0, &[1, 2]), (1, &[2, 3]), (2, &[2, 3]), (3, &[3, 1]), (4, &[3, 4])]);
+        assert_eq!(assigned(&open, 1, &[]), [(1, vec![0, 3]), (3, vec![1, 2, 4])]);
+        assert_eq!(assigned(&open, 9, &[]), [(2, vec![0]), (3, vec![1, 2, 3, 4])].to_vec());
+        assert_eq!(assigned(&Holders::new(), 1, &[]), []);
+    }
+
+    #[test]
+    fn a_node_that_did_not_answer_is_asked_only_for_what_nobody_else_has() {
+        let open = holders(&[(0, &[2, 3]), (1, &[2, 3]), (2, &[2])]);
+        assert_eq!(assigned(&open, 9, &[2]), [(2, vec![2]), (3, vec![0, 1])]);
+        assert_eq!(assigned(&open, 2, &[2]), [(2, vec![0, 1, 2])], "a node answers itself");
+    }
+
+    #[test]
+    fn shards_of_which_no_holder_is_left_are_asked_of_nobody() {
+        assert_eq!(assigned(&holders(&[(0, &[]), (1, &[2])]), 1, &[]), [(2, vec![1])]);
+    }
+
+    #[test]
+    fn the_links_of_a_tag_are_added_up_however_it_is_written() {
+        let tags = |tags: &[(&str, u64)]| NodeTags {
+            tags: tags
+                .iter()
+                .map(|(tag, links)| TagCount { tag: (*tag).to_owned(), folded: tag.to_lowercase(), links: *links })
+                .collect(),
+            missing: Vec::new(),
+        };
+        let all = merge_tags(vec![tags(&[("a", 2), ("sale", 1)]), tags(&[("Sale", 4), ("z", 1)])]);
+        let all: Vec<(&str, u64)> = all.iter().map(|tag| (tag.tag.as_str(), tag.links)).collect();
+        assert_eq!(all, [("a", 2), ("Sale", 5), ("z", 1)]);
+    }
+}
