@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
 
 run:
 	$(CARGO) run --release -- serve
@@ -44,6 +44,10 @@ bench-kinds:
 
 bench-cluster:
 	python3 benches/cluster.py $(BENCH_ARGS)
+
+# The catalog alone: how fast it is filled, its size, and how long lists and searches take. URLS=FILE has real URLs, one a line.
+bench-lists:
+	$(CARGO) run --release --locked --package waypost-catalog --example lists -- --links $(or $(LINKS),1000000) $(if $(URLS),--urls $(URLS))
 
 # Two builds in turn: make bench-paired BEFORE=old/waypost AFTER=target/release/waypost
 bench-paired:

@@ -20,6 +20,9 @@ use crate::tail::Tail;
 use crate::types::{CatalogPage, ShardBatch, Sizes, TagsPage, TagsRequest};
 use crate::writer::Writer;
 
+/// After so many links of a batch, a step of deferred work is made. Sealing has eight steps for a chunk of 32,768.
+const LINKS_A_STEP: usize = 1_024;
+
 /// How a catalog works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -140,7 +143,12 @@ impl Catalog {
     pub fn write(&self, batch: &ShardBatch) -> Result<(), CatalogError> {
         self.with_writer(|writer, tail| {
             writer.write(tail, batch)?;
-            while writer.step(tail)? && writer.is_behind() {}
+            // As much as was added to it, so that the tail does not grow while a chunk is sealed.
+            let steps = 1 + batch.changed.len() / LINKS_A_STEP;
+            for _ in 0..steps {
+                writer.step(tail)?;
+            }
+            while writer.is_behind() && writer.step(tail)? {}
             Ok(())
         })
     }

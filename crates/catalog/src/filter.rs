@@ -120,10 +120,11 @@ impl Filter {
         if self.tags.is_empty() && self.exclude_tags.is_empty() {
             return true;
         }
-        let has: Vec<String> = row.folded_tags().collect();
-        let of = |tag: &String| has.contains(tag);
-        let wanted =
-            if self.all_tags { self.tags.iter().all(of) } else { self.tags.is_empty() || self.tags.iter().any(of) };
+        let of = |tag: &String| row.has_tag(tag);
+        let wanted = match self.all_tags {
+            true => self.tags.iter().all(of),
+            false => self.tags.is_empty() || self.tags.iter().any(of),
+        };
         wanted && !self.exclude_tags.iter().any(of)
     }
 }

@@ -11,7 +11,7 @@ use crate::error::CatalogError;
 use crate::filter::Filter;
 use crate::keys::Key;
 use crate::orders::{self, Bound, hash_of, stored_hash};
-use crate::row::Row;
+use crate::row::{Row, Value};
 use crate::sets::{Chunk, Sets, chunks, matching, outside};
 
 /// What reading a row costs, in steps of a walk: both were measured (`benches/README.md`).
@@ -35,12 +35,12 @@ pub struct Wanted<'a> {
 impl Wanted<'_> {
     /// The order of two places.
     fn compare(&self, one: &ListPosition, other: &ListPosition) -> Ordering {
-        let order = one.cmp(other);
-        if self.sort.descending { order.reverse() } else { order }
+        self.compare_value(Value::of(&one.value), one.hash.0, other)
     }
 
-    fn is_behind(&self, position: &ListPosition) -> bool {
-        self.after.is_none_or(|after| self.compare(position, after) == Ordering::Greater)
+    fn compare_value(&self, value: Value<'_>, hash: u64, other: &ListPosition) -> Ordering {
+        let order = (value, hash).cmp(&(Value::of(&other.value), other.hash.0));
+        if self.sort.descending { order.reverse() } else { order }
     }
 }
 
@@ -59,11 +59,14 @@ impl<'a, T> First<'a, T> {
     }
 
     /// Adds a row if it may be one of the first.
-    pub fn add(&mut self, position: ListPosition, row: impl FnOnce() -> T) {
-        let is_before = |end: &ListPosition| self.wanted.compare(&position, end) == Ordering::Less;
-        if self.wanted.is_behind(&position) && self.end.as_ref().is_none_or(is_before) {
-            self.rows.push((position, row()));
-            if self.rows.len() >= (self.wanted.limit + 1) * 2 {
+    pub fn add(&mut self, value: Value<'_>, hash: u64, row: impl FnOnce() -> T) {
+        let wanted = self.wanted;
+        let is = |order, place: &Option<&ListPosition>| {
+            place.is_none_or(|place| wanted.compare_value(value, hash, place) == order)
+        };
+        if is(Ordering::Greater, &wanted.after) && is(Ordering::Less, &self.end.as_ref()) {
+            self.rows.push((ListPosition { value: value.kept(), hash: KeyHash(hash) }, row()));
+            if self.rows.len() >= (wanted.limit + 1) * 2 {
                 self.cut();
             }
         }
@@ -150,7 +153,7 @@ impl View<'_> {
             if filter.fits(&row) {
                 found.total = 1;
                 let mut first = First::of(wanted);
-                first.add(position(&row, wanted.sort.key), || row);
+                first.add(row.value(wanted.sort.key), row.hash, || row.clone());
                 found.rows = first.rows();
             }
         }
@@ -164,7 +167,7 @@ impl View<'_> {
             let row = self.row(id)?;
             if filter.checks(&row) {
                 total += 1;
-                first.add(position(&row, wanted.sort.key), || row);
+                first.add(row.value(wanted.sort.key), row.hash, || row.clone());
             }
         }
         Ok(Found { rows: first.rows(), total, is_minimum: false })
@@ -188,11 +191,6 @@ impl View<'_> {
         let row = rows.next()?.ok_or_else(|| CatalogError::damaged("a row is missing"))?;
         Row::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)
     }
-}
-
-/// The place of a row in an order.
-pub fn position(row: &Row, key: SortKey) -> ListPosition {
-    ListPosition { value: row.value(key), hash: row.key_hash() }
 }
 
 /// A place, with the number of the row.
@@ -269,7 +267,7 @@ impl Walk<'_> {
             for id in rest.ids() {
                 let row = self.view.row(id)?;
                 if self.filter.checks(&row) {
-                    first.add(position(&row, self.wanted.sort.key), || id);
+                    first.add(row.value(self.wanted.sort.key), row.hash, || id);
                 }
             }
             return Ok(Some(first.rows()));
@@ -283,12 +281,11 @@ impl Walk<'_> {
     fn walk(&mut self, table: &str, sets: Option<&Sets>) -> Result<Option<Vec<Place>>, CatalogError> {
         let descending = self.wanted.sort.descending;
         let (sign, order) = if descending { ("<", " DESC") } else { (">", "") };
-        let after = self.wanted.after;
         let lowest = lowest(self.wanted.sort.key);
         let has_values = table != "by_hash";
         // Those in a table have higher values than the lowest one, those without a value have the lowest.
-        let after = after.filter(|after| has_values || after.value == lowest);
-        let (columns, behind, order_by) = match (has_values, after) {
+        let after = self.after().filter(|after| has_values || after.value == lowest);
+        let (columns, behind, order_by) = match (has_values, &after) {
             (true, Some(_)) => (
                 "value, hash, id",
                 format!("WHERE (value, hash) {sign} (?1, ?2)"),
@@ -301,12 +298,41 @@ impl Walk<'_> {
         let sql = format!("SELECT {columns} FROM {table} {behind} ORDER BY {order_by}");
         let mut read = self.view.conn.prepare_cached(&sql)?;
         let mut rows = match after {
-            Some(after) if has_values => read.query(params![Bound(&after.value), stored_hash(after.hash.0)])?,
+            Some(after) if has_values => {
+                read.query(params![Bound(Value::of(&after.value)), stored_hash(after.hash.0)])?
+            }
             Some(after) => read.query([stored_hash(after.hash.0)])?,
             None => read.query([])?,
         };
         let check = self.filter.needs_check();
         self.places(&mut rows, sets, check, (!has_values).then_some(lowest))
+    }
+
+    /// Where the walk begins: behind the place that is asked for, and where the times of creation begin that fit.
+    fn after(&self) -> Option<ListPosition> {
+        let (descending, asked) = (self.wanted.sort.descending, self.wanted.after.cloned());
+        let place = |time: u64, hash| ListPosition { value: SortValue::Number(time), hash: KeyHash(hash) };
+        let first = match (self.wanted.sort.key, descending) {
+            (SortKey::CreatedAt, true) => self.filter.to.map(|to| place(to, 0)),
+            (SortKey::CreatedAt, false) => {
+                self.filter.from.and_then(|from| Some(place(from.checked_sub(1)?, u64::MAX)))
+            }
+            _ => None,
+        };
+        match (asked, first) {
+            (Some(asked), Some(first)) if self.wanted.compare(&asked, &first) == Ordering::Less => Some(first),
+            (asked, first) => asked.or(first),
+        }
+    }
+
+    /// Whether no row from here on was created when those that fit were.
+    fn is_over(&self, value: ValueRef<'_>) -> bool {
+        let (ValueRef::Integer(created), SortKey::CreatedAt) = (value, self.wanted.sort.key) else { return false };
+        let created = created as u64;
+        match self.wanted.sort.descending {
+            true => self.filter.from.is_some_and(|from| created < from),
+            false => self.filter.to.is_some_and(|to| created >= to),
+        }
     }
 
     fn places(
@@ -325,6 +351,9 @@ impl Walk<'_> {
                 return Ok(None);
             }
             self.left -= 1;
+            if value.is_none() && self.is_over(row.get_ref(0)?) {
+                break;
+            }
             // What is being sealed stands here already, and is found in the tail.
             if id >= self.view.sealed_end || !sets.is_none_or(|sets| sets.has(id)) {
                 continue;

@@ -69,7 +69,7 @@ impl Key<'_> {
             (Key::Protected, row.protected),
             (Key::Exhausted, row.is_exhausted()),
             (Key::Titled, !row.title().is_empty()),
-            (Key::Edited, row.edited.is_some()),
+            (Key::Edited, row.edited().is_some()),
             (Key::Visited, row.visits > 0),
             (Key::Seen, row.last > 0),
         ];

@@ -3,10 +3,10 @@
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, params};
-use waypost_protocol::listing::{SortKey, SortValue};
+use waypost_protocol::listing::SortKey;
 
 use crate::error::CatalogError;
-use crate::row::Row;
+use crate::row::{Row, Value};
 
 /// All orders.
 pub const ORDERS: [SortKey; 6] =
@@ -28,7 +28,7 @@ pub fn table(key: SortKey) -> &'static str {
 pub fn stands_in(key: SortKey, row: &Row) -> bool {
     match key {
         SortKey::CreatedAt | SortKey::Slug => true,
-        SortKey::EditedAt => row.edited.is_some(),
+        SortKey::EditedAt => row.edited().is_some(),
         SortKey::Title => !row.title().is_empty(),
         SortKey::Visits => row.visits > 0,
         SortKey::LastVisit => row.last > 0,
@@ -46,19 +46,19 @@ pub fn hash_of(stored: i64) -> u64 {
 }
 
 /// A value as a parameter.
-pub struct Bound<'a>(pub &'a SortValue);
+pub struct Bound<'a>(pub Value<'a>);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self.0 {
-            SortValue::Number(number) => ValueRef::Integer(i64::try_from(*number).unwrap_or(i64::MAX)),
-            SortValue::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Number(number) => ValueRef::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
         }))
     }
 }
 
 /// Puts a row into the table of an order.
-pub fn insert(conn: &Connection, key: SortKey, value: &SortValue, hash: i64, id: i64) -> Result<(), CatalogError> {
+pub fn insert(conn: &Connection, key: SortKey, value: Value<'_>, hash: i64, id: i64) -> Result<(), CatalogError> {
     let sql = format!("INSERT OR REPLACE INTO {}(value, hash, id) VALUES (?1, ?2, ?3)", table(key));
     conn.prepare_cached(&sql)?.execute(params![Bound(value), hash, id])?;
     Ok(())
@@ -68,7 +68,7 @@ pub fn insert(conn: &Connection, key: SortKey, value: &SortValue, hash: i64, id:
 pub fn remove(conn: &Connection, key: SortKey, row: &Row) -> Result<(), CatalogError> {
     if stands_in(key, row) {
         let sql = format!("DELETE FROM {} WHERE value = ?1 AND hash = ?2", table(key));
-        conn.prepare_cached(&sql)?.execute(params![Bound(&row.value(key)), stored_hash(row.hash)])?;
+        conn.prepare_cached(&sql)?.execute(params![Bound(row.value(key)), stored_hash(row.hash)])?;
     }
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! A page: the first rows of the tail and of the sealed rows, merged.
 
-use waypost_protocol::listing::{ListedRow, Matches, PAGE_LINKS_MAX, PageRequest, SortValue};
+use waypost_protocol::LinkKey;
+use waypost_protocol::listing::{ListPosition, ListedRow, Matches, PAGE_LINKS_MAX, PageRequest, SortValue};
 
 use crate::error::{CatalogError, RequestError};
 use crate::filter::Filter;
-use crate::find::{First, Found, View, Wanted, lowest, position};
-use crate::row::Row;
+use crate::find::{First, Found, View, Wanted, lowest};
+use crate::row::Value;
 use crate::tail::Tail;
 use crate::types::CatalogPage;
 
-/// Finds a page. `release` is called with the tail when that is not needed any more, so that the writer waits for no search.
+/// Finds a page. The tail is dropped when it is not needed any more, so that the writer waits for no search.
 pub fn page<G: std::ops::Deref<Target = Tail>>(
     view: &View<'_>,
     tail: G,
@@ -37,8 +38,12 @@ pub fn page<G: std::ops::Deref<Target = Tail>>(
     drop(tail);
     let Found { rows: sealed, total, is_minimum } = view.find(&filter, &wanted)?;
     let mut first = First::of(&wanted);
-    new.into_iter().for_each(|(position, key)| first.add(position, || key));
-    sealed.into_iter().for_each(|(position, row)| first.add(position, || row.key()));
+    for (position, key) in new {
+        first.add(Value::of(&position.value), position.hash.0, || key);
+    }
+    for (position, row) in sealed {
+        first.add(Value::of(&position.value), position.hash.0, || row.key());
+    }
     let mut rows: Vec<ListedRow> =
         first.rows().into_iter().map(|(position, key)| ListedRow { position, key }).collect();
     let more = rows.len() > limit;
@@ -48,16 +53,13 @@ pub fn page<G: std::ops::Deref<Target = Tail>>(
 }
 
 /// The first rows of the tail, and how many of it fit.
-fn in_tail(
-    tail: &Tail,
-    filter: &Filter,
-    wanted: &Wanted<'_>,
-) -> (Vec<(waypost_protocol::listing::ListPosition, waypost_protocol::LinkKey)>, u64) {
+fn in_tail(tail: &Tail, filter: &Filter, wanted: &Wanted<'_>) -> (Vec<(ListPosition, LinkKey)>, u64) {
     let (mut first, mut links) = (First::of(wanted), 0);
-    let fits = |row: &&Row| filter.is_any() || filter.fits(row);
-    for row in tail.rows().map(|(_, row)| row).filter(fits) {
+    let is_any = filter.is_any();
+    // From the newest: in most orders by time, these are the first.
+    for row in tail.rows().rev().map(|(_, row)| row).filter(|row| is_any || filter.fits(row)) {
         links += 1;
-        first.add(position(row, wanted.sort.key), || row.key());
+        first.add(row.value(wanted.sort.key), row.hash, || row.key());
     }
     (first.rows(), links)
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use waypost_protocol::link::LinkCounts;
 use waypost_protocol::listing::{SortKey, SortValue};
 use waypost_protocol::properties::{DISABLED, MAX_VISITS, NOTE, PASSWORD, TAGS, TITLE, Tags, VALID_SINCE};
-use waypost_protocol::{Code, Domain, KeyHash, LinkKey, LinkState, ShardId, UnixMs};
+use waypost_protocol::{Code, Domain, LinkKey, LinkState, ShardId, UnixMs};
 
 use crate::error::CatalogError;
 use crate::fold::{fold, fold_url};
@@ -12,6 +12,43 @@ use crate::types::Changed;
 
 /// The largest number that an order knows: what SQLite can compare.
 const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// The longest folded slug or title, in bytes. It is a place in an order, so it is sent with each page. Only letters that stand for whole words are longer.
+const VALUE_BYTES_MAX: usize = 4_096;
+
+/// The beginning of a text that is not longer than a value may be.
+fn cut(mut text: String) -> String {
+    let end = (0..=VALUE_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text
+}
+
+/// The value of a row in an order, as [`SortValue`] is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value<'a> {
+    /// A time or a number.
+    Number(u64),
+    /// A folded text.
+    Text(&'a str),
+}
+
+impl<'a> Value<'a> {
+    /// A value that is kept.
+    pub fn of(value: &'a SortValue) -> Self {
+        match value {
+            SortValue::Number(number) => Self::Number(*number),
+            SortValue::Text(text) => Self::Text(text),
+        }
+    }
+
+    /// The value to be kept.
+    pub fn kept(self) -> SortValue {
+        match self {
+            Self::Number(number) => SortValue::Number(number),
+            Self::Text(text) => SortValue::Text(text.to_owned()),
+        }
+    }
+}
 
 /// A row. Everything but the counts stays as long as its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +63,13 @@ pub struct Row {
     pub code: Code,
     /// When it was created.
     pub created: u64,
-    /// When it was last edited, if that is another time.
-    pub edited: Option<u64>,
-    since: Option<u64>,
-    until: Option<u64>,
-    limit: Option<u64>,
+    /// When it was last edited, if that is another time; 0 = never.
+    edited: u64,
+    /// 0 = from the beginning.
+    since: u64,
+    /// The largest number = for ever.
+    until: u64,
+    limit: Option<u32>,
     used: u64,
     /// All its visits.
     pub visits: u64,
@@ -40,6 +79,8 @@ pub struct Row {
     pub disabled: bool,
     /// Whether it has a password.
     pub protected: bool,
+    slug_bytes: u16,
+    title_bytes: u16,
     /// What is searched in, folded: the slug, the title, the URL and the note, a line each.
     pub text: Box<str>,
     /// Its tags as they are written, separated by commas, which no tag has.
@@ -54,6 +95,8 @@ impl Row {
         let title = TITLE.of(fields).map(|title| fold(title.as_str())).unwrap_or_default();
         let note = NOTE.of(fields).map(|note| fold(note.as_str())).unwrap_or_default();
         let slug = fold(link.key.code.as_str());
+        let (slug, title) = (cut(slug), cut(title));
+        let (slug_bytes, title_bytes) = (slug.len() as u16, title.len() as u16);
         let text = [slug, title, fold_url(link.spec.target.as_str()), note].join("\n");
         let tags = TAGS.of(fields).map(|tags| tags.iter().collect::<Vec<_>>().join(",")).unwrap_or_default();
         let created = link.created_at.0.min(NUMBER_MAX);
@@ -63,15 +106,17 @@ impl Row {
             domain: link.key.domain.0,
             code: link.key.code.clone(),
             created,
-            edited: edited_at.map(|at| at.0.min(NUMBER_MAX)).filter(|at| *at != created),
-            since: VALID_SINCE.of(fields).map(|at| at.0),
-            until: link.spec.valid_until.map(|at| at.0),
-            limit: MAX_VISITS.of(fields).map(|limit| limit.get()),
+            edited: edited_at.map(|at| at.0.min(NUMBER_MAX)).filter(|at| *at != created).unwrap_or(0),
+            since: VALID_SINCE.of(fields).map_or(0, |at| at.0),
+            until: link.spec.valid_until.map_or(u64::MAX, |at| at.0),
+            limit: MAX_VISITS.of(fields).map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX)),
             used: 0,
             visits: 0,
             last: 0,
             disabled: DISABLED.is_in(fields),
             protected: PASSWORD.is_in(fields),
+            slug_bytes,
+            title_bytes,
             text: text.into(),
             tags: tags.into(),
         };
@@ -98,39 +143,45 @@ impl Row {
         LinkKey { domain: Domain(self.domain), code: self.code.clone() }
     }
 
-    /// The hash of its key.
-    pub fn key_hash(&self) -> KeyHash {
-        KeyHash(self.hash)
-    }
-
     /// The slug, folded.
     pub fn slug(&self) -> &str {
-        self.text.split('\n').next().unwrap_or_default()
+        self.text.get(..self.slug_bytes.into()).unwrap_or_default()
     }
 
     /// The title, folded; empty without one.
     pub fn title(&self) -> &str {
-        self.text.split('\n').nth(1).unwrap_or_default()
+        let begin = usize::from(self.slug_bytes) + 1;
+        // Most links have none, and need no look at the text.
+        if self.title_bytes == 0 {
+            ""
+        } else {
+            self.text.get(begin..begin + usize::from(self.title_bytes)).unwrap_or_default()
+        }
+    }
+
+    /// When it was last edited, if that is another time than its creation.
+    pub fn edited(&self) -> Option<u64> {
+        (self.edited > 0).then_some(self.edited)
     }
 
     /// From when on it leads to its target.
     pub fn since(&self) -> Option<u64> {
-        self.since
+        (self.since > 0).then_some(self.since)
     }
 
     /// From when on it does not.
     pub fn until(&self) -> Option<u64> {
-        self.until
+        (self.until < u64::MAX).then_some(self.until)
     }
 
     /// Whether as many visitors as it has for were sent to its target.
     pub fn is_exhausted(&self) -> bool {
-        self.limit.is_some_and(|limit| self.used >= limit)
+        self.limit.is_some_and(|limit| self.used >= limit.into())
     }
 
     /// What visitors get: as [`LinkSpec::state`](waypost_protocol::LinkSpec::state) says it of the link.
     pub fn state(&self, now: UnixMs) -> LinkState {
-        match LinkState::of(self.since.map(UnixMs), self.until.map(UnixMs), self.disabled, now) {
+        match LinkState::of(self.since().map(UnixMs), self.until().map(UnixMs), self.disabled, now) {
             LinkState::Active if self.is_exhausted() => LinkState::Exhausted,
             state => state,
         }
@@ -146,22 +197,30 @@ impl Row {
         self.tags().map(Tags::folded)
     }
 
+    /// Whether it has a tag, which is given in lower case.
+    pub fn has_tag(&self, folded: &str) -> bool {
+        self.tags().any(|tag| match tag.is_ascii() {
+            true => tag.eq_ignore_ascii_case(folded),
+            false => Tags::folded(tag) == folded,
+        })
+    }
+
     /// Its value in an order.
-    pub fn value(&self, key: SortKey) -> SortValue {
+    pub fn value(&self, key: SortKey) -> Value<'_> {
         match key {
-            SortKey::CreatedAt => SortValue::Number(self.created),
-            SortKey::EditedAt => SortValue::Number(self.edited.unwrap_or(self.created)),
-            SortKey::Title => SortValue::Text(self.title().to_owned()),
-            SortKey::Slug => SortValue::Text(self.slug().to_owned()),
-            SortKey::Visits => SortValue::Number(self.visits),
-            SortKey::LastVisit => SortValue::Number(self.last),
+            SortKey::CreatedAt => Value::Number(self.created),
+            SortKey::EditedAt => Value::Number(self.edited().unwrap_or(self.created)),
+            SortKey::Title => Value::Text(self.title()),
+            SortKey::Slug => Value::Text(self.slug()),
+            SortKey::Visits => Value::Number(self.visits),
+            SortKey::LastVisit => Value::Number(self.last),
         }
     }
 
     /// About the memory that it takes.
     pub fn bytes(&self) -> usize {
-        // Half again for the tree and the table that hold it.
-        size_of::<Self>() * 3 / 2 + self.text.len() + self.tags.len()
+        // With the table that finds it, and what is lost between pieces of memory.
+        size_of::<Self>() + 80 + self.text.len() + self.tags.len()
     }
 
     /// The stored form.

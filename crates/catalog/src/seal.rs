@@ -3,18 +3,17 @@
 //! The rows of the chunk are put into each order, sorted; then their postings are written, and they leave the tail. Until that last step readers ignore what is
 //! there of the chunk already, so a crash between two steps only has the steps made again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use parking_lot::RwLock;
 use rusqlite::{Connection, params};
-use waypost_protocol::listing::SortValue;
 
 use crate::bits::{Bits, CHUNK, List};
 use crate::changes::Changed;
 use crate::error::CatalogError;
 use crate::keys::{Key, Values};
 use crate::orders::{self, ORDERS, stored_hash};
-use crate::row::Row;
+use crate::row::{Row, Value};
 use crate::tail::Tail;
 use crate::words::{each_gram, gram_key};
 use crate::writer::{Fill, Phase, Writer};
@@ -59,7 +58,7 @@ impl Writer {
             Some(Phase::Hashes) => {
                 self.put(
                     tail,
-                    |_| Some(SortValue::Number(0)),
+                    |_| Some(Value::Number(0)),
                     |conn, _, hash, id| {
                         let mut put =
                             conn.prepare_cached("INSERT OR REPLACE INTO by_hash(hash, id) VALUES (?1, ?2)")?;
@@ -78,15 +77,15 @@ impl Writer {
     fn put(
         &mut self,
         tail: &RwLock<Tail>,
-        value: impl Fn(&Row) -> Option<SortValue>,
-        insert: impl Fn(&Connection, &SortValue, i64, i64) -> Result<(), CatalogError>,
+        value: impl Fn(&Row) -> Option<Value<'_>>,
+        insert: impl Fn(&Connection, Value<'_>, i64, i64) -> Result<(), CatalogError>,
     ) -> Result<(), CatalogError> {
         let (end, next_id) = ((self.sealed + 1) * CHUNK, self.next_id);
         self.transaction(tail, |conn, tail| {
             let entries = tail.rows_before(end).filter_map(|(id, row)| Some((value(row)?, stored_hash(row.hash), id)));
-            let mut entries: Vec<(SortValue, i64, i64)> = entries.collect();
+            let mut entries: Vec<(Value<'_>, i64, i64)> = entries.collect();
             entries.sort_unstable();
-            entries.iter().try_for_each(|(value, hash, id)| insert(conn, value, *hash, *id))?;
+            entries.iter().try_for_each(|(value, hash, id)| insert(conn, *value, *hash, *id))?;
             Ok(Changed { next_id, ..Changed::default() })
         })?;
         Ok(())
@@ -101,9 +100,10 @@ impl Writer {
             links = tail.rows_before(end).count() as i64;
             let mut put =
                 conn.prepare_cached("INSERT OR REPLACE INTO postings(chunk, key, docs) VALUES (?1, ?2, ?3)")?;
-            for (key, docs) in postings.encode() {
+            postings.each(|key, docs| {
                 put.execute(params![chunk, key, docs])?;
-            }
+                Ok(())
+            })?;
             let created = || tail.rows_before(end).map(|(_, row)| row.created as i64);
             if let (Some(min), Some(max)) = (created().min(), created().max()) {
                 let mut put = conn.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?2, ?3, ?4)")?;
@@ -186,12 +186,17 @@ impl Postings {
         postings
     }
 
-    /// Their stored forms, in the order of their keys.
-    fn encode(self) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let sets = self.sets.into_iter().map(|(key, list)| (key, list.encode()));
-        let grams = self.grams.into_iter().map(|(gram, list)| (gram_key(gram), list.encode()));
-        let values = [(Key::Created, self.created), (Key::Since, self.since), (Key::Until, self.until)];
-        let values = values.into_iter().filter_map(|(key, values)| Some((key.bytes(), values.encode()?)));
-        sets.chain(grams).chain(values).collect()
+    /// Calls `write` with each key and its stored form, in the order of the keys. One at a time: all together would take as much memory again.
+    fn each(self, mut write: impl FnMut(&[u8], &[u8]) -> Result<(), CatalogError>) -> Result<(), CatalogError> {
+        let mut sets: Vec<(Vec<u8>, List)> = self.sets.into_iter().collect();
+        sets.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        sets.iter().try_for_each(|(key, list)| write(key, &list.encode()))?;
+        for (key, values) in [(Key::Created, self.created), (Key::Since, self.since), (Key::Until, self.until)] {
+            values.encode().map_or(Ok(()), |values| write(&key.bytes(), &values))?;
+        }
+        let mut grams: Vec<(Vec<u8>, List)> =
+            self.grams.into_iter().map(|(gram, list)| (gram_key(gram), list)).collect();
+        grams.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        grams.iter().try_for_each(|(key, list)| write(key, &list.encode()))
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{found, link, open, request, texts, write};
 use waypost_catalog::{Catalog, CatalogError, RequestError};
-use waypost_protocol::listing::{LinkFilter, TEXT_BYTES_MAX, WORDS_MAX};
+use waypost_protocol::listing::{LinkFilter, SortKey, SortValue, TEXT_BYTES_MAX, WORDS_MAX};
 
 /// Each test runs on rows that are sealed, on the newest ones, and on some of both.
 fn each(links: &[waypost_protocol::Link], test: impl Fn(&Catalog)) {
@@ -103,6 +103,22 @@ fn the_longest_url_is_found_by_all_of_it_and_by_any_part() {
         assert_eq!(found(catalog, &url[20..3_000]), ["long", "other"]);
         assert_eq!(found(catalog, &url[5_000..5_020]), ["long"]);
         assert_eq!(found(catalog, &format!("{}x", &url[1_000..5_000])), [""; 0]);
+    });
+}
+
+#[test]
+fn a_title_of_letters_that_stand_for_words_is_cut_and_found_by_its_beginning() {
+    // One character that is folded to eighteen.
+    let links = [texts(link(0, "a", "https://example.com/"), &"\u{fdfa}".repeat(512), "", &[])];
+    each(&links, |catalog| {
+        assert_eq!(found(catalog, "\u{fdfa}"), ["a"]);
+        let mut by_title = request(LinkFilter::default());
+        by_title.sort.key = SortKey::Title;
+        let rows = catalog.page(&by_title).unwrap().rows;
+        let SortValue::Text(value) = &rows[0].position.value else { panic!("{rows:?}") };
+        assert!(value.len() > 4_000 && value.len() <= 4_096, "{}", value.len());
+        by_title.after = Some(rows[0].position.clone());
+        assert_eq!(catalog.page(&by_title).unwrap().rows, []);
     });
 }
 
