@@ -124,7 +124,11 @@ fn a_file_that_is_no_journal_is_refused_with_a_reason() {
     for (bytes, reason) in [
         (vec![], "empty"),
         (vec![7; 100], "too short"),
+        (vec![0; 4095], "too short"),
         (vec![7; 8192], "no journal"),
+        // Zeros where a journal says what it is, and something behind them.
+        ([vec![0; 8], vec![7; 8184]].concat(), "no journal"),
+        (vec![0; 4096], "its creation was interrupted"),
         (vec![0; 5000], "its creation was interrupted"),
     ] {
         std::fs::write(&path, bytes).unwrap();
@@ -142,6 +146,85 @@ fn a_file_that_is_no_journal_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_journal_that_lost_its_end_or_grew_is_damaged() {
+    for bytes in [4096 + 15 * 32, 4096 + 17 * 32] {
+        let (dir, writer, _journal) = fresh(16);
+        assert!(writer.append([1, 2, 0], b""));
+        OpenOptions::new().write(true).open(file(dir.path())).unwrap().set_len(bytes).unwrap();
+        assert!(Journal::open(&file(dir.path())).err().unwrap().to_string().contains("damaged"), "{bytes}");
+    }
+}
+
+#[test]
+fn a_journal_is_a_header_and_its_slots_and_knows_its_id_and_their_number() {
+    let (dir, _writer, journal) = fresh(24);
+    assert_eq!(std::fs::metadata(file(dir.path())).unwrap().len(), 4096 + 24 * 32);
+    let again = Journal::open(&file(dir.path())).unwrap();
+    for journal in [journal, again] {
+        assert_eq!((journal.id(), journal.slots(), journal.head(), journal.released()), (0xABCD, 24, 0, 0));
+    }
+}
+
+#[test]
+fn a_text_of_192_bytes_is_kept_whole_and_of_a_longer_one_what_is_beyond_is_cut_off() {
+    let (_dir, writer, journal) = fresh(64);
+    for length in [24, 25, 191, 192, 193, 500] {
+        assert!(writer.append([length as u64, 0, 0], &vec![b'x'; length]));
+    }
+    let lengths: Vec<usize> = entries(&journal).iter().map(|(_, text)| text.len()).collect();
+    assert_eq!(lengths, [24, 25, 191, 192, 192, 192]);
+}
+
+#[test]
+fn reading_ends_at_the_given_position_and_before_an_entry_that_goes_beyond_it() {
+    let (_dir, writer, journal) = fresh(64);
+    let words = |number: u64| [number, u64::MAX - number, number << 4];
+    writer.append(words(1), b"");
+    writer.append(words(2), &[b'x'; 40]);
+    writer.append(words(3), b"");
+    let read = |from, to| {
+        let mut found = Vec::new();
+        let end = journal.read(from, to, |next, words, _| found.push((next, words)));
+        (end, found)
+    };
+    // The second entry has two slots of text.
+    assert_eq!(read(0, 5), (5, vec![(1, words(1)), (4, words(2)), (5, words(3))]));
+    assert_eq!(read(1, 4), (4, vec![(4, words(2))]));
+    assert_eq!(read(1, 3), (1, vec![]), "its text ends behind the position");
+    assert_eq!(read(2, 5), (2, vec![]), "a slot of text is no entry");
+    assert_eq!(read(5, 5), (5, vec![]));
+    assert_eq!(read(5, 6), (5, vec![]), "nothing was appended there");
+}
+
+#[test]
+fn a_release_never_goes_back() {
+    let (dir, writer, journal) = fresh(8);
+    (0..6).for_each(|i| assert!(writer.append([i, 0, 0], b"")));
+    for (position, released) in [(3, 3), (2, 3), (0, 3), (5, 5)] {
+        journal.release(position);
+        assert_eq!(journal.released(), released);
+    }
+    assert_eq!(Journal::open(&file(dir.path())).unwrap().released(), 5);
+}
+
+#[test]
+fn a_full_ring_is_found_whole_wherever_it_begins() {
+    for released in [0, 3, 8, 13] {
+        let (dir, writer, journal) = fresh(8);
+        for i in 0..released {
+            assert!(writer.append([i, 0, 0], b""));
+            journal.release(i + 1);
+            journal.sync().unwrap();
+        }
+        (released..released + 8).for_each(|i| assert!(writer.append([i, 0, 0], b"")));
+        let again = Journal::open(&file(dir.path())).unwrap();
+        assert_eq!((again.released(), again.head()), (released, released + 8));
+        let found: Vec<u64> = entries(&again).iter().map(|(words, _)| words[0]).collect();
+        assert_eq!(found, (released..released + 8).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn another_journals_entries_are_not_its_own() {
     let (dir, writer, _journal) = fresh(16);
     let (other, _) = Journal::create(dir.path(), 0xEF, 16).unwrap();
@@ -153,15 +236,4 @@ fn another_journals_entries_are_not_its_own() {
     let slots = std::fs::read(&two).unwrap()[4096..].to_vec();
     OpenOptions::new().write(true).open(&one).unwrap().write_all_at(&slots, 4096).unwrap();
     assert!(entries(&Journal::open(&one).unwrap()).is_empty());
-}
-
-#[test]
-fn syncing_follows_the_ring() {
-    let (_dir, writer, journal) = fresh(8);
-    for i in 0..30 {
-        assert!(writer.append([i, 0, 0], b""));
-        journal.release(journal.head());
-        journal.sync().unwrap();
-    }
-    journal.sync().unwrap();
 }
