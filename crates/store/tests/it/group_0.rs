@@ -1,22 +1,17 @@
-//! Levels: what a state stores before and after all nodes of the cluster understand a later version.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The state of group 0 over its levels: members that come and go, leases of numbers, the admin key.
 
 use std::path::Path;
 
 use waypost_protocol::command::{
-    AdmitNode, Batch, Bootstrap, ClusterCommand, ClusterOutcome, Create, CreateCluster, DrainNode, Edit, LeaseKeys,
-    NODES_MAX, NodeRecord, Place, PutNode, RaiseLevel, RemoveNode, RetireNode, SetAdminKey, ShardCommand, ShardOutcome,
+    AdmitNode, Batch, Bootstrap, ClusterCommand, ClusterOutcome, CreateCluster, DrainNode, LeaseKeys, NODES_MAX,
+    NodeRecord, Place, PutNode, RaiseLevel, RemoveNode, RetireNode, SetAdminKey,
 };
-use waypost_protocol::digest::{IdempotencyKey, KeyDigest};
-use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, LinkPatch, LinkSpec, NodeId, Target, UnixMs};
-use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, verify_tree};
-use waypost_store::{Db, DbOptions, StoreError};
-use waypost_telemetry::Metrics;
+use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::{Level, NodeId, UnixMs};
+use waypost_store::machine::{ClusterMachine, Machine, verify_tree};
 
-fn open(dir: &Path) -> Db {
-    Db::open(dir, &DbOptions::default(), &Metrics::new()).unwrap()
-}
+use super::log::Log;
+use super::shards::{LEVEL, open};
 
 fn node(id: u64) -> NodeRecord {
     NodeRecord {
@@ -46,29 +41,6 @@ fn bootstrap(shards: u32) -> ClusterCommand {
 
 fn raise(members: impl IntoIterator<Item = u64>) -> ClusterCommand {
     ClusterCommand::from(RaiseLevel { level: Level::ONE, members: members.into_iter().map(NodeId).collect() })
-}
-
-struct Log<M> {
-    machine: M,
-    index: u64,
-}
-
-impl<M: Machine> Log<M> {
-    fn open(db: &Db, tree: &str) -> Self {
-        let (machine, position) = M::open(db.tree(tree).unwrap()).unwrap();
-        let index = position.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
-        Self { machine, index }
-    }
-
-    fn apply(&mut self, level: Level, command: impl Into<M::Command>) -> M::Outcome {
-        self.index += 1;
-        let batch = Batch { level, at: UnixMs(1_000 + self.index), commands: vec![command.into()] };
-        self.machine.apply(self.index, &batch).unwrap().remove(0)
-    }
-
-    fn checkpoint(&mut self) {
-        self.machine.checkpoint(&self.index.to_le_bytes()).unwrap();
-    }
 }
 
 #[test]
@@ -305,191 +277,29 @@ fn thousands_of_replaced_nodes_leave_a_bounded_trace() {
     assert_eq!(records, 1 + 1 + 1024);
 }
 
-fn new_link(fields: Fields) -> Create {
-    Create {
-        key: key(),
-        created_by: 0,
-        generated: false,
-        find_existing: false,
-        idempotency: None,
-        spec: LinkSpec {
-            target: Target::parse("https://example.com/a", &[], 8192).unwrap(),
-            valid_until: None,
-            fields,
-        },
-    }
-}
-
-fn key() -> LinkKey {
-    LinkKey::new(Code::parse_slug("sale").unwrap())
-}
-
-fn edit(fields: FieldChanges) -> ShardCommand {
-    let target = Some(Target::parse("https://example.com/b", &[], 8192).unwrap());
-    ShardCommand::from(Edit {
-        key: key(),
-        if_version: None,
-        patch: LinkPatch { target, valid_until: None, fields },
-        by: None,
-    })
-}
-
 #[test]
-fn fields_that_this_version_does_not_know_survive_an_edit_a_checkpoint_and_a_snapshot() {
+fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    let mut fields = Fields::default();
-    fields.set(200, Some(b"of a later version".to_vec()));
-    fields.set(201, Some(b"too".to_vec()));
-    assert!(matches!(log.apply(Level::ONE, ShardCommand::from(new_link(fields))), ShardOutcome::Created(_)));
-    log.checkpoint();
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    let mut changes = FieldChanges::default();
-    changes.set(201, None);
-    changes.set(7, Some(b"seven".to_vec()));
-    for changes in [FieldChanges::default(), changes] {
-        assert!(matches!(log.apply(Level::ONE, edit(changes)), ShardOutcome::Edited(_)));
-    }
-    log.checkpoint();
-    let path = dir.path().join("snapshot");
-    let file = std::fs::File::create(&path).unwrap();
-    snapshot::export(log.machine.tree(), 1, &log.index.to_le_bytes(), &file, 0).unwrap();
-    let other = tempfile::tempdir().unwrap();
-    let other = open(other.path());
-    snapshot::import(&other.tree("sm/1").unwrap(), 1, &path).unwrap();
-    for db in [&db, &other] {
-        let log = Log::<ShardMachine>::open(db, "sm/1");
-        let (link, _) = log.machine.get(&key()).unwrap().unwrap();
-        let kept: Vec<(u8, &[u8])> = vec![(7, b"seven"), (200, b"of a later version")];
-        assert_eq!(link.spec.fields.iter().collect::<Vec<_>>(), kept);
-        assert_eq!((link.version, link.spec.target.as_str()), (3, "https://example.com/b"));
-        assert_eq!(log.machine.level(), Level::ONE);
-    }
-}
-
-#[test]
-fn a_shard_writes_for_earlier_versions_until_its_log_shows_the_level() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path());
-    let tree = db.tree("sm/1").unwrap();
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    log.apply(Level::BASE, ShardCommand::from(new_link(Fields::default())));
-    log.checkpoint();
-    assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 1);
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    assert_eq!(log.machine.level(), Level::BASE);
-    log.apply(Level::ONE, edit(FieldChanges::default()));
-    log.checkpoint();
-    assert_eq!(tree.get(b"m").unwrap().unwrap()[0], 2);
-    // A leader that has not heard of the level yet changes nothing about it.
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    log.apply(Level::BASE, edit(FieldChanges::default()));
-    assert_eq!(log.machine.level(), Level::ONE);
-    assert!(log.machine.get(&key()).unwrap().is_some());
-}
-
-fn keyed(number: u32) -> ShardCommand {
-    let mut name = [0; 16];
-    name[..4].copy_from_slice(&number.to_le_bytes());
-    let key = LinkKey::new(Code::parse_slug(&format!("k{number}")).unwrap());
-    let new = Create { key, idempotency: Some((IdempotencyKey(name), 7)), ..new_link(Fields::default()) };
-    ShardCommand::from(new)
-}
-
-#[test]
-fn a_replica_that_was_restarted_remembers_no_idempotency_key_that_the_others_have_forgotten() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path());
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    // As many as a shard remembers, and then fifty more: half of the first record of them is forgotten.
-    for number in 0..65_536 + 50 {
-        log.apply(Level::ONE, keyed(number));
-        if number == 65_535 {
-            log.checkpoint();
+    let tree = db.tree("sm/0").unwrap();
+    let (mut machine, _) = ClusterMachine::open(tree.clone()).unwrap();
+    let mut next = 0;
+    for index in 0..50 {
+        let commands = vec![ClusterCommand::from(LeaseKeys { node: NodeId(index % 3), count: 100 + index })];
+        let outcomes = machine.apply(index, &Batch { level: LEVEL, at: UnixMs(index), commands }).unwrap();
+        assert_eq!(outcomes, [ClusterOutcome::Leased { start: next, count: 100 + index }]);
+        next += 100 + index;
+        if index % 7 == 0 {
+            machine.checkpoint(b"").unwrap();
+            machine = ClusterMachine::open(tree.clone()).unwrap().0;
         }
     }
-    log.checkpoint();
-    let mut restarted = Log::<ShardMachine>::open(&db, "sm/1");
-    for forgotten in [0, 49] {
-        // The same request under another slug: who remembers the key answers with the link that it made.
-        let ShardCommand::Create(new) = keyed(forgotten) else { unreachable!() };
-        let again = Create { key: LinkKey::new(Code::parse_slug(&format!("again{forgotten}")).unwrap()), ..*new };
-        let command = ShardCommand::from(again);
-        let (one, other) = (log.apply(Level::ONE, command.clone()), restarted.apply(Level::ONE, command));
-        let slug = |outcome: &ShardOutcome| match outcome {
-            ShardOutcome::Created(link) => link.key.code.as_str().to_owned(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(slug(&one), format!("again{forgotten}"));
-        assert_eq!(slug(&one), slug(&other));
-    }
-}
-
-#[test]
-fn keys_that_were_too_old_before_the_level_rose_count_on_no_replica_after_it() {
-    let outcomes = [false, true].map(|restarted_by_the_earlier_version| {
-        let dir = tempfile::tempdir().unwrap();
-        let db = open(dir.path());
-        let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-        log.apply(Level::BASE, keyed(1));
-        // A clock is forty days ahead for a moment.
-        let ahead =
-            Batch { level: Level::BASE, at: UnixMs(40 * 86_400_000), commands: vec![edit(FieldChanges::default())] };
-        log.index += 1;
-        log.machine.apply(log.index, &ahead).unwrap();
-        if restarted_by_the_earlier_version {
-            log.checkpoint();
-            // It forgot keys by their age when it started.
-            let tree = db.tree("sm/1").unwrap();
-            for record in tree.scan_prefix(b"i") {
-                tree.remove(&record.unwrap().0).unwrap();
-            }
-            log = Log::open(&db, "sm/1");
-        }
-        log.apply(Level::ONE, edit(FieldChanges::default()));
-        let ShardCommand::Create(new) = keyed(1) else { unreachable!() };
-        let again = Create { key: LinkKey::new(Code::parse_slug("again").unwrap()), ..*new };
-        match log.apply(Level::ONE, ShardCommand::from(again)) {
-            ShardOutcome::Created(link) => link.key.code.as_str().to_owned(),
-            other => panic!("{other:?}"),
-        }
-    });
-    assert_eq!(outcomes, ["again", "again"]);
-}
-
-#[test]
-fn a_link_never_grows_beyond_what_can_be_stored() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path());
-    let mut log = Log::<ShardMachine>::open(&db, "sm/1");
-    log.apply(Level::ONE, ShardCommand::from(new_link(Fields::default())));
-    let grow = |tag: u8| {
-        let mut changes = FieldChanges::default();
-        changes.set(tag, Some(vec![tag; 9_000]));
-        edit(changes)
+    let mut set = |digest: u8, replace| {
+        let commands = vec![ClusterCommand::from(SetAdminKey { digest: KeyDigest([digest; 32]), replace })];
+        machine.apply(99, &Batch { level: LEVEL, at: UnixMs(0), commands }).unwrap().remove(0)
     };
-    for tag in [1, 2] {
-        assert!(matches!(log.apply(Level::ONE, grow(tag)), ShardOutcome::Edited(_)));
-    }
-    assert_eq!(log.apply(Level::ONE, grow(3)), ShardOutcome::LinkTooLarge { max: 20 * 1024 });
-    log.checkpoint();
-    let log = Log::<ShardMachine>::open(&db, "sm/1");
-    assert_eq!(log.machine.get(&key()).unwrap().unwrap().0.version, 3);
-}
-
-#[test]
-fn records_of_a_later_version_are_refused_by_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path());
-    for (name, machine) in [("sm/0", "group 0"), ("sm/1", "shard")] {
-        let tree = db.tree(name).unwrap();
-        let context = [name.as_bytes(), b"/m"].concat();
-        tree.insert(b"m", waypost_protocol::seal(&context, 3, b"")).unwrap();
-        let refused = match name {
-            "sm/0" => ClusterMachine::open(tree).map(|_| ()),
-            _ => ShardMachine::open(tree).map(|_| ()),
-        };
-        assert!(matches!(refused, Err(StoreError::UnknownVersion { version: 3, .. })), "{machine}: {refused:?}");
-    }
+    assert_eq!(set(1, false), ClusterOutcome::Done);
+    assert_eq!(set(2, false), ClusterOutcome::AdminKeyExists);
+    assert_eq!(set(2, true), ClusterOutcome::Done);
+    assert_eq!(machine.state().admin_key, Some(KeyDigest([2; 32])));
 }

@@ -1,0 +1,18 @@
+//! The store from outside: what states, snapshots, backups and logs are, on a disk.
+
+mod clock;
+mod crawlable;
+mod damage;
+mod domains;
+mod files;
+mod golden;
+mod group_0;
+mod histories;
+mod levels;
+mod limits;
+mod listed;
+mod log;
+mod model;
+mod positions;
+mod shards;
+mod statistics;
