@@ -113,3 +113,47 @@ pub(super) fn retain(payload: &[u8], mut keep: impl FnMut(u32) -> bool) -> Resul
     }
     Ok(block)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_its_items_one_after_the_other_each_with_its_slot_and_length() {
+        let mut block = Vec::new();
+        push(&mut block, 258, b"abc").unwrap();
+        assert_eq!(block, [2, 1, 0, 0, 3, 0, b'a', b'b', b'c']);
+        assert_eq!(block.len(), size_of(3));
+        push(&mut block, 7, b"").unwrap();
+        push(&mut block, 9, &[1; 300]).unwrap();
+        let read: Vec<(u32, usize)> =
+            Entries::new(&block).map(|item| item.map(|(slot, bytes)| (slot, bytes.len())).unwrap()).collect();
+        assert_eq!(read, [(258, 3), (7, 0), (9, 300)]);
+        assert_eq!(find(&block, 258).unwrap(), Some(&b"abc"[..]));
+        assert_eq!((find(&block, 7).unwrap(), find(&block, 8).unwrap()), (Some(&b""[..]), None));
+        let kept = retain(&block, |slot| slot != 7).unwrap();
+        assert_eq!(kept.len(), size_of(3) + size_of(300));
+    }
+
+    #[test]
+    fn an_item_is_at_most_as_long_as_its_length_can_say() {
+        let mut block = Vec::new();
+        push(&mut block, 1, &[0; 65_535]).unwrap();
+        assert_eq!(find(&block, 1).unwrap().map(<[u8]>::len), Some(65_535));
+        assert!(matches!(push(&mut block, 2, &[0; 65_536]), Err(StoreError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_block_that_is_cut_short_is_damaged_and_ends_there() {
+        let mut block = Vec::new();
+        push(&mut block, 1, b"abc").unwrap();
+        push(&mut block, 2, b"def").unwrap();
+        for cut in 10..block.len() {
+            let mut entries = Entries::new(&block[..cut]);
+            assert!(entries.next().is_some_and(|item| item.is_ok()));
+            assert!(entries.next().is_some_and(|item| item.is_err()), "cut at {cut}");
+            assert!(entries.next().is_none());
+            assert!(find(&block[..cut], 2).is_err() && find(&block[..cut], 1).is_ok());
+        }
+    }
+}

@@ -34,3 +34,33 @@ impl ChangedDays {
         (new <= self.last.len()).then(|| days.filter(changed).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_is_known_of_the_last_sixty_four_checkpoints() {
+        let mut changed = ChangedDays::default();
+        assert_eq!(changed.since(0, 0..100), Some(vec![]));
+        (0..64).for_each(|day| changed.add(BTreeSet::from([day, 500])));
+        assert_eq!(changed.generation, 64);
+        let days = |days: std::ops::Range<u32>| Some(days.collect::<Vec<_>>());
+        assert_eq!(changed.since(0, 0..100), days(0..64));
+        assert_eq!(changed.since(60, 0..100), days(60..64));
+        assert_eq!(changed.since(62, [1, 63, 99, 500].into_iter()), Some(vec![63, 500]));
+        assert_eq!(changed.since(64, 0..1000), Some(vec![]));
+        // One more, and the first is not known any more.
+        changed.add(BTreeSet::from([64]));
+        assert_eq!((changed.since(0, 0..100), changed.since(1, 0..100)), (None, days(1..65)));
+    }
+
+    #[test]
+    fn of_a_state_that_was_replaced_everything_may_have_changed() {
+        let mut changed = ChangedDays::default();
+        (0..3).for_each(|day| changed.add(BTreeSet::from([day])));
+        let replaced = changed.replaced();
+        assert_eq!((replaced.since(3, 0..10), replaced.since(0, 0..10)), (None, None));
+        assert_eq!(replaced.since(replaced.generation, 0..10), Some(vec![]));
+    }
+}

@@ -49,3 +49,59 @@ impl DayPart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u32 = 100;
+
+    fn people(people: u64) -> Counts {
+        Counts { people, bots: 0 }
+    }
+
+    /// Two visits at midnight, three at 9:00, four at 23:00.
+    fn with_hours(asked: &Range<u32>) -> DayPart {
+        let mut part = DayPart::default();
+        [(0, 2), (9, 3), (23, 4)].into_iter().for_each(|(hour, many)| part.hour(DAY * 24 + hour, people(many), asked));
+        part
+    }
+
+    #[test]
+    fn of_a_day_with_hours_those_count_that_are_asked_for() {
+        let day = DAY * 24;
+        for (asked, counted) in [
+            (day..day + 24, 9),
+            (0..day + 500, 9),
+            (day..day + 23, 5),
+            (day + 1..day + 24, 7),
+            (day + 9..day + 10, 3),
+            (day + 10..day + 23, 0),
+            (day - 24..day, 0),
+        ] {
+            assert_eq!(with_hours(&asked).counts(DAY, &asked), people(counted), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_whose_hours_are_not_known_belongs_to_the_range_with_its_noon() {
+        let (day, part) = (DAY * 24, DayPart { folded: people(5), ..DayPart::default() });
+        for (asked, counted) in
+            [(day..day + 24, 5), (day + 12..day + 13, 5), (day + 13..day + 40, 0), (day - 5..day + 12, 0)]
+        {
+            assert_eq!(part.counts(DAY, &asked), people(counted), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_day_add_up() {
+        let asked = DAY * 24..DAY * 24 + 10;
+        let mut part = DayPart { folded: people(100), ..DayPart::default() };
+        part.merge(&with_hours(&asked));
+        part.merge(&with_hours(&asked));
+        assert_eq!(part.counts(DAY, &(0..9999)), people(118), "the whole day");
+        assert_eq!(part.counts(DAY, &asked), people(10), "its hours before ten");
+        part.merge(&DayPart::default());
+        assert_eq!(part.counts(DAY, &asked), people(10));
+    }
+}

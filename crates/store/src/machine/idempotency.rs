@@ -139,3 +139,105 @@ fn record_key(record: u32) -> [u8; 5] {
     key[1..].copy_from_slice(&record.to_be_bytes());
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use waypost_telemetry::Metrics;
+
+    use super::*;
+    use crate::{Db, DbOptions};
+
+    const DAY_MS: u64 = 86_400_000;
+
+    fn key(number: u64) -> IdempotencyKey {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        IdempotencyKey(key)
+    }
+
+    fn made(slot: u32, at: u64) -> Remembered {
+        Remembered { slot, key_hash: 1, fingerprint: 2, at: UnixMs(at) }
+    }
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Db::open(dir.path(), &DbOptions::default(), &Metrics::new()).unwrap().tree("sm/1").unwrap();
+        (dir, tree)
+    }
+
+    fn checkpoint(of: &mut Idempotency, tree: &Tree) {
+        let mut batch = Batch::default();
+        of.checkpoint(tree, &mut batch);
+        tree.apply(batch).unwrap();
+    }
+
+    #[test]
+    fn a_key_counts_for_a_day() {
+        let mut keys = Idempotency::default();
+        keys.remember(key(1), made(7, 1000));
+        for (now, counts) in [(0, true), (1000 + DAY_MS - 1, true), (1000 + DAY_MS, false)] {
+            assert_eq!(keys.get(&key(1), UnixMs(now)).is_some(), counts, "at {now}");
+        }
+        assert_eq!(keys.get(&key(2), UnixMs(0)), None);
+    }
+
+    #[test]
+    fn keys_that_are_too_old_are_forgotten_up_to_the_first_that_is_not() {
+        let mut keys = Idempotency::default();
+        (0..5).for_each(|number| keys.remember(key(number), made(0, 1000 * number)));
+        keys.forget_old(UnixMs(DAY_MS + 2000));
+        // When the clock is right again, those that were kept count.
+        let known: Vec<u64> = (0..5).filter(|number| keys.get(&key(*number), UnixMs(0)).is_some()).collect();
+        assert_eq!(known, [3, 4]);
+    }
+
+    #[test]
+    fn the_oldest_keys_are_forgotten_and_of_one_that_was_used_again_the_later_use_stays() {
+        let mut keys = Idempotency::default();
+        keys.remember(key(0), made(1, 0));
+        keys.remember(key(1), made(1, 0));
+        keys.remember(key(0), made(2, 5));
+        (3..KEYS_MAX as u64 + 2).for_each(|number| keys.remember(key(number), made(1, 9)));
+        // Two more than there is room for.
+        assert_eq!(keys.order.len(), KEYS_MAX);
+        let slot = |number| keys.get(&key(number), UnixMs(0)).map(|what| what.slot);
+        assert_eq!([0, 1, 3].map(slot), [Some(2), None, Some(1)]);
+    }
+
+    #[test]
+    fn keys_are_stored_a_hundred_to_a_record_and_a_record_goes_with_its_last_key() {
+        let (_dir, tree) = tree();
+        let mut keys = Idempotency::default();
+        (0..250).for_each(|number| keys.remember(key(number), made(number as u32, number)));
+        assert_eq!(keys.pending_bytes(), 250 * 48);
+        checkpoint(&mut keys, &tree);
+        assert_eq!((keys.pending_bytes(), tree.scan_prefix(b"i").count()), (0, 3));
+        keys.remember(key(250), made(250, 250));
+        assert_eq!(keys.pending_bytes(), 48);
+        checkpoint(&mut keys, &tree);
+        let records =
+            |tree: &Tree| -> Vec<Vec<u8>> { tree.scan_prefix(b"i").map(|record| record.unwrap().0.to_vec()).collect() };
+        let named = |number: u8| vec![b'i', 0, 0, 0, number];
+        assert_eq!(records(&tree), [0, 1, 2, 3].map(named));
+        // All but one of the first record, then that one, then some of the next.
+        for (now, first) in [(98, 0), (99, 1), (120, 1)] {
+            keys.forget_old(UnixMs(DAY_MS + now));
+            checkpoint(&mut keys, &tree);
+            assert_eq!(records(&tree), (first..4).map(named).collect::<Vec<_>>(), "up to {now}");
+        }
+        let mut again = Idempotency::open(&tree).unwrap();
+        assert_eq!(again.get(&key(250), UnixMs(0)), Some(made(250, 250)));
+        assert_eq!((again.order.len(), again.pending_bytes(), again.next_record), (151, 0, 4));
+        // It goes on as the other would: with the next record, and without those that are forgotten.
+        again.remember(key(999), made(9, 999));
+        again.forget_old(UnixMs(DAY_MS + 199));
+        checkpoint(&mut again, &tree);
+        assert_eq!(records(&tree), [2, 3, 4].map(named));
+        // Forgotten before it was ever stored.
+        let mut fresh = Idempotency::default();
+        fresh.remember(key(1), made(1, 0));
+        fresh.remember(key(2), made(1, 5));
+        fresh.forget_old(UnixMs(DAY_MS + 1));
+        assert_eq!(fresh.pending_bytes(), 48);
+    }
+}

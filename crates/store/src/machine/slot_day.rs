@@ -138,3 +138,99 @@ impl SlotDay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people(people: u64) -> Counts {
+        Counts { people, bots: 0 }
+    }
+
+    /// A day with so many referrers, the first with one visit, the second with two, and so on.
+    fn with_referrers(many: u64, texts: &mut Texts) -> SlotDay {
+        let mut day = SlotDay::default();
+        (1..=many)
+            .for_each(|count| day.value(Dimension::Referrer, texts.of(&format!("r{count}"))).merge(people(count)));
+        day
+    }
+
+    fn of(day: &SlotDay, dimension: Dimension, texts: &Texts) -> Vec<(String, u64)> {
+        let values = day.values.iter().filter(|value| value.0 == dimension);
+        values.map(|(_, text, counts)| (texts.get(*text).clone(), counts.people)).collect()
+    }
+
+    #[test]
+    fn as_many_values_are_kept_apart_as_the_bound_says_and_the_least_frequent_are_summed_up() {
+        for (slot, max) in [(7, 50), (ALL, 300)] {
+            let mut texts = Texts::default();
+            let mut day = with_referrers(max, &mut texts);
+            let whole = day.clone();
+            day.bound(slot, &mut texts);
+            assert_eq!(day, whole, "{max} values are possible");
+            let mut day = with_referrers(max + 2, &mut texts);
+            day.value(Dimension::Country, texts.of("CH")).merge(people(1));
+            day.value(Dimension::Referrer, texts.of(OTHER)).merge(people(1000));
+            day.bound(slot, &mut texts);
+            let mut found = of(&day, Dimension::Referrer, &texts);
+            found.sort_by_key(|(_, count)| *count);
+            let kept: Vec<(String, u64)> = (3..=max + 2).map(|count| (format!("r{count}"), count)).collect();
+            assert_eq!(found, [kept, vec![(OTHER.to_owned(), 1003)]].concat());
+            assert_eq!(of(&day, Dimension::Country, &texts), [("CH".to_owned(), 1)]);
+        }
+    }
+
+    #[test]
+    fn of_values_with_as_many_visits_the_first_by_name_are_kept_and_bots_count_too() {
+        let mut texts = Texts::default();
+        let mut day = SlotDay::default();
+        for number in (10..=61).rev() {
+            *day.value(Dimension::City, texts.of(&format!("city{number}"))) = people(2);
+        }
+        *day.value(Dimension::City, texts.of("city61")) = Counts { people: 1, bots: 2 };
+        day.bound(1, &mut texts);
+        let names: Vec<String> = of(&day, Dimension::City, &texts).into_iter().map(|(name, _)| name).collect();
+        assert!(names.contains(&"city58".to_owned()) && names.contains(&"city61".to_owned()));
+        assert!(!names.contains(&"city59".to_owned()) && !names.contains(&"city60".to_owned()));
+        assert_eq!(names.len(), 51);
+    }
+
+    #[test]
+    fn values_that_are_added_at_once_are_as_if_they_had_come_one_by_one() {
+        let (mut at_once, mut one_by_one) = (SlotDay::default(), SlotDay::default());
+        let values = [
+            (Dimension::Os, 3, people(1)),
+            (Dimension::City, 9, people(2)),
+            (Dimension::Os, 3, people(4)),
+            (Dimension::Os, 1, people(8)),
+            (Dimension::City, 9, people(16)),
+        ];
+        at_once.value(Dimension::Os, 1).merge(people(100));
+        one_by_one.value(Dimension::Os, 1).merge(people(100));
+        at_once.add_values(values.to_vec());
+        values.into_iter().for_each(|(dimension, text, counts)| one_by_one.value(dimension, text).merge(counts));
+        assert_eq!(at_once, one_by_one);
+        assert_eq!(
+            at_once.values[..],
+            [(Dimension::City, 9, people(18)), (Dimension::Os, 1, people(108)), (Dimension::Os, 3, people(5)),]
+        );
+    }
+
+    #[test]
+    fn days_merge_hour_by_hour_and_a_day_with_visits_of_any_kind_is_not_empty() {
+        let day = |of: &[(u8, u64)]| {
+            let mut day = SlotDay::default();
+            of.iter().for_each(|(hour, many)| day.hour(*hour).merge(people(*many)));
+            day
+        };
+        let mut merged = day(&[(9, 1), (3, 2)]);
+        merged.merge(SlotDay { folded: people(50), ..day(&[(3, 5), (23, 7)]) });
+        assert_eq!(merged.hours[..], [(3, people(7)), (9, people(1)), (23, people(7))]);
+        assert_eq!(merged.total(), people(65));
+        assert!(SlotDay::default().is_empty() && !day(&[(0, 0)]).is_empty());
+        assert!(!SlotDay { folded: people(1), ..SlotDay::default() }.is_empty());
+        let mut visited = SlotDay::default();
+        visited.visitors.add([waypost_protocol::sketch::Register(1)]);
+        assert!(!visited.is_empty());
+    }
+}

@@ -310,3 +310,51 @@ fn free_space_is_what_the_file_system_says() {
         assert!(seen.abs_diff(free) < free / 2, "{seen} of {free}");
     }
 }
+
+/// The lengths of the chunks of a snapshot, without those that stand before them.
+fn chunks(bytes: &[u8]) -> Vec<usize> {
+    let (mut rest, mut lengths) = (bytes, Vec::new());
+    while let [a, b, c, d, behind @ ..] = rest {
+        let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+        lengths.push(length);
+        rest = &behind[length..];
+    }
+    lengths
+}
+
+#[test]
+fn a_snapshot_has_chunks_of_256_kilobytes_and_none_that_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let file = dir.path().join("snap");
+    let written = |tree: &waypost_store::Tree| {
+        snapshot::export(tree, 1, b"there", &fs::File::create(&file).unwrap(), 0).unwrap();
+        assert_eq!(snapshot::verify(&file, 1).unwrap(), b"there");
+        chunks(&fs::read(&file).unwrap())
+    };
+    // A header and an end.
+    assert_eq!(written(&db.tree("sm/1").unwrap()).len(), 2);
+    let tree = db.tree("sm/1").unwrap();
+    for number in 0..100u32 {
+        let key = number.to_be_bytes();
+        let context = [b"sm/1/", &key[..]].concat();
+        tree.insert(&key, waypost_protocol::seal(&context, 1, &[7; 8000])).unwrap();
+    }
+    let lengths = written(&tree);
+    let records = &lengths[1..lengths.len() - 1];
+    // 33 records of 8021 bytes are more than 256 KiB, 32 are not.
+    assert_eq!(records.len(), 4);
+    assert!(records[..3].iter().all(|length| (33 * 8021..33 * 8021 + 1000).contains(length)), "{records:?}");
+    assert!(records[3] < 8200, "{records:?}");
+}
+
+#[test]
+fn a_chunk_that_says_that_it_is_too_long_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snap");
+    for (length, why) in [(512 * 1024, "cut short"), (512 * 1024 + 1, "too long"), (u32::MAX, "too long")] {
+        fs::write(&path, length.to_le_bytes()).unwrap();
+        let refused = snapshot::verify(&path, 1).unwrap_err().to_string();
+        assert!(refused.contains(why), "{length}: {refused}");
+    }
+}

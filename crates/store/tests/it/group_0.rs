@@ -7,6 +7,7 @@ use waypost_protocol::command::{
     NodeRecord, Place, PutNode, RaiseLevel, RemoveNode, RetireNode, SetAdminKey,
 };
 use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::permutation::CODES;
 use waypost_protocol::{Level, NodeId, UnixMs};
 use waypost_store::machine::{ClusterMachine, Machine, verify_tree};
 
@@ -302,4 +303,15 @@ fn leases_never_overlap_and_the_admin_key_is_not_replaced_by_accident() {
     assert_eq!(set(2, false), ClusterOutcome::AdminKeyExists);
     assert_eq!(set(2, true), ClusterOutcome::Done);
     assert_eq!(machine.state().admin_key, Some(KeyDigest([2; 32])));
+}
+
+#[test]
+fn the_last_numbers_are_leased_and_then_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::<ClusterMachine>::open(&open(dir.path()), "sm/0");
+    let mut lease = |count: u64| log.apply(LEVEL, ClusterCommand::from(LeaseKeys { node: NodeId(1), count }));
+    assert_eq!(lease(CODES - 10), ClusterOutcome::Leased { start: 0, count: CODES - 10 });
+    assert_eq!(lease(100), ClusterOutcome::Leased { start: CODES - 10, count: 10 });
+    assert_eq!([lease(1), lease(u64::MAX)], [ClusterOutcome::KeysExhausted, ClusterOutcome::KeysExhausted]);
+    assert_eq!(log.machine.state().next_key, CODES);
 }

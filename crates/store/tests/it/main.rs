@@ -1,5 +1,6 @@
 //! The store from outside: what states, snapshots, backups and logs are, on a disk.
 
+mod blocks;
 mod clock;
 mod crawlable;
 mod damage;
@@ -8,11 +9,15 @@ mod files;
 mod golden;
 mod group_0;
 mod histories;
+mod hours;
 mod levels;
 mod limits;
 mod listed;
 mod log;
+mod members;
 mod model;
+mod pending;
 mod positions;
 mod shards;
 mod statistics;
+mod top;

@@ -7,6 +7,7 @@ use waypost_protocol::clicks::{ClickDelta, Tally};
 use waypost_protocol::command::{Delete, ShardCommand};
 use waypost_protocol::sketch::Register;
 use waypost_protocol::{Code, LinkKey, UnixMs};
+use waypost_store::Tree;
 use waypost_store::machine::{Machine, ShardMachine, verify_tree};
 
 use super::shards::{at, clicks, filled, open, visitor};
@@ -146,4 +147,91 @@ fn what_deleted_links_leave_is_removed_from_the_database() {
     assert_eq!(kept.days.len(), 5);
     // The strings of the sum of all links name hosts as well; pages of links do no more.
     assert!(text("host7.example") <= 5, "{}", text("host7.example"));
+}
+
+fn key(number: u32) -> LinkKey {
+    LinkKey::new(Code::parse_slug(&format!("code{number}")).unwrap())
+}
+
+/// Visits of a link from some pages, one from each, by these visitors.
+fn visits(number: u32, position: u64, strings: Vec<String>, visitors: impl Iterator<Item = Register>) -> ShardCommand {
+    let tally = |i: usize| Tally { bot: false, values: [0, 0, i as u16 + 1, 0, 0, 0, 0], count: 1 };
+    let tallies = (0..strings.len()).map(tally).collect();
+    let visitors = visitors.collect();
+    let delta = ClickDelta { link: key(number).hash(), hour: 20_000 * 24, last: UnixMs(1), tallies, visitors };
+    clicks((position, position + 1), strings, vec![delta])
+}
+
+#[test]
+fn of_a_long_referrer_the_last_eighty_bytes_are_kept_in_whole_characters() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = filled(open(dir.path()).tree("sm/1").unwrap(), 1);
+    let texts = [
+        "x".repeat(80),
+        format!("{}{}", "y".repeat(20), "z".repeat(80)),
+        "ä".repeat(50),
+        format!("{}x", "ä".repeat(40)),
+    ];
+    machine.apply(1, &at(20_000, visits(0, 0, texts.to_vec(), std::iter::empty()))).unwrap();
+    let stats = machine.stats(Some(&key(0)), 20_000 * 24..20_001 * 24).unwrap().unwrap();
+    let found: Vec<String> = stats.values.into_iter().map(|(_, text, _)| text).collect();
+    assert_eq!(found, ["x".repeat(80), "z".repeat(80), format!("{}x", "ä".repeat(39)), "ä".repeat(40)]);
+}
+
+#[test]
+fn more_than_256_registers_of_visitors_have_a_record_of_their_own() {
+    for (many, records) in [(256, 0), (257, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = open(dir.path()).tree("sm/1").unwrap();
+        let mut machine = filled(tree.clone(), 1);
+        let registers = |from: u64, many: u64| (from..from + many).map(|index| Register::of(index << 50 | 1));
+        machine.apply(1, &at(20_000, visits(0, 0, vec!["a.example".into()], registers(0, many)))).unwrap();
+        machine.checkpoint(b"x").unwrap();
+        // The link's, and that of all links.
+        assert_eq!(tree.scan_prefix(b"h").count(), records, "{many}");
+        let unique = |machine: &ShardMachine, key: Option<LinkKey>| {
+            machine.stats(key.as_ref(), 20_000 * 24..20_001 * 24).unwrap().unwrap().visitors.registers().len()
+        };
+        assert_eq!((unique(&machine, Some(key(0))), unique(&machine, None)), (many as usize, many as usize));
+        // Some of them again, and two more.
+        machine.apply(2, &at(20_000, visits(0, 1, vec!["a.example".into()], registers(many - 5, 7)))).unwrap();
+        machine.checkpoint(b"x").unwrap();
+        let machine = ShardMachine::open(tree.clone()).unwrap().0;
+        assert_eq!(unique(&machine, Some(key(0))), many as usize + 2);
+        assert_eq!(tree.scan_prefix(b"h").count(), 2);
+    }
+}
+
+#[test]
+fn a_day_with_much_to_tell_is_in_several_records_of_sixteen_kilobytes_and_in_one_again_when_its_links_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = open(dir.path()).tree("sm/1").unwrap();
+    let mut machine = filled(tree.clone(), 200);
+    for number in 0..200 {
+        let referrers = (0..40).map(|i| format!("{number}.{i}.{}.example", "r".repeat(40))).collect();
+        machine
+            .apply(1000 + u64::from(number), &at(20_000, visits(number, number.into(), referrers, std::iter::empty())))
+            .unwrap();
+    }
+    machine.checkpoint(b"x").unwrap();
+    // Records of the links' page; the sum of all links has a page of its own.
+    let records = |tree: &Tree| -> Vec<usize> {
+        tree.scan_prefix(b"t\x4e\x20\0\0\0\0").map(|record| record.unwrap().1.len()).collect()
+    };
+    let sizes = records(&tree);
+    assert!(sizes.len() > 10 && sizes.iter().all(|bytes| *bytes <= 17 * 1024), "{sizes:?}");
+    assert!(sizes[..sizes.len() - 1].iter().all(|bytes| *bytes > 12 * 1024), "{sizes:?}");
+    let again = ShardMachine::open(tree.clone()).unwrap().0;
+    for number in 0..200 {
+        let stats = again.stats(Some(&key(number)), 20_000 * 24..20_001 * 24).unwrap().unwrap();
+        assert_eq!((stats.values.len(), stats.days[0].1.people), (40, 40), "{number}");
+    }
+    for number in 1..200 {
+        let delete = Delete { key: key(number), if_version: None };
+        machine.apply(2000 + u64::from(number), &at(20_000, delete.into())).unwrap();
+    }
+    machine.checkpoint(b"x").unwrap();
+    assert_eq!(records(&tree).len(), 1);
+    let kept = ShardMachine::open(tree).unwrap().0.stats(Some(&key(0)), 20_000 * 24..20_001 * 24).unwrap().unwrap();
+    assert_eq!(kept.values.len(), 40);
 }
