@@ -51,7 +51,8 @@ pub(crate) struct SnapshotFiles {
     /// Held by whoever reads the tree as one state, or changes it: exports, checkpoints, imports. Taken before the lock of the
     /// state, never after it.
     pub(crate) tree: Arc<tokio::sync::Mutex<()>>,
-    turn: Arc<SnapshotTurn>,
+    /// Waited for before `tree`: an export that waits behind another one holds up no checkpoint.
+    pub(crate) turn: Arc<SnapshotTurn>,
 }
 
 impl SnapshotFiles {
@@ -62,7 +63,7 @@ impl SnapshotFiles {
 
 /// Shared by all groups of a node: one snapshot or backup is written at a time, since each takes a thread and the disk's bandwidth.
 pub struct SnapshotTurn {
-    turn: Arc<Semaphore>,
+    pub(crate) turn: Arc<Semaphore>,
     /// Numbers the files.
     written: AtomicU64,
 }

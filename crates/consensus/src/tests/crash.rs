@@ -18,6 +18,9 @@ use super::open;
 use super::replicas::*;
 use crate::group::IfNew;
 
+/// Links that the leader has in the end: one more than the snapshot.
+const WITH_LAST: usize = EARLY + LATE + 1;
+
 /// What a crash after each step left.
 #[derive(Default)]
 struct Crashes {
@@ -56,7 +59,8 @@ fn count(steps: &[(String, Vec<PathBuf>)], what: &str) -> usize {
     steps.iter().filter(|(step, _)| step.contains(what)).count()
 }
 
-/// Starts the replica that a crash left, and brings it up to a leader in the state of then.
+/// Starts the replica that a crash left, and brings it up to a leader whose directory is `leader`. That one has to know all that the replica may have
+/// heard, so it is as the leader was in the end: a copy from before would have neither the last term nor the entries of it.
 async fn starts_and_catches_up(leader: &Path, crashed: &Path, step: &str, scratch: &Path) {
     let own = scratch.join("leader-again");
     let _ = std::fs::remove_dir_all(&own);
@@ -67,8 +71,8 @@ async fn starts_and_catches_up(leader: &Path, crashed: &Path, step: &str, scratc
     // What it had acknowledged is there before it hears from anybody.
     assert!(follower.group.status().last >= EARLY as u64, "{step}: {:?}", follower.group.status());
     let leader = replica(&own, LEADER, &peers, IfNew::Create).await;
-    leader.create(EARLY + LATE..EARLY + LATE + 1).await;
-    until(&format!("the replica catches up after {step}"), || follower.missing(0..EARLY + LATE + 1).is_empty()).await;
+    leader.create(WITH_LAST..WITH_LAST + 1).await;
+    until(&format!("the replica catches up after {step}"), || follower.missing(0..WITH_LAST + 1).is_empty()).await;
     assert!(!follower.group.status().voters.is_empty());
     assert!(
         std::fs::read_dir(crashed.join("snapshots"))
@@ -81,20 +85,24 @@ async fn starts_and_catches_up(leader: &Path, crashed: &Path, step: &str, scratc
     std::fs::remove_dir_all(crashed).unwrap();
 }
 
-/// The steps of taking a snapshot, and what a crash at each of them left. Answers the directory of the leader too.
+/// The steps of taking a snapshot, and what a crash at each of them left. Answers the directory of the leader too, as it was in the end.
 async fn taking_a_snapshot(root: &Path) -> (PathBuf, Vec<(String, Vec<PathBuf>)>) {
     let (leader_dir, follower_dir) = lagging(root).await;
-    let live = root.join("live");
-    copy(&leader_dir, &live);
     let peers: Arc<Here> = Arc::default();
     let follower = replica(&follower_dir, FOLLOWER, &peers, IfNew::Wait).await;
     assert!(follower.missing(0..EARLY).is_empty());
     let crashes = watch(&follower.db, &follower_dir, &root.join("crashes"));
-    let leader = replica(&live, LEADER, &peers, IfNew::Create).await;
+    let leader = replica(&leader_dir, LEADER, &peers, IfNew::Create).await;
     until("the snapshot arrives", || follower.missing(0..EARLY + LATE).is_empty()).await;
+    // What a leader on a busy machine does by itself: it is elected again, and the follower commits an entry of the new term.
+    leader.group.raft().trigger().elect(false).await.unwrap();
+    until("the leader is elected again", || leader.group.status().leader).await;
+    leader.create(EARLY + LATE..WITH_LAST).await;
+    until("the last link arrives", || follower.missing(0..WITH_LAST).is_empty()).await;
     until("the log before it is purged", || follower.first_index() > leader.group.status().applied - 2).await;
     purged_in_batches(&crashes).await;
     let steps = finished(&follower.db, &crashes);
+    leader.db.commit().wait().await.unwrap();
     leader.stop(&peers, LEADER).await;
     follower.stop(&peers, FOLLOWER).await;
     (leader_dir, steps)

@@ -15,6 +15,7 @@ use super::replicas::*;
 use super::{clock, create, open};
 use crate::format::{VoteRecord, encode_position};
 use crate::group::IfNew;
+use crate::state_machine::write_snapshot;
 use crate::types::{LeaderId, LogId};
 use crate::wire::{SnapshotPiece, SnapshotTaken};
 use crate::{GroupOptions, ProposeError};
@@ -136,6 +137,25 @@ async fn commands_are_applied_while_a_snapshot_is_written_and_the_checkpoint_fol
     assert!(alone.first_index() <= 1, "a checkpoint changed the tree while it was read");
     drop(exporting);
     until("the checkpoint is written", || alone.first_index() > 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_waits_for_its_turn_holds_up_no_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let peers: Arc<Here> = Arc::default();
+    let options = GroupOptions { checkpoint_bytes: 8 << 10, log_kept_bytes: 0, free_min: 0, clock };
+    let dir = root.path().join("alone");
+    let alone = replica_with(open(&dir, &Metrics::new()), &dir, LEADER, &peers, IfNew::Create, options).await;
+    let (state, files) = (alone.group.state().clone(), alone.group.files().clone());
+    // As an export of another group of the node does.
+    let other = files.turn.turn.clone().acquire_owned().await.unwrap();
+    let waiting = tokio::spawn(write_snapshot(state, files, GROUP, "export"));
+    tokio::task::yield_now().await;
+    alone.create(0..200).await;
+    until("the checkpoint is written", || alone.first_index() > 100).await;
+    assert!(!waiting.is_finished());
+    drop(other);
+    waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
