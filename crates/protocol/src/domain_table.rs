@@ -348,6 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn a_site_knows_whether_changes_would_change_it() {
+        let status = |status: Option<RedirectStatus>| {
+            let mut changes = FieldChanges::default();
+            DEFAULT_STATUS.change(&mut changes, status.as_ref());
+            changes
+        };
+        let (temporary, found) = (RedirectStatus::TemporaryRedirect, RedirectStatus::Found);
+        let records = BTreeMap::from([(Domain(1), record(Some("a.example"), |of| of.extend(status(Some(temporary)))))]);
+        let domains = Domains::new(&records);
+        let site = domains.site(Domain(1)).unwrap();
+        assert!(site.has(&FieldChanges::default()) && site.has(&status(Some(temporary))));
+        assert!(!site.has(&status(Some(found))) && !site.has(&status(None)));
+        assert!(domains.default_site().has(&status(None)) && !domains.default_site().has(&status(Some(found))));
+        let host = |of: u32| domains.host(Domain(of)).map(HostName::as_str);
+        assert_eq!((host(1), host(2)), (Some("a.example"), None));
+        let named = |host: &str| domains.named(&HostName::parse(host).unwrap()).map(|site| site.domain);
+        assert_eq!((named("a.example"), named("b.example")), (Some(Domain(1)), None));
+    }
+
+    #[test]
     fn a_table_is_plain_until_there_is_a_record() {
         let table = DomainTable::default();
         assert!(table.is_plain());

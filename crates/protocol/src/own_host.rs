@@ -90,3 +90,59 @@ fn bare(host: Host<&str>) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is(own: &OwnHost, url: &str) -> bool {
+        own.is(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn a_name_is_the_servers_own_on_its_port_and_on_the_default_ports() {
+        let own = OwnHost::of_url(&Url::parse("http://s.example:8080/").unwrap()).unwrap();
+        for url in ["http://s.example:8080/x", "http://S.Example.:8080", "http://s.example", "https://s.example/"] {
+            assert!(is(&own, url), "{url}");
+        }
+        for url in ["http://s.example:8081", "http://a.s.example:8080", "http://t.example:8080", "data:text/html,x"] {
+            assert!(!is(&own, url), "{url}");
+        }
+        assert!(OwnHost::of_url(&Url::parse("data:text/html,x").unwrap()).is_none());
+    }
+
+    #[test]
+    fn many_names_are_looked_up_in_lower_case() {
+        let hosts = Hosts::new(|name| matches!(name, "a.example" | "b.example" | "b.example."));
+        let own = OwnHost::OneOf { hosts, port: Some(8080) };
+        for url in ["http://a.example:8080", "http://A.EXAMPLE", "https://b.example", "http://b.example.:8080/x"] {
+            assert!(is(&own, url), "{url}");
+        }
+        for url in ["http://a.example:8081", "http://c.example:8080", "http://c.example", "http://127.0.0.1:8080"] {
+            assert!(!is(&own, url), "{url}");
+        }
+        assert!(format!("{own:?}").contains("Hosts"));
+    }
+
+    #[test]
+    fn the_loopback_interface_has_many_names_and_addresses() {
+        let own = OwnHost::Loopback { port: 8080 };
+        for host in ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9", "0.0.0.0", "2130706433"] {
+            assert!(is(&own, &format!("http://{host}:8080/")), "{host}");
+        }
+        for host in ["[::1]", "[::]", "[::ffff:127.0.0.1]"] {
+            assert!(is(&own, &format!("https://{host}:8080/")), "{host}");
+        }
+        for url in [
+            "http://localhost",
+            "http://localhost:8081",
+            "http://mylocalhost:8080",
+            "http://localhost.example:8080",
+            "http://128.0.0.1:8080",
+            "http://[2001:db8::1]:8080",
+            "data:text/html,x",
+        ] {
+            assert!(!is(&own, url), "{url}");
+        }
+    }
+}

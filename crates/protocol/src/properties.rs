@@ -398,25 +398,28 @@ mod tests {
 
     #[test]
     fn texts_are_trimmed_and_composed_and_have_limits() {
-        let title = |text: &str| Title::parse(text).map(|title| title.map(|title| title.0));
+        let title = |text: &str| Title::parse(text).map(|title| title.map(|title| title.as_str().to_owned()));
         // An e and a combining accent become one character.
         assert_eq!(title(" Cafe\u{301} "), Ok(Some("Café".to_owned())));
         assert_eq!(title(" \t "), Ok(None));
         assert_eq!(title("a\nb"), Err(PropertyError::TitleControl));
         assert!(title(&"ä".repeat(TITLE_CHARS_MAX)).is_ok());
         assert_eq!(title(&"ä".repeat(TITLE_CHARS_MAX + 1)), Err(PropertyError::TitleTooLong));
-        assert!(Note::parse("a\nb\tc").unwrap().is_some());
+        assert_eq!(Note::parse(" a\nb\tc").unwrap().unwrap().as_str(), "a\nb\tc");
         assert_eq!(Note::parse("a\0b"), Err(PropertyError::NoteControl));
+        assert!(Note::parse(&"ä".repeat(NOTE_CHARS_MAX)).is_ok());
         assert_eq!(Note::parse(&"x".repeat(NOTE_CHARS_MAX + 1)), Err(PropertyError::NoteTooLong));
     }
 
     #[test]
     fn tags_are_compared_without_case_and_shown_as_first_written() {
-        let tags = |texts: &[&str]| Tags::parse(texts).map(|tags| tags.map(|tags| tags.0));
+        let of = |tags: Tags| tags.iter().map(str::to_owned).collect::<Vec<_>>();
+        let tags = |texts: &[&str]| Tags::parse(texts).map(|tags| tags.map(of));
         assert_eq!(tags(&[" Été", "été", "b", "B "]), Ok(Some(vec!["Été".to_owned(), "b".to_owned()])));
         assert_eq!(tags(&[]), Ok(None));
         assert_eq!(tags(&["a", " "]), Err(PropertyError::TagEmpty));
         assert_eq!(tags(&["a,b"]), Err(PropertyError::TagCharacter));
+        assert!(tags(&[&"ä".repeat(TAG_CHARS_MAX)]).is_ok());
         assert_eq!(tags(&[&"x".repeat(TAG_CHARS_MAX + 1)]), Err(PropertyError::TagTooLong));
         let many: Vec<String> = (0..=TAGS_MAX).map(|number| number.to_string()).collect();
         assert!(Tags::parse(&many[1..]).is_ok());
@@ -436,6 +439,9 @@ mod tests {
             assert_eq!(RedirectStatus::try_from(number).map(u16::from), Ok(number));
             assert!(!RedirectStatus::try_from(number).unwrap().temporary().is_permanent());
         }
+        // The method stays with 307 and 308 only.
+        let temporary = |number: u16| u16::from(RedirectStatus::try_from(number).unwrap().temporary());
+        assert_eq!([301, 302, 307, 308].map(temporary), [302, 302, 307, 307]);
         for number in [0, 200, 300, 303, 304, 404] {
             assert_eq!(RedirectStatus::try_from(number), Err(PropertyError::RedirectStatus));
         }

@@ -23,6 +23,12 @@ fn a_write_that_was_cut_off_is_unknown_and_one_that_was_refused_is_not() {
     assert!(unknown.iter().all(CallError::outcome_unknown));
     assert!(!known.iter().any(CallError::outcome_unknown));
     assert!(unknown.iter().chain(&known).all(CallError::retryable));
+    let passing =
+        [ServiceError::Unavailable(String::new()), ServiceError::ReadOnly(String::new())].map(CallError::Service);
+    let lasting =
+        [ServiceError::NotHere { leader: None }, ServiceError::TooLarge(String::new())].map(CallError::Service);
+    assert!(passing.iter().all(CallError::retryable) && !lasting.iter().any(CallError::retryable));
+    assert!(!passing.iter().chain(&lasting).any(CallError::outcome_unknown));
 }
 
 #[test]

@@ -315,6 +315,10 @@ mod tests {
         ] {
             assert_eq!(range(of).contains(tag), contains, "{of} {tag}");
         }
+        let longest = format!("de-{}aaaaaaa", "aaaaaaaa-".repeat(6));
+        assert_eq!(longest.len(), LANGUAGE_BYTES_MAX);
+        assert_eq!(range(&longest).as_str(), longest);
+        assert!(LanguageRange::parse(&format!("{longest}a")).is_err());
         for text in ["", "-", "de-", "d3", "de_CH", "toolongtag", "de-*", "ü", &"de-aaaaaaaa".repeat(9)] {
             assert!(LanguageRange::parse(text).is_err(), "{text}");
         }
@@ -355,6 +359,11 @@ mod tests {
         assert!(any.is("ref", "") && any.is("ref", "x") && !any.is("Ref", "x"));
         let one = Parameter::new("ref", Some("a b")).unwrap();
         assert!(one.is("ref", "a b") && !one.is("ref", ""));
+        let long = |bytes: usize| "x".repeat(bytes);
+        assert!(City::parse(&long(64)).is_ok() && City::parse("b").is_ok());
+        assert!(Parameter::new(&long(256), Some(&long(256))).is_ok() && Parameter::new(&long(257), None).is_err());
+        let whole = Parameter::new("a", Some("b")).unwrap();
+        assert_eq!((whole.name(), whole.value(), any.value()), ("a", Some("b"), None));
         assert!(Parameter::new("", None).is_err() && Parameter::new("a", Some(&"x".repeat(257))).is_err());
     }
 }
