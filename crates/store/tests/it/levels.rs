@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use waypost_protocol::command::{Batch, Create, Edit, ShardCommand, ShardOutcome};
+use waypost_protocol::command::{Batch, ClusterCommand, Create, Edit, RaiseLevel, ShardCommand, ShardOutcome};
 use waypost_protocol::digest::IdempotencyKey;
 use waypost_protocol::{Code, FieldChanges, Fields, Level, LinkKey, LinkPatch, LinkSpec, Target, UnixMs};
 use waypost_store::StoreError;
-use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot};
+use waypost_store::machine::{ClusterMachine, Machine, ShardMachine, snapshot, stored_position};
 
 use super::log::Log;
 use super::shards::open;
@@ -93,6 +93,26 @@ fn a_shard_writes_for_earlier_versions_until_its_log_shows_the_level() {
     log.apply(Level::BASE, edit(FieldChanges::default()));
     assert_eq!(log.machine.level(), Level::ONE);
     assert!(log.machine.get(&key()).unwrap().is_some());
+}
+
+#[test]
+fn the_position_of_the_last_checkpoint_is_found_without_reading_the_state_at_every_level() {
+    for level in [Level::BASE, Level::THREE] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(dir.path());
+        let mut shard = Log::<ShardMachine>::open(&db, "sm/1");
+        let tree = shard.machine.tree().clone();
+        assert_eq!(stored_position(&tree).unwrap(), None);
+        shard.apply(level, ShardCommand::from(new_link(Fields::default())));
+        shard.machine.checkpoint(b"there").unwrap();
+        assert_eq!(stored_position(&tree).unwrap().as_deref(), Some(&b"there"[..]));
+        let mut cluster = Log::<ClusterMachine>::open(&db, "sm/0");
+        cluster.apply(level, ClusterCommand::from(RaiseLevel { level, members: vec![] }));
+        cluster.machine.checkpoint(b"and here").unwrap();
+        assert_eq!(stored_position(cluster.machine.tree()).unwrap().as_deref(), Some(&b"and here"[..]));
+        tree.insert(b"m", vec![1; 40]).unwrap();
+        assert!(matches!(stored_position(&tree), Err(StoreError::Corrupt { .. })));
+    }
 }
 
 fn keyed(number: u32) -> ShardCommand {

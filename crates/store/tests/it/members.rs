@@ -70,6 +70,24 @@ fn a_node_is_needed_by_the_groups_that_would_have_no_majority_without_it() {
 }
 
 #[test]
+fn before_level_1_a_node_comes_in_the_place_of_one_of_its_name_unless_groups_need_that_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::<ClusterMachine>::open(&open(dir.path()), "sm/0");
+    (1..=3).for_each(|id| assert_eq!(log.apply(Level::BASE, PutNode(node(id))), ClusterOutcome::Done));
+    let emptied = || PutNode(NodeRecord { name: "n1".to_owned(), ..node(9) });
+    let mut place = |voters: &[u64], outcome: ClusterOutcome| {
+        let voters = voters.iter().copied().map(NodeId).collect();
+        log.apply(Level::BASE, Place { group: 1, voters });
+        assert_eq!(log.apply(Level::BASE, emptied()), outcome);
+        let state = log.machine.state();
+        (state.nodes.keys().map(|id| id.0).collect::<Vec<_>>(), state.gone.contains(&NodeId(1)))
+    };
+    assert_eq!(place(&[1, 2], ClusterOutcome::NodeNeeded { groups: 1 }), (vec![1, 2, 3], false));
+    assert_eq!(place(&[1, 2, 3], ClusterOutcome::Done), (vec![2, 3, 9], true));
+    assert_eq!(log.apply(Level::BASE, PutNode(node(1))), ClusterOutcome::NotFound, "it was removed");
+}
+
+#[test]
 fn a_node_that_tells_of_itself_again_stays_drained() {
     let (_dir, mut log) = cluster(2);
     log.apply(Level::ONE, DrainNode { node: NodeId(1), drain: true });
