@@ -79,6 +79,25 @@ fn a_node_that_comes_back_after_a_thousand_newer_journals_counts_nothing_twice()
 }
 
 #[test]
+fn before_level_1_the_positions_of_the_512_journals_that_were_heard_of_last_are_kept() {
+    with_a_shard(Level::BASE, |shard| {
+        for journal in 0..512 {
+            assert_eq!(shard.click(1, journal, 0), ShardOutcome::Done);
+        }
+        shard.now = UnixMs(shard.now.0 + 1000);
+        assert_eq!(shard.click(1, 0, 0), ShardOutcome::Done, "it is sent again");
+        assert_eq!(shard.click(1, 0, 1), ShardOutcome::Done);
+        assert_eq!(shard.counted(), 513);
+        // One more, and the position of one that was heard of before is forgotten: its clicks count again.
+        assert_eq!(shard.click(1, 999, 0), ShardOutcome::Done);
+        for (journal, counted) in [(0, 514), (2, 514), (1, 515)] {
+            shard.click(1, journal, 0);
+            assert_eq!(shard.counted(), counted, "{journal}");
+        }
+    });
+}
+
+#[test]
 fn positions_from_level_0_are_kept_and_belong_to_the_node_that_goes_on_with_the_journal() {
     with_a_shard(Level::BASE, |shard| {
         for journal in 0..400 {
