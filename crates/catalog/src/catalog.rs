@@ -34,12 +34,20 @@ pub struct Options {
     pub readers: usize,
     /// So many links are kept in memory before they are sorted into the file: at most 32,768. Fewer take less memory and more writing.
     pub chunk_links: usize,
+    /// The most rows that are removed, or get new numbers, in one transaction: other writers wait for no longer.
+    pub rows_at_once: usize,
 }
 
 impl Default for Options {
     /// With the tail (at most 16 MiB, and while a chunk is sealed as much again for its postings), this is less than 48 MiB.
     fn default() -> Self {
-        Self { writer_cache_bytes: 8 << 20, reader_cache_bytes: 2 << 20, readers: 3, chunk_links: CHUNK as usize }
+        Self {
+            writer_cache_bytes: 8 << 20,
+            reader_cache_bytes: 2 << 20,
+            readers: 3,
+            chunk_links: CHUNK as usize,
+            rows_at_once: 2_048,
+        }
     }
 }
 
@@ -83,10 +91,10 @@ impl Catalog {
     pub fn open(dir: &Path, options: Options) -> Result<Opened, CatalogError> {
         let files = Files::of(dir)?;
         let (conn, mut began_anew) = files.open(options.writer_cache_bytes)?;
-        let (writer, tail) = match Writer::new(conn, options.chunk_links) {
+        let (writer, tail) = match Writer::new(conn, &options) {
             Err(CatalogError::Damaged { what }) => {
                 began_anew = Some(Reason::Damaged { what });
-                Writer::new(files.create(options.writer_cache_bytes)?, options.chunk_links)?
+                Writer::new(files.create(options.writer_cache_bytes)?, &options)?
             }
             opened => opened?,
         };
@@ -114,8 +122,7 @@ impl Catalog {
         shared.era.fetch_add(1, Ordering::SeqCst);
         shared.idle.lock().readers.clear();
         *tail = Tail::default();
-        let (writer, _) =
-            Writer::new(shared.files.create(shared.options.writer_cache_bytes)?, shared.options.chunk_links)?;
+        let (writer, _) = Writer::new(shared.files.create(shared.options.writer_cache_bytes)?, &shared.options)?;
         *slot = Some(writer);
         Ok(())
     }
@@ -196,16 +203,19 @@ impl Catalog {
 
     /// Removes rows in transactions between which others can write.
     fn remove_unseen(&self, shard: ShardId) -> Result<u64, CatalogError> {
-        let mut rows = self.with_writer(|writer, tail| writer.unseen(tail, shard))?;
         let mut removed = 0;
-        while !rows.is_empty() {
-            removed += self.with_writer(|writer, tail| {
-                let removed = writer.remove_unseen(tail, shard, &mut rows)?;
+        loop {
+            let now = self.with_writer(|writer, tail| {
+                let now = writer.remove_unseen(tail, shard)?;
+                // Chunks became sparse: that work must not pile up.
                 writer.step(tail)?;
-                Ok(removed)
+                Ok(now)
             })?;
+            if now == 0 {
+                return Ok(removed);
+            }
+            removed += now;
         }
-        Ok(removed)
     }
 
     /// A page of a list.

@@ -11,9 +11,6 @@ use crate::keys::Key;
 use crate::tail::Tail;
 use crate::writer::{Seen, Writer, know};
 
-/// The most rows that are removed in one transaction: other writers wait for no longer.
-const REMOVED: usize = 2_048;
-
 impl Writer {
     /// Begins a scan of a shard, which becomes incomplete.
     pub fn begin_scan(&mut self, tail: &RwLock<Tail>, shard: ShardId) -> Result<(), CatalogError> {
@@ -22,11 +19,12 @@ impl Writer {
         Ok(())
     }
 
-    /// The rows of a shard that its scan has not seen; without a scan, all.
-    pub fn unseen(&mut self, tail: &RwLock<Tail>, shard: ShardId) -> Result<Vec<i64>, CatalogError> {
-        self.refresh(tail)?;
-        let mut unseen: Vec<i64> =
-            tail.read().rows().filter(|(_, row)| row.shard == shard.0).map(|(id, _)| id).collect();
+    /// Some of the rows of a shard that its scan has not seen. Those in sealed chunks come first: once they are removed, their chunks have
+    /// nothing left that is worth new numbers.
+    fn unseen(&self, tail: &RwLock<Tail>, shard: ShardId) -> Result<Vec<i64>, CatalogError> {
+        let seen = self.scans.get(&shard.0);
+        let is_unseen = |id: &i64| !seen.is_some_and(|seen| seen.has(*id));
+        let mut unseen = Vec::new();
         let mut read = self.conn.prepare_cached("SELECT docs FROM postings WHERE chunk = ?1 AND key = ?2")?;
         for chunk in self.chunks.iter().filter(|(_, fill)| fill.links > 0).map(|(chunk, _)| *chunk) {
             let mut found = Vec::new();
@@ -40,38 +38,34 @@ impl Writer {
             }
             let mut rows = found.swap_remove(0);
             rows.and(&found[0]);
-            unseen.extend(rows.iter().map(|doc| chunk * CHUNK + i64::from(doc)));
+            let ids = rows.iter().map(|doc| chunk * CHUNK + i64::from(doc)).filter(is_unseen);
+            unseen.extend(ids.take(self.rows_at_once - unseen.len()));
+            if unseen.len() == self.rows_at_once {
+                return Ok(unseen);
+            }
         }
-        let seen = self.scans.get(&shard.0);
-        unseen.retain(|id| !seen.is_some_and(|seen| seen.has(*id)));
+        let tail = tail.read();
+        let ids = tail.rows().filter(|(_, row)| row.shard == shard.0).map(|(id, _)| id).filter(is_unseen);
+        unseen.extend(ids.take(self.rows_at_once - unseen.len()));
         Ok(unseen)
     }
 
-    /// Removes the last of some rows, unless they were written meanwhile. Returns how many.
-    pub fn remove_unseen(
-        &mut self,
-        tail: &RwLock<Tail>,
-        shard: ShardId,
-        rows: &mut Vec<i64>,
-    ) -> Result<u64, CatalogError> {
-        let mut some = rows.split_off(rows.len().saturating_sub(REMOVED));
-        let seen = self.scans.get(&shard.0);
-        some.retain(|id| !seen.is_some_and(|seen| seen.has(*id)));
-        let mut removed = 0;
-        let removing = self.change(tail, |_, changes| {
-            for id in &some {
-                // A row that changed meanwhile has another number.
-                if let Some(row) = changes.row(*id)? {
+    /// Removes some of the rows of a shard that its scan has not seen. Returns how many: none if there are none left.
+    ///
+    /// They are looked up for each transaction: rows get new numbers meanwhile, and a list of numbers would miss them.
+    pub fn remove_unseen(&mut self, tail: &RwLock<Tail>, shard: ShardId) -> Result<u64, CatalogError> {
+        self.refresh(tail)?;
+        let unseen = self.unseen(tail, shard)?;
+        if !unseen.is_empty() {
+            self.change(tail, |_, changes| {
+                for id in &unseen {
+                    let row = changes.row(*id)?.ok_or_else(|| CatalogError::damaged("a row is missing"))?;
                     changes.remove(row.hash)?;
-                    removed += 1;
                 }
-            }
-            Ok(())
-        });
-        if removing.is_err() {
-            rows.append(&mut some);
+                Ok(())
+            })?;
         }
-        removing.map(|_| removed)
+        Ok(unseen.len() as u64)
     }
 
     /// Ends a scan: the shard is complete up to this position.

@@ -20,8 +20,6 @@ use crate::writer::{Fill, Phase, Writer};
 
 /// A chunk ends early if its rows take so much memory: notes and URLs may be long.
 const TAIL_BYTES_MAX: usize = 16 << 20;
-/// The most rows of a sparse chunk that get new numbers in one step.
-const RENUMBERED: usize = 2_048;
 
 impl Writer {
     /// Whether more than a chunk waits for being sealed, so that it must not wait for longer.
@@ -140,7 +138,7 @@ impl Writer {
             |row| row.get(0),
         )?;
         let moved: Vec<i64> =
-            Bits::of_stored(&live)?.iter().take(RENUMBERED).map(|doc| chunk * CHUNK + i64::from(doc)).collect();
+            Bits::of_stored(&live)?.iter().take(self.rows_at_once).map(|doc| chunk * CHUNK + i64::from(doc)).collect();
         // Writing a row counts as seeing it; but a scan has not seen these.
         let scans = std::mem::take(&mut self.scans);
         let renumbered = self.change(tail, |_, changes| {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use waypost_protocol::ShardId;
 
 use crate::bits::CHUNK;
+use crate::catalog::Options;
 use crate::changes::{Bounds, Changed, Changes};
 use crate::error::CatalogError;
 use crate::row::Row;
@@ -19,6 +20,8 @@ pub struct Writer {
     pub(crate) next_id: i64,
     /// A chunk ends when it has so many rows.
     pub(crate) chunk_links: usize,
+    /// The most rows that are removed, or get new numbers, in one transaction.
+    pub(crate) rows_at_once: usize,
     /// How many chunks are sealed.
     pub(crate) sealed: i64,
     /// What is next of the chunk that is being sealed.
@@ -73,11 +76,12 @@ impl Seen {
 
 impl Writer {
     /// The writer of an open file, and the tail of that file.
-    pub fn new(conn: Connection, chunk_links: usize) -> Result<(Self, Tail), CatalogError> {
+    pub fn new(conn: Connection, options: &Options) -> Result<(Self, Tail), CatalogError> {
         let mut writer = Self {
             conn,
             next_id: 0,
-            chunk_links,
+            chunk_links: options.chunk_links,
+            rows_at_once: options.rows_at_once.max(1),
             sealed: 0,
             phase: None,
             chunks: BTreeMap::new(),

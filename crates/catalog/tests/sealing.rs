@@ -152,10 +152,39 @@ fn rows_that_get_new_numbers_during_a_scan_are_not_seen_by_it() {
     catalog.write(&seen).unwrap();
     while catalog.maintain().unwrap() {}
     assert_eq!(catalog.finish_scan(ShardId(2), 1).unwrap(), kept.len() as u64 - 1);
+    assert_eq!(catalog.sizes().unwrap().links, 1);
     assert_eq!(
         common::slugs(&catalog.page(&request(LinkFilter::default())).unwrap().rows),
         [kept[0].key.code.as_str()]
     );
+}
+
+/// The chunks become sparse while it goes on, so that rows that have to go get new numbers.
+#[test]
+fn a_shard_that_left_or_was_scanned_leaves_no_row_behind_however_many_there_are() {
+    for chunk_links in [20, 100, 1_000] {
+        for is_scan in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let catalog = open(dir.path(), chunk_links).catalog;
+            let mut all = links(1_200);
+            // Mostly those of the shard, or its rows would make no chunk sparse.
+            all.retain(|changed| shard(&changed.link) == ShardId(2) || changed.link.key.code.as_str().ends_with('7'));
+            write_all(&catalog, &all);
+            while catalog.maintain().unwrap() {}
+            let gone = ShardId(2);
+            if is_scan {
+                catalog.begin_scan(gone).unwrap();
+                catalog.finish_scan(gone, 9).unwrap();
+                assert_eq!(catalog.positions().unwrap().get(&gone), Some(&9));
+            } else {
+                catalog.forget(gone).unwrap();
+            }
+            let left = all.iter().filter(|changed| shard(&changed.link) != gone).count() as u64;
+            assert_eq!(catalog.sizes().unwrap().links, left, "chunks of {chunk_links}");
+            let page = catalog.page(&request(LinkFilter::default())).unwrap();
+            assert_eq!(page.matches.unwrap().total, left);
+        }
+    }
 }
 
 /// Links are created and deleted all the time; those that are there throughout are on the pages exactly once.

@@ -20,9 +20,9 @@ pub const SHARDS: u32 = 4;
 /// The present of the tests.
 pub const NOW: UnixMs = UnixMs(1_000);
 
-/// A catalog that seals after every few links.
+/// A catalog that seals after every few links, and moves a few at once.
 pub fn open(dir: &Path, chunk_links: usize) -> Opened {
-    Catalog::open(dir, Options { chunk_links, ..Options::default() }).unwrap()
+    Catalog::open(dir, Options { chunk_links, rows_at_once: 3, ..Options::default() }).unwrap()
 }
 
 /// A link to a target.
