@@ -15,10 +15,10 @@ use super::{
 pub const BULK_AT_ONCE_MAX: usize = 64;
 
 /// How often a change is tried again that a shard refused because it had no permit left.
-const TRIES_MAX: u32 = 8;
+pub(super) const TRIES_MAX: u32 = 8;
 
 /// The first pause before another try; each is longer by as much.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
 /// One of many changes.
 #[derive(Debug, Clone)]

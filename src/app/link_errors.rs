@@ -1,7 +1,9 @@
 //! Why a link was not created, shown or changed.
 
+use waypost_catalog::RequestError;
 use waypost_protocol::fields::Tag;
 use waypost_protocol::history::changed_fields;
+use waypost_protocol::properties::PropertyError;
 use waypost_protocol::{
     CallError, CodeError, Level, LinkKey, LinkSpec, LinkVersion, ServiceError, SpecError, TargetError,
 };
@@ -134,6 +136,12 @@ pub enum ChangeError {
     /// The rules have a URL that is not a valid target, or are not within their limits.
     #[error(transparent)]
     Rules(#[from] RulesFault),
+    /// No list has this filter.
+    #[error(transparent)]
+    Filter(#[from] RequestError),
+    /// The tags that the link would have are not within their limits.
+    #[error(transparent)]
+    Tags(PropertyError),
     /// A property is not within its limits.
     #[error(transparent)]
     Spec(#[from] SpecError),

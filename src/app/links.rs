@@ -375,30 +375,11 @@ impl App {
     ) -> Result<Link, ChangeError> {
         principal.require(Permission::WriteLinks)?;
         let site = self.site_named(name.domain)?;
-        let parse = |url| Target::parse(url, edit.own_hosts, self.parts.url_max_bytes);
-        let target = edit.url.map(parse).transpose()?;
-        let mut patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields };
-        if let Some(changes) = self.expired_url(edit.expired_url, edit.own_hosts).map_err(ChangeError::ExpiredUrl)? {
-            patch.fields.extend(changes);
-        }
-        if let Some(rules) = &edit.rules {
-            patch.fields.extend(self.rules(rules, edit.own_hosts)?);
-        }
+        let mut patch = self.patch_given(&edit)?;
         if patch.is_empty() && edit.password.is_none() {
             return Err(ChangeError::Nothing);
         }
-        patch.check(self.now())?;
-        self.writable()?;
-        self.supported(patch.level())?;
-        if let Some(password) = edit.password {
-            self.supported(Level::THREE)?;
-            let hash = match &password {
-                None => None,
-                Some(password) => Some(self.parts.passwords.hash(password, None).await?),
-            };
-            PASSWORD.change(&mut patch.fields, hash.as_ref());
-            patch.check(self.now())?;
-        }
+        self.complete_patch(&mut patch, edit.password.as_ref()).await?;
         let key = site.key_in(name.code).ok_or(ChangeError::NotFound)?;
         let if_version = self.expected(&key, guard).await?;
         let by = Some(principal.number());
@@ -409,6 +390,41 @@ impl App {
             Changed::Refused(reason) => Err(reason.into()),
             Changed::NotFound | Changed::Deleted => Err(ChangeError::NotFound),
         }
+    }
+
+    /// The changes that an edit names, parsed, except for its password.
+    pub(super) fn patch_given(&self, edit: &LinkEdit<'_>) -> Result<LinkPatch, ChangeError> {
+        let parse = |url| Target::parse(url, edit.own_hosts, self.parts.url_max_bytes);
+        let target = edit.url.map(parse).transpose()?;
+        let mut patch = LinkPatch { target, valid_until: edit.valid_until, fields: edit.fields.clone() };
+        if let Some(changes) = self.expired_url(edit.expired_url, edit.own_hosts).map_err(ChangeError::ExpiredUrl)? {
+            patch.fields.extend(changes);
+        }
+        if let Some(rules) = &edit.rules {
+            patch.fields.extend(self.rules(rules, edit.own_hosts)?);
+        }
+        Ok(patch)
+    }
+
+    /// Checks changes, whatever link they are of, and adds that of its password.
+    pub(super) async fn complete_patch(
+        &self,
+        patch: &mut LinkPatch,
+        password: Option<&Option<Password>>,
+    ) -> Result<(), ChangeError> {
+        patch.check(self.now())?;
+        self.writable()?;
+        self.supported(patch.level())?;
+        if let Some(password) = password {
+            self.supported(Level::THREE)?;
+            let hash = match password {
+                None => None,
+                Some(password) => Some(self.parts.passwords.hash(password, None).await?),
+            };
+            PASSWORD.change(&mut patch.fields, hash.as_ref());
+            patch.check(self.now())?;
+        }
+        Ok(())
     }
 
     /// Deletes a link.

@@ -29,6 +29,8 @@ mod passwords;
 mod put;
 mod rules;
 mod statistics;
+mod sweep;
+mod tags;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,9 +56,11 @@ pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
     ValueCount,
 };
+pub use sweep::{Sweep, SweepChange, SweepStep, TagEdit};
 use tokio::sync::Semaphore;
 use waypost_consensus::Groups;
 use waypost_protocol::domain::HostName;
+use waypost_protocol::listing::LinkFilter;
 use waypost_protocol::messages::{KeyAllocator, LinkStore};
 use waypost_protocol::{Level, LinkKey, ServiceError, UnixMs};
 use waypost_redirector::ReadView;
@@ -164,6 +168,12 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey, ListRequest) = |ap
     is_send(app.put_link(principal, name, NewLink::default(), &Condition::default()));
     is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, name, Guard::Any));
+    is_send(app.replace_tag(principal, "", None, None));
+    is_send(app.sweep(principal, LinkFilter::default(), SweepChange::Delete));
+    is_send(async move {
+        let mut sweep = app.replace_tag(principal, "", None, None).await?;
+        Ok::<_, ChangeError>(app.sweep_step(principal, &mut sweep).await.is_ok())
+    });
     is_send(app.preview(key));
     is_send(app.history(principal, name));
     is_send(app.restore_target(principal, name, 1, &Guard::Any, &[]));

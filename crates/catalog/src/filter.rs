@@ -1,11 +1,15 @@
 //! A filter as it is evaluated: what a row has to be.
 
-use waypost_protocol::listing::{PageRequest, StateFilter};
+use std::sync::Arc;
+
+use waypost_protocol::link::LinkCounts;
+use waypost_protocol::listing::{LinkFilter, PageRequest, Sort, StateFilter};
 use waypost_protocol::properties::Tags;
-use waypost_protocol::{LinkState, UnixMs};
+use waypost_protocol::{Link, LinkState, ShardId, UnixMs};
 
 use crate::error::RequestError;
 use crate::row::Row;
+use crate::types::Changed;
 use crate::words::{Word, words};
 
 /// What a row has to be.
@@ -105,13 +109,18 @@ impl Filter {
 
     /// Whether a row fits.
     pub fn fits(&self, row: &Row) -> bool {
+        self.fits_at(row, self.now)
+    }
+
+    /// Whether a row fits at another time.
+    fn fits_at(&self, row: &Row, now: UnixMs) -> bool {
         self.shards.as_ref().is_none_or(|shards| shards.binary_search(&row.shard).is_ok())
             && self.key.is_none_or(|key| key == row.hash)
             && self.domain.is_none_or(|domain| domain == row.domain)
             && !self.exclude_domains.contains(&row.domain)
             && self.from.is_none_or(|from| row.created >= from)
             && self.to.is_none_or(|to| row.created < to)
-            && self.state.is_none_or(|state| is_in_state(row, state, self.now))
+            && self.state.is_none_or(|state| is_in_state(row, state, now))
             && self.fits_tags(row)
             && self.words.iter().all(|word| word.is_in(&row.text))
     }
@@ -138,5 +147,70 @@ fn is_in_state(row: &Row, state: StateFilter, now: UnixMs) -> bool {
         StateFilter::Exhausted => is == LinkState::Exhausted,
         StateFilter::Disabled => is == LinkState::Disabled,
         StateFilter::Protected => row.protected,
+    }
+}
+/// Judges single links by a filter, as a list of them does: for a caller that changes what it has found.
+#[derive(Debug, Clone)]
+pub struct Fits(Filter);
+
+impl Fits {
+    /// The judge of a filter.
+    ///
+    /// # Errors
+    /// If a list with this filter is refused.
+    pub fn of(filter: &LinkFilter) -> Result<Self, RequestError> {
+        let (filter, sort, now) = (filter.clone(), Sort::default(), UnixMs(0));
+        let request = PageRequest { shards: Vec::new(), filter, sort, after: None, limit: 1, now, count: false };
+        // Of whichever shard a link is.
+        Filter::of(&request, &[]).map(Self)
+    }
+
+    /// Whether a link fits at `now`.
+    pub fn fits(&self, link: &Link, counts: LinkCounts, now: UnixMs) -> bool {
+        let link = Changed { link: Arc::new(link.clone()), counts, edited_at: None };
+        self.0.fits_at(&Row::of(ShardId(0), &link), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waypost_protocol::properties::{NOTE, Note, TAGS, Tags};
+    use waypost_protocol::{Code, FieldChanges, KeyHash, LinkKey, LinkSpec, Target};
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_judged_as_a_list_would() {
+        let mut spec = LinkSpec::to(Target::parse("https://example.com/%C3%9Cber", &[], 8192).unwrap());
+        let mut changes = FieldChanges::default();
+        TAGS.change(&mut changes, Tags::parse(&["Sale"]).unwrap().as_ref());
+        NOTE.change(&mut changes, Note::parse("for Zoë").unwrap().as_ref());
+        spec.fields.change(&changes);
+        spec.valid_until = Some(UnixMs(2000));
+        let key = LinkKey::new(Code::parse_slug("abc").unwrap());
+        let link =
+            Link { key, spec, created_at: UnixMs(1000), version: 1, written_at: 1, created_by: 0, generated: false };
+        let fits = |filter: LinkFilter, now| Fits::of(&filter).unwrap().fits(&link, LinkCounts::default(), UnixMs(now));
+        let all = LinkFilter::default;
+        let text = |text: &str| LinkFilter { text: text.to_owned(), ..all() };
+        let tags = |tag: &str| LinkFilter { tags: vec![tag.to_owned()], ..all() };
+        let state = |state| LinkFilter { state: Some(state), ..all() };
+        for (filter, now, fit) in [
+            (all(), 0, true),
+            (text("ABC zoe über"), 0, true),
+            (text("abc zoe unter"), 0, false),
+            (tags("sale"), 0, true),
+            (tags("x"), 0, false),
+            (state(StateFilter::Active), 1999, true),
+            (state(StateFilter::Active), 2000, false),
+            (state(StateFilter::Expired), 2000, true),
+            (LinkFilter { key: Some(link.key.hash()), ..all() }, 0, true),
+            (LinkFilter { key: Some(KeyHash(1)), ..all() }, 0, false),
+            (LinkFilter { created_to: Some(UnixMs(1000)), ..all() }, 0, false),
+        ] {
+            assert_eq!(fits(filter.clone(), now), fit, "{filter:?} {now}");
+        }
+        let many: String = (0..17).map(|n| format!("w{n} ")).collect();
+        assert!(matches!(Fits::of(&text(&many)), Err(RequestError::TooManyWords)));
     }
 }

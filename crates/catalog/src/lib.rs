@@ -29,5 +29,6 @@ mod writer;
 
 pub use catalog::{Catalog, Opened, Options};
 pub use error::{CatalogError, Reason, RequestError};
+pub use filter::Fits;
 pub use fold::fold;
 pub use types::{CatalogPage, Changed, ShardBatch, Sizes, TagsPage, TagsRequest};

@@ -256,6 +256,8 @@ impl Problem {
             ChangeError::Url(error) => Self::bad_url("longUrl", &error),
             ChangeError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             ChangeError::Rules(error) => error.into(),
+            ChangeError::Filter(error) => Self::invalid("q", format!("q: {error}")),
+            ChangeError::Tags(error) => Self::invalid("tags", format!("tags: {error}")),
             ChangeError::Spec(error) => error.into(),
             ChangeError::NotYet(error) => error.into(),
             ChangeError::Domain(unknown) => unknown.into(),
