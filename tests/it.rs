@@ -12,6 +12,7 @@ mod command_access;
 mod command_domains;
 mod command_line;
 mod command_links;
+mod command_lists;
 mod command_tls;
 mod connections;
 mod deployment;

@@ -151,10 +151,23 @@ impl Server {
 
     /// Requests an answer that may be long.
     pub(super) async fn download(&self, path: &str) -> Result<Download, Failed> {
-        let request = self.client.get(format!("{}{path}", self.base)).timeout(DOWNLOAD_MAX);
-        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        self.begin(self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    /// Sends a request whose answer comes line by line, each of them JSON, while the server works.
+    pub(super) async fn lines(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Lines, Failed> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        request = request.header("accept", "application/x-ndjson");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Ok(Lines { download: self.begin(request).await?, buffer: Vec::new() })
+    }
+
+    async fn begin(&self, request: reqwest::RequestBuilder) -> Result<Download, Failed> {
+        let response = request.timeout(DOWNLOAD_MAX).send().await.map_err(|error| self.unreachable(error))?;
         if response.status() != StatusCode::OK {
-            return Err(Failed::new(exit::FAILURE, self.answer(response).await?.problem()));
+            return Err(self.answer(response).await?.refused());
         }
         Ok(Download { response })
     }
@@ -234,6 +247,33 @@ impl Download {
         let broken = |why: String| Failed::new(exit::FAILURE, format!("the answer ended early: {why}"));
         let piece = tokio::time::timeout(silence, self.response.chunk()).await;
         piece.map_err(|_| broken("no data arrived for too long".to_owned()))?.map_err(|error| broken(cause(&error)))
+    }
+}
+
+/// Lines of JSON, as they come.
+pub(super) struct Lines {
+    download: Download,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line; `None` at the end. Fails if nothing arrives for `silence`, or a line has more than `max` bytes.
+    pub(super) async fn next(&mut self, silence: Duration, max: usize) -> Result<Option<Value>, Failed> {
+        let wrong = |why: &str| Failed::new(exit::FAILURE, format!("the answer cannot be read: {why}"));
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer) {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|error| wrong(&error.to_string()));
+            }
+            if self.buffer.len() > max {
+                return Err(wrong("a line is too long"));
+            }
+            match self.download.next(silence).await? {
+                Some(piece) => self.buffer.extend_from_slice(&piece),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(wrong("it ends within a line")),
+            }
+        }
     }
 }
 

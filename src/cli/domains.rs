@@ -367,6 +367,22 @@ impl LinkArg {
     }
 }
 
+/// The option for the domain of many links.
+#[derive(Debug, Default, Args)]
+pub(super) struct DomainFilter {
+    /// Only links of this domain: its host, or DEFAULT for the default one. Default: links of all domains
+    #[arg(long, value_name = "HOST")]
+    domain: Option<String>,
+}
+
+impl DomainFilter {
+    /// The name of the domain, if one is given.
+    pub(super) fn named(&self) -> Result<Option<String>, Failed> {
+        let name = |text: &String| Ok(named(text)?.unwrap_or_else(|| DEFAULT_NAME.to_owned()));
+        self.domain.as_ref().map(name).transpose()
+    }
+}
+
 /// The host of a whole short URL that may be a domain.
 fn host_in(text: &str) -> Option<HostName> {
     let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;

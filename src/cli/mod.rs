@@ -12,11 +12,13 @@ mod health;
 mod import;
 mod key;
 mod links;
+mod partial;
 mod reach;
 mod resolve;
 mod rows;
 mod stats;
 mod table;
+mod tags;
 mod variables;
 
 use std::net::SocketAddr;
@@ -47,9 +49,12 @@ enum Command {
     Shorten(links::ShortenArgs),
     /// Show the target of a code, without following it
     Resolve(resolve::ResolveArgs),
-    /// Create, show, change and delete links, and draw their QR codes
+    /// List, create, show, change and delete links, and draw their QR codes
     #[command(subcommand)]
     Links(links::LinksCommand),
+    /// List tags; rename, merge and remove them in all links
+    #[command(subcommand)]
+    Tags(tags::TagsCommand),
     /// List, add, change and remove domains: hosts with links of their own
     #[command(subcommand)]
     Domains(domains::DomainsCommand),
@@ -224,6 +229,7 @@ pub fn main() -> ExitCode {
         Command::Shorten(args) => client::block_on(links::shorten(args)),
         Command::Resolve(args) => client::block_on(resolve::resolve(args)),
         Command::Links(command) => client::block_on(links::run(command)),
+        Command::Tags(command) => client::block_on(tags::run(command)),
         Command::Domains(command) => client::block_on(domains::run(command)),
         Command::Stats(args) => client::block_on(stats::stats(args)),
         Command::Health(args) => client::block_on(health::health(args)),

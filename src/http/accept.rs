@@ -1,4 +1,4 @@
-//! What a client prefers, by its `Accept`: a page for people or a document for programs, and an image in one format or another.
+//! What a client prefers, by its `Accept`: a page for people or a document for programs, a table or lines of documents, and an image in one format or another.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::ACCEPT;
@@ -29,6 +29,9 @@ struct Kind {
 const PAGE: Kind = Kind { names: &["text/html", "application/xhtml+xml"], range: "text/*" };
 const DOCUMENT: Kind = Kind { names: &["application/json", "application/problem+json"], range: "application/*" };
 const SVG: Kind = Kind { names: &["image/svg+xml"], range: "image/*" };
+/// One JSON document a line.
+const LINES: Kind = Kind { names: &["application/x-ndjson", "application/jsonl"], range: "application/*" };
+const TABLE: Kind = Kind { names: &["text/csv"], range: "text/*" };
 const PNG: Kind = Kind { names: &["image/png"], range: "image/*" };
 
 impl Kind {
@@ -51,6 +54,16 @@ pub(super) fn wants_page(request: &HttpRequest) -> bool {
 /// Whether the client prefers an image as SVG to one as PNG.
 pub(super) fn wants_svg(request: &HttpRequest) -> bool {
     prefers(&accepted(request), &SVG, &PNG)
+}
+
+/// Whether the client prefers a table (CSV) to a document.
+pub(super) fn wants_csv(request: &HttpRequest) -> bool {
+    prefers(&accepted(request), &TABLE, &DOCUMENT)
+}
+
+/// Whether the client prefers one document a line (NDJSON) to a single one.
+pub(super) fn wants_lines(request: &HttpRequest) -> bool {
+    prefers(&accepted(request), &LINES, &DOCUMENT)
 }
 
 fn accepted(request: &HttpRequest) -> String {
@@ -128,6 +141,31 @@ mod tests {
             ",;,=",
         ] {
             assert!(!prefers(accept, &PAGE, &DOCUMENT), "{accept}");
+        }
+    }
+
+    #[test]
+    fn lines_and_tables_are_for_clients_that_ask_for_them() {
+        for accept in [
+            "application/x-ndjson",
+            "application/jsonl",
+            "application/x-ndjson, application/json",
+            "*/*;q=0.1, application/x-ndjson",
+        ] {
+            assert!(prefers(accept, &LINES, &DOCUMENT), "{accept}");
+        }
+        for accept in ["text/csv", "text/csv, application/json", "text/csv;q=0.9, */*;q=0.1", "text/*"] {
+            assert!(prefers(accept, &TABLE, &DOCUMENT), "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "application/*",
+            "application/json",
+            "application/json, text/csv, application/x-ndjson",
+            "image/png",
+        ] {
+            assert!(!prefers(accept, &LINES, &DOCUMENT) && !prefers(accept, &TABLE, &DOCUMENT), "{accept}");
         }
     }
 

@@ -415,11 +415,11 @@ impl From<LinkState> for StateJson {
 #[schema(as = LinkVisits)]
 pub(super) struct VisitsJson {
     /// All.
-    total: u64,
+    pub(super) total: u64,
     /// Those of people.
-    people: u64,
+    pub(super) people: u64,
     /// Those of bots.
-    bots: u64,
+    pub(super) bots: u64,
 }
 
 impl From<Visits> for VisitsJson {

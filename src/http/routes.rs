@@ -10,8 +10,8 @@ use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
 use super::{
-    analytics, backup, bulk, domains, health, history, keys, links, live, preview, qr, redirect, shorten, site_files,
-    stats,
+    analytics, backup, bulk, domains, health, history, keys, links, list, live, preview, qr, redirect, shorten,
+    site_files, stats, sweep, tags,
 };
 
 /// The caller has no permission.
@@ -93,7 +93,11 @@ routes! {
     "/generate-key" => { get keys::generate [KEY, VALUE, DOMAIN, CALL, WRITE]; }
     "/analytics/{code}" => { get analytics::analytics [KEY, UNKNOWN, CALL]; }
     "/api/v1/bulk" => { post bulk::bulk [KEY, BODY, VALUE]; }
-    "/api/v1/links" => { post links::post [KEY, BODY, CREATE, CALL, WRITE, PROPERTIES]; }
+    "/api/v1/bulk/links" => { post sweep::links [KEY, DOMAIN, BODY, EDIT, CALL, WRITE, PROPERTIES]; }
+    "/api/v1/links" => {
+        get list::list [KEY, DOMAIN, VALUE, CALL];
+        post links::post [KEY, BODY, CREATE, CALL, WRITE, PROPERTIES];
+    }
     "/api/v1/links/{code}" => {
         get links::get [KEY, LINK, CALL];
         put links::put [KEY, BODY, REPLACE, CALL, WRITE, PROPERTIES];
@@ -110,6 +114,11 @@ routes! {
         delete stats::reset [KEY, LINK, CALL, WRITE];
     }
     "/api/v1/links/{code}/stats/live" => { get live::live_of_link [KEY, LINK, CALL]; }
+    "/api/v1/tags" => { get tags::list [KEY, DOMAIN, VALUE, CALL]; }
+    "/api/v1/tags/{tag}" => {
+        patch tags::patch [KEY, DOMAIN, BODY, VALUE, CALL, WRITE, PROPERTIES];
+        delete tags::delete [KEY, DOMAIN, VALUE, CALL, WRITE, PROPERTIES];
+    }
     "/api/v1/domains" => {
         get domains::list [KEY];
         post domains::post [KEY, BODY, SETTINGS, CALL, WRITE, PROPERTIES];

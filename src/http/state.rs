@@ -48,7 +48,9 @@ pub struct NodeState {
     pub shards: u32,
     /// Permits of live streams.
     pub live_streams: Arc<Semaphore>,
-    /// Permits of bulk requests.
+    /// Permits of lists that are sent whole.
+    pub list_streams: Arc<Semaphore>,
+    /// Permits of bulk requests, and of sweeps.
     pub bulk_requests: Arc<Semaphore>,
     /// The pages for visitors.
     pub pages: Pages,

@@ -18,8 +18,8 @@ use crate::app::{App, AppParts, Authenticator, Passwords};
 use crate::cluster::{Backups, Lists};
 use crate::config::ServiceName;
 use crate::http::{
-    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIVE_STREAMS_MAX, LimitedVisits, NodeState, PasswordAttempts,
-    PublicAddress, PublicServer, Robots, SplitKey, UnknownCodes, admin_server, public_server,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIST_STREAMS_MAX, LIVE_STREAMS_MAX, LimitedVisits, NodeState,
+    PasswordAttempts, PublicAddress, PublicServer, Robots, SplitKey, UnknownCodes, admin_server, public_server,
 };
 use crate::pages::Pages;
 use crate::wall_clock::wall_clock;
@@ -151,6 +151,7 @@ fn node_state(
         supervision: base.supervision.clone(),
         shards: groups.bootstrap().shards,
         live_streams: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
+        list_streams: Arc::new(Semaphore::new(LIST_STREAMS_MAX)),
         bulk_requests: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
         pages,
         robots: Robots::default(),

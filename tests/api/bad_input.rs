@@ -111,7 +111,7 @@ async fn wrong_paths_and_methods_are_refused() {
         (Method::POST, "/abc", 415),
         (Method::PUT, "/api/v1/links/abc", 400),
         (Method::POST, "/api/v1/links/abc", 405),
-        (Method::GET, "/api/v1/links", 405),
+        (Method::DELETE, "/api/v1/links", 405),
         (Method::GET, "/api/v1/links/abc", 404),
         (Method::GET, "/api/v1/links/%00", 404),
         (Method::GET, "/%2e%2e", 404),

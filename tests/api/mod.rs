@@ -12,6 +12,7 @@ mod edit;
 mod fields;
 mod history;
 mod limits;
+mod lists;
 mod pages;
 mod passwords;
 mod put;
@@ -21,4 +22,7 @@ mod robots;
 mod rules;
 mod segments;
 mod service;
+mod sweeps;
 mod typed;
+
+pub(crate) use lists::{listing_node, lists_all, waits_for};

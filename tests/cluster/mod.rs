@@ -21,6 +21,7 @@ mod rules;
 mod secret;
 mod soak;
 mod traces;
+mod whole_lists;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

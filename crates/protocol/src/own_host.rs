@@ -53,7 +53,7 @@ impl OwnHost {
     }
 
     /// Whether a URL leads there.
-    pub(crate) fn is(&self, url: &Url) -> bool {
+    pub fn is(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         match self {
             // The default ports count as the server's own on any of its ports: a proxy may listen there for it.

@@ -1,8 +1,9 @@
-//! `waypost links`: create, show, edit and delete links, go back to former URLs, and draw QR codes. `waypost shorten` is the short form of `create`.
+//! `waypost links`: list, create, show, edit and delete links, go back to former URLs, and draw QR codes. `waypost shorten` is the short form of `create`.
 //!
 //! ```text
 //! create.rs   create, shorten
 //! change.rs   edit, delete
+//! list.rs     list
 //! show.rs     show, and how a link is printed
 //! fields.rs   the options of a link's fields, and the JSON that they make
 //! history.rs  history, restore
@@ -13,6 +14,7 @@ mod change;
 mod create;
 mod fields;
 mod history;
+mod list;
 mod qr;
 mod show;
 
@@ -23,6 +25,8 @@ use super::client::Failed;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LinksCommand {
+    /// List links: by words, tags, state and time; or write all of them to a file
+    List(list::ListArgs),
     /// Create a link, and show it
     Create(create::CreateArgs),
     /// Show a link: its fields, and its version for --if-match
@@ -41,6 +45,7 @@ pub(super) enum LinksCommand {
 
 pub(super) async fn run(command: LinksCommand) -> Result<u8, Failed> {
     match command {
+        LinksCommand::List(args) => list::list(args).await,
         LinksCommand::Create(args) => create::create(args).await,
         LinksCommand::Show(args) => show::show(args).await,
         LinksCommand::Edit(args) => change::edit(args).await,

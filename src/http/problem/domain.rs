@@ -6,8 +6,8 @@ use waypost_protocol::{CallError, CodeError, LinkKey, LinkVersion, ServiceError,
 use super::Problem;
 use crate::app::{
     BackupRefused, CODES_PER_CALL_MAX, ChangeError, ClusterError, CodesError, CreateError, Denied, HistoryError,
-    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, NotYetSupported, PeriodError, PutError, ReadError, ReportError, RulesFault,
-    Taken, Unintended,
+    IDEMPOTENCY_KEY_BYTES_MAX, KeyNeeded, ListError, NotYetSupported, PeriodError, PutError, ReadError, ReportError,
+    RulesFault, Taken, Unintended,
 };
 use crate::http::if_match::TagFault;
 use crate::http::link_json::field_name;
@@ -358,6 +358,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready", detail)
     }
 
+    /// Parts of the cluster do not answer.
+    pub(in crate::http) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The server cannot answer now", detail)
+    }
+
     /// Something went wrong here.
     pub(in crate::http) fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong", detail)
@@ -433,6 +438,15 @@ impl From<ReadError> for Problem {
             ReadError::Domain(unknown) => unknown.into(),
             ReadError::NotFound => Self::unknown_link(),
             ReadError::Call(error) => error.into(),
+        }
+    }
+}
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Denied(denied) => denied.into(),
+            ListError::Call(error) => error.into(),
         }
     }
 }

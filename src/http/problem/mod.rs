@@ -79,6 +79,17 @@ impl Problem {
         self.status
     }
 
+    /// What is wrong, for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The field or parameter that was not accepted.
+    #[cfg(test)]
+    pub(super) fn field(&self) -> Option<&'static str> {
+        self.field
+    }
+
     /// The title, for pages.
     pub fn title(&self) -> &'static str {
         self.title
