@@ -103,5 +103,7 @@ mod tests {
         assert_eq!(part.counts(DAY, &asked), people(10), "its hours before ten");
         part.merge(&DayPart::default());
         assert_eq!(part.counts(DAY, &asked), people(10));
+        let day = DAY * 24..DAY * 24 + 24;
+        assert_eq!(part.counts(DAY, &day), people(118), "nothing but the day");
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use waypost_protocol::command::{Create, Delete, ShardCommand};
-use waypost_protocol::{Code, Fields, LinkKey, LinkSpec, Target};
+use waypost_protocol::command::{Create, Delete, Edit, ShardCommand, ShardOutcome};
+use waypost_protocol::{Code, Fields, LinkKey, LinkPatch, LinkSpec, Target};
 use waypost_store::Tree;
 use waypost_store::machine::{Machine, ShardMachine, verify_tree};
 
@@ -68,24 +68,50 @@ fn links_are_packed_into_blocks_of_four_kilobytes() {
     }
 }
 
+fn create(number: u32, length: usize) -> ShardCommand {
+    let mut fields = Fields::default();
+    fields.set(1, Some(vec![7; length]));
+    let target = Target::parse("https://example.com/", &[], 100).unwrap();
+    let (idempotency, created_by, generated, find_existing) = (None, 0, false, false);
+    let spec = LinkSpec { target, valid_until: None, fields };
+    Create { key: key_in(number), spec, created_by, generated, find_existing, idempotency }.into()
+}
+
 #[test]
 fn a_link_that_is_longer_than_a_block_has_one_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let tree = open(dir.path()).tree("sm/1").unwrap();
     let (mut machine, _) = ShardMachine::open(tree.clone()).unwrap();
     for (number, length) in [(0, 10), (1, 9000), (2, 10), (3, 10)] {
-        let mut fields = Fields::default();
-        fields.set(1, Some(vec![7; length]));
-        let target = Target::parse("https://example.com/", &[], 100).unwrap();
-        let (idempotency, created_by, generated, find_existing) = (None, 0, false, false);
-        let spec = LinkSpec { target, valid_until: None, fields };
-        let new = Create { key: key_in(number), spec, created_by, generated, find_existing, idempotency };
-        machine.apply(u64::from(number), &at(1, ShardCommand::from(new))).unwrap();
+        machine.apply(u64::from(number), &at(1, create(number, length))).unwrap();
     }
     machine.checkpoint(b"x").unwrap();
-    let slots: Vec<Vec<u32>> =
-        blocks(&tree).values().map(|block| block.iter().map(|(slot, _)| *slot).collect()).collect();
-    assert_eq!(slots, [vec![0], vec![1], vec![2, 3]]);
+    let slots = |block: &Block| block.iter().map(|(slot, _)| *slot).collect::<Vec<_>>();
+    assert_eq!(blocks(&tree).values().map(slots).collect::<Vec<_>>(), [vec![0], vec![1], vec![2, 3]]);
+}
+
+#[test]
+fn the_largest_link_takes_twenty_kilobytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = open(dir.path()).tree("sm/1").unwrap();
+    let (mut machine, _) = ShardMachine::open(tree.clone()).unwrap();
+    let mut is_created = |length: &usize| {
+        let outcome = machine.apply(1, &at(1, create(0, *length))).unwrap().remove(0);
+        assert!(matches!(outcome, ShardOutcome::Created(_) | ShardOutcome::LinkTooLarge { max: 20_480 }));
+        matches!(outcome, ShardOutcome::Created(_))
+    };
+    let length = (20_000..20_600).rev().find(&mut is_created).unwrap();
+    assert!(length < 20_599);
+    // It can be edited as long as it stays as large.
+    for (length, fits) in [(length, true), (length + 1, false)] {
+        let mut patch = LinkPatch::default();
+        patch.fields.set(1, Some(vec![8; length]));
+        let edit = ShardCommand::from(Edit { key: key_in(0), if_version: None, patch, by: None });
+        let outcome = machine.apply(1, &at(1, edit)).unwrap().remove(0);
+        assert_eq!(matches!(outcome, ShardOutcome::Edited(_)), fits, "{outcome:?}");
+    }
+    machine.checkpoint(b"x").unwrap();
+    assert_eq!(bytes(&blocks(&tree)[&0]), 20 * 1024);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod clock;
 mod crawlable;
 mod damage;
 mod domains;
+mod existing;
 mod files;
 mod golden;
 mod group_0;

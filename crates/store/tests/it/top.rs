@@ -56,3 +56,17 @@ fn fifty_links_are_named_the_most_visited_first() {
         }
     }
 }
+
+#[test]
+fn visits_of_several_days_that_no_checkpoint_has_written_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = filled(open(dir.path()).tree("sm/1").unwrap(), 3);
+    for day in 0..3 {
+        visit(&mut machine, day, 3, |number| 10 * (day + 1) + number);
+    }
+    for day in 0..3 {
+        let named = |number: u32| (format!("code{number}"), u64::from(10 * (day + 1) + number));
+        assert_eq!(top(&machine, day..day + 1), [2, 1, 0].map(named), "day {day}");
+    }
+    assert_eq!(top(&machine, 1..3)[0], ("code2".to_owned(), 22 + 32));
+}
