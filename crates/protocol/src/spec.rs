@@ -272,6 +272,14 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_active_from_its_begin_on_and_up_to_its_end() {
+        let at = |now: u64| LinkState::of(Some(UnixMs(100)), Some(UnixMs(200)), false, UnixMs(now));
+        let states = [LinkState::NotYet, LinkState::Active, LinkState::Active, LinkState::Expired];
+        assert_eq!([99, 100, 199, 200].map(at), states);
+        assert_eq!(LinkState::of(Some(UnixMs(100)), None, true, UnixMs(1)), LinkState::Disabled);
+    }
+
+    #[test]
     fn rules_and_a_permanent_status_exclude_each_other() {
         let now = UnixMs(1_700_000_000_000);
         let rule = Rule { conditions: Vec::new(), leads: Leads::To(spec(None, &[]).target) };
