@@ -8,7 +8,7 @@ fn each_dependency_is_used() {
     let mut looked = 0;
     for manifest in manifests() {
         let root = manifest.parent().unwrap();
-        let (product, all) = (code(root, &["src"]), code(root, &["src", "tests", "benches"]));
+        let (product, all) = (code(root, &["src"]), code(root, &["src", "tests", "benches", "examples"]));
         for (name, of) in dependencies(&std::fs::read_to_string(&manifest).unwrap()) {
             looked += 1;
             // What tests alone need belongs under [dev-dependencies].

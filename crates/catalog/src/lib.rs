@@ -27,8 +27,8 @@ mod types;
 mod words;
 mod writer;
 
-pub use catalog::{Catalog, Opened, Options};
+pub use catalog::{Catalog, Opened};
 pub use error::{CatalogError, Reason, RequestError};
 pub use filter::Fits;
 pub use fold::fold;
-pub use types::{CatalogPage, Changed, ShardBatch, Sizes, TagsPage, TagsRequest};
+pub use types::{CatalogPage, Changed, Options, ShardBatch, Sizes, TagsPage, TagsRequest};

@@ -6,6 +6,36 @@ use waypost_protocol::link::LinkCounts;
 use waypost_protocol::listing::{ListedRow, Matches, TagCount};
 use waypost_protocol::{Domain, KeyHash, Link, ShardId, UnixMs};
 
+use crate::bits::CHUNK;
+
+/// How a catalog works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The memory for pages of the file that the writer keeps, in bytes.
+    pub writer_cache_bytes: usize,
+    /// The same for each reader.
+    pub reader_cache_bytes: usize,
+    /// The most lists that are read at a time. Others wait.
+    pub readers: usize,
+    /// So many links are kept in memory before they are sorted into the file: at most 32,768. Fewer take less memory and more writing.
+    pub chunk_links: usize,
+    /// The most rows that are removed, or get new numbers, in one transaction: other writers wait for no longer.
+    pub rows_at_once: usize,
+}
+
+impl Default for Options {
+    /// With the tail (at most 16 MiB, and while a chunk is sealed as much again for its postings), this is less than 48 MiB.
+    fn default() -> Self {
+        Self {
+            writer_cache_bytes: 8 << 20,
+            reader_cache_bytes: 2 << 20,
+            readers: 3,
+            chunk_links: CHUNK as usize,
+            rows_at_once: 2_048,
+        }
+    }
+}
+
 /// Changes of a shard, written in one transaction.
 ///
 /// Batches of a shard have to be written in the order in which their links were read from it.

@@ -7,12 +7,11 @@ use rusqlite::{Connection, params};
 use waypost_protocol::ShardId;
 
 use crate::bits::CHUNK;
-use crate::catalog::Options;
 use crate::changes::{Bounds, Changed, Changes};
 use crate::error::CatalogError;
 use crate::row::Row;
 use crate::tail::Tail;
-use crate::types::ShardBatch;
+use crate::types::{Options, ShardBatch};
 
 /// The writer.
 pub struct Writer {
