@@ -136,6 +136,9 @@ pub enum ChangeError {
     /// The rules have a URL that is not a valid target, or are not within their limits.
     #[error(transparent)]
     Rules(#[from] RulesFault),
+    /// The filter lets all links through, and the request does not say that all are meant.
+    #[error("the filter lets all links through")]
+    AllLinks,
     /// No list has this filter.
     #[error(transparent)]
     Filter(#[from] RequestError),

@@ -169,7 +169,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey, ListRequest) = |ap
     is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, name, Guard::Any));
     is_send(app.replace_tag(principal, "", None, None));
-    is_send(app.sweep(principal, LinkFilter::default(), SweepChange::Delete));
+    is_send(app.sweep(principal, LinkFilter::default(), false, SweepChange::Delete));
     is_send(async move {
         let mut sweep = app.replace_tag(principal, "", None, None).await?;
         Ok::<_, ChangeError>(app.sweep_step(principal, &mut sweep).await.is_ok())

@@ -164,7 +164,8 @@ enum Swept {
 }
 
 impl App {
-    /// Begins a sweep. Nothing is changed yet.
+    /// Begins a sweep. Nothing is changed yet. A filter that lets all links through is refused unless `all` says that they are meant: it is the
+    /// filter as it is evaluated that counts, not what it was made of.
     ///
     /// # Errors
     /// See [`ChangeError`]: of what all links have in common, such as a URL that is not a valid target.
@@ -172,10 +173,14 @@ impl App {
         &self,
         principal: &Principal,
         filter: LinkFilter,
+        all: bool,
         change: SweepChange<'_>,
     ) -> Result<Sweep, ChangeError> {
         principal.require(Permission::WriteLinks)?;
         let fits = Fits::of(&filter)?;
+        if fits.fits_all() && !all {
+            return Err(ChangeError::AllLinks);
+        }
         let change = match change {
             SweepChange::Delete => {
                 self.writable()?;

@@ -27,7 +27,7 @@ impl App {
         let (tag, with) = (one(tag)?, with.map(one).transpose()?);
         let filter = LinkFilter { tags: vec![tag.clone()], domain, ..LinkFilter::default() };
         let tags = TagEdit { replace: vec![(tag, with)], ..TagEdit::default() };
-        let sweep = self.sweep(principal, filter, SweepChange::Edit { edit: LinkEdit::default(), tags }).await?;
+        let sweep = self.sweep(principal, filter, false, SweepChange::Edit { edit: LinkEdit::default(), tags }).await?;
         Ok(sweep.with_latest())
     }
 }

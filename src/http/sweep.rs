@@ -301,16 +301,10 @@ pub(super) async fn links(
     let body: GivenSweep = parse_json_only(&request, &body)?;
     let filter = query.filter(&node, &caller.principal, |text| node.own_link(&request, text))?;
     let (dry_run, all) = body.options();
-    if filter.is_empty() && !all {
-        return Err(Problem::invalid(
-            "all",
-            "the query has no filter, so all links are meant: say what is meant by parameters such as tags or q, or set \"all\" to true",
-        ));
-    }
     let own_hosts = node.own_hosts(&request);
     let change = body.change(&own_hosts)?;
     // Also for a dry run: it says what is wrong with the change.
-    let sweep = node.app.sweep(&caller.principal, filter.clone(), change).await;
+    let sweep = node.app.sweep(&caller.principal, filter.clone(), all, change).await;
     let sweep = sweep.map_err(|error| Problem::of_change(error, None))?;
     match dry_run {
         true => count(&node, &caller.principal, filter).await,

@@ -214,6 +214,15 @@ async fn all_links_are_meant_only_if_the_request_says_so() {
             assert_eq!((refused.status, refused.text("field")), (422, "all".to_owned()), "{query}");
         }
     }
+    // Nothing of these is left to search for, so every link would fit.
+    for text in ["%C2%B4", "%C2%A8", "%C2%B8", "%CC%81", "%00", "%20%CC%81%20%C2%B4"] {
+        for body in [json!({ "op": "delete" }), json!({ "op": "edit", "changes": { "title": "T" } })] {
+            let refused = sweep(&format!("?q={text}"), body).await;
+            assert_eq!((refused.status, refused.text("field")), (422, "q".to_owned()), "{text}");
+        }
+    }
+    assert_eq!(list(&client, &[]).await["total"], 2);
+    assert_eq!(client.get("/api/v1/links/a").await.unwrap().json()["title"], Value::Null);
     for (query, body, status) in [
         // A name that is not known is no filter.
         ("?tag=x", json!({ "op": "delete" }), 400),

@@ -33,6 +33,9 @@ pub enum RequestError {
     /// The text has too many words.
     #[error("a text of more than {WORDS_MAX} words is not searched for")]
     TooManyWords,
+    /// The text is not blank, but nothing of it is searched for. A list without a word to search for would have all links, which nobody asked for.
+    #[error("nothing is left of this text to search for: accents on their own and control characters say nothing")]
+    NoWord,
     /// The position is of another order than the list.
     #[error("the position is of another order")]
     PositionOfOtherOrder,

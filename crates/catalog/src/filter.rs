@@ -165,6 +165,11 @@ impl Fits {
         Filter::of(&request, &[]).map(Self)
     }
 
+    /// Whether every link fits.
+    pub fn fits_all(&self) -> bool {
+        self.0.is_any()
+    }
+
     /// Whether a link fits at `now`.
     pub fn fits(&self, link: &Link, counts: LinkCounts, now: UnixMs) -> bool {
         let link = Changed { link: Arc::new(link.clone()), counts, edited_at: None };
@@ -175,7 +180,7 @@ impl Fits {
 #[cfg(test)]
 mod tests {
     use waypost_protocol::properties::{NOTE, Note, TAGS, Tags};
-    use waypost_protocol::{Code, FieldChanges, KeyHash, LinkKey, LinkSpec, Target};
+    use waypost_protocol::{Code, Domain, FieldChanges, KeyHash, LinkKey, LinkSpec, Target};
 
     use super::*;
 
@@ -209,6 +214,20 @@ mod tests {
             (LinkFilter { created_to: Some(UnixMs(1000)), ..all() }, 0, false),
         ] {
             assert_eq!(fits(filter.clone(), now), fit, "{filter:?} {now}");
+        }
+        for (filter, fits_all) in [
+            (all(), true),
+            (LinkFilter { all_tags: true, ..all() }, true),
+            (text(" "), true),
+            (text("a"), false),
+            (tags("x"), false),
+            (LinkFilter { exclude_tags: vec!["x".to_owned()], ..all() }, false),
+            (state(StateFilter::Active), false),
+            (LinkFilter { key: Some(KeyHash(1)), ..all() }, false),
+            (LinkFilter { domain: Some(Domain(0)), ..all() }, false),
+            (LinkFilter { created_from: Some(UnixMs(0)), ..all() }, false),
+        ] {
+            assert_eq!(Fits::of(&filter).unwrap().fits_all(), fits_all, "{filter:?}");
         }
         let many: String = (0..17).map(|n| format!("w{n} ")).collect();
         assert!(matches!(Fits::of(&text(&many)), Err(RequestError::TooManyWords)));

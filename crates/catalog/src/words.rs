@@ -64,7 +64,7 @@ impl Word {
     }
 }
 
-/// The words of a text. A scheme in front of one says nothing: a link is found with and without it.
+/// The words of a text: none only if it is blank. A scheme in front of one says nothing: a link is found with and without it.
 pub fn words(text: &str) -> Result<Vec<Word>, RequestError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(RequestError::TextTooLong);
@@ -75,6 +75,9 @@ pub fn words(text: &str) -> Result<Vec<Word>, RequestError> {
     words.dedup();
     if words.len() > WORDS_MAX {
         return Err(RequestError::TooManyWords);
+    }
+    if words.is_empty() && !text.trim().is_empty() {
+        return Err(RequestError::NoWord);
     }
     Ok(words.into_iter().map(Word::new).collect())
 }
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn a_text_is_words_without_case_accents_and_schemes() {
         assert_eq!(texts(""), Ok(vec![]));
-        assert_eq!(texts(" \u{a0}\n\0"), Ok(vec![]));
+        assert_eq!(texts(" \u{a0}\n"), Ok(vec![]));
         assert_eq!(texts("Café  bar CAFE"), Ok(vec!["bar".to_owned(), "cafe".to_owned()]));
         assert_eq!(texts("HTTPS://Example.com/a"), Ok(vec!["example.com/a".to_owned()]));
         assert_eq!(texts("http:// https"), Ok(vec!["http://".to_owned(), "https".to_owned()]));
@@ -129,6 +132,14 @@ mod tests {
         let many = |count: usize| (0..count).map(|number| format!("w{number} ")).collect::<String>();
         assert_eq!(texts(&many(WORDS_MAX)).map(|words| words.len()), Ok(WORDS_MAX));
         assert_eq!(texts(&many(WORDS_MAX + 1)), Err(RequestError::TooManyWords));
+    }
+
+    #[test]
+    fn a_text_of_which_nothing_is_left_is_refused_rather_than_found_everywhere() {
+        for text in ["\u{b4}", "\u{a8}", "\u{b8}", "\u{301}", "\0", " \u{301} \0"] {
+            assert_eq!(texts(text), Err(RequestError::NoWord), "{text:?}");
+        }
+        assert_eq!(texts("\u{b4} a\u{301}"), Ok(vec!["a".to_owned()]));
     }
 
     #[test]

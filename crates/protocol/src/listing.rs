@@ -39,13 +39,6 @@ pub struct LinkFilter {
     pub created_to: Option<UnixMs>,
 }
 
-impl LinkFilter {
-    /// Whether every link fits, except for those of domains that were removed.
-    pub fn is_empty(&self) -> bool {
-        *self == Self { exclude_domains: self.exclude_domains.clone(), all_tags: self.all_tags, ..Self::default() }
-    }
-}
-
 /// A state by which links are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StateFilter {

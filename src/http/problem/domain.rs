@@ -256,6 +256,10 @@ impl Problem {
             ChangeError::Url(error) => Self::bad_url("longUrl", &error),
             ChangeError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             ChangeError::Rules(error) => error.into(),
+            ChangeError::AllLinks => Self::invalid(
+                "all",
+                "the query has no filter, so all links are meant: say what is meant by parameters such as tags or q, or set \"all\" to true",
+            ),
             ChangeError::Filter(error) => Self::invalid("q", format!("q: {error}")),
             ChangeError::Tags(error) => Self::invalid("tags", format!("tags: {error}")),
             ChangeError::Spec(error) => error.into(),
