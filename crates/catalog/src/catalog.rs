@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use rusqlite::Connection;
@@ -23,10 +24,14 @@ use crate::writer::Writer;
 /// After so many links of a batch, a step of deferred work is made. Sealing has eight steps for a chunk of 32,768.
 const LINKS_A_STEP: usize = 1_024;
 
+/// After so many steps of SQLite's machine, a reading looks at the clock: some tens of microseconds.
+const STEPS_A_LOOK: i32 = 1_000;
+
 /// The catalog of a node. A clone is the same catalog.
 #[derive(Clone)]
 pub struct Catalog {
     shared: Arc<Shared>,
+    until: Option<Instant>,
 }
 
 /// A catalog that was opened.
@@ -79,7 +84,12 @@ impl Catalog {
             idle: Mutex::new(Idle::default()),
             returned: Condvar::new(),
         };
-        Ok(Opened { catalog: Self { shared: Arc::new(shared) }, began_anew })
+        Ok(Opened { catalog: Self { shared: Arc::new(shared), until: None }, began_anew })
+    }
+
+    /// The same catalog, from which pages and tags are read until a moment: then they fail with [`CatalogError::OutOfTime`].
+    pub fn until(&self, until: Instant) -> Self {
+        Self { until: Some(until), ..self.clone() }
     }
 
     /// Begins empty, after damage: all shards have to be scanned.
@@ -104,8 +114,9 @@ impl Catalog {
     /// # Errors
     /// If the file cannot be read.
     pub fn positions(&self) -> Result<BTreeMap<ShardId, u64>, CatalogError> {
-        self.read(|conn, _| {
-            let mut read = conn.prepare_cached("SELECT shard, position FROM shards WHERE position IS NOT NULL")?;
+        self.with_writer(|writer, _| {
+            let mut read =
+                writer.conn.prepare_cached("SELECT shard, position FROM shards WHERE position IS NOT NULL")?;
             let mut rows = read.query([])?;
             let mut positions = BTreeMap::new();
             while let Some(row) = rows.next()? {
@@ -201,7 +212,8 @@ impl Catalog {
                 .query_row([], |row| row.get(0))?;
             let mut read = conn.prepare_cached("SELECT shard FROM shards ORDER BY shard")?;
             let known = read.query_map([], |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
-            page(&View { conn, sealed_end: sealed * CHUNK }, tail, &known, request)
+            let view = View { conn, sealed_end: sealed * CHUNK, count_rows: self.shared.options.count_rows };
+            page(&view, tail, &known, request)
         })
     }
 
@@ -218,8 +230,11 @@ impl Catalog {
     /// # Errors
     /// If the file cannot be read.
     pub fn sizes(&self) -> Result<Sizes, CatalogError> {
-        self.read(|conn, tail| {
-            let sealed: i64 = conn.query_row("SELECT ifnull(sum(links), 0) FROM chunks", [], |row| row.get(0))?;
+        self.with_writer(|writer, tail| {
+            writer.refresh(tail)?;
+            let sealed: i64 =
+                writer.conn.query_row("SELECT ifnull(sum(links), 0) FROM chunks", [], |row| row.get(0))?;
+            let tail = tail.read();
             Ok(Sizes {
                 links: sealed as u64 + tail.len() as u64,
                 tail_links: tail.len() as u64,
@@ -257,10 +272,12 @@ impl Catalog {
         if reader.era != era {
             reader.conn = None;
         }
-        let conn = match reader.conn.take() {
+        let mut conn = match reader.conn.take() {
             Some(conn) => conn,
             None => self.noting_damage(self.shared.files.reader(self.shared.options.reader_cache_bytes))?,
         };
+        // One of an earlier reading may be there.
+        conn.progress_handler(STEPS_A_LOOK, self.until.map(|until| move || Instant::now() >= until))?;
         let read = (|| {
             let snapshot = conn.unchecked_transaction()?;
             // The transaction sees the file as it is at its first reading, which has to be now.
@@ -278,11 +295,17 @@ impl Catalog {
         result
     }
 
-    /// Waits for a reader.
+    /// Waits for a reader, not for longer than the reading may take.
     fn reader(&self) -> Result<Reader<'_>, CatalogError> {
         let mut idle = self.shared.idle.lock();
         while idle.used >= self.shared.options.readers.max(1) {
-            self.shared.returned.wait(&mut idle);
+            match self.until {
+                Some(until) if self.shared.returned.wait_until(&mut idle, until).timed_out() => {
+                    return Err(CatalogError::OutOfTime);
+                }
+                Some(_) => {}
+                None => self.shared.returned.wait(&mut idle),
+            }
         }
         idle.used += 1;
         let (era, conn) = idle.readers.pop().map_or((0, None), |(era, conn)| (era, Some(conn)));
@@ -305,5 +328,63 @@ impl Drop for Reader<'_> {
             idle.readers.push((self.era, conn));
         }
         self.shared.returned.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Soon enough for a test, and for nothing that takes for ever.
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(50)
+    }
+
+    fn opened(dir: &Path, readers: usize) -> Catalog {
+        Catalog::open(dir, Options { readers, ..Options::default() }).unwrap().catalog
+    }
+
+    #[test]
+    fn a_reading_without_an_end_ends_when_its_time_is_over_and_the_next_one_has_its_own_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = opened(dir.path(), 1);
+        let count_to = |catalog: &Catalog, end: &str| {
+            let sql =
+                format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n {end}) SELECT count(*) FROM n");
+            catalog.read(|conn, _| Ok(conn.query_row(&sql, [], |row| row.get::<_, i64>(0))?))
+        };
+        let error = count_to(&catalog.until(soon()), "").unwrap_err();
+        assert!(matches!(error, CatalogError::OutOfTime), "{error}");
+        assert_eq!(count_to(&catalog, "WHERE i < 100000").unwrap(), 100_000);
+    }
+
+    #[test]
+    fn whoever_gets_no_reader_in_time_is_told_so_and_the_writer_needs_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = opened(dir.path(), 1);
+        let ((begun, has_begun), (end, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+        std::thread::scope(|scope| {
+            let other = catalog.clone();
+            let reading = scope.spawn(move || {
+                other.read(|_, tail| {
+                    drop(tail);
+                    begun.send(()).unwrap();
+                    // Until the other end is dropped.
+                    let _ = ended.recv();
+                    Ok(())
+                })
+            });
+            has_begun.recv().unwrap();
+            let error = catalog.until(soon()).tags(&TagsRequest::default()).unwrap_err();
+            assert!(matches!(error, CatalogError::OutOfTime), "{error}");
+            catalog.write(&ShardBatch::of(ShardId(0))).unwrap();
+            assert_eq!((catalog.positions().unwrap().len(), catalog.sizes().unwrap().links), (0, 0));
+            drop(end);
+            reading.join().unwrap().unwrap();
+        });
+        catalog.until(Instant::now() + Duration::from_secs(600)).tags(&TagsRequest::default()).unwrap();
     }
 }

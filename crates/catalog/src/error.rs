@@ -19,6 +19,9 @@ pub enum CatalogError {
     /// A file could not be made or removed.
     #[error("the catalog's files: {0}")]
     Files(#[from] io::Error),
+    /// The reading took longer than it may. Nothing is wrong with the catalog.
+    #[error("the catalog was not read in time")]
+    OutOfTime,
     /// A request that has no answer.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -81,6 +84,7 @@ impl From<rusqlite::Error> for CatalogError {
             Some(Code::DatabaseCorrupt | Code::NotADatabase | Code::Unknown | Code::TypeMismatch) | None => {
                 Self::damaged(error.to_string())
             }
+            Some(Code::OperationInterrupted) => Self::OutOfTime,
             Some(_) => Self::Disk(error),
         }
     }

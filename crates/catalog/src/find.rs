@@ -93,6 +93,8 @@ pub struct View<'a> {
     pub conn: &'a Connection,
     /// Rows with this number and later ones are not sealed.
     pub sealed_end: i64,
+    /// So many rows are read at most to count those that fit.
+    pub count_rows: u64,
 }
 
 /// What was found.
@@ -118,7 +120,8 @@ impl View<'_> {
         let candidates = sets.as_ref().map_or(links, Sets::count);
         let check = filter.needs_check();
         let walk_costs = (wanted.limit as u64 * (links / candidates.max(1) + ROW)).max(1);
-        let is_read = candidates * ROW <= walk_costs || check && wanted.count && candidates <= READ_ANYWAY;
+        let is_read =
+            candidates * ROW <= walk_costs || check && wanted.count && candidates <= READ_ANYWAY.min(self.count_rows);
         if is_read {
             let all = match &sets {
                 Some(sets) => sets,
@@ -173,11 +176,11 @@ impl View<'_> {
         Ok(Found { rows: first.rows(), total, is_minimum: false })
     }
 
-    /// Counts the rows that fit by reading them, up to a number.
+    /// Counts the rows that fit by reading them, up to a number of each.
     fn count_checked(&self, sets: &Sets, filter: &Filter) -> Result<(u64, bool), CatalogError> {
         let mut total = 0;
-        for id in sets.ids() {
-            if total == COUNTED_MATCHES_MAX {
+        for (read, id) in sets.ids().enumerate() {
+            if total == COUNTED_MATCHES_MAX || read as u64 == self.count_rows {
                 return Ok((total, true));
             }
             total += u64::from(filter.checks(&self.row(id)?));

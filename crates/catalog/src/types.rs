@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use waypost_protocol::link::LinkCounts;
-use waypost_protocol::listing::{ListedRow, Matches, TagCount};
+use waypost_protocol::listing::{COUNTED_MATCHES_MAX, ListedRow, Matches, TagCount};
 use waypost_protocol::{Domain, KeyHash, Link, ShardId, UnixMs};
 
 use crate::bits::CHUNK;
@@ -21,6 +21,8 @@ pub struct Options {
     pub chunk_links: usize,
     /// The most rows that are removed, or get new numbers, in one transaction: other writers wait for no longer.
     pub rows_at_once: usize,
+    /// To count the links that a text fits, so many rows are read at most. The count is a minimum then.
+    pub count_rows: u64,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             readers: 3,
             chunk_links: CHUNK as usize,
             rows_at_once: 2_048,
+            count_rows: 4 * COUNTED_MATCHES_MAX,
         }
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{found, link, open, request, texts, write};
-use waypost_catalog::{Catalog, CatalogError, RequestError};
+use waypost_catalog::{Catalog, CatalogError, Options, RequestError};
 use waypost_protocol::listing::{LinkFilter, SortKey, SortValue, TEXT_BYTES_MAX, WORDS_MAX};
 
 /// Each test runs on rows that are sealed, on the newest ones, and on some of both.
@@ -136,4 +136,23 @@ fn a_text_that_is_too_long_or_has_too_many_words_is_refused() {
     assert!(search(words(WORDS_MAX)).is_ok());
     let error = search(words(WORDS_MAX + 1)).unwrap_err();
     assert!(matches!(error, CatalogError::Request(RequestError::TooManyWords)));
+}
+
+/// The letters of a word may be in many links and the word in none of them: they are not all read for a number.
+#[test]
+fn a_count_that_would_read_too_many_links_is_a_minimum() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { chunk_links: 50, count_rows: 60, ..Options::default() };
+    let catalog = Catalog::open(dir.path(), options).unwrap().catalog;
+    write(
+        &catalog,
+        (0..200).map(|at| texts(link(0, &format!("c{at}"), "https://example.com/"), "the elephant", "", &[])),
+    );
+    while catalog.maintain().unwrap() {}
+    let mut request = request(LinkFilter { text: "elephant".to_owned(), ..LinkFilter::default() });
+    request.limit = 1;
+    let page = catalog.page(&request).unwrap();
+    let matches = page.matches.unwrap();
+    assert!(page.more && page.rows.len() == 1);
+    assert!(matches.is_minimum && (60..200).contains(&matches.total), "{matches:?}");
 }

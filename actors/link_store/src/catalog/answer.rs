@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tokio::sync::Semaphore;
 use waypost_catalog::{Catalog, CatalogError, CatalogPage, TagsRequest};
 use waypost_consensus::{Freshness, Groups, Standing};
 use waypost_protocol::listing::{ListedRow, NodePage, NodeTags, PAGE_LINKS_MAX, PageRequest, TagCount};
@@ -13,6 +12,7 @@ use waypost_protocol::{Domain, ShardId};
 use waypost_store::StoreError;
 use waypost_store::machine::LinkNow;
 
+use super::reads::Reads;
 use super::shared::{CatalogStatus, Shared};
 
 /// How old the catalog's state of a shard may be without a look: with the age that a replica may have, links are listed a second after they
@@ -52,7 +52,7 @@ pub struct NodeCatalog {
     fresh: Arc<Freshness>,
     shared: Arc<Shared>,
     engine: tokio::runtime::Handle,
-    reads: Semaphore,
+    reads: Reads,
 }
 
 impl NodeCatalog {
@@ -62,7 +62,8 @@ impl NodeCatalog {
         shared: Arc<Shared>,
         engine: tokio::runtime::Handle,
     ) -> Self {
-        Self { groups, fresh, shared, engine, reads: Semaphore::new(READS_AT_ONCE) }
+        let reads = Reads::new(engine.clone(), READS_AT_ONCE);
+        Self { groups, fresh, shared, engine, reads }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -193,12 +194,10 @@ impl NodeCatalog {
         read: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
     ) -> Option<T> {
         let catalog = self.shared.catalog.read().clone()?;
-        let permit = tokio::time::timeout_at(deadline.into(), self.reads.acquire()).await.ok()?.ok()?;
-        let reading = self.engine.spawn_blocking(move || read(&catalog)).await;
-        drop(permit);
-        match reading.ok()? {
+        let catalog = catalog.until(deadline);
+        match self.reads.run(deadline, move || read(&catalog)).await? {
             Ok(value) => Some(value),
-            Err(CatalogError::Request(error)) => {
+            Err(error @ (CatalogError::Request(_) | CatalogError::OutOfTime)) => {
                 tracing::debug!(%error, "a list cannot be answered");
                 None
             }

@@ -18,6 +18,7 @@ mod indexer;
 mod metrics;
 mod part;
 mod place;
+mod reads;
 mod shared;
 mod write;
 
