@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waypost_protocol::listing::{LinkFilter, ListPosition, Matches, PAGE_LINKS_MAX, PageRequest, Sort, TagCount};
 use waypost_protocol::messages::LinkView;
-use waypost_protocol::{CallError, Domain, LinkKey, LinkVersion, ShardId};
+use waypost_protocol::{CallError, Domain, LinkKey, LinkVersion, ServiceError, ShardId};
 
 use super::{App, Denied, Permission, Principal};
 use crate::cluster::{AllTags, Page};
@@ -55,7 +55,7 @@ pub enum ListError {
     /// The principal has no permission.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The node has as many lists to make as it may have.
+    /// The node has as many lists to make as it may have, or a walk cannot go on.
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -64,16 +64,21 @@ impl App {
     /// A page of the links that fit a filter. Whoever goes on behind `next`, page by page, gets each link that was there throughout once.
     ///
     /// # Errors
-    /// See [`ListError`]. That shards cannot be reached is no error: the page says so.
+    /// See [`ListError`]. That shards cannot be reached is no error: the page says so. But a walk cannot go on behind a page if none can be reached.
     pub async fn list_links(&self, principal: &Principal, request: ListRequest) -> Result<Listed, ListError> {
         principal.require(Permission::ReadLinks)?;
         let _turn = self.list_turn()?;
         let ListRequest { mut filter, sort, after, limit, count, seen } = request;
         filter.exclude_domains = self.removed_domains();
         let limit = limit.clamp(1, PAGE_LINKS_MAX) as u32;
+        let goes_on = after.is_some();
         let page = PageRequest { shards: Vec::new(), filter, sort, after, limit, now: self.now(), count };
         let seen = seen.map(|(key, version)| (key.shard(self.shards), version.written_at));
         let Page { items, next, matches, partial } = self.parts.lists.page(page, seen, self.list_time()).await;
+        if goes_on && partial.len() >= self.shards as usize {
+            let nobody = "no node could answer for any shard; ask for the same page again".to_owned();
+            return Err(CallError::from(ServiceError::Unavailable(nobody)).into());
+        }
         Ok(Listed { items, next, matches, partial: partial.into_iter().collect() })
     }
 

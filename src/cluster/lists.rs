@@ -29,12 +29,42 @@ const AVOIDED_FOR: Duration = Duration::from_secs(10);
 pub struct Page {
     /// Its links.
     pub items: Vec<(ListPosition, LinkView)>,
-    /// The next page begins behind this place; `None` = there is none.
+    /// The next page begins behind this place; `None` = there is none. If no shard was answered for, it is the place behind which this one begins.
     pub next: Option<ListPosition>,
     /// How many links fit, if that was asked for.
     pub matches: Option<Matches>,
     /// Shards whose links are not in it.
     pub partial: BTreeSet<ShardId>,
+}
+
+impl Page {
+    /// Adds what a round of questions behind `next` has found, up to `limit` links in all; returns whether another round may find more.
+    ///
+    /// A shard that the first round lacks is named, and the page goes on without it. A shard that only a later round lacks is in the page already:
+    /// that round does not count, and the page ends before it.
+    fn add(
+        &mut self,
+        is_first: bool,
+        answers: Vec<NodePage>,
+        missing: BTreeSet<ShardId>,
+        descending: bool,
+        limit: usize,
+    ) -> bool {
+        if !is_first && !missing.is_empty() {
+            return false;
+        }
+        self.partial.extend(missing);
+        if answers.is_empty() {
+            return false;
+        }
+        for matches in answers.iter().filter_map(|answer| answer.matches) {
+            self.matches = Some(self.matches.unwrap_or_default() + matches);
+        }
+        let (items, next) = merge(answers, descending, limit - self.items.len());
+        self.items.extend(items);
+        self.next = next;
+        self.items.len() < limit && self.next.is_some()
+    }
 }
 
 /// The tags of all shards.
@@ -112,18 +142,12 @@ impl Lists {
         let mut question = ListLinks { page: request, seen };
         // Links that are gone since they were found leave room for others.
         for round in 0..LIST_ROUNDS_MAX {
-            question.page.after = page.next.take();
+            question.page.after = page.next.clone();
             question.page.limit = (limit - page.items.len()) as u32;
             question.page.count = count && round == 0;
             let (answers, missing) = self.ask_all(&question, &page.partial, deadline).await;
-            page.partial.extend(missing);
-            for matches in answers.iter().filter_map(|answer| answer.matches) {
-                page.matches = Some(page.matches.unwrap_or_default() + matches);
-            }
-            let (items, next) = merge(answers, descending, limit - page.items.len());
-            page.items.extend(items);
-            page.next = next;
-            if page.items.len() >= limit || page.next.is_none() || Instant::now() >= deadline {
+            let goes_on = page.add(round == 0, answers, missing, descending, limit);
+            if !goes_on || Instant::now() >= deadline {
                 break;
             }
         }
@@ -141,7 +165,7 @@ impl Lists {
         AllTags { tags: merge_tags(answers), partial }
     }
 
-    /// Asks about all shards except those that are left out. Returns the answers, and the shards for which there is none.
+    /// Asks about all shards except those that are left out. Returns the answers that are about any shard, and the shards for which there is none.
     async fn ask_all<Q: AboutShards>(
         &self,
         question: &Q,
@@ -166,14 +190,16 @@ impl Lists {
             let asking = asked.iter().map(|(node, shards)| self.ask(question, *node, shards.clone(), left));
             let told = join_all(asking).await;
             for ((node, shards), answer) in asked.iter().zip(told) {
+                let mut has_any = false;
                 for shard in shards {
                     if answer.as_ref().is_some_and(|answer| !Q::missing(answer).contains(shard)) {
                         open.remove(shard);
+                        has_any = true;
                     } else if let Some(holders) = open.get_mut(shard) {
                         holders.retain(|holder| holder != node);
                     }
                 }
-                answers.extend(answer);
+                answers.extend(answer.filter(|_| has_any));
             }
         }
     }
@@ -361,6 +387,30 @@ mod tests {
             items.iter().map(|(position, _)| position.hash.0).collect::<Vec<_>>()
         };
         assert_eq!((hashes(false), hashes(true)), (vec![1, 2, 3], vec![3, 2, 1]));
+    }
+
+    #[test]
+    fn a_later_round_that_lacks_a_shard_ends_the_page_before_it() {
+        let missing = |shards: &[u32]| shards.iter().copied().map(ShardId).collect::<BTreeSet<_>>();
+        let mut page = Page::default();
+        let first = vec![self::page(&[1, 2], Some(4)), self::page(&[3], Some(9))];
+        assert!(page.add(true, first, missing(&[7]), false, 10), "there is room, and there are more links");
+        let before = page.clone();
+        assert_eq!((page.items.len(), &page.next, &page.partial), (3, &Some(position(4, 7)), &missing(&[7])));
+        assert!(!page.add(false, vec![self::page(&[9], None)], missing(&[1]), false, 10));
+        assert_eq!(page, before, "the next page begins where this round did");
+        assert!(!page.add(false, vec![], missing(&[0, 1]), false, 10));
+        assert_eq!(page, before);
+        assert!(!page.add(false, vec![self::page(&[5, 9], None)], missing(&[]), false, 10));
+        assert_eq!((page.items.len(), &page.next, &page.partial), (5, &None, &missing(&[7])));
+    }
+
+    #[test]
+    fn a_page_that_nobody_answers_stays_where_it_begins() {
+        let all: BTreeSet<ShardId> = [ShardId(0), ShardId(1)].into();
+        let mut page = Page { next: Some(position(4, 7)), ..Page::default() };
+        assert!(!page.add(true, vec![], all.clone(), false, 10));
+        assert_eq!(page, Page { next: Some(position(4, 7)), partial: all, ..Page::default() });
     }
 
     fn holders(of: &[(u32, &[u64])]) -> Holders {
