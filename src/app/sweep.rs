@@ -2,7 +2,7 @@
 //!
 //! A sweep walks the list of these links in the order of their creation, which no change alters. It holds no more than a page of them, and nothing of it is stored: whoever
 //! drives it calls [`App::sweep_step`] until it ends, and may stop at any time. To go on, the same sweep is begun again. Links that it has changed either fit no longer, or are
-//! found to be as they should be already, so it needs no memory of where it was (docs/adr/0025).
+//! found to be as they should be already, so it needs no memory of where it was (docs/adr/0026).
 //!
 //! Each link is changed only in the state in which it was found to fit. If somebody else has changed it meanwhile, it is read and judged again.
 
