@@ -14,13 +14,13 @@ use waypost_runtime::{ActorRef, Supervision};
 
 use super::access_log::AccessLog;
 use super::attempts::PasswordAttempts;
-use super::limited::LimitedVisits;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::robots::Robots;
 use super::split_key::SplitKey;
 use super::traced::Traced;
 use super::unknown::UnknownCodes;
+use super::visit_budgets::LimitedVisits;
 use crate::app::App;
 use crate::config::VisitorRules;
 use crate::lifecycle::Lifecycle;
