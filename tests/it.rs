@@ -5,6 +5,7 @@
 
 mod api;
 mod backup;
+mod catalog;
 mod clicks;
 mod clock;
 mod cluster;

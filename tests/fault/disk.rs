@@ -11,10 +11,10 @@ use waypost_testkit::{NodeBuilder, cannot_run};
 use crate::{PROGRAM, node_in_temp};
 
 /// A small file system in memory, unmounted when the test ends.
-pub(super) struct SmallDisk<'a>(&'a Path);
+pub(crate) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    pub(super) fn mount(path: &'a Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(path: &'a Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(path).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])

@@ -5,3 +5,5 @@ mod disk;
 mod kill;
 mod place;
 mod power;
+
+pub(crate) use disk::SmallDisk;
