@@ -34,8 +34,12 @@ pub struct Tally {
     pub missed: u64,
     /// The longest time without an acknowledged create.
     pub longest_pause: Duration,
-    /// Edits and deletes that were acknowledged.
-    pub changed: u64,
+    /// Edits that were acknowledged.
+    pub edited: u64,
+    /// Deletes that were acknowledged.
+    pub deleted: u64,
+    /// Aliases of deleted links that were claimed again.
+    pub claimed_again: u64,
     /// Answers `410` for links after their end.
     pub ended: u64,
     /// Answers `302`; each is a visit that has to be counted.

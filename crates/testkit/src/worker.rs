@@ -265,8 +265,15 @@ impl Worker {
         };
         match self.outcome(answer, done).await {
             Outcome::Done(_) => {
+                {
+                    let mut tally = self.tally.lock().expect("invariant: no client panics");
+                    match (now.is_some(), target.is_some()) {
+                        (true, true) => tally.edited += 1,
+                        (true, false) => tally.deleted += 1,
+                        (false, _) => tally.claimed_again += 1,
+                    }
+                }
                 life.change(target, Instant::now(), address);
-                self.tally.lock().expect("invariant: no client panics").changed += 1;
                 // The node that answered shows the change at once.
                 self.look(client, address, life).await;
             }
