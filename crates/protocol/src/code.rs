@@ -52,7 +52,7 @@ const RESERVED: &[&str] = &[
     "well-known",
 ];
 
-/// Those of them that are one page, so that an alias of several segments may begin with them.
+/// Those of them that are one page and will have no paths below them, so that an alias of several segments may begin with them.
 const PAGES: &[&str] = &["docs"];
 
 /// The text of a code, exactly as in the URL. Up to 24 bytes are stored inline, without an allocation.

@@ -10,7 +10,7 @@ use crate::app::LinkName;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(in crate::http) struct OfLink {
-    /// The code of the link.
+    /// The code of the link. The slashes of one with several segments are escaped (`%2F`).
     #[param(min_length = 1, example = "handbook")]
     code: String,
 }
