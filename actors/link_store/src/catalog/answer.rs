@@ -8,9 +8,8 @@ use waypost_catalog::{Catalog, CatalogError, CatalogPage, TagsRequest};
 use waypost_consensus::{Freshness, Groups, Standing};
 use waypost_protocol::listing::{ListedRow, NodePage, NodeTags, PAGE_LINKS_MAX, PageRequest, TagCount};
 use waypost_protocol::messages::LinkView;
-use waypost_protocol::{Domain, ShardId};
+use waypost_protocol::{Domain, Link, ShardId};
 use waypost_store::StoreError;
-use waypost_store::machine::LinkNow;
 
 use super::reads::Reads;
 use super::shared::{CatalogStatus, Shared};
@@ -242,8 +241,8 @@ fn views(groups: &Groups, rows: Vec<ListedRow>, more: bool) -> Result<NodePage, 
         }
         last = Some(position.clone());
         let Some(group) = groups.shard(key.shard(shards)) else { continue };
-        let now = group.read_in_turn(|machine| machine.by_hash(key.hash()))?;
-        let Some(LinkNow { link, counts, .. }) = now.filter(|now| now.link.key == key) else { continue };
+        let now = group.read_in_turn(|machine| machine.view_by_hash(key.hash()))?;
+        let Some((link, counts)) = now.filter(|(link, _)| link.key == key) else { continue };
         bytes += bytes_of(&link);
         page.rows.push((position, LinkView { link: (*link).clone(), counts }));
     }
@@ -252,7 +251,7 @@ fn views(groups: &Groups, rows: Vec<ListedRow>, more: bool) -> Result<NodePage, 
 }
 
 /// About the bytes that a link takes in an answer.
-fn bytes_of(link: &waypost_protocol::Link) -> usize {
+fn bytes_of(link: &Link) -> usize {
     // Its other fields are short, beside those that are counted in full.
     128 + link.spec.target.as_str().len() + link.spec.fields.bytes()
 }

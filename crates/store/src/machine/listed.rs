@@ -79,6 +79,14 @@ impl ShardMachine {
         self.links.slot_of(hash).map(|slot| self.now(slot, self.links.load(slot)?)).transpose()
     }
 
+    /// The link with a hash of its key and what is counted of it, as [`by_hash`](Self::by_hash) has them, but its history is not read.
+    ///
+    /// # Errors
+    /// When its block cannot be read or is damaged.
+    pub fn view_by_hash(&self, hash: KeyHash) -> Result<Option<(Arc<Link>, LinkCounts)>, StoreError> {
+        self.links.slot_of(hash).map(|slot| Ok((self.links.load(slot)?, self.counts(slot)))).transpose()
+    }
+
     fn now(&self, slot: u32, link: Arc<Link>) -> Result<LinkNow, StoreError> {
         let history = self.histories.of(slot)?;
         let edited_at = history.entries().last().and_then(|entry| entry.at);

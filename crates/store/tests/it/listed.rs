@@ -229,4 +229,8 @@ fn counted_visits_are_told_apart_from_changes_and_the_last_visit_of_a_limit_is_a
     assert_eq!(machine.take_changes(), Changed::Links(vec![key(3).hash()]));
     assert_eq!(machine.by_hash(key(3).hash()).unwrap().unwrap().counts.used, 2);
     assert!(machine.by_hash(key(9).hash()).unwrap().is_none());
+    for number in [1, 3, 9] {
+        let now = machine.by_hash(key(number).hash()).unwrap().map(|now| (now.link, now.counts));
+        assert_eq!(machine.view_by_hash(key(number).hash()).unwrap(), now);
+    }
 }
