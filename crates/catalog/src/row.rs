@@ -13,14 +13,13 @@ use crate::types::Changed;
 /// The largest number that an order knows: what SQLite can compare.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 
-/// The longest folded slug or title, in bytes. It is a place in an order, so it is sent with each page. Only letters that stand for whole words are longer.
-const VALUE_BYTES_MAX: usize = 4_096;
+/// The most bytes of a text by which rows are ordered. A place in the order is in every cursor and in every row of an answer to another node,
+/// and a title may become ten times as long when it is folded.
+const ORDER_BYTES_MAX: usize = 256;
 
-/// The beginning of a text that is not longer than a value may be.
-fn cut(mut text: String) -> String {
-    let end = (0..=VALUE_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
-    text
+/// The characters of a text that are whole within its first bytes.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(ORDER_BYTES_MAX)]
 }
 
 /// The value of a row in an order, as [`SortValue`] is one.
@@ -95,7 +94,6 @@ impl Row {
         let title = TITLE.of(fields).map(|title| fold(title.as_str())).unwrap_or_default();
         let note = NOTE.of(fields).map(|note| fold(note.as_str())).unwrap_or_default();
         let slug = fold(link.key.code.as_str());
-        let (slug, title) = (cut(slug), cut(title));
         let (slug_bytes, title_bytes) = (slug.len() as u16, title.len() as u16);
         let text = [slug, title, fold_url(link.spec.target.as_str()), note].join("\n");
         let tags = TAGS.of(fields).map(|tags| tags.iter().collect::<Vec<_>>().join(",")).unwrap_or_default();
@@ -205,13 +203,13 @@ impl Row {
         })
     }
 
-    /// Its value in an order.
+    /// Its value in an order. Texts are compared by their first bytes; rows with the same are ordered by their hashes.
     pub fn value(&self, key: SortKey) -> Value<'_> {
         match key {
             SortKey::CreatedAt => Value::Number(self.created),
             SortKey::EditedAt => Value::Number(self.edited().unwrap_or(self.created)),
-            SortKey::Title => Value::Text(self.title()),
-            SortKey::Slug => Value::Text(self.slug()),
+            SortKey::Title => Value::Text(beginning(self.title())),
+            SortKey::Slug => Value::Text(beginning(self.slug())),
             SortKey::Visits => Value::Number(self.visits),
             SortKey::LastVisit => Value::Number(self.last),
         }
@@ -231,5 +229,40 @@ impl Row {
     /// The row in a stored form.
     pub fn decode(stored: &[u8]) -> Result<Self, CatalogError> {
         postcard::from_bytes(stored).map_err(|_| CatalogError::damaged("a row that cannot be read"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use waypost_protocol::properties::Title;
+    use waypost_protocol::{FieldChanges, Link, LinkSpec, Target};
+
+    use super::*;
+
+    fn row(title: &str) -> Row {
+        let mut spec = LinkSpec::to(Target::parse("https://example.com/a", &[], 8192).unwrap());
+        let mut changes = FieldChanges::default();
+        TITLE.change(&mut changes, Title::parse(title).unwrap().as_ref());
+        spec.fields.change(&changes);
+        let key = LinkKey::new(Code::parse_slug("abc").unwrap());
+        let link =
+            Link { key, spec, created_at: UnixMs(1), version: 1, written_at: 1, created_by: 0, generated: false };
+        Row::of(ShardId(0), &Changed { link: Arc::new(link), counts: LinkCounts::default(), edited_at: None })
+    }
+
+    #[test]
+    fn a_long_title_is_searched_in_whole_and_ordered_by_its_beginning() {
+        // This one character becomes 18.
+        let long = row(&"\u{fdfa}".repeat(512));
+        assert!(long.title().len() > 10_000);
+        let Value::Text(text) = long.value(SortKey::Title) else { panic!("a title is a text") };
+        assert!(text.len() <= ORDER_BYTES_MAX && text.len() > ORDER_BYTES_MAX - 4, "{}", text.len());
+        assert!(long.title().starts_with(text));
+        assert_eq!(row("Äpfel").value(SortKey::Title), Value::Text("apfel"));
+        let exact = "x".repeat(ORDER_BYTES_MAX);
+        assert_eq!(row(&exact).value(SortKey::Title), Value::Text(&exact));
+        assert_eq!(row(&format!("{exact}y")).value(SortKey::Title), Value::Text(&exact));
     }
 }

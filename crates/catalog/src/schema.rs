@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{CatalogError, Reason};
 
 /// The version of the format. Another one begins anew, so a change of a table, a row, a posting or the folding of texts only has to raise it.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 
 const FILE: &str = "links.sqlite";
 /// There while the file beside it must not be used any more.

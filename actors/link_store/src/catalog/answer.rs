@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use waypost_catalog::{Catalog, CatalogError, CatalogPage, TagsRequest};
 use waypost_consensus::{Freshness, Groups, Standing};
-use waypost_protocol::listing::{ListedRow, NodePage, NodeTags, PAGE_LINKS_MAX, PageRequest, TagCount};
+use waypost_protocol::listing::{
+    ListPosition, ListedRow, NodePage, NodeTags, PAGE_LINKS_MAX, PageRequest, SortValue, TagCount,
+};
 use waypost_protocol::messages::LinkView;
 use waypost_protocol::{Domain, Link, ShardId};
 use waypost_store::StoreError;
@@ -243,17 +245,21 @@ fn views(groups: &Groups, rows: Vec<ListedRow>, more: bool) -> Result<NodePage, 
         let Some(group) = groups.shard(key.shard(shards)) else { continue };
         let now = group.read_in_turn(|machine| machine.view_by_hash(key.hash()))?;
         let Some((link, counts)) = now.filter(|(link, _)| link.key == key) else { continue };
-        bytes += bytes_of(&link);
+        bytes += bytes_of(&position, &link);
         page.rows.push((position, LinkView { link: (*link).clone(), counts }));
     }
     page.more_behind = last.filter(|_| more);
     Ok(page)
 }
 
-/// About the bytes that a link takes in an answer.
-fn bytes_of(link: &Link) -> usize {
-    // Its other fields are short, beside those that are counted in full.
-    128 + link.spec.target.as_str().len() + link.spec.fields.bytes()
+/// About the bytes that a row takes in an answer.
+fn bytes_of(position: &ListPosition, link: &Link) -> usize {
+    let place = match &position.value {
+        SortValue::Number(_) => 0,
+        SortValue::Text(text) => text.len(),
+    };
+    // The other fields are short, beside those that are counted in full.
+    128 + place + link.spec.target.as_str().len() + link.spec.fields.bytes()
 }
 
 /// The tags of a catalog, as many as there may be.
