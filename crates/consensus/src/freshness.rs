@@ -101,6 +101,11 @@ impl Freshness {
         }
     }
 
+    /// Whether this node's replica of a shard is up to date, as far as that is known now.
+    pub fn is_fresh(&self, shard: ShardId) -> bool {
+        matches!(self.look(shard), Standing::Fresh(_))
+    }
+
     /// The number of shards whose replica has not caught up since it became a member, or the node started.
     pub fn catching_up(&self) -> usize {
         let behind = |shard: &u32| self.groups.takes_part(ShardId(*shard)) && !self.groups.holds(ShardId(*shard));
@@ -112,7 +117,7 @@ impl Freshness {
         let installing = |shard| self.groups.shard(shard).is_some_and(|group| group.is_installing());
         let stale = |shard: &u32| {
             let shard = ShardId(*shard);
-            installing(shard) || self.groups.takes_part(shard) && !matches!(self.look(shard), Standing::Fresh(_))
+            installing(shard) || self.groups.takes_part(shard) && !self.is_fresh(shard)
         };
         (0..self.ages.len() as u32).filter(stale).count()
     }

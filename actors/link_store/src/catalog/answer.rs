@@ -176,12 +176,15 @@ impl NodeCatalog {
             let Some(reached) = self.shared.reached(shard) else { return false };
             let now = Instant::now();
             let has_seen = seen.is_none_or(|index| reached.index >= index);
-            let shows = |max| reached.index >= applied || now.saturating_duration_since(reached.shows) <= max;
-            if has_seen && shows(SHOWS_WITHOUT_LOOK) {
+            // The state is about to be another one.
+            if group.is_installing() {
+                return false;
+            }
+            if has_seen && reached.shows(applied, now, SHOWS_WITHOUT_LOOK) {
                 return true;
             }
             if now >= until {
-                return has_seen && shows(SHOWS_MAX);
+                return has_seen && reached.shows(applied, now, SHOWS_MAX);
             }
             self.shared.hurry();
             let _ = tokio::time::timeout(LOOK, rounds.changed()).await;

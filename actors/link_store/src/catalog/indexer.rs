@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use waypost_catalog::{Catalog, Opened, Options, Reason, ShardBatch, Sizes};
-use waypost_consensus::{Group, Groups};
+use waypost_consensus::{Freshness, Group, Groups};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_store::machine::{Changed, ShardMachine};
 
@@ -68,6 +68,7 @@ struct Progress {
 pub(super) struct Indexer<'a> {
     place: &'a Place,
     groups: &'a Arc<Groups>,
+    fresh: &'a Freshness,
     shared: &'a Shared,
     read_only: &'a AtomicBool,
     metrics: &'a CatalogMetrics,
@@ -87,7 +88,7 @@ impl<'a> Indexer<'a> {
     /// With what is shared. `is_first`: no indexer was there before. One that panicked may have taken changes, which are lost then.
     pub(super) fn new(
         place: &'a Place,
-        groups: &'a Arc<Groups>,
+        fresh: &'a Freshness,
         shared: &'a Shared,
         read_only: &'a AtomicBool,
         metrics: &'a CatalogMetrics,
@@ -96,10 +97,11 @@ impl<'a> Indexer<'a> {
         let part = if is_first { Part::Unknown } else { Part::Unknown.lost() };
         shared.set_all_incomplete();
         *shared.catalog.write() = None;
-        let now = Instant::now();
+        let (now, groups) = (Instant::now(), fresh.groups());
         Self {
             place,
             groups,
+            fresh,
             shared,
             read_only,
             metrics,
@@ -224,7 +226,9 @@ impl<'a> Indexer<'a> {
                 }
                 (false, Part::Gone) => self.parts[index] = Part::Waits,
                 // Its state cannot be read until the snapshot is there, and is another one then.
-                (false, Part::Follows { .. }) if self.groups.shards()[index].is_installing() => {}
+                (false, Part::Follows { .. }) if self.groups.shards()[index].is_installing() => {
+                    self.shared.set_incomplete(shard);
+                }
                 (false, Part::Follows { noted }) => self.follow(catalog, shard, noted, notes)?,
                 (false, Part::Unknown | Part::Waits | Part::Scanned { .. }) => {}
             }
@@ -235,10 +239,17 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
+    /// The present, if a replica is up to date: what is taken of it from now on shows what was acknowledged a moment ago. One that catches up does
+    /// not, and may be up to date by the time at which somebody asks.
+    fn shows(&self, shard: ShardId) -> Option<Instant> {
+        let now = Instant::now();
+        self.fresh.is_fresh(shard).then_some(now)
+    }
+
     /// Writes what has changed of a shard.
     fn follow(&mut self, catalog: &Catalog, shard: ShardId, noted: u64, notes: bool) -> Result<(), Trouble> {
         let group = &self.groups.shards()[shard.index()];
-        let shows = Instant::now();
+        let shows = self.shows(shard);
         let (changed, index) = group.read_with_index(|machine, index| (machine.take_changes(), index));
         let Changed::Links(keys) = changed else {
             self.parts[shard.index()] = Part::Waits;
@@ -274,7 +285,7 @@ impl<'a> Indexer<'a> {
         }
         let until = Instant::now() + SCAN_STEP;
         while let Part::Scanned { next, done } = self.parts[index] {
-            let shows = Instant::now();
+            let shows = self.shows(shard);
             let (step, read) = scan_step(catalog, &group, shard, next)?;
             self.metrics.scanned.inc_by(read);
             let done = done + read;

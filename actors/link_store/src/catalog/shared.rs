@@ -16,8 +16,17 @@ pub(super) struct Reached {
     pub(super) complete: bool,
     /// It has every change up to this index of the shard's log.
     pub(super) index: u64,
-    /// It has every change that was applied before this moment.
-    pub(super) shows: Instant,
+    /// It has every change that was applied before this moment, when the replica was up to date. `None`: the replica was not, so that the time
+    /// says nothing.
+    pub(super) shows: Option<Instant>,
+}
+
+impl Reached {
+    /// Whether the catalog shows what a replica shows now that has applied its log up to an index, or what an up-to-date one showed at most so
+    /// long ago.
+    pub(super) fn shows(&self, applied: u64, now: Instant, max: Duration) -> bool {
+        self.index >= applied || self.shows.is_some_and(|shows| now.saturating_duration_since(shows) <= max)
+    }
 }
 
 /// A shard that is being read.
@@ -74,7 +83,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(shards: usize, is_kept: bool) -> Self {
-        let nothing = Reached { complete: false, index: 0, shows: Instant::now() };
+        let nothing = Reached { complete: false, index: 0, shows: None };
         Self {
             is_kept,
             changed: AtomicBool::new(false),
@@ -244,12 +253,23 @@ mod tests {
     #[test]
     fn a_shard_is_reached_only_while_it_is_complete() {
         let shared = Shared::new(2, true);
-        let (shard, now) = (ShardId(1), Instant::now());
+        let shard = ShardId(1);
         assert_eq!(shared.reached(shard), None);
-        shared.set_reached(shard, Reached { complete: true, index: 7, shows: now });
+        shared.set_reached(shard, Reached { complete: true, index: 7, shows: None });
         assert_eq!(shared.reached(shard).map(|reached| reached.index), Some(7));
         assert_eq!((shared.reached(ShardId(0)), shared.reached(ShardId(9))), (None, None));
         shared.set_all_incomplete();
         assert_eq!(shared.reached(shard), None);
+    }
+
+    #[test]
+    fn a_catalog_of_a_replica_that_was_behind_shows_what_the_replica_has_only_by_its_index() {
+        let (now, max) = (Instant::now(), Duration::from_millis(300));
+        let behind = Reached { complete: true, index: 7, shows: None };
+        // The replica has caught up since: what the catalog took a moment ago may be hours old.
+        assert!(!behind.shows(8, now, max) && behind.shows(7, now, max));
+        let fresh = Reached { shows: Some(now), ..behind };
+        assert!(fresh.shows(8, now, max) && fresh.shows(8, now + max, max));
+        assert!(!fresh.shows(8, now + max * 2, max) && fresh.shows(7, now + max * 2, max));
     }
 }
