@@ -82,7 +82,7 @@ fn fill(catalog: &Catalog, corpus: &Corpus, before: (u64, u64)) {
     }
     let ending = Spent::of(|| {
         for shard in 0..SHARDS {
-            catalog.finish_scan(ShardId(shard), 1).unwrap();
+            while !catalog.finish_scan(ShardId(shard), 1).unwrap() {}
         }
         while catalog.maintain().unwrap() {}
     });

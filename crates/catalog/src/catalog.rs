@@ -159,46 +159,43 @@ impl Catalog {
         self.with_writer(|writer, tail| writer.begin_scan(tail, shard))
     }
 
-    /// Ends a scan: the rows of the shard that were not written since its beginning are removed, and the shard is complete up to a log index. Returns how many
-    /// were removed. If it fails, it can be called again; after a restart, the scan has to begin again.
+    /// Goes on to end a scan: removes some of the rows of the shard that were not written since its beginning. Once there are none left, the shard
+    /// is complete up to a log index, and this returns true. Call it until then: others can write in between, also to this shard. After a restart,
+    /// the scan has to begin again.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn finish_scan(&self, shard: ShardId, position: u64) -> Result<u64, CatalogError> {
-        let removed = self.remove_unseen(shard)?;
-        self.with_writer(|writer, tail| writer.end_scan(tail, shard, position))?;
-        Ok(removed)
+    pub fn finish_scan(&self, shard: ShardId, position: u64) -> Result<bool, CatalogError> {
+        self.remove_unseen(shard, |writer, tail| writer.end_scan(tail, shard, position))
     }
 
-    /// Removes the rows of a shard whose replica has left this node. Returns how many.
+    /// Goes on to remove the rows of a shard whose replica has left this node. Returns whether there are none left: call it until then.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn forget(&self, shard: ShardId) -> Result<u64, CatalogError> {
+    pub fn forget(&self, shard: ShardId) -> Result<bool, CatalogError> {
         self.with_writer(|writer, tail| writer.begin_scan(tail, shard))?;
-        let removed = self.remove_unseen(shard)?;
-        self.with_writer(|writer, tail| {
+        self.remove_unseen(shard, |writer, tail| {
             writer.scans.remove(&shard.0);
             writer.forget(tail, shard)
-        })?;
-        Ok(removed)
+        })
     }
 
-    /// Removes rows in transactions between which others can write.
-    fn remove_unseen(&self, shard: ShardId) -> Result<u64, CatalogError> {
-        let mut removed = 0;
-        loop {
-            let now = self.with_writer(|writer, tail| {
-                let now = writer.remove_unseen(tail, shard)?;
-                // Chunks became sparse: that work must not pile up.
-                writer.step(tail)?;
-                Ok(now)
-            })?;
-            if now == 0 {
-                return Ok(removed);
+    /// Removes rows in one transaction, and calls `end` once there are none left.
+    fn remove_unseen(
+        &self,
+        shard: ShardId,
+        end: impl FnOnce(&mut Writer, &RwLock<Tail>) -> Result<(), CatalogError>,
+    ) -> Result<bool, CatalogError> {
+        self.with_writer(|writer, tail| {
+            let is_over = writer.remove_unseen(tail, shard)? == 0;
+            if is_over {
+                end(writer, tail)?;
             }
-            removed += now;
-        }
+            // Chunks became sparse: that work must not pile up.
+            writer.step(tail)?;
+            Ok(is_over)
+        })
     }
 
     /// A page of a list.

@@ -151,7 +151,7 @@ fn rows_that_get_new_numbers_during_a_scan_are_not_seen_by_it() {
     let seen = ShardBatch { changed: vec![changed(kept[0].clone())], ..ShardBatch::of(ShardId(2)) };
     catalog.write(&seen).unwrap();
     while catalog.maintain().unwrap() {}
-    assert_eq!(catalog.finish_scan(ShardId(2), 1).unwrap(), kept.len() as u64 - 1);
+    while !catalog.finish_scan(ShardId(2), 1).unwrap() {}
     assert_eq!(catalog.sizes().unwrap().links, 1);
     assert_eq!(
         common::slugs(&catalog.page(&request(LinkFilter::default())).unwrap().rows),
@@ -174,10 +174,10 @@ fn a_shard_that_left_or_was_scanned_leaves_no_row_behind_however_many_there_are(
             let gone = ShardId(2);
             if is_scan {
                 catalog.begin_scan(gone).unwrap();
-                catalog.finish_scan(gone, 9).unwrap();
+                while !catalog.finish_scan(gone, 9).unwrap() {}
                 assert_eq!(catalog.positions().unwrap().get(&gone), Some(&9));
             } else {
-                catalog.forget(gone).unwrap();
+                while !catalog.forget(gone).unwrap() {}
             }
             let left = all.iter().filter(|changed| shard(&changed.link) != gone).count() as u64;
             assert_eq!(catalog.sizes().unwrap().links, left, "chunks of {chunk_links}");
@@ -185,6 +185,35 @@ fn a_shard_that_left_or_was_scanned_leaves_no_row_behind_however_many_there_are(
             assert_eq!(page.matches.unwrap().total, left);
         }
     }
+}
+
+/// Nobody waits for the removal of many rows: it goes on in parts, between which links are written, also of the same shard.
+#[test]
+fn links_that_are_written_while_a_scan_removes_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path(), 20).catalog;
+    let of_shard = |changed: &Changed| shard(&changed.link) == ShardId(2);
+    let all: Vec<Changed> = links(400).into_iter().filter(of_shard).collect();
+    write_all(&catalog, &all);
+    while catalog.maintain().unwrap() {}
+    catalog.begin_scan(ShardId(2)).unwrap();
+    let new: Vec<Changed> = links_from(1_000, 400).into_iter().filter(of_shard).collect();
+    let mut written = Vec::new();
+    // One that is listed still, and may be removed as soon as it is not told as changed; and new ones.
+    let mut kept = all[all.len() - 1..].iter().chain(&new);
+    while !catalog.finish_scan(ShardId(2), 9).unwrap() {
+        assert!(!catalog.positions().unwrap().contains_key(&ShardId(2)), "it is not complete yet");
+        if let Some(changed) = kept.next() {
+            write_all(&catalog, std::slice::from_ref(changed));
+            written.push(changed.link.key.code.as_str().to_owned());
+        }
+    }
+    assert!(written.len() > 10, "there were parts");
+    assert_eq!(catalog.positions().unwrap().get(&ShardId(2)), Some(&9));
+    let mut request = request(LinkFilter::default());
+    request.limit = 1_000;
+    written.sort();
+    assert_eq!(common::slugs(&catalog.page(&request).unwrap().rows), written);
 }
 
 /// Links are created and deleted all the time; those that are there throughout are on the pages exactly once.

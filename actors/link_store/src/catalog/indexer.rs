@@ -14,7 +14,7 @@ use super::metrics::CatalogMetrics;
 use super::part::{LogOf, Part};
 use super::place::{Files, Place};
 use super::shared::{Reached, Scan, Shared};
-use super::write::{Step, Trouble, scan_step, write_changes};
+use super::write::{Step, Trouble, clear_step, scan_step, write_changes};
 
 /// How long the indexer waits without changes: it then looks for what nobody tells, such as a position or a directory that was deleted.
 const IDLE: Duration = Duration::from_secs(1);
@@ -138,8 +138,9 @@ impl<'a> Indexer<'a> {
     /// Whether there is work that nobody tells of.
     fn is_busy(&self) -> bool {
         let open = self.shared.catalog.read().is_some();
-        let scans = self.parts.iter().any(|part| matches!(part, Part::Waits | Part::Scanned { .. }));
-        open && (self.counting || self.maintains || scans && !self.read_only.load(Ordering::Relaxed))
+        let scans = self.parts.iter().any(|part| part.is_incomplete());
+        let leaves = self.parts.contains(&Part::Leaves);
+        open && (self.counting || self.maintains || leaves || scans && !self.read_only.load(Ordering::Relaxed))
     }
 
     fn round(&mut self) -> Result<(), Trouble> {
@@ -155,6 +156,7 @@ impl<'a> Indexer<'a> {
         }
         let notes = self.noted.elapsed() >= NOTE_EVERY;
         self.follow_all(&catalog, notes)?;
+        self.forget(&catalog)?;
         if !self.read_only.load(Ordering::Relaxed) {
             self.scan(&catalog)?;
         }
@@ -218,23 +220,32 @@ impl<'a> Indexer<'a> {
         for (index, gone) in self.gone().into_iter().enumerate() {
             let shard = ShardId(index as u32);
             match (gone, self.parts[index]) {
-                (true, Part::Gone) => {}
+                (true, Part::Gone | Part::Leaves) => {}
                 (true, _) => {
                     self.shared.set_incomplete(shard);
-                    catalog.forget(shard)?;
-                    self.parts[index] = Part::Gone;
+                    self.parts[index] = Part::Leaves;
                 }
-                (false, Part::Gone) => self.parts[index] = Part::Waits,
+                (false, Part::Gone | Part::Leaves) => self.parts[index] = Part::Waits,
                 // Its state cannot be read until the snapshot is there, and is another one then.
                 (false, Part::Follows { .. }) if self.groups.shards()[index].is_installing() => {
                     self.shared.set_incomplete(shard);
                 }
                 (false, Part::Follows { noted }) => self.follow(catalog, shard, noted, notes)?,
-                (false, Part::Unknown | Part::Waits | Part::Scanned { .. }) => {}
+                (false, Part::Unknown | Part::Waits | Part::Scanned { .. } | Part::Cleared { .. }) => {}
             }
         }
         if notes {
             self.noted = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Removes some rows of a shard whose replica has left.
+    fn forget(&mut self, catalog: &Catalog) -> Result<(), Trouble> {
+        if let Some(index) = self.parts.iter().position(|part| *part == Part::Leaves)
+            && catalog.forget(ShardId(index as u32))?
+        {
+            self.parts[index] = Part::Gone;
         }
         Ok(())
     }
@@ -266,7 +277,8 @@ impl<'a> Indexer<'a> {
     /// Reads the next part of a shard that has to be read from its beginning.
     fn scan(&mut self, catalog: &Catalog) -> Result<(), Trouble> {
         let is_open = |index: &usize| !self.groups.shards()[*index].is_installing();
-        let under_way = self.parts.iter().position(|part| matches!(part, Part::Scanned { .. })).filter(is_open);
+        let is_under_way = |part: &Part| matches!(part, Part::Scanned { .. } | Part::Cleared { .. });
+        let under_way = self.parts.iter().position(is_under_way).filter(is_open);
         let next = under_way.or_else(|| {
             let waits = |index: &usize| self.parts[*index] == Part::Waits && is_open(index);
             (0..self.parts.len()).find(waits)
@@ -284,22 +296,27 @@ impl<'a> Indexer<'a> {
             *self.shared.scan.lock() = Some(Scan { shard, done: 0, links: links() });
         }
         let until = Instant::now() + SCAN_STEP;
-        while let Part::Scanned { next, done } = self.parts[index] {
+        loop {
             let shows = self.shows(shard);
-            let (step, read) = scan_step(catalog, &group, shard, next)?;
+            let (done, (step, read)) = match self.parts[index] {
+                Part::Scanned { next, done } => (done, scan_step(catalog, &group, shard, next)?),
+                Part::Cleared { done } => (done, (clear_step(catalog, &group, shard)?, 0)),
+                _ => break,
+            };
             self.metrics.scanned.inc_by(read);
             let done = done + read;
             self.parts[index] = match step {
                 Step::GoesOn(next) => Part::Scanned { next, done },
+                Step::Clears => Part::Cleared { done },
                 Step::Again => Part::Waits,
                 Step::Done(noted) => {
                     self.shared.set_reached(shard, Reached { complete: true, index: noted, shows });
                     Part::Follows { noted }
                 }
             };
-            *self.shared.scan.lock() = matches!(step, Step::GoesOn(_)).then(|| Scan { shard, done, links: links() });
+            *self.shared.scan.lock() = is_under_way(&self.parts[index]).then(|| Scan { shard, done, links: links() });
             self.tell_progress(read);
-            if Instant::now() >= until {
+            if Instant::now() >= until || self.shared.stops() {
                 break;
             }
         }
@@ -318,7 +335,7 @@ impl<'a> Indexer<'a> {
     fn tell_progress(&mut self, read: u64) {
         let Some(progress) = &mut self.progress else { return };
         progress.links += read;
-        let left = self.parts.iter().filter(|part| matches!(part, Part::Waits | Part::Scanned { .. })).count();
+        let left = self.parts.iter().filter(|part| part.is_incomplete()).count();
         let (links, took_ms) = (progress.links, progress.began.elapsed().as_millis() as u64);
         if left == 0 {
             tracing::info!(links, took_ms, "the catalog has the links of all shards");

@@ -14,11 +14,18 @@ pub(super) enum Part {
         /// The links that were read.
         done: u64,
     },
+    /// All its links were read, and what the catalog has beside them is being removed.
+    Cleared {
+        /// The links that were read.
+        done: u64,
+    },
     /// It has all changes up to an index of the shard's log, and the others are told one by one.
     Follows {
         /// The index that is noted in the catalog.
         noted: u64,
     },
+    /// This node has no replica any more, and what the catalog has of it is being removed.
+    Leaves,
     /// This node has no replica any more, and the catalog has nothing of it.
     Gone,
 }
@@ -56,6 +63,11 @@ impl Part {
         }
     }
 
+    /// Whether the shard has to be read, or is being read.
+    pub(super) fn is_incomplete(self) -> bool {
+        matches!(self, Self::Waits | Self::Scanned { .. } | Self::Cleared { .. })
+    }
+
     /// Whether the catalog has the whole shard.
     pub(super) fn is_complete(self) -> bool {
         matches!(self, Self::Follows { .. })
@@ -85,7 +97,7 @@ mod tests {
         assert_eq!(follows.opened(Some(150), LOG), follows);
         assert_eq!(follows.opened(Some(149), LOG), Part::Waits);
         assert_eq!(follows.opened(None, LOG), Part::Waits, "it began anew");
-        for unfinished in [Part::Waits, Part::Scanned { next: 3, done: 9 }] {
+        for unfinished in [Part::Waits, Part::Scanned { next: 3, done: 9 }, Part::Cleared { done: 9 }, Part::Leaves] {
             assert_eq!(unfinished.opened(Some(150), LOG), Part::Waits);
         }
         assert_eq!(Part::Gone.opened(None, LOG), Part::Gone);

@@ -139,6 +139,11 @@ impl Shared {
         true
     }
 
+    /// Whether the indexer has to end.
+    pub(super) fn stops(&self) -> bool {
+        self.signals.lock().stop
+    }
+
     /// The indexer has ended.
     pub(super) fn stopped(&self) {
         self.signals.lock().stopped = true;

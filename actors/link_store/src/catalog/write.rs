@@ -45,6 +45,8 @@ impl From<StoreError> for Trouble {
 pub(super) enum Step {
     /// The next part.
     GoesOn(u32),
+    /// All links were read.
+    Clears,
     /// Anything may have changed: it begins again.
     Again,
     /// The catalog has the whole shard, up to this index of its log.
@@ -113,10 +115,10 @@ pub(super) fn scan_step(
     let mut end = None;
     for _ in 0..BLOCKS_AT_ONCE {
         // At the end, what is in no block and what has changed have to be of one moment.
-        let (scanned, changed, index) = group.read_with_index(|machine, index| {
+        let (scanned, changed) = group.read_in_turn(|machine| {
             let scanned = machine.scan(next)?;
             let changed = matches!(scanned, Scanned::Rest(_)).then(|| machine.take_changes());
-            Ok::<_, StoreError>((scanned, changed, index))
+            Ok::<_, StoreError>((scanned, changed))
         })?;
         match (scanned, changed) {
             (Scanned::Block { links, next: behind }, _) => {
@@ -124,7 +126,7 @@ pub(super) fn scan_step(
                 next = behind;
             }
             (Scanned::Rest(rest), Some(Changed::Links(changed))) => {
-                end = Some(([rest, changed].concat(), index));
+                end = Some([rest, changed].concat());
                 break;
             }
             (Scanned::Rest(_), _) => return Ok((Step::Again, 0)),
@@ -134,9 +136,16 @@ pub(super) fn scan_step(
     if !batch.changed.is_empty() {
         catalog.write(&batch)?;
     }
-    let Some((keys, index)) = end else { return Ok((Step::GoesOn(next), read)) };
+    let Some(keys) = end else { return Ok((Step::GoesOn(next), read)) };
     read += keys.len() as u64;
     write_changes(catalog, group, shard, keys, None)?;
-    catalog.finish_scan(shard, index)?;
-    Ok((Step::Done(index), read))
+    Ok((Step::Clears, read))
+}
+
+/// Writes what has changed of a shard whose links were read, and removes some of what the catalog has beside them.
+pub(super) fn clear_step(catalog: &Catalog, group: &Group<ShardMachine>, shard: ShardId) -> Result<Step, Trouble> {
+    let (changed, index) = group.read_with_index(|machine, index| (machine.take_changes(), index));
+    let Changed::Links(keys) = changed else { return Ok(Step::Again) };
+    write_changes(catalog, group, shard, keys, None)?;
+    Ok(if catalog.finish_scan(shard, index)? { Step::Done(index) } else { Step::Clears })
 }
