@@ -298,8 +298,8 @@ fn documents_name_no_command_no_option_and_no_file_that_does_not_exist() {
                     let sub = |word: &&&str| {
                         word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !word.starts_with('-')
                     };
-                    let depth =
-                        if matches!(arguments.first(), Some(&"cluster" | &"config" | &"links")) { 2 } else { 1 };
+                    let has_more = ["cluster", "config", "domains", "links", "tags"];
+                    let depth = if arguments.first().is_some_and(|first| has_more.contains(first)) { 2 } else { 1 };
                     let path: Vec<&str> = arguments.iter().take(depth).take_while(sub).copied().collect();
                     let help = help_of(&path);
                     for option in arguments.iter().filter(|word| word.starts_with("--") && word.len() > 2) {

@@ -90,10 +90,12 @@ async fn lists_exactly(client: &Client, expected: &BTreeMap<String, String>) {
         walked.partial.is_empty() && walked.urls() == *expected && walked.total == expected.len() as u64
     })
     .await;
-    // On a busy machine a page may miss a shard for a moment, and says so.
-    let small =
-        walk_pages_until(client, "&sort=slug", 37, "no page misses a shard", |walked| walked.partial.is_empty());
-    assert_eq!(small.await.urls(), *expected);
+    // On a busy machine a page may miss a shard for a moment, and says so. And another catalog may answer for a shard than before, which
+    // has the links of the last second or not.
+    walk_pages_until(client, "&sort=slug", 37, "small pages have what the shards have", |walked| {
+        walked.partial.is_empty() && walked.urls() == *expected
+    })
+    .await;
 }
 
 /// A metric without labels.
