@@ -45,6 +45,8 @@ pub struct Listed {
 pub struct ListedTags {
     /// Each tag once, by its lower case.
     pub tags: Vec<TagCount>,
+    /// There are more tags than a list has: those behind the last one are left out.
+    pub more: bool,
     /// Shards of which no node could answer. Their links are not counted.
     pub partial: Vec<ShardId>,
 }
@@ -89,8 +91,9 @@ impl App {
     pub async fn list_tags(&self, principal: &Principal, domain: Option<Domain>) -> Result<ListedTags, ListError> {
         principal.require(Permission::ReadLinks)?;
         let _turn = self.list_turn()?;
-        let AllTags { tags, partial } = self.parts.lists.tags(domain, self.removed_domains(), self.list_time()).await;
-        Ok(ListedTags { tags, partial: partial.into_iter().collect() })
+        let AllTags { tags, more, partial } =
+            self.parts.lists.tags(domain, self.removed_domains(), self.list_time()).await;
+        Ok(ListedTags { tags, more, partial: partial.into_iter().collect() })
     }
 
     /// The right to make a list.

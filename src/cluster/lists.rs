@@ -72,6 +72,8 @@ impl Page {
 pub struct AllTags {
     /// Each tag once, by its lower case.
     pub tags: Vec<TagCount>,
+    /// There are more tags behind the last one.
+    pub more: bool,
     /// Shards whose links are not counted.
     pub partial: BTreeSet<ShardId>,
 }
@@ -162,7 +164,8 @@ impl Lists {
     pub async fn tags(&self, domain: Option<Domain>, exclude_domains: Vec<Domain>, within: Duration) -> AllTags {
         let question = ListTags { shards: Vec::new(), domain, exclude_domains };
         let (answers, partial) = self.ask_all(&question, &BTreeSet::new(), Instant::now() + within).await;
-        AllTags { tags: merge_tags(answers), partial }
+        let (tags, more) = merge_tags(answers);
+        AllTags { tags, more, partial }
     }
 
     /// Asks about all shards except those that are left out. Returns the answers that are about any shard, and the shards for which there is none.
@@ -297,8 +300,11 @@ fn merge(
     (items, known)
 }
 
-/// Adds up the tags of nodes. Each tag is written as one of its links writes it, the same one whichever node answers first.
-fn merge_tags(answers: Vec<NodeTags>) -> Vec<TagCount> {
+/// Adds up the tags of nodes. Each tag is written as one of its links writes it, the same one whichever node answers first. Returns them with whether there are
+/// more: behind the last tag of a node that has more, nobody knows how many links a tag has.
+fn merge_tags(answers: Vec<NodeTags>) -> (Vec<TagCount>, bool) {
+    let last = |answer: &NodeTags| answer.tags.last().map(|tag| tag.folded.clone()).unwrap_or_default();
+    let known = answers.iter().filter(|answer| answer.more).map(last).min();
     let mut all: BTreeMap<String, TagCount> = BTreeMap::new();
     for tag in answers.into_iter().flat_map(|answer| answer.tags) {
         match all.get_mut(&tag.folded) {
@@ -311,7 +317,10 @@ fn merge_tags(answers: Vec<NodeTags>) -> Vec<TagCount> {
             None => drop(all.insert(tag.folded.clone(), tag)),
         }
     }
-    all.into_values().collect()
+    if let Some(known) = &known {
+        all.retain(|folded, _| folded <= known);
+    }
+    (all.into_values().collect(), known.is_some())
 }
 
 #[cfg(test)]
@@ -450,10 +459,23 @@ mod tests {
                 .iter()
                 .map(|(tag, links)| TagCount { tag: (*tag).to_owned(), folded: tag.to_lowercase(), links: *links })
                 .collect(),
-            missing: Vec::new(),
+            ..NodeTags::default()
         };
-        let all = merge_tags(vec![tags(&[("a", 2), ("sale", 1)]), tags(&[("Sale", 4), ("z", 1)])]);
-        let all: Vec<(&str, u64)> = all.iter().map(|tag| (tag.tag.as_str(), tag.links)).collect();
-        assert_eq!(all, [("a", 2), ("Sale", 5), ("z", 1)]);
+        let merged = |answers: Vec<NodeTags>| {
+            let (all, more) = merge_tags(answers);
+            (all.into_iter().map(|tag| (tag.tag, tag.links)).collect::<Vec<_>>(), more)
+        };
+        let pairs =
+            |tags: &[(&str, u64)]| tags.iter().map(|(tag, links)| ((*tag).to_owned(), *links)).collect::<Vec<_>>();
+        let both = [tags(&[("a", 2), ("sale", 1)]), tags(&[("Sale", 4), ("z", 1)])];
+        assert_eq!(merged(both.to_vec()), (pairs(&[("a", 2), ("Sale", 5), ("z", 1)]), false));
+        // The first may have links with "z", too.
+        let [first, second] = both;
+        let cut = NodeTags { more: true, ..first };
+        assert_eq!(merged(vec![cut.clone(), second.clone()]), (pairs(&[("a", 2), ("Sale", 5)]), true));
+        assert_eq!(
+            merged(vec![cut, NodeTags { more: true, ..tags(&[("b", 1)]) }, second]),
+            (pairs(&[("a", 2), ("b", 1)]), true)
+        );
     }
 }

@@ -238,9 +238,10 @@ mod tests {
         let tags = NodeTags {
             tags: vec![TagCount { tag: "A".to_owned(), folded: "a".to_owned(), links: 300 }],
             missing: vec![ShardId(1)],
+            more: true,
         };
         let bytes = ListTags::encode_reply(&tags);
-        assert_eq!(bytes, [1, 1, b'A', 1, b'a', 0xac, 2, 1, 1]);
+        assert_eq!(bytes, [1, 1, b'A', 1, b'a', 0xac, 2, 1, 1, 1]);
         assert_eq!(ListTags::decode_reply(&bytes), Ok(tags));
     }
 }

@@ -63,6 +63,10 @@ pub(super) struct TagsJson {
     tags: Vec<TagJson>,
     /// How many tags there are that fit.
     total: usize,
+    /// `true` if there are more tags than were looked at: those behind the first 20,000, by the alphabet, are not in the answer.
+    #[serde(rename = "totalIsMinimum", skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    total_is_minimum: bool,
     /// The shards that no node could answer for, or not completely: their links are not counted. Absent if the answer is complete.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, min_items = 1)]
@@ -109,7 +113,7 @@ pub(super) async fn list(
         return Err(Problem::invalid("q", format!("q: a tag has at most {TAG_CHARS_MAX} characters")));
     }
     let domain = domain_of(&node, &caller.principal, query.domain.as_deref())?;
-    let ListedTags { mut tags, partial } = node.app.list_tags(&caller.principal, domain).await?;
+    let ListedTags { mut tags, more, partial } = node.app.list_tags(&caller.principal, domain).await?;
     tags.retain(|tag| tag.folded.contains(&part));
     tags.sort_by(|one, other| (other.links, &one.folded).cmp(&(one.links, &other.folded)));
     let total = tags.len();
@@ -117,6 +121,7 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(TagsJson {
         tags: tags.into_iter().map(|tag| TagJson { tag: tag.tag, links: tag.links }).collect(),
         total,
+        total_is_minimum: more || !partial.is_empty(),
         partial: numbers(&partial),
     }))
 }

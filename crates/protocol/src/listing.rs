@@ -182,4 +182,6 @@ pub struct NodeTags {
     pub tags: Vec<TagCount>,
     /// The shards that were asked for and are not counted.
     pub missing: Vec<ShardId>,
+    /// There are more tags behind the last one.
+    pub more: bool,
 }

@@ -41,8 +41,11 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 /// The tags that are read at once.
 const TAGS_AT_ONCE: u32 = 1_000;
 
-/// The most tags of a node: 100 bytes each. More are no help for anybody.
+/// The most tags of a node. More are no help for anybody.
 const TAGS_MAX: usize = 20_000;
+
+/// The most bytes of the tags of a node, about: half a frame.
+const TAGS_BYTES_MAX: usize = 4 << 20;
 
 /// How often a page is read anew because a shard was lost meanwhile.
 const TRIES_MAX: usize = 3;
@@ -127,12 +130,12 @@ impl NodeCatalog {
             if let Some(tags) = tags
                 && lost.is_empty()
             {
-                return NodeTags { tags, missing };
+                return NodeTags { missing, ..tags };
             }
             missing.extend(lost);
             missing.extend(shards);
         }
-        NodeTags { tags: Vec::new(), missing }
+        NodeTags { missing, ..NodeTags::default() }
     }
 
     /// Takes out the shards that this node cannot answer for.
@@ -266,15 +269,51 @@ fn bytes_of(position: &ListPosition, link: &Link) -> usize {
 }
 
 /// The tags of a catalog, as many as there may be.
-fn all_tags(catalog: &Catalog, mut request: TagsRequest) -> Result<Vec<TagCount>, CatalogError> {
-    let mut tags = Vec::new();
+fn all_tags(catalog: &Catalog, mut request: TagsRequest) -> Result<NodeTags, CatalogError> {
+    let (mut all, mut bytes) = (NodeTags::default(), 0);
     loop {
         let page = catalog.tags(&request)?;
         request.after = page.tags.last().map(|tag| tag.folded.clone());
-        tags.extend(page.tags);
-        if !page.more || request.after.is_none() || tags.len() >= TAGS_MAX {
-            tags.truncate(TAGS_MAX);
-            return Ok(tags);
+        all.more = !add_tags(&mut all.tags, &mut bytes, page.tags);
+        if all.more || !page.more || request.after.is_none() {
+            return Ok(all);
         }
+    }
+}
+
+/// Adds tags to those that are there; returns whether there was room for all of them.
+fn add_tags(all: &mut Vec<TagCount>, bytes: &mut usize, tags: Vec<TagCount>) -> bool {
+    for tag in tags {
+        // The lengths of both texts, and the number of links.
+        *bytes += 16 + tag.tag.len() + tag.folded.len();
+        if all.len() == TAGS_MAX || *bytes > TAGS_BYTES_MAX {
+            return false;
+        }
+        all.push(tag);
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(numbers: std::ops::Range<usize>, width: usize) -> Vec<TagCount> {
+        let tag = |number| format!("{number:0width$}");
+        numbers.map(|number| TagCount { tag: tag(number), folded: tag(number), links: 1 }).collect()
+    }
+
+    #[test]
+    fn tags_for_which_there_is_no_room_are_left_out_and_that_is_told() {
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        assert!(add_tags(&mut all, &mut bytes, tags(0..TAGS_MAX, 6)));
+        assert!(add_tags(&mut all, &mut bytes, Vec::new()), "there are just as many as there may be");
+        assert!(!add_tags(&mut all, &mut bytes, tags(TAGS_MAX..TAGS_MAX + 1, 6)));
+        assert_eq!(all.len(), TAGS_MAX);
+        // The longest there are: 64 characters of four bytes.
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        assert!(!add_tags(&mut all, &mut bytes, tags(0..TAGS_MAX, 256)));
+        let sent: usize = all.iter().map(|tag| tag.tag.len() + tag.folded.len() + 16).sum();
+        assert!(sent <= TAGS_BYTES_MAX && sent > TAGS_BYTES_MAX - 600, "{sent}");
     }
 }
