@@ -1,7 +1,10 @@
 //! The form in which texts are compared: without case, without accents, compatible characters as one.
 
+use std::borrow::Cow;
+
 use icu_normalizer::properties::CanonicalCombiningClassMapBorrowed;
 use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+use percent_encoding::percent_decode_str;
 
 /// Folds a text: compatibility decomposition (NFKD), no accents, lower case, composed again (NFC). White space and control characters become spaces.
 pub fn fold(text: &str) -> String {
@@ -58,17 +61,10 @@ pub fn fold_url(url: &str) -> String {
 
 /// The text without percent-escapes; `None` if it has none, or if they are no text.
 fn decoded(url: &str) -> Option<String> {
-    let bytes = url.as_bytes();
-    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
-    let escape = |at: usize| (bytes[at] == b'%').then(|| Some((digit(at + 1)? * 16 + digit(at + 2)?) as u8)).flatten();
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let byte = escape(at);
-        plain.push(byte.unwrap_or(bytes[at]));
-        at += if byte.is_some() { 3 } else { 1 };
+    match Cow::from(percent_decode_str(url)) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok(),
     }
-    if plain.len() == bytes.len() { None } else { String::from_utf8(plain).ok() }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use unicode_script::{Script, UnicodeScript};
 
 use crate::code::SEGMENTS_MAX;
@@ -119,19 +120,10 @@ fn trimmed(text: &str) -> &str {
 
 /// The text with its percent-escapes decoded once; `None` if it has none. Invalid UTF-8 becomes a character that is in no code.
 fn decoded(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let escape = |at: usize| {
-        let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
-        (bytes[at] == b'%').then(|| Some((digit(at + 1)? * 16 + digit(at + 2)?) as u8)).flatten()
-    };
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let byte = escape(at);
-        plain.push(byte.unwrap_or(bytes[at]));
-        at += if byte.is_some() { 3 } else { 1 };
+    match Cow::from(percent_decode_str(text)) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
     }
-    (plain.len() < bytes.len()).then(|| String::from_utf8_lossy(&plain).into_owned())
 }
 
 #[cfg(test)]
