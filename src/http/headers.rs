@@ -1,5 +1,7 @@
 //! The headers of a request, whoever parsed them: actix-http for the `App`, or the fast path.
 
+use std::borrow::Cow;
+
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The headers of a request.
@@ -21,8 +23,16 @@ pub(super) trait Headers {
     }
 
     /// All values of a header, as one list. A value that is not visible ASCII is replaced, so that it keeps its position.
-    fn joined(&self, name: &HeaderName) -> String {
-        self.all(name).map(|value| visible(value).unwrap_or("?")).collect::<Vec<_>>().join(",")
+    fn joined<'a>(&'a self, name: &HeaderName) -> Cow<'a, str> {
+        let mut values = self.all(name).map(|value| visible(value).unwrap_or("?"));
+        // Proxies send one value, which is not copied.
+        let mut joined = Cow::Borrowed(values.next().unwrap_or_default());
+        for value in values {
+            let joined = joined.to_mut();
+            joined.push(',');
+            joined.push_str(value);
+        }
+        joined
     }
 }
 
@@ -91,8 +101,8 @@ mod tests {
             httparse::Header { name: "accept", value: b"\xff" },
         ];
         let parsed = Parsed::new(&headers);
-        assert_eq!((parsed.first(&HOST), parsed.joined(&HOST)), (Some(&b"a"[..]), "a,b".to_owned()));
-        assert_eq!((parsed.text(&ACCEPT), parsed.joined(&ACCEPT)), (None, "?".to_owned()));
+        assert_eq!((parsed.first(&HOST), parsed.joined(&HOST)), (Some(&b"a"[..]), Cow::from("a,b")));
+        assert_eq!((parsed.text(&ACCEPT), parsed.joined(&ACCEPT)), (None, Cow::from("?")));
         assert!(!parsed.has(&USER_AGENT));
     }
 

@@ -73,10 +73,9 @@ fn is_ahead(purpose: &[u8]) -> bool {
 /// The address that the nearest trusted proxy saw: from the right, the first that is not itself trusted.
 fn client(rules: &VisitorRules, headers: &impl Headers) -> Option<IpAddr> {
     // A value that is not text is not an address, and must not make another value believed in its place.
-    let (hops, parse): (String, fn(&str) -> Option<IpAddr>) = match headers.has(&FORWARDED_FOR) {
-        true => (headers.joined(&FORWARDED_FOR), address_in),
-        false => (headers.joined(&FORWARDED), forwarded_for),
-    };
+    let has_separate = headers.has(&FORWARDED_FOR);
+    let hops = if has_separate { headers.joined(&FORWARDED_FOR) } else { headers.joined(&FORWARDED) };
+    let parse = if has_separate { address_in } else { forwarded_for };
     let mut last = None;
     for hop in hops.rsplit(',').take(PROXIES_MAX) {
         let address = parse(hop.trim())?;
