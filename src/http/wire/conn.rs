@@ -311,6 +311,22 @@ impl Conn {
     }
 }
 
+/// A request in the `App`, or an answer of which more is to come.
+pub(super) struct Busy(Rc<Conn>);
+
+impl Busy {
+    pub(super) fn begin(conn: &Rc<Conn>, rest: Rest) -> Self {
+        conn.begin(rest);
+        Self(conn.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! A connection that answers redirects by itself, before actix-http sees anything of it.
 //!
-//! Requests that the fast path knows are answered from the worker's read buffer: what was read together is written together. The first
+//! Requests that the fast path knows are answered from the worker's read buffer. Redirects that were read together are written together. The first
 //! request that it does not know ends that: the stream, with all bytes that were not answered, goes to actix-http for ever.
 //! An idle connection has no buffer.
 
@@ -16,7 +16,7 @@ use actix_http::error::DispatchError;
 use actix_service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::conn::{Conn, Reason};
+use super::conn::{Busy, Reason};
 use super::encode::{NotInMemory, encode};
 use super::framing::Rest;
 use super::refusal;
@@ -108,22 +108,6 @@ struct Asked<P: FastPath> {
     taken: Taken,
     answer: P::Answer,
     _busy: Busy,
-}
-
-/// A connection whose answer is being made: it has no deadlines.
-struct Busy(Rc<Conn>);
-
-impl Busy {
-    fn begin(conn: &Rc<Conn>) -> Self {
-        conn.begin(Rest::None);
-        Self(conn.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.end();
-    }
 }
 
 /// What follows when everything is written.
@@ -294,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
                 }
                 Step::Ask(taken, answer) => {
                     at += taken.length;
-                    let _busy = Busy::begin(self.stream.conn());
+                    let _busy = Busy::begin(self.stream.conn(), Rest::None);
                     self.asked = Some(Asked { taken, answer, _busy });
                     break;
                 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::future::LocalBoxFuture;
 
-use super::conn::Conn;
+use super::conn::{Busy, Conn};
 use super::framing::Rest;
 
 /// A body of at most so many bytes is written whole as soon as it is there.
@@ -27,22 +27,6 @@ impl<S> Tracked<S> {
     /// Tells the connections of what this service does.
     pub(in crate::http) fn new(app: S) -> Self {
         Self { app: Rc::new(app) }
-    }
-}
-
-/// A request in the `App`, or an answer of which more is to come.
-struct Busy(Rc<Conn>);
-
-impl Busy {
-    fn begin(conn: &Rc<Conn>, rest: Rest) -> Self {
-        conn.begin(rest);
-        Self(conn.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 
