@@ -28,7 +28,7 @@ pub(super) enum TagsCommand {
     /// Rename a tag in all links; if there are links with the new one, the two are merged
     Rename(RenameArgs),
     /// Remove a tag from all links; the links stay
-    Delete(DeleteArgs),
+    Delete(OfTag),
 }
 
 #[derive(Debug, Args)]
@@ -49,21 +49,15 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct RenameArgs {
-    /// The tag, in any case
-    tag: String,
+    #[command(flatten)]
+    of: OfTag,
     /// The new tag
     new: String,
-    #[command(flatten)]
-    domain: DomainFilter,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
+/// The tag that is changed, and how that is told.
 #[derive(Debug, Args)]
-pub(super) struct DeleteArgs {
+pub(super) struct OfTag {
     /// The tag, in any case
     tag: String,
     #[command(flatten)]
@@ -78,13 +72,8 @@ pub(super) struct DeleteArgs {
 pub(super) async fn run(command: TagsCommand) -> Result<u8, Failed> {
     match command {
         TagsCommand::List(args) => list(args).await,
-        TagsCommand::Rename(args) => {
-            let body = json!({ "tag": args.new });
-            sweep(Method::PATCH, &args.tag, Some(&body), &args.domain, &args.server, args.json).await
-        }
-        TagsCommand::Delete(args) => {
-            sweep(Method::DELETE, &args.tag, None, &args.domain, &args.server, args.json).await
-        }
+        TagsCommand::Rename(args) => sweep(Method::PATCH, &args.of, Some(&json!({ "tag": args.new }))).await,
+        TagsCommand::Delete(of) => sweep(Method::DELETE, &of, None).await,
     }
 }
 
@@ -110,24 +99,18 @@ async fn list(args: ListArgs) -> Result<u8, Failed> {
         say!("{}", table::columns(&["LINKS", "TAG"], &tags.iter().map(row).collect::<Vec<_>>(), table::width()));
         let total = answer.body["total"].as_u64().unwrap_or_default();
         if total > tags.len() as u64 {
-            complain!("{} of {total} tags; --limit N shows more", tags.len());
+            let more = if answer.body["totalIsMinimum"] == true { " or more" } else { "" };
+            complain!("{} of {total}{more} tags; --limit N shows more", tags.len());
         }
     }
     Ok(ended(&answer.body["partial"], "these tags are incomplete"))
 }
 
 /// Changes a tag, and shows how far the server is.
-async fn sweep(
-    method: Method,
-    tag: &str,
-    body: Option<&Value>,
-    domain: &DomainFilter,
-    server: &ServerArgs,
-    as_json: bool,
-) -> Result<u8, Failed> {
-    let domain = domain.named()?.map(|host| format!("?domain={host}")).unwrap_or_default();
-    let path = format!("/api/v1/tags/{}{domain}", utf8_percent_encode(tag, NON_ALPHANUMERIC));
-    let server = Server::new(server)?;
+async fn sweep(method: Method, of: &OfTag, body: Option<&Value>) -> Result<u8, Failed> {
+    let domain = of.domain.named()?.map(|host| format!("?domain={host}")).unwrap_or_default();
+    let path = format!("/api/v1/tags/{}{domain}", utf8_percent_encode(&of.tag, NON_ALPHANUMERIC));
+    let server = Server::new(&of.server)?;
     let mut lines = server.lines(method, &path, body).await?;
     let bar = ProgressBar::new(0);
     let bar = ProgressStyle::with_template("{wide_bar} {pos}/{len} links, {per_sec}, {eta} left")
@@ -150,7 +133,7 @@ async fn sweep(
         last = line;
     }
     bar.finish_and_clear();
-    if as_json {
+    if of.json {
         say!("{last}");
     } else {
         say!(
