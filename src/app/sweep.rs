@@ -168,7 +168,7 @@ impl App {
     /// filter as it is evaluated that counts, not what it was made of.
     ///
     /// # Errors
-    /// See [`ChangeError`]: of what all links have in common, such as a URL that is not a valid target.
+    /// See [`ChangeError`]. Only mistakes that concern every link are told here, such as a URL that is not a valid target.
     pub async fn sweep(
         &self,
         principal: &Principal,

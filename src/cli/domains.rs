@@ -359,7 +359,7 @@ pub(super) struct LinkArg {
 }
 
 impl LinkArg {
-    /// The path of the link, or of what is below it, in the API: `before` its code and `after` it, with the domain.
+    /// The path of the link in the API, or of one of its parts such as its history: `before`, its code, `after`, and the domain as a query.
     pub(super) fn path(&self, before: &str, after: &str) -> String {
         let domain = self.host.as_ref().map_or_else(String::new, |host| format!("?domain={host}"));
         // A slash belongs to the slug.

@@ -56,7 +56,7 @@ pub enum StateFilter {
     Protected,
 }
 
-/// By what the links of a list are ordered.
+/// The property that orders a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SortKey {
     /// The time of creation.
@@ -76,7 +76,7 @@ pub enum SortKey {
 /// The order of a list. Links that are equal by the key are ordered by the hash of their keys, in the same direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sort {
-    /// By what.
+    /// The property.
     pub key: SortKey,
     /// Whether the largest comes first.
     pub descending: bool,

@@ -16,7 +16,7 @@ use super::place::{Files, Place};
 use super::shared::{Reached, Scan, Shared};
 use super::write::{Step, Trouble, clear_step, scan_step, write_changes};
 
-/// How long the indexer waits without changes: it then looks for what nobody tells, such as a position or a directory that was deleted.
+/// How long the indexer waits if no link changes. Then it checks what it gets no notice of: whether its directory was deleted, and the positions of shards.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long it waits for more changes after the first one: a transaction of many costs little more than one of one.
@@ -85,7 +85,8 @@ pub(super) struct Indexer<'a> {
 }
 
 impl<'a> Indexer<'a> {
-    /// With what is shared. `is_first`: no indexer was there before. One that panicked may have taken changes, which are lost then.
+    /// Creates it. `is_first` = it is the first one of this process. If it takes the place of one that panicked, changes that the other had taken are
+    /// lost, so all shards are read anew.
     pub(super) fn new(
         place: &'a Place,
         fresh: &'a Freshness,

@@ -142,7 +142,7 @@ pub(super) fn scan_step(
     Ok((Step::Clears, read))
 }
 
-/// Writes what has changed of a shard whose links were read, and removes some of what the catalog has beside them.
+/// One step of the end of a scan: writes the links that have changed meanwhile, and removes some rows of links that the shard does not have.
 pub(super) fn clear_step(catalog: &Catalog, group: &Group<ShardMachine>, shard: ShardId) -> Result<Step, Trouble> {
     let (changed, index) = group.read_with_index(|machine, index| (machine.take_changes(), index));
     let Changed::Links(keys) = changed else { return Ok(Step::Again) };
