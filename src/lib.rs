@@ -24,4 +24,5 @@ mod qr;
 pub mod restore;
 mod threads;
 mod times;
+mod ui;
 pub mod wall_clock;

@@ -59,6 +59,7 @@ mod stats;
 mod sweep;
 mod tags;
 mod traced;
+mod ui;
 mod unknown;
 mod unlock;
 mod visit_budgets;

@@ -183,6 +183,8 @@ fn method(name: &str) -> Route {
 pub(super) fn register(config: &mut ServiceConfig) {
     // No operations: they say where the other listener is.
     config.service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener));
+    // Pages for people, and no operations either.
+    super::ui::register(config);
     register_operations(config);
 }
 

@@ -3,7 +3,7 @@
 /// The language of `known` that an `Accept-Language` (RFC 9110) prefers; `None` if it names none of them.
 ///
 /// A range with more parts, such as `de-AT`, stands for its language if the whole is not known.
-pub(super) fn preferred<'a>(accept: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub fn preferred<'a>(accept: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let mut best: Option<(&str, f32)> = None;
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);

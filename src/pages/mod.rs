@@ -16,5 +16,6 @@ mod site;
 mod template;
 mod texts;
 
+pub use language::preferred;
 pub use site::{Page, Pages, PagesError, Preview};
 pub use texts::Message;

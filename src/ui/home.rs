@@ -1,0 +1,13 @@
+//! The first page.
+
+use askama::Template;
+
+use super::{Context, Section};
+
+/// The first page.
+#[derive(Template)]
+#[template(path = "home.html")]
+pub struct HomeView {
+    /// What every view needs.
+    pub cx: Context,
+}

@@ -1,0 +1,22 @@
+//! The views of the dashboard: what is known of links, statistics and the cluster goes in, HTML comes out.
+//!
+//! Nothing here knows actix or the services; `src/http/ui/` has the handlers that fill the views.
+//!
+//! ```text
+//! context.rs   what every view needs: language, time zone, theme, addresses
+//! texts.rs     the texts of a language, from texts/*.toml
+//! format.rs    numbers and times as people read them
+//! assets.rs    the style sheet, the scripts and the icons, ready to send
+//! templates/   the HTML; layout.html is the frame of all views
+//! ```
+
+mod assets;
+mod context;
+mod format;
+mod home;
+mod texts;
+
+pub use assets::{asset, gzip};
+pub use context::{Context, Section, Theme};
+pub use home::HomeView;
+pub use texts::language;
