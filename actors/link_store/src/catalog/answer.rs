@@ -14,7 +14,7 @@ use waypost_protocol::{Domain, Link, ShardId};
 use waypost_store::StoreError;
 
 use super::reads::Reads;
-use super::shared::{CatalogStatus, Shared};
+use super::shared::{CatalogStatus, Losses, Shared};
 
 /// How old the catalog's state of a shard may be without a look: with the age that a replica may have, links are listed a second after they
 /// were created.
@@ -84,6 +84,7 @@ impl NodeCatalog {
     pub async fn page(&self, request: PageRequest, seen: Option<(ShardId, u64)>, within: Duration) -> NodePage {
         let deadline = Instant::now() + within;
         let mut request = PageRequest { limit: request.limit.clamp(1, PAGE_LINKS_MAX as u32), ..request };
+        let before = self.shared.losses();
         let mut missing = self.leave_out_missing(&mut request.shards, seen, deadline).await;
         let rest = |missing: Vec<ShardId>, request: PageRequest| NodePage {
             missing: [missing, request.shards].concat(),
@@ -101,7 +102,7 @@ impl NodeCatalog {
             };
             let Some(mut page) = self.with_links(rows, more, deadline).await else { break };
             // What was read of a shard that was lost meanwhile is in doubt.
-            let lost = self.leave_out_lost(&mut request.shards);
+            let lost = self.leave_out_lost(&mut request.shards, &before);
             if lost.is_empty() {
                 page.matches = matches;
                 page.missing = missing;
@@ -121,12 +122,13 @@ impl NodeCatalog {
         within: Duration,
     ) -> NodeTags {
         let deadline = Instant::now() + within;
+        let before = self.shared.losses();
         let mut missing = self.leave_out_missing(&mut shards, None, deadline).await;
         if !shards.is_empty() {
             let asked =
                 TagsRequest { shards: shards.clone(), domain, exclude_domains, after: None, limit: TAGS_AT_ONCE };
             let tags = self.read(deadline, move |catalog| all_tags(catalog, asked)).await;
-            let lost = self.leave_out_lost(&mut shards);
+            let lost = self.leave_out_lost(&mut shards, &before);
             if let Some(tags) = tags
                 && lost.is_empty()
             {
@@ -157,9 +159,9 @@ impl NodeCatalog {
         leave_out(shards, |_| !can.next().copied().unwrap_or(false))
     }
 
-    /// Takes out the shards that the catalog does not have any more.
-    fn leave_out_lost(&self, shards: &mut Vec<ShardId>) -> Vec<ShardId> {
-        leave_out(shards, |shard| self.shared.reached(shard).is_none())
+    /// Takes out the shards that the catalog has lost since `before`, also those that it has again.
+    fn leave_out_lost(&self, shards: &mut Vec<ShardId>, before: &Losses) -> Vec<ShardId> {
+        leave_out(shards, |shard| !self.shared.has_kept(shard, before))
     }
 
     /// Whether this node's replica of a shard is up to date, and the catalog has what it has.
@@ -200,6 +202,7 @@ impl NodeCatalog {
         deadline: Instant,
         read: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
     ) -> Option<T> {
+        let before = self.shared.losses();
         let catalog = self.shared.catalog.read().clone()?;
         let catalog = catalog.until(deadline);
         match self.reads.run(deadline, move || read(&catalog)).await? {
@@ -210,7 +213,8 @@ impl NodeCatalog {
             }
             Err(error) => {
                 tracing::warn!(%error, "the catalog cannot be read");
-                if error.is_damage() {
+                // What was replaced meanwhile says nothing of what is there now.
+                if error.is_damage() && self.shared.losses() == before {
                     self.shared.is_damaged(error.to_string());
                 }
                 None

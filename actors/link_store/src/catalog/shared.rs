@@ -29,6 +29,25 @@ impl Reached {
     }
 }
 
+/// What is known of a shard, and how often the catalog has lost it: an answer that began before a loss and ends after the catalog has the shard
+/// again is made of two states.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    reached: Reached,
+    losses: u64,
+}
+
+impl Progress {
+    fn lose(&mut self) {
+        self.reached.complete = false;
+        self.losses += 1;
+    }
+}
+
+/// How often the catalog had lost each shard at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Losses(Vec<u64>);
+
 /// A shard that is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
@@ -71,7 +90,7 @@ pub(super) struct Shared {
     told: Condvar,
     /// The catalog, while it is open.
     pub(super) catalog: RwLock<Option<Catalog>>,
-    reached: Mutex<Vec<Reached>>,
+    progress: Mutex<Vec<Progress>>,
     pub(super) scan: Mutex<Option<Scan>>,
     pub(super) failure: Mutex<Option<String>>,
     /// How large the catalog was some seconds ago.
@@ -83,14 +102,14 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(shards: usize, is_kept: bool) -> Self {
-        let nothing = Reached { complete: false, index: 0, shows: None };
+        let nothing = Progress { reached: Reached { complete: false, index: 0, shows: None }, losses: 0 };
         Self {
             is_kept,
             changed: AtomicBool::new(false),
             signals: Mutex::default(),
             told: Condvar::new(),
             catalog: RwLock::new(None),
-            reached: Mutex::new(vec![nothing; shards]),
+            progress: Mutex::new(vec![nothing; shards]),
             scan: Mutex::new(None),
             failure: Mutex::new(None),
             sizes: Mutex::default(),
@@ -174,7 +193,19 @@ impl Shared {
 
     /// How far the catalog is with a shard.
     pub(super) fn reached(&self, shard: ShardId) -> Option<Reached> {
-        self.reached.lock().get(shard.index()).copied().filter(|reached| reached.complete)
+        self.progress.lock().get(shard.index()).map(|progress| progress.reached).filter(|reached| reached.complete)
+    }
+
+    /// How often the catalog has lost each shard.
+    pub(super) fn losses(&self) -> Losses {
+        Losses(self.progress.lock().iter().map(|progress| progress.losses).collect())
+    }
+
+    /// Whether the catalog has a shard, and has had it since `before`.
+    pub(super) fn has_kept(&self, shard: ShardId, before: &Losses) -> bool {
+        let progress = self.progress.lock();
+        let (now, before) = (progress.get(shard.index()), before.0.get(shard.index()));
+        now.zip(before).is_some_and(|(now, before)| now.reached.complete && now.losses == *before)
     }
 
     /// The state, as far as this node has replicas.
@@ -191,17 +222,21 @@ impl Shared {
 
     /// Notes how far the catalog is with a shard.
     pub(super) fn set_reached(&self, shard: ShardId, reached: Reached) {
-        self.reached.lock()[shard.index()] = reached;
+        let progress = &mut self.progress.lock()[shard.index()];
+        if progress.reached.complete && !reached.complete {
+            progress.losses += 1;
+        }
+        progress.reached = reached;
     }
 
     /// A shard has to be read again: what the catalog has of it is in doubt.
     pub(super) fn set_incomplete(&self, shard: ShardId) {
-        self.reached.lock()[shard.index()].complete = false;
+        self.progress.lock()[shard.index()].lose();
     }
 
     /// No shard can be answered for.
     pub(super) fn set_all_incomplete(&self) {
-        self.reached.lock().iter_mut().for_each(|reached| reached.complete = false);
+        self.progress.lock().iter_mut().for_each(Progress::lose);
     }
 
     /// A round is over.
@@ -265,6 +300,27 @@ mod tests {
         assert_eq!((shared.reached(ShardId(0)), shared.reached(ShardId(9))), (None, None));
         shared.set_all_incomplete();
         assert_eq!(shared.reached(shard), None);
+    }
+
+    #[test]
+    fn a_shard_that_was_lost_and_regained_is_not_the_one_from_before() {
+        let (shared, shard) = (Shared::new(2, true), ShardId(1));
+        let whole = Reached { complete: true, index: 7, shows: None };
+        shared.set_reached(shard, whole);
+        let before = shared.losses();
+        shared.set_reached(shard, Reached { index: 8, ..whole });
+        assert!(shared.has_kept(shard, &before));
+        assert!(!shared.has_kept(ShardId(0), &before) && !shared.has_kept(ShardId(9), &before));
+        for lose in [
+            (|shared| shared.set_all_incomplete()) as fn(&Shared),
+            |shared| shared.set_incomplete(ShardId(1)),
+            |shared| shared.set_reached(ShardId(1), Reached { complete: false, index: 8, shows: None }),
+        ] {
+            let before = shared.losses();
+            lose(&shared);
+            shared.set_reached(shard, whole);
+            assert!(!shared.has_kept(shard, &before) && shared.has_kept(shard, &shared.losses()));
+        }
     }
 
     #[test]
