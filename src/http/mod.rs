@@ -39,6 +39,7 @@ mod metrics;
 mod openapi;
 mod origin;
 mod pages;
+mod paths;
 mod plain_request;
 mod preview;
 mod problem;

@@ -10,7 +10,7 @@ use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
 use super::{
-    analytics, backup, bulk, domains, health, history, keys, links, list, live, preview, qr, redirect, shorten,
+    analytics, backup, bulk, domains, health, history, keys, links, list, live, paths, preview, qr, redirect, shorten,
     site_files, stats, sweep, tags,
 };
 
@@ -165,7 +165,7 @@ fn resource_of(path: &'static str) -> Resource {
         return route(path, allowed);
     }
     // Paths below our own words stay unknown paths.
-    route(BELOW.1, allowed).guard(fn_guard(|context| redirect::may_be_below_a_code(context.head().uri.path())))
+    route(BELOW.1, allowed).guard(fn_guard(|context| paths::may_be_below_a_code(context.head().uri.path())))
 }
 
 fn method(name: &str) -> Route {
