@@ -7,6 +7,7 @@
 //! kinds.rs     the list of all types
 //! domain.rs    errors of the application layer and of calls to services
 //! domains.rs   domains of short URLs
+//! visitors.rs  what visitors of a link get instead of its target
 //! request.rs   requests that cannot be read, or that no route answers
 //! limits.rs    requests that are too large, too slow or too many
 //! qr.rs        QR codes that cannot be drawn
@@ -18,6 +19,7 @@ mod kinds;
 mod limits;
 mod qr;
 mod request;
+mod visitors;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
