@@ -8,6 +8,7 @@ mod behavior;
 mod choose;
 mod entry;
 mod fences;
+mod forward;
 #[cfg(test)]
 mod tests;
 mod view;
