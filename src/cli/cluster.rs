@@ -243,14 +243,15 @@ fn print(view: &Value) {
     say!("cluster {} ({}), {} shards", text(&view["name"]), text(&view["cluster"]), view["shards"]);
     say!("");
     say!(
-        "{:<14} {:<10} {:<10} {:<22} {:>5} {:>5} {:>10}  services",
+        "{:<14} {:<10} {:<10} {:<22} {:>5} {:>5} {:>10} {:>9}  services",
         "NODE",
         "STATE",
         "ZONE",
         "HTTP",
         "HOLDS",
         "LEADS",
-        "LINKS"
+        "LINKS",
+        "FREE"
     );
     let mut nodes: Vec<&Value> = view["nodes"].as_array().into_iter().flatten().collect();
     nodes.sort_by_key(|node| text(&node["name"]));
@@ -270,7 +271,7 @@ fn print(view: &Value) {
         let services = if services.len() == 5 { "all".to_owned() } else { services.join(", ") };
         let links = status["links"].as_u64().map_or("-".to_owned(), |links| links.to_string());
         say!(
-            "{:<14} {:<10} {:<10} {:<22} {:>5} {:>5} {:>10}  {}",
+            "{:<14} {:<10} {:<10} {:<22} {:>5} {:>5} {:>10} {:>9}  {}",
             text(&node["name"]),
             state,
             text(&node["zone"]),
@@ -278,6 +279,7 @@ fn print(view: &Value) {
             holds,
             leads,
             links,
+            free(&status["disk"]),
             services
         );
     }
@@ -300,6 +302,11 @@ fn print(view: &Value) {
     for warning in view["warnings"].as_array().into_iter().flatten() {
         say!("warning: {}", text(warning));
     }
+}
+
+/// The free space of a node's disk, such as `12.3 GiB`.
+fn free(disk: &Value) -> String {
+    disk["freeBytes"].as_u64().map_or("-".to_owned(), |bytes| indicatif::BinaryBytes(bytes).to_string())
 }
 
 /// What a node's catalog does not have yet; `None` if nothing is missing, or the node keeps none.

@@ -71,6 +71,7 @@ mod tests {
                 groups: groups.collect(),
                 level: Level::CURRENT,
                 catalog: None,
+                disk: None,
             };
             (NodeId(*id), status)
         };

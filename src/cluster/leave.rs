@@ -222,6 +222,7 @@ mod tests {
                 groups: vec![report],
                 level: Level::CURRENT,
                 catalog: None,
+                disk: None,
             };
             (NodeId(id), status)
         };

@@ -161,6 +161,7 @@ mod tests {
     use waypost_protocol::KeyHash;
     use waypost_protocol::listing::{LinkFilter, ListPosition, Matches, Sort, SortValue, StateFilter, TagCount};
 
+    use super::super::status::{CatalogReport, DiskReport, GroupReport};
     use super::*;
 
     #[test]
@@ -194,6 +195,42 @@ mod tests {
         let bytes = GetClock::encode_reply(&report);
         assert_eq!(bytes, [0x80, 0xa0, 0xf1, 0xc2, 0xb1, 0x34, 1, 0, 9, 0xac, 2]);
         assert_eq!(GetClock::decode_reply(&bytes), Ok(report));
+    }
+
+    #[test]
+    fn a_status_has_golden_bytes_and_those_of_earlier_versions_are_read() {
+        let group = GroupReport {
+            group: 1,
+            leader: true,
+            voters: vec![NodeId(300)],
+            changing: false,
+            term: 2,
+            applied: 301,
+            last: 302,
+        };
+        let catalog =
+            CatalogReport { held: 16, complete: 3, reading: Some(7), read: 1, links: 4, failure: "f".to_owned() };
+        let status = NodeStatus {
+            node: NodeId(300),
+            version: "0.1".to_owned(),
+            stopping: false,
+            read_only: true,
+            links: 5,
+            config: 6,
+            groups: vec![group],
+            level: Level::THREE,
+            catalog: Some(catalog),
+            disk: Some(DiskReport { free_bytes: 300, total_bytes: 301 }),
+        };
+        let bytes = GetStatus::encode_reply(&status);
+        let (without_both, without_disk) = (bytes.len() - 14, bytes.len() - 5);
+        assert_eq!(bytes[without_both..without_disk], [1, 16, 3, 1, 7, 1, 4, 1, b'f'], "{bytes:?}");
+        assert_eq!(bytes[without_disk..], [1, 0xac, 2, 0xad, 2]);
+        assert_eq!(GetStatus::decode_reply(&bytes), Ok(status.clone()));
+        let status = NodeStatus { disk: None, ..status };
+        assert_eq!(GetStatus::decode_reply(&bytes[..without_disk]), Ok(status.clone()));
+        let status = NodeStatus { catalog: None, ..status };
+        assert_eq!(GetStatus::decode_reply(&bytes[..without_both]), Ok(status));
     }
 
     #[test]

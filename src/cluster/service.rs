@@ -13,6 +13,7 @@ use waypost_protocol::peer::{BoxFuture, PeerError, PeerService, Sender};
 use waypost_protocol::peer_request::{AnsweredByPeer, AnswersPeers, PeerRequestList};
 use waypost_protocol::{Kind, Level, NodeId};
 use waypost_runtime::RemoteHandlers;
+use waypost_store::SpaceWatch;
 use waypost_store::machine::ClusterMachine;
 
 use super::clock::Clock;
@@ -23,7 +24,7 @@ use super::requests::{
     ClockReport, CommittedAt, GetClock, GetCommitted, GetStatus, Join, LeaveCluster, ListLinks, ListTags, MoveLeader,
     NodeRequests, Probe, Probed,
 };
-use super::status::{CatalogReport, NodeStatus, reports};
+use super::status::{CatalogReport, DiskReport, NodeStatus, reports};
 use crate::lifecycle::Lifecycle;
 use crate::limits::{HAND_OVER_MAX, NODE_TEXT_BYTES_MAX};
 
@@ -41,6 +42,8 @@ pub struct RunningNode {
     pub clock: Arc<Clock>,
     /// Its catalog.
     pub catalog: Arc<NodeCatalog>,
+    /// The disk of its data directory.
+    pub disk: SpaceWatch,
 }
 
 /// Answers other nodes from the moment the peer port is open; what is not there yet is refused.
@@ -120,6 +123,7 @@ impl NodeService {
             groups: reports(&running.groups),
             level: Level::CURRENT,
             catalog: running.catalog.status().map(CatalogReport::from),
+            disk: running.disk.check().ok().map(DiskReport::from),
         })
     }
 

@@ -5,6 +5,7 @@ use waypost_consensus::{GroupStatus, Groups};
 use waypost_link_store::{CatalogStatus, Scan};
 use waypost_protocol::command::NodeRecord;
 use waypost_protocol::{Level, NodeId, ShardId};
+use waypost_store::Space;
 
 /// The report of a node about one of its groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +49,29 @@ pub struct NodeStatus {
     pub level: Level,
     /// Its catalog; `None` = it keeps none, or runs an earlier version.
     pub catalog: Option<CatalogReport>,
+    /// The disk of its data directory; `None` = it cannot be read, or the node runs an earlier version.
+    pub disk: Option<DiskReport>,
 }
 
-/// The report of a node about its catalog, from which lists and searches are answered. It is the end of a message, so a field can only follow at its end.
+/// The space of the file system of a node's data directory, in bytes. It cannot get another field: the next one of the message
+/// follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskReport {
+    /// What the node can still write.
+    pub free_bytes: u64,
+    /// The size.
+    pub total_bytes: u64,
+}
+
+impl From<Space> for DiskReport {
+    fn from(space: Space) -> Self {
+        Self { free_bytes: space.free_bytes, total_bytes: space.total_bytes }
+    }
+}
+
+/// The report of a node about its catalog, from which lists and searches are answered. A message ended with it once, and the next field of the message
+/// follows it: it cannot get another field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogReport {

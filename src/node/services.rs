@@ -9,6 +9,7 @@ use waypost_consensus::{Freshness, Groups, Members};
 use waypost_link_store::{CatalogSeed, NodeCatalog};
 use waypost_redirector::ReadView;
 use waypost_runtime::Remote;
+use waypost_store::SpaceWatch;
 use waypost_tasks::Task;
 use waypost_transport::Transport;
 
@@ -81,6 +82,7 @@ impl Services {
             lifecycle: lifecycle.clone(),
             clock: clock.clone(),
             catalog: catalog.clone(),
+            disk: SpaceWatch::new(&config.node.data_dir),
         });
 
         let desired = DesiredPlacement::of(config);
