@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 const FILES: &[(&str, &str, &[u8])] = &[
     ("waypost.css", "text/css; charset=utf-8", include_bytes!("assets/waypost.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("assets/app.js")),
+    ("htmx.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/vendor/htmx.min.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
 
@@ -88,5 +89,71 @@ mod tests {
                 assert!(FILES.iter().any(|file| file.0 == name), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn vendored_files_are_those_that_their_table_names() {
+        use sha2::{Digest, Sha256};
+        let table = include_str!("assets/vendor/README.md");
+        let htmx = FILES.iter().find(|file| file.0 == "htmx.min.js").unwrap();
+        let hash: String = Sha256::digest(htmx.2).iter().map(|byte| format!("{byte:02x}")).collect();
+        let row = table.lines().find(|line| line.contains("`htmx.min.js`")).unwrap();
+        assert!(row.contains(&hash), "{hash}");
+        let version =
+            String::from_utf8_lossy(htmx.2).split("version:\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        assert!(row.contains(&format!("| {version} |")), "{version}");
+    }
+
+    #[test]
+    fn a_first_visit_loads_less_than_120_kib() {
+        let files: usize =
+            ASSETS.iter().filter(|asset| !asset.name.ends_with(".png")).map(|asset| asset.gzip.len()).sum();
+        assert!(files < 60 << 10, "{files} bytes leave too little for the page");
+    }
+
+    /// The luminance of a colour such as `#0b6e4f` (WCAG 2.2).
+    fn luminance(color: &str) -> f64 {
+        let part = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).unwrap()) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn texts_and_controls_can_be_read_in_both_themes() {
+        let css = include_str!("assets/waypost.css");
+        let token = |name: &str, theme: usize| {
+            let start = css.find(&format!("--{name}: light-dark(")).unwrap_or_else(|| panic!("{name}"));
+            let pair = css[start..].split(['(', ')']).nth(1).unwrap();
+            pair.split(", ").nth(theme).unwrap().to_owned()
+        };
+        for (least, texts, grounds) in [
+            (
+                4.5,
+                &["text", "muted", "accent", "accent-over", "danger", "warning", "info"][..],
+                &["bg", "surface", "sunken"][..],
+            ),
+            (4.5, &["text"], &["accent-soft", "danger-soft", "warning-soft", "info-soft"]),
+            (4.5, &["accent"], &["accent-soft"]),
+            (4.5, &["danger"], &["danger-soft"]),
+            (4.5, &["on-accent"], &["accent", "accent-over"]),
+            (3.0, &["control", "focus", "amber"], &["bg", "surface", "sunken"]),
+        ] {
+            for text in texts {
+                for ground in grounds {
+                    for theme in [0, 1] {
+                        let ratio = contrast(&token(text, theme), &token(ground, theme));
+                        assert!(ratio >= least, "{text} on {ground} in theme {theme}: {ratio:.2}");
+                    }
+                }
+            }
+        }
+        assert!((contrast("#000000", "#ffffff") - 21.0).abs() < 0.01);
     }
 }

@@ -23,6 +23,8 @@ pub enum Section {
     Cluster,
     /// The sessions.
     Sessions,
+    /// A page of no part.
+    Elsewhere,
     /// A page without navigation.
     None,
 }
@@ -40,6 +42,18 @@ pub enum Theme {
 }
 
 impl Theme {
+    /// All of them, as they are offered.
+    pub const ALL: &[Self] = &[Self::Auto, Self::Light, Self::Dark];
+
+    /// The key of its name for people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Auto => "layout.theme-auto",
+            Self::Light => "layout.theme-light",
+            Self::Dark => "layout.theme-dark",
+        }
+    }
+
     /// Its name in cookies and in HTML.
     pub fn name(self) -> &'static str {
         match self {
@@ -74,11 +88,28 @@ pub struct Context {
     pub now: UnixMs,
     /// The part that is shown.
     pub section: Section,
-    /// A text that tells what came of a change, by its key.
+    /// The path and query of the request, to come back to.
+    pub here: String,
+    /// A text that tells what came of a change.
     pub notice: Option<String>,
 }
 
 impl Context {
+    /// The context of a page in a language, for tests of views.
+    #[cfg(test)]
+    pub fn example(language: &str) -> Self {
+        Self {
+            base: "/ui".to_owned(),
+            language: super::language(Some(language), ""),
+            zone: TimeZone::get("Europe/Berlin").expect("invariant: the zone is part of the program"),
+            theme: Theme::Auto,
+            now: UnixMs(1_790_000_000_000),
+            section: Section::Home,
+            here: "/ui/".to_owned(),
+            notice: None,
+        }
+    }
+
     /// The text of a key.
     pub fn t<'a>(&'a self, key: &'a str) -> &'a str {
         self.language.text(key)
@@ -123,5 +154,20 @@ impl Context {
     /// Whether a part is the one that is shown.
     pub fn is(&self, section: Section) -> bool {
         self.section == section
+    }
+
+    /// The languages that there are.
+    pub fn languages(&self) -> &'static [Language] {
+        Language::all()
+    }
+
+    /// In which time zone times are shown.
+    pub fn zone_text(&self) -> String {
+        self.with("layout.zone", self.zone.iana_name().unwrap_or("UTC"))
+    }
+
+    /// The version of the program.
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
     }
 }

@@ -59,22 +59,8 @@ pub(super) fn relative(at: UnixMs, context: &Context) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::tz::TimeZone;
-
-    use super::super::{Section, Theme, language};
+    use super::super::language;
     use super::*;
-
-    fn context(tag: &str) -> Context {
-        Context {
-            base: "/ui".to_owned(),
-            language: language(Some(tag), ""),
-            zone: TimeZone::get("Europe/Berlin").unwrap(),
-            theme: Theme::Auto,
-            now: UnixMs(1_790_000_000_000),
-            section: Section::Home,
-            notice: None,
-        }
-    }
 
     #[test]
     fn numbers_are_written_as_the_language_writes_them() {
@@ -88,7 +74,7 @@ mod tests {
 
     #[test]
     fn near_times_are_relative_and_far_ones_are_dates() {
-        let (en, de) = (context("en"), context("de"));
+        let (en, de) = (Context::example("en"), Context::example("de"));
         let now = en.now.0;
         for (at, expected) in [
             (now - 30_000, "just now"),

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Context, Section};
+use super::{Context, Section, Theme};
 
 /// The first page.
 #[derive(Template)]

@@ -6,17 +6,23 @@
 //! context.rs   what every view needs: language, time zone, theme, addresses
 //! texts.rs     the texts of a language, from texts/*.toml
 //! format.rs    numbers and times as people read them
+//! form.rs      what was typed, and why it was refused
+//! failure.rs   the page that stands for another one
 //! assets.rs    the style sheet, the scripts and the icons, ready to send
 //! templates/   the HTML; layout.html is the frame of all views
 //! ```
 
 mod assets;
 mod context;
+mod failure;
+mod form;
 mod format;
 mod home;
 mod texts;
 
 pub use assets::{asset, gzip};
 pub use context::{Context, Section, Theme};
+pub use failure::{Failure, FailureView};
+pub use form::{Form, FormError};
 pub use home::HomeView;
-pub use texts::language;
+pub use texts::{Language, language};

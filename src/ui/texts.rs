@@ -34,6 +34,11 @@ impl Language {
         self.texts.get(key).map_or(key, String::as_str)
     }
 
+    /// Whether there is a text with this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.texts.contains_key(key)
+    }
+
     /// The direction in which it is written.
     pub fn direction(&self) -> &'static str {
         if matches!(self.tag, "ar" | "fa" | "he" | "ur") { "rtl" } else { "ltr" }

@@ -92,6 +92,11 @@ impl Problem {
         self.field
     }
 
+    /// Whether nobody knows what was done.
+    pub(super) fn is_outcome_unknown(&self) -> bool {
+        self.kind == "outcome-unknown"
+    }
+
     /// The title, for pages.
     pub fn title(&self) -> &'static str {
         self.title

@@ -1,34 +1,55 @@
-//! What every view needs, from the request.
+//! What every view needs, from the request; and the cookies that it comes from.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::COOKIE;
+use actix_web::http::header::{COOKIE, HeaderValue};
 use jiff::tz::TimeZone;
+use url::Url;
 
 use super::BASE;
 use crate::http::pages::languages;
 use crate::http::state::NodeState;
-use crate::ui::{Context, Section, Theme, language};
+use crate::ui::{Context, Language, Section, Theme, language};
 
 /// The time zone, which a script sets.
 const ZONE: &str = "waypost_zone";
 /// The theme that was chosen.
-const THEME: &str = "waypost_theme";
+pub(super) const THEME: &str = "waypost_theme";
 /// The language that was chosen.
-const LANGUAGE: &str = "waypost_language";
-/// What came of the last change, by the key of its text.
-const NOTICE: &str = "waypost_notice";
+pub(super) const LANGUAGE: &str = "waypost_language";
+/// What came of the last change: the key of a text, perhaps with a number behind `~`.
+pub(super) const NOTICE: &str = "waypost_notice";
+
+/// How long a choice is kept, in seconds: a year.
+pub(super) const CHOICE_KEPT: u32 = 31_536_000;
+/// How long a notice waits for its page, in seconds.
+pub(super) const NOTICE_KEPT: u32 = 60;
 
 /// The context of a request.
 pub(super) fn context(request: &HttpRequest, node: &NodeState, section: Section) -> Context {
     let zone = cookie(request, ZONE).and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
-    Context {
+    let language = language(cookie(request, LANGUAGE), &languages(request));
+    let mut context = Context {
         base: BASE.to_owned(),
-        language: language(cookie(request, LANGUAGE), &languages(request)),
+        language,
         zone,
         theme: cookie(request, THEME).map(Theme::of).unwrap_or_default(),
         now: (node.clock)(),
         section,
-        notice: cookie(request, NOTICE).map(str::to_owned),
+        here: request.uri().path_and_query().map_or_else(|| format!("{BASE}/"), ToString::to_string),
+        notice: None,
+    };
+    context.notice = cookie(request, NOTICE).and_then(|notice| notice_text(&context, notice));
+    context
+}
+
+/// The text of a notice, if there is one: the cookie may have been written by anybody.
+fn notice_text(context: &Context, notice: &str) -> Option<String> {
+    match notice.split_once('~') {
+        None => context.language.has(notice).then(|| context.t(notice).to_owned()),
+        Some((key, number)) => {
+            let number = number.parse().ok()?;
+            context.language.has(&format!("{key}.other")).then(|| context.count(key, &number))
+        }
     }
 }
 
@@ -39,4 +60,86 @@ pub(super) fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
         let (found, value) = pair.trim().split_once('=')?;
         (found == name).then_some(value)
     })
+}
+
+/// A cookie that scripts do not see, for the pages of the dashboard. `value` is a word.
+pub(super) fn set_cookie(request: &HttpRequest, name: &str, value: &str, seconds: u32) -> HeaderValue {
+    let secure = if is_https(request) { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path={BASE}; Max-Age={seconds}; SameSite=Lax; HttpOnly{secure}");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Whether the client uses https.
+fn is_https(request: &HttpRequest) -> bool {
+    let node = request.app_data::<actix_web::web::Data<NodeState>>();
+    node.is_some_and(|node| node.address.api_url(request).starts_with("https:"))
+}
+
+/// Whether the request is for a part of a page, by htmx.
+pub(super) fn wants_part(request: &HttpRequest) -> bool {
+    request.headers().contains_key("hx-request")
+}
+
+/// A path of the dashboard that a request names; its first page if it names none, or one of elsewhere.
+pub(super) fn path_of_ours(text: &str) -> String {
+    let elsewhere = || format!("{BASE}/");
+    let here = Url::parse("http://here.invalid/").expect("invariant: this is a URL");
+    let Ok(url) = here.join(text) else { return elsewhere() };
+    let ours = url.path().strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !text.starts_with('/') || url.origin() != here.origin() || !ours || url.path().contains("//") {
+        return elsewhere();
+    }
+    match url.query() {
+        None => url.path().to_owned(),
+        Some(query) => format!("{}?{query}", url.path()),
+    }
+}
+
+/// Whether a language exists.
+pub(super) fn is_language(tag: &str) -> bool {
+    Language::all().iter().any(|language| language.tag == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_leads_to_a_page_of_the_dashboard_or_to_the_first_one() {
+        for (text, path) in [
+            ("/ui/links?q=a%20b&sort=-visits", "/ui/links?q=a%20b&sort=-visits"),
+            ("/ui", "/ui"),
+            ("/ui/links#x", "/ui/links"),
+            ("/ui/link/a/../b", "/ui/link/b"),
+        ] {
+            assert_eq!(path_of_ours(text), path);
+        }
+        for text in [
+            "",
+            "x",
+            "/",
+            "/uix",
+            "/api/v1/links",
+            "//other.example/ui/",
+            "/\\other.example/ui",
+            "https://other.example/ui/",
+            "/ui/../abc",
+            "/ui/%2e%2e/abc",
+            "/ui//other.example",
+            "\t//other.example/ui",
+            "javascript:alert(1)",
+        ] {
+            assert_eq!(path_of_ours(text), "/ui/", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_notice_is_one_of_the_texts() {
+        let context = Context::example("en");
+        assert_eq!(notice_text(&context, "layout.copied").as_deref(), Some("Copied."));
+        assert!(notice_text(&context, "partial.text~1200").is_some_and(|text| text.contains("1,200")));
+        for notice in ["", "hello", "layout.copied~1", "partial.text~x", "partial.text", "~"] {
+            assert_eq!(notice_text(&context, notice), None, "{notice}");
+        }
+    }
 }

@@ -1,19 +1,24 @@
 //! The dashboard: its pages and their forms. They call the application layer, as the API does.
 //!
 //! ```text
-//! guard.rs    who may see it
-//! context.rs  what every view needs, from the request
-//! reply.rs    HTML as an answer, with the headers of all pages
-//! files.rs    style sheet, scripts, icons
-//! home.rs     the first page
+//! guard.rs        who may see it, and change something
+//! context.rs      what every view needs, from the request
+//! reply.rs        HTML as an answer, with the headers of all pages
+//! failure.rs      refusals as pages
+//! preferences.rs  theme and language
+//! files.rs        style sheet, scripts, icons
+//! home.rs         the first page
 //! ```
 
 mod context;
+mod failure;
 mod files;
 mod guard;
 mod home;
+mod preferences;
 mod reply;
 
+use actix_web::dev::Service;
 use actix_web::web::{self, ServiceConfig};
 
 use super::answer::{reads, route};
@@ -23,10 +28,15 @@ pub(super) const BASE: &str = "/ui";
 
 /// Registers the pages.
 pub(super) fn register(config: &mut ServiceConfig) {
-    let at = |path: &str| format!("{BASE}{path}");
-    config
-        .service(route(BASE, "GET, HEAD").route(reads().to(home::to_home)))
-        .service(route(&at("/"), "GET, HEAD").route(reads().to(home::home)))
-        .service(route(&at("/assets/{path:.*}"), "GET, HEAD").route(reads().to(files::asset)))
-        .service(web::resource(at("/{rest:.*}")).to(reply::nothing));
+    let pages = web::scope(BASE)
+        .wrap_fn(|request, service| {
+            let answer = service.call(request);
+            async move { answer.await.map(failure::shown) }
+        })
+        .service(route("", "GET, HEAD").route(reads().to(home::to_home)))
+        .service(route("/", "GET, HEAD").route(reads().to(home::home)))
+        .service(route("/preferences", "POST").route(web::post().to(preferences::choose)))
+        .service(route("/assets/{path:.*}", "GET, HEAD").route(reads().to(files::asset)))
+        .default_service(web::to(reply::nothing));
+    config.service(pages);
 }

@@ -3,13 +3,13 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, REFERRER_POLICY,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use bytes::Bytes;
 
-use crate::http::pages;
+use super::context::{NOTICE, NOTICE_KEPT, cookie, set_cookie, wants_part};
 use crate::http::problem::Problem;
 use crate::ui::gzip;
 
@@ -42,6 +42,10 @@ pub(super) fn with_status(
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((REFERRER_POLICY, "same-origin"))
         .insert_header((VARY, "accept-encoding, accept-language, cookie, hx-request"));
+    // The page shows the notice, so the next one does not.
+    if cookie(request, NOTICE).is_some() && !wants_part(request) {
+        response.append_header((SET_COOKIE, set_cookie(request, NOTICE, "", 0)));
+    }
     if html.len() >= COMPRESSED_FROM && accepts_gzip(request) {
         return Ok(response.insert_header((CONTENT_ENCODING, "gzip")).body(gzip(html.as_bytes())));
     }
@@ -56,6 +60,14 @@ pub(super) fn go_to(path: &str) -> HttpResponse {
         .body(Bytes::new())
 }
 
+/// Sends the browser to another page, which shows a notice: the text of `key`, for so many things if `number` is given.
+pub(super) fn go_to_with(request: &HttpRequest, path: &str, key: &str, number: Option<u64>) -> HttpResponse {
+    let mut response = go_to(path);
+    let value = number.map_or_else(|| key.to_owned(), |number| format!("{key}~{number}"));
+    response.headers_mut().append(SET_COOKIE, set_cookie(request, NOTICE, &value, NOTICE_KEPT));
+    response
+}
+
 /// Whether the client takes compressed answers.
 pub(super) fn accepts_gzip(request: &HttpRequest) -> bool {
     let headers = request.headers().get_all(ACCEPT_ENCODING).filter_map(|header| header.to_str().ok());
@@ -67,6 +79,6 @@ pub(super) fn accepts_gzip(request: &HttpRequest) -> bool {
 }
 
 /// What is not there.
-pub(super) async fn nothing(request: HttpRequest) -> HttpResponse {
-    pages::answer(&request, &Problem::not_found())
+pub(super) async fn nothing() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found())
 }
