@@ -184,7 +184,7 @@ fn filters(catalog: &Catalog, corpus: &Corpus) {
             },
         ),
     ];
-    use StateFilter::{Active, Disabled, Exhausted, Expired, NotYet, Protected};
+    use StateFilter::{Active, Disabled, EndsSoon, Exhausted, Expired, NotYet, Protected};
     for (name, state) in [
         ("active", Active),
         ("not yet", NotYet),
@@ -192,6 +192,7 @@ fn filters(catalog: &Catalog, corpus: &Corpus) {
         ("exhausted", Exhausted),
         ("disabled", Disabled),
         ("protected", Protected),
+        ("ends soon", EndsSoon),
     ] {
         all.push((name, LinkFilter { state: Some(state), ..none() }));
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use waypost_protocol::link::LinkCounts;
-use waypost_protocol::listing::{LinkFilter, PageRequest, Sort, StateFilter};
+use waypost_protocol::listing::{ENDS_SOON_MS, LinkFilter, PageRequest, Sort, StateFilter};
 use waypost_protocol::properties::Tags;
 use waypost_protocol::{Link, LinkState, ShardId, UnixMs};
 
@@ -147,6 +147,9 @@ fn is_in_state(row: &Row, state: StateFilter, now: UnixMs) -> bool {
         StateFilter::Exhausted => is == LinkState::Exhausted,
         StateFilter::Disabled => is == LinkState::Disabled,
         StateFilter::Protected => row.protected,
+        StateFilter::EndsSoon => {
+            is == LinkState::Active && row.until().is_some_and(|until| until <= now.0.saturating_add(ENDS_SOON_MS))
+        }
     }
 }
 /// Judges single links by a filter, as a list of them does: for a caller that changes what it has found.
@@ -209,6 +212,8 @@ mod tests {
             (state(StateFilter::Active), 1999, true),
             (state(StateFilter::Active), 2000, false),
             (state(StateFilter::Expired), 2000, true),
+            (state(StateFilter::EndsSoon), 1999, true),
+            (state(StateFilter::EndsSoon), 2000, false),
             (LinkFilter { key: Some(link.key.hash()), ..all() }, 0, true),
             (LinkFilter { key: Some(KeyHash(1)), ..all() }, 0, false),
             (LinkFilter { created_to: Some(UnixMs(1000)), ..all() }, 0, false),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waypost_protocol::UnixMs;
-use waypost_protocol::listing::StateFilter;
+use waypost_protocol::listing::{ENDS_SOON_MS, StateFilter};
 
 use crate::bits::{Bits, CHUNK};
 use crate::error::CatalogError;
@@ -198,12 +198,16 @@ fn in_state(postings: &Postings<'_>, state: StateFilter, now: UnixMs, found: &mu
             found.without(&of(Key::Disabled)?);
             found.without(&ended()?);
         }
-        StateFilter::Exhausted | StateFilter::Active => {
+        StateFilter::Exhausted | StateFilter::Active | StateFilter::EndsSoon => {
             let exhausted = of(Key::Exhausted)?;
-            if state == StateFilter::Active {
-                found.without(&exhausted)
-            } else {
+            if state == StateFilter::Exhausted {
                 found.and(&exhausted)
+            } else {
+                found.without(&exhausted)
+            }
+            if state == StateFilter::EndsSoon {
+                let soon = now.0.saturating_add(ENDS_SOON_MS);
+                found.and(&postings.valued(Key::Until, |until| until <= soon)?);
             }
             found.without(&of(Key::Disabled)?);
             found.without(&ended()?);

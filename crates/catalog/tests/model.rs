@@ -14,7 +14,7 @@ use proptest::sample::select;
 use waypost_catalog::{Catalog, Changed, ShardBatch, TagsRequest, fold};
 use waypost_protocol::link::LinkCounts;
 use waypost_protocol::listing::{
-    LinkFilter, ListPosition, Matches, PageRequest, Sort, SortKey, SortValue, StateFilter, TagCount,
+    ENDS_SOON_MS, LinkFilter, ListPosition, Matches, PageRequest, Sort, SortKey, SortValue, StateFilter, TagCount,
 };
 use waypost_protocol::properties::{DISABLED, MAX_VISITS, MaxVisits, PASSWORD, Set, TAGS, TITLE, VALID_SINCE};
 use waypost_protocol::{Domain, FieldChanges, KeyHash, Link, LinkState, ShardId, UnixMs};
@@ -112,7 +112,8 @@ fn some_counts() -> impl Strategy<Value = LinkCounts> {
 fn draw() -> impl Strategy<Value = Draw> {
     let time = || prop_oneof![3 => Just(None), 1 => (990..1010u64).prop_map(Some)];
     let texts = (select(&TARGETS[..]), select(&TITLES[..]), select(&NOTES[..]), vec(select(&TAG_NAMES[..]), 0..3));
-    let times = (0..6u64, time(), time(), time());
+    let until = || prop_oneof![4 => time(), 1 => Just(Some(NOW.0 + ENDS_SOON_MS + 1))];
+    let times = (0..6u64, time(), time(), until());
     let state = (
         prop_oneof![2 => Just(None), 1 => (1..3u64).prop_map(Some)],
         prop::bool::weighted(0.2),
@@ -149,6 +150,7 @@ fn question() -> impl Strategy<Value = Question> {
         StateFilter::Exhausted,
         StateFilter::Disabled,
         StateFilter::Protected,
+        StateFilter::EndsSoon,
     ];
     let tags = || prop_oneof![2 => Just(vec![]), 1 => vec(select(&["NEWS", "été", "Ete", "b c"][..]), 1..3)];
     let is_any = prop::bool::weighted(0.3);
@@ -286,6 +288,9 @@ fn fits(changed: &Changed, question: &Question) -> bool {
         (StateFilter::Expired, is) => is == LinkState::Expired,
         (StateFilter::Exhausted, is) => is == LinkState::Exhausted,
         (StateFilter::Disabled, is) => is == LinkState::Disabled,
+        (StateFilter::EndsSoon, is) => {
+            is == LinkState::Active && link.spec.valid_until.is_some_and(|until| until.0 <= NOW.0 + ENDS_SOON_MS)
+        }
     };
     let has: Vec<String> = TAGS.of(fields).iter().flat_map(|tags| tags.iter()).map(str::to_lowercase).collect();
     let is_tagged = |tag: &String| has.contains(&tag.to_lowercase());

@@ -14,6 +14,9 @@ pub const TEXT_BYTES_MAX: usize = 8_192;
 /// The most words of a text that is searched for. Each of them is looked up.
 pub const WORDS_MAX: usize = 16;
 
+/// How near the end of a link is that ends soon, in milliseconds: a week, within which somebody looks.
+pub const ENDS_SOON_MS: u64 = 7 * 24 * 3_600_000;
+
 /// Which links a list has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct LinkFilter {
@@ -54,6 +57,8 @@ pub enum StateFilter {
     Disabled,
     /// It has a password, whatever its state is otherwise.
     Protected,
+    /// Visitors are led to the target, and its end comes within [`ENDS_SOON_MS`].
+    EndsSoon,
 }
 
 /// The property that orders a list.

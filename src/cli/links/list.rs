@@ -39,7 +39,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     domain: DomainFilter,
     /// The state of the links; protected: those with a password
-    #[arg(long, value_name = "STATE", value_parser = ["active", "not-yet", "expired", "exhausted", "disabled", "protected"])]
+    #[arg(long, value_name = "STATE", value_parser = ["active", "not-yet", "expired", "exhausted", "disabled", "protected", "ends-soon"])]
     state: Option<String>,
     /// The first day or time of creation: 2026-11-01 (here), 2026-11-01T10:00, with an offset such as 2026-11-01T10:00:00+01:00,
     /// or relative to now, such as -7d
@@ -89,7 +89,11 @@ impl ListArgs {
         set("tagsMode", self.all_tags.then(|| "all".to_owned()));
         set("excludeTags", (!self.exclude_tags.is_empty()).then(|| self.exclude_tags.join(",")));
         set("domain", self.domain.named()?);
-        let state = |state: &String| if state == "not-yet" { "notYet".to_owned() } else { state.clone() };
+        let state = |state: &String| match state.as_str() {
+            "not-yet" => "notYet".to_owned(),
+            "ends-soon" => "endsSoon".to_owned(),
+            other => other.to_owned(),
+        };
         set("state", self.state.as_ref().map(state));
         let time = |option: &str, text: &Option<String>, end: bool| {
             text.as_deref().map(|text| created(option, text, end)).transpose()

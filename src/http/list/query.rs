@@ -38,6 +38,7 @@ enum StateName {
     Exhausted,
     Disabled,
     Protected,
+    EndsSoon,
 }
 
 impl From<StateName> for StateFilter {
@@ -49,6 +50,7 @@ impl From<StateName> for StateFilter {
             StateName::Exhausted => Self::Exhausted,
             StateName::Disabled => Self::Disabled,
             StateName::Protected => Self::Protected,
+            StateName::EndsSoon => Self::EndsSoon,
         }
     }
 }
@@ -113,7 +115,7 @@ macro_rules! with_filter {
             /// The host of a domain, or `DEFAULT`; without it links of all domains.
             #[param(example = "go.example")]
             domain: Option<String>,
-            /// The state of the links now; `protected` are those with a password, whatever their state is.
+            /// The state of the links now; `protected` are those with a password, whatever their state is, and `endsSoon` those that are active and end within a week.
             #[param(inline, value_type = Option<StateName>)]
             state: Option<String>,
             /// The time (RFC 3339) at or after which they were created.
