@@ -7,6 +7,7 @@
 //! texts.rs     the texts of a language, from texts/*.toml
 //! format.rs    numbers and times as people read them
 //! form.rs      what was typed, and why it was refused
+//! link_item.rs a link as lists and cards show it
 //! failure.rs   the page that stands for another one
 //! assets.rs    the style sheet, the scripts and the icons, ready to send
 //! templates/   the HTML; layout.html is the frame of all views
@@ -18,11 +19,13 @@ mod failure;
 mod form;
 mod format;
 mod home;
+mod link_item;
 mod texts;
 
 pub use assets::{asset, gzip};
 pub use context::{Context, Section, Theme};
 pub use failure::{Failure, FailureView};
-pub use form::{Form, FormError};
-pub use home::HomeView;
+pub use form::Form;
+pub use home::{Attention, Create, CreateView, Figure, Figures, HomeView, Made};
+pub use link_item::{LinkItem, escaped};
 pub use texts::{Language, language};

@@ -8,14 +8,20 @@
 //! preferences.rs  theme and language
 //! files.rs        style sheet, scripts, icons
 //! home.rs         the first page
+//! create.rs       a new link
+//! links_of.rs     links as views show them
+//! refused.rs      why a form was refused, in the language of the page
 //! ```
 
 mod context;
+mod create;
 mod failure;
 mod files;
 mod guard;
 mod home;
+mod links_of;
 mod preferences;
+mod refused;
 mod reply;
 
 use actix_web::dev::Service;
@@ -35,6 +41,9 @@ pub(super) fn register(config: &mut ServiceConfig) {
         })
         .service(route("", "GET, HEAD").route(reads().to(home::to_home)))
         .service(route("/", "GET, HEAD").route(reads().to(home::home)))
+        .service(route("/new", "GET, HEAD").route(reads().to(home::new)))
+        .service(route("/links", "POST").route(web::post().to(create::create)))
+        .service(route("/links/undo", "POST").route(web::post().to(create::undo)))
         .service(route("/preferences", "POST").route(web::post().to(preferences::choose)))
         .service(route("/assets/{path:.*}", "GET, HEAD").route(reads().to(files::asset)))
         .default_service(web::to(reply::nothing));

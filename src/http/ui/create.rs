@@ -1,0 +1,191 @@
+//! A new link: from the form of the first page, and back again.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use waypost_protocol::properties::{TAGS, TITLE, Tags, Title};
+use waypost_protocol::{FieldChanges, Fields, Link};
+
+use super::BASE;
+use super::context::{context, wants_part};
+use super::guard::Change;
+use super::links_of::qr_of;
+use super::reply::{go_to, go_to_with, page, with_status};
+use super::{home, refused};
+use crate::app::{ChangeError, Consistency, CreatedLink, Guard, LinkName, NewLink, Principal};
+use crate::http::problem::Problem;
+use crate::http::state::NodeState;
+use crate::ui::{Context, Create, CreateView, Form, LinkItem, Made, Section, escaped};
+
+/// Creates a link, or finds one that is the same.
+pub(super) async fn create(
+    caller: Change,
+    request: HttpRequest,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let cx = context(&request, &node, Section::Home);
+    let mut form = Form::read(&body);
+    let Some((link, existed)) = created(&caller.principal, &request, &node, &cx, &mut form).await? else {
+        let create = Create { more: has_more(&form), form, ..offered(&caller.principal, &node)? };
+        if wants_part(&request) {
+            return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &CreateView { cx, create });
+        }
+        let view = home::view(&caller.principal, &request, &node, cx, create).await?;
+        return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &view);
+    };
+    if !wants_part(&request) {
+        let site = node.app.site(link.key.domain);
+        let domain = site.host.as_ref().map(|host| format!("&domain={host}")).unwrap_or_default();
+        let new = if existed { "" } else { "&new=1" };
+        return Ok(go_to(&format!("{BASE}/?made={}{domain}{new}", escaped(link.key.code.as_str()))));
+    }
+    let counts = if existed { node.app.counts(&link).await.unwrap_or_default() } else { Default::default() };
+    let made = Some(made(node.link_item(&request, &link, counts), existed));
+    page(&request, &CreateView { cx, create: Create { made, ..offered(&caller.principal, &node)? } })
+}
+
+/// Creates the link of a form, and says whether it was there before; `None` if the form was refused.
+async fn created(
+    principal: &Principal,
+    request: &HttpRequest,
+    node: &NodeState,
+    cx: &Context,
+    form: &mut Form,
+) -> Result<Option<(Link, bool)>, Problem> {
+    let fields = fields_of(cx, form);
+    if form.is_refused() {
+        return Ok(None);
+    }
+    let own_hosts = node.own_hosts(request);
+    let url = with_scheme(form.value("longUrl"));
+    let slug = form.given("customSlug");
+    let new = NewLink {
+        domain: form.given("domain"),
+        url: &url,
+        slug,
+        fields,
+        find_existing: slug.is_none() && !form.is_on("always"),
+        own_hosts: &own_hosts,
+        ..NewLink::default()
+    };
+    match node.app.create_link(principal, new).await {
+        Ok(CreatedLink::New(link)) => Ok(Some((link, false))),
+        Ok(CreatedLink::Existing(link)) => Ok(Some((link, true))),
+        Err(error) => {
+            refused::creation(cx, form, error, |key| node.short_url(request, key))?;
+            Ok(None)
+        }
+    }
+}
+
+/// The title and the tags of a form.
+fn fields_of(cx: &Context, form: &mut Form) -> Fields {
+    let mut changes = FieldChanges::default();
+    match Title::parse(form.value("title")) {
+        Ok(title) => TITLE.change(&mut changes, title.as_ref()),
+        Err(error) => form.refuse("title", refused::property(cx, error)),
+    }
+    let texts: Vec<&str> = form.value("tags").split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
+    match Tags::parse(&texts) {
+        Ok(tags) => TAGS.change(&mut changes, tags.as_ref()),
+        Err(error) => form.refuse("tags", refused::property(cx, error)),
+    }
+    let mut fields = Fields::default();
+    fields.change(&changes);
+    fields
+}
+
+/// A URL as people type it: without a scheme it is one of https.
+fn with_scheme(text: &str) -> String {
+    let text = text.trim();
+    let head = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let named = head.split_once(':').is_some_and(|(before, _)| {
+        // Of a host, a port may stand behind the colon.
+        !before.contains('.') && before != "localhost" && !before.starts_with('[')
+    });
+    if text.is_empty() || named || text.contains("://") { text.to_owned() } else { format!("https://{text}") }
+}
+
+/// Whether a form has more than a URL.
+pub(super) fn has_more(form: &Form) -> bool {
+    ["customSlug", "title", "tags", "domain", "always"].iter().any(|name| form.given(name).is_some())
+}
+
+/// An empty form, with the domains that can be chosen.
+pub(super) fn offered(principal: &Principal, node: &NodeState) -> Result<Create, Problem> {
+    let domains = node.app.domains(principal)?;
+    let domains = domains.iter().filter_map(|site| site.host.as_ref().map(ToString::to_string)).collect();
+    Ok(Create { domains, ..Create::default() })
+}
+
+/// What was made, with its QR code.
+pub(super) fn made(link: LinkItem, existed: bool) -> Made {
+    let qr = qr_of(&link.short_url);
+    Made { link, existed, qr }
+}
+
+/// The link that a query names as made: it is shown once more when the page is loaded again.
+pub(super) async fn made_before(
+    principal: &Principal,
+    request: &HttpRequest,
+    node: &NodeState,
+    query: &Form,
+) -> Option<Made> {
+    let name = LinkName { domain: query.given("domain"), code: query.given("made")? };
+    let view = node.app.link(principal, name, Consistency::Local).await.ok()?;
+    let item = node.link_item(request, &view.link, view.counts);
+    Some(made(item, query.value("new") != "1"))
+}
+
+/// Deletes a link that was just made, unless somebody has changed it since.
+pub(super) async fn undo(
+    caller: Change,
+    request: HttpRequest,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let form = Form::read(&body);
+    let home = format!("{BASE}/");
+    let version = form.value("version").parse().map_err(|()| Problem::malformed("the form names no version"))?;
+    let name = LinkName { domain: form.given("domain"), code: form.value("code") };
+    match node.app.delete_link(&caller.principal, name, Guard::OneOf(vec![version])).await {
+        Ok(()) => Ok(go_to_with(&request, &home, "create.undone", None)),
+        Err(ChangeError::VersionMismatch { .. }) => Ok(go_to_with(&request, &home, "create.changed", None)),
+        Err(ChangeError::NotFound) => Ok(go_to_with(&request, &home, "create.gone", None)),
+        Err(error) => Err(Problem::of_change(error, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_scheme_is_one_of_https() {
+        for (text, url) in [
+            ("example.com/a:b", "https://example.com/a:b"),
+            (" example.com:8443?x ", "https://example.com:8443?x"),
+            ("localhost:8080", "https://localhost:8080"),
+            ("[::1]:80/", "https://[::1]:80/"),
+            ("http://example.com", "http://example.com"),
+            ("mailto:a@example.com", "mailto:a@example.com"),
+            ("javascript:alert(1)", "javascript:alert(1)"),
+            ("", ""),
+        ] {
+            assert_eq!(with_scheme(text), url);
+        }
+    }
+
+    #[test]
+    fn the_title_and_the_tags_of_a_form_are_checked() {
+        let cx = Context::example("en");
+        let mut form = Form::read(b"title=+Hello+&tags=a%2C+b%2C%2C");
+        let fields = fields_of(&cx, &mut form);
+        assert_eq!(TITLE.of(&fields).unwrap().as_str(), "Hello");
+        assert_eq!(TAGS.of(&fields).unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(!form.is_refused() && has_more(&form));
+        let mut form = Form::of([("title".to_owned(), "x".repeat(513)), ("tags".to_owned(), "y".repeat(65))]);
+        fields_of(&cx, &mut form);
+        assert!(form.error("title").is_some() && form.error("tags").is_some());
+    }
+}
