@@ -12,7 +12,7 @@ use super::answer::without_body;
 use super::authorized::{Authorized, ReadBackup};
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::Backup;
+use crate::app::{Backup, Principal};
 
 /// Answers a backup. If the answer ends early, the file is incomplete, and its reader notices (`waypost check --backup`).
 #[utoipa::path(get, path = "/api/v1/backup", operation_id = "getBackup", tag = "Administration",
@@ -22,6 +22,15 @@ pub(super) async fn backup(
     request: HttpRequest,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
+    answer(&caller.principal, &request, &node).await
+}
+
+/// A backup as an answer.
+pub(super) async fn answer(
+    principal: &Principal,
+    request: &HttpRequest,
+    node: &NodeState,
+) -> Result<HttpResponse, Problem> {
     let mut head = HttpResponse::Ok();
     head.content_type("application/octet-stream")
         .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"waypost.backup\""))
@@ -29,7 +38,7 @@ pub(super) async fn backup(
     if request.method() == Method::HEAD {
         return Ok(without_body(head));
     }
-    let Backup { first, rest } = node.app.backup(&caller.principal).await?;
+    let Backup { first, rest } = node.app.backup(principal).await?;
     let first = io::Result::Ok(Bytes::from(first));
     let rest = stream::unfold(rest, |mut pieces| async move {
         let piece = pieces.recv().await?;

@@ -3,6 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::domain::DEFAULT_NAME;
 use waypost_protocol::properties::RedirectStatus;
@@ -17,6 +18,7 @@ use super::state::NodeState;
 use super::stats::no_parameters;
 use crate::app::DomainEdit;
 use crate::times::format_time;
+use crate::ui::Form;
 
 /// What visitors of hosts that are no domain get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -219,7 +221,12 @@ fn status_of(number: u16) -> Result<RedirectStatus, Problem> {
 }
 
 impl GivenDomain {
-    fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<DomainEdit<'a>, Problem> {
+    /// Its host, as it was given.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<DomainEdit<'a>, Problem> {
         Ok(DomainEdit {
             default_status: Some(self.default_status.map(status_of).transpose()?),
             base_url: Some(self.base_url.as_deref()),
@@ -235,7 +242,7 @@ impl GivenDomain {
 }
 
 impl GivenDomainEdit {
-    fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<DomainEdit<'a>, Problem> {
+    pub(super) fn edit<'a>(&'a self, own_hosts: &'a [OwnHost]) -> Result<DomainEdit<'a>, Problem> {
         Ok(DomainEdit {
             default_status: self.default_status.map(|status| status.map(status_of).transpose()).transpose()?,
             base_url: self.base_url.as_ref().map(Option::as_deref),
@@ -252,6 +259,78 @@ impl GivenDomainEdit {
             own_hosts,
         })
     }
+}
+
+/// A domain as the form of a page has it, to be made.
+pub(super) fn given(form: &Form) -> Result<GivenDomain, Problem> {
+    let mut json = settings(form)?;
+    json.insert("host".to_owned(), form.value("host").trim().into());
+    json.insert("caseInsensitive".to_owned(), form.is_on("caseInsensitive").into());
+    json.insert("multiSegment".to_owned(), form.is_on("multiSegment").into());
+    json.retain(|_, value| !value.is_null());
+    read(json)
+}
+
+/// The settings of a domain as the form of a page has them: all that can be changed.
+pub(super) fn given_edit(form: &Form, is_default: bool) -> Result<GivenDomainEdit, Problem> {
+    let mut json = settings(form)?;
+    if is_default {
+        let unknown = if form.value("unknownHost") == "notFound" { "notFound" } else { "default" };
+        json.insert("unknownHost".to_owned(), unknown.into());
+    }
+    read(json)
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: Map<String, Value>) -> Result<T, Problem> {
+    serde_json::from_value(Value::Object(json)).map_err(|error| Problem::malformed(error.to_string()))
+}
+
+/// What a form has of the settings that can be changed; what is empty is removed.
+fn settings(form: &Form) -> Result<Map<String, Value>, Problem> {
+    let mut json = Map::new();
+    let text = |name: &str| form.given(name).map_or(Value::Null, Value::from);
+    for name in ["baseUrl", "unknownUrl", "expiredUrl"] {
+        json.insert(name.to_owned(), text(name));
+    }
+    let number = |name: &'static str| {
+        let number = form.given(name).map(|text| text.parse::<u16>()).transpose();
+        number.map_err(|_| Problem::invalid(name, "give a number"))
+    };
+    json.insert("defaultStatus".to_owned(), number("defaultStatus")?.map_or(Value::Null, Value::from));
+    if let Some(alphabet) = form.given("alphabet") {
+        let length = number("length")?.ok_or_else(|| Problem::invalid("length", "give a number from 6 to 12"))?;
+        let format = json!({
+            "alphabet": alphabet,
+            "length": u8::try_from(length).unwrap_or(u8::MAX),
+            "prefix": form.value("prefix").trim(),
+            "checkCharacter": form.is_on("checkCharacter"),
+        });
+        json.insert("codeFormat".to_owned(), format);
+    }
+    Ok(json)
+}
+
+/// The settings of a domain as the form of a page shows them.
+pub(super) fn form_of(site: &Site) -> Form {
+    let domain = DomainJson::from(site);
+    let alphabet = serde_json::to_value(domain.code_format.alphabet).unwrap_or_default();
+    let on = |on: bool| if on { "on" } else { "" }.to_owned();
+    let unknown = if domain.unknown_host == Some(UnknownHost::NotFound) { "notFound" } else { "default" };
+    let values = [
+        ("host", domain.host.unwrap_or_default()),
+        ("defaultStatus", domain.default_status.to_string()),
+        ("baseUrl", domain.base_url.unwrap_or_default()),
+        ("unknownUrl", domain.unknown_url.unwrap_or_default()),
+        ("expiredUrl", domain.expired_url.unwrap_or_default()),
+        ("caseInsensitive", on(domain.case_insensitive)),
+        ("multiSegment", on(domain.multi_segment)),
+        ("alphabet", alphabet.as_str().unwrap_or_default().to_owned()),
+        ("length", domain.code_format.length.to_string()),
+        ("prefix", domain.code_format.prefix),
+        ("checkCharacter", on(domain.code_format.check_character)),
+        ("unknownHost", unknown.to_owned()),
+    ];
+    Form::of(values.map(|(name, value)| (name.to_owned(), value)))
 }
 
 /// Answers all domains.

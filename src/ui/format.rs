@@ -20,6 +20,11 @@ pub(super) fn number(number: u64, language: &Language) -> String {
     text
 }
 
+/// A number of bytes, such as `12.3 GiB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
 /// A time as a date with a time of day, to the minute, in the zone of the visitor.
 pub(super) fn absolute(at: UnixMs, context: &Context) -> String {
     let Some(zoned) = zoned(at, context) else { return crate::times::format_time(at) };

@@ -9,23 +9,30 @@
 //! form.rs      what was typed, and why it was refused
 //! link_item.rs a link as lists and cards show it
 //! failure.rs   the page that stands for another one
+//! tags.rs, domains.rs, cluster.rs   the views of these names
 //! assets.rs    the style sheet, the scripts and the icons, ready to send
 //! templates/   the HTML; layout.html is the frame of all views
 //! ```
 
 mod assets;
+mod cluster;
 mod context;
+mod domains;
 mod failure;
 mod form;
 mod format;
 mod home;
 mod link_item;
+mod tags;
 mod texts;
 
 pub use assets::{asset, gzip};
+pub use cluster::{ClusterPage, DrainPage};
 pub use context::{Context, Section, Theme};
+pub use domains::{DomainPage, DomainRemoval, DomainRow, DomainsPage};
 pub use failure::{Failure, FailureView};
 pub use form::Form;
 pub use home::{Attention, Create, CreateView, Figure, Figures, HomeView, Made};
 pub use link_item::{LinkItem, escaped};
+pub use tags::{TagPage, TagProgress, TagRow, TagsPage};
 pub use texts::{Language, language};

@@ -87,7 +87,6 @@ impl Problem {
     }
 
     /// The field or parameter that was not accepted.
-    #[cfg(test)]
     pub(super) fn field(&self) -> Option<&'static str> {
         self.field
     }

@@ -11,10 +11,15 @@
 //! create.rs       a new link
 //! links_of.rs     links as views show them
 //! refused.rs      why a form was refused, in the language of the page
+//! tags.rs         the tags
+//! domains.rs      the domains
+//! cluster.rs      the nodes and the shards
 //! ```
 
+mod cluster;
 mod context;
 mod create;
+mod domains;
 mod failure;
 mod files;
 mod guard;
@@ -23,6 +28,7 @@ mod links_of;
 mod preferences;
 mod refused;
 mod reply;
+mod tags;
 
 use actix_web::dev::Service;
 use actix_web::web::{self, ServiceConfig};
@@ -44,6 +50,34 @@ pub(super) fn register(config: &mut ServiceConfig) {
         .service(route("/new", "GET, HEAD").route(reads().to(home::new)))
         .service(route("/links", "POST").route(web::post().to(create::create)))
         .service(route("/links/undo", "POST").route(web::post().to(create::undo)))
+        .service(route("/tags", "GET, HEAD").route(reads().to(tags::tags)))
+        .service(route("/tags/edit", "GET, HEAD").route(reads().to(tags::edit)))
+        .service(route("/tags/replace", "POST").route(web::post().to(tags::replace)))
+        .service(route("/domains", "GET, HEAD").route(reads().to(domains::domains)))
+        .service(
+            route("/domains/new", "GET, HEAD, POST")
+                .route(reads().to(domains::new))
+                .route(web::post().to(domains::make)),
+        )
+        .service(
+            route("/domains/edit", "GET, HEAD, POST")
+                .route(reads().to(domains::settings))
+                .route(web::post().to(domains::edit)),
+        )
+        .service(
+            route("/domains/remove", "GET, HEAD, POST")
+                .route(reads().to(domains::ask_removal))
+                .route(web::post().to(domains::remove)),
+        )
+        .service(route("/cluster", "GET, HEAD").route(reads().to(cluster::cluster)))
+        .service(
+            route("/cluster/drain", "GET, HEAD, POST")
+                .route(reads().to(cluster::ask_drain))
+                .route(web::post().to(cluster::drain)),
+        )
+        .service(route("/cluster/undrain", "POST").route(web::post().to(cluster::undrain)))
+        .service(route("/cluster/leader", "POST").route(web::post().to(cluster::leader)))
+        .service(route("/cluster/backup", "GET, HEAD").route(reads().to(cluster::take_backup)))
         .service(route("/preferences", "POST").route(web::post().to(preferences::choose)))
         .service(route("/assets/{path:.*}", "GET, HEAD").route(reads().to(files::asset)))
         .default_service(web::to(reply::nothing));

@@ -86,3 +86,6 @@ document.addEventListener("keydown", (event) => {
   }
   event.preventDefault();
 });
+
+// A change of many links is made in parts, and goes on by itself.
+document.querySelector("form[data-goes-on]")?.requestSubmit();

@@ -1,0 +1,134 @@
+//! The tags: list, rename, merge and remove them.
+
+use askama::Template;
+
+use super::{Context, Form, Section, Theme};
+
+/// All tags.
+#[derive(Template)]
+#[template(path = "tags.html")]
+pub struct TagsPage {
+    /// What every view needs.
+    pub cx: Context,
+    /// What is looked for.
+    pub part: String,
+    /// The tags, those of the most links first.
+    pub tags: Vec<TagRow>,
+    /// How many tags there are beyond these.
+    pub more: u64,
+    /// How many shards are missing, whose links are not counted.
+    pub missing: u64,
+}
+
+/// A tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRow {
+    /// The tag, as one of its links writes it.
+    pub tag: String,
+    /// How many links have it.
+    pub links: u64,
+    /// The query of a list of these links, or of a form for the tag.
+    pub query: String,
+}
+
+impl TagRow {
+    /// A tag with the number of its links.
+    pub fn new(tag: String, links: u64) -> Self {
+        let encode = |name: &str| form_urlencoded::Serializer::new(String::new()).append_pair(name, &tag).finish();
+        let query = encode("tag");
+        Self { query, tag, links }
+    }
+
+    /// The query of the list of its links. A comma separates tags there.
+    pub fn list(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).append_pair("tags", &self.tag).finish()
+    }
+}
+
+/// A tag that is to be renamed or removed.
+#[derive(Template)]
+#[template(path = "tag.html")]
+pub struct TagPage {
+    /// What every view needs.
+    pub cx: Context,
+    /// The tag.
+    pub tag: String,
+    /// The new tag, with the reason why it was refused.
+    pub form: Form,
+    /// How many links have it.
+    pub links: u64,
+}
+
+/// How far the change of a tag is.
+#[derive(Template)]
+#[template(path = "tag_progress.html")]
+pub struct TagProgress {
+    /// What every view needs.
+    pub cx: Context,
+    /// The tag.
+    pub tag: String,
+    /// The new one; empty = it is removed.
+    pub with: String,
+    /// How many links were changed, in all steps.
+    pub done: u64,
+    /// How many could not be changed.
+    pub failed: u64,
+    /// How many had the tag when the change began.
+    pub links: u64,
+    /// Why it does not go on by itself.
+    pub stopped: Option<String>,
+}
+
+impl TagProgress {
+    /// How far it is, in percent.
+    pub fn percent(&self) -> u64 {
+        let had = self.links.max(self.done + self.failed).max(1);
+        (self.done + self.failed) * 100 / had
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a&b=\"><script>alert(1)</script>";
+
+    #[test]
+    fn a_tag_leads_to_its_links_and_to_its_form_whatever_its_characters() {
+        let row = TagRow::new("a&b=c d".to_owned(), 1);
+        assert_eq!((row.list(), row.query.as_str()), ("tags=a%26b%3Dc+d".to_owned(), "tag=a%26b%3Dc+d"));
+        let cx = Context::example("de");
+        let tags = vec![TagRow::new(HOSTILE.to_owned(), 1234)];
+        let html = TagsPage { cx, part: HOSTILE.to_owned(), tags, more: 2, missing: 1 }.render().unwrap();
+        assert!(html.contains("1.234") && html.contains("2 weitere Tags") && !html.contains("<script>alert"), "{html}");
+    }
+
+    #[test]
+    fn a_tag_that_cannot_be_renamed_says_why_beside_what_was_typed() {
+        let mut form = Form::of([("with".to_owned(), HOSTILE.to_owned())]);
+        form.refuse("with", "it is too long");
+        let html = TagPage { cx: Context::example("en"), tag: HOSTILE.to_owned(), form, links: 3 }.render().unwrap();
+        assert!(html.contains("it is too long") && html.contains("3 links have it"), "{html}");
+        assert!(html.contains("aria-invalid=\"true\"") && !html.contains("<script>alert"), "{html}");
+    }
+
+    #[test]
+    fn the_progress_of_a_change_goes_on_by_itself_unless_something_is_in_its_way() {
+        let progress = |done, failed, links, stopped: Option<&str>| TagProgress {
+            cx: Context::example("en"),
+            tag: HOSTILE.to_owned(),
+            with: String::new(),
+            done,
+            failed,
+            links,
+            stopped: stopped.map(str::to_owned),
+        };
+        let going = progress(30, 0, 120, None);
+        assert_eq!(going.percent(), 25);
+        assert!(going.render().unwrap().contains("data-goes-on"));
+        let stopped = progress(30, 1, 0, Some("no leader"));
+        assert_eq!(stopped.percent(), 100, "more had their turn than were counted");
+        let html = stopped.render().unwrap();
+        assert!(!html.contains("data-goes-on") && html.contains("no leader") && !html.contains("<script>alert"));
+    }
+}
