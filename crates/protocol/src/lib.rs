@@ -30,6 +30,7 @@ pub mod permutation;
 pub mod properties;
 pub mod record;
 pub mod rules;
+pub mod session;
 pub mod sketch;
 pub mod spec;
 pub mod target;

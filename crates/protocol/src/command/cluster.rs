@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::GroupCommand;
 use crate::digest::KeyDigest;
 use crate::domain::{HostName, level_of};
+use crate::session::{EndOtherSessions, EndSession, OpenSession, RefreshSession};
 use crate::{Domain, FieldChanges, Level, NodeId, UnixMs};
 
 commands! {
@@ -36,6 +37,14 @@ commands! {
         25 = SetDomain,
         /// See [`RemoveDomain`].
         26 = RemoveDomain,
+        /// See [`OpenSession`].
+        27 = OpenSession,
+        /// See [`RefreshSession`].
+        28 = RefreshSession,
+        /// See [`EndSession`].
+        29 = EndSession,
+        /// See [`EndOtherSessions`].
+        30 = EndOtherSessions,
     }
 }
 
@@ -51,7 +60,11 @@ impl GroupCommand for ClusterCommand {
             Self::RaiseLevel(raise) => raise.level,
             Self::AddDomain(add) => level_of(&add.settings),
             Self::SetDomain(set) => level_of(&set.changes),
-            Self::RemoveDomain(_) => Level::THREE,
+            Self::RemoveDomain(_)
+            | Self::OpenSession(_)
+            | Self::RefreshSession(_)
+            | Self::EndSession(_)
+            | Self::EndOtherSessions(_) => Level::THREE,
             Self::CreateCluster(_)
             | Self::LeaseKeys(_)
             | Self::SetAdminKey(_)
@@ -80,7 +93,7 @@ pub struct LeaseKeys {
     pub count: u64,
 }
 
-/// Sets the admin key, unless there is one and `replace` is false.
+/// Sets the admin key, unless there is one and `replace` is false. The sessions of a key that is replaced end with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAdminKey {
     /// blake3 of the key.
@@ -193,7 +206,7 @@ numbered! {
         3 = KeysExhausted,
         /// There is an admin key already.
         4 = AdminKeyExists,
-        /// There is no such node.
+        /// There is no such node, domain or session.
         11 = NotFound,
         /// Groups need the node, and one that comes in its place cannot replace what it holds.
         15 = NodeNeeded {
@@ -225,6 +238,8 @@ numbered! {
         27 = TooManyFormats,
         /// Codes of the format could be mistyped codes of another one, or the other way round.
         28 = FormatTooClose,
+        /// The key that was given is not the admin key any more.
+        29 = KeyChanged,
     }
 }
 
@@ -393,6 +408,38 @@ outcomes! {
         Done,
         /// There is no such domain.
         NotFound,
+    }
+
+    OpenSession =>
+    /// What came of [`OpenSession`].
+    OpenSessionOutcome {
+        /// It is open.
+        Done,
+        /// The admin key was replaced meanwhile.
+        KeyChanged,
+    }
+
+    RefreshSession =>
+    /// What came of [`RefreshSession`].
+    RefreshSessionOutcome {
+        /// It is noted.
+        Done,
+        /// It has ended, or the token is none of its tokens any more.
+        NotFound,
+    }
+
+    EndSession =>
+    /// What came of [`EndSession`].
+    EndSessionOutcome {
+        /// It has ended.
+        Done,
+    }
+
+    EndOtherSessions =>
+    /// What came of [`EndOtherSessions`].
+    EndOtherSessionsOutcome {
+        /// They have ended.
+        Done,
     }
 
     RetireNode =>

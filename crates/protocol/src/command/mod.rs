@@ -28,10 +28,10 @@ use crate::{Level, UnixMs};
 
 pub use cluster::{
     AddDomain, AddDomainOutcome, AdmitNode, AdmitNodeOutcome, Bootstrap, ClusterCommand, ClusterOutcome, CreateCluster,
-    CreateClusterOutcome, DrainNode, DrainNodeOutcome, LeaseKeys, LeaseKeysOutcome, NODES_MAX, NodeRecord, Place,
-    PlaceOutcome, PutNode, PutNodeOutcome, RaiseLevel, RaiseLevelOutcome, RemoveDomain, RemoveDomainOutcome,
-    RemoveNode, RemoveNodeOutcome, RetireNode, RetireNodeOutcome, SetAdminKey, SetAdminKeyOutcome, SetDomain,
-    SetDomainOutcome,
+    CreateClusterOutcome, DrainNode, DrainNodeOutcome, EndOtherSessionsOutcome, EndSessionOutcome, LeaseKeys,
+    LeaseKeysOutcome, NODES_MAX, NodeRecord, OpenSessionOutcome, Place, PlaceOutcome, PutNode, PutNodeOutcome,
+    RaiseLevel, RaiseLevelOutcome, RefreshSessionOutcome, RemoveDomain, RemoveDomainOutcome, RemoveNode,
+    RemoveNodeOutcome, RetireNode, RetireNodeOutcome, SetAdminKey, SetAdminKeyOutcome, SetDomain, SetDomainOutcome,
 };
 pub use shard::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals, EndJournalsOutcome, RecordClicks,

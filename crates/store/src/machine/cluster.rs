@@ -10,6 +10,7 @@ use waypost_protocol::command::{
 };
 use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::permutation::CODES;
+use waypost_protocol::session::BY_ADMIN_KEY;
 use waypost_protocol::{DomainTable, Level, NodeId};
 
 use super::Machine;
@@ -87,6 +88,9 @@ impl ClusterState {
     fn set_admin_key(&mut self, set: &SetAdminKey) -> SetAdminKeyOutcome {
         if self.admin_key.is_some() && !set.replace {
             return SetAdminKeyOutcome::AdminKeyExists;
+        }
+        if self.admin_key != Some(set.digest) {
+            self.sessions.retain(|_, session| session.by != BY_ADMIN_KEY);
         }
         self.admin_key = Some(set.digest);
         SetAdminKeyOutcome::Done
@@ -245,6 +249,8 @@ impl ClusterMachine {
         state.nodes.clear();
         state.placement = (0..=bootstrap.shards).map(|group| (group, vec![node])).collect();
         state.gone = Gone::default();
+        // Nobody is signed in to a cluster that begins with the past of another one.
+        state.sessions.clear();
         self.dirty = true;
         Ok(bootstrap)
     }
@@ -277,6 +283,10 @@ impl ClusterMachine {
             ClusterCommand::AddDomain(add) => add.answered(state.add_domain(add)),
             ClusterCommand::SetDomain(set) => set.answered(state.set_domain(set)),
             ClusterCommand::RemoveDomain(remove) => remove.answered(state.remove_domain(remove)),
+            ClusterCommand::OpenSession(open) => open.answered(state.open_session(open)),
+            ClusterCommand::RefreshSession(refresh) => refresh.answered(state.refresh_session(refresh)),
+            ClusterCommand::EndSession(end) => end.answered(state.end_session(end)),
+            ClusterCommand::EndOtherSessions(end) => end.answered(state.end_other_sessions(end)),
         }
     }
 }

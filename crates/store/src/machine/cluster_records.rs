@@ -7,6 +7,7 @@
 //! | `p` + group `u32` | the nodes that should hold a group | 1 |
 //! | `g` + id `u64` | the log index at which a node was removed | 1 |
 //! | `d` + number `u32` | a domain | 3 |
+//! | `s` + id `u64` | a session of the dashboard | 3 |
 //!
 //! In version 1 everything was in one record, which must not grow above the largest value of the database. A checkpoint writes the
 //! changed records, in one atomic batch.
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::session::SessionId;
 use waypost_protocol::{Domain, Level, NoRecord, NodeId, Record, UnixMs};
 
 use super::cluster_state::{ClusterState, Gone};
@@ -28,6 +30,7 @@ const NODE_PREFIX: u8 = b'n';
 const PLACEMENT_PREFIX: u8 = b'p';
 const GONE_PREFIX: u8 = b'g';
 const DOMAIN_PREFIX: u8 = b'd';
+const SESSION_PREFIX: u8 = b's';
 
 /// The form of the records in the tree.
 #[derive(Debug, Default)]
@@ -88,6 +91,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
             placement: whole.placement,
             gone: Gone(whole.gone.into_iter().map(|node| (node, 0)).collect()),
             domains: BTreeMap::new(),
+            sessions: BTreeMap::new(),
         };
         return Ok((state, StoredAs::Whole, Some(whole.position)));
     }
@@ -104,6 +108,7 @@ pub(super) fn load(tree: &Tree) -> Result<(ClusterState, StoredAs, Option<Vec<u8
     each(tree, PLACEMENT_PREFIX, |group, voters| state.placement.insert(group as u32, voters))?;
     each(tree, GONE_PREFIX, |id, index: u64| state.gone.0.insert(NodeId(id), index))?;
     each(tree, DOMAIN_PREFIX, |number, domain| state.domains.insert(Domain(number as u32), domain))?;
+    each(tree, SESSION_PREFIX, |id, session| state.sessions.insert(SessionId(id), session))?;
     Ok((state.clone(), StoredAs::Parts(Box::new(state)), Some(meta.position)))
 }
 
@@ -153,6 +158,7 @@ pub(super) fn write(
     differing(tree, &mut batch, PLACEMENT_PREFIX, &known.placement, &state.placement, |group| group.to_be_bytes());
     differing(tree, &mut batch, GONE_PREFIX, &known.gone.0, &state.gone.0, long);
     differing(tree, &mut batch, DOMAIN_PREFIX, &known.domains, &state.domains, |domain| domain.0.to_be_bytes());
+    differing(tree, &mut batch, SESSION_PREFIX, &known.sessions, &state.sessions, |session| session.0.to_be_bytes());
     let meta = MetaRecord {
         position: position.to_vec(),
         level: state.level,

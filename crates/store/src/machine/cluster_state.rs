@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use waypost_protocol::command::{Bootstrap, NodeRecord};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::domain::DomainRecord;
+use waypost_protocol::session::{SessionId, SessionRecord};
 use waypost_protocol::{Domain, Level, NodeId, UnixMs};
 
 /// What the cluster has agreed on.
@@ -29,6 +30,8 @@ pub struct ClusterState {
     /// The domains, also those that were removed, at most [`DOMAINS_MAX`](waypost_protocol::domain::DOMAINS_MAX) with a host. The default domain
     /// is here if it has settings.
     pub domains: BTreeMap<Domain, DomainRecord>,
+    /// The sessions of the dashboard, also those that are over, at most [`SESSIONS_MAX`](waypost_protocol::session::SESSIONS_MAX).
+    pub sessions: BTreeMap<SessionId, SessionRecord>,
 }
 
 /// How many removed nodes are remembered: the ones removed last. Since level 1 a node that is forgotten here cannot come back

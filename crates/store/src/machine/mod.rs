@@ -17,6 +17,7 @@ mod changes;
 pub mod cluster;
 mod cluster_domains;
 mod cluster_records;
+mod cluster_sessions;
 mod cluster_state;
 mod counters;
 mod day_part;

@@ -19,6 +19,7 @@ mod members;
 mod model;
 mod pending;
 mod positions;
+mod sessions;
 mod shards;
 mod statistics;
 mod top;
