@@ -178,6 +178,37 @@ pub const GUESS_OF_LINK_EVERY: Duration = Duration::from_secs(6);
 const _: () = assert!(HASHES_AT_ONCE < PASSWORDS_AT_ONCE, "a visitor has a turn while passwords are hashed");
 const _: () = assert!(GUESSES_OF_CLIENT < CHECKS_OF_CLIENT, "wrong passwords are refused sooner than right ones");
 
+// Sessions of the dashboard.
+
+/// Seconds after which a session ends if it is not used, and in any case.
+pub const SESSION_SECONDS: Range = 60..=366 * 24 * 3600;
+/// How often the use of a session is noted, and its token replaced, at most: each is a command of group 0. A session that ends sooner is noted four times before.
+pub const SESSION_REFRESH: Duration = Duration::from_secs(10 * 60);
+/// How long the token before the current one is accepted: for requests that were sent with it, and took as long as they may.
+pub const PREVIOUS_TOKEN_MAX: Duration = Duration::from_secs(120);
+/// How long a request waits for the cluster to note that its session is used; it is answered in any case.
+pub const SESSION_NOTE_MAX: Duration = Duration::from_secs(1);
+/// How long a request with an unknown token waits until this node has heard of the session: a sign-in through another node is a heartbeat away.
+pub const SESSION_HEARD_MAX: Duration = Duration::from_millis(500);
+/// Requests that wait for that at the same time: anybody can send unknown tokens.
+pub const SESSION_WAITERS_MAX: usize = 64;
+/// How long a one-time link can be used: as long as it takes to walk to a browser.
+pub const ONE_TIME_LINK_MAX: Duration = Duration::from_secs(600);
+/// One-time links that can be used at the same time.
+pub const ONE_TIME_LINKS: usize = 8;
+/// Wrong keys of a client at once: typing errors, and those of others behind the same address.
+pub const SIGN_INS_OF_CLIENT: u32 = 10;
+/// How often a client may be wrong after that.
+pub const SIGN_IN_OF_CLIENT_EVERY: Duration = Duration::from_secs(10);
+/// Wrong keys of all clients at once, on one node. Whoever uses them up locks others out for a while, so there are more; a key has at least 22 characters.
+pub const SIGN_INS_OF_ALL: u32 = 600;
+/// How often all clients may be wrong after that.
+pub const SIGN_IN_OF_ALL_EVERY: Duration = Duration::from_millis(100);
+
+const _: () =
+    assert!(PREVIOUS_TOKEN_MAX.as_secs() < SESSION_REFRESH.as_secs(), "one token before the current one is enough");
+const _: () = assert!(SIGN_INS_OF_CLIENT < SIGN_INS_OF_ALL);
+
 // Links with a limit of visits.
 
 /// Visits of such links by a client at once, each of which the leader of the shard has to count: those of many people behind one address, too.

@@ -178,9 +178,12 @@ fn words<'a>(text: &'a str, begins: &[&str], has: fn(char) -> bool) -> BTreeSet<
     text.split(|c: char| !has(c)).filter(|word| begins.iter().any(|begin| word.starts_with(begin))).collect()
 }
 
+/// Names that look like those of metrics: the cookies of the dashboard.
+const COOKIES: &[&str] = &["waypost_language", "waypost_notice", "waypost_session", "waypost_theme", "waypost_zone"];
+
 fn metric_names(text: &str) -> BTreeSet<&str> {
     let all = words(text, &["waypost_", "process_"], |c| c.is_ascii_lowercase() || c == '_');
-    all.into_iter().filter(|name| !name.ends_with('_')).collect()
+    all.into_iter().filter(|name| !name.ends_with('_') && !COOKIES.contains(name)).collect()
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod golden;
 mod levels;
 mod local_cluster;
 mod readme;
+mod sessions;
 mod settings;
 mod supervision;
 mod tidy;

@@ -14,6 +14,7 @@ use waypost_telemetry::Metrics;
 use waypost_testkit::{Answer, Client, NodeBuilder};
 
 use crate::PROGRAM;
+use crate::sessions::{Browser, one_time_link};
 
 /// What version 0.1 has left in `dir`, as if another node, which holds no links and is away, had been a member at that time.
 fn left_by_two_nodes_of_the_first_version(dir: &Path) {
@@ -86,6 +87,10 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
     }
     let refused = send(&client, Method::POST, "/api/v1/bulk", item).await.json();
     assert_eq!(refused["results"][0]["problem"]["type"], "urn:waypost:problem:not-yet-supported", "{refused}");
+    let sign_in = one_time_link(&node).await;
+    let refused = Browser::of(&node).post(&sign_in, "").await;
+    assert_eq!(refused.status, 409);
+    assert!(String::from_utf8_lossy(&refused.body).contains("waypost cluster status"), "{:?}", refused.body);
     assert_eq!(client.get(link).await.unwrap().json()["title"], Value::Null);
     assert_eq!(client.get("/api/v1/links/other").await.unwrap().status, 404);
 
@@ -102,6 +107,8 @@ async fn properties_of_links_are_refused_with_the_reason_until_all_nodes_underst
         assert!(since.elapsed() < Duration::from_secs(60), "the level of the cluster is not raised");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // The same link: it was not used up.
+    assert_eq!(Browser::of(&node).post(&sign_in, "").await.status, 303);
     assert_eq!(client.get(link).await.unwrap().json()["title"], "T");
     // The history begins with the first edit since then: how the link was before that is known, and not since when.
     let history = client.get("/api/v1/links/plain/history").await.unwrap().json();

@@ -289,7 +289,7 @@ fn the_effective_configuration_is_a_file_that_says_the_same() {
 
 #[test]
 fn the_help_of_every_command_fits_a_narrow_terminal() {
-    let commands = "serve|shorten|resolve|links|links create|links show|links edit|links delete|links qr|stats|import|backup|restore|check|config|config check|config show|cluster|cluster status|cluster join|\
+    let commands = "serve|dashboard|shorten|resolve|links|links create|links show|links edit|links delete|links qr|stats|import|backup|restore|check|config|config check|config show|cluster|cluster status|cluster join|\
                     cluster drain|cluster undrain|cluster remove|cluster move-leader|health|completions|man";
     for name in std::iter::once("").chain(commands.split('|')) {
         let mut arguments: Vec<&str> = name.split_whitespace().collect();

@@ -1,9 +1,7 @@
 //! Domains: list, make, change and remove; and which of them a request means.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use waypost_consensus::ProposeError;
 use waypost_protocol::code_format::FORMATS_MAX;
 use waypost_protocol::command::{
     AddDomain, AddDomainOutcome, RemoveDomain, RemoveDomainOutcome, SetDomain, SetDomainOutcome,
@@ -19,10 +17,8 @@ use waypost_protocol::{
 };
 
 use super::link_errors::{NotYetSupported, UnknownDomain};
+use super::proposals::NotApplied;
 use super::{App, Denied, Permission, Principal};
-
-/// How often it is looked whether this node has heard of a change of a domain.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// A link as a request names it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -141,16 +137,11 @@ impl From<ServiceError> for DomainError {
     }
 }
 
-impl DomainError {
-    fn of_proposal(error: ProposeError) -> Self {
+impl From<NotApplied> for DomainError {
+    fn from(error: NotApplied) -> Self {
         match error {
-            ProposeError::NotYet { needed, level } => NotYetSupported { needed, level }.into(),
-            ProposeError::Stopped(_) => ServiceError::OutcomeUnknown(error.to_string()).into(),
-            ProposeError::NoSpace => ServiceError::ReadOnly(error.to_string()).into(),
-            ProposeError::TooLarge { .. } => ServiceError::TooLarge(error.to_string()).into(),
-            ProposeError::Overloaded | ProposeError::NotLeader { .. } => {
-                ServiceError::Unavailable(error.to_string()).into()
-            }
+            NotApplied::NotYet(error) => error.into(),
+            NotApplied::Call(error) => error.into(),
         }
     }
 }
@@ -262,7 +253,7 @@ impl App {
         settings.retain_set();
         self.writable()?;
         self.supported(Level::THREE)?;
-        match self.propose_domain(AddDomain { host: host.clone(), settings }).await? {
+        match self.propose(AddDomain { host: host.clone(), settings }, self.parts.timeout).await? {
             AddDomainOutcome::Done => {}
             AddDomainOutcome::DomainExists => return Err(DomainError::Exists(host)),
             AddDomainOutcome::DomainFixed => return Err(DomainError::Fixed),
@@ -270,7 +261,7 @@ impl App {
             AddDomainOutcome::FormatTooClose => return Err(DomainError::FormatTooClose),
             AddDomainOutcome::TooManyDomains { max } => return Err(DomainError::TooMany { max }),
         }
-        self.heard(|domains| domains.named(&host).cloned()).await
+        Ok(self.heard(|| self.all_domains().named(&host).cloned()).await?)
     }
 
     /// Changes settings of a domain, by its host or `DEFAULT`. Returns it as it is then.
@@ -299,14 +290,14 @@ impl App {
         self.writable()?;
         self.supported(Level::THREE)?;
         let domain = before.domain;
-        match self.propose_domain(SetDomain { domain, changes: changes.clone() }).await? {
+        match self.propose(SetDomain { domain, changes: changes.clone() }, self.parts.timeout).await? {
             SetDomainOutcome::Done => {}
             SetDomainOutcome::NotFound => return Err(UnknownDomain(name.to_owned()).into()),
             SetDomainOutcome::DomainFixed => return Err(DomainError::Fixed),
             SetDomainOutcome::TooManyFormats => return Err(DomainError::TooManyFormats),
             SetDomainOutcome::FormatTooClose => return Err(DomainError::FormatTooClose),
         }
-        self.heard(|domains| domains.site(domain).filter(|site| site.has(&changes)).cloned()).await
+        Ok(self.heard(|| self.all_domains().site(domain).filter(|site| site.has(&changes)).cloned()).await?)
     }
 
     /// Removes a domain. Its links stay until it is made again. From then on its host answers nothing, or with `left_to_default`, as before the domain was
@@ -331,7 +322,7 @@ impl App {
         let mut changes = FieldChanges::default();
         LEFT_TO_DEFAULT.change(&mut changes, left_to_default.then_some(&Set));
         if !site.has(&changes) {
-            match self.propose_domain(SetDomain { domain, changes }).await? {
+            match self.propose(SetDomain { domain, changes }, self.parts.timeout).await? {
                 SetDomainOutcome::Done => {}
                 SetDomainOutcome::NotFound => return Err(UnknownDomain(name.to_owned()).into()),
                 SetDomainOutcome::DomainFixed => return Err(DomainError::Fixed),
@@ -339,11 +330,11 @@ impl App {
                 SetDomainOutcome::FormatTooClose => return Err(DomainError::FormatTooClose),
             }
         }
-        match self.propose_domain(RemoveDomain { domain }).await? {
+        match self.propose(RemoveDomain { domain }, self.parts.timeout).await? {
             RemoveDomainOutcome::Done => {}
             RemoveDomainOutcome::NotFound => return Err(UnknownDomain(name.to_owned()).into()),
         }
-        self.heard(|domains| domains.site(domain).is_none().then_some(())).await
+        Ok(self.heard(|| self.all_domains().site(domain).is_none().then_some(())).await?)
     }
 
     fn domain_changes(&self, edit: &DomainEdit<'_>) -> Result<FieldChanges, DomainError> {
@@ -378,29 +369,5 @@ impl App {
             CODE_FORMAT.change(&mut changes, format.as_ref());
         }
         Ok(changes)
-    }
-
-    /// Has group 0 do a command, which is harmless if it is applied twice.
-    async fn propose_domain<C>(&self, command: C) -> Result<C::Outcome, DomainError>
-    where
-        C: waypost_protocol::command::Command<Group = waypost_protocol::command::ClusterCommand>,
-    {
-        let applied = self.parts.groups.cluster().propose_anywhere(command, self.parts.timeout).await;
-        Ok(applied.map_err(DomainError::of_proposal)?.outcome)
-    }
-
-    /// Waits until this node has heard of a change, so that its caller sees what it has written.
-    async fn heard<T>(&self, see: impl Fn(&Domains) -> Option<T>) -> Result<T, DomainError> {
-        let since = Instant::now();
-        loop {
-            if let Some(seen) = see(&self.parts.groups.domains().load()) {
-                return Ok(seen);
-            }
-            if since.elapsed() > self.parts.timeout {
-                let why = "the cluster has done it, and this node does not hear of it".to_owned();
-                return Err(ServiceError::OutcomeUnknown(why).into());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each function takes the [`Principal`] first and checks its permission before anything else, except for what is as public as a redirect: the
-//! preview of a link, its limit of visits, its password, and the list of links for crawlers. Errors are enums: where one concerns a
+//! preview of a link, its limit of visits, its password, and the list of links for crawlers; and for signing in to the dashboard. Errors are enums: where one concerns a
 //! field it says so by its variant, and the dialect gives the field its name. A second dialect calls the same functions, so it cannot forget
 //! the permission, the limits, or that callers read their own writes. The redirect of a visitor is not here: it is too short for a
 //! layer (docs/adr/0005, docs/adr/0020).
@@ -26,9 +26,13 @@ mod history;
 mod link_errors;
 mod links;
 mod list;
+mod one_time_links;
 mod passwords;
+mod proposals;
 mod put;
 mod rules;
+mod session_token;
+mod sessions;
 mod statistics;
 mod sweep;
 mod tags;
@@ -38,8 +42,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use access::{
-    Authenticator, Author, CLI_KEY_PREFIX, Credential, Denied, Evidence, KEY_PREFIX, KeyNeeded, PeerAccount,
-    Permission, Principal, Unintended,
+    Authenticator, Author, CLI_KEY_PREFIX, Credential, Denied, Evidence, KEY_PREFIX, KeyNeeded, NotAdminKey,
+    PeerAccount, Permission, Principal, Unintended,
 };
 pub use backup::{Backup, BackupRefused};
 pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
@@ -51,9 +55,14 @@ pub use history::{HistoryError, Revision};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken, UnknownDomain};
 pub use links::{Consistency, Guard, LinkEdit, LinkPreview};
 pub use list::{ListError, ListRequest, Listed, ListedTags};
+pub use one_time_links::{LinkRefused, LinkUser};
 pub use passwords::Passwords;
 pub use put::{Condition, PutError, PutLink};
 pub use rules::{NewLeads, NewRule, RulesFault};
+pub use session_token::SessionToken;
+pub use sessions::{
+    LiveSession, OneTimeLinkError, SessionError, SessionTimes, SessionView, Sessions, SignIn, SignInError,
+};
 pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
     ValueCount,
@@ -64,6 +73,7 @@ use waypost_consensus::Groups;
 use waypost_protocol::domain::HostName;
 use waypost_protocol::listing::LinkFilter;
 use waypost_protocol::messages::{KeyAllocator, LinkStore};
+use waypost_protocol::session::SessionId;
 use waypost_protocol::{Level, LinkKey, ServiceError, UnixMs};
 use waypost_redirector::ReadView;
 use waypost_runtime::ActorRef;
@@ -94,6 +104,8 @@ pub struct AppParts {
     pub public_host: Option<HostName>,
     /// Authenticates requests.
     pub authenticator: Authenticator,
+    /// The sessions of the dashboard.
+    pub sessions: Sessions,
     /// What the summary of a link shows to whom.
     pub analytics: AnalyticsRule,
     /// How long a call may take.
@@ -196,4 +208,6 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey, ListRequest) = |ap
     is_send(app.drain_node(principal, "", true));
     is_send(app.remove_node(principal, ""));
     is_send(app.move_leader(principal, 0, ""));
+    is_send(app.end_session(principal, SessionId(0)));
+    is_send(app.end_other_sessions(principal, SessionId(0)));
 };

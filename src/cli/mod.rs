@@ -4,6 +4,7 @@ mod backup;
 mod client;
 mod cluster;
 mod columns;
+mod dashboard;
 mod dates;
 mod domains;
 pub mod exit;
@@ -45,6 +46,8 @@ enum Command {
     /// Run a node until SIGTERM or Ctrl-C
     #[command(after_help = WHO_MAY)]
     Serve(ServeArgs),
+    /// Print a link that signs your browser in to the dashboard, and open it on a desktop
+    Dashboard(dashboard::DashboardArgs),
     /// Shorten a URL
     Shorten(links::ShortenArgs),
     /// Show the target of a code, without following it
@@ -226,6 +229,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => backup::run_restore(&args),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show(&args),
+        Command::Dashboard(args) => client::block_on(dashboard::dashboard(args)),
         Command::Shorten(args) => client::block_on(links::shorten(args)),
         Command::Resolve(args) => client::block_on(resolve::resolve(args)),
         Command::Links(command) => client::block_on(links::run(command)),
@@ -361,6 +365,7 @@ fn config_check(args: &ConfigCheckArgs) -> u8 {
                     "source": config.source, "cluster": config.cluster_name, "nodes": config.nodes.len(),
                     "node": config.node.name, "http": config.node.http, "admin": config.node.admin,
                     "dataDir": config.node.data_dir, "services": config.node.services,
+                    "dashboard": config.dashboard.as_ref().map(|dashboard| &dashboard.path),
                 })
             );
             exit::OK
@@ -370,6 +375,7 @@ fn config_check(args: &ConfigCheckArgs) -> u8 {
             say!("cluster   {} ({} shards, {} node(s))", config.cluster_name, config.shards, config.nodes.len());
             say!("node      {} (http {}, admin {})", config.node.name, config.node.http, config.node.admin);
             say!("data      {}", config.node.data_dir.display());
+            say!("dashboard {}", config.dashboard.as_ref().map_or("none", |dashboard| &dashboard.path));
             exit::OK
         }
         Err(error) => usage(&error),

@@ -8,6 +8,7 @@ use waypost_telemetry::LogFormat;
 use waypost_transport::TlsFiles;
 
 use super::check::{Checker, public_url, select, tls, trace_endpoint};
+use super::dashboard::dashboard;
 use super::origin::Origins;
 use super::secret::{SecretText, secret};
 use super::service::ServiceName;
@@ -32,6 +33,7 @@ impl Config {
         let (free_space_low, free_space_high) = free_space(&raw.storage, &check)?;
         let log_format = log_format(&raw.log.format, &check)?;
         let analytics = analytics(&raw.http.analytics, &check)?;
+        let dashboard = dashboard(&raw.dashboard, &check)?;
         let cluster_secret = secret(environment, "WAYPOST_CLUSTER_SECRET")?.unwrap_or_default();
         let tls = tls(&raw.peer, &check)?;
         if nodes.len() > 1 && !overrides.offline {
@@ -48,6 +50,7 @@ impl Config {
             nodes,
             public_url: public_url(&http.public_url, &check)?,
             analytics,
+            dashboard,
             pages_dir: Some(&http.pages_dir).filter(|path| !path.is_empty()).map(PathBuf::from),
             workers: if workers == 0 { cores() } else { workers },
             body_max_bytes: check.count("[http] body_max_bytes", http.body_max_bytes.0, &limits::BODY_BYTES)?,

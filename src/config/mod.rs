@@ -7,6 +7,7 @@ mod address;
 mod build;
 mod bytes;
 mod check;
+mod dashboard;
 mod environment;
 mod explain;
 mod files;
@@ -29,7 +30,7 @@ use raw::Raw;
 pub use secret::SecretText;
 pub(crate) use secret::{flaw, read_secret, read_secret_from};
 pub use service::ServiceName;
-pub use valid::{AnalyticsRule, Config, NodeConfig, VisitorRules};
+pub use valid::{AnalyticsRule, Config, DashboardConfig, DashboardListener, NodeConfig, VisitorRules};
 
 /// The shipped file. Its values are the defaults.
 pub const SHIPPED: &str = include_str!("../../cluster.toml");

@@ -12,6 +12,7 @@ pub struct Raw {
     pub node: Vec<Node>,
     pub peer: Peer,
     pub http: Http,
+    pub dashboard: Dashboard,
     pub links: Links,
     pub cache: Cache,
     pub catalog: Catalog,
@@ -86,6 +87,17 @@ table! {
         write_timeout_ms: u32 = 10_000,
         request_timeout_ms: u32 = 5000,
         shutdown_grace_s: u32 = 10,
+    }
+}
+table! {
+    /// `[dashboard]`
+    Dashboard {
+        enabled: bool = true,
+        path: String = "/ui".to_owned(),
+        listener: String = "both".to_owned(),
+        host: String = String::new(),
+        session_idle_s: u32 = 86_400,
+        session_max_s: u32 = 2_592_000,
     }
 }
 table! {

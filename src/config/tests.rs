@@ -73,6 +73,10 @@ fn wrong_values_say_what_is_possible() {
         ("[storage]\nfree_space_high = 1", "at least free_space_low"),
         ("[clicks]\nexcluded_networks = \"10.0.0.0/8, here\"", "10.0.0.0/8, 2001:db8::/32"),
         ("[log]\nformat = \"xml\"", "\"human\" or \"json\""),
+        ("[dashboard]\nlistener = \"peer\"", "\"public\", \"admin\" or \"both\""),
+        ("[dashboard]\nhost = \"dash.example:80\"", "without a scheme, a port or a path"),
+        ("[dashboard]\nsession_idle_s = 10", "use 60 to"),
+        ("[dashboard]\nsession_max_s = 3600", "at least session_idle_s"),
         ("[log]\nlevel = \"loud\"", "error, warn, info, debug, trace or off"),
         ("[log]\nlevel = \"warning\"", "error, warn, info, debug, trace or off"),
         ("[[node]]\nhttp = \":80800\"", "ports are numbers up to 65535"),
@@ -81,6 +85,33 @@ fn wrong_values_say_what_is_possible() {
         let message = mistake(text);
         assert!(message.contains(part), "{text:?}: {message}");
     }
+}
+
+#[test]
+fn the_dashboard_is_at_a_path_that_no_link_can_have() {
+    let path =
+        |path: &str| parse(&format!("[dashboard]\npath = \"{path}\"")).map(|config| config.dashboard.unwrap().path);
+    for right in ["/ui", "/ui/x", "/admin", "/settings", "/-/ui", "/_ui", "/ui-", "/~ui", "/-", "/ui/a.b/c~d"] {
+        assert_eq!(path(right), Ok(right.to_owned()));
+    }
+    let long = format!("/ui/{}", "x".repeat(64));
+    for wrong in [
+        "", "/", "ui", "/ui/", "//ui", "/dash", "/UI", "/api", "/health", "/login", "/a.b", "/.ui", "/../ui", "/ui/..",
+        "/ui x", "/ü", &long,
+    ] {
+        let told = path(wrong).unwrap_err().to_string();
+        assert!(told.starts_with("cluster.toml:2: [dashboard] path") && told.contains("\"/-/ui\""), "{wrong}: {told}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_off_or_on_the_listeners_and_the_host_that_are_named() {
+    assert_eq!(parse("[dashboard]\nenabled = false").unwrap().dashboard, None);
+    let shipped = parse("").unwrap().dashboard.unwrap();
+    assert_eq!((shipped.listener, shipped.host), (DashboardListener::Both, None));
+    assert_eq!((shipped.session_idle.as_secs(), shipped.session_max.as_secs()), (24 * 3600, 30 * 24 * 3600));
+    let some = parse("[dashboard]\nlistener = \"admin\"\nhost = \"Dash.Example\"\n").unwrap().dashboard.unwrap();
+    assert_eq!((some.listener, some.host.unwrap().as_str()), (DashboardListener::Admin, "dash.example"));
 }
 
 #[test]

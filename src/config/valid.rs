@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
+use waypost_protocol::domain::HostName;
 use waypost_telemetry::LogFormat;
 use waypost_transport::TlsFiles;
 
@@ -46,6 +47,32 @@ pub enum AnalyticsRule {
     Key,
 }
 
+/// The listeners that serve the dashboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DashboardListener {
+    /// The public one.
+    Public,
+    /// The admin one.
+    Admin,
+    /// Both.
+    Both,
+}
+
+/// Where the dashboard is, and how long people stay signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DashboardConfig {
+    /// The path, without a slash at its end: no link can be there.
+    pub path: String,
+    /// The listeners that serve it.
+    pub listener: DashboardListener,
+    /// On the public listener the only host that serves it, besides addresses of this machine; `None` = all.
+    pub host: Option<HostName>,
+    /// A session ends if it is not used for so long.
+    pub session_idle: Duration,
+    /// A session ends after so long in any case.
+    pub session_max: Duration,
+}
+
 /// Which visits are recorded, and how.
 #[derive(Debug, Clone, Default)]
 pub struct VisitorRules {
@@ -78,6 +105,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// What `/analytics/{code}` answers to whom.
     pub analytics: AnalyticsRule,
+    /// The dashboard; `None` = this node serves none.
+    pub dashboard: Option<DashboardConfig>,
     /// The directory with the site's own pages.
     pub pages_dir: Option<PathBuf>,
     /// The number of threads that answer requests.

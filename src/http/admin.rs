@@ -15,9 +15,11 @@ use waypost_telemetry::Metrics;
 
 use super::answer::{self, reads, route};
 use super::authorized::{AdministerCluster, Authorized};
+use super::dashboard::Listener;
 use super::health;
 use super::problem::Problem;
 use super::state::NodeState;
+use super::ui;
 use super::wire::{self, Addresses, ConnectionLimits, NoFastPath, Served, Tracked};
 use crate::app::Principal;
 use crate::limits::ADMIN_CONNECTIONS_MAX;
@@ -94,7 +96,7 @@ fn limits() -> ConnectionLimits {
     }
 }
 
-/// Serves `/metrics`, the health routes and the administration of the cluster.
+/// Serves `/metrics`, the health routes, the administration of the cluster, and the dashboard.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -104,6 +106,7 @@ pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metric
     wire::serve("admin", "admin-worker", listener, 1, limits(), &of_connections, move || {
         let (node, metrics) = (node.clone(), metrics.clone());
         async move {
+            let pages = node.clone();
             let app = App::new()
                 .app_data(web::Data::from(node))
                 .app_data(web::Data::new(metrics))
@@ -127,6 +130,7 @@ pub fn admin_server(listener: TcpListener, node: Arc<NodeState>, metrics: Metric
                 .service(route("/cluster/nodes/{name}/{action}", "POST").route(web::post().to(drain)))
                 .service(route("/cluster/nodes/{name}", "DELETE").route(web::delete().to(remove)))
                 .service(route("/cluster/move-leader", "POST").route(web::post().to(move_leader)))
+                .configure(|config| ui::register(config, &pages, Listener::Admin))
                 .default_service(web::to(elsewhere));
             let app = map_config(app, |_: ()| AppConfig::default());
             let service = Rc::new(Tracked::new(app.into_factory().new_service(()).await?));

@@ -30,7 +30,7 @@ macro_rules! needed {
     )*};
 }
 
-needed!(ReadLinks, WriteLinks, WriteDomains, ReadStatistics, ReadBackup, AdministerCluster);
+needed!(ReadLinks, WriteLinks, WriteDomains, ReadStatistics, ReadBackup, AdministerCluster, ManageSessions);
 
 /// The sender of the request, which has a permission.
 pub(super) struct Authorized<P> {

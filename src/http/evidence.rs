@@ -15,6 +15,10 @@ impl Evidence for Sender<'_> {
         credential(self.0.headers())
     }
 
+    fn is_over_loopback(&self) -> bool {
+        self.0.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+    }
+
     fn is_forwarded(&self) -> bool {
         self.0.headers().keys().any(|name| is_of_a_proxy(name.as_str()))
     }
@@ -67,7 +71,7 @@ fn is_of_a_proxy(name: &str) -> bool {
 }
 
 /// Whether a `Host` names this machine as seen from itself.
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     is_loopback(&url)
 }

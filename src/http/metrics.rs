@@ -37,11 +37,13 @@ pub struct WorkerMetrics {
     redirects: Histogram,
     hits: Counter,
     misses: Counter,
+    /// The path of the dashboard, whose pages are counted together.
+    dashboard: Option<String>,
 }
 
 impl WorkerMetrics {
-    /// Registers the metrics, or finds registered ones.
-    pub fn new(metrics: &Metrics) -> Self {
+    /// Registers the metrics, or finds registered ones. `dashboard` is the path of the dashboard, if there is one.
+    pub fn new(metrics: &Metrics, dashboard: Option<&str>) -> Self {
         let seconds = metrics.histogram_vec(
             "waypost_http_request_seconds",
             "Time from reading a request to having its answer",
@@ -53,6 +55,7 @@ impl WorkerMetrics {
             seconds,
             hits: metrics.counter("waypost_cache_hits_total", "Redirects answered from the link cache"),
             misses: metrics.counter("waypost_cache_misses_total", "Redirects that had to ask the link store"),
+            dashboard: dashboard.map(str::to_owned),
         }
     }
 
@@ -72,11 +75,19 @@ impl WorkerMetrics {
         self.misses.inc();
     }
 
+    /// The label of a pattern.
+    fn route(&self, pattern: &str) -> &'static str {
+        let is_page = || self.dashboard.as_deref().is_some_and(|path| pattern.starts_with(path));
+        match ROUTES.iter().find(|(known, _)| *known == pattern) {
+            Some((_, route)) => route,
+            None if is_page() => "dashboard",
+            None => "other",
+        }
+    }
+
     /// A request was answered by the `App`.
     pub fn request(&self, pattern: Option<&str>, status: StatusCode, started: Instant) {
-        let route = pattern
-            .and_then(|pattern| ROUTES.iter().find(|(known, _)| *known == pattern))
-            .map_or("other", |(_, route)| route);
+        let route = pattern.map_or("other", |pattern| self.route(pattern));
         let class = match status.as_u16() {
             100..=199 => "1xx",
             200..=299 => "2xx",

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HOST;
+use actix_web::http::header::{HOST, ORIGIN};
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
@@ -45,6 +45,28 @@ impl PublicAddress {
         self.forwarded(request).or_else(|| requested(request, "http")).unwrap_or_else(|| {
             Url::parse(&format!("http://{}/", self.listener)).expect("invariant: a socket address is a host and a port")
         })
+    }
+
+    /// Whether the header `Origin` of a request names this server as its browser sees it.
+    pub(super) fn is_own_origin(&self, request: &HttpRequest, origin: &str) -> bool {
+        let named = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let Some(origin) = Url::parse(origin).ok().filter(named) else { return false };
+        // Who forwards the request without a word may have changed the scheme, and not what stands in `Host`.
+        let own = [self.configured.clone(), self.forwarded(request), requested(request, origin.scheme())];
+        own.into_iter().flatten().any(|own| own.origin() == origin.origin())
+    }
+
+    /// Whether the browser that has sent a change uses https, as far as that can be told.
+    pub(super) fn is_https(&self, request: &HttpRequest) -> bool {
+        if let Some(origin) = request.headers().get(ORIGIN) {
+            return origin.as_bytes().starts_with(b"https://");
+        }
+        let forwarded = self.forwarded(request);
+        let at_public_url = || {
+            let host = requested(request, "https")?;
+            self.configured.clone().filter(|url| url.host() == host.host())
+        };
+        forwarded.or_else(at_public_url).is_some_and(|url| url.scheme() == "https")
     }
 
     /// The address that a trusted proxy reports.
@@ -262,6 +284,66 @@ mod tests {
         ] {
             own.iter().for_each(|host| assert!(address(url).is_default(host), "{url:?} {host}"));
             others.iter().for_each(|host| assert!(!address(url).is_default(host), "{url:?} {host}"));
+        }
+    }
+
+    fn seen(
+        public_url: Option<&str>,
+        peer: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> (PublicAddress, HttpRequest) {
+        let (public_url, trusted) =
+            (public_url.map(|url| Url::parse(url).unwrap()), vec!["10.0.0.0/8".parse().unwrap()]);
+        let address = PublicAddress::new(public_url, "127.0.0.1:8080".parse().unwrap(), trusted);
+        let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
+        let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+        (address, request.to_http_request())
+    }
+
+    #[test]
+    fn the_own_origin_is_the_one_that_the_browser_sees() {
+        let (inner, named) = (("host", "inner:8080"), ("x-forwarded-host", "go.example"));
+        let (proto, public) = (("x-forwarded-proto", "https"), Some("https://go.example"));
+        for (public_url, peer, headers, origin, expected) in [
+            (None, "192.0.2.1", vec![inner], "http://inner:8080", true),
+            (None, "192.0.2.1", vec![inner], "http://inner", false),
+            (None, "192.0.2.1", vec![inner], "http://evil.example", false),
+            (None, "192.0.2.1", vec![("host", "go.example")], "https://go.example", true),
+            (None, "192.0.2.1", vec![("host", "go.example:443")], "https://go.example", true),
+            (None, "192.0.2.1", vec![("host", "go.example")], "https://go.example:444", false),
+            (None, "192.0.2.1", vec![inner, named, proto], "https://go.example", false),
+            (None, "10.0.0.1", vec![inner, named, proto], "https://go.example", true),
+            (None, "10.0.0.1", vec![inner, named, proto], "http://go.example", false),
+            (public, "192.0.2.1", vec![inner], "https://go.example", true),
+            (public, "192.0.2.1", vec![inner], "http://go.example", false),
+            (public, "192.0.2.1", vec![inner], "http://inner:8080", true),
+            (public, "192.0.2.1", vec![inner], "https://xgo.example", false),
+            (None, "192.0.2.1", vec![("host", "[::1]:8080")], "http://[::1]:8080", true),
+            (public, "192.0.2.1", vec![inner], "null", false),
+            (public, "192.0.2.1", vec![inner], "", false),
+            (public, "192.0.2.1", vec![inner], "file://go.example", false),
+        ] {
+            let (address, request) = seen(public_url, peer, &headers);
+            assert_eq!(address.is_own_origin(&request, origin), expected, "{public_url:?} {peer} {headers:?} {origin}");
+        }
+    }
+
+    #[test]
+    fn https_is_seen_by_the_origin_else_by_the_proxy_else_by_the_public_url() {
+        let (host, proto, public) =
+            (("host", "go.example"), ("x-forwarded-proto", "https"), Some("https://go.example"));
+        for (public_url, peer, headers, expected) in [
+            (None, "192.0.2.1", vec![host], false),
+            (None, "192.0.2.1", vec![host, ("origin", "https://go.example")], true),
+            (public, "10.0.0.1", vec![host, proto, ("origin", "http://go.example")], false),
+            (None, "192.0.2.1", vec![host, proto], false),
+            (None, "10.0.0.1", vec![host, proto], true),
+            (public, "10.0.0.1", vec![host, ("x-forwarded-proto", "http")], false),
+            (public, "192.0.2.1", vec![host], true),
+            (public, "192.0.2.1", vec![("host", "127.0.0.1:8080")], false),
+        ] {
+            let (address, request) = seen(public_url, peer, &headers);
+            assert_eq!(address.is_https(&request), expected, "{public_url:?} {peer} {headers:?}");
         }
     }
 

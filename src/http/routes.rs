@@ -10,8 +10,8 @@ use super::answer::{reads, route};
 use super::openapi::{self, Operation};
 use super::problem::Document as Problem;
 use super::{
-    analytics, backup, bulk, domains, health, history, keys, links, list, live, paths, preview, qr, redirect, shorten,
-    site_files, stats, sweep, tags,
+    analytics, backup, bulk, dashboard_links, domains, health, history, keys, links, list, live, paths, preview, qr,
+    redirect, shorten, site_files, stats, sweep, tags,
 };
 
 /// The caller has no permission.
@@ -63,6 +63,8 @@ const DOMAIN: &[&str] = &["domain-not-found"];
 const SETTINGS: &[&str] = &["invalid-value", "invalid-url", "conflict", "link-too-large"];
 /// A domain that cannot be removed.
 const STAYS: &[&str] = &["conflict", "link-too-large"];
+/// The dashboard is not where the request needs it.
+const PLACE: &[&str] = &["conflict"];
 /// There is nothing.
 const NOTHING: &[&str] = &["not-found"];
 
@@ -132,6 +134,7 @@ routes! {
     "/api/v1/stats/live" => { get live::live_of_all [KEY, CALL]; }
     "/api/v1/stats/orphans" => { get stats::orphans [KEY, CALL]; }
     "/api/v1/backup" => { get backup::backup [KEY]; }
+    "/api/v1/dashboard-links" => { post dashboard_links::post [KEY, BODY, PLACE]; }
     "/health/live" => { get health::live []; }
     "/health/ready" => { get health::ready []; }
     "/openapi.json" => { get openapi::openapi []; }
@@ -183,8 +186,6 @@ fn method(name: &str) -> Route {
 pub(super) fn register(config: &mut ServiceConfig) {
     // No operations: they say where the other listener is.
     config.service(web::resource(["/metrics", "/cluster/{rest:.*}"]).to(redirect::of_the_admin_listener));
-    // Pages for people, and no operations either.
-    super::ui::register(config);
     register_operations(config);
 }
 

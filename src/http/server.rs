@@ -19,6 +19,7 @@ use waypost_telemetry::Metrics;
 
 use super::access_log::AccessLog;
 use super::answer;
+use super::dashboard::Listener;
 use super::fast::FastRedirects;
 use super::front::Front;
 use super::metrics::WorkerMetrics;
@@ -27,7 +28,7 @@ use super::problem::Problem;
 use super::state::{NodeState, WorkerState};
 use super::traced::{self, Traced};
 use super::wire::{self, ConnectionLimits, Served, Tracked};
-use super::{redirect, request_id, routes};
+use super::{redirect, request_id, routes, ui};
 use crate::config::VisitorRules;
 
 /// The parts of the public listener.
@@ -92,13 +93,14 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
         // actix has restarted a worker.
         None => parts.journals.recorder().map_err(|error| tracing::error!(%error, "a worker has no click journal"))?,
     };
+    let dashboard = node.dashboard.as_ref().map(|dashboard| dashboard.path());
     Ok(WorkerState {
+        metrics: WorkerMetrics::new(&parts.metrics, dashboard),
         redirects: parts.redirects,
         node,
         redirector,
         recorder,
         visitors: parts.visitors.clone(),
-        metrics: WorkerMetrics::new(&parts.metrics),
         access_log: AccessLog::new(parts.access_every),
         traced: Traced::new(parts.trace_every),
     })
@@ -119,7 +121,7 @@ fn app(
     >,
 > {
     let node = worker.node.clone();
-    let lifecycle = node.lifecycle.clone();
+    let (dashboard, lifecycle) = (node.clone(), node.lifecycle.clone());
     let body_max = node.body_max_bytes;
     let whole = body_time + node.timeout;
     let noted = worker.clone();
@@ -177,6 +179,7 @@ fn app(
                 Ok(response)
             })
         })
+        .configure(|config| ui::register(config, &dashboard, Listener::Public))
         .configure(routes::register)
         .default_service(web::to(redirect::elsewhere))
 }

@@ -14,6 +14,7 @@ use waypost_runtime::{ActorRef, Supervision};
 
 use super::access_log::AccessLog;
 use super::attempts::PasswordAttempts;
+use super::dashboard::Dashboard;
 use super::metrics::WorkerMetrics;
 use super::origin::PublicAddress;
 use super::robots::Robots;
@@ -54,6 +55,8 @@ pub struct NodeState {
     pub bulk_requests: Arc<Semaphore>,
     /// The pages for visitors.
     pub pages: Pages,
+    /// The dashboard, if this node serves it.
+    pub dashboard: Option<Dashboard>,
     /// What crawlers may fetch.
     pub robots: Robots,
     /// Spreads visitors over the targets of a split.
@@ -76,6 +79,11 @@ impl NodeState {
     /// Whether the node is stopping, or leaving the cluster.
     pub fn draining(&self) -> bool {
         self.lifecycle.state().closes_connections()
+    }
+
+    /// The dashboard, for its own pages: they exist only where there is one.
+    pub(super) fn dashboard(&self) -> &Dashboard {
+        self.dashboard.as_ref().expect("invariant: the pages are registered with the dashboard")
     }
 
     /// Whether no redirect is answered any more, so that no visit comes after the last count.

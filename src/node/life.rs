@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use super::base::Base;
 use super::error::NodeError;
 use super::listen::Listeners;
-use super::serve::Servers;
+use super::serve::{Servers, announce_dashboard};
 use super::services::Services;
 use super::signals::Signals;
 use super::{descriptors, peers, ready, stop};
@@ -45,9 +45,11 @@ pub async fn run(
     let mut servers = Servers::start(&base, &services, authenticator, listeners, connections_max)?;
     base.lifecycle.follow(Event::Started);
 
+    let node = servers.node.clone();
     let announcing = async {
         ready::wait(&services).await;
         addresses.announce();
+        announce_dashboard(&node);
         std::future::pending::<Infallible>().await
     };
     let ended = tokio::select! {

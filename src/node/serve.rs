@@ -1,5 +1,6 @@
 //! The HTTP servers of a node: the public one and the admin one.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,18 +15,20 @@ use super::base::Base;
 use super::error::NodeError;
 use super::listen::Listeners;
 use super::services::Services;
-use crate::app::{App, AppParts, Authenticator, Passwords};
+use crate::app::{App, AppParts, Authenticator, Passwords, SessionTimes, Sessions};
 use crate::cluster::{Backups, Lists};
-use crate::config::ServiceName;
+use crate::config::{Config, ServiceName};
 use crate::http::{
-    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, LIST_STREAMS_MAX, LIVE_STREAMS_MAX, LimitedVisits, NodeState,
-    PasswordAttempts, PublicAddress, PublicServer, Robots, SplitKey, UnknownCodes, admin_server, public_server,
+    Addresses, BULK_REQUESTS_MAX, ConnectionLimits, Dashboard, LIST_STREAMS_MAX, LIVE_STREAMS_MAX, LimitedVisits,
+    NodeAddresses, NodeState, PasswordAttempts, PublicAddress, PublicServer, Robots, SplitKey, UnknownCodes,
+    admin_server, public_server,
 };
 use crate::pages::Pages;
 use crate::wall_clock::wall_clock;
 
 /// Both servers, running.
 pub(super) struct Servers {
+    pub(super) node: Arc<NodeState>,
     pub(super) public: Running,
     pub(super) admin: Running,
 }
@@ -80,7 +83,7 @@ impl Servers {
                     shards: node.shards,
                     keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
                 },
-                node,
+                node: node.clone(),
                 journals: services.journals.clone(),
                 access_every: config.log_access_every,
                 trace_every: config.trace_every,
@@ -101,7 +104,7 @@ impl Servers {
                 },
             },
         )?;
-        Ok(Self { public: Running::start(public), admin: Running::start(admin) })
+        Ok(Self { node, public: Running::start(public), admin: Running::start(admin) })
     }
 
     /// Waits until a server ends by itself.
@@ -111,6 +114,21 @@ impl Servers {
             ended = &mut self.admin.task => NodeError::ServerEnded("admin", format!("{ended:?}")),
         }
     }
+}
+
+/// Prints where the dashboard is: with a one-time link for the person in front of a terminal, else the address alone.
+pub(super) fn announce_dashboard(node: &NodeState) {
+    if let Some(dashboard) = &node.dashboard {
+        let make = || node.app.make_first_link();
+        crate::say!("waypost dashboard: {}", dashboard.announcement(std::io::stdout().is_terminal(), make));
+    }
+}
+
+/// How long sessions of the dashboard last. Nobody signs in on a node that serves none.
+fn session_times(config: &Config) -> SessionTimes {
+    let times = config.dashboard.as_ref().map(|dashboard| (dashboard.session_idle, dashboard.session_max));
+    let (idle, max) = times.unwrap_or_default();
+    SessionTimes { idle, max }
 }
 
 /// The state for the handlers.
@@ -124,6 +142,10 @@ fn node_state(
 ) -> NodeState {
     let Services { groups, members, transport, .. } = services;
     let config = &base.config;
+    let dashboard = config.dashboard.clone().map(|dashboard| {
+        let addresses = NodeAddresses { public: *public, admin, public_url: config.public_url.clone() };
+        Dashboard::new(dashboard, addresses, config.visitors.clone(), &base.metrics)
+    });
     NodeState {
         app: App::new(AppParts {
             links: services.actors.links.clone(),
@@ -136,6 +158,7 @@ fn node_state(
             backups: Backups::new(groups.clone(), members.clone(), Arc::new(transport.clone()), base.engine_tasks()),
             public_host: config.public_url.as_ref().and_then(|url| HostName::parse(url.host_str()?).ok()),
             authenticator,
+            sessions: Sessions::new(session_times(config), &groups.bootstrap().permutation_key),
             analytics: config.analytics,
             timeout: config.request_timeout,
             url_max_bytes: config.url_max_bytes,
@@ -154,6 +177,7 @@ fn node_state(
         list_streams: Arc::new(Semaphore::new(LIST_STREAMS_MAX)),
         bulk_requests: Arc::new(Semaphore::new(BULK_REQUESTS_MAX)),
         pages,
+        dashboard,
         robots: Robots::default(),
         split_key: SplitKey::of(&groups.bootstrap().permutation_key),
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),

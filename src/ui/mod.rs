@@ -23,6 +23,8 @@ mod form;
 mod format;
 mod home;
 mod link_item;
+mod sessions;
+mod sign_in;
 mod tags;
 mod texts;
 
@@ -34,5 +36,7 @@ pub use failure::{Failure, FailureView};
 pub use form::Form;
 pub use home::{Attention, Create, CreateView, Figure, Figures, HomeView, Made};
 pub use link_item::{LinkItem, escaped};
+pub use sessions::{SessionRow, SessionsView};
+pub use sign_in::{OneTimeView, SignInView};
 pub use tags::{TagPage, TagProgress, TagRow, TagsPage};
 pub use texts::{Language, language};

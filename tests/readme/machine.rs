@@ -185,7 +185,8 @@ impl Machine {
         loop {
             let out = std::fs::read_to_string(&server.out).unwrap();
             let errors = String::from_utf8_lossy(&std::fs::read(&server.errors).unwrap()).into_owned();
-            if out.contains("waypost is ready") {
+            // The line after the one that says that it is ready.
+            if out.contains("waypost dashboard: ") && out.ends_with('\n') {
                 return Answer { out, errors, failed: Vec::new() };
             }
             let ended = server.process.0.try_wait().unwrap();

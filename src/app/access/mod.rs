@@ -11,6 +11,7 @@ mod principal;
 
 pub use principal::{Author, Denied, KeyNeeded, Permission, Principal};
 use waypost_protocol::digest::KeyDigest;
+use waypost_protocol::session::SessionRecord;
 
 /// The prefix of every admin key, so that people and secret scanners recognise one.
 pub const KEY_PREFIX: &str = "wp_admin_";
@@ -56,6 +57,9 @@ pub trait Evidence {
     /// The key that the request carries.
     fn credential(&self) -> Credential<'_>;
 
+    /// Whether the connection comes from a loopback address of this machine.
+    fn is_over_loopback(&self) -> bool;
+
     /// Whether a proxy forwarded the request.
     fn is_forwarded(&self) -> bool;
 
@@ -64,6 +68,20 @@ pub trait Evidence {
 
     /// The account of the process at the other end. Ask for it last, because the look-up costs system calls.
     fn account(&self) -> PeerAccount;
+}
+
+/// Why a text is not the admin key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdminKey {
+    /// The cluster has none.
+    #[error("this server has no admin key")]
+    NoneSet,
+    /// It is the key that a node has made for the commands of its own account.
+    #[error("this is a key for the waypost commands, and not the admin key")]
+    OfCommands,
+    /// It is another text.
+    #[error("this is not the admin key")]
+    Wrong,
 }
 
 /// Determines the sender of a request, by the rule of this node.
@@ -85,6 +103,37 @@ impl Authenticator {
     pub fn with_command_line(mut self, key: Option<KeyDigest>) -> Self {
         self.command_line = key;
         self
+    }
+
+    /// The admin key that somebody signs in with: its digest, if it is the one of the cluster.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) fn admin_key(&self, key: &str) -> Result<KeyDigest, NotAdminKey> {
+        let stored = (self.stored)().ok_or(NotAdminKey::NoneSet)?;
+        let digest = KeyDigest::of(key);
+        match digest.matches(&stored) {
+            true => Ok(digest),
+            false if key.starts_with(CLI_KEY_PREFIX) => Err(NotAdminKey::OfCommands),
+            false => Err(NotAdminKey::Wrong),
+        }
+    }
+
+    /// Whether the cluster has an admin key.
+    pub(super) fn has_admin_key(&self) -> bool {
+        (self.stored)().is_some()
+    }
+
+    /// The person who is signed in with a session; `None` if the session does not count for this request. One of the server's own account counts
+    /// on this machine only, where its one-time link was for.
+    pub(super) fn of_session(session: &SessionRecord, evidence: &impl Evidence) -> Option<Principal> {
+        match Author::of(session.by) {
+            Author::Admin => Some(Principal::admin()),
+            Author::Account if evidence.is_over_loopback() && !evidence.is_forwarded() => {
+                Some(Principal::command_line())
+            }
+            Author::Account | Author::Key(_) => None,
+        }
     }
 
     /// The sender of a request.
@@ -160,6 +209,10 @@ mod tests {
             self.credential
         }
 
+        fn is_over_loopback(&self) -> bool {
+            self.account != PeerAccount::Unknown
+        }
+
         fn is_forwarded(&self) -> bool {
             self.is_forwarded
         }
@@ -184,7 +237,7 @@ mod tests {
     fn reason(denied: Result<(), Denied>) -> Option<KeyNeeded> {
         match denied.unwrap_err() {
             Denied::KeyNeeded { reason, .. } => Some(reason),
-            Denied::Unintended(_) => None,
+            Denied::Unintended(_) | Denied::OnPublicListener => None,
         }
     }
 
@@ -254,6 +307,60 @@ mod tests {
         }
         let passed_on = Request { is_forwarded: true, ..Request::of(Credential::Key("wp_cli_x"), PeerAccount::Own) };
         assert!(KEYED().authenticate(&passed_on).require(Permission::ReadBackup).is_err());
+    }
+
+    #[test]
+    fn only_the_admin_key_signs_in_and_each_other_text_is_refused_with_the_reason() {
+        assert_eq!(KEYED().admin_key("wp_admin_x"), Ok(KeyDigest::of("wp_admin_x")));
+        assert_eq!(KEYED().admin_key("wp_admin_y"), Err(NotAdminKey::Wrong));
+        assert_eq!(KEYED().admin_key(""), Err(NotAdminKey::Wrong));
+        assert_eq!(KEYED().admin_key("wp_cli_x"), Err(NotAdminKey::OfCommands));
+        assert_eq!(OPEN().admin_key("wp_admin_x"), Err(NotAdminKey::NoneSet));
+        assert!(KEYED().has_admin_key() && !OPEN().has_admin_key());
+    }
+
+    #[test]
+    fn a_session_of_the_own_account_counts_on_this_machine_only_and_one_of_a_later_version_nowhere() {
+        let session = |by| {
+            let (now, token) = (waypost_protocol::UnixMs(1), KeyDigest([0; 32]));
+            SessionRecord {
+                current: token,
+                next: None,
+                previous: None,
+                by,
+                created_at: now,
+                used_at: now,
+                idle_until: now,
+                ends_at: now,
+                secure: false,
+                device: String::new(),
+            }
+        };
+        let here = Request::of(Credential::None, PeerAccount::Other);
+        let elsewhere = Request::of(Credential::None, PeerAccount::Unknown);
+        let forwarded = Request { is_forwarded: true, ..Request::of(Credential::None, PeerAccount::Own) };
+        for (by, request, number) in [
+            (0, &here, Some(0)),
+            (0, &elsewhere, None),
+            (0, &forwarded, None),
+            (1, &here, Some(1)),
+            (1, &elsewhere, Some(1)),
+            (1, &forwarded, Some(1)),
+            (2, &here, None),
+        ] {
+            let principal = Authenticator::of_session(&session(by), request);
+            assert_eq!(principal.as_ref().map(Principal::number), number, "{by}");
+            let Some(principal) = principal else { continue };
+            assert!(principal.require(Permission::AdministerCluster).is_ok());
+            // The public listener shows the cluster, and links and sessions are changed there.
+            let at_public = principal.on_public_page();
+            for permission in [Permission::AdministerCluster, Permission::ReadBackup] {
+                assert_eq!(at_public.require(permission), Err(Denied::OnPublicListener));
+            }
+            for permission in [Permission::ReadCluster, Permission::WriteLinks, Permission::ManageSessions] {
+                assert_eq!(at_public.require(permission), Ok(()));
+            }
+        }
     }
 
     #[test]

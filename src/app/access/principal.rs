@@ -1,9 +1,11 @@
 //! Principals: the senders of requests, and their permissions.
 
+use waypost_protocol::session::BY_ADMIN_KEY;
+
 use super::{Credential, Unintended};
 
 /// The number of the admin key, for the record of who created and edited a link.
-const ADMIN: u32 = 1;
+const ADMIN: u32 = BY_ADMIN_KEY;
 
 /// The number of the server's own account, and of the key in `cli.key`, which only that account can read.
 const OWN_ACCOUNT: u32 = 0;
@@ -47,6 +49,8 @@ pub enum Permission {
     ReadCluster,
     /// Drain and remove nodes, and move leaders.
     AdministerCluster,
+    /// List and end sessions of the dashboard, and make one-time links to it.
+    ManageSessions,
 }
 
 /// The principals that have a permission.
@@ -63,7 +67,7 @@ impl Permission {
         match self {
             Self::ReadCluster => Holders::Everybody,
             Self::ReadLinks | Self::WriteLinks | Self::WriteDomains | Self::ReadStatistics => Holders::AccountOrKey,
-            Self::ReadBackup | Self::AdministerCluster => Holders::Key,
+            Self::ReadBackup | Self::AdministerCluster | Self::ManageSessions => Holders::Key,
         }
     }
 }
@@ -82,6 +86,9 @@ pub enum Denied {
     /// The user in whose name the request is sent may not have intended it.
     #[error("the request may not be meant by its user ({0:?})")]
     Unintended(Unintended),
+    /// Somebody who is signed in on the public listener asks for what is done on the admin listener.
+    #[error("the cluster is changed on the admin listener")]
+    OnPublicListener,
 }
 
 /// Why a request needs a key, or another one.
@@ -107,6 +114,8 @@ pub struct Principal {
     identity: Identity,
     /// The request carried a key.
     presents_key: bool,
+    /// The request comes from a page of the dashboard on the public listener.
+    on_public_page: bool,
     /// The error for operations that always need a key.
     without_key: Denied,
 }
@@ -132,6 +141,7 @@ impl Principal {
         Self {
             identity,
             presents_key: credential != Credential::None,
+            on_public_page: false,
             without_key: Denied::KeyNeeded { reason, key_is_set },
         }
     }
@@ -152,11 +162,21 @@ impl Principal {
         Self::new(Identity::Admin, Credential::Key(""), true)
     }
 
+    /// The same without the administration of the cluster and backups: for pages on the public listener, which everybody can reach, so that a stolen
+    /// session cannot take everything away.
+    #[must_use]
+    pub fn on_public_page(self) -> Self {
+        Self { on_public_page: true, ..self }
+    }
+
     /// Checks that the principal has a permission.
     ///
     /// # Errors
     /// Why it has not.
     pub fn require(&self, permission: Permission) -> Result<(), Denied> {
+        if self.on_public_page && matches!(permission, Permission::ReadBackup | Permission::AdministerCluster) {
+            return Err(Denied::OnPublicListener);
+        }
         match (&self.identity, permission.holders()) {
             (_, Holders::Everybody) | (Identity::CommandLine | Identity::Admin, _) => Ok(()),
             (Identity::OwnAccount, Holders::AccountOrKey) => Ok(()),

@@ -45,7 +45,7 @@ impl Problem {
     }
 
     /// The request is refused whatever key it carries.
-    fn forbidden(detail: impl Into<String>) -> Self {
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "The request is refused", detail)
     }
 
@@ -228,7 +228,7 @@ impl Problem {
     }
 
     /// The request does not fit what there is.
-    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+    pub(in crate::http) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "The request conflicts with the present state", detail)
     }
 
@@ -258,6 +258,9 @@ impl From<Denied> for Problem {
             ),
             Denied::Unintended(Unintended::OtherOrigin) => {
                 Self::forbidden("a page of another origin may not change links on an open server")
+            }
+            Denied::OnPublicListener => {
+                Self::forbidden("the cluster is changed, and backups are taken, on the dashboard of the admin listener")
             }
         }
     }

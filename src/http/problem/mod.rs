@@ -10,6 +10,7 @@
 //! visitors.rs  what visitors of a link get instead of its target
 //! request.rs   requests that cannot be read, or that no route answers
 //! limits.rs    requests that are too large, too slow or too many
+//! sessions.rs  the dashboard, and who is signed in to it
 //! qr.rs        QR codes that cannot be drawn
 //! ```
 
@@ -19,6 +20,7 @@ mod kinds;
 mod limits;
 mod qr;
 mod request;
+mod sessions;
 mod visitors;
 
 use actix_web::http::StatusCode;

@@ -3,8 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
-use super::BASE;
-use super::context::context;
+use super::context::{base, context};
 use super::guard::{Change, SignedIn};
 use super::reply::{go_to_with, page, with_status};
 use crate::app::{ClusterError, Permission, Principal};
@@ -16,7 +15,7 @@ use crate::ui::{ClusterPage, DrainPage, Section};
 async fn view(principal: &Principal, request: &HttpRequest, node: &NodeState) -> Result<ClusterPage, Problem> {
     let view = node.app.cluster(principal).await?;
     let can_change = principal.require(Permission::AdministerCluster).is_ok();
-    let admin = format!("http://{}{BASE}/cluster", node.admin);
+    let admin = format!("http://{}{}/cluster", node.admin, base(request));
     Ok(ClusterPage::of(context(request, node, Section::Cluster), &view, can_change, admin))
 }
 
@@ -68,7 +67,7 @@ pub(super) async fn drain(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     match node.app.drain_node(&caller.principal, &form.node, true).await {
-        Ok(()) => Ok(go_to_with(&request, &format!("{BASE}/cluster"), "cluster.drained", None)),
+        Ok(()) => Ok(go_to_with(&request, &format!("{}/cluster", base(&request)), "cluster.drained", None)),
         Err(error @ (ClusterError::Denied(_) | ClusterError::UnknownNode(_))) => Err(error.into()),
         Err(error) => {
             let refused = Some(error.to_string());
@@ -86,7 +85,7 @@ pub(super) async fn undrain(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     node.app.drain_node(&caller.principal, &form.node, false).await?;
-    Ok(go_to_with(&request, &format!("{BASE}/cluster"), "cluster.undrained", None))
+    Ok(go_to_with(&request, &format!("{}/cluster", base(&request)), "cluster.undrained", None))
 }
 
 /// Names a group, and the node that is to lead it.
@@ -105,7 +104,7 @@ pub(super) async fn leader(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     node.app.move_leader(&caller.principal, form.group, &form.to).await?;
-    Ok(go_to_with(&request, &format!("{BASE}/cluster"), "cluster.leader-moved", None))
+    Ok(go_to_with(&request, &format!("{}/cluster", base(&request)), "cluster.leader-moved", None))
 }
 
 /// A backup of the whole cluster, as a file.

@@ -5,7 +5,6 @@ use actix_web::http::header::{COOKIE, HeaderValue};
 use jiff::tz::TimeZone;
 use url::Url;
 
-use super::BASE;
 use crate::http::pages::languages;
 use crate::http::state::NodeState;
 use crate::ui::{Context, Language, Section, Theme, language};
@@ -29,13 +28,13 @@ pub(super) fn context(request: &HttpRequest, node: &NodeState, section: Section)
     let zone = cookie(request, ZONE).and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
     let language = language(cookie(request, LANGUAGE), &languages(request));
     let mut context = Context {
-        base: BASE.to_owned(),
+        base: base(request).to_owned(),
         language,
         zone,
         theme: cookie(request, THEME).map(Theme::of).unwrap_or_default(),
         now: (node.clock)(),
         section,
-        here: request.uri().path_and_query().map_or_else(|| format!("{BASE}/"), ToString::to_string),
+        here: request.uri().path_and_query().map_or_else(|| format!("{}/", base(request)), ToString::to_string),
         notice: None,
     };
     context.notice = cookie(request, NOTICE).and_then(|notice| notice_text(&context, notice));
@@ -65,7 +64,8 @@ pub(super) fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
 /// A cookie that scripts do not see, for the pages of the dashboard. `value` is a word.
 pub(super) fn set_cookie(request: &HttpRequest, name: &str, value: &str, seconds: u32) -> HeaderValue {
     let secure = if is_https(request) { "; Secure" } else { "" };
-    let text = format!("{name}={value}; Path={BASE}; Max-Age={seconds}; SameSite=Lax; HttpOnly{secure}");
+    let path = base(request);
+    let text = format!("{name}={value}; Path={path}; Max-Age={seconds}; SameSite=Lax; HttpOnly{secure}");
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
@@ -80,12 +80,18 @@ pub(super) fn wants_part(request: &HttpRequest) -> bool {
     request.headers().contains_key("hx-request")
 }
 
-/// A path of the dashboard that a request names; its first page if it names none, or one of elsewhere.
-pub(super) fn path_of_ours(text: &str) -> String {
-    let elsewhere = || format!("{BASE}/");
+/// The path of the dashboard, for a request to one of its pages.
+pub(super) fn base(request: &HttpRequest) -> &str {
+    let node = request.app_data::<actix_web::web::Data<NodeState>>();
+    node.expect("invariant: the servers have the state of their node").dashboard().path()
+}
+
+/// A path of the dashboard, which is at `base`, that a request names; its first page if it names none, or one of elsewhere.
+pub(super) fn path_of_ours(base: &str, text: &str) -> String {
+    let elsewhere = || format!("{base}/");
     let here = Url::parse("http://here.invalid/").expect("invariant: this is a URL");
     let Ok(url) = here.join(text) else { return elsewhere() };
-    let ours = url.path().strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let ours = url.path().strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if !text.starts_with('/') || url.origin() != here.origin() || !ours || url.path().contains("//") {
         return elsewhere();
     }
@@ -112,7 +118,7 @@ mod tests {
             ("/ui/links#x", "/ui/links"),
             ("/ui/link/a/../b", "/ui/link/b"),
         ] {
-            assert_eq!(path_of_ours(text), path);
+            assert_eq!(path_of_ours("/ui", text), path);
         }
         for text in [
             "",
@@ -129,7 +135,7 @@ mod tests {
             "\t//other.example/ui",
             "javascript:alert(1)",
         ] {
-            assert_eq!(path_of_ours(text), "/ui/", "{text}");
+            assert_eq!(path_of_ours("/ui", text), "/ui/", "{text}");
         }
     }
 

@@ -5,8 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_protocol::properties::{TAGS, TITLE, Tags, Title};
 use waypost_protocol::{FieldChanges, Fields, Link};
 
-use super::BASE;
-use super::context::{context, wants_part};
+use super::context::{base, context, wants_part};
 use super::guard::Change;
 use super::links_of::qr_of;
 use super::reply::{go_to, go_to_with, page, with_status};
@@ -37,7 +36,7 @@ pub(super) async fn create(
         let site = node.app.site(link.key.domain);
         let domain = site.host.as_ref().map(|host| format!("&domain={host}")).unwrap_or_default();
         let new = if existed { "" } else { "&new=1" };
-        return Ok(go_to(&format!("{BASE}/?made={}{domain}{new}", escaped(link.key.code.as_str()))));
+        return Ok(go_to(&format!("{}/?made={}{domain}{new}", cx.base, escaped(link.key.code.as_str()))));
     }
     let counts = if existed { node.app.counts(&link).await.unwrap_or_default() } else { Default::default() };
     let made = Some(made(node.link_item(&request, &link, counts), existed));
@@ -145,7 +144,7 @@ pub(super) async fn undo(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let form = Form::read(&body);
-    let home = format!("{BASE}/");
+    let home = format!("{}/", base(&request));
     let version = form.value("version").parse().map_err(|()| Problem::malformed("the form names no version"))?;
     let name = LinkName { domain: form.given("domain"), code: form.value("code") };
     match node.app.delete_link(&caller.principal, name, Guard::OneOf(vec![version])).await {

@@ -3,8 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::BASE;
-use super::context::context;
+use super::context::{base, context};
 use super::guard::{Change, SignedIn};
 use super::reply::{go_to_with, page, with_status};
 use crate::http::domains::{form_of, given, given_edit};
@@ -66,7 +65,7 @@ pub(super) async fn make(
         Ok::<_, Problem>(())
     };
     match made.await {
-        Ok(()) => Ok(go_to_with(&request, &format!("{BASE}/domains"), "domains.made", None)),
+        Ok(()) => Ok(go_to_with(&request, &format!("{}/domains", base(&request)), "domains.made", None)),
         Err(problem) => refused(&request, &node, form, "", &problem),
     }
 }
@@ -100,7 +99,7 @@ pub(super) async fn edit(
         Ok::<_, Problem>(())
     };
     match changed.await {
-        Ok(()) => Ok(go_to_with(&request, &format!("{BASE}/domains"), "domains.saved", None)),
+        Ok(()) => Ok(go_to_with(&request, &format!("{}/domains", base(&request)), "domains.saved", None)),
         Err(problem) => refused(&request, &node, form, &row.name, &problem),
     }
 }
@@ -130,5 +129,5 @@ pub(super) async fn remove(
     let form = Form::read(&body);
     let left_to_default = form.value("visitors") == "default";
     node.app.remove_domain(&caller.principal, form.value("host"), left_to_default).await?;
-    Ok(go_to_with(&request, &format!("{BASE}/domains"), "domains.removed", None))
+    Ok(go_to_with(&request, &format!("{}/domains", base(&request)), "domains.removed", None))
 }

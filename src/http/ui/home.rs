@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_protocol::clicks::{HOUR_MS, Whose};
 use waypost_protocol::listing::{LinkFilter, Matches, Sort, SortKey, StateFilter};
 
-use super::BASE;
 use super::context::context;
 use super::create::{has_more, made_before, offered};
 use super::guard::SignedIn;
@@ -29,8 +28,8 @@ const MONTH_HOURS: usize = 30 * DAY_HOURS;
 const CLUSTER_WAIT: Duration = Duration::from_millis(100);
 
 /// The path without the slash.
-pub(super) async fn to_home() -> HttpResponse {
-    go_to(&format!("{BASE}/"))
+pub(super) async fn to_home(node: web::Data<NodeState>) -> HttpResponse {
+    go_to(&format!("{}/", node.dashboard().path()))
 }
 
 /// The first page. Its query may name a link that was just made, or fill the form.

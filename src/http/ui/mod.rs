@@ -1,7 +1,9 @@
 //! The dashboard: its pages and their forms. They call the application layer, as the API does.
 //!
 //! ```text
-//! guard.rs        who may see it, and change something
+//! guard.rs        who may see it, and change something: intent.rs tells pages of others apart, cookies.rs has the token
+//! sign_in.rs      signing in and out
+//! sessions.rs     who is signed in
 //! context.rs      what every view needs, from the request
 //! reply.rs        HTML as an answer, with the headers of all pages
 //! failure.rs      refusals as pages
@@ -18,29 +20,47 @@
 
 mod cluster;
 mod context;
+mod cookies;
 mod create;
 mod domains;
 mod failure;
 mod files;
 mod guard;
 mod home;
+mod intent;
 mod links_of;
 mod preferences;
 mod refused;
 mod reply;
+mod sessions;
+mod sign_in;
 mod tags;
 
+use std::sync::Arc;
+
 use actix_web::dev::Service;
+use actix_web::guard::fn_guard;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 
 use super::answer::{reads, route};
+use super::dashboard::Listener;
+use super::state::NodeState;
 
-/// The path of the dashboard.
-pub(super) const BASE: &str = "/ui";
-
-/// Registers the pages.
-pub(super) fn register(config: &mut ServiceConfig) {
-    let pages = web::scope(BASE)
+/// Registers the pages on a listener, if it serves them.
+pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listener: Listener) {
+    let Some(dashboard) = node.dashboard.as_ref().filter(|dashboard| dashboard.is_on(listener)) else { return };
+    let path = dashboard.path().to_owned();
+    let node = node.clone();
+    let serves = fn_guard(move |context| {
+        let head = context.head();
+        node.dashboard().serves(listener, head.headers(), head.peer_addr)
+    });
+    let pages = web::scope(&path)
+        .guard(serves)
+        .app_data(listener)
+        .wrap(from_fn(guard::around))
+        // Around the guard, whose refusals are pages as well.
         .wrap_fn(|request, service| {
             let answer = service.call(request);
             async move { answer.await.map(failure::shown) }
@@ -80,6 +100,20 @@ pub(super) fn register(config: &mut ServiceConfig) {
         .service(route("/cluster/backup", "GET, HEAD").route(reads().to(cluster::take_backup)))
         .service(route("/preferences", "POST").route(web::post().to(preferences::choose)))
         .service(route("/assets/{path:.*}", "GET, HEAD").route(reads().to(files::asset)))
+        .service(
+            route("/sign-in", "GET, HEAD, POST")
+                .route(reads().to(sign_in::form))
+                .route(web::post().to(sign_in::with_key)),
+        )
+        .service(
+            route("/sign-in/{secret}", "GET, HEAD, POST")
+                .route(reads().to(sign_in::link))
+                .route(web::post().to(sign_in::with_link)),
+        )
+        .service(route("/sign-out", "POST").route(web::post().to(sign_in::out)))
+        .service(route("/sessions", "GET, HEAD").route(reads().to(sessions::list)))
+        .service(route("/sessions/end", "POST").route(web::post().to(sessions::end)))
+        .service(route("/sessions/end-others", "POST").route(web::post().to(sessions::end_others)))
         .default_service(web::to(reply::nothing));
     config.service(pages);
 }

@@ -3,17 +3,15 @@
 use actix_web::http::header::SET_COOKIE;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::context::{CHOICE_KEPT, LANGUAGE, THEME, is_language, path_of_ours, set_cookie};
-use super::guard::from_own_page;
+use super::context::{CHOICE_KEPT, LANGUAGE, THEME, base, is_language, path_of_ours, set_cookie};
 use super::reply::go_to;
 use crate::http::problem::Problem;
 use crate::ui::{Form, Theme};
 
 /// Keeps a choice, also of those who have not signed in, and goes back.
 pub(super) async fn choose(request: HttpRequest, body: web::Bytes) -> Result<HttpResponse, Problem> {
-    from_own_page(&request)?;
     let form = Form::read(&body);
-    let mut response = go_to(&path_of_ours(form.value("back")));
+    let mut response = go_to(&path_of_ours(base(&request), form.value("back")));
     let mut keep = |name, value| {
         response.headers_mut().append(SET_COOKIE, set_cookie(&request, name, value, CHOICE_KEPT));
     };

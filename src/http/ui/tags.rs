@@ -6,8 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_protocol::properties::{TAG_CHARS_MAX, Tags};
 
-use super::BASE;
-use super::context::context;
+use super::context::{base, context};
 use super::guard::{Change, SignedIn};
 use super::reply::{go_to_with, page, with_status};
 use crate::app::{ChangeError, ListedTags, Principal, Sweep};
@@ -96,7 +95,7 @@ pub(super) async fn replace(
     let changed = before + changed;
     if ended && failed == 0 && stopped.is_none() {
         let key = if with.is_some() { "tags.renamed" } else { "tags.removed" };
-        return Ok(go_to_with(&request, &format!("{BASE}/tags"), key, None));
+        return Ok(go_to_with(&request, &format!("{}/tags", base(&request)), key, None));
     }
     let view = TagProgress {
         cx: context(&request, &node, Section::Tags),
