@@ -26,6 +26,7 @@ mod history;
 mod link_errors;
 mod links;
 mod list;
+mod live_session;
 mod one_time_links;
 mod passwords;
 mod proposals;
@@ -33,6 +34,7 @@ mod put;
 mod rules;
 mod session_token;
 mod sessions;
+mod sign_in;
 mod statistics;
 mod sweep;
 mod tags;
@@ -55,14 +57,14 @@ pub use history::{HistoryError, Revision};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken, UnknownDomain};
 pub use links::{Consistency, Guard, LinkEdit, LinkPreview};
 pub use list::{ListError, ListRequest, Listed, ListedTags};
+pub use live_session::LiveSession;
 pub use one_time_links::{LinkRefused, LinkUser};
 pub use passwords::Passwords;
 pub use put::{Condition, PutError, PutLink};
 pub use rules::{NewLeads, NewRule, RulesFault};
 pub use session_token::SessionToken;
-pub use sessions::{
-    LiveSession, OneTimeLinkError, SessionError, SessionTimes, SessionView, Sessions, SignIn, SignInError,
-};
+pub use sessions::{SessionError, SessionTimes, SessionView, Sessions};
+pub use sign_in::{OneTimeLinkError, SignIn, SignInError};
 pub use statistics::{
     Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
     ValueCount,

@@ -1,7 +1,5 @@
 //! The bytes of the commands about sessions, of what can come of them, and of the stored record, pinned.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use waypost_protocol::command::{Batch, ClusterCommand, ClusterOutcome, GroupCommand, ShardCommand};
 use waypost_protocol::digest::KeyDigest;
 use waypost_protocol::session::{EndOtherSessions, EndSession, OpenSession, RefreshSession, SessionId, SessionRecord};
