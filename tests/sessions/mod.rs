@@ -12,10 +12,10 @@ use waypost_testkit::{Answer, Client, Node};
 use crate::node_in_temp;
 
 /// The admin key of the nodes.
-const KEY: &str = "a-long-enough-key-for-the-tests";
+pub(crate) const KEY: &str = "a-long-enough-key-for-the-tests";
 
 /// A node with an admin key.
-fn keyed_node() -> (tempfile::TempDir, Node) {
+pub(crate) fn keyed_node() -> (tempfile::TempDir, Node) {
     let (dir, builder) = node_in_temp();
     let node = builder.env("WAYPOST_ADMIN_KEY", KEY).start().unwrap();
     (dir, node)
@@ -34,7 +34,7 @@ impl Browser {
         Self::at(node.client(), node.address())
     }
 
-    fn at(client: Client, address: std::net::SocketAddr) -> Self {
+    pub(crate) fn at(client: Client, address: std::net::SocketAddr) -> Self {
         Self { client, origin: format!("http://{address}"), cookie: None }
     }
 
@@ -56,7 +56,7 @@ impl Browser {
         answer
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, "").await
     }
 
@@ -72,7 +72,7 @@ impl Browser {
     }
 
     /// Signs in with the admin key.
-    async fn sign_in(&mut self) {
+    pub(crate) async fn sign_in(&mut self) {
         let answer = self.post("/ui/sign-in", &format!("key={KEY}")).await;
         assert_eq!((answer.status, answer.header("location")), (303, Some("/ui/")), "{}", text(&answer));
         assert!(self.cookie.is_some());
@@ -90,7 +90,7 @@ fn set_cookie(answer: &Answer) -> Option<&str> {
     all.find(|value| value.starts_with("waypost_session="))
 }
 
-fn text(answer: &Answer) -> String {
+pub(crate) fn text(answer: &Answer) -> String {
     String::from_utf8_lossy(&answer.body).into_owned()
 }
 

@@ -186,8 +186,14 @@ impl Worker {
                     format!("{code} was answered {} {:?} on {address}", answer.status, answer.header("location"));
                 self.history.lock().expect("invariant: no client panics").broken.push(said);
             }
-            Ok(_) => tally.missed += 1,
-            Err(_) if up => tally.missed += 1,
+            Ok(answer) => {
+                eprintln!("{code} was answered {} {} on {address}", answer.status, answer.problem());
+                tally.missed += 1;
+            }
+            Err(error) if up => {
+                eprintln!("{code} was not answered on {address}: {error}");
+                tally.missed += 1;
+            }
             Err(_) => {}
         }
     }

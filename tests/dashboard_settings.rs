@@ -1,0 +1,140 @@
+//! The pages of the dashboard for tags, domains and the cluster.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use waypost_testkit::{Client, Node};
+
+use crate::sessions::{Browser, KEY, keyed_node, text};
+
+/// How long a list may lack a change.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn signed_in(node: &Node) -> Browser {
+    let mut browser = Browser::of(node);
+    browser.sign_in().await;
+    browser
+}
+
+fn api(node: &Node) -> Client {
+    node.client().with_key(KEY)
+}
+
+/// Waits until a page contains a text.
+async fn shows(browser: &mut Browser, path: &str, expected: &str) -> String {
+    let since = Instant::now();
+    loop {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, 200, "{}", text(&answer));
+        let page = text(&answer);
+        if page.contains(expected) {
+            return page;
+        }
+        assert!(since.elapsed() < PATIENCE, "{path} does not show {expected}: {page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tag_is_renamed_in_all_links_and_a_name_that_is_none_is_refused_beside_the_field() {
+    let (_dir, node) = keyed_node();
+    let (client, mut browser) = (api(&node), signed_in(&node).await);
+    for (slug, tags) in [("one", vec!["Sale"]), ("two", vec!["sale", "old & new"])] {
+        let link = json!({ "longUrl": "https://example.com/", "customSlug": slug, "tags": tags });
+        assert_eq!(client.shorten(link).await.unwrap().status, 201);
+    }
+    let page = shows(&mut browser, "/ui/tags", "old &#38; new").await;
+    assert!(page.contains("href=\"/ui/links?tags=old+%26+new\""), "{page}");
+    shows(&mut browser, "/ui/tags/edit?tag=sale", "2 links have it").await;
+
+    let refused = browser.post("/ui/tags/replace", &format!("tag=sale&with={}", "x".repeat(65))).await;
+    assert_eq!(refused.status, 422, "{}", text(&refused));
+    assert!(text(&refused).contains("id=\"with-error\""), "{}", text(&refused));
+
+    let renamed = browser.post("/ui/tags/replace", "tag=sale&with=Offer").await;
+    assert_eq!((renamed.status, renamed.header("location")), (303, Some("/ui/tags")), "{}", text(&renamed));
+    for slug in ["one", "two"] {
+        let link = client.get(&format!("/api/v1/links/{slug}")).await.unwrap().json();
+        assert!(link["tags"].as_array().unwrap().contains(&json!("Offer")), "{link}");
+    }
+    let removed = browser.post("/ui/tags/replace", "tag=offer").await;
+    assert_eq!(removed.status, 303, "{}", text(&removed));
+    let link = client.get("/api/v1/links/two").await.unwrap().json();
+    assert_eq!(link["tags"], json!(["old & new"]));
+    let since = Instant::now();
+    while browser.get("/ui/tags/edit?tag=offer").await.status != 404 {
+        assert!(since.elapsed() < PATIENCE, "a tag that no link has is still listed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_domain_is_made_changed_and_removed_and_its_links_come_back_with_it() {
+    let (_dir, node) = keyed_node();
+    let (client, mut browser) = (api(&node), signed_in(&node).await);
+    let refused = browser.post("/ui/domains/new", "host=https%3A%2F%2Fgo.example%2F&defaultStatus=302&length=7").await;
+    assert_eq!(refused.status, 422, "{}", text(&refused));
+    let page = text(&refused);
+    assert!(page.contains("id=\"host-error\"") && page.contains("value=\"https://go.example/\""), "{page}");
+
+    let since = Instant::now();
+    loop {
+        let form = "host=go.example&defaultStatus=307&alphabet=unambiguous&length=8&checkCharacter=on&caseInsensitive=on";
+        let made = browser.post("/ui/domains/new", form).await;
+        if made.status == 303 {
+            break;
+        }
+        // A new node first raises the level of its cluster.
+        assert!(since.elapsed() < PATIENCE, "{}", text(&made));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let domain = client.get("/api/v1/domains/go.example").await.unwrap().json();
+    assert_eq!((&domain["defaultStatus"], &domain["caseInsensitive"]), (&json!(307), &json!(true)));
+    let format = json!({ "alphabet": "unambiguous", "length": 8, "prefix": "", "checkCharacter": true });
+    assert_eq!(domain["codeFormat"], format);
+
+    let page = shows(&mut browser, "/ui/domains/edit?host=go.example", "value=\"307\" selected").await;
+    assert!(page.contains("value=\"unambiguous\" selected"), "{page}");
+    let form = "name=go.example&defaultStatus=302&baseUrl=https%3A%2F%2Fexample.com%2F&alphabet=unambiguous&length=8&checkCharacter=on";
+    assert_eq!(browser.post("/ui/domains/edit", form).await.status, 303);
+    let domain = client.get("/api/v1/domains/go.example").await.unwrap().json();
+    assert_eq!((&domain["defaultStatus"], &domain["baseUrl"]), (&json!(302), &json!("https://example.com/")));
+
+    let link = json!({ "longUrl": "https://example.com/a", "customSlug": "kept", "domain": "go.example" });
+    assert_eq!(client.shorten(link).await.unwrap().status, 201);
+    shows(&mut browser, "/ui/domains/remove?host=go.example", "Nothing is deleted").await;
+    assert_eq!(browser.post("/ui/domains/remove", "host=go.example&visitors=notFound").await.status, 303);
+    assert_eq!(client.get("/api/v1/domains/go.example").await.unwrap().status, 404);
+    let again = browser.post("/ui/domains/new", "host=go.example&caseInsensitive=on").await;
+    assert_eq!(again.status, 303, "{}", text(&again));
+    assert_eq!(client.get("/api/v1/links/kept?domain=go.example").await.unwrap().status, 200);
+    assert_eq!(browser.get("/ui/domains/remove?host=DEFAULT").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_cluster_is_shown_on_both_listeners_and_changed_on_the_admin_listener_only() {
+    let (_dir, node) = keyed_node();
+    let mut browser = signed_in(&node).await;
+    let page = shows(&mut browser, "/ui/cluster", "Shard 15").await;
+    assert!(page.contains(&format!("http://{}/ui/cluster", node.admin())) && !page.contains("/ui/cluster/drain"), "{page}");
+    for answer in [
+        browser.get("/ui/cluster/backup").await,
+        browser.post("/ui/cluster/drain", "node=waypost").await,
+        browser.post("/ui/cluster/leader", "group=1&to=waypost").await,
+    ] {
+        assert_eq!(answer.status, 403, "{}", text(&answer));
+    }
+
+    let mut admin = Browser::at(Client::new(node.admin()), node.admin());
+    admin.sign_in().await;
+    let page = shows(&mut admin, "/ui/cluster", "Take a backup").await;
+    let name = page.split("name=\"node\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    shows(&mut admin, &format!("/ui/cluster/drain?node={name}"), "Nothing is lost").await;
+    let refused = admin.post("/ui/cluster/drain", &format!("node={name}")).await;
+    assert_eq!(refused.status, 409, "{}", text(&refused));
+    assert!(text(&refused).contains("no other node could hold its links"), "{}", text(&refused));
+    let backup = admin.get("/ui/cluster/backup").await;
+    assert_eq!(backup.status, 200);
+    assert!(!backup.body.is_empty() && backup.header("content-disposition").is_some());
+    assert_eq!(admin.get("/ui/cluster/drain?node=nobody").await.status, 404);
+}
