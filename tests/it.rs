@@ -16,6 +16,7 @@ mod command_links;
 mod command_lists;
 mod command_tls;
 mod connections;
+mod dashboard_settings;
 mod deployment;
 mod documents;
 mod fault;

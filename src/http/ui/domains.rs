@@ -44,7 +44,12 @@ fn refused(
     if !matches!(problem.status(), StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY) {
         return Err(problem.clone());
     }
-    form.refuse(problem.field().unwrap_or_default(), problem.detail());
+    // The form has several fields for it.
+    let (field, reason) = match problem.field() {
+        Some("codeFormat") => ("alphabet", problem.detail().trim_start_matches("codeFormat: ")),
+        field => (field.unwrap_or_default(), problem.detail()),
+    };
+    form.refuse(field, reason);
     let is_default = name == waypost_protocol::domain::DEFAULT_NAME;
     let cx = context(request, node, Section::Domains);
     with_status(StatusCode::UNPROCESSABLE_ENTITY, request, &DomainPage { cx, form, name: name.to_owned(), is_default })
