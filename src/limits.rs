@@ -208,6 +208,14 @@ pub const SIGN_IN_OF_ALL_EVERY: Duration = Duration::from_millis(100);
 const _: () =
     assert!(PREVIOUS_TOKEN_MAX.as_secs() < SESSION_REFRESH.as_secs(), "one token before the current one is enough");
 const _: () = assert!(SIGN_INS_OF_CLIENT < SIGN_INS_OF_ALL);
+// Deleted links that can come back.
+
+/// How long a node keeps a deleted link, in milliseconds: who has deleted the wrong one notices soon.
+pub const DELETED_MS: u64 = 10 * 60_000;
+/// Deleted links that a node keeps: they are deleted one by one, by hand.
+pub const DELETED_LINKS_MAX: usize = 200;
+/// The memory of these, in bytes: a link may have 20 KiB, and few have more than one.
+pub const DELETED_BYTES_MAX: usize = 1 << 20;
 
 // Links with a limit of visits.
 

@@ -21,6 +21,7 @@ mod cluster;
 mod codes;
 mod crawlable;
 mod create;
+mod deleted;
 mod domains;
 mod history;
 mod link_errors;
@@ -38,6 +39,7 @@ mod sign_in;
 mod statistics;
 mod sweep;
 mod tags;
+mod undo;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +54,8 @@ pub use bulk::{BULK_AT_ONCE_MAX, BulkChange, BulkDone, BulkError};
 pub use cluster::ClusterError;
 pub use codes::{CODES_PER_CALL_MAX, CodesError};
 pub use create::{CreatedLink, IDEMPOTENCY_KEY_BYTES_MAX, NewLink};
+use deleted::Deleted;
+pub use deleted::Deletion;
 pub use domains::{DomainEdit, DomainError, DomainUrl, LinkName};
 pub use history::{HistoryError, Revision};
 pub use link_errors::{ChangeError, CreateError, NotYetSupported, ReadError, Taken, UnknownDomain};
@@ -71,6 +75,7 @@ pub use statistics::{
 };
 pub use sweep::{Sweep, SweepChange, SweepStep, TagEdit};
 use tokio::sync::Semaphore;
+pub use undo::UndoError;
 use waypost_consensus::Groups;
 use waypost_protocol::domain::HostName;
 use waypost_protocol::listing::LinkFilter;
@@ -125,13 +130,14 @@ pub struct App {
     parts: AppParts,
     shards: u32,
     list_turns: Semaphore,
+    deleted: Deleted,
 }
 
 impl App {
     /// Creates it once a node has its services.
     pub fn new(parts: AppParts) -> Self {
         let shards = parts.groups.bootstrap().shards;
-        Self { parts, shards, list_turns: Semaphore::new(LISTS_AT_ONCE) }
+        Self { parts, shards, list_turns: Semaphore::new(LISTS_AT_ONCE), deleted: Deleted::default() }
     }
 
     /// The sender of a request.
@@ -184,6 +190,8 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey, ListRequest) = |ap
     is_send(app.put_link(principal, name, NewLink::default(), &Condition::default()));
     is_send(app.bulk(principal, Vec::new(), None));
     is_send(app.delete_link(principal, name, Guard::Any));
+    is_send(app.delete_for_a_while(principal, name, Guard::Any));
+    is_send(app.undo_delete(principal, ""));
     is_send(app.replace_tag(principal, "", None, None));
     is_send(app.sweep(principal, LinkFilter::default(), false, SweepChange::Delete));
     is_send(async move {

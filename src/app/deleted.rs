@@ -1,0 +1,107 @@
+//! Links that were deleted a moment ago, kept in the memory of this node, so that a deletion by mistake can be taken back.
+//!
+//! What comes back is a new link with the same code and the same properties, and the hash of its password, which nobody sees. Its statistics and its
+//! history are gone with the old one.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use waypost_protocol::{LinkKey, LinkSpec, Target, UnixMs};
+
+use crate::limits::{DELETED_BYTES_MAX, DELETED_LINKS_MAX, DELETED_MS};
+
+/// A deletion that can be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Identifies it.
+    pub token: String,
+    /// The domain and the code of the link.
+    pub key: LinkKey,
+    /// Where it led.
+    pub target: Target,
+    /// Until when it can be taken back.
+    pub until: UnixMs,
+}
+
+/// The deletions that can be taken back, the oldest first.
+#[derive(Default)]
+pub(super) struct Deleted(Mutex<VecDeque<Kept>>);
+
+/// A deleted link.
+#[derive(Clone)]
+pub(super) struct Kept {
+    token: String,
+    pub(super) until: UnixMs,
+    pub(super) key: LinkKey,
+    pub(super) spec: LinkSpec,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        let LinkSpec { target, valid_until: _, fields } = &self.spec;
+        size_of::<Self>() + self.token.len() + self.key.code.as_str().len() + target.as_str().len() + fields.bytes()
+    }
+}
+
+impl Deleted {
+    /// Keeps a link. The oldest ones make room for it.
+    pub(super) fn keep(&self, token: String, key: LinkKey, spec: LinkSpec, now: UnixMs) {
+        let mut kept = self.0.lock();
+        kept.push_back(Kept { token, until: UnixMs(now.0.saturating_add(DELETED_MS)), key, spec });
+        kept.retain(|one| one.until > now);
+        let mut bytes: usize = kept.iter().map(Kept::bytes).sum();
+        while kept.len() > DELETED_LINKS_MAX || bytes > DELETED_BYTES_MAX {
+            let Some(oldest) = kept.pop_front() else { break };
+            bytes -= oldest.bytes();
+        }
+    }
+
+    pub(super) fn of(&self, token: &str, now: UnixMs) -> Option<Kept> {
+        self.0.lock().iter().find(|one| one.token == token && one.until > now).cloned()
+    }
+
+    pub(super) fn forget(&self, token: &str) {
+        self.0.lock().retain(|one| one.token != token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waypost_protocol::{Code, Fields};
+
+    use super::*;
+
+    fn key(code: &str) -> LinkKey {
+        LinkKey::new(Code::parse_slug(code).unwrap())
+    }
+
+    fn spec(bytes: usize) -> LinkSpec {
+        let mut fields = Fields::default();
+        fields.set(18, Some(vec![b'x'; bytes]));
+        LinkSpec { fields, ..LinkSpec::to(Target::parse("https://a.example/", &[], 100).unwrap()) }
+    }
+
+    #[test]
+    fn a_deletion_is_known_until_its_time_is_over_or_it_was_taken_back() {
+        let deleted = Deleted::default();
+        deleted.keep("one".to_owned(), key("one"), spec(1), UnixMs(0));
+        deleted.keep("two".to_owned(), key("two"), spec(1), UnixMs(10));
+        assert!(deleted.of("one", UnixMs(DELETED_MS - 1)).is_some() && deleted.of("other", UnixMs(0)).is_none());
+        assert!(deleted.of("one", UnixMs(DELETED_MS)).is_none());
+        deleted.forget("two");
+        assert!(deleted.of("two", UnixMs(10)).is_none());
+    }
+
+    #[test]
+    fn the_oldest_deletions_make_room() {
+        let deleted = Deleted::default();
+        for number in 0..=DELETED_LINKS_MAX {
+            deleted.keep(number.to_string(), key("code"), spec(1), UnixMs(0));
+        }
+        assert!(deleted.of("0", UnixMs(1)).is_none() && deleted.of("1", UnixMs(1)).is_some());
+        deleted.keep("large".to_owned(), key("code"), spec(DELETED_BYTES_MAX / 2), UnixMs(0));
+        deleted.keep("larger".to_owned(), key("code"), spec(DELETED_BYTES_MAX / 2), UnixMs(0));
+        assert!(deleted.of("large", UnixMs(1)).is_none() && deleted.of("larger", UnixMs(1)).is_some());
+        assert_eq!(deleted.0.lock().len(), 1);
+    }
+}
