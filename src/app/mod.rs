@@ -70,8 +70,8 @@ pub use session_token::SessionToken;
 pub use sessions::{SessionError, SessionTimes, SessionView, Sessions};
 pub use sign_in::{OneTimeLinkError, SignIn, SignInError};
 pub use statistics::{
-    Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails, Top,
-    ValueCount,
+    Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails,
+    TaggedReport, Top, ValueCount,
 };
 pub use sweep::{Sweep, SweepChange, SweepStep, TagEdit};
 use tokio::sync::Semaphore;

@@ -7,6 +7,7 @@ mod merge;
 mod range;
 mod report;
 mod series;
+mod tagged;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 pub use range::{Interval, Period, PeriodError};
 pub use report::{Point, Report, ReportError, ReportQuery, Top, ValueCount};
+pub use tagged::TaggedReport;
 use waypost_protocol::clicks::{Counts, HOUR_MS, Orphan, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
 use waypost_protocol::properties::PASSWORD;

@@ -131,7 +131,7 @@ impl App {
     }
 }
 
-fn report(stats: &Stats, range: &Range, query: &ReportQuery<'_>) -> Result<Report, PeriodError> {
+pub(super) fn report(stats: &Stats, range: &Range, query: &ReportQuery<'_>) -> Result<Report, PeriodError> {
     let (whose, one_link) = (query.whose, query.link.is_some());
     let mut sum = Counts::default();
     stats.days.iter().for_each(|(_, counts, _)| sum.merge(*counts));
