@@ -3,6 +3,8 @@
 use waypost_protocol::rules::{Condition, Leads, Rule, Rules, RulesError, Share};
 use waypost_protocol::{OwnHost, Target, TargetError};
 
+use super::App;
+
 /// A rule as it is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRule<'a> {
@@ -37,6 +39,16 @@ pub enum RulesFault {
     /// They are not within their limits.
     #[error(transparent)]
     Limits(#[from] RulesError),
+}
+
+impl App {
+    /// The rules that are given, checked as an edit checks them, and not saved; `None` if there are none.
+    ///
+    /// # Errors
+    /// See [`RulesFault`].
+    pub fn rules_given(&self, given: &[NewRule<'_>], own_hosts: &[OwnHost]) -> Result<Option<Rules>, RulesFault> {
+        rules_of(given, own_hosts, self.parts.url_max_bytes)
+    }
 }
 
 /// The rules that are given; `None` if there are none.

@@ -80,6 +80,12 @@ pub(super) fn given(rules: &[RuleJson]) -> Result<Vec<NewRule<'_>>, Problem> {
     rules.iter().enumerate().map(|(at, rule)| rule.given(at + 1)).collect()
 }
 
+/// A rule that a form gives; otherwise the places of its conditions that are none, from 0.
+pub(super) fn given_alone(rule: &RuleJson) -> Result<NewRule<'_>, Vec<usize>> {
+    let wrong = |(at, condition): (usize, &ConditionJson)| condition.parse().is_err().then_some(at);
+    rule.given(1).map_err(|_| rule.conditions.iter().enumerate().filter_map(wrong).collect())
+}
+
 impl RuleJson {
     /// The rule; it is the one of this number.
     fn given(&self, number: usize) -> Result<NewRule<'_>, Problem> {

@@ -34,12 +34,19 @@ pub trait Visitor {
 
 /// The target of the first rule that matches; `None` if none does. `now` and `query` are those of the visit.
 pub fn choose<'a>(rules: &'a Rules, now: UnixMs, query: Option<&str>, visitor: &dyn Visitor) -> Option<&'a Target> {
-    let visit = Visit { now, query, visitor, languages: OnceCell::new(), parameters: OnceCell::new() };
+    let visit = Visit::new(now, query, visitor);
     let rule = rules.iter().find(|rule| rule.conditions.iter().all(|condition| visit.is(condition)))?;
     match &rule.leads {
         Leads::To(target) => Some(target),
         Leads::Split(shares) => drawn(shares, visitor.lot()),
     }
+}
+
+/// Which conditions of each rule hold, in their order: the first rule of which all hold is the one that [`choose`] follows. For people who want to know
+/// why; a redirect looks at no rule behind that one.
+pub fn explain(rules: &Rules, now: UnixMs, query: Option<&str>, visitor: &dyn Visitor) -> Vec<Vec<bool>> {
+    let visit = Visit::new(now, query, visitor);
+    rules.iter().map(|rule| rule.conditions.iter().map(|condition| visit.is(condition)).collect()).collect()
 }
 
 /// The approximate size of rules in memory, in bytes.
@@ -89,7 +96,11 @@ struct Visit<'a> {
     parameters: OnceCell<Vec<(Cow<'a, str>, Cow<'a, str>)>>,
 }
 
-impl Visit<'_> {
+impl<'a> Visit<'a> {
+    fn new(now: UnixMs, query: Option<&'a str>, visitor: &'a dyn Visitor) -> Self {
+        Self { now, query, visitor, languages: OnceCell::new(), parameters: OnceCell::new() }
+    }
+
     /// Whether a condition holds. What is not known is nothing.
     fn is(&self, condition: &Condition) -> bool {
         match condition {

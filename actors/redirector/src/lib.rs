@@ -22,7 +22,7 @@ use waypost_protocol::{CallError, LinkSpec, ServiceError};
 use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
 pub use behavior::{Asked, Behavior, Decision, Limit, decide};
-pub use choose::{Visitor, choose};
+pub use choose::{Visitor, choose, explain};
 pub use view::{Lookup, Plain, ReadView, Source, Special};
 
 /// How long the link store may take to answer a look-up.
