@@ -29,6 +29,7 @@ mod sessions;
 mod settings;
 mod supervision;
 mod tidy;
+mod ui_link;
 
 use tempfile::TempDir;
 use waypost_testkit::{Node, NodeBuilder};

@@ -208,6 +208,7 @@ const _: fn(&App, &Principal, &ReportQuery<'static>, LinkKey, ListRequest) = |ap
     is_send(app.totals(principal, None));
     is_send(app.reset_statistics(principal, name));
     is_send(app.report(principal, query));
+    is_send(app.report_of_tag(principal, "", query));
     is_send(app.orphans(principal));
     is_send(app.summary(principal, name));
     is_send(app.backup(principal));

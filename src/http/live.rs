@@ -119,6 +119,17 @@ pub(super) async fn live_of_link(
     live(&request, Subject { node, principal: caller.principal, link }).await
 }
 
+/// The stream of a link's totals, for a page.
+pub(super) async fn stream_of_link(
+    request: &HttpRequest,
+    node: web::Data<NodeState>,
+    principal: Principal,
+    domain: Option<String>,
+    code: String,
+) -> Result<HttpResponse, Problem> {
+    live(request, Subject { node, principal, link: Some((domain, code)) }).await
+}
+
 /// Streams the totals of all links.
 #[utoipa::path(get, path = "/api/v1/stats/live", operation_id = "streamTotals", tag = "Statistics",
     responses((status = 200, description = "An endless stream: an event `clicks` whenever the totals have changed", body = String,

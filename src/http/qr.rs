@@ -11,7 +11,7 @@ use super::if_match::is_known;
 use super::openapi::{OfLink, UnlessKnown};
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::{Consistency, LinkName};
+use crate::app::{Consistency, LinkName, Principal};
 use crate::qr::{Color, Level, Look, MARGIN_DEFAULT, Modules, SIZE_DEFAULT, png, svg};
 use waypost_protocol::messages::LinkView;
 
@@ -58,6 +58,11 @@ pub(super) struct QrQuery {
 }
 
 impl QrQuery {
+    /// The host of the link's domain.
+    pub(super) fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+
     fn look(&self) -> Result<Look, Problem> {
         let dark = parse(self.color.as_deref(), "color", Color::BLACK)?;
         let light = parse(self.background.as_deref(), "background", Color::WHITE)?;
@@ -83,11 +88,23 @@ pub(super) async fn of_link(
     query: web::Query<QrQuery>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let look = query.look()?;
     let name = LinkName { domain: query.domain.as_deref(), code: &path };
-    let LinkView { link, .. } = node.app.link(&caller.principal, name, Consistency::Local).await?;
-    let modules = Modules::of(&node.short_url(&request, &link.key), query.error_correction)?;
     let format = query.format.unwrap_or(if wants_svg(&request) { Format::Svg } else { Format::Png });
+    image(&node, &request, &caller.principal, name, &query, format).await
+}
+
+/// The QR code of a link's short URL in a format.
+pub(super) async fn image(
+    node: &NodeState,
+    request: &HttpRequest,
+    principal: &Principal,
+    name: LinkName<'_>,
+    query: &QrQuery,
+    format: Format,
+) -> Result<HttpResponse, Problem> {
+    let look = query.look()?;
+    let LinkView { link, .. } = node.app.link(principal, name, Consistency::Local).await?;
+    let modules = Modules::of(&node.short_url(request, &link.key), query.error_correction)?;
     let (kind, image) = match format {
         Format::Png => ("image/png", png(&modules, &look)?),
         Format::Svg => ("image/svg+xml", svg(&modules, &look)?.into_bytes()),

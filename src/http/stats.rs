@@ -269,6 +269,18 @@ fn wants_csv(request: &HttpRequest) -> bool {
     accepts.contains("text/csv") && !accepts.contains("application/json")
 }
 
+/// The statistics of a link, or of all links, as CSV.
+pub(super) async fn csv(
+    node: &NodeState,
+    principal: &Principal,
+    code: Option<&str>,
+    mut query: Query,
+) -> Result<HttpResponse, Problem> {
+    let domain = query.domain.take();
+    let link = code.map(|code| LinkName { domain: domain.as_deref(), code });
+    table(&report(node, principal, link, query).await?)
+}
+
 fn csv_of(rows: impl IntoIterator<Item = Vec<String>>) -> Result<HttpResponse, Problem> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {

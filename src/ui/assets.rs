@@ -12,6 +12,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("waypost.css", "text/css; charset=utf-8", include_bytes!("assets/waypost.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("assets/app.js")),
     ("htmx.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/vendor/htmx.min.js")),
+    ("stats.js", "text/javascript; charset=utf-8", include_bytes!("assets/stats.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
 

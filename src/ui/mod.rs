@@ -8,6 +8,9 @@
 //! format.rs    numbers and times as people read them
 //! form.rs      what was typed, and why it was refused
 //! link_item.rs a link as lists and cards show it
+//! chart.rs     charts over time as SVG
+//! link.rs      one link; link_form.rs and rules_form.rs are its forms, link_*.rs its other views
+//! stats.rs     statistics
 //! failure.rs   the page that stands for another one
 //! tags.rs, domains.rs, cluster.rs   the views of these names
 //! assets.rs    the style sheet, the scripts and the icons, ready to send
@@ -15,6 +18,7 @@
 //! ```
 
 mod assets;
+mod chart;
 mod cluster;
 mod context;
 mod domains;
@@ -22,21 +26,36 @@ mod failure;
 mod form;
 mod format;
 mod home;
+mod link;
+mod link_form;
+mod link_history;
 mod link_item;
+mod link_qr;
+mod link_rules;
+mod rules_form;
 mod sessions;
 mod sign_in;
+mod stats;
 mod tags;
 mod texts;
 
 pub use assets::{asset, gzip};
+pub use chart::{Chart, ChartPoint};
 pub use cluster::{ClusterPage, DrainPage};
 pub use context::{Context, Section, Theme};
 pub use domains::{DomainPage, DomainRemoval, DomainRow, DomainsPage};
 pub use failure::{Failure, FailureView};
 pub use form::Form;
 pub use home::{Attention, Create, CreateView, Figure, Figures, HomeView, Made};
-pub use link_item::{LinkItem, escaped};
+pub use link::{Clash, LinkConflictView, LinkDeleteView, LinkDeletedView, LinkEditView, LinkHead, Tab};
+pub use link_form::{changed_since, edit_of, field_label, field_names, form_of, instant, prints};
+pub use link_history::{Entry, LinkHistoryView};
+pub use link_item::{LinkItem, State, escaped};
+pub use link_qr::LinkQrView;
+pub use link_rules::{LinkRulesView, Names, Tried, Verdict};
+pub use rules_form::RulesForm;
 pub use sessions::{SessionRow, SessionsView};
 pub use sign_in::{OneTimeView, SignInView};
+pub use stats::{Asked, Breakdown, LinkStatsView, OrphanRow, StatFigure, StatisticsView, Stats, Tagged, TopLink};
 pub use tags::{TagPage, TagProgress, TagRow, TagsPage};
 pub use texts::{Language, language};

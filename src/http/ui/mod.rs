@@ -16,6 +16,8 @@
 //! tags.rs         the tags
 //! domains.rs      the domains
 //! cluster.rs      the nodes and the shards
+//! link/           one link
+//! stats.rs        statistics of a link, of all links, and of a tag
 //! ```
 
 mod cluster;
@@ -28,12 +30,14 @@ mod files;
 mod guard;
 mod home;
 mod intent;
+mod link;
 mod links_of;
 mod preferences;
 mod refused;
 mod reply;
 mod sessions;
 mod sign_in;
+mod stats;
 mod tags;
 
 use std::sync::Arc;
@@ -114,6 +118,8 @@ pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listen
         .service(route("/sessions", "GET, HEAD").route(reads().to(sessions::list)))
         .service(route("/sessions/end", "POST").route(web::post().to(sessions::end)))
         .service(route("/sessions/end-others", "POST").route(web::post().to(sessions::end_others)))
+        .configure(link::register)
+        .configure(stats::register)
         .default_service(web::to(reply::nothing));
     config.service(pages);
 }

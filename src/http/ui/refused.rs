@@ -1,9 +1,9 @@
 //! Why a form was refused, beside the field that it concerns and in the language of the page.
 
 use waypost_protocol::properties::PropertyError;
-use waypost_protocol::{CallError, CodeError, LinkKey, ServiceError, TargetError};
+use waypost_protocol::{CallError, CodeError, LinkKey, ServiceError, SpecError, TargetError};
 
-use crate::app::CreateError;
+use crate::app::{ChangeError, CreateError, RulesFault};
 use crate::http::problem::Problem;
 use crate::ui::{Context, Form};
 
@@ -32,6 +32,66 @@ pub(super) fn creation(
         }
     }
     Ok(())
+}
+
+/// Puts the reasons of a refused edit beside the fields of its form.
+///
+/// # Errors
+/// What concerns no form: that somebody may not, or that there is no such link.
+pub(super) fn change(cx: &Context, form: &mut Form, error: ChangeError) -> Result<(), Problem> {
+    match error {
+        ChangeError::Url(error) => form.refuse("longUrl", url(cx, &error)),
+        ChangeError::ExpiredUrl(error) => form.refuse("expiredUrl", url(cx, &error)),
+        ChangeError::Spec(error) => {
+            let (field, key) = spec(error);
+            form.refuse(field, cx.t(key));
+        }
+        ChangeError::Rules(fault) => form.refuse("rules", rules(cx, &fault)),
+        ChangeError::NotYet(error) => form.refuse("", format!("{} ({error})", cx.t("refused.not-yet"))),
+        ChangeError::Call(error) => form.refuse("", call(cx, &error)),
+        other => return Err(Problem::of_change(other, None)),
+    }
+    Ok(())
+}
+
+/// Puts a problem with a value of a form beside its field.
+///
+/// # Errors
+/// A problem that names no field of the form.
+pub(super) fn value(cx: &Context, form: &mut Form, problem: Problem) -> Result<(), Problem> {
+    let field = problem.field().unwrap_or_default();
+    let key = match field {
+        "title" => "refused.title",
+        "tags" => "refused.tags",
+        "note" => "refused.note",
+        "validSince" | "validUntil" => "refused.time",
+        "maxVisits" => "refused.limit",
+        "redirectStatus" => "refused.status",
+        "password" => "refused.password",
+        _ => return Err(problem),
+    };
+    form.refuse(field, cx.t(key));
+    Ok(())
+}
+
+/// The field of an error, and the key of its text.
+fn spec(error: SpecError) -> (&'static str, &'static str) {
+    match error {
+        SpecError::EndPast => ("validUntil", "refused.end-past"),
+        SpecError::EndTooLate => ("validUntil", "refused.too-late"),
+        SpecError::BeginTooLate => ("validSince", "refused.too-late"),
+        SpecError::BeginAfterEnd => ("validSince", "refused.begin-after-end"),
+        SpecError::PermanentWithRules => ("redirectStatus", "refused.permanent-rules"),
+        SpecError::PermanentLimited => ("maxVisits", "refused.permanent-limited"),
+        SpecError::PermanentProtected => ("password", "refused.permanent-protected"),
+    }
+}
+
+fn rules(cx: &Context, fault: &RulesFault) -> String {
+    match fault {
+        RulesFault::Url { error, .. } => url(cx, error),
+        RulesFault::Limits(error) => error.to_string(),
+    }
 }
 
 /// Why a URL cannot be a target.
@@ -79,6 +139,7 @@ pub(super) fn call(cx: &Context, error: &CallError) -> String {
     let key = match error {
         error if error.outcome_unknown() => "failure.unknown-text",
         CallError::Service(ServiceError::ReadOnly(_)) => "failure.read-only-text",
+        CallError::Service(ServiceError::TooLarge(_)) => "refused.too-large",
         _ => "failure.busy-text",
     };
     cx.t(key).to_owned()
@@ -108,5 +169,39 @@ mod tests {
         assert!(error.text.contains("https://go.example/abc"), "{error:?}");
         let error = refused(CallError::Overloaded { service: "links" }.into());
         assert_eq!((error.field.as_str(), error.text.as_str()), ("", cx.t("failure.busy-text")));
+    }
+
+    fn reason(error: ChangeError) -> (String, String) {
+        let mut form = Form::default();
+        change(&Context::example("de"), &mut form, error).unwrap();
+        let error = &form.errors()[0];
+        (error.field.clone(), error.text.clone())
+    }
+
+    #[test]
+    fn what_is_refused_is_told_beside_its_field_in_the_language_of_the_visitor() {
+        for (error, field) in [
+            (ChangeError::Url(TargetError::NoScheme), "longUrl"),
+            (ChangeError::ExpiredUrl(TargetError::OwnHost), "expiredUrl"),
+            (ChangeError::Spec(SpecError::EndPast), "validUntil"),
+            (ChangeError::Spec(SpecError::BeginAfterEnd), "validSince"),
+            (ChangeError::Spec(SpecError::PermanentLimited), "maxVisits"),
+            (ChangeError::Spec(SpecError::PermanentProtected), "password"),
+            (ChangeError::Call(CallError::Overloaded { service: "links" }), ""),
+        ] {
+            let (named, text) = reason(error);
+            assert_eq!(named, field);
+            assert!(!text.starts_with("refused.") && !text.contains("the "), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_says_what_is_possible_and_a_missing_link_is_no_matter_of_the_form() {
+        let mut form = Form::default();
+        let cx = Context::example("en");
+        value(&cx, &mut form, Problem::invalid("maxVisits", "maxVisits: x")).unwrap();
+        assert!(form.error("maxVisits").is_some_and(|text| text.contains("1,000,000,000")));
+        assert!(value(&cx, &mut form, Problem::invalid("other", "x")).is_err());
+        assert!(change(&cx, &mut form, ChangeError::NotFound).is_err());
     }
 }

@@ -1,0 +1,101 @@
+//! Deletes a link, and brings it back.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::super::context::context;
+use super::super::guard::{Change, SignedIn};
+use super::super::refused;
+use super::super::reply::{go_to_with, page, with_status};
+use super::shown::{Named, Shown, address, guard_of};
+use crate::app::{ChangeError, Consistency, CreateError, Deletion, UndoError};
+use crate::http::problem::Problem;
+use crate::http::state::NodeState;
+use crate::ui::{Context, Form, LinkDeleteView, LinkDeletedView, Section, Tab};
+
+/// Asks whether the link is to be deleted.
+pub(in crate::http::ui) async fn ask(
+    caller: SignedIn,
+    request: HttpRequest,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let Shown { cx, head, .. } =
+        Shown::read(&caller.principal, &request, &node, &path, Tab::Edit, Consistency::Local).await?;
+    page(&request, &LinkDeleteView { cx, head, changed: false })
+}
+
+/// Deletes the link, if it is the one that was shown.
+pub(in crate::http::ui) async fn delete(
+    caller: Change,
+    request: HttpRequest,
+    path: web::Path<String>,
+    body: web::Bytes,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let named = Named::of(&request, &path);
+    let guard = guard_of(&Form::read(&body));
+    match node.app.delete_for_a_while(&caller.principal, named.name(), guard).await {
+        Ok(token) => {
+            Ok(go_to_with(&request, &format!("{}/deleted/{token}", node.dashboard().path()), "link.now-deleted", None))
+        }
+        Err(ChangeError::VersionMismatch { .. }) => {
+            let Shown { cx, head, .. } =
+                Shown::read(&caller.principal, &request, &node, &path, Tab::Edit, Consistency::Strong).await?;
+            with_status(StatusCode::CONFLICT, &request, &LinkDeleteView { cx, head, changed: true })
+        }
+        Err(error) => Err(Problem::of_change(error, None)),
+    }
+}
+
+/// Shows what was deleted, with the way back.
+pub(in crate::http::ui) async fn deleted(
+    caller: SignedIn,
+    request: HttpRequest,
+    token: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let deletion = node.app.deletion(&caller.principal, &token);
+    let deletion = deletion.map_err(|error| problem_of(error, &request, &node))?;
+    let cx = context(&request, &node, Section::Links);
+    page(&request, &view(cx, deletion, &request, &node, None))
+}
+
+/// Brings a deleted link back.
+pub(in crate::http::ui) async fn undo(
+    caller: Change,
+    request: HttpRequest,
+    token: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let cx = context(&request, &node, Section::Links);
+    let deletion = node.app.deletion(&caller.principal, &token);
+    let deletion = deletion.map_err(|error| problem_of(error, &request, &node))?;
+    let refusal = match node.app.undo_delete(&caller.principal, &token).await {
+        Ok(link) => return Ok(go_to_with(&request, &address(&node, &link.key, ""), "link.is-back", None)),
+        Err(UndoError::Link(CreateError::SlugTaken { .. })) => cx.t("link.undo-taken").to_owned(),
+        Err(UndoError::Link(CreateError::Call(error))) => refused::call(&cx, &error),
+        Err(error) => return Err(problem_of(error, &request, &node)),
+    };
+    let view = view(cx, deletion, &request, &node, Some(refusal));
+    with_status(StatusCode::CONFLICT, &request, &view)
+}
+
+fn view(
+    cx: Context,
+    deletion: Deletion,
+    request: &HttpRequest,
+    node: &NodeState,
+    refusal: Option<String>,
+) -> LinkDeletedView {
+    let Deletion { token, key, target, until } = deletion;
+    let short_url = node.short_url(request, &key);
+    LinkDeletedView { cx, token, short_url, target: target.as_str().to_owned(), until, refusal }
+}
+
+fn problem_of(error: UndoError, request: &HttpRequest, node: &NodeState) -> Problem {
+    match error {
+        UndoError::Gone => Problem::not_found(),
+        UndoError::Link(error) => Problem::of_creation(error, |key| node.short_url(request, key)),
+    }
+}

@@ -1,0 +1,406 @@
+//! Statistics of a link, of all links, and of those with a tag: as pages, as CSV and live.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, Zoned};
+use waypost_protocol::clicks::{Dimension, Whose, orphan_of};
+use waypost_protocol::{LinkKey, UnixMs};
+
+use super::context::context;
+use super::guard::SignedIn;
+use super::link::{Named, Shown, address};
+use super::reply::with_status;
+use crate::app::{
+    Answer, Consistency, Interval, LinkName, Period, PeriodError, Point, Principal, Report, ReportError, ReportQuery,
+    TaggedReport, Top,
+};
+use crate::http::answer::{reads, route};
+use crate::http::problem::Problem;
+use crate::http::state::NodeState;
+use crate::http::{live as events, stats as api};
+use crate::times::format_zoned;
+use crate::ui::{
+    Asked, Breakdown, Chart, ChartPoint, Context, Form, LinkStatsView, OrphanRow, Section, StatFigure, StatisticsView,
+    Stats, Tab, Tagged, TopLink,
+};
+
+/// The links that are shown as the most visited ones.
+const TOP: usize = 20;
+/// The paths that are shown as orphan visits.
+const ORPHANS: usize = 100;
+/// The tags that can be chosen from.
+const TAGS: usize = 200;
+/// The longest period that is read by itself, in days: with more of them the report would be refused.
+const DAYS_MAX: i64 = 3_600;
+
+/// What is to be reported of.
+enum Of<'a> {
+    Link(LinkName<'a>, UnixMs),
+    All,
+    Tag(&'a str),
+}
+
+/// Registers the pages.
+pub(super) fn register(config: &mut ServiceConfig) {
+    for (path, handler) in [
+        ("/link/{code}/stats", reads().to(of_link)),
+        ("/link/{code}/stats.csv", reads().to(csv_of_link)),
+        ("/link/{code}/live", reads().to(live)),
+        ("/statistics", reads().to(of_all)),
+        ("/statistics.csv", reads().to(csv_of_all)),
+    ] {
+        config.service(route(path, "GET, HEAD").route(handler));
+    }
+}
+
+/// The statistics of a link.
+async fn of_link(
+    caller: SignedIn,
+    request: HttpRequest,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let principal = &caller.principal;
+    let shown = Shown::read(principal, &request, &node, &path, Tab::Statistics, Consistency::Local).await?;
+    let Shown { cx, head, view, named } = shown;
+    let mut asked = asked(&request, &cx, format!("{}/stats", head.path));
+    let of = Of::Link(named.name(), view.link.created_at);
+    let read = read_stats(&node, principal, &mut asked, &cx, &of).await?;
+    let status = status_of(&asked);
+    let stats = read.map(|read| read.stats);
+    with_status(status, &request, &LinkStatsView { cx, head, asked, stats })
+}
+
+/// The statistics of all links, or of those with a tag.
+async fn of_all(caller: SignedIn, request: HttpRequest, node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
+    let principal = &caller.principal;
+    let cx = context(&request, &node, Section::Statistics);
+    let mut asked = asked(&request, &cx, format!("{}/statistics", cx.base));
+    let tag = asked.form.given("tag").map(str::to_owned);
+    let of = tag.as_deref().map_or(Of::All, Of::Tag);
+    let read = read_stats(&node, principal, &mut asked, &cx, &of).await?;
+    let tags = node.app.list_tags(principal, None).await;
+    // Without a list of tags, one can still be typed.
+    let tags = tags.map(|listed| listed.tags.into_iter().take(TAGS).map(|count| count.tag).collect());
+    let orphans = match (&of, read.is_some()) {
+        (Of::All, true) => orphans(&node, principal).await?,
+        _ => Vec::new(),
+    };
+    let status = status_of(&asked);
+    let mut view = StatisticsView {
+        cx,
+        asked,
+        stats: None,
+        top: Vec::new(),
+        top_omitted: None,
+        orphans,
+        tagged: None,
+        tags: tags.unwrap_or_default(),
+    };
+    if let Some(Read { stats, top, tagged }) = read {
+        view.stats = Some(stats);
+        (view.top, view.top_omitted) = match top {
+            Top::Links(links) => (top_links(&request, &node, &links), None),
+            Top::OneLink => (Vec::new(), None),
+            Top::TooManyLinks => (Vec::new(), Some("stats.top-too-many")),
+            Top::OlderNode => (Vec::new(), Some("stats.top-older")),
+        };
+        view.tagged = tagged;
+    }
+    with_status(status, &request, &view)
+}
+
+fn status_of(asked: &Asked) -> StatusCode {
+    if asked.form.is_refused() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }
+}
+
+/// The statistics of a link as CSV, as the API answers them.
+async fn csv_of_link(
+    caller: SignedIn,
+    path: web::Path<String>,
+    query: web::Query<api::Query>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let file = api::csv(&node, &caller.principal, Some(&path), query.into_inner()).await?;
+    Ok(as_file(file))
+}
+
+/// The statistics of all links as CSV.
+async fn csv_of_all(
+    caller: SignedIn,
+    query: web::Query<api::Query>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let file = api::csv(&node, &caller.principal, None, query.into_inner()).await?;
+    Ok(as_file(file))
+}
+
+fn as_file(mut response: HttpResponse) -> HttpResponse {
+    let file = HeaderValue::from_static("attachment; filename=\"statistics.csv\"");
+    response.headers_mut().insert(CONTENT_DISPOSITION, file);
+    response
+}
+
+/// The totals of a link, as server-sent events.
+async fn live(
+    caller: SignedIn,
+    request: HttpRequest,
+    path: web::Path<String>,
+    node: web::Data<NodeState>,
+) -> Result<HttpResponse, Problem> {
+    let Named { code, domain } = Named::of(&request, &path);
+    events::stream_of_link(&request, node, caller.principal, domain, code).await
+}
+
+fn asked(request: &HttpRequest, cx: &Context, path: String) -> Asked {
+    let form = Form::read(request.query_string().as_bytes());
+    Asked { form, path, zone: cx.zone.iana_name().unwrap_or("UTC").to_owned() }
+}
+
+/// What was read.
+struct Read {
+    stats: Stats,
+    top: Top,
+    tagged: Option<Tagged>,
+}
+
+/// Reads the statistics that a form asks for; `None` if it is refused.
+async fn read_stats(
+    node: &NodeState,
+    principal: &Principal,
+    asked: &mut Asked,
+    cx: &Context,
+    of: &Of<'_>,
+) -> Result<Option<Read>, Problem> {
+    let created = if let Of::Link(_, created) = of { Some(*created) } else { None };
+    let chosen = Chosen::of(&asked.form, asked.range(), cx, created);
+    let zone = asked.zone.clone();
+    let whose = chosen_whose(&asked.form);
+    let query = ReportQuery { link: None, period: chosen.period(&zone), whose, by: Dimension::ALL.to_vec() };
+    let read = report(node, principal, of, query).await;
+    let (Answer { value: now, stale }, tagged) = match read {
+        Ok(read) => read,
+        Err(ReportError::Period(error)) => {
+            let (field, key) = refusal(&error);
+            asked.form.refuse(field, cx.t(key));
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut before = None;
+    if asked.form.is_on("compare")
+        && let Some((from, to)) = period_before(&now, chosen.interval)
+    {
+        let period = Period { from: Some(&from), to: Some(&to), zone: &zone, interval: chosen.interval };
+        let query = ReportQuery { link: None, period, whose, by: Vec::new() };
+        before = report(node, principal, of, query).await.ok().map(|(answer, _)| answer.value);
+    }
+    let stats = stats(&now, before.as_ref(), &chosen, asked, cx, stale);
+    Ok(Some(Read { stats, top: now.top, tagged }))
+}
+
+/// A report, and of which links it is if they are those with a tag.
+async fn report(
+    node: &NodeState,
+    principal: &Principal,
+    of: &Of<'_>,
+    mut query: ReportQuery<'_>,
+) -> Result<(Answer<Report>, Option<Tagged>), ReportError> {
+    match of {
+        Of::Link(name, _) => {
+            query.link = Some(*name);
+            Ok((node.app.report(principal, &query).await?, None))
+        }
+        Of::All => Ok((node.app.report(principal, &query).await?, None)),
+        Of::Tag(tag) => {
+            let TaggedReport { report, links, cut, partial } = node.app.report_of_tag(principal, tag, &query).await?;
+            let (links, partial) = (links as u64, partial.len() as u64);
+            Ok((report, Some(Tagged { tag: (*tag).to_owned(), links, cut, partial })))
+        }
+    }
+}
+
+fn chosen_whose(form: &Form) -> Whose {
+    match form.value("bots") {
+        "include" => Whose::All,
+        "only" => Whose::Bots,
+        _ => Whose::People,
+    }
+}
+
+/// The period that was chosen.
+struct Chosen {
+    from: Option<String>,
+    to: Option<String>,
+    interval: Interval,
+}
+
+impl Chosen {
+    fn of(form: &Form, range: &str, cx: &Context, created: Option<UnixMs>) -> Self {
+        let now = zoned(cx.now, &cx.zone);
+        let day =
+            |days: i64| now.checked_sub(Span::new().days(days)).ok().map(|at| at.strftime("%Y-%m-%d").to_string());
+        let days_since = |at: UnixMs| (cx.now.0.saturating_sub(at.0) / 86_400_000) as i64;
+        let (from, to, interval) = match range {
+            "24h" => {
+                let from = now.checked_sub(Span::new().hours(23)).ok().map(|at| format_zoned(&at));
+                (from, None, Interval::Hour)
+            }
+            "7d" => (day(6), None, Interval::Day),
+            "90d" => (day(89), None, Interval::Day),
+            "12m" => {
+                let first = now.first_of_month().and_then(|at| at.checked_sub(Span::new().months(11)));
+                (first.ok().map(|at| at.strftime("%Y-%m-%d").to_string()), None, Interval::Month)
+            }
+            "all" => {
+                let days = created.map_or(DAYS_MAX, days_since).clamp(0, DAYS_MAX);
+                (day(days), None, interval_of(days))
+            }
+            "custom" => {
+                let given = |name| form.given(name).map(str::to_owned);
+                let date = |name: &str| form.given(name).and_then(|text| text.parse::<jiff::civil::Date>().ok());
+                let from = date("from").or_else(|| now.date().checked_sub(Span::new().days(29)).ok());
+                let days = from.map_or(30, |from| (date("to").unwrap_or(now.date()) - from).get_days().into());
+                (given("from"), given("to"), interval_of(days))
+            }
+            _ => (day(29), None, Interval::Day),
+        };
+        let interval = match form.value("interval") {
+            "hour" => Interval::Hour,
+            "day" => Interval::Day,
+            "month" => Interval::Month,
+            _ => interval,
+        };
+        Self { from, to, interval }
+    }
+
+    fn period<'a>(&'a self, zone: &'a str) -> Period<'a> {
+        Period { from: self.from.as_deref(), to: self.to.as_deref(), zone, interval: self.interval }
+    }
+
+    fn interval_name(&self) -> &'static str {
+        match self.interval {
+            Interval::Hour => "hour",
+            Interval::Day => "day",
+            Interval::Month => "month",
+        }
+    }
+}
+
+/// The length of a bar that suits so many days.
+fn interval_of(days: i64) -> Interval {
+    match days {
+        ..=2 => Interval::Hour,
+        3..=120 => Interval::Day,
+        _ => Interval::Month,
+    }
+}
+
+fn zoned(at: UnixMs, zone: &TimeZone) -> Zoned {
+    let at = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    at.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
+}
+
+/// The period of the same length before a report: as many hours, days or months.
+fn period_before(now: &Report, interval: Interval) -> Option<(String, String)> {
+    let count = i64::try_from(now.points.len()).ok()?;
+    let span = match interval {
+        Interval::Hour => Span::new().try_hours(count),
+        Interval::Day => Span::new().try_days(count),
+        Interval::Month => Span::new().try_months(count),
+    };
+    let start = &now.points.first()?.time;
+    let from = start.checked_sub(span.ok()?).ok()?;
+    Some((format_zoned(&from), format_zoned(start)))
+}
+
+/// The field of a form with the period, and the key of what is wrong with it.
+fn refusal(error: &PeriodError) -> (&'static str, &'static str) {
+    match error {
+        PeriodError::Zone(_) => ("", "stats.refused.zone"),
+        PeriodError::From(_) => ("from", "refused.date"),
+        PeriodError::To(_) => ("to", "refused.date"),
+        PeriodError::Order => ("from", "stats.refused.order"),
+        PeriodError::TooLong => ("from", "stats.refused.too-long"),
+        PeriodError::TooManyPoints { .. } => ("interval", "stats.refused.too-many-points"),
+    }
+}
+
+fn stats(now: &Report, before: Option<&Report>, chosen: &Chosen, asked: &Asked, cx: &Context, stale: bool) -> Stats {
+    let (label, short) = match chosen.interval {
+        Interval::Hour => ("chart.at.hour", "chart.short.hour"),
+        Interval::Day => ("chart.at.day", "chart.short.day"),
+        Interval::Month => ("chart.at.month", "chart.short.month"),
+    };
+    let text = |at: &Zoned, key: &str| at.strftime(cx.t(key)).to_string();
+    let point = |(at, point): (usize, &Point)| ChartPoint {
+        label: text(&point.time, label),
+        short: text(&point.time, short),
+        clicks: point.clicks,
+        visitors: point.unique_visitors,
+        before: before.map(|report| report.points.get(at).map_or(0, |point| point.clicks)),
+    };
+    let points: Vec<ChartPoint> = now.points.iter().enumerate().map(point).collect();
+    let is_of_bots = asked.form.value("bots") == "only";
+    let mut figures =
+        vec![StatFigure { label: "stats.clicks", number: now.clicks, before: before.map(|report| report.clicks) }];
+    if let Some(number) = now.unique_visitors {
+        let before = before.and_then(|report| report.unique_visitors);
+        figures.push(StatFigure { label: "stats.visitors", number, before });
+    }
+    if !is_of_bots {
+        let before = before.map(|report| report.bot_clicks);
+        figures.push(StatFigure { label: "stats.bots", number: now.bot_clicks, before });
+    }
+    figures.push(StatFigure { label: "stats.total", number: now.total_clicks, before: None });
+    let days = |(from, to): &(Zoned, Zoned)| format!("{} – {}", text(from, "chart.at.hour"), text(to, "chart.at.hour"));
+    let breakdowns = now.by.iter().map(|(dimension, values)| {
+        let values: Vec<_> = values.iter().map(|value| (value.value.clone(), value.clicks)).collect();
+        Breakdown::new(*dimension, &values, cx)
+    });
+    let mut csv = form_urlencoded::Serializer::new(String::new());
+    csv.append_pair("from", &format_zoned(&now.start)).append_pair("to", &format_zoned(&now.end));
+    csv.append_pair("interval", chosen.interval_name()).append_pair("tz", &asked.zone);
+    for name in ["bots", "domain"] {
+        if let Some(value) = asked.form.given(name) {
+            csv.append_pair(name, value);
+        }
+    }
+    Stats {
+        figures,
+        chart: Chart::new(cx.t("stats.over-time").to_owned(), &points, cx),
+        breakdowns: breakdowns.collect(),
+        period: days(&(now.start.clone(), now.end.clone())),
+        whole_days: now.whole_days.as_ref().map(days),
+        stale,
+        csv: csv.finish(),
+    }
+}
+
+fn top_links(request: &HttpRequest, node: &NodeState, links: &[(LinkKey, u64)]) -> Vec<TopLink> {
+    let largest = links.first().map_or(1, |(_, clicks)| *clicks).max(1);
+    let row = |(key, clicks): &(LinkKey, u64)| {
+        let short_url = node.short_url(request, key);
+        TopLink {
+            text: short_url.split_once("://").map_or(short_url.clone(), |(_, url)| url.to_owned()),
+            address: address(node, key, "/stats"),
+            clicks: *clicks,
+            share: clicks.saturating_mul(100) / largest,
+        }
+    };
+    links.iter().filter(|(_, clicks)| *clicks > 0).take(TOP).map(row).collect()
+}
+
+async fn orphans(node: &NodeState, principal: &Principal) -> Result<Vec<OrphanRow>, Problem> {
+    let Answer { value: orphans, .. } = node.app.orphans(principal).await?;
+    let domains = node.app.all_domains();
+    let row = |orphan: &waypost_protocol::clicks::Orphan| {
+        let (domain, path) = orphan_of(&orphan.path);
+        let host = domains.host(domain).map(ToString::to_string).unwrap_or_default();
+        OrphanRow { path: format!("{host}{path}"), clicks: orphan.count, last: orphan.last }
+    };
+    Ok(orphans.iter().take(ORPHANS).map(row).collect())
+}
