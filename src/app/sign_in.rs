@@ -7,7 +7,7 @@ use waypost_protocol::session::{BY_ADMIN_KEY, DEVICE_BYTES_MAX, OpenSession, Ses
 use waypost_protocol::{CallError, Level, ServiceError};
 
 use super::App;
-use super::access::{Denied, Evidence, NotAdminKey, Permission, Principal};
+use super::access::{Denied, Evidence, NotAdminKey, PeerAccount, Permission, Principal};
 use super::link_errors::NotYetSupported;
 use super::one_time_links::{LinkRefused, LinkUser, is_here};
 use super::proposals::NotApplied;
@@ -74,7 +74,8 @@ impl App {
         self.parts.authenticator.has_admin_key()
     }
 
-    /// Makes a one-time link, for a caller on this machine. Returns its secret.
+    /// Makes a one-time link, for a caller on this machine. Returns its secret, and who can use it: a caller of another account than the server's, whose browser
+    /// is of that account as well, gets a link for all accounts.
     ///
     /// # Errors
     /// See [`OneTimeLinkError`].
@@ -83,12 +84,13 @@ impl App {
         principal: &Principal,
         evidence: &impl Evidence,
         user: LinkUser,
-    ) -> Result<SessionToken, OneTimeLinkError> {
+    ) -> Result<(SessionToken, LinkUser), OneTimeLinkError> {
         principal.require(Permission::ManageSessions)?;
         if !is_here(evidence) {
             return Err(LinkRefused::NotHere.into());
         }
-        Ok(self.parts.sessions.links.make(user, Instant::now()))
+        let user = if evidence.account() == PeerAccount::Own { user } else { LinkUser::AnyAccount };
+        Ok((self.parts.sessions.links.make(user, Instant::now()), user))
     }
 
     /// Makes a one-time link for the person in front of the terminal in which the node is started. Returns its secret.

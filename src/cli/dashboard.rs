@@ -52,9 +52,9 @@ impl Desk {
 
 pub(super) async fn dashboard(args: DashboardArgs) -> Result<u8, Failed> {
     let desk = Desk::look();
-    let opens = desk.opens(args.no_open);
+    let wishes = desk.opens(args.no_open);
     // The browser gets the link on its command line, which other accounts of this machine can read.
-    let body = json!({ "ownAccountOnly": opens });
+    let body = json!({ "ownAccountOnly": wishes });
     let server = Server::new(&args.server)?;
     let answer = server.send(Method::POST, "/api/v1/dashboard-links", Some(&body), None).await?;
     if !answer.status.is_success() {
@@ -62,6 +62,7 @@ pub(super) async fn dashboard(args: DashboardArgs) -> Result<u8, Failed> {
     }
     let url = answer.text("url");
     say!("{url}");
+    let opens = wishes && answer.body["ownAccountOnly"] == true;
     let minutes = answer.body["expiresInS"].as_u64().unwrap_or_default() / 60;
     complain!("The link signs in one browser on this machine, within {minutes} minutes.");
     if opens && !open(&url) {

@@ -150,7 +150,7 @@ impl Key {
             }
             Self::None { because } => {
                 let why = match problem["reason"].as_str() {
-                    Some("always") => "backups and changes of the cluster always need a key",
+                    Some("always") => "backups, changes of the cluster and links to the dashboard always need a key",
                     Some("passed-on") => "the server is reached through a proxy, so it needs a key",
                     Some("other-account") => {
                         "the request comes from another account than the server's (that of this command, or of a proxy), so it needs a key"

@@ -18,7 +18,8 @@ use crate::limits::ONE_TIME_LINK_MAX;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schema(as = GivenDashboardLink)]
 pub(super) struct Given {
-    /// Whether only processes of the server's own account can use it: for a link that appears on a command line, which other accounts can read.
+    /// Whether only processes of the server's own account are to be able to use it: for a link that appears on a command line, which other accounts can read. A
+    /// caller of another account gets a link that every account of the machine can use.
     own_account_only: bool,
 }
 
@@ -31,6 +32,8 @@ pub(super) struct Made {
     url: String,
     /// For how many seconds it can be used.
     expires_in_s: u64,
+    /// Whether only processes of the server's own account can use it.
+    own_account_only: bool,
 }
 
 /// Makes a one-time link to the dashboard.
@@ -55,7 +58,8 @@ pub(super) async fn post(
         )));
     };
     let user = if given.own_account_only { LinkUser::OwnAccount } else { LinkUser::AnyAccount };
-    let secret = node.app.make_one_time_link(&caller.principal, &Sender(&request), user)?;
+    let (secret, user) = node.app.make_one_time_link(&caller.principal, &Sender(&request), user)?;
     let url = Dashboard::one_time_url(&base, &secret);
-    Ok(HttpResponse::Created().json(Made { url, expires_in_s: ONE_TIME_LINK_MAX.as_secs() }))
+    let own_account_only = user == LinkUser::OwnAccount;
+    Ok(HttpResponse::Created().json(Made { url, expires_in_s: ONE_TIME_LINK_MAX.as_secs(), own_account_only }))
 }

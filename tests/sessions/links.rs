@@ -94,6 +94,20 @@ async fn a_link_needs_a_key_whoever_asks() {
 }
 
 #[tokio::test]
+async fn a_link_for_the_own_account_is_made_for_it_only_and_works_for_it() {
+    let (_dir, node) = fresh_node();
+    let key = node.key().unwrap();
+    for own in [true, false] {
+        let made = node.client().request(Method::POST, "/api/v1/dashboard-links").header("x-api-key", &key);
+        let made = node.client().send(made.json(&json!({ "ownAccountOnly": own }))).await.unwrap();
+        assert_eq!((made.status, &made.json()["ownAccountOnly"]), (201, &json!(own)));
+        let url = made.text("url");
+        let path = url.strip_prefix(&format!("http://{}", node.address())).unwrap();
+        assert_eq!(Browser::of(&node).post(path, "").await.status, 303);
+    }
+}
+
+#[tokio::test]
 async fn the_command_prints_a_link_of_the_running_node() {
     let (_dir, node) = fresh_node();
     let (url, data) = (format!("http://{}", node.address()), node.data_dir().display().to_string());

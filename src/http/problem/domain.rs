@@ -18,7 +18,9 @@ impl Problem {
         let (name, why) = match reason {
             KeyNeeded::Missing => ("missing", "this needs the admin key"),
             KeyNeeded::Unknown => ("unknown", "the API key is not known to this server"),
-            KeyNeeded::Always => ("always", "backups and changes of the cluster always need a key"),
+            KeyNeeded::Always => {
+                ("always", "backups, changes of the cluster and links to the dashboard always need a key")
+            }
             KeyNeeded::PassedOn => ("passed-on", "the request came through a proxy, so it needs a key"),
             KeyNeeded::OtherAccount => {
                 ("other-account", "the request comes from another account than the server's, so it needs a key")
