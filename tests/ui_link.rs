@@ -38,8 +38,8 @@ impl Browser {
     async fn signed_in(node: &Node) -> Self {
         let mut browser = Self::stranger(node);
         let entered = post(&browser, "/ui/sign-in", &[("key", KEY)]).await;
-        let cookies = entered.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
-        let session = cookies.filter(|cookie| cookie.starts_with("waypost_session=")).next_back();
+        let mut cookies = entered.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+        let session = cookies.rfind(|cookie| cookie.starts_with("waypost_session="));
         browser.cookie = session.and_then(|cookie| cookie.split(';').next()).unwrap_or_default().to_owned();
         assert!(!browser.cookie.is_empty(), "{}", html(&entered));
         browser.api = browser.api.with_key(KEY);

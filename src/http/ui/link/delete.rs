@@ -14,7 +14,7 @@ use crate::http::state::NodeState;
 use crate::ui::{Context, Form, LinkDeleteView, LinkDeletedView, Section, Tab};
 
 /// Asks whether the link is to be deleted.
-pub(in crate::http::ui) async fn ask(
+pub(super) async fn ask(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,
@@ -26,7 +26,7 @@ pub(in crate::http::ui) async fn ask(
 }
 
 /// Deletes the link, if it is the one that was shown.
-pub(in crate::http::ui) async fn delete(
+pub(super) async fn delete(
     caller: Change,
     request: HttpRequest,
     path: web::Path<String>,
@@ -49,7 +49,7 @@ pub(in crate::http::ui) async fn delete(
 }
 
 /// Shows what was deleted, with the way back.
-pub(in crate::http::ui) async fn deleted(
+pub(super) async fn deleted(
     caller: SignedIn,
     request: HttpRequest,
     token: web::Path<String>,
@@ -62,7 +62,7 @@ pub(in crate::http::ui) async fn deleted(
 }
 
 /// Brings a deleted link back.
-pub(in crate::http::ui) async fn undo(
+pub(super) async fn undo(
     caller: Change,
     request: HttpRequest,
     token: web::Path<String>,

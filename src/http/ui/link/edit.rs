@@ -23,7 +23,7 @@ use crate::ui::{
 const TRIES_MAX: usize = 4;
 
 /// Shows the form.
-pub(in crate::http::ui) async fn show(
+pub(super) async fn show(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,
@@ -46,7 +46,7 @@ fn zone_name(zone: &TimeZone) -> String {
 }
 
 /// Saves what was changed of a form.
-pub(in crate::http::ui) async fn save(
+pub(super) async fn save(
     caller: Change,
     request: HttpRequest,
     path: web::Path<String>,
@@ -158,7 +158,7 @@ fn conflict(request: &HttpRequest, shown: Shown, form: Form, clashes: Vec<Clash>
 }
 
 /// Disables or enables the link.
-pub(in crate::http::ui) async fn set_state(
+pub(super) async fn set_state(
     caller: Change,
     request: HttpRequest,
     path: web::Path<String>,

@@ -13,7 +13,7 @@ use crate::http::state::NodeState;
 use crate::ui::{Entry, Form, LinkHistoryView, Tab, field_label};
 
 /// Shows the history.
-pub(in crate::http::ui) async fn show(
+pub(super) async fn show(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,
@@ -62,7 +62,7 @@ fn entry(revision: Revision, current: &str, oldest: Option<u32>) -> Entry {
 }
 
 /// Lets the link lead where it led before. It asks nothing: that is an edit like any other, and can be taken back in the same way.
-pub(in crate::http::ui) async fn restore(
+pub(super) async fn restore(
     caller: Change,
     request: HttpRequest,
     path: web::Path<String>,

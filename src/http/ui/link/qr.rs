@@ -17,7 +17,7 @@ const DEFAULTS: [(&str, &str); 5] =
     [("size", "512"), ("margin", "4"), ("errorCorrection", "M"), ("color", "#000000"), ("background", "#ffffff")];
 
 /// Shows the QR code, and how it can look.
-pub(in crate::http::ui) async fn show(
+pub(super) async fn show(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,
@@ -61,7 +61,7 @@ pub(in crate::http::ui) async fn show(
 }
 
 /// The image as SVG.
-pub(in crate::http::ui) async fn svg(
+pub(super) async fn svg(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,
@@ -73,7 +73,7 @@ pub(in crate::http::ui) async fn svg(
 }
 
 /// The image as PNG.
-pub(in crate::http::ui) async fn png(
+pub(super) async fn png(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,

@@ -24,7 +24,7 @@ use crate::http::state::{NodeState, WorkerState};
 use crate::ui::{Context, Form, LinkRulesView, Names, RulesForm, Tab};
 
 /// Shows the editor.
-pub(in crate::http::ui) async fn show(
+pub(super) async fn show(
     caller: SignedIn,
     request: HttpRequest,
     path: web::Path<String>,
@@ -58,7 +58,7 @@ fn view(shown: Shown, rules: RulesForm, visitor: Form) -> LinkRulesView {
 }
 
 /// Does what a button of the editor says. Only one saves.
-pub(in crate::http::ui) async fn change(
+pub(super) async fn change(
     caller: Change,
     request: HttpRequest,
     path: web::Path<String>,

@@ -13,34 +13,34 @@ use crate::http::state::NodeState;
 use crate::ui::{Context, Form, LinkHead, Section, State, Tab, escaped};
 
 /// The link that a request is about.
-pub(in crate::http::ui) struct Named {
-    pub(in crate::http::ui) code: String,
-    pub(in crate::http::ui) domain: Option<String>,
+pub struct Named {
+    pub code: String,
+    pub domain: Option<String>,
 }
 
 impl Named {
     /// The link of a path, in the domain that the query names.
-    pub(in crate::http::ui) fn of(request: &HttpRequest, code: &str) -> Self {
+    pub fn of(request: &HttpRequest, code: &str) -> Self {
         let domain = Form::read(request.query_string().as_bytes()).given("domain").map(str::to_owned);
         Self { code: code.to_owned(), domain }
     }
 
-    pub(in crate::http::ui) fn name(&self) -> LinkName<'_> {
+    pub fn name(&self) -> LinkName<'_> {
         LinkName { domain: self.domain.as_deref(), code: &self.code }
     }
 }
 
 /// The link of a request, and what stands above all of its pages.
-pub(in crate::http::ui) struct Shown {
-    pub(in crate::http::ui) cx: Context,
-    pub(in crate::http::ui) head: LinkHead,
-    pub(in crate::http::ui) view: LinkView,
-    pub(in crate::http::ui) named: Named,
+pub struct Shown {
+    pub cx: Context,
+    pub head: LinkHead,
+    pub view: LinkView,
+    pub named: Named,
 }
 
 impl Shown {
     /// Reads the link of a request.
-    pub(in crate::http::ui) async fn read(
+    pub async fn read(
         principal: &Principal,
         request: &HttpRequest,
         node: &NodeState,
@@ -57,7 +57,7 @@ impl Shown {
 }
 
 /// The address of a page of a link: `end` is such as `/stats`.
-pub(in crate::http::ui) fn address(node: &NodeState, key: &LinkKey, end: &str) -> String {
+pub fn address(node: &NodeState, key: &LinkKey, end: &str) -> String {
     let (path, query) = place(node, key);
     format!("{path}{end}{query}")
 }
