@@ -1,5 +1,7 @@
 //! Signing in with the admin key, and what does not sign in.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use reqwest::Method;
@@ -184,4 +186,48 @@ async fn nobody_is_signed_in_to_a_restored_cluster() {
     assert!(browser.is_in().await && !there.is_in().await);
     there.sign_in().await;
     assert!(there.others().await.is_empty());
+}
+
+/// The pages that can be seen without a session, and the path without the slash, which leads to the first one.
+const OPEN: &[&str] = &["", "/sign-in", "/sign-in/{secret}", "/preferences", "/assets/{path:.*}"];
+
+/// The paths of all pages, as the code registers them.
+fn paths(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            paths(&path, found);
+            continue;
+        }
+        let source = std::fs::read_to_string(path).unwrap();
+        let named = source.split("route(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+        found.extend(named.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        // In a list of paths with their handlers.
+        let listed = source.split("(\"/").skip(1).filter_map(|rest| rest.split_once("\", reads().to("));
+        found.extend(listed.filter(|(path, _)| !path.contains('"')).map(|(path, _)| format!("/{path}")));
+    }
+}
+
+#[tokio::test]
+async fn every_other_page_asks_who_is_there() {
+    let (_dir, node) = keyed_node();
+    let mut all = BTreeSet::new();
+    paths(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/ui"), &mut all);
+    assert!(
+        all.len() > 30 && OPEN.iter().all(|open| all.contains(*open)),
+        "the routes are written in another way: {all:?}"
+    );
+    for path in all.iter().filter(|path| !OPEN.contains(&path.as_str())) {
+        let parts = path.split(['{', '}']).enumerate();
+        let plain: String = parts.map(|(at, part)| if at % 2 == 1 { "x" } else { part }).collect();
+        let mut asks = false;
+        for method in [Method::GET, Method::POST] {
+            let answer = Browser::of(&node).send(method.clone(), &format!("/ui{plain}"), "").await;
+            let leads = answer.header("location").unwrap_or_default();
+            let is_led = answer.status == 303 && leads.starts_with("/ui/sign-in");
+            assert!(is_led || answer.status == 405, "{method} {path}: {} {leads}", answer.status);
+            asks |= is_led;
+        }
+        assert!(asks, "{path}");
+    }
 }
