@@ -29,6 +29,9 @@ const LIVE_EVERY: Duration = Duration::from_secs(1);
 /// The length of a live stream, in events; a browser then reconnects by itself.
 const LIVE_TICKS_MAX: u32 = 3600;
 
+/// The length of the stream of a page of the dashboard, in events. Its browser then comes back with its session, if that still counts.
+const PAGE_TICKS_MAX: u32 = 60;
+
 /// What a stream tells the totals of.
 struct Subject {
     node: web::Data<NodeState>,
@@ -49,16 +52,17 @@ struct Live {
     subject: Subject,
     told: Option<Counts>,
     ticks: u32,
+    ticks_max: u32,
     /// Held while the stream lives.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Live {
-    fn begin(subject: Subject) -> Result<Self, Problem> {
+    fn begin(subject: Subject, ticks_max: u32) -> Result<Self, Problem> {
         let permit = subject.node.live_streams.clone().try_acquire_owned();
         let permit =
             permit.map_err(|_| Problem::not_ready(format!("{LIVE_STREAMS_MAX} live streams are open already")))?;
-        Ok(Self { subject, told: None, ticks: 0, _permit: permit })
+        Ok(Self { subject, told: None, ticks: 0, ticks_max, _permit: permit })
     }
 
     /// The next event: the totals if they have changed, else a comment that keeps the connection open.
@@ -67,7 +71,7 @@ impl Live {
             tokio::time::sleep(LIVE_EVERY).await;
         }
         self.ticks += 1;
-        if self.subject.node.draining() || self.ticks > LIVE_TICKS_MAX {
+        if self.subject.node.draining() || self.ticks > self.ticks_max {
             return None;
         }
         let text = match self.subject.totals().await {
@@ -91,7 +95,7 @@ impl Live {
     }
 }
 
-async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, Problem> {
+async fn live(request: &HttpRequest, subject: Subject, ticks_max: u32) -> Result<HttpResponse, Problem> {
     // An unknown link gets an error, not a stream without events.
     subject.totals().await?;
     let mut head = HttpResponse::Ok();
@@ -101,7 +105,7 @@ async fn live(request: &HttpRequest, subject: Subject) -> Result<HttpResponse, P
     if request.method() == Method::HEAD {
         return Ok(without_body(head));
     }
-    Ok(head.streaming(stream::unfold(Live::begin(subject)?, Live::next)))
+    Ok(head.streaming(stream::unfold(Live::begin(subject, ticks_max)?, Live::next)))
 }
 
 /// Streams the totals of a link as server-sent events.
@@ -116,7 +120,7 @@ pub(super) async fn live_of_link(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let link = Some((query.into_inner().domain, path.into_inner()));
-    live(&request, Subject { node, principal: caller.principal, link }).await
+    live(&request, Subject { node, principal: caller.principal, link }, LIVE_TICKS_MAX).await
 }
 
 /// The stream of a link's totals, for a page.
@@ -127,7 +131,7 @@ pub(super) async fn stream_of_link(
     domain: Option<String>,
     code: String,
 ) -> Result<HttpResponse, Problem> {
-    live(request, Subject { node, principal, link: Some((domain, code)) }).await
+    live(request, Subject { node, principal, link: Some((domain, code)) }, PAGE_TICKS_MAX).await
 }
 
 /// Streams the totals of all links.
@@ -140,5 +144,5 @@ pub(super) async fn live_of_all(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
-    live(&request, Subject { node, principal: caller.principal, link: None }).await
+    live(&request, Subject { node, principal: caller.principal, link: None }, LIVE_TICKS_MAX).await
 }
