@@ -30,6 +30,7 @@ mod settings;
 mod supervision;
 mod tidy;
 mod ui_link;
+mod ui_pages;
 
 use tempfile::TempDir;
 use waypost_testkit::{Node, NodeBuilder};

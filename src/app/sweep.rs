@@ -149,8 +149,8 @@ impl Sweep {
 /// What a step has done.
 #[derive(Debug, Default)]
 pub struct SweepStep {
-    /// Links that were changed.
-    pub changed: u64,
+    /// Links that were changed: some dozens at most.
+    pub changed: Vec<LinkKey>,
     /// Links that are as they should be already, or that do not fit any more.
     pub unchanged: u64,
     /// Links that were not changed, and why.
@@ -219,7 +219,7 @@ impl App {
         let mut step = SweepStep::default();
         for (key, swept) in keys.into_iter().zip(swept) {
             match swept {
-                Ok(Swept::Changed) => step.changed += 1,
+                Ok(Swept::Changed) => step.changed.push(key),
                 Ok(Swept::Unchanged) => step.unchanged += 1,
                 Err(error) => step.failed.push((key, error)),
             }

@@ -246,7 +246,7 @@ impl Sweeping {
 
     fn count(&mut self, step: SweepStep) {
         let SweepStep { changed, unchanged, failed } = step;
-        self.changed += changed;
+        self.changed += changed.len() as u64;
         self.unchanged += unchanged;
         self.failed += failed.len() as u64;
         self.failures.extend(failed);

@@ -13,6 +13,10 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("assets/app.js")),
     ("htmx.min.js", "text/javascript; charset=utf-8", include_bytes!("assets/vendor/htmx.min.js")),
     ("stats.js", "text/javascript; charset=utf-8", include_bytes!("assets/stats.js")),
+    ("icon-192.png", "image/png", include_bytes!("assets/icon-192.png")),
+    ("icon-512.png", "image/png", include_bytes!("assets/icon-512.png")),
+    ("icon-maskable.png", "image/png", include_bytes!("assets/icon-maskable.png")),
+    ("icon-touch.png", "image/png", include_bytes!("assets/icon-touch.png")),
     ("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
 ];
 

@@ -122,8 +122,7 @@ impl Context {
 
     /// The text of a key for a number of things: `KEY.one` or `KEY.other`, with the number in the place of `{}`.
     pub fn count(&self, key: &str, number: &u64) -> String {
-        let form = if *number == 1 { "one" } else { "other" };
-        self.language.text(&format!("{key}.{form}")).replacen("{}", &self.number(number), 1)
+        format::count(key, *number, self.language)
     }
 
     /// A number with separators between its thousands.
@@ -133,12 +132,12 @@ impl Context {
 
     /// A time, as it is shown: near ones relative to now.
     pub fn time(&self, at: &UnixMs) -> String {
-        format::relative(*at, self)
+        format::relative(*at, self.now, &self.zone, self.language)
     }
 
     /// A time as a date with a time of day in the zone of the visitor.
     pub fn absolute(&self, at: &UnixMs) -> String {
-        format::absolute(*at, self)
+        format::absolute(*at, &self.zone, self.language)
     }
 
     /// A time for `<time datetime>`.

@@ -48,6 +48,28 @@ impl Form {
         self.values.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
+    /// The values as a query, without those that are empty.
+    pub fn query(&self) -> String {
+        let given = self.values.iter().filter(|(_, value)| !value.trim().is_empty());
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish()
+    }
+
+    /// The same form with another value of a field; without one the field is left out.
+    #[must_use]
+    pub fn with(&self, name: &str, value: Option<&str>) -> Self {
+        let mut form = self.clone();
+        form.values.retain(|(other, _)| other != name);
+        if let Some(value) = value {
+            form.values.push((name.to_owned(), value.to_owned()));
+        }
+        form
+    }
+
+    /// All fields with their values.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether a box is ticked.
     pub fn is_on(&self, name: &str) -> bool {
         self.value(name) == "on"
@@ -89,5 +111,7 @@ mod tests {
         form.set("tags", "c");
         assert_eq!((form.error("tags"), form.error("on"), form.value("tags")), (Some("too many"), None, "c"));
         assert!(form.is_refused());
+        assert_eq!(Form::read(b"q=a+b&state=&sort=-visits").with("q", Some("&")).query(), "sort=-visits&q=%26");
+        assert_eq!(Form::read(b"q=a&cursor=x").with("cursor", None).query(), "q=a");
     }
 }

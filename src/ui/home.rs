@@ -92,8 +92,8 @@ pub struct Attention {
     pub class: &'static str,
     /// What it is.
     pub text: String,
-    /// Where it is seen, if there is such a page.
-    pub href: Option<String>,
+    /// Where it is seen.
+    pub href: String,
 }
 
 /// The first page.
@@ -167,7 +167,7 @@ mod tests {
             view.attention.push(Attention {
                 class: "bad",
                 text: "<i>n1</i>".to_owned(),
-                href: Some("/ui/cluster".to_owned()),
+                href: "/ui/cluster".to_owned(),
             });
             let page = view.render().unwrap();
             for text in ["<script>alert", "<img src=x", "<b>", "<i>n1", "<script>\n"] {

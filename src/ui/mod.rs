@@ -7,6 +7,10 @@
 //! texts.rs     the texts of a language, from texts/*.toml
 //! format.rs    numbers and times as people read them
 //! form.rs      what was typed, and why it was refused
+//! home.rs      the first page
+//! links.rs     the list of links
+//! bulk.rs      changes of many links
+//! tools.rs     what brings URLs here from elsewhere
 //! link_item.rs a link as lists and cards show it
 //! chart.rs     charts over time as SVG
 //! link.rs      one link; link_form.rs and rules_form.rs are its forms, link_*.rs its other views
@@ -18,6 +22,7 @@
 //! ```
 
 mod assets;
+mod bulk;
 mod chart;
 mod cluster;
 mod context;
@@ -32,14 +37,19 @@ mod link_history;
 mod link_item;
 mod link_qr;
 mod link_rules;
+mod links;
 mod rules_form;
 mod sessions;
 mod sign_in;
 mod stats;
 mod tags;
 mod texts;
+mod tools;
 
 pub use assets::{asset, gzip};
+pub use bulk::{
+    Action, BulkAskView, BulkDoneView, BulkOutcomeView, BulkStepView, BulkStepsView, Outcome, STEPS, UNDO_BYTES_MAX,
+};
 pub use chart::{Chart, ChartPoint};
 pub use cluster::{ClusterPage, DrainPage};
 pub use context::{Context, Section, Theme};
@@ -53,9 +63,11 @@ pub use link_history::{Entry, LinkHistoryView};
 pub use link_item::{LinkItem, State, escaped};
 pub use link_qr::LinkQrView;
 pub use link_rules::{LinkRulesView, Names, Tried, Verdict};
+pub use links::{Column, LinksView, ListView, Listing};
 pub use rules_form::RulesForm;
 pub use sessions::{SessionRow, SessionsView};
 pub use sign_in::{OneTimeView, SignInView};
 pub use stats::{Asked, Breakdown, LinkStatsView, OrphanRow, StatFigure, StatisticsView, Stats, Tagged, TopLink};
 pub use tags::{TagPage, TagProgress, TagRow, TagsPage};
 pub use texts::{Language, language};
+pub use tools::{OpenSearch, ToolsView, manifest};

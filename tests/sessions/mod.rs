@@ -78,6 +78,11 @@ impl Browser {
         assert!(self.cookie.is_some());
     }
 
+    /// The cookie of its session.
+    pub(crate) fn cookie(&self) -> String {
+        format!("waypost_session={}", self.cookie.as_deref().unwrap_or_default())
+    }
+
     /// The ids of the other sessions that the list offers to end.
     async fn others(&mut self) -> Vec<String> {
         let page = text(&self.get("/ui/sessions").await);

@@ -13,16 +13,16 @@ const VERSION: u8 = 1;
 
 /// The place behind which a page begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Cursor {
+pub(in crate::http) struct Cursor {
     version: u8,
     /// Identifies filter and order.
     print: u64,
-    pub(super) after: ListPosition,
+    pub(in crate::http) after: ListPosition,
 }
 
 impl Cursor {
     /// The text of a cursor; `print` identifies filter and order.
-    pub(super) fn write(print: u64, after: ListPosition) -> String {
+    pub(in crate::http) fn write(print: u64, after: ListPosition) -> String {
         URL_SAFE_NO_PAD.encode(encode(&Self { version: VERSION, print, after }))
     }
 

@@ -14,14 +14,16 @@ mod query;
 mod stream;
 mod table;
 
+use std::borrow::Cow;
+
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse, web};
-use cursor::Cursor;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+pub(super) use cursor::Cursor;
 use futures_util::stream::unfold;
 pub(super) use partial::numbers;
-use query::{Asked, Format};
-pub(super) use query::{ListQuery, SweepQuery, domain_of, positive};
+use query::Format;
+pub(super) use query::{Asked, ListQuery, SweepQuery, domain_of, positive};
 use serde::Serialize;
 pub use stream::LIST_STREAMS_MAX;
 use stream::Walk;
@@ -33,7 +35,7 @@ use super::authorized::{Authorized, ReadLinks};
 use super::link_json::LinkJson;
 use super::problem::Problem;
 use super::state::NodeState;
-use crate::app::ListRequest;
+use crate::app::{ListRequest, Principal};
 
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
@@ -81,22 +83,46 @@ pub(super) async fn list(
         None => Format::Json,
     };
     let asked = query.asked(&node, &caller.principal, |text| node.own_link(&request, text))?;
-    let mut head = HttpResponse::Ok();
-    match format {
+    let mut head = match format {
         Format::Json => return page(&caller, &request, &node, asked).await,
-        Format::Csv => {
-            head.insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
-                .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"links.csv\""));
-        }
+        Format::Csv => csv_head(),
         Format::Ndjson => {
+            let mut head = HttpResponse::Ok();
             head.insert_header((CONTENT_TYPE, "application/x-ndjson"));
+            head
         }
-    }
+    };
     if request.method() == Method::HEAD {
         return Ok(without_body(head));
     }
     let walk = Walk::begin(node, request, caller.principal, asked, format).await?;
     Ok(head.streaming(unfold(walk, Walk::next)))
+}
+
+/// The head of an answer that is a table.
+fn csv_head() -> HttpResponseBuilder {
+    let mut head = HttpResponse::Ok();
+    head.insert_header((CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"links.csv\""));
+    head
+}
+
+/// Sends a whole list as CSV.
+pub(super) async fn whole_as_csv(
+    node: web::Data<NodeState>,
+    request: HttpRequest,
+    principal: Principal,
+    asked: Asked,
+) -> Result<HttpResponse, Problem> {
+    let walk = Walk::begin(node, request, principal, asked, Format::Csv).await?;
+    Ok(csv_head().streaming(unfold(walk, Walk::next)))
+}
+
+/// Sends some links as CSV.
+pub(super) fn some_as_csv(links: &[LinkJson]) -> HttpResponse {
+    let head = table::COLUMNS.map(Cow::from).to_vec();
+    let rows = links.iter().map(|link| table::row(link).into_iter().map(Cow::from).collect());
+    csv_head().body(table::csv(std::iter::once(head).chain(rows)))
 }
 
 async fn page(

@@ -82,7 +82,7 @@ impl From<SortName> for SortKey {
 /// The form of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Format {
+pub(in crate::http) enum Format {
     /// A page.
     Json,
     /// All links as a table.
@@ -235,14 +235,14 @@ impl Given<'_> {
 
 /// What a list asks for.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) filter: LinkFilter,
-    pub(super) sort: Sort,
+pub(in crate::http) struct Asked {
+    pub(in crate::http) filter: LinkFilter,
+    pub(in crate::http) sort: Sort,
     /// Identifies both.
-    pub(super) print: u64,
-    pub(super) cursor: Option<Cursor>,
-    pub(super) seen: Option<(LinkKey, LinkVersion)>,
-    pub(super) limit: Option<u64>,
+    pub(in crate::http) print: u64,
+    pub(in crate::http) cursor: Option<Cursor>,
+    pub(in crate::http) seen: Option<(LinkKey, LinkVersion)>,
+    pub(in crate::http) limit: Option<u64>,
 }
 
 impl Asked {
@@ -267,7 +267,7 @@ impl ListQuery {
     }
 
     /// What the request asks for. `link_of` finds the link of a short URL.
-    pub(super) fn asked(
+    pub(in crate::http) fn asked(
         &self,
         node: &NodeState,
         principal: &Principal,

@@ -6,14 +6,14 @@ use waypost_protocol::properties::{TAGS, TITLE, Tags, Title};
 use waypost_protocol::{FieldChanges, Fields, Link};
 
 use super::context::{base, context, wants_part};
+use super::create_form::{has_more, made, offered};
 use super::guard::Change;
-use super::links_of::qr_of;
 use super::reply::{go_to, go_to_with, page, with_status};
 use super::{home, refused};
-use crate::app::{ChangeError, Consistency, CreatedLink, Guard, LinkName, NewLink, Principal};
+use crate::app::{ChangeError, CreatedLink, Guard, LinkName, NewLink, Principal};
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
-use crate::ui::{Context, Create, CreateView, Form, LinkItem, Made, Section, escaped};
+use crate::ui::{Context, Create, CreateView, Form, Section, escaped};
 
 /// Creates a link, or finds one that is the same.
 pub(super) async fn create(
@@ -26,8 +26,9 @@ pub(super) async fn create(
     let mut form = Form::read(&body);
     let Some((link, existed)) = created(&caller.principal, &request, &node, &cx, &mut form).await? else {
         let create = Create { more: has_more(&form), form, ..offered(&caller.principal, &node)? };
+        // A browser takes an error of a part for one of the page, and says so in its console.
         if wants_part(&request) {
-            return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &CreateView { cx, create });
+            return page(&request, &CreateView { cx, create });
         }
         let view = home::view(&caller.principal, &request, &node, cx, create).await?;
         return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &view);
@@ -103,37 +104,6 @@ fn with_scheme(text: &str) -> String {
         !before.contains('.') && before != "localhost" && !before.starts_with('[')
     });
     if text.is_empty() || named || text.contains("://") { text.to_owned() } else { format!("https://{text}") }
-}
-
-/// Whether a form has more than a URL.
-pub(super) fn has_more(form: &Form) -> bool {
-    ["customSlug", "title", "tags", "domain", "always"].iter().any(|name| form.given(name).is_some())
-}
-
-/// An empty form, with the domains that can be chosen.
-pub(super) fn offered(principal: &Principal, node: &NodeState) -> Result<Create, Problem> {
-    let domains = node.app.domains(principal)?;
-    let domains = domains.iter().filter_map(|site| site.host.as_ref().map(ToString::to_string)).collect();
-    Ok(Create { domains, ..Create::default() })
-}
-
-/// What was made, with its QR code.
-pub(super) fn made(link: LinkItem, existed: bool) -> Made {
-    let qr = qr_of(&link.short_url);
-    Made { link, existed, qr }
-}
-
-/// The link that a query names as made: it is shown once more when the page is loaded again.
-pub(super) async fn made_before(
-    principal: &Principal,
-    request: &HttpRequest,
-    node: &NodeState,
-    query: &Form,
-) -> Option<Made> {
-    let name = LinkName { domain: query.given("domain"), code: query.given("made")? };
-    let view = node.app.link(principal, name, Consistency::Local).await.ok()?;
-    let item = node.link_item(request, &view.link, view.counts);
-    Some(made(item, query.value("new") != "1"))
 }
 
 /// Deletes a link that was just made, unless somebody has changed it since.

@@ -7,11 +7,11 @@ use waypost_protocol::clicks::{HOUR_MS, Whose};
 use waypost_protocol::listing::{LinkFilter, Matches, Sort, SortKey, StateFilter};
 
 use super::context::context;
-use super::create::{has_more, made_before, offered};
+use super::create_form::{has_more, made_before, offered};
 use super::guard::SignedIn;
 use super::reply::{go_to, page};
 use crate::app::{Answer, Interval, ListError, ListRequest, Listed, Period, Point, Principal, Report, ReportQuery};
-use crate::cluster::ClusterView;
+use crate::cluster::{ClusterView, DiskReport};
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
 use crate::times::format_time;
@@ -26,6 +26,9 @@ const MONTH_HOURS: usize = 30 * DAY_HOURS;
 
 /// How long the page waits for other nodes to say how they are. One that is there says so within milliseconds.
 const CLUSTER_WAIT: Duration = Duration::from_millis(100);
+
+/// A disk with less free space than one part in so many is nearly full.
+const DISK_PARTS: u64 = 20;
 
 /// The path without the slash.
 pub(super) async fn to_home(node: web::Data<NodeState>) -> HttpResponse {
@@ -134,13 +137,14 @@ fn attend_links(
     listed: Result<Listed, ListError>,
 ) {
     let Ok(Some(Matches { total: total @ 1.., .. })) = listed.map(|listed| listed.matches) else { return };
-    let href = Some(format!("{}/links?state={state}", cx.base));
+    let href = format!("{}/links?state={state}", cx.base);
     attention.push(Attention { class: "warn", text: cx.count(key, &total), href });
 }
 
 /// Notes what needs attention of the cluster; `None` if some node did not say how it is.
 fn attend_cluster(cx: &Context, attention: &mut Vec<Attention>, read_only: bool, cluster: Option<&ClusterView>) {
-    let mut note = |text: String| attention.push(Attention { class: "bad", text, href: None });
+    let href = format!("{}/cluster", cx.base);
+    let mut note = |text: String| attention.push(Attention { class: "bad", text, href: href.clone() });
     if read_only {
         note(cx.t("home.read-only").to_owned());
     }
@@ -151,6 +155,9 @@ fn attend_cluster(cx: &Context, attention: &mut Vec<Attention>, read_only: bool,
             Some(status) if status.read_only && node.record.id != cluster.asked => {
                 note(cx.with("home.node-read-only", &node.record.name));
             }
+            Some(status) if status.disk.is_some_and(is_nearly_full) => {
+                note(cx.with("home.disk", &node.record.name));
+            }
             Some(_) => {}
         }
     }
@@ -159,9 +166,20 @@ fn attend_cluster(cx: &Context, attention: &mut Vec<Attention>, read_only: bool,
     }
 }
 
+/// Whether somebody should see to the space of a disk before a node takes no changes any more.
+fn is_nearly_full(disk: DiskReport) -> bool {
+    disk.free_bytes < disk.total_bytes / DISK_PARTS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_with_a_twentieth_left_is_nearly_full() {
+        let disk = |free_bytes| DiskReport { free_bytes, total_bytes: 1000 };
+        assert!(is_nearly_full(disk(49)) && !is_nearly_full(disk(50)));
+    }
 
     #[test]
     fn the_last_hours_are_compared_with_those_before() {

@@ -11,6 +11,12 @@
 //! files.rs        style sheet, scripts, icons
 //! home.rs         the first page
 //! create.rs       a new link
+//! create_form.rs  its form
+//! links.rs        the list of links
+//! bulk.rs         changes of many links
+//! bulk_all.rs     changes of all links that fit a filter
+//! bulk_outcome.rs what came of them
+//! tools.rs        bookmarks, the installed app, the search keyword
 //! links_of.rs     links as views show them
 //! refused.rs      why a form was refused, in the language of the page
 //! tags.rs         the tags
@@ -20,10 +26,14 @@
 //! stats.rs        statistics of a link, of all links, and of a tag
 //! ```
 
+mod bulk;
+mod bulk_all;
+mod bulk_outcome;
 mod cluster;
 mod context;
 mod cookies;
 mod create;
+mod create_form;
 mod domains;
 mod failure;
 mod files;
@@ -31,6 +41,7 @@ mod guard;
 mod home;
 mod intent;
 mod link;
+mod links;
 mod links_of;
 mod preferences;
 mod refused;
@@ -39,6 +50,7 @@ mod sessions;
 mod sign_in;
 mod stats;
 mod tags;
+mod tools;
 
 use std::sync::Arc;
 
@@ -72,7 +84,12 @@ pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listen
         .service(route("", "GET, HEAD").route(reads().to(home::to_home)))
         .service(route("/", "GET, HEAD").route(reads().to(home::home)))
         .service(route("/new", "GET, HEAD").route(reads().to(home::new)))
-        .service(route("/links", "POST").route(web::post().to(create::create)))
+        .service(
+            route("/links", "GET, HEAD, POST").route(reads().to(links::list)).route(web::post().to(create::create)),
+        )
+        .service(route("/links/bulk", "POST").route(web::post().to(bulk::bulk)))
+        .service(route("/links/columns", "POST").route(web::post().to(links::columns)))
+        .service(route("/links/export", "GET, HEAD").route(reads().to(links::export)))
         .service(route("/links/undo", "POST").route(web::post().to(create::undo)))
         .service(route("/tags", "GET, HEAD").route(reads().to(tags::tags)))
         .service(route("/tags/edit", "GET, HEAD").route(reads().to(tags::edit)))
@@ -102,6 +119,9 @@ pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listen
         .service(route("/cluster/undrain", "POST").route(web::post().to(cluster::undrain)))
         .service(route("/cluster/leader", "POST").route(web::post().to(cluster::leader)))
         .service(route("/cluster/backup", "GET, HEAD").route(reads().to(cluster::take_backup)))
+        .service(route("/tools", "GET, HEAD").route(reads().to(tools::tools)))
+        .service(route("/manifest.webmanifest", "GET, HEAD").route(reads().to(tools::manifest)))
+        .service(route("/opensearch.xml", "GET, HEAD").route(reads().to(tools::opensearch)))
         .service(route("/preferences", "POST").route(web::post().to(preferences::choose)))
         .service(route("/assets/{path:.*}", "GET, HEAD").route(reads().to(files::asset)))
         .service(

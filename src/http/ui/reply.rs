@@ -5,7 +5,7 @@ use actix_web::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, REFERRER_POLICY,
     SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use askama::Template;
 use bytes::Bytes;
 
@@ -35,13 +35,7 @@ pub(super) fn with_status(
 ) -> Result<HttpResponse, Problem> {
     let html = view.render().expect("invariant: writing a page to memory does not fail");
     let mut response = HttpResponse::build(status);
-    response
-        .content_type("text/html; charset=utf-8")
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((REFERRER_POLICY, "same-origin"))
-        .insert_header((VARY, "accept-encoding, accept-language, cookie, hx-request"));
+    page_headers(&mut response);
     // The page shows the notice, so the next one does not.
     if cookie(request, NOTICE).is_some() && !wants_part(request) {
         response.append_header((SET_COOKIE, set_cookie(request, NOTICE, "", 0)));
@@ -50,6 +44,17 @@ pub(super) fn with_status(
         return Ok(response.insert_header((CONTENT_ENCODING, "gzip")).body(gzip(html.as_bytes())));
     }
     Ok(response.body(html))
+}
+
+/// The headers of every page.
+pub(super) fn page_headers(response: &mut HttpResponseBuilder) {
+    response
+        .content_type("text/html; charset=utf-8")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((REFERRER_POLICY, "same-origin"))
+        .insert_header((VARY, "accept-encoding, accept-language, cookie, hx-request"));
 }
 
 /// Sends the browser to another page of the dashboard after a change.

@@ -128,7 +128,7 @@ async fn slice(principal: &Principal, node: &NodeState, mut sweep: Sweep) -> Sli
         }
         match node.app.sweep_step(principal, &mut sweep).await {
             Ok(Some(step)) => {
-                slice.changed += step.changed;
+                slice.changed += step.changed.len() as u64;
                 slice.failed += step.failed.len() as u64;
             }
             Ok(None) => {

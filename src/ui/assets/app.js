@@ -89,3 +89,96 @@ document.addEventListener("keydown", (event) => {
 
 // A change of many links is made in parts, and goes on by itself.
 document.querySelector("form[data-goes-on]")?.requestSubmit();
+// ---- the list of links ----
+
+// htmx replaces the list, so everything is looked up anew.
+const rows = () => [...document.querySelectorAll("[data-row]")];
+
+function go(to) {
+  const all = rows();
+  if (!all.length) return false;
+  const from = all.findIndex((row) => row.classList.contains("here"));
+  const row = all[Math.max(0, Math.min(all.length - 1, from < 0 ? 0 : from + to))];
+  all.forEach((other) => other.classList.toggle("here", other === row));
+  row.querySelector("[data-open]")?.focus({ preventScroll: true });
+  row.scrollIntoView({ block: "nearest" });
+  return true;
+}
+
+document.addEventListener("focusin", (event) => {
+  const row = event.target.closest?.("[data-row]");
+  if (row) rows().forEach((other) => other.classList.toggle("here", other === row));
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const inSearch = event.target.closest?.("[data-search]");
+  if (inSearch && event.key !== "ArrowDown") return;
+  if (!inSearch && event.target.closest?.("input:not([type=checkbox]), textarea, select")) return;
+  if (event.key === "j" || event.key === "ArrowDown") {
+    if (go(1)) event.preventDefault();
+  } else if (event.key === "k" || event.key === "ArrowUp") {
+    if (go(-1)) event.preventDefault();
+  } else if (event.key === "x") {
+    document.querySelector("[data-row].here input[name=link]")?.click();
+  }
+});
+
+// What can be done with the selected links is shown when there are some.
+function selected() {
+  const bar = document.querySelector("[data-bulk]");
+  if (!bar) return;
+  const boxes = [...document.querySelectorAll("[data-row] input[name=link]")];
+  const all = bar.querySelector("[data-select-all]")?.checked ?? false;
+  const count = boxes.filter((box) => box.checked).length;
+  boxes.forEach((box) => {
+    box.closest("[data-row]").classList.toggle("chosen", all || box.checked);
+  });
+  bar.querySelector("[data-selected]").textContent = count.toLocaleString(document.documentElement.lang);
+  bar.hidden = !all && !count;
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-select-page]")) {
+    document.querySelectorAll("[data-row] input[name=link]").forEach((box) => { box.checked = event.target.checked; });
+  }
+  if (event.target.closest("#selection")) selected();
+});
+document.addEventListener("htmx:afterSettle", selected);
+// Boxes keep their ticks when one comes back to a page.
+window.addEventListener("pageshow", selected);
+selected();
+
+// Further pages come by themselves up to here; then a click leads on, so that the page does not grow without end.
+const PAGES_MAX = 20;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.id === "next" && document.querySelectorAll("#rows > tbody").length >= PAGES_MAX) event.preventDefault();
+});
+
+// The address bar names the page that is seen, so that a bookmark, a reload and the way back lead there.
+let placing;
+function place() {
+  placing = undefined;
+  const bodies = [...document.querySelectorAll("#rows > tbody[data-page]")];
+  const seen = bodies.filter((body) => body.getBoundingClientRect().top < innerHeight / 3).pop() ?? bodies[0];
+  if (seen && bodies.length > 1 && seen.dataset.page !== location.pathname + location.search) {
+    history.replaceState(history.state, "", seen.dataset.page);
+  }
+}
+document.addEventListener("scroll", () => { placing ??= setTimeout(place, 150); }, { passive: true });
+
+// Who opens a link comes back to its row.
+document.addEventListener("click", (event) => {
+  const row = event.target.closest("[data-open]")?.closest("[data-row]");
+  if (row && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    history.scrollRestoration = "manual";
+    history.replaceState(history.state, "", `${row.closest("tbody").dataset.page}#${row.id}`);
+  }
+});
+if (location.hash.startsWith("#l-")) {
+  const row = document.getElementById(location.hash.slice(1));
+  row?.scrollIntoView({ block: "center" });
+  row?.querySelector("[data-open]")?.focus({ preventScroll: true });
+} else if (location.hash === "#search") {
+  document.querySelector("[data-search]")?.focus();
+}

@@ -1,0 +1,146 @@
+//! Changes of all links that fit a filter: the page is sent as they are made, so that it tells how far it is, also without scripts.
+
+use std::collections::VecDeque;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+use waypost_protocol::listing::{LinkFilter, Matches};
+use waypost_protocol::properties::{DISABLED, Set};
+use waypost_protocol::{FieldChanges, LinkKey};
+
+use super::bulk_outcome::{changed, note};
+use super::reply;
+use crate::app::{LinkEdit, Principal, Sweep, SweepChange, SweepStep, TagEdit};
+use crate::http::bulk::BULK_REQUESTS_MAX;
+use crate::http::problem::Problem;
+use crate::http::state::NodeState;
+use crate::ui::{Action, BulkOutcomeView, BulkStepView, BulkStepsView, Context, Outcome, STEPS};
+
+/// A sweep whose page is being sent.
+pub(super) struct Sweeping {
+    principal: Principal,
+    node: web::Data<NodeState>,
+    cx: Context,
+    action: Action,
+    back: String,
+    sweep: Sweep,
+    outcome: Outcome,
+    /// What is still to be sent without another step.
+    pieces: VecDeque<String>,
+    /// The end of the page.
+    tail: String,
+    ended: bool,
+    /// Held while the page is sent.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Sweeping {
+    /// Answers with the page of the steps.
+    pub(super) async fn answer(
+        principal: Principal,
+        node: web::Data<NodeState>,
+        cx: Context,
+        action: Action,
+        filter: LinkFilter,
+        back: String,
+    ) -> Result<HttpResponse, Problem> {
+        let permit = node.bulk_requests.clone().try_acquire_owned();
+        let permit = permit
+            .map_err(|_| Problem::not_ready(format!("{BULK_REQUESTS_MAX} bulk requests are being answered already")))?;
+        let mut changes = FieldChanges::default();
+        let change = match &action {
+            Action::Delete => SweepChange::Delete,
+            Action::Tag(tag) => SweepChange::Edit {
+                edit: LinkEdit::default(),
+                tags: TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
+            },
+            Action::Untag(tag) => SweepChange::Edit {
+                edit: LinkEdit::default(),
+                tags: TagEdit { replace: vec![(tag.clone(), None)], add: Vec::new() },
+            },
+            Action::Disable | Action::Enable => {
+                DISABLED.change(&mut changes, (action == Action::Disable).then_some(&Set));
+                let edit = LinkEdit { fields: changes, ..LinkEdit::default() };
+                SweepChange::Edit { edit, tags: TagEdit::default() }
+            }
+        };
+        // The page has asked how many are meant, so all may be.
+        let sweep = node.app.sweep(&principal, filter, true, change).await;
+        let sweep = sweep.map_err(|error| Problem::of_change(error, None))?;
+        let frame = BulkStepsView { cx: cx.clone(), action: action.clone() }.render();
+        let frame = frame.expect("invariant: writing a page to memory does not fail");
+        let (head, tail) = frame.split_once(STEPS).expect("invariant: a test looks for the place of the steps");
+        let sweeping = Self {
+            pieces: VecDeque::from([head.to_owned()]),
+            tail: tail.to_owned(),
+            outcome: Outcome { names: Some(Vec::new()), ..Outcome::default() },
+            ended: false,
+            principal,
+            node,
+            cx,
+            action,
+            back,
+            sweep,
+            _permit: permit,
+        };
+        let mut response = HttpResponse::Ok();
+        reply::page_headers(&mut response);
+        Ok(response.streaming(stream::unfold(sweeping, Self::next)))
+    }
+
+    async fn next(mut self) -> Option<(Result<Bytes, actix_web::Error>, Self)> {
+        if let Some(piece) = self.pieces.pop_front() {
+            return Some((Ok(piece.into()), self));
+        }
+        if self.ended {
+            return None;
+        }
+        let piece = match self.node.app.sweep_step(&self.principal, &mut self.sweep).await {
+            _ if self.node.draining() => self.end(Some("failure.busy-text")),
+            Ok(Some(step)) => {
+                self.note(step);
+                let Matches { total, .. } = self.sweep.matches().unwrap_or_default();
+                let done = self.outcome.changed + self.outcome.unchanged + self.outcome.failed;
+                BulkStepView { cx: &self.cx, done, links: total.max(done) }.render().unwrap_or_default()
+            }
+            Ok(None) if self.sweep.partial().next().is_some() => self.end(Some("bulk.partial")),
+            Ok(None) => self.end(None),
+            Err(_) => self.end(Some("bulk.stopped")),
+        };
+        Some((Ok(piece.into()), self))
+    }
+
+    fn note(&mut self, step: SweepStep) {
+        let SweepStep { changed: keys, unchanged, failed } = step;
+        self.outcome.unchanged += unchanged;
+        for key in keys {
+            let name = self.name_of(&key);
+            changed(&mut self.outcome, name);
+        }
+        for (key, error) in failed {
+            let name = self.name_of(&key);
+            note(&mut self.outcome, &self.cx, &name, &error);
+        }
+    }
+
+    fn name_of(&self, key: &LinkKey) -> String {
+        let site = self.node.app.site(key.domain);
+        format!("{} {}", site.host.as_ref().map(ToString::to_string).unwrap_or_default(), key.code)
+    }
+
+    /// The end of the page, with what came of it.
+    fn end(&mut self, stopped: Option<&str>) -> String {
+        self.ended = true;
+        self.outcome.stopped = stopped.map(|key| self.cx.t(key).to_owned());
+        let view = BulkOutcomeView {
+            cx: self.cx.clone(),
+            action: self.action.clone(),
+            outcome: std::mem::take(&mut self.outcome),
+            back: self.back.clone(),
+        };
+        format!("{}{}", view.render().unwrap_or_default(), self.tail)
+    }
+}
