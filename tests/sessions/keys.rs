@@ -188,8 +188,17 @@ async fn nobody_is_signed_in_to_a_restored_cluster() {
     assert!(there.others().await.is_empty());
 }
 
-/// The pages that can be seen without a session, and the path without the slash, which leads to the first one.
-const OPEN: &[&str] = &["", "/sign-in", "/sign-in/{secret}", "/preferences", "/assets/{path:.*}"];
+/// The pages that can be seen without a session, and the path without the slash, which leads to the first one. The two documents that browsers ask for without
+/// cookies name nothing but addresses.
+const OPEN: &[&str] = &[
+    "",
+    "/sign-in",
+    "/sign-in/{secret}",
+    "/preferences",
+    "/assets/{path:.*}",
+    "/manifest.webmanifest",
+    "/opensearch.xml",
+];
 
 /// The paths of all pages, as the code registers them.
 fn paths(dir: &Path, found: &mut BTreeSet<String>) {
