@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections ui-pictures
 
 run:
 	$(CARGO) run --release -- serve
@@ -48,6 +48,10 @@ bench-cluster:
 # The catalog alone: how fast it is filled, its size, and how long lists and searches take. URLS=FILE has real URLs, one a line.
 bench-lists:
 	$(CARGO) run --release --locked --package waypost-catalog --example lists -- --links $(or $(LINKS),1000000) $(if $(URLS),--urls $(URLS))
+
+# The dashboard: bytes and requests of each view, and how long the server takes for it.
+bench-ui:
+	python3 benches/ui.py $(BENCH_ARGS)
 
 # Two builds in turn: make bench-paired BEFORE=old/waypost AFTER=target/release/waypost
 bench-paired:
@@ -124,6 +128,12 @@ soak-kill:
 # what cluster.toml says. Needs 12,100 open files in each process.
 soak-connections:
 	TEST_IDLE=$(or $(IDLE),10000) TEST_NEVER_READING=$(or $(NEVER_READING),1000) $(CARGO) test --test it many_connections_that_never_read -- --nocapture
+
+# Pictures of every view of the dashboard, with made-up data, at three widths and in both themes: in target/ui-pictures; all.png shows them together.
+# Needs what tests/ui needs.
+ui-pictures:
+	rm -rf target/ui-pictures
+	TEST_PICTURES=$(CURDIR)/target/ui-pictures $(CARGO) test --locked --test it every_view_is_accessible -- --nocapture
 
 # Changes the source in small ways and looks whether the tests of the same crate notice (needs cargo-mutants). CRATES are protocol, journal and store by
 # default; hours for all of it, so SHARD=k/n takes every n-th change. What is not noticed is in target/mutants/CRATE/mutants.out/missed.txt.
