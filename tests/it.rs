@@ -24,11 +24,13 @@ mod generated;
 mod golden;
 mod levels;
 mod local_cluster;
+mod python_tools;
 mod readme;
 mod sessions;
 mod settings;
 mod supervision;
 mod tidy;
+mod ui;
 mod ui_link;
 mod ui_pages;
 

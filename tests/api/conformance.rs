@@ -1,41 +1,18 @@
 //! The running server keeps to its own document: Schemathesis makes requests from it, and judges the answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use waypost_testkit::cannot_run;
 
 use crate::node_in_temp;
+use crate::python_tools::python_tools;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The folder with the pinned tools, installed once for each list of them; `None` if there is no Python or no package index.
-fn tools() -> Option<PathBuf> {
-    let list = Path::new(ROOT).join("tests/conformance/requirements.txt");
-    let wanted = std::fs::read(&list).unwrap();
-    let tools = Path::new(ROOT).join("target/conformance-tools");
-    let installed = tools.join("requirements.txt");
-    if std::fs::read(&installed).is_ok_and(|found| found == wanted) {
-        return Some(tools);
-    }
-    let _ = std::fs::remove_dir_all(&tools);
-    let run = |program: &Path, arguments: &[&str]| {
-        Command::new(program).args(arguments).output().is_ok_and(|done| done.status.success())
-    };
-    let made = run(Path::new("python3"), &["-m", "venv", &tools.display().to_string()]);
-    let list = list.display().to_string();
-    let pip =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement", &list];
-    if !made || !run(&tools.join("bin/python3"), &pip) {
-        return None;
-    }
-    std::fs::write(installed, wanted).unwrap();
-    Some(tools)
-}
-
 #[test]
 fn no_answer_is_an_error_of_the_server_or_differs_from_the_document() {
-    let Some(tools) = tools() else {
+    let Some(tools) = python_tools("tests/conformance/requirements.txt", "conformance-tools") else {
         return cannot_run("Schemathesis cannot be installed: it needs Python with venv, and a package index");
     };
     let key = "a-long-enough-key-for-the-tests";

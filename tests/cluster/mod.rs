@@ -50,7 +50,12 @@ pub(crate) async fn started(count: usize, kind: impl FnOnce(Cluster) -> Cluster)
 
 /// Three nodes with all services, settled, and a fourth that keeps no links; its number.
 pub(crate) async fn with_edge() -> (TempDir, Cluster, usize) {
-    let (dir, mut cluster) = cluster_of(3).await;
+    with_edge_of(|cluster| cluster).await
+}
+
+/// The same, of a kind of its own.
+pub(crate) async fn with_edge_of(kind: impl FnOnce(Cluster) -> Cluster) -> (TempDir, Cluster, usize) {
+    let (dir, mut cluster) = started(3, kind).await;
     let edge = cluster.add(Some(r#"["redirector", "click_counter"]"#)).unwrap();
     cluster.start(&[edge]).unwrap();
     (dir, cluster, edge)

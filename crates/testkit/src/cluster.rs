@@ -201,7 +201,10 @@ impl Cluster {
     /// # Errors
     /// When it does not answer.
     pub async fn view(&self, index: usize) -> Result<Value> {
-        let answer = Client::new(self.node(index).admin()).get("/cluster").await?;
+        let client = Client::new(self.node(index).admin());
+        let key = self.environment.iter().find(|(name, _)| name == "WAYPOST_ADMIN_KEY");
+        let client = key.into_iter().fold(client, |client, (_, key)| client.with_key(key));
+        let answer = client.get("/cluster").await?;
         anyhow::ensure!(answer.status == 200, "{}", answer.status);
         Ok(answer.json())
     }
