@@ -73,7 +73,7 @@ fn shared(query: &Form) -> Form {
     form
 }
 
-/// The first page with a form. All that it shows is asked for at the same time.
+/// The first page with a form. Lists, figures and the state of the cluster are asked for at the same time.
 pub(super) async fn view(
     principal: &Principal,
     request: &HttpRequest,
@@ -86,11 +86,17 @@ pub(super) async fn view(
         let (sort, count) = (Sort { key, descending: true }, key == SortKey::CreatedAt);
         node.app.list_links(principal, ListRequest { filter, sort, after: None, limit, count, seen: None })
     };
-    let (newest, visited, ends_soon, exhausted, figures, cluster) = tokio::join!(
-        list(SortKey::CreatedAt, None, LINKS),
-        list(SortKey::Visits, None, LINKS),
-        list(SortKey::CreatedAt, Some(StateFilter::EndsSoon), 1),
-        list(SortKey::CreatedAt, Some(StateFilter::Exhausted), 1),
+    // One after the other, so that a page takes one turn of those that the node has for lists: eight pages at once would take all of them.
+    let lists = async {
+        (
+            list(SortKey::CreatedAt, None, LINKS).await,
+            list(SortKey::Visits, None, LINKS).await,
+            list(SortKey::CreatedAt, Some(StateFilter::EndsSoon), 1).await,
+            list(SortKey::CreatedAt, Some(StateFilter::Exhausted), 1).await,
+        )
+    };
+    let ((newest, visited, ends_soon, exhausted), figures, cluster) = tokio::join!(
+        lists,
         figures(principal, node, &cx),
         tokio::time::timeout(CLUSTER_WAIT, node.app.cluster(principal)),
     );
