@@ -47,17 +47,23 @@ async fn a_tag_is_renamed_in_all_links_and_a_name_that_is_none_is_refused_beside
     assert!(page.contains("href=\"/ui/links?tags=old+%26+new\""), "{page}");
     shows(&mut browser, "/ui/tags/edit?tag=sale", "2 links have it").await;
 
-    let refused = browser.post("/ui/tags/replace", &format!("tag=sale&with={}", "x".repeat(65))).await;
+    let refused = browser.post("/ui/tags/replace", &format!("do=rename&tag=sale&with={}", "x".repeat(65))).await;
     assert_eq!(refused.status, 422, "{}", text(&refused));
     assert!(text(&refused).contains("id=\"with-error\""), "{}", text(&refused));
 
-    let renamed = browser.post("/ui/tags/replace", "tag=sale&with=Offer").await;
+    // A blank is no name, and does not remove the tag.
+    let blank = browser.post("/ui/tags/replace", "do=rename&tag=sale&with=+").await;
+    assert!(blank.status == 422 && text(&blank).contains("id=\"with-error\""), "{}", text(&blank));
+    let unsure = browser.post("/ui/tags/replace", "do=remove&tag=sale").await;
+    assert!(unsure.status == 422 && text(&unsure).contains("id=\"sure-error\""), "{}", text(&unsure));
+
+    let renamed = browser.post("/ui/tags/replace", "do=rename&tag=sale&with=Offer").await;
     assert_eq!((renamed.status, renamed.header("location")), (303, Some("/ui/tags")), "{}", text(&renamed));
     for slug in ["one", "two"] {
         let link = client.get(&format!("/api/v1/links/{slug}")).await.unwrap().json();
         assert!(link["tags"].as_array().unwrap().contains(&json!("Offer")), "{link}");
     }
-    let removed = browser.post("/ui/tags/replace", "tag=offer").await;
+    let removed = browser.post("/ui/tags/replace", "do=remove&sure=on&tag=offer").await;
     assert_eq!(removed.status, 303, "{}", text(&removed));
     let link = client.get("/api/v1/links/two").await.unwrap().json();
     assert_eq!(link["tags"], json!(["old & new"]));
@@ -126,7 +132,7 @@ async fn the_cluster_is_shown_on_both_listeners_and_changed_on_the_admin_listene
         "{page}"
     );
     for answer in [
-        browser.get("/ui/cluster/backup").await,
+        browser.post("/ui/cluster/backup", "").await,
         browser.post("/ui/cluster/drain", "node=waypost").await,
         browser.post("/ui/cluster/leader", "group=1&to=waypost").await,
     ] {
@@ -141,7 +147,7 @@ async fn the_cluster_is_shown_on_both_listeners_and_changed_on_the_admin_listene
     let refused = admin.post("/ui/cluster/drain", &format!("node={name}")).await;
     assert_eq!(refused.status, 409, "{}", text(&refused));
     assert!(text(&refused).contains("no other node could hold its links"), "{}", text(&refused));
-    let backup = admin.get("/ui/cluster/backup").await;
+    let backup = admin.post("/ui/cluster/backup", "").await;
     assert_eq!(backup.status, 200);
     assert!(!backup.body.is_empty() && backup.header("content-disposition").is_some());
     assert_eq!(admin.get("/ui/cluster/drain?node=nobody").await.status, 404);

@@ -116,6 +116,12 @@ impl Dashboard {
         }
     }
 
+    /// The address of a page on the admin listener, if the dashboard is there.
+    pub(super) fn admin_page(&self, path: &str) -> Option<String> {
+        let admin = Some(self.addresses.admin).filter(|_| self.is_on(Listener::Admin));
+        admin.map(|admin| format!("{}{}{path}", reachable(admin), self.path()))
+    }
+
     /// The address of a one-time link.
     pub(super) fn one_time_url(base: &str, secret: &SessionToken) -> String {
         format!("{base}/sign-in/{}", secret.reveal())

@@ -51,9 +51,15 @@ impl PublicAddress {
     pub(super) fn is_own_origin(&self, request: &HttpRequest, origin: &str) -> bool {
         let named = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         let Some(origin) = Url::parse(origin).ok().filter(named) else { return false };
-        // Who forwards the request without a word may have changed the scheme, and not what stands in `Host`.
-        let own = [self.configured.clone(), self.forwarded(request), requested(request, origin.scheme())];
-        own.into_iter().flatten().any(|own| own.origin() == origin.origin())
+        let known = [self.configured.clone(), self.forwarded(request)];
+        if known.iter().flatten().any(|own| own.origin() == origin.origin()) {
+            return true;
+        }
+        // Who forwards the request without a word may have changed the scheme, and not what stands in `Host`. But where the host is known to use
+        // https, a page that came by http may be anybody's.
+        let by_https = |own: &Url| own.scheme() == "https" && own.host() == origin.host();
+        let downgraded = origin.scheme() == "http" && known.iter().flatten().any(by_https);
+        !downgraded && requested(request, origin.scheme()).is_some_and(|own| own.origin() == origin.origin())
     }
 
     /// Whether the browser that has sent a change uses https, as far as that can be told.
@@ -316,6 +322,8 @@ mod tests {
             (None, "10.0.0.1", vec![inner, named, proto], "http://go.example", false),
             (public, "192.0.2.1", vec![inner], "https://go.example", true),
             (public, "192.0.2.1", vec![inner], "http://go.example", false),
+            (public, "192.0.2.1", vec![("host", "go.example")], "http://go.example", false),
+            (public, "192.0.2.1", vec![("host", "go.example")], "https://go.example", true),
             (public, "192.0.2.1", vec![inner], "http://inner:8080", true),
             (public, "192.0.2.1", vec![inner], "https://xgo.example", false),
             (None, "192.0.2.1", vec![("host", "[::1]:8080")], "http://[::1]:8080", true),

@@ -106,6 +106,11 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     })
 }
 
+/// The path of a request in the access log. Of a one-time link it is the pattern: the link signs in whoever has it.
+fn logged_path<'a>(path: &'a str, route: Option<&'a str>) -> &'a str {
+    route.filter(|route| route.ends_with("/sign-in/{secret}")).unwrap_or(path)
+}
+
 /// `body_time` is how long the body of a request may take to arrive.
 fn app(
     worker: web::Data<WorkerState>,
@@ -165,7 +170,7 @@ fn app(
                 traced::answered(&mut span, asked.method().as_str(), route.as_deref(), response.status().as_u16());
                 noted.access_log.note(
                     asked.method().as_str(),
-                    asked.path(),
+                    logged_path(asked.path(), route.as_deref()),
                     response.status().as_u16(),
                     asked.peer_addr(),
                 );
@@ -182,4 +187,16 @@ fn app(
         .configure(|config| ui::register(config, &dashboard, Listener::Public))
         .configure(routes::register)
         .default_service(web::to(redirect::elsewhere))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_access_log_does_not_tell_one_time_links() {
+        assert_eq!(logged_path("/ui/sign-in/abc", Some("/ui/sign-in/{secret}")), "/ui/sign-in/{secret}");
+        assert_eq!(logged_path("/abc", Some("/{code}")), "/abc");
+        assert_eq!(logged_path("/nothing", None), "/nothing");
+    }
 }

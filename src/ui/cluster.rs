@@ -30,8 +30,8 @@ pub struct ClusterPage {
     pub warnings: Vec<String>,
     /// Whether the cluster can be changed here.
     pub can_change: bool,
-    /// Where it can, if not here.
-    pub admin: String,
+    /// Where it can, if not here; `None` = on no page.
+    pub admin: Option<String>,
 }
 
 /// What a node is doing.
@@ -133,7 +133,7 @@ pub struct GroupRow {
 
 impl ClusterPage {
     /// Shows a cluster.
-    pub fn of(cx: Context, view: &ClusterView, can_change: bool, admin: String) -> Self {
+    pub fn of(cx: Context, view: &ClusterView, can_change: bool, admin: Option<String>) -> Self {
         let names: BTreeMap<NodeId, &str> =
             view.nodes.iter().map(|node| (node.record.id, node.record.name.as_str())).collect();
         let reports: Vec<(&str, &GroupReport)> = view
@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn page(view: &ClusterView, can_change: bool) -> ClusterPage {
-        ClusterPage::of(Context::example("en"), view, can_change, "http://127.0.0.1:9090/ui/cluster".to_owned())
+        ClusterPage::of(Context::example("en"), view, can_change, Some("http://127.0.0.1:9090/ui/cluster".to_owned()))
     }
 
     #[test]

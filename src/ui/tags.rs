@@ -82,8 +82,9 @@ pub struct TagProgress {
 impl TagProgress {
     /// How far it is, in percent.
     pub fn percent(&self) -> u64 {
-        let had = self.links.max(self.done + self.failed).max(1);
-        (self.done + self.failed) * 100 / had
+        let had_turn = self.done.saturating_add(self.failed);
+        let links = self.links.max(had_turn).max(1);
+        (u128::from(had_turn) * 100 / u128::from(links)) as u64
     }
 }
 
@@ -128,6 +129,7 @@ mod tests {
         assert!(going.render().unwrap().contains("data-goes-on"));
         let stopped = progress(30, 1, 0, Some("no leader"));
         assert_eq!(stopped.percent(), 100, "more had their turn than were counted");
+        assert_eq!(progress(u64::MAX, 1, 0, None).percent(), 100);
         let html = stopped.render().unwrap();
         assert!(!html.contains("data-goes-on") && html.contains("no leader") && !html.contains("<script>alert"));
     }

@@ -15,7 +15,7 @@ use crate::ui::{ClusterPage, DrainPage, Section};
 async fn view(principal: &Principal, request: &HttpRequest, node: &NodeState) -> Result<ClusterPage, Problem> {
     let view = node.app.cluster(principal).await?;
     let can_change = principal.require(Permission::AdministerCluster).is_ok();
-    let admin = format!("http://{}{}/cluster", node.admin, base(request));
+    let admin = node.dashboard().admin_page("/cluster");
     Ok(ClusterPage::of(context(request, node, Section::Cluster), &view, can_change, admin))
 }
 
@@ -107,9 +107,9 @@ pub(super) async fn leader(
     Ok(go_to_with(&request, &format!("{}/cluster", base(&request)), "cluster.leader-moved", None))
 }
 
-/// A backup of the whole cluster, as a file.
+/// A backup of the whole cluster, as a file. By `POST`, so that no link of another page begins one.
 pub(super) async fn take_backup(
-    caller: SignedIn,
+    caller: Change,
     request: HttpRequest,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {

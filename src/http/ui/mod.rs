@@ -118,7 +118,7 @@ pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listen
         )
         .service(route("/cluster/undrain", "POST").route(web::post().to(cluster::undrain)))
         .service(route("/cluster/leader", "POST").route(web::post().to(cluster::leader)))
-        .service(route("/cluster/backup", "GET, HEAD").route(reads().to(cluster::take_backup)))
+        .service(route("/cluster/backup", "POST").route(web::post().to(cluster::take_backup)))
         .service(route("/tools", "GET, HEAD").route(reads().to(tools::tools)))
         .service(route("/manifest.webmanifest", "GET, HEAD").route(reads().to(tools::manifest)))
         .service(route("/opensearch.xml", "GET, HEAD").route(reads().to(tools::opensearch)))

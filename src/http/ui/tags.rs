@@ -22,6 +22,7 @@ const SLICE: Duration = Duration::from_secs(2);
 
 /// The tags whose text contains `part`, those of the most links first, and how many shards are missing.
 async fn tags_with(principal: &Principal, node: &NodeState, part: &str) -> Result<(Vec<TagRow>, u64), Problem> {
+    // Of more than 20,000 tags the rest is not in it: whoever has so many searches by links.
     let ListedTags { mut tags, partial, .. } = node.app.list_tags(principal, None).await?;
     let part = Tags::folded(part);
     tags.retain(|tag| tag.folded.contains(&part));
@@ -75,37 +76,47 @@ pub(super) async fn replace(
 ) -> Result<HttpResponse, Problem> {
     let mut form = Form::read(&body);
     let tag = form.value("tag").to_owned();
-    let with = form.given("with").map(str::to_owned);
+    let with = form.given("with").filter(|_| form.value("do") != "remove").map(str::to_owned);
     let number = |name: &str| form.value(name).parse::<u64>().ok();
     let (before, links) = (number("done").unwrap_or(0), number("links"));
     let links = match links {
         Some(links) => links,
         None => links_of(&caller.principal, &node, &tag).await?,
     };
+    let cx = context(&request, &node, Section::Tags);
+    match form.value("do") {
+        "remove" if form.is_on("sure") => {}
+        "remove" => form.refuse("sure", cx.t("tags.unsure")),
+        _ if with.is_none() => form.refuse("with", cx.t("tags.empty")),
+        _ => {}
+    }
+    if form.is_refused() {
+        return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &TagPage { cx, tag, form, links });
+    }
     let sweep = match node.app.replace_tag(&caller.principal, &tag, with.as_deref(), None).await {
         Ok(sweep) => sweep,
         Err(ChangeError::Tags(error)) => {
             form.refuse("with", error.to_string());
-            let view = TagPage { cx: context(&request, &node, Section::Tags), tag, form, links };
-            return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &view);
+            return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &TagPage { cx, tag, form, links });
         }
         Err(error) => return Err(Problem::of_change(error, None)),
     };
     let Slice { changed, failed, ended, stopped } = slice(&caller.principal, &node, sweep).await;
-    let changed = before + changed;
+    // The same links would fail again, without end.
+    let stuck = failed > 0 && (ended || changed == 0);
+    let changed = before.saturating_add(changed);
     if ended && failed == 0 && stopped.is_none() {
         let key = if with.is_some() { "tags.renamed" } else { "tags.removed" };
         return Ok(go_to_with(&request, &format!("{}/tags", base(&request)), key, None));
     }
     let view = TagProgress {
-        cx: context(&request, &node, Section::Tags),
+        cx,
         tag,
         with: with.unwrap_or_default(),
         done: changed,
         failed,
         links,
-        // What cannot be changed now would be tried again without end.
-        stopped: stopped.or_else(|| ended.then(|| "some links could not be changed; try again".to_owned())),
+        stopped: stopped.or_else(|| stuck.then(|| "some links could not be changed; try again".to_owned())),
     };
     page(&request, &view)
 }
