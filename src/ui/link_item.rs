@@ -1,6 +1,8 @@
 //! A link as lists and cards show it.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use waypost_protocol::link::LinkCounts;
 use waypost_protocol::listing::ENDS_SOON_MS;
 use waypost_protocol::properties::{NOTE, PASSWORD, TAGS, TITLE};
@@ -107,13 +109,14 @@ impl LinkItem {
     }
 
     /// What it is called: its title, else its short URL without the scheme.
-    pub fn name(&self) -> &str {
-        self.title.as_deref().unwrap_or_else(|| self.short())
+    pub fn name(&self) -> Cow<'_, str> {
+        self.title.as_deref().map_or_else(|| self.short(), Cow::Borrowed)
     }
 
-    /// Its short URL without the scheme.
-    pub fn short(&self) -> &str {
-        self.short_url.split_once("://").map_or(&self.short_url, |(_, rest)| rest)
+    /// Its short URL without the scheme, with the letters of the code as people read and type them.
+    pub fn short(&self) -> Cow<'_, str> {
+        let rest = self.short_url.split_once("://").map_or(self.short_url.as_str(), |(_, rest)| rest);
+        percent_decode_str(rest).decode_utf8().unwrap_or(Cow::Borrowed(rest))
     }
 
     /// The address of its page, or with `/stats` and the like that of a part.
@@ -169,7 +172,7 @@ mod tests {
         assert_eq!(item.page(&context, "/stats"), "/ui/link/m%C3%BCnchen%2Fx/stats?domain=go.example");
         assert_eq!(item.anchor(), "l-go.example-m%C3%BCnchen%2Fx");
         item.title = None;
-        assert_eq!(item.name(), "go.example/m%C3%BCnchen/x");
+        assert_eq!(item.name(), "go.example/münchen/x");
         item.host = None;
         assert_eq!(item.page(&context, ""), "/ui/link/m%C3%BCnchen%2Fx");
         assert_eq!(item.name_in_forms(), " münchen/x");

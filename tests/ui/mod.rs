@@ -96,7 +96,9 @@ fn every_view_is_accessible_and_fits_its_window() {
     write_places(&database, &places).unwrap();
     let builder = builder
         .env("WAYPOST_CLICKS_GEO_DATABASE", &database.display().to_string())
-        .env("WAYPOST_HTTP_TRUSTED_PROXIES", "127.0.0.0/8");
+        .env("WAYPOST_HTTP_TRUSTED_PROXIES", "127.0.0.0/8")
+        // Short links on pictures look like those of a real site.
+        .env("WAYPOST_HTTP_PUBLIC_URL", "https://go.museum.example");
     let node = with_key(faults.load_into(builder));
     let pictures = std::env::var("TEST_PICTURES").ok();
     let pictures = pictures.iter().flat_map(|folder| ["--pictures", folder]);
