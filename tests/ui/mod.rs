@@ -98,7 +98,7 @@ fn every_view_is_accessible_and_fits_its_window() {
         .env("WAYPOST_CLICKS_GEO_DATABASE", &database.display().to_string())
         .env("WAYPOST_HTTP_TRUSTED_PROXIES", "127.0.0.0/8")
         // Short links on pictures look like those of a real site.
-        .env("WAYPOST_HTTP_PUBLIC_URL", "https://go.museum.example");
+        .env("WAYPOST_HTTP_PUBLIC_URL", "https://m.museum.example");
     let node = with_key(faults.load_into(builder));
     let pictures = std::env::var("TEST_PICTURES").ok();
     let pictures = pictures.iter().flat_map(|folder| ["--pictures", folder]);
