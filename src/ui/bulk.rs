@@ -1,11 +1,15 @@
 //! Changes of many links: what is asked before, how far they are, and what came of them.
 
 use askama::Template;
+use waypost_protocol::listing::PAGE_LINKS_MAX;
 
 use super::{Context, Form, Section, Theme};
 
-/// The bytes of the names of links that an undo may have: they come back in a form, whose length is bounded (`[http] body_max_bytes`, 64 KiB).
-pub const UNDO_BYTES_MAX: usize = 40 << 10;
+/// The most links that one form may name. An undo is such a form.
+pub const NAMED_LINKS_MAX: usize = PAGE_LINKS_MAX;
+
+/// The bytes of a form that are kept for what is not a name of a link, such as the address of the list.
+const FORM_REST_BYTES: usize = 24 << 10;
 
 /// What is done with many links.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +128,13 @@ pub struct BulkAskView {
     pub back: String,
 }
 
+impl BulkAskView {
+    /// How many changed links the next page can take back.
+    fn undo_max(&self) -> u64 {
+        NAMED_LINKS_MAX as u64
+    }
+}
+
 /// How far it is: each of these takes the place of the one before.
 #[derive(Template)]
 #[template(path = "bulk_step.html")]
@@ -148,12 +159,37 @@ pub struct Outcome {
     /// Some of these, and why.
     pub failures: Vec<(String, String)>,
     /// The names of those that were changed, for the undo; `None` = they are too many.
-    pub names: Option<Vec<String>>,
+    names: Option<Vec<String>>,
+    /// The bytes that further names may have as they are sent.
+    room: usize,
     /// Why it ended before all links had their turn.
     pub stopped: Option<String>,
 }
 
 impl Outcome {
+    /// Nothing is done yet. A form may have `body_max_bytes` bytes: an undo that would have more is not offered.
+    pub fn new(body_max_bytes: usize) -> Self {
+        let room = body_max_bytes.saturating_sub(FORM_REST_BYTES);
+        Self { names: Some(Vec::new()), room, ..Self::default() }
+    }
+
+    /// Notes a link that was changed, by its name in forms; for the undo, too, as long as one form can name them all.
+    pub fn change(&mut self, name: String) {
+        self.changed += 1;
+        let bytes = "&link=".len() + form_urlencoded::byte_serialize(name.as_bytes()).map(str::len).sum::<usize>();
+        let names = self.names.take().filter(|names| names.len() < NAMED_LINKS_MAX && bytes <= self.room);
+        self.names = names.map(|mut names| {
+            self.room -= bytes;
+            names.push(name);
+            names
+        });
+    }
+
+    /// Whether there would be a way back if they were fewer.
+    fn is_too_large(&self, action: &Action) -> bool {
+        self.names.is_none() && self.changed > 0 && action.inverse().is_some()
+    }
+
     /// The form that takes an action back, if there is a way.
     fn undo(&self, action: &Action) -> Option<(Action, &[String])> {
         let names = self.names.as_deref().filter(|names| !names.is_empty())?;
@@ -208,7 +244,8 @@ mod tests {
 
     fn done(action: Action, names: Option<Vec<String>>) -> String {
         let failures = vec![("<b>x</b>".to_owned(), "<i>no</i>".to_owned())];
-        let outcome = Outcome { changed: 2, failed: 1, failures, names, ..Outcome::default() };
+        let stopped = Some("It ended <early>.".to_owned());
+        let outcome = Outcome { changed: 2, failed: 1, failures, names, stopped, ..Outcome::default() };
         let cx = Context::example("en");
         BulkDoneView { cx, action, outcome, back: "/ui/links?q=\"".to_owned() }.render().unwrap()
     }
@@ -218,12 +255,35 @@ mod tests {
         let names = || Some(vec![" a".to_owned(), "go.example <script>".to_owned()]);
         let page = done(Action::Tag("<b>".to_owned()), names());
         assert!(page.contains("value=\"untag\"") && page.contains("value=\" a\""), "{page}");
+        // Also of what was done before it ended early.
+        assert!(page.contains("It ended &#60;early&#62;."), "{page}");
         for text in ["<b>", "<i>", "go.example <script>"] {
             assert!(!page.contains(text), "{text} in {page}");
         }
         assert!(done(Action::Disable, names()).contains("value=\"enable\""));
         assert!(!done(Action::Delete, names()).contains("bulk-undo"));
-        assert!(!done(Action::Disable, None).contains("bulk-undo"));
+        let page = done(Action::Disable, None);
+        assert!(!page.contains("bulk-undo") && page.contains("cannot be taken back here"), "{page}");
+        assert!(!done(Action::Delete, None).contains("cannot be taken back here"));
+    }
+
+    #[test]
+    fn an_undo_names_as_many_links_as_one_form_may_and_never_only_some_of_them() {
+        let undo = |links: usize, body_max_bytes: usize, name: &str| {
+            let mut outcome = Outcome::new(body_max_bytes);
+            (0..links).for_each(|_| outcome.change(name.to_owned()));
+            assert_eq!(outcome.changed, links as u64);
+            outcome.undo(&Action::Disable).map(|(_, names)| names.to_vec())
+        };
+        assert_eq!(undo(NAMED_LINKS_MAX, 64 << 10, " abcdefg").unwrap().len(), NAMED_LINKS_MAX);
+        assert!(undo(NAMED_LINKS_MAX + 1, 64 << 10, " abcdefg").is_none());
+        // Letters that are three bytes in a form, or six.
+        let long = format!(" {}", "ü".repeat(20));
+        let names = undo(300, 64 << 10, &long).unwrap();
+        let form = Form::of(names.into_iter().map(|name| ("link".to_owned(), name))).query();
+        assert!(form.len() <= 40 << 10, "{}", form.len());
+        assert!(undo(350, 64 << 10, &long).is_none());
+        assert!(undo(1, 16 << 10, " abc").is_none());
     }
 
     #[test]

@@ -48,7 +48,7 @@ mod tools;
 
 pub use assets::{asset, gzip};
 pub use bulk::{
-    Action, BulkAskView, BulkDoneView, BulkOutcomeView, BulkStepView, BulkStepsView, Outcome, STEPS, UNDO_BYTES_MAX,
+    Action, BulkAskView, BulkDoneView, BulkOutcomeView, BulkStepView, BulkStepsView, NAMED_LINKS_MAX, Outcome, STEPS,
 };
 pub use chart::{Chart, ChartPoint};
 pub use cluster::{ClusterPage, DrainPage};

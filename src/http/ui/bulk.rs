@@ -1,14 +1,17 @@
 //! Changes of the selected links; those of all that fit the filter are asked for here, and made in `bulk_all.rs`.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::join_all;
-use waypost_protocol::listing::{LinkFilter, Matches, PAGE_LINKS_MAX, Sort};
+use tokio::time::{Instant, timeout_at};
+use waypost_protocol::listing::{LinkFilter, Matches, Sort};
 use waypost_protocol::messages::LinkView;
 use waypost_protocol::properties::{DISABLED, PropertyError, Set, TAGS, Tags};
 use waypost_protocol::{FieldChanges, Link};
 
 use super::bulk_all::Sweeping;
-use super::bulk_outcome::{changed, fail, note};
+use super::bulk_outcome::{fail, note};
 use super::context::{context, path_of_ours};
 use super::guard::Change;
 use super::links::asked;
@@ -21,7 +24,7 @@ use crate::app::{
 use crate::http::list::some_as_csv;
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
-use crate::ui::{Action, BulkAskView, BulkDoneView, Context, Form, Outcome, Section};
+use crate::ui::{Action, BulkAskView, BulkDoneView, Context, Form, NAMED_LINKS_MAX, Outcome, Section};
 
 /// Does with many links what the form asks for, or asks before.
 pub(super) async fn bulk(
@@ -33,8 +36,11 @@ pub(super) async fn bulk(
     let cx = context(&request, &node, Section::Links);
     let form = Form::read(&body);
     let back = path_of_ours(&cx.base, form.value("back"));
-    let names: Vec<String> = form.all("link").take(PAGE_LINKS_MAX).map(str::to_owned).collect();
+    let names: Vec<String> = form.all("link").map(str::to_owned).collect();
     let all = form.is_on("all");
+    if names.len() > NAMED_LINKS_MAX && !all {
+        return Ok(go_to_with(&request, &back, "bulk.too-many", Some(NAMED_LINKS_MAX as u64)));
+    }
     if names.is_empty() && !all {
         return Ok(go_to_with(&request, &back, "bulk.none", None));
     }
@@ -133,11 +139,30 @@ fn edit_of(action: &Action, link: &Link) -> Result<Option<FieldChanges>, Propert
     Ok(Some(changes))
 }
 
-/// Changes links by their names, each in the state in which it was read.
+/// Whether the next links may be begun: a quarter of the time is left for those that have begun.
+fn is_time_left(elapsed: Duration, timeout: Duration) -> bool {
+    elapsed < timeout * 3 / 4
+}
+
+/// Changes links by their names, each in the state in which it was read. It ends before the time of the request is up, so that what was done can be told, and
+/// taken back.
 async fn change(principal: &Principal, node: &NodeState, cx: &Context, action: &Action, names: &[String]) -> Outcome {
-    let mut outcome = Outcome { names: Some(Vec::new()), ..Outcome::default() };
-    for names in names.chunks(BULK_AT_ONCE_MAX) {
-        let views = join_all(names.iter().map(|name| node.app.link(principal, named(name), Consistency::Local))).await;
+    let mut outcome = Outcome::new(node.body_max_bytes);
+    let began = Instant::now();
+    let end = began + node.timeout;
+    let mut rest = names;
+    while !rest.is_empty() {
+        let names = &rest[..rest.len().min(BULK_AT_ONCE_MAX)];
+        let views = join_all(names.iter().map(|name| node.app.link(principal, named(name), Consistency::Local)));
+        let views = match is_time_left(began.elapsed(), node.timeout) {
+            true => timeout_at(end, views).await.ok(),
+            false => None,
+        };
+        let Some(views) = views else {
+            outcome.stopped = Some(cx.count("bulk.time-up", &(rest.len() as u64)));
+            break;
+        };
+        rest = &rest[names.len()..];
         let mut changes = Vec::with_capacity(names.len());
         let mut changing = Vec::with_capacity(names.len());
         for (name, view) in names.iter().zip(views) {
@@ -163,9 +188,14 @@ async fn change(principal: &Principal, node: &NodeState, cx: &Context, action: &
                 }
             }
         }
-        for (name, done) in changing.into_iter().zip(node.app.bulk(principal, changes, None).await) {
+        let Ok(done) = timeout_at(end, node.app.bulk(principal, changes, None)).await else {
+            // They are on their way.
+            changing.iter().for_each(|name| fail(&mut outcome, name, cx.t("failure.unknown-text").to_owned()));
+            continue;
+        };
+        for (name, done) in changing.into_iter().zip(done) {
             match done {
-                Ok(_) => changed(&mut outcome, name.clone()),
+                Ok(_) => outcome.change(name.clone()),
                 Err(BulkError::Change(error)) => note(&mut outcome, cx, name, &error),
                 Err(error) => fail(&mut outcome, name, error.to_string()),
             }
@@ -208,6 +238,13 @@ mod tests {
         let many: Vec<String> = (0..32).map(|number| number.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(edit_of(&tag, &link(&many, false)).is_err());
+    }
+
+    #[test]
+    fn no_links_are_begun_when_the_time_is_nearly_up() {
+        let timeout = Duration::from_secs(4);
+        assert!(is_time_left(Duration::ZERO, timeout) && is_time_left(Duration::from_millis(2999), timeout));
+        assert!(!is_time_left(Duration::from_secs(3), timeout) && !is_time_left(timeout, timeout));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use waypost_protocol::listing::{LinkFilter, Matches};
 use waypost_protocol::properties::{DISABLED, Set};
 use waypost_protocol::{FieldChanges, LinkKey};
 
-use super::bulk_outcome::{changed, note};
+use super::bulk_outcome::note;
 use super::reply;
 use crate::app::{LinkEdit, Principal, Sweep, SweepChange, SweepStep, TagEdit};
 use crate::http::bulk::BULK_REQUESTS_MAX;
@@ -76,7 +76,7 @@ impl Sweeping {
         let sweeping = Self {
             pieces: VecDeque::from([head.to_owned()]),
             tail: tail.to_owned(),
-            outcome: Outcome { names: Some(Vec::new()), ..Outcome::default() },
+            outcome: Outcome::new(node.body_max_bytes),
             ended: false,
             principal,
             node,
@@ -98,8 +98,12 @@ impl Sweeping {
         if self.ended {
             return None;
         }
+        // A node that stops begins no further step; what came of the last one was told.
+        if self.node.draining() {
+            let piece = self.end(Some("bulk.draining"));
+            return Some((Ok(piece.into()), self));
+        }
         let piece = match self.node.app.sweep_step(&self.principal, &mut self.sweep).await {
-            _ if self.node.draining() => self.end(Some("failure.busy-text")),
             Ok(Some(step)) => {
                 self.note(step);
                 let Matches { total, .. } = self.sweep.matches().unwrap_or_default();
@@ -118,7 +122,7 @@ impl Sweeping {
         self.outcome.unchanged += unchanged;
         for key in keys {
             let name = self.name_of(&key);
-            changed(&mut self.outcome, name);
+            self.outcome.change(name);
         }
         for (key, error) in failed {
             let name = self.name_of(&key);

@@ -1,23 +1,11 @@
-//! What came of the changes of many links, link by link.
+//! Why links of a change of many could not be changed.
 
 use super::refused;
 use crate::app::ChangeError;
-use crate::ui::{Context, Outcome, UNDO_BYTES_MAX};
+use crate::ui::{Context, Outcome};
 
 /// How many failures are shown, each with its reason.
 const FAILURES_SHOWN: usize = 20;
-
-/// Notes a link that was changed, for the undo as long as there is room.
-pub(super) fn changed(outcome: &mut Outcome, name: String) {
-    outcome.changed += 1;
-    if let Some(names) = &mut outcome.names {
-        let bytes: usize = names.iter().map(|name| name.len() + 8).sum();
-        names.push(name);
-        if bytes > UNDO_BYTES_MAX {
-            outcome.names = None;
-        }
-    }
-}
 
 /// Notes why a link could not be changed.
 pub(super) fn fail(outcome: &mut Outcome, name: &str, why: String) {
@@ -37,22 +25,4 @@ pub(super) fn note(outcome: &mut Outcome, cx: &Context, name: &str, error: &Chan
         other => other.to_string(),
     };
     fail(outcome, name, why);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_undo_ends_where_its_form_would_be_too_long() {
-        let mut outcome = Outcome { names: Some(Vec::new()), ..Outcome::default() };
-        for number in 0..UNDO_BYTES_MAX {
-            changed(&mut outcome, format!(" {number:07}"));
-            if outcome.names.is_none() {
-                break;
-            }
-            assert!(number < UNDO_BYTES_MAX / 8);
-        }
-        assert!(outcome.names.is_none() && outcome.changed > 2000);
-    }
 }

@@ -15,7 +15,7 @@
 //! links.rs        the list of links
 //! bulk.rs         changes of many links
 //! bulk_all.rs     changes of all links that fit a filter
-//! bulk_outcome.rs what came of them
+//! bulk_outcome.rs why some of them could not be changed
 //! tools.rs        bookmarks, the installed app, the search keyword
 //! links_of.rs     links as views show them
 //! refused.rs      why a form was refused, in the language of the page
