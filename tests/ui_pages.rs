@@ -89,7 +89,7 @@ async fn a_url_becomes_a_short_link_that_can_be_undone_until_it_is_changed() {
     let made = leads_to(&send(&person, "/ui/links", &[("longUrl", "example.com/a b?c"), ("tags", "x, y")]).await);
     let (_, shown) = page(&person, &made).await;
     let code = field(&shown, "code");
-    assert_eq!(person.follow(&code).await.as_deref(), Some("https://example.com/a%20b?c"));
+    assert!(shown.contains("href=\"https://example.com/a%20b?c\"") || shown.contains("→ https://example.com/a%20b?c"));
     assert!(shown.contains("data:image/svg+xml;base64,") && shown.contains("Your short link"), "{shown}");
     // The same URL once more is the same link, and nothing to undo.
     let again =
@@ -97,7 +97,9 @@ async fn a_url_becomes_a_short_link_that_can_be_undone_until_it_is_changed() {
     assert!(again.contains(&code) && !again.contains("new=1"), "{again}");
     let undo = [("code", code.as_str()), ("domain", ""), ("version", &field(&shown, "version"))];
     let undone = send(&person, "/ui/links/undo", &undo).await;
-    assert_eq!(leads_to(&undone), "/ui/");
+    // Also the undo can be taken back.
+    let deleted = leads_to(&undone);
+    assert!(deleted.starts_with("/ui/deleted/"), "{deleted}");
     assert!(
         undone
             .header("set-cookie")
@@ -105,6 +107,8 @@ async fn a_url_becomes_a_short_link_that_can_be_undone_until_it_is_changed() {
             .starts_with("waypost_notice=create.undone; Path=/ui; Max-Age=60; SameSite=Lax; HttpOnly")
     );
     assert_eq!(person.follow(&code).await, None);
+    send(&person, &deleted, &[]).await;
+    assert_eq!(person.follow(&code).await.as_deref(), Some("https://example.com/a%20b?c"));
     // A link that somebody has changed stays.
     let made =
         leads_to(&send(&person, "/ui/links", &[("longUrl", "https://example.com/b"), ("customSlug", "kept")]).await);
@@ -113,6 +117,13 @@ async fn a_url_becomes_a_short_link_that_can_be_undone_until_it_is_changed() {
     assert_eq!(person.client.send(edit).await.unwrap().status, 200);
     let undo = [("code", "kept"), ("domain", ""), ("version", &field(&shown, "version"))];
     let kept = send(&person, "/ui/links/undo", &undo).await;
+    assert!(kept.header("set-cookie").unwrap().starts_with("waypost_notice=create.changed;"));
+    assert!(person.follow("kept").await.is_some());
+    // An address names any link as new, but only a link that is new can be undone.
+    let (_, shown) = page(&person, "/ui/?made=kept&new=1").await;
+    assert!(shown.contains("Your short link") && !shown.contains("/ui/links/undo"), "{shown}");
+    let version = person.client.get("/api/v1/links/kept").await.unwrap().header("etag").unwrap().replace('"', "");
+    let kept = send(&person, "/ui/links/undo", &[("code", "kept"), ("domain", ""), ("version", &version)]).await;
     assert!(kept.header("set-cookie").unwrap().starts_with("waypost_notice=create.changed;"));
     assert!(person.follow("kept").await.is_some());
 }
@@ -226,6 +237,11 @@ async fn many_links_are_changed_at_once_and_the_change_is_taken_back() {
         let answer = send(&person, "/ui/links/bulk", &fields).await;
         assert!(answer.header("set-cookie").unwrap().contains(notice), "{notice}");
     }
+    // More than one form may name are refused as a whole.
+    let many: Vec<(&str, &str)> = [("link", " m2"); 1001].into_iter().chain([("action", "disable")]).collect();
+    let refused = send(&person, "/ui/links/bulk", &many).await;
+    assert!(refused.header("set-cookie").unwrap().contains("bulk.too-many~1000"));
+    has_links(&person, "q=many&state=disabled", 149).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ pub struct Made {
     pub link: LinkItem,
     /// Whether it was there before.
     pub existed: bool,
+    /// Whether it is so new that it can be undone.
+    pub undo: bool,
     /// Its QR code, as an address that has the image in it.
     pub qr: String,
 }
@@ -160,8 +162,12 @@ mod tests {
     fn hostile_texts_stay_texts() {
         for language in ["en", "de"] {
             let mut view = view(language);
-            view.create.made =
-                Some(Made { link: LinkItem::hostile(), existed: false, qr: "data:image/svg+xml,".to_owned() });
+            view.create.made = Some(Made {
+                link: LinkItem::hostile(),
+                existed: false,
+                undo: true,
+                qr: "data:image/svg+xml,".to_owned(),
+            });
             view.create.form.set("longUrl", "\"><script>alert(1)</script>");
             view.create.form.refuse("longUrl", "<b>no</b>");
             view.attention.push(Attention {
@@ -188,11 +194,12 @@ mod tests {
 
     #[test]
     fn a_link_that_was_made_can_be_undone_and_one_that_was_found_cannot() {
-        let create = |existed| Create {
-            made: Some(Made { link: LinkItem::hostile(), existed, qr: String::new() }),
+        let create = |undo: bool| Create {
+            made: Some(Made { link: LinkItem::hostile(), existed: !undo, undo, qr: String::new() }),
             ..Create::default()
         };
-        let page = |existed| CreateView { cx: Context::example("en"), create: create(existed) }.render().unwrap();
+        let page =
+            |existed: bool| CreateView { cx: Context::example("en"), create: create(!existed) }.render().unwrap();
         assert!(page(false).contains("/ui/links/undo") && !page(true).contains("/ui/links/undo"));
         assert!(page(false).contains("data-copy=\"https://go.example/m%C3%BCnchen/x\""));
     }

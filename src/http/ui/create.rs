@@ -2,15 +2,16 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use waypost_protocol::messages::LinkView;
 use waypost_protocol::properties::{TAGS, TITLE, Tags, Title};
 use waypost_protocol::{FieldChanges, Fields, Link};
 
 use super::context::{base, context, wants_part};
-use super::create_form::{has_more, made, offered};
+use super::create_form::{can_undo, has_more, made, offered};
 use super::guard::Change;
 use super::reply::{go_to, go_to_with, page, with_status};
 use super::{home, refused};
-use crate::app::{ChangeError, CreatedLink, Guard, LinkName, NewLink, Principal};
+use crate::app::{ChangeError, Consistency, CreatedLink, Guard, LinkName, NewLink, Principal, ReadError};
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
 use crate::ui::{Context, Create, CreateView, Form, Section, escaped};
@@ -40,7 +41,7 @@ pub(super) async fn create(
         return Ok(go_to(&format!("{}/?made={}{domain}{new}", cx.base, escaped(link.key.code.as_str()))));
     }
     let counts = if existed { node.app.counts(&link).await.unwrap_or_default() } else { Default::default() };
-    let made = Some(made(node.link_item(&request, &link, counts), existed));
+    let made = Some(made(&request, &node, &LinkView { link, counts }, existed));
     page(&request, &CreateView { cx, create: Create { made, ..offered(&caller.principal, &node)? } })
 }
 
@@ -106,7 +107,7 @@ fn with_scheme(text: &str) -> String {
     if text.is_empty() || named || text.contains("://") { text.to_owned() } else { format!("https://{text}") }
 }
 
-/// Deletes a link that was just made, unless somebody has changed it since.
+/// Deletes a link that was just made, unless somebody has changed or visited it since. The next page can bring it back.
 pub(super) async fn undo(
     caller: Change,
     request: HttpRequest,
@@ -117,9 +118,16 @@ pub(super) async fn undo(
     let home = format!("{}/", base(&request));
     let version = form.value("version").parse().map_err(|()| Problem::malformed("the form names no version"))?;
     let name = LinkName { domain: form.given("domain"), code: form.value("code") };
-    match node.app.delete_link(&caller.principal, name, Guard::OneOf(vec![version])).await {
-        Ok(()) => Ok(go_to_with(&request, &home, "create.undone", None)),
-        Err(ChangeError::VersionMismatch { .. }) => Ok(go_to_with(&request, &home, "create.changed", None)),
+    let stays = || Ok(go_to_with(&request, &home, "create.changed", None));
+    match node.app.link(&caller.principal, name, Consistency::Strong).await {
+        Ok(view) if !can_undo(&view.link, view.counts, (node.clock)()) => return stays(),
+        // One that is gone may have been deleted by the same form.
+        Ok(_) | Err(ReadError::NotFound) => {}
+        Err(error) => return Err(Problem::of_change(error.into(), None)),
+    }
+    match node.app.delete_for_a_while(&caller.principal, name, Guard::OneOf(vec![version])).await {
+        Ok(token) => Ok(go_to_with(&request, &format!("{home}deleted/{token}"), "create.undone", None)),
+        Err(ChangeError::VersionMismatch { .. }) => stays(),
         Err(ChangeError::NotFound) => Ok(go_to_with(&request, &home, "create.gone", None)),
         Err(error) => Err(Problem::of_change(error, None)),
     }
