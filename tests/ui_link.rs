@@ -286,6 +286,43 @@ async fn rules_are_made_by_buttons_saved_by_one_and_tried_before_that() {
 }
 
 #[tokio::test]
+async fn rules_are_made_tried_and_saved_on_the_admin_listener_as_well() {
+    let (_dir, node, client) = node().await;
+    client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "ruled" })).await.unwrap();
+    let admin = Browser {
+        api: Client::new(node.admin()).with_key(KEY),
+        origin: format!("http://{}", node.admin()),
+        cookie: client.cookie.clone(),
+    };
+    let path = "/ui/link/ruled/rules";
+    let version = field(&page(&admin, path).await, "version");
+    let mut form = vec![
+        ("version", version.as_str()),
+        ("zone", "UTC"),
+        ("rules", "1"),
+        ("r0.conditions", "1"),
+        ("r0.c0.type", "browser"),
+        ("r0.c0.value", "firefox"),
+        ("r0.targets", "1"),
+        ("r0.t0.url", "https://example.com/fox"),
+        ("v.agent", FIREFOX),
+        ("v.address", "192.0.2.7"),
+        ("do", "add-condition.0"),
+    ];
+    let last = form.len() - 1;
+    let added = post(&admin, path, &form).await;
+    assert_eq!(added.status, 200, "{}", html(&added));
+    form[last].1 = "test";
+    let tried = post(&admin, path, &form).await;
+    assert!(tried.status == 200 && html(&tried).contains("Rule 1)"), "{}", html(&tried));
+    form[last].1 = "save";
+    let saved = post(&admin, path, &form).await;
+    assert_eq!((saved.status, saved.header("location")), (303, Some(path)), "{}", html(&saved));
+    let rules = client.get("/api/v1/links/ruled").await.unwrap().json()["rules"].clone();
+    assert_eq!(rules[0]["longUrl"], "https://example.com/fox");
+}
+
+#[tokio::test]
 async fn the_qr_code_is_drawn_as_chosen_or_the_reason_stands_beside_its_field() {
     let (_dir, _node, client) = node().await;
     client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "code" })).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use waypost_click_counter::Recorder;
+use waypost_click_counter::{Geo, Recorder};
 use waypost_consensus::{Freshness, Groups};
 use waypost_protocol::UnixMs;
 use waypost_protocol::messages::Redirector;
@@ -61,6 +61,8 @@ pub struct NodeState {
     pub robots: Robots,
     /// Spreads visitors over the targets of a split.
     pub split_key: SplitKey,
+    /// The geographic database, for visitors who are only described: those who come are located by the recorder of their worker.
+    pub geo: Arc<Geo>,
     /// The public address of the server.
     pub address: PublicAddress,
     /// The address of the admin listener.

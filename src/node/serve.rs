@@ -180,6 +180,7 @@ fn node_state(
         dashboard,
         robots: Robots::default(),
         split_key: SplitKey::of(&groups.bootstrap().permutation_key),
+        geo: services.journals.geo().clone(),
         address: PublicAddress::new(config.public_url.clone(), *public, config.visitors.trusted_proxies.clone()),
         admin,
         timeout: config.request_timeout,

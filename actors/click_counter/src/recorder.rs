@@ -134,7 +134,7 @@ impl Journals {
     }
 
     /// The geographic database.
-    pub fn geo(&self) -> &Geo {
+    pub fn geo(&self) -> &Arc<Geo> {
         &self.shared.geo
     }
 

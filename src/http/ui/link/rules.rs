@@ -20,7 +20,7 @@ use crate::app::{ChangeError, Consistency, RulesFault};
 use crate::http::link_json::GivenEdit;
 use crate::http::problem::Problem;
 use crate::http::rules_json::{RuleJson, given_alone};
-use crate::http::state::{NodeState, WorkerState};
+use crate::http::state::NodeState;
 use crate::ui::{Context, Form, LinkRulesView, Names, RulesForm, Tab};
 
 /// Shows the editor.
@@ -63,13 +63,12 @@ pub(super) async fn change(
     request: HttpRequest,
     path: web::Path<String>,
     body: web::Bytes,
-    worker: web::Data<WorkerState>,
+    node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let node = &worker.node;
     let principal = &caller.principal;
     let form = Form::read(&body);
     let sent: HashMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
-    let mut shown = Shown::read(principal, &request, node, &path, Tab::Rules, Consistency::Strong).await?;
+    let mut shown = Shown::read(principal, &request, &node, &path, Tab::Rules, Consistency::Strong).await?;
     if let Ok(zone) = TimeZone::get(form.value("zone")) {
         shown.cx.zone = zone;
     }
@@ -82,7 +81,7 @@ pub(super) async fn change(
     let mut told = None;
     let mut visitor = form.clone();
     let is_checked = matches!(button.as_str(), "check" | "test" | "save");
-    let checked = if is_checked { check(&mut rules, node, &own_hosts, &shown.cx)? } else { None };
+    let checked = if is_checked { check(&mut rules, &node, &own_hosts, &shown.cx)? } else { None };
     match (button.as_str(), checked) {
         ("save", Some(_)) => {
             let edit = json!({ "rules": rules.json(&shown.cx.zone) });
@@ -91,7 +90,7 @@ pub(super) async fn change(
             let edit = edit.edit(&own_hosts)?;
             match node.app.edit_link(principal, shown.named.name(), edit, guard_of(&form)).await {
                 Ok(link) => {
-                    let place = address(node, &link.key, "/rules");
+                    let place = address(&node, &link.key, "/rules");
                     return Ok(go_to_with(&request, &place, "rules.saved", None));
                 }
                 Err(ChangeError::VersionMismatch { .. }) => {
@@ -107,7 +106,7 @@ pub(super) async fn change(
                 }
             }
         }
-        ("test", Some(checked)) => match Described::of(&form, &shown.view.link, &worker.recorder, &node.split_key) {
+        ("test", Some(checked)) => match Described::of(&form, &shown.view.link, &node.geo, &node.split_key) {
             Ok(described) => {
                 let default_status = node.app.site(shown.view.link.key.domain).default_status;
                 let asked = (&form, &shown.cx, default_status);

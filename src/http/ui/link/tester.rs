@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use waypost_click_counter::{Agent, Location, Recorder};
+use waypost_click_counter::{Agent, Geo, Location};
 use waypost_protocol::link::LinkCounts;
 use waypost_protocol::properties::{RULES, RedirectStatus};
 use waypost_protocol::rules::{Leads, Rules};
@@ -37,7 +37,7 @@ impl Described {
     pub(super) fn of(
         form: &Form,
         link: &Link,
-        recorder: &Recorder,
+        geo: &Geo,
         key: &SplitKey,
     ) -> Result<Self, (&'static str, &'static str)> {
         let text = |name: &str| form.given(name).map(str::to_owned);
@@ -46,7 +46,7 @@ impl Described {
             None => None,
             Some(address) => Some(address.parse().map_err(|_| ("v.address", "rules.refused.address"))?),
         };
-        let mut location = address.map(|address| recorder.location(address)).unwrap_or_default();
+        let mut location = address.map(|address| geo.locate(address)).unwrap_or_default();
         if let Some(country) = form.given("v.country") {
             let [a, b] = country.as_bytes() else { return Err(("v.country", "rules.refused.country")) };
             location.country = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
@@ -56,7 +56,7 @@ impl Described {
         }
         let lot = key.lot(link.key.hash(), address.map(client_of), agent_text.as_bytes());
         Ok(Self {
-            agent: recorder.agent(agent_text.as_bytes()),
+            agent: Agent::of(&agent_text),
             agent_text,
             browser: named(form.given("v.browser"), Agent::browsers()),
             os: named(form.given("v.os"), Agent::systems()),
