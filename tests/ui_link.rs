@@ -183,15 +183,25 @@ async fn a_deleted_link_comes_back_with_its_password_and_a_claimed_code_stays() 
     let deleted = post(&client, path, &[("version", &field(&asked, "version"))]).await;
     let undo = deleted.header("location").unwrap().to_owned();
     assert!(deleted.status == 303 && undo.starts_with("/ui/deleted/"), "{undo}");
+    let twice = post(&client, path, &[("version", &field(&asked, "version"))]).await;
+    assert_eq!((twice.status, twice.header("location")), (303, Some(&*undo)), "{}", html(&twice));
+    let other = post(&client, path, &[("version", "1-1")]).await;
+    assert_eq!(other.status, 404, "that was not this link");
     assert_eq!(client.get("/api/v1/links/gone").await.unwrap().status, 404);
     assert!(!page(&client, &undo).await.contains("argon2"));
     let back = post(&client, &undo, &[]).await;
     assert_eq!((back.status, back.header("location")), (303, Some("/ui/link/gone")), "{}", html(&back));
+    let twice = post(&client, &undo, &[]).await;
+    assert_eq!((twice.status, twice.header("location")), (303, Some("/ui/link/gone")), "{}", html(&twice));
     let link = client.get("/api/v1/links/gone").await.unwrap().json();
     assert_eq!((&link["title"], &link["protected"]), (&json!("Back"), &json!(true)));
     let unlocked = post(&client, "/gone", &[("password", "secret1")]).await;
     assert_eq!(unlocked.status, 303);
-    assert_eq!(client.see(&undo).await.status, 404, "it is back already");
+    let gone = client.see(&undo).await;
+    assert_eq!(gone.status, 404, "it is back already");
+    assert!(html(&gone).contains("Only the node that has deleted a link"), "{}", html(&gone));
+    client.send(client.request(Method::PATCH, "/api/v1/links/gone").json(&json!({ "title": "Later" }))).await.unwrap();
+    assert_eq!(post(&client, &undo, &[]).await.status, 404, "it has changed since it came back");
     // Now somebody claims the code in between.
     let asked = page(&client, path).await;
     let deleted = post(&client, path, &[("version", &field(&asked, "version"))]).await;

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
-use waypost_protocol::{LinkKey, LinkSpec, Target, UnixMs};
+use waypost_protocol::{LinkKey, LinkSpec, LinkVersion, Target, UnixMs};
 
 use crate::limits::{DELETED_BYTES_MAX, DELETED_LINKS_MAX, DELETED_MS};
 
@@ -33,7 +33,10 @@ pub(super) struct Kept {
     token: String,
     pub(super) until: UnixMs,
     pub(super) key: LinkKey,
+    pub(super) version: LinkVersion,
     pub(super) spec: LinkSpec,
+    /// Whether it was brought back. It is kept all the same, because the form that does that may be sent twice.
+    pub(super) is_back: bool,
 }
 
 impl Kept {
@@ -44,10 +47,11 @@ impl Kept {
 }
 
 impl Deleted {
-    /// Keeps a link. The oldest ones make room for it.
-    pub(super) fn keep(&self, token: String, key: LinkKey, spec: LinkSpec, now: UnixMs) {
+    /// Keeps a link at a version. The oldest ones make room for it.
+    pub(super) fn keep(&self, token: String, key: LinkKey, version: LinkVersion, spec: LinkSpec, now: UnixMs) {
         let mut kept = self.0.lock();
-        kept.push_back(Kept { token, until: UnixMs(now.0.saturating_add(DELETED_MS)), key, spec });
+        let until = UnixMs(now.0.saturating_add(DELETED_MS));
+        kept.push_back(Kept { token, until, key, version, spec, is_back: false });
         kept.retain(|one| one.until > now);
         let mut bytes: usize = kept.iter().map(Kept::bytes).sum();
         while kept.len() > DELETED_LINKS_MAX || bytes > DELETED_BYTES_MAX {
@@ -58,6 +62,20 @@ impl Deleted {
 
     pub(super) fn of(&self, token: &str, now: UnixMs) -> Option<Kept> {
         self.0.lock().iter().find(|one| one.token == token && one.until > now).cloned()
+    }
+
+    /// What identifies the first deletion of a link at one of these versions: a form may be sent twice.
+    pub(super) fn token_of(&self, key: &LinkKey, versions: &[LinkVersion], now: UnixMs) -> Option<String> {
+        let kept = self.0.lock();
+        let mut same = kept.iter().filter(|one| one.key == *key && versions.contains(&one.version));
+        same.find(|one| one.until > now && !one.is_back).map(|one| one.token.clone())
+    }
+
+    /// Notes that a link is back.
+    pub(super) fn came_back(&self, token: &str) {
+        if let Some(one) = self.0.lock().iter_mut().find(|one| one.token == token) {
+            one.is_back = true;
+        }
     }
 
     pub(super) fn forget(&self, token: &str) {
@@ -75,6 +93,15 @@ mod tests {
         LinkKey::new(Code::parse_slug(code).unwrap())
     }
 
+    /// Keeps a link at its first version.
+    fn keep(deleted: &Deleted, token: &str, code: &str, spec: LinkSpec, now: UnixMs) {
+        deleted.keep(token.to_owned(), key(code), version(1), spec, now);
+    }
+
+    fn version(written_at: u64) -> LinkVersion {
+        format!("1-{written_at}").parse().unwrap()
+    }
+
     fn spec(bytes: usize) -> LinkSpec {
         let mut fields = Fields::default();
         fields.set(18, Some(vec![b'x'; bytes]));
@@ -84,8 +111,8 @@ mod tests {
     #[test]
     fn a_deletion_is_known_until_its_time_is_over_or_it_was_taken_back() {
         let deleted = Deleted::default();
-        deleted.keep("one".to_owned(), key("one"), spec(1), UnixMs(0));
-        deleted.keep("two".to_owned(), key("two"), spec(1), UnixMs(10));
+        keep(&deleted, "one", "one", spec(1), UnixMs(0));
+        keep(&deleted, "two", "two", spec(1), UnixMs(10));
         assert!(deleted.of("one", UnixMs(DELETED_MS - 1)).is_some() && deleted.of("other", UnixMs(0)).is_none());
         assert!(deleted.of("one", UnixMs(DELETED_MS)).is_none());
         deleted.forget("two");
@@ -93,14 +120,33 @@ mod tests {
     }
 
     #[test]
+    fn the_deletion_of_a_link_at_a_version_is_found_until_the_link_is_back() {
+        let deleted = Deleted::default();
+        keep(&deleted, "one", "code", spec(1), UnixMs(0));
+        keep(&deleted, "other", "other", spec(1), UnixMs(0));
+        let found = |code: &str, of: &[u64], now| {
+            let versions: Vec<LinkVersion> = of.iter().copied().map(version).collect();
+            deleted.token_of(&key(code), &versions, UnixMs(now))
+        };
+        assert_eq!(found("code", &[7, 1], 1).as_deref(), Some("one"));
+        assert_eq!(
+            (found("code", &[7], 1), found("code", &[], 1), found("code", &[1], DELETED_MS)),
+            (None, None, None)
+        );
+        deleted.came_back("one");
+        assert_eq!(found("code", &[1], 1), None);
+        assert!(deleted.of("one", UnixMs(1)).is_some_and(|kept| kept.is_back));
+    }
+
+    #[test]
     fn the_oldest_deletions_make_room() {
         let deleted = Deleted::default();
         for number in 0..=DELETED_LINKS_MAX {
-            deleted.keep(number.to_string(), key("code"), spec(1), UnixMs(0));
+            keep(&deleted, &number.to_string(), "code", spec(1), UnixMs(0));
         }
         assert!(deleted.of("0", UnixMs(1)).is_none() && deleted.of("1", UnixMs(1)).is_some());
-        deleted.keep("large".to_owned(), key("code"), spec(DELETED_BYTES_MAX / 2), UnixMs(0));
-        deleted.keep("larger".to_owned(), key("code"), spec(DELETED_BYTES_MAX / 2), UnixMs(0));
+        keep(&deleted, "large", "code", spec(DELETED_BYTES_MAX / 2), UnixMs(0));
+        keep(&deleted, "larger", "code", spec(DELETED_BYTES_MAX / 2), UnixMs(0));
         assert!(deleted.of("large", UnixMs(1)).is_none() && deleted.of("larger", UnixMs(1)).is_some());
         assert_eq!(deleted.0.lock().len(), 1);
     }

@@ -1,10 +1,10 @@
 //! Deletes a link for a while, and brings it back.
 
 use waypost_protocol::messages::{CreateLink, Created};
-use waypost_protocol::{CallError, Link};
+use waypost_protocol::{CallError, Link, LinkKey, LinkSpec, LinkVersion};
 
 use super::deleted::{Deletion, Kept};
-use super::link_errors::{ChangeError, CreateError, Taken};
+use super::link_errors::{ChangeError, CreateError, ReadError, Taken};
 use super::{App, Consistency, Denied, Guard, LinkName, Permission, Principal};
 
 /// Random bytes that identify a deletion: nobody guesses them.
@@ -34,10 +34,11 @@ impl From<CallError> for UndoError {
 }
 
 impl App {
-    /// Deletes a link, and keeps it for a while, so that [`App::undo_delete`] can bring it back; returns what identifies the deletion.
+    /// Deletes a link, and keeps it for a while, so that [`App::undo_delete`] can bring it back; returns what identifies the deletion. Asked for the
+    /// same deletion again, it returns the same.
     ///
     /// # Errors
-    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may have been deleted.
+    /// See [`ChangeError`]. After a [`CallError`] with an unknown outcome the link may have been deleted; it is kept, and asking again tells.
     pub async fn delete_for_a_while(
         &self,
         principal: &Principal,
@@ -46,19 +47,42 @@ impl App {
     ) -> Result<String, ChangeError> {
         principal.require(Permission::WriteLinks)?;
         let key = self.key_of(name)?.ok_or(ChangeError::NotFound)?;
-        let link = self.read(key, Consistency::Strong).await?.link;
+        let known = |key: &LinkKey, versions: &[LinkVersion]| self.deleted.token_of(key, versions, self.now());
+        let link = match (self.read(key.clone(), Consistency::Strong).await, &guard) {
+            (Ok(view), _) => view.link,
+            // The same form was sent before.
+            (Err(ReadError::NotFound), Guard::OneOf(versions)) => {
+                return known(&key, versions).ok_or(ChangeError::NotFound);
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
         let current = link.link_version();
         if let Guard::OneOf(versions) = &guard
             && !versions.contains(&current)
         {
             return Err(ChangeError::VersionMismatch { current });
         }
-        // What is kept is what is deleted.
-        self.delete_link(principal, name, Guard::OneOf(vec![current])).await?;
         let random: [u8; TOKEN_BYTES] = rand::random();
         let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.deleted.keep(token.clone(), link.key, link.spec, self.now());
-        Ok(token)
+        // It is kept first: nobody may hear of the outcome. What is kept is what is deleted.
+        self.deleted.keep(token.clone(), link.key, current, link.spec, self.now());
+        match self.delete_link(principal, name, Guard::OneOf(vec![current])).await {
+            Ok(()) => Ok(token),
+            // The same form, sent twice, or this request, which has reached the shard twice, has deleted it since it was read.
+            Err(ChangeError::NotFound) => {
+                let first = known(&key, &[current]).ok_or(ChangeError::NotFound)?;
+                if first != token {
+                    self.deleted.forget(&token);
+                }
+                Ok(first)
+            }
+            Err(error) => {
+                if !matches!(&error, ChangeError::Call(error) if error.outcome_unknown()) {
+                    self.deleted.forget(&token);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// A deletion that can be taken back.
@@ -67,18 +91,23 @@ impl App {
     /// See [`UndoError`].
     pub fn deletion(&self, principal: &Principal, token: &str) -> Result<Deletion, UndoError> {
         principal.require(Permission::WriteLinks)?;
-        let Kept { until, key, spec, .. } = self.deleted.of(token, self.now()).ok_or(UndoError::Gone)?;
+        let kept = self.deleted.of(token, self.now()).filter(|kept| !kept.is_back);
+        let Kept { until, key, spec, .. } = kept.ok_or(UndoError::Gone)?;
         Ok(Deletion { token: token.to_owned(), key, target: spec.target, until })
     }
 
     /// Creates a deleted link again, with the same code and all of its properties, also with an end that has passed. The code counts as one that was asked
-    /// for, so find-existing does not find the link any more.
+    /// for, so find-existing does not find the link any more. If it is back already, as it was, this is a success as well.
     ///
     /// # Errors
     /// See [`UndoError`]. After a [`CallError`] with an unknown outcome the link may exist.
     pub async fn undo_delete(&self, principal: &Principal, token: &str) -> Result<Link, UndoError> {
         principal.require(Permission::WriteLinks)?;
-        let Kept { key, spec, .. } = self.deleted.of(token, self.now()).ok_or(UndoError::Gone)?;
+        let Kept { key, spec, is_back, .. } = self.deleted.of(token, self.now()).ok_or(UndoError::Gone)?;
+        if is_back {
+            // The same form, sent twice. What happened to the link after that is not to be undone.
+            return self.as_it_was(&key, &spec).await.map_err(|_| UndoError::Gone);
+        }
         self.writable().map_err(CreateError::from)?;
         self.supported(spec.level()).map_err(CreateError::from)?;
         let message = CreateLink {
@@ -92,14 +121,24 @@ impl App {
         };
         match self.send_creation(message).await? {
             Created::New(link) | Created::Existing(link) => {
-                self.deleted.forget(token);
+                self.deleted.came_back(token);
                 Ok(*link)
             }
             Created::SlugTaken | Created::IdempotencyMismatch => {
-                let other = self.read(key.clone(), Consistency::Strong).await;
-                let by = other.map_or(Taken::Other, |view| Taken::by(&view.link.spec, &spec));
-                Err(CreateError::SlugTaken { key, by }.into())
+                let link = self.as_it_was(&key, &spec).await;
+                let link = link.map_err(|by| CreateError::SlugTaken { key, by })?;
+                self.deleted.came_back(token);
+                Ok(link)
             }
+        }
+    }
+
+    /// The link that has a code, if it is as `spec` has it; else by which link the code is taken.
+    async fn as_it_was(&self, key: &LinkKey, spec: &LinkSpec) -> Result<Link, Taken> {
+        let link = self.read(key.clone(), Consistency::Strong).await.map_err(|_| Taken::Other)?.link;
+        match Taken::by(&link.spec, spec) {
+            Taken::Same => Ok(link),
+            by => Err(by),
         }
     }
 }

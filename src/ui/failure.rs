@@ -9,6 +9,8 @@ use super::{Context, Section, Theme};
 pub enum Failure {
     /// There is no such page, or no such link.
     NotFound,
+    /// This node does not know the deletion that is to be taken back.
+    DeletionGone,
     /// Nobody has signed in.
     SignedOut,
     /// Who has signed in may not, or the request does not come from a page of the dashboard.
@@ -29,6 +31,7 @@ impl Failure {
     fn title(self) -> &'static str {
         match self {
             Self::NotFound => "failure.not-found",
+            Self::DeletionGone => "failure.deletion-gone",
             Self::SignedOut => "failure.signed-out",
             Self::Forbidden => "failure.forbidden",
             Self::Malformed => "failure.malformed",
@@ -42,6 +45,7 @@ impl Failure {
     fn text(self) -> &'static str {
         match self {
             Self::NotFound => "failure.not-found-text",
+            Self::DeletionGone => "failure.deletion-gone-text",
             Self::SignedOut => "failure.signed-out-text",
             Self::Forbidden => "failure.forbidden-text",
             Self::Malformed => "failure.malformed-text",
@@ -54,7 +58,7 @@ impl Failure {
 
     /// Whether the same request may be answered in a moment.
     fn passes(self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::DeletionGone)
     }
 }
 

@@ -11,7 +11,7 @@ use super::shown::{Named, Shown, address, guard_of};
 use crate::app::{ChangeError, Consistency, CreateError, Deletion, UndoError};
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
-use crate::ui::{Context, Form, LinkDeleteView, LinkDeletedView, Section, Tab};
+use crate::ui::{Context, Failure, FailureView, Form, LinkDeleteView, LinkDeletedView, Section, Tab};
 
 /// Asks whether the link is to be deleted.
 pub(super) async fn ask(
@@ -55,10 +55,11 @@ pub(super) async fn deleted(
     token: web::Path<String>,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let deletion = node.app.deletion(&caller.principal, &token);
-    let deletion = deletion.map_err(|error| problem_of(error, &request, &node))?;
     let cx = context(&request, &node, Section::Links);
-    page(&request, &view(cx, deletion, &request, &node, None))
+    match node.app.deletion(&caller.principal, &token) {
+        Ok(deletion) => page(&request, &view(cx, deletion, &request, &node, None)),
+        Err(error) => not_shown(error, cx, &request, &node),
+    }
 }
 
 /// Brings a deleted link back.
@@ -69,16 +70,19 @@ pub(super) async fn undo(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let cx = context(&request, &node, Section::Links);
-    let deletion = node.app.deletion(&caller.principal, &token);
-    let deletion = deletion.map_err(|error| problem_of(error, &request, &node))?;
     let refusal = match node.app.undo_delete(&caller.principal, &token).await {
         Ok(link) => return Ok(go_to_with(&request, &address(&node, &link.key, ""), "link.is-back", None)),
         Err(UndoError::Link(CreateError::SlugTaken { .. })) => cx.t("link.undo-taken").to_owned(),
         Err(UndoError::Link(CreateError::Call(error))) => refused::call(&cx, &error),
-        Err(error) => return Err(problem_of(error, &request, &node)),
+        Err(error) => return not_shown(error, cx, &request, &node),
     };
-    let view = view(cx, deletion, &request, &node, Some(refusal));
-    with_status(StatusCode::CONFLICT, &request, &view)
+    match node.app.deletion(&caller.principal, &token) {
+        Ok(deletion) => {
+            let view = view(cx, deletion, &request, &node, Some(refusal));
+            with_status(StatusCode::CONFLICT, &request, &view)
+        }
+        Err(error) => not_shown(error, cx, &request, &node),
+    }
 }
 
 fn view(
@@ -93,9 +97,13 @@ fn view(
     LinkDeletedView { cx, token, short_url, target: target.as_str().to_owned(), until, refusal }
 }
 
-fn problem_of(error: UndoError, request: &HttpRequest, node: &NodeState) -> Problem {
+/// Says why a deletion is not shown. Another node may know it.
+fn not_shown(error: UndoError, cx: Context, request: &HttpRequest, node: &NodeState) -> Result<HttpResponse, Problem> {
     match error {
-        UndoError::Gone => Problem::not_found(),
-        UndoError::Link(error) => Problem::of_creation(error, |key| node.short_url(request, key)),
+        UndoError::Gone => {
+            let view = FailureView { cx, failure: Failure::DeletionGone, detail: String::new() };
+            with_status(StatusCode::NOT_FOUND, request, &view)
+        }
+        UndoError::Link(error) => Err(Problem::of_creation(error, |key| node.short_url(request, key))),
     }
 }
