@@ -23,7 +23,7 @@
 //! domains.rs      the domains
 //! cluster.rs      the nodes and the shards
 //! link/           one link
-//! stats.rs        statistics of a link, of all links, and of a tag
+//! stats.rs        statistics of a link, of all links, and of a tag; period.rs has their time
 //! ```
 
 mod bulk;
@@ -43,6 +43,7 @@ mod intent;
 mod link;
 mod links;
 mod links_of;
+mod period;
 mod preferences;
 mod refused;
 mod reply;

@@ -4,14 +4,14 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, Zoned};
+use jiff::Zoned;
 use waypost_protocol::clicks::{Dimension, Whose, orphan_of};
 use waypost_protocol::{LinkKey, UnixMs};
 
 use super::context::context;
 use super::guard::SignedIn;
 use super::link::{Named, Shown, address};
+use super::period::{Chosen, period_before};
 use super::reply::with_status;
 use crate::app::{
     Answer, Consistency, Interval, LinkName, Period, PeriodError, Point, Principal, Report, ReportError, ReportQuery,
@@ -33,8 +33,6 @@ const TOP: usize = 20;
 const ORPHANS: usize = 100;
 /// The tags that can be chosen from.
 const TAGS: usize = 200;
-/// The longest period that is read by itself, in days: with more of them the report would be refused.
-const DAYS_MAX: i64 = 3_600;
 
 /// What is to be reported of.
 enum Of<'a> {
@@ -229,92 +227,6 @@ fn chosen_whose(form: &Form) -> Whose {
         "only" => Whose::Bots,
         _ => Whose::People,
     }
-}
-
-/// The period that was chosen.
-struct Chosen {
-    from: Option<String>,
-    to: Option<String>,
-    interval: Interval,
-}
-
-impl Chosen {
-    fn of(form: &Form, range: &str, cx: &Context, created: Option<UnixMs>) -> Self {
-        let now = zoned(cx.now, &cx.zone);
-        let day =
-            |days: i64| now.checked_sub(Span::new().days(days)).ok().map(|at| at.strftime("%Y-%m-%d").to_string());
-        let days_since = |at: UnixMs| (cx.now.0.saturating_sub(at.0) / 86_400_000) as i64;
-        let (from, to, interval) = match range {
-            "24h" => {
-                let from = now.checked_sub(Span::new().hours(23)).ok().map(|at| format_zoned(&at));
-                (from, None, Interval::Hour)
-            }
-            "7d" => (day(6), None, Interval::Day),
-            "90d" => (day(89), None, Interval::Day),
-            "12m" => {
-                let first = now.first_of_month().and_then(|at| at.checked_sub(Span::new().months(11)));
-                (first.ok().map(|at| at.strftime("%Y-%m-%d").to_string()), None, Interval::Month)
-            }
-            "all" => {
-                let days = created.map_or(DAYS_MAX, days_since).clamp(0, DAYS_MAX);
-                (day(days), None, interval_of(days))
-            }
-            "custom" => {
-                let given = |name| form.given(name).map(str::to_owned);
-                let date = |name: &str| form.given(name).and_then(|text| text.parse::<jiff::civil::Date>().ok());
-                let from = date("from").or_else(|| now.date().checked_sub(Span::new().days(29)).ok());
-                let days = from.map_or(30, |from| (date("to").unwrap_or(now.date()) - from).get_days().into());
-                (given("from"), given("to"), interval_of(days))
-            }
-            _ => (day(29), None, Interval::Day),
-        };
-        let interval = match form.value("interval") {
-            "hour" => Interval::Hour,
-            "day" => Interval::Day,
-            "month" => Interval::Month,
-            _ => interval,
-        };
-        Self { from, to, interval }
-    }
-
-    fn period<'a>(&'a self, zone: &'a str) -> Period<'a> {
-        Period { from: self.from.as_deref(), to: self.to.as_deref(), zone, interval: self.interval }
-    }
-
-    fn interval_name(&self) -> &'static str {
-        match self.interval {
-            Interval::Hour => "hour",
-            Interval::Day => "day",
-            Interval::Month => "month",
-        }
-    }
-}
-
-/// The length of a bar that suits so many days.
-fn interval_of(days: i64) -> Interval {
-    match days {
-        ..=2 => Interval::Hour,
-        3..=120 => Interval::Day,
-        _ => Interval::Month,
-    }
-}
-
-fn zoned(at: UnixMs, zone: &TimeZone) -> Zoned {
-    let at = i64::try_from(at.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    at.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
-}
-
-/// The period of the same length before a report: as many hours, days or months.
-fn period_before(now: &Report, interval: Interval) -> Option<(String, String)> {
-    let count = i64::try_from(now.points.len()).ok()?;
-    let span = match interval {
-        Interval::Hour => Span::new().try_hours(count),
-        Interval::Day => Span::new().try_days(count),
-        Interval::Month => Span::new().try_months(count),
-    };
-    let start = &now.points.first()?.time;
-    let from = start.checked_sub(span.ok()?).ok()?;
-    Some((format_zoned(&from), format_zoned(start)))
 }
 
 /// The field of a form with the period, and the key of what is wrong with it.
