@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use waypost_protocol::UnixMs;
 use waypost_protocol::clicks::{HOUR_MS, Whose};
 use waypost_protocol::listing::{LinkFilter, Matches, Sort, SortKey, StateFilter};
 
 use super::context::context;
 use super::create_form::{has_more, made_before, offered};
 use super::guard::SignedIn;
+use super::period::until_now;
 use super::reply::{go_to, page};
 use crate::app::{Answer, Interval, ListError, ListRequest, Listed, Period, Point, Principal, Report, ReportQuery};
 use crate::cluster::{ClusterView, DiskReport};
@@ -120,18 +122,21 @@ pub(super) async fn view(
 /// The visits of all links; `None` if they cannot be told now.
 async fn figures(principal: &Principal, node: &NodeState, cx: &Context) -> Option<Figures> {
     let from = cx.now.0.saturating_sub((2 * MONTH_HOURS as u64 - 1) * HOUR_MS);
-    let from = format_time(waypost_protocol::UnixMs(from));
+    let from = format_time(UnixMs(from));
     let period = Period { from: Some(&from), interval: Interval::Hour, ..Period::default() };
     let query = ReportQuery { link: None, period, whose: Whose::People, by: Vec::new() };
     let Answer { value: Report { points, .. }, stale } = node.app.report(principal, &query).await.ok()?;
-    Some(Figures { day: figure(&points, DAY_HOURS), month: figure(&points, MONTH_HOURS), stale })
+    Some(Figures { day: figure(&points, DAY_HOURS, cx.now), month: figure(&points, MONTH_HOURS, cx.now), stale })
 }
 
-/// The visits of the last hours, and of as many hours before.
-fn figure(points: &[Point], hours: usize) -> Figure {
-    let sum = |points: &[Point]| points.iter().map(|point| point.clicks).sum();
+/// The visits of the last hours, the present one among them, and of the same time before. Of the hour that ended when these began, only as much counts as the present one
+/// has gone.
+fn figure(points: &[Point], hours: usize, at: UnixMs) -> Figure {
+    let sum = |points: &[Point]| -> u64 { points.iter().map(|point| point.clicks).sum() };
     let (before, now) = points.split_at(points.len().saturating_sub(hours));
-    Figure { now: sum(now), before: sum(&before[before.len().saturating_sub(hours)..]) }
+    let (last, before) = before[before.len().saturating_sub(hours)..].split_last().unzip();
+    let part = last.map_or(0, |last: &Point| until_now(last.clicks, at));
+    Figure { now: sum(now), before: sum(before.unwrap_or_default()) + part }
 }
 
 /// Notes links that need attention.
@@ -192,9 +197,11 @@ mod tests {
         let at = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
         let point = |clicks| Point { time: at.clone(), clicks, unique_visitors: None };
         let points: Vec<Point> = (1..=10).map(point).collect();
-        assert_eq!(figure(&points, 3), Figure { now: 8 + 9 + 10, before: 5 + 6 + 7 });
-        assert_eq!(figure(&points, 8), Figure { now: 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10, before: 3 });
-        assert_eq!(figure(&[], 3), Figure::default());
+        let of = |points, hours| figure(points, hours, UnixMs(30 * 60_000));
+        // Half of the present hour is over.
+        assert_eq!(of(&points, 3), Figure { now: 8 + 9 + 10, before: 5 + 6 + 7 / 2 });
+        assert_eq!(of(&points, 8), Figure { now: 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10, before: 1 + 2 / 2 });
+        assert_eq!(of(&[], 3), Figure::default());
     }
 
     #[test]

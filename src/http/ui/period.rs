@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 use waypost_protocol::UnixMs;
+use waypost_protocol::clicks::HOUR_MS;
 
 use crate::app::{Interval, Period, Report};
 use crate::times::format_zoned;
@@ -85,7 +86,8 @@ fn zoned(at: UnixMs, zone: &TimeZone) -> Zoned {
     at.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
 }
 
-/// The period of the same length before a report: as many hours, days or months.
+/// The period before a report: as many hours, days or months earlier. Where the report ends within a day or a month, so does the period before it, so that a day that is
+/// not over is not compared with a whole one.
 pub(super) fn period_before(now: &Report, interval: Interval) -> Option<(String, String)> {
     let count = i64::try_from(now.points.len()).ok()?;
     let span = match interval {
@@ -93,14 +95,21 @@ pub(super) fn period_before(now: &Report, interval: Interval) -> Option<(String,
         Interval::Day => Span::new().try_days(count),
         Interval::Month => Span::new().try_months(count),
     };
-    let start = &now.points.first()?.time;
-    let from = start.checked_sub(span.ok()?).ok()?;
-    Some((format_zoned(&from), format_zoned(start)))
+    let span = span.ok()?;
+    let from = now.start.checked_sub(span).ok()?;
+    let to = now.end.checked_sub(span).ok()?.min(now.start.clone());
+    Some((format_zoned(&from), format_zoned(&to)))
+}
+
+/// About how many of the visits of an earlier hour came before it was as old as the present one is: statistics are kept by hour.
+pub(super) fn until_now(visits: u64, now: UnixMs) -> u64 {
+    visits.saturating_mul(now.0 % HOUR_MS) / HOUR_MS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{Point, Top};
 
     /// A time in Berlin.
     fn at(text: &str) -> UnixMs {
@@ -123,5 +132,55 @@ mod tests {
             assert_eq!(begin(Some(at(created))).as_deref(), Some(day), "{created}");
         }
         assert_eq!(begin(None).as_deref(), Some("2017-01-17"), "as long as a report may be");
+    }
+    #[test]
+    fn a_day_that_is_not_over_is_compared_with_as_much_of_an_earlier_one() {
+        let time = |text: &str| -> Zoned { format!("{text}[Europe/Berlin]").parse().unwrap() };
+        let before = |from: &str, to: &str, points: usize, interval| {
+            let point = Point { time: time(from), clicks: 0, unique_visitors: None };
+            let report = Report {
+                start: time(from),
+                end: time(to),
+                zone: "Europe/Berlin".to_owned(),
+                clicks: 0,
+                bot_clicks: 0,
+                unique_visitors: None,
+                whole_days: None,
+                total_clicks: 0,
+                points: vec![point; points],
+                by: Vec::new(),
+                top: Top::OneLink,
+            };
+            period_before(&report, interval).unwrap()
+        };
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        assert_eq!(
+            before("2026-11-20T00:00", "2026-11-26T15:00", 7, Interval::Day),
+            pair("2026-11-13T00:00:00+01:00", "2026-11-19T15:00:00+01:00")
+        );
+        // Summer time has ended in between.
+        assert_eq!(
+            before("2026-10-24T00:00", "2026-10-31T00:00", 7, Interval::Day),
+            pair("2026-10-17T00:00:00+02:00", "2026-10-24T00:00:00+02:00")
+        );
+        assert_eq!(
+            before("2026-10-01T00:00", "2026-11-26T15:00", 2, Interval::Month),
+            pair("2026-08-01T00:00:00+02:00", "2026-09-26T15:00:00+02:00")
+        );
+        // No month before has a 31st, and the periods do not overlap.
+        assert_eq!(
+            before("2026-03-01T00:00", "2026-03-31T15:00", 1, Interval::Month),
+            pair("2026-02-01T00:00:00+01:00", "2026-02-28T15:00:00+01:00")
+        );
+        assert_eq!(
+            before("2026-11-25T16:00", "2026-11-26T15:00", 23, Interval::Hour),
+            pair("2026-11-24T17:00:00+01:00", "2026-11-25T16:00:00+01:00")
+        );
+    }
+
+    #[test]
+    fn of_an_hour_as_much_counts_as_the_present_one_has_gone() {
+        assert_eq!(until_now(60, at("2026-11-26T15:20")), 20);
+        assert_eq!(until_now(60, at("2026-11-26T15:00")), 0);
     }
 }

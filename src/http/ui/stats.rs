@@ -11,7 +11,7 @@ use waypost_protocol::{LinkKey, UnixMs};
 use super::context::context;
 use super::guard::SignedIn;
 use super::link::{Named, Shown, address};
-use super::period::{Chosen, period_before};
+use super::period::{Chosen, period_before, until_now};
 use super::reply::with_status;
 use crate::app::{
     Answer, Consistency, Interval, LinkName, Period, PeriodError, Point, Principal, Report, ReportError, ReportQuery,
@@ -257,14 +257,21 @@ fn stats(now: &Report, before: Option<&Report>, chosen: &Chosen, asked: &Asked, 
     };
     let points: Vec<ChartPoint> = now.points.iter().enumerate().map(point).collect();
     let is_of_bots = asked.form.value("bots") == "only";
-    let mut figures =
-        vec![StatFigure { label: "stats.clicks", number: now.clicks, before: before.map(|report| report.clicks) }];
+    // The last hour is not over. Of days and months, the period before has as many hours already.
+    let is_in_hour = chosen.interval == Interval::Hour && now.end.timestamp().as_millisecond() > cx.now.0 as i64;
+    let clicks_before = before.map(|report| {
+        let last = report.points.last().filter(|_| is_in_hour).map_or(0, |point| point.clicks);
+        report.clicks.saturating_sub(last - until_now(last, cx.now))
+    });
+    let mut figures = vec![StatFigure { label: "stats.clicks", number: now.clicks, before: clicks_before }];
     if let Some(number) = now.unique_visitors {
-        let before = before.and_then(|report| report.unique_visitors);
+        // Visitors are those of whole days: a part of a day is not compared with a whole one.
+        let whole = before.filter(|report| now.whole_days.is_none() && report.whole_days.is_none());
+        let before = whole.and_then(|report| report.unique_visitors);
         figures.push(StatFigure { label: "stats.visitors", number, before });
     }
     if !is_of_bots {
-        let before = before.map(|report| report.bot_clicks);
+        let before = before.filter(|_| !is_in_hour).map(|report| report.bot_clicks);
         figures.push(StatFigure { label: "stats.bots", number: now.bot_clicks, before });
     }
     figures.push(StatFigure { label: "stats.total", number: now.total_clicks, before: None });
