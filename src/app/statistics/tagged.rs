@@ -3,14 +3,17 @@
 //! Statistics are kept by link, and not by tag: a link may get another tag, and its visits go with it. So each link of the tag is read, up to a bound.
 
 use futures_util::stream::{StreamExt, iter};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout_at};
 use waypost_protocol::clicks::{Ranking, Stats};
 use waypost_protocol::listing::{LinkFilter, Sort, SortKey};
-use waypost_protocol::{CallError, LinkKey, ShardId};
+use waypost_protocol::{LinkKey, ShardId};
 
 use super::range::Range;
 use super::report::report;
 use super::{Answer, Report, ReportError, ReportQuery, Top, merge};
 use crate::app::{App, ListError, ListRequest, Permission, Principal};
+use crate::limits::LIST_MARGIN;
 
 /// Links of a tag that are read: each is a question to the leader of its shard.
 pub const TAGGED_LINKS_MAX: usize = 100;
@@ -27,8 +30,39 @@ pub struct TaggedReport {
     pub links: usize,
     /// Whether there are more links with the tag, which are left out.
     pub cut: bool,
-    /// Shards of which no node could list the links.
+    /// Shards of which no node could list the links, or tell their statistics in time.
     pub partial: Vec<ShardId>,
+}
+
+/// The statistics of a link, if it is still there; or the shard that does not answer.
+type OfLink = Result<Answer<Option<Stats>>, ShardId>;
+
+/// What was read of some links.
+#[derive(Debug, Default)]
+struct Read {
+    stats: Vec<Stats>,
+    /// How many of the links these are of. A link that was deleted meanwhile has none, and is not missing.
+    links: usize,
+    stale: bool,
+}
+
+impl Read {
+    /// Takes the answers: those of links of shards that do not answer are `Err`, and those shards are noted in `partial`.
+    fn of(answers: Vec<(LinkKey, OfLink)>, partial: &mut Vec<ShardId>) -> Self {
+        let mut read = Self::default();
+        for (key, answer) in answers {
+            match answer {
+                Ok(Answer { value, stale }) => {
+                    read.links += 1;
+                    read.stale |= stale;
+                    read.stats.extend(value.map(|stats| ranked(key, stats)));
+                }
+                Err(shard) if !partial.contains(&shard) => partial.push(shard),
+                Err(_) => {}
+            }
+        }
+        read
+    }
 }
 
 impl From<ListError> for ReportError {
@@ -41,7 +75,8 @@ impl From<ListError> for ReportError {
 }
 
 impl App {
-    /// The statistics of the links with a tag in a period, with the most visited ones of them. `query.link` is not used.
+    /// The statistics of the links with a tag in a period, with the most visited ones of them. `query.link` is not used. What does not answer is
+    /// missing, and named.
     ///
     /// # Errors
     /// See [`ReportError`]; never `NotFound`: a tag without links has no visits.
@@ -52,31 +87,35 @@ impl App {
         query: &ReportQuery<'_>,
     ) -> Result<TaggedReport, ReportError> {
         principal.require(Permission::ReadStatistics)?;
+        let end = Instant::now() + self.parts.timeout.saturating_sub(LIST_MARGIN);
         let range = Range::parse(&query.period, self.now())?;
         let filter = LinkFilter { tags: vec![tag.to_owned()], ..LinkFilter::default() };
         let sort = Sort { key: SortKey::Visits, descending: true };
         let ask = ListRequest { filter, sort, after: None, limit: TAGGED_LINKS_MAX, count: false, seen: None };
         let listed = self.list_links(principal, ask).await?;
-        let keys: Vec<LinkKey> = listed.items.into_iter().map(|(_, view)| view.link.key).collect();
-        let links = keys.len();
-        let hours = &range.hours;
-        let read = iter(keys).map(|key| async move {
-            let answer = self.statistics_of(&key, hours.clone()).await?;
-            Ok::<_, CallError>((key, answer))
+        let mut partial = listed.partial;
+        let (hours, silent) = (&range.hours, &Mutex::new(Vec::new()));
+        let read = iter(listed.items).map(|(_, view)| async move {
+            let key = view.link.key;
+            let shard = key.shard(self.shards);
+            // A shard that was waited for once in vain is not waited for again.
+            if silent.lock().contains(&shard) {
+                return (key, Err(shard));
+            }
+            match timeout_at(end, self.statistics_of(&key, hours.clone())).await {
+                Ok(Ok(answer)) => (key, Ok(answer)),
+                Ok(Err(_)) | Err(_) => {
+                    silent.lock().push(shard);
+                    (key, Err(shard))
+                }
+            }
         });
         let answers: Vec<_> = read.buffer_unordered(AT_ONCE).collect().await;
-        let mut stale = false;
-        let mut all = Vec::with_capacity(links);
-        for answer in answers {
-            let (key, Answer { value, stale: is_stale }) = answer?;
-            stale |= is_stale;
-            // A link that was deleted meanwhile has none.
-            all.extend(value.map(|stats| ranked(key, stats)));
-        }
-        let stats = merge::merged(all, query.whose);
+        let Read { stats, links, stale } = Read::of(answers, &mut partial);
+        let stats = merge::merged(stats, query.whose);
         let value = report(&stats, &range, &ReportQuery { link: None, ..query.clone() })?;
         debug_assert!(matches!(value.top, Top::Links(_)), "invariant: each of the links was ranked");
-        Ok(TaggedReport { report: Answer { value, stale }, links, cut: listed.next.is_some(), partial: listed.partial })
+        Ok(TaggedReport { report: Answer { value, stale }, links, cut: listed.next.is_some(), partial })
     }
 }
 
@@ -87,4 +126,29 @@ fn ranked(key: LinkKey, mut stats: Stats) -> Stats {
     stats.top = vec![(key, sum)];
     stats.ranking = Ranking::AsAsked;
     stats
+}
+
+#[cfg(test)]
+mod tests {
+    use waypost_protocol::Code;
+
+    use super::*;
+
+    #[test]
+    fn links_of_a_shard_that_does_not_answer_are_missing_and_the_others_count() {
+        let key = |code: &str| LinkKey::new(Code::parse_slug(code).unwrap());
+        let answer = |value, stale| Ok(Answer { value, stale });
+        let answers = vec![
+            (key("one"), answer(Some(Stats::default()), false)),
+            (key("two"), Err(ShardId(3))),
+            (key("deleted"), answer(None, true)),
+            (key("other"), Err(ShardId(3))),
+            (key("unlisted"), Err(ShardId(1))),
+        ];
+        let mut partial = vec![ShardId(1)];
+        let read = Read::of(answers, &mut partial);
+        assert_eq!((read.links, read.stats.len(), read.stale), (2, 1, true));
+        assert_eq!(read.stats[0].top[0].0, key("one"));
+        assert_eq!(partial, [ShardId(1), ShardId(3)]);
+    }
 }
