@@ -166,10 +166,21 @@ async fn what_only_one_has_changed_stays_and_of_what_both_have_changed_one_choos
     assert!(text.contains("Theirs") && text.contains("Mine again") && text.contains("name=\"pick.title\""), "{text}");
     assert_eq!(client.get("/api/v1/links/both").await.unwrap().text("title"), "Theirs");
     let again = untouched(&text);
-    let chosen = post(&client, "/ui/link/both", &with(&again, &[("pick.title", "theirs")])).await;
+    // While one chooses, somebody changes the title once more: one chooses again, with the choice as it was.
+    patch(json!({ "title": "Theirs, too" })).await.unwrap();
+    let clash = post(&client, "/ui/link/both", &with(&again, &[("pick.title", "theirs")])).await;
+    let text = html(&clash);
+    assert_eq!(clash.status, 409, "{text}");
+    assert!(text.contains("Theirs, too") && text.contains("name=\"pick.title\" value=\"theirs\" checked"), "{text}");
+    // Something else is changed: what was chosen still counts.
+    patch(json!({ "tags": ["more"] })).await.unwrap();
+    let chosen = post(&client, "/ui/link/both", &with(&untouched(&text), &[("pick.title", "theirs")])).await;
     assert_eq!(chosen.status, 303, "{}", html(&chosen));
     let link = client.get("/api/v1/links/both").await.unwrap().json();
-    assert_eq!((&link["title"], &link["maxVisits"], &link["tags"]), (&json!("Theirs"), &json!(9), &json!(["theirs"])));
+    assert_eq!(
+        (&link["title"], &link["maxVisits"], &link["tags"]),
+        (&json!("Theirs, too"), &json!(9), &json!(["more"]))
+    );
 }
 
 #[tokio::test]

@@ -183,6 +183,8 @@ pub struct Clash {
     pub theirs: String,
     /// What was typed.
     pub mine: String,
+    /// Whether what stands there was chosen before it was changed once more.
+    pub picks_theirs: bool,
 }
 
 /// The link was changed meanwhile: both versions, to choose from.
@@ -325,8 +327,13 @@ pub(crate) mod tests {
     fn a_conflict_shows_both_and_keeps_what_was_typed() {
         let mut form = Form::default();
         form.set("title", HOSTILE);
-        let clash =
-            Clash { name: "title", label: "link.field.title", theirs: "theirs".to_owned(), mine: HOSTILE.to_owned() };
+        let clash = Clash {
+            name: "title",
+            label: "link.field.title",
+            theirs: "theirs".to_owned(),
+            mine: HOSTILE.to_owned(),
+            picks_theirs: true,
+        };
         let view = LinkConflictView {
             cx: Context::example("en"),
             head: head(),
@@ -338,8 +345,8 @@ pub(crate) mod tests {
         };
         let html = view.render().unwrap();
         assert!(
-            html.contains("name=\"pick.title\" value=\"mine\"")
-                && html.contains("name=\"pick.title\" value=\"theirs\"")
+            html.contains("name=\"pick.title\" value=\"mine\">")
+                && html.contains("name=\"pick.title\" value=\"theirs\" checked>")
         );
         assert!(html.contains("type=\"hidden\" name=\"title\"") && html.contains(">theirs<"));
         assert!(!html.contains("<script>alert"));

@@ -118,8 +118,10 @@ fn changes(form: &mut Form, shown: &Shown) -> Changes {
     let by_others = if is_current { Vec::new() } else { changed_since(&now, &base) };
     let mut mine = changed_since(form, &base);
     for name in field_names() {
-        let given_up = is_current && form.value(&format!("pick.{name}")) == "theirs";
-        if given_up || by_others.contains(&name) && !mine.contains(&name) {
+        let by_others = by_others.contains(&name);
+        // Who has given up a field has seen what stands there now, unless it was changed once more.
+        let given_up = !by_others && picks_theirs(form, name);
+        if given_up || by_others && !mine.contains(&name) {
             form.set(name, now.value(name));
             mine.retain(|other| *other != name);
         }
@@ -133,6 +135,7 @@ fn changes(form: &mut Form, shown: &Shown) -> Changes {
             label: field_label(name),
             theirs: now.value(name).to_owned(),
             mine: form.value(name).to_owned(),
+            picks_theirs: picks_theirs(form, name),
         })
         .collect();
     if !clashes.is_empty() {
@@ -147,6 +150,11 @@ fn changes(form: &mut Form, shown: &Shown) -> Changes {
         (_, password) => drop(changes.insert("password".to_owned(), json!(password))),
     }
     Changes::These(changes)
+}
+
+/// Whether the page of a conflict was answered with what stands in a field now.
+fn picks_theirs(form: &Form, name: &str) -> bool {
+    form.value(&format!("pick.{name}")) == "theirs"
 }
 
 fn conflict(request: &HttpRequest, shown: Shown, form: Form, clashes: Vec<Clash>) -> Result<HttpResponse, Problem> {
