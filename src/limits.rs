@@ -217,6 +217,12 @@ pub const DELETED_LINKS_MAX: usize = 200;
 /// The memory of these, in bytes: a link may have 20 KiB, and few have more than one.
 pub const DELETED_BYTES_MAX: usize = 1 << 20;
 
+// The dashboard.
+
+/// Bytes of a form of the dashboard, unless `[http] body_max_bytes` is more: all texts that a link may have, of which a browser sends most bytes as three characters,
+/// twice where a form has what it was before, and the names of some thousands of fields.
+pub const FORM_BYTES_MAX: usize = 512 << 10;
+
 // Links with a limit of visits.
 
 /// Visits of such links by a client at once, each of which the leader of the shard has to count: those of many people behind one address, too.

@@ -127,6 +127,20 @@ async fn a_form_changes_what_was_typed_and_tells_what_is_wrong_beside_its_field(
 }
 
 #[tokio::test]
+async fn a_form_may_be_longer_than_a_request_of_the_api_and_one_that_is_too_long_is_told_so() {
+    let (_dir, _node, client) = node().await;
+    client.shorten(json!({ "longUrl": "https://example.com/a", "customSlug": "long" })).await.unwrap();
+    let form = untouched(&page(&client, "/ui/link/long").await);
+    let long = "x".repeat(100 << 10);
+    let saved = post(&client, "/ui/link/long", &with(&form, &[("title", "Long"), ("more", &long)])).await;
+    assert_eq!(saved.status, 303, "{}", html(&saved));
+    let long = "x".repeat(520 << 10);
+    let refused = post(&client, "/ui/link/long", &with(&form, &[("title", "Longer"), ("more", &long)])).await;
+    assert!(refused.status == 413 && html(&refused).contains("That is too long"), "{}", html(&refused));
+    assert_eq!(client.get("/api/v1/links/long").await.unwrap().text("title"), "Long");
+}
+
+#[tokio::test]
 async fn a_code_of_several_segments_in_a_domain_has_its_pages() {
     let (_dir, _node, client) = node().await;
     let domain =

@@ -17,6 +17,8 @@ pub enum Failure {
     Forbidden,
     /// The request cannot be understood.
     Malformed,
+    /// The form is longer than the server reads.
+    TooLarge,
     /// The server has too much to do, or its services do not answer.
     Busy,
     /// Nobody knows whether a change was made.
@@ -35,6 +37,7 @@ impl Failure {
             Self::SignedOut => "failure.signed-out",
             Self::Forbidden => "failure.forbidden",
             Self::Malformed => "failure.malformed",
+            Self::TooLarge => "failure.too-large",
             Self::Busy => "failure.busy",
             Self::Unknown => "failure.unknown",
             Self::ReadOnly => "failure.read-only",
@@ -49,6 +52,7 @@ impl Failure {
             Self::SignedOut => "failure.signed-out-text",
             Self::Forbidden => "failure.forbidden-text",
             Self::Malformed => "failure.malformed-text",
+            Self::TooLarge => "failure.too-large-text",
             Self::Busy => "failure.busy-text",
             Self::Unknown => "failure.unknown-text",
             Self::ReadOnly => "failure.read-only-text",

@@ -62,6 +62,7 @@ fn failure_of(status: StatusCode, problem: Option<&Problem>) -> Failure {
         StatusCode::FORBIDDEN => Failure::Forbidden,
         StatusCode::NOT_FOUND | StatusCode::GONE => Failure::NotFound,
         _ if problem.is_some_and(Problem::is_outcome_unknown) => Failure::Unknown,
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge,
         StatusCode::INSUFFICIENT_STORAGE => Failure::ReadOnly,
         StatusCode::INTERNAL_SERVER_ERROR => Failure::Broken,
         StatusCode::TOO_MANY_REQUESTS => Failure::Busy,
@@ -84,6 +85,7 @@ mod tests {
         assert_eq!(of(Problem::not_ready("x")), Failure::Busy);
         assert_eq!(of(CallError::Overloaded { service: "lists" }.into()), Failure::Busy);
         assert_eq!(failure_of(StatusCode::INTERNAL_SERVER_ERROR, None), Failure::Broken);
-        assert_eq!(failure_of(StatusCode::PAYLOAD_TOO_LARGE, None), Failure::Malformed);
+        assert_eq!(failure_of(StatusCode::PAYLOAD_TOO_LARGE, None), Failure::TooLarge);
+        assert_eq!(failure_of(StatusCode::METHOD_NOT_ALLOWED, None), Failure::Malformed);
     }
 }

@@ -63,11 +63,13 @@ use actix_web::web::{self, ServiceConfig};
 use super::answer::{reads, route};
 use super::dashboard::Listener;
 use super::state::NodeState;
+use crate::limits::FORM_BYTES_MAX;
 
 /// Registers the pages on a listener, if it serves them.
 pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listener: Listener) {
     let Some(dashboard) = node.dashboard.as_ref().filter(|dashboard| dashboard.is_on(listener)) else { return };
     let path = dashboard.path().to_owned();
+    let body_max = node.body_max_bytes.max(FORM_BYTES_MAX);
     let node = node.clone();
     let serves = fn_guard(move |context| {
         let head = context.head();
@@ -76,6 +78,7 @@ pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listen
     let pages = web::scope(&path)
         .guard(serves)
         .app_data(listener)
+        .app_data(web::PayloadConfig::new(body_max))
         .wrap(from_fn(guard::around))
         // Around the guard, whose refusals are pages as well.
         .wrap_fn(|request, service| {
