@@ -103,8 +103,13 @@ mod tests {
     fn hostile_values_of_rules_are_texts_and_reasons_stand_beside_them() {
         const HOSTILE: &str = "\"><script>alert(1)</script>\u{202e}";
         let text = || HOSTILE.to_owned();
-        let condition =
-            |kind: &str| ConditionForm { kind: kind.to_owned(), value: text(), name: text(), error: Some(text()) };
+        let condition = |kind: &str| ConditionForm {
+            kind: kind.to_owned(),
+            value: text(),
+            name: text(),
+            at: text(),
+            error: Some(text()),
+        };
         let kinds = ["device", "query", "before", "city", HOSTILE];
         let rule = RuleForm {
             conditions: kinds.map(condition).to_vec(),

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
+use waypost_protocol::UnixMs;
 use waypost_protocol::rules::{CONDITIONS_MAX, Condition, Leads, RULES_MAX, Rules, SHARES_MAX};
 
 use super::link_form::{instant, local};
+use crate::times::format_time;
 
 /// The types of conditions, with the keys of their names and of what their values are.
 pub const TYPES: [(&str, &str, &str); 10] = [
@@ -31,6 +33,8 @@ pub struct ConditionForm {
     pub value: String,
     /// The name of the parameter of the query.
     pub name: String,
+    /// The time that `value` was made of, in milliseconds since 1970: the text has neither milliseconds nor an offset.
+    pub at: String,
     /// Why it is none.
     pub error: Option<String>,
 }
@@ -74,8 +78,12 @@ impl ConditionForm {
             true if self.value.is_empty() => json!({ "type": self.kind, "name": self.name }),
             true => json!({ "type": self.kind, "name": self.name, "value": self.value }),
             false if self.is_time() => {
-                let time = instant(self.value.trim(), zone).unwrap_or_else(|| self.value.clone());
-                json!({ "type": self.kind, "value": time })
+                let untouched = || {
+                    let at = self.at.parse().ok().map(UnixMs)?;
+                    (local(at, zone) == self.value.trim()).then(|| format_time(at))
+                };
+                let time = untouched().or_else(|| instant(self.value.trim(), zone));
+                json!({ "type": self.kind, "value": time.unwrap_or_else(|| self.value.clone()) })
             }
             false => json!({ "type": self.kind, "value": self.value }),
         }
@@ -96,7 +104,11 @@ impl ConditionForm {
             Condition::Before(time) => ("before", local(*time, zone), ""),
             Condition::After(time) => ("after", local(*time, zone), ""),
         };
-        Self { kind: kind.to_owned(), value, name: name.to_owned(), error: None }
+        let at = match condition {
+            Condition::Before(time) | Condition::After(time) => time.0.to_string(),
+            _ => String::new(),
+        };
+        Self { kind: kind.to_owned(), value, name: name.to_owned(), at, error: None }
     }
 }
 
@@ -192,6 +204,7 @@ impl RulesForm {
                     kind: text(format!("r{at}.c{of}.type")),
                     value: text(format!("r{at}.c{of}.value")),
                     name: text(format!("r{at}.c{of}.name")),
+                    at: text(format!("r{at}.c{of}.at")),
                     error: None,
                 })
                 .collect(),
@@ -300,6 +313,27 @@ mod tests {
         ]);
         assert_eq!(RulesForm::read(&two()).json(&zone), expected);
         assert_eq!(RulesForm::read(&sent(&[])).json(&zone), json!([]));
+    }
+
+    #[test]
+    fn a_time_that_nobody_has_touched_stays_to_the_millisecond_and_in_its_hour() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        // The second 02:30 of the night in which summer time ends; and a time with milliseconds.
+        for (at, text, exact) in [
+            (1_792_891_800_000_u64, "2026-10-25T02:30", "2026-10-25T01:30:00.000Z"),
+            (1_795_255_200_123, "2026-11-21T11:00", "2026-11-21T10:00:00.123Z"),
+        ] {
+            let rules = Rules::new(vec![waypost_protocol::rules::Rule {
+                conditions: vec![Condition::Before(UnixMs(at))],
+                leads: Leads::To(waypost_protocol::Target::parse("https://a.example/", &[], 100).unwrap()),
+            }]);
+            let mut form = RulesForm::of(rules.unwrap().as_ref(), &zone);
+            assert_eq!(form.rules[0].conditions[0].value, text);
+            let value = |form: &RulesForm| form.json(&zone)[0]["conditions"][0]["value"].clone();
+            assert_eq!(value(&form), exact);
+            form.rules[0].conditions[0].value = "2026-12-24T18:00".to_owned();
+            assert_eq!(value(&form), "2026-12-24T18:00:00+01:00");
+        }
     }
 
     #[test]
