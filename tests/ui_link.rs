@@ -413,6 +413,22 @@ async fn visits_are_seen_in_the_statistics_of_the_link_of_its_tag_and_of_all() {
 }
 
 #[tokio::test]
+async fn the_live_stream_of_a_page_ends_when_its_session_does_and_none_begins_without_one() {
+    let (_dir, _node, client) = node().await;
+    client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "live" })).await.unwrap();
+    let ask = || {
+        let request = client.request(Method::GET, "/ui/link/live/live").header("cookie", &client.cookie);
+        request.header("sec-fetch-site", "same-origin").header("accept", "text/event-stream").send()
+    };
+    let stream = ask().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert_eq!(post(&client, "/ui/sign-out", &[]).await.status, 303);
+    let told = tokio::time::timeout(Duration::from_secs(30), stream.bytes()).await;
+    assert!(told.expect("the stream goes on").unwrap().starts_with(b"event: clicks"));
+    assert_eq!(ask().await.unwrap().status(), 401);
+}
+
+#[tokio::test]
 async fn without_a_key_no_page_of_a_link_is_shown_and_nothing_is_changed() {
     let (_dir, node, client) = node().await;
     client.shorten(json!({ "longUrl": "https://example.com/", "customSlug": "mine" })).await.unwrap();

@@ -139,6 +139,12 @@ impl App {
         self.parts.groups.cluster().read(|machine| read(&machine.state().sessions))
     }
 
+    /// Whether a session is not over, as far as this node knows it.
+    pub fn is_session_open(&self, session: SessionId) -> bool {
+        let now = self.now();
+        self.sessions_of_cluster(|all| all.get(&session).is_some_and(|record| !record.is_over(now)))
+    }
+
     /// The sessions that are not over, the one used last first.
     ///
     /// # Errors

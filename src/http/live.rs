@@ -10,6 +10,7 @@ use futures_util::stream;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use waypost_protocol::clicks::Counts;
+use waypost_protocol::session::SessionId;
 
 use super::answer::without_body;
 use super::authorized::{Authorized, ReadStatistics};
@@ -38,6 +39,8 @@ struct Subject {
     principal: Principal,
     /// The link, with the domain that was named; `None` = all links.
     link: Option<(Option<String>, String)>,
+    /// The session of the browser, for a page: the stream ends with it.
+    session: Option<SessionId>,
 }
 
 impl Subject {
@@ -71,7 +74,8 @@ impl Live {
             tokio::time::sleep(LIVE_EVERY).await;
         }
         self.ticks += 1;
-        if self.subject.node.draining() || self.ticks > self.ticks_max {
+        let signed_out = self.subject.session.is_some_and(|session| !self.subject.node.app.is_session_open(session));
+        if signed_out || self.subject.node.draining() || self.ticks > self.ticks_max {
             return None;
         }
         let text = match self.subject.totals().await {
@@ -120,18 +124,19 @@ pub(super) async fn live_of_link(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let link = Some((query.into_inner().domain, path.into_inner()));
-    live(&request, Subject { node, principal: caller.principal, link }, LIVE_TICKS_MAX).await
+    live(&request, Subject { node, principal: caller.principal, link, session: None }, LIVE_TICKS_MAX).await
 }
 
-/// The stream of a link's totals, for a page.
+/// The stream of a link's totals, for a page that is seen with a session.
 pub(super) async fn stream_of_link(
     request: &HttpRequest,
     node: web::Data<NodeState>,
-    principal: Principal,
+    (principal, session): (Principal, SessionId),
     domain: Option<String>,
     code: String,
 ) -> Result<HttpResponse, Problem> {
-    live(request, Subject { node, principal, link: Some((domain, code)) }, PAGE_TICKS_MAX).await
+    let subject = Subject { node, principal, link: Some((domain, code)), session: Some(session) };
+    live(request, subject, PAGE_TICKS_MAX).await
 }
 
 /// Streams the totals of all links.
@@ -144,5 +149,5 @@ pub(super) async fn live_of_all(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     no_parameters(&request, "a live stream tells totals, of people and bots apart")?;
-    live(&request, Subject { node, principal: caller.principal, link: None }, LIVE_TICKS_MAX).await
+    live(&request, Subject { node, principal: caller.principal, link: None, session: None }, LIVE_TICKS_MAX).await
 }

@@ -8,7 +8,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderValue, SET_COOKIE};
+use actix_web::http::header::{ACCEPT, HeaderValue, SET_COOKIE};
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
@@ -94,8 +94,8 @@ pub(super) fn keep_cookie(request: &HttpRequest) {
 /// Leads a browser that is not signed in to the page where it can, and from there back.
 fn to_sign_in(request: &HttpRequest, node: &NodeState) -> Error {
     let page = format!("{}/sign-in", node.dashboard().path());
-    let response = if wants_part(request) {
-        // A redirect would put the whole page into the part that was asked for: this has the browser load its page anew (`failure.rs`).
+    let response = if wants_part(request) || wants_events(request) {
+        // A redirect would put the whole page into the part that was asked for: this has the browser load its page anew (`failure.rs`). A stream ends.
         HttpResponse::Unauthorized().finish()
     } else if matches!(*request.method(), Method::GET | Method::HEAD) {
         let back = request.uri().path_and_query().map(|path| path.as_str()).unwrap_or_default();
@@ -105,6 +105,11 @@ fn to_sign_in(request: &HttpRequest, node: &NodeState) -> Error {
         go_to(&page)
     };
     InternalError::from_response("nobody is signed in", response).into()
+}
+
+/// Whether the request is for a stream of events, by a script.
+fn wants_events(request: &HttpRequest) -> bool {
+    request.headers().get(ACCEPT).is_some_and(|accept| accept.as_bytes() == b"text/event-stream")
 }
 
 /// Surrounds all pages: refuses changes that no page of the dashboard has asked for, and gives sessions their new tokens.

@@ -150,7 +150,7 @@ async fn live(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let Named { code, domain } = Named::of(&request, &path);
-    events::stream_of_link(&request, node, caller.principal, domain, code).await
+    events::stream_of_link(&request, node, (caller.principal, caller.session.id), domain, code).await
 }
 
 fn asked(request: &HttpRequest, cx: &Context, path: String) -> Asked {
