@@ -219,8 +219,8 @@ pub const DELETED_BYTES_MAX: usize = 1 << 20;
 
 // The dashboard.
 
-/// Bytes of a form of the dashboard, unless `[http] body_max_bytes` is more: all texts that a link may have, of which a browser sends most bytes as three characters,
-/// twice where a form has what it was before, and the names of some thousands of fields.
+/// Bytes of a form of the dashboard, unless `[http] body_max_bytes` is more: all texts that a link may have, of which a browser sends
+/// most bytes as three characters, and the names of some thousands of fields.
 pub const FORM_BYTES_MAX: usize = 512 << 10;
 
 // Links with a limit of visits.

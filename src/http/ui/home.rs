@@ -129,8 +129,8 @@ async fn figures(principal: &Principal, node: &NodeState, cx: &Context) -> Optio
     Some(Figures { day: figure(&points, DAY_HOURS, cx.now), month: figure(&points, MONTH_HOURS, cx.now), stale })
 }
 
-/// The visits of the last hours, the present one among them, and of the same time before. Of the hour that ended when these began, only as much counts as the present one
-/// has gone.
+/// The visits of the last hours, the present one among them, and of the same time before. Of the last hour before, only as much counts
+/// as has passed of the present one.
 fn figure(points: &[Point], hours: usize, at: UnixMs) -> Figure {
     let sum = |points: &[Point]| -> u64 { points.iter().map(|point| point.clicks).sum() };
     let (before, now) = points.split_at(points.len().saturating_sub(hours));

@@ -86,8 +86,8 @@ fn zoned(at: UnixMs, zone: &TimeZone) -> Zoned {
     at.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
 }
 
-/// The period before a report: as many hours, days or months earlier. Where the report ends within a day or a month, so does the period before it, so that a day that is
-/// not over is not compared with a whole one.
+/// The period before a report: as many hours, days or months earlier. Where the report ends within a day or a month, so does the
+/// period before it, so that a day that is not over is not compared with a whole one.
 pub(super) fn period_before(now: &Report, interval: Interval) -> Option<(String, String)> {
     let count = i64::try_from(now.points.len()).ok()?;
     let span = match interval {
