@@ -22,6 +22,8 @@ pub struct Made {
 pub struct Create {
     /// What was typed.
     pub form: Form,
+    /// Identifies the form: sent twice, it makes one link.
+    pub key: String,
     /// Whether the further fields are shown.
     pub more: bool,
     /// The hosts of the domains besides the default one.

@@ -7,7 +7,7 @@ use waypost_protocol::properties::{TAGS, TITLE, Tags, Title};
 use waypost_protocol::{FieldChanges, Fields, Link};
 
 use super::context::{base, context, wants_part};
-use super::create_form::{can_undo, has_more, made, offered};
+use super::create_form::{can_undo, has_more, idempotency_key, made, offered};
 use super::guard::Change;
 use super::reply::{go_to, go_to_with, page, with_status};
 use super::{home, refused};
@@ -60,12 +60,14 @@ async fn created(
     let own_hosts = node.own_hosts(request);
     let url = with_scheme(form.value("longUrl"));
     let slug = form.given("customSlug");
+    let key = idempotency_key(form);
     let new = NewLink {
         domain: form.given("domain"),
         url: &url,
         slug,
         fields,
         find_existing: slug.is_none() && !form.is_on("always"),
+        idempotency_key: key.as_deref(),
         own_hosts: &own_hosts,
         ..NewLink::default()
     };

@@ -16,11 +16,24 @@ pub(super) fn has_more(form: &Form) -> bool {
     ["customSlug", "title", "tags", "domain", "always"].iter().any(|name| form.given(name).is_some())
 }
 
+/// Random bytes that identify a form.
+const KEY_BYTES: usize = 16;
+
+/// The idempotency key of a form that was sent, without one if the form has none: the same form with other contents is another request.
+pub(super) fn idempotency_key(form: &Form) -> Option<String> {
+    let key = form
+        .given("key")
+        .filter(|key| key.len() == 2 * KEY_BYTES && key.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    Some(format!("dashboard {key} {}", blake3::hash(form.query().as_bytes()).to_hex()))
+}
+
 /// An empty form, with the domains that can be chosen.
 pub(super) fn offered(principal: &Principal, node: &NodeState) -> Result<Create, Problem> {
     let domains = node.app.domains(principal)?;
     let domains = domains.iter().filter_map(|site| site.host.as_ref().map(ToString::to_string)).collect();
-    Ok(Create { domains, ..Create::default() })
+    let key: [u8; KEY_BYTES] = rand::random();
+    let key = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Create { domains, key, ..Create::default() })
 }
 
 /// How long a link that was made can be undone by one click, in milliseconds.
@@ -60,6 +73,17 @@ mod tests {
     use waypost_protocol::{Code, LinkKey, LinkSpec, Target};
 
     use super::*;
+
+    #[test]
+    fn a_form_that_is_sent_twice_is_one_request_and_with_other_contents_another() {
+        let key = |text: &str| idempotency_key(&Form::read(text.as_bytes()));
+        let form = format!("key={}&longUrl=https://a.example", "0f".repeat(KEY_BYTES));
+        assert!(key(&form).is_some() && key(&form) == key(&form));
+        assert_ne!(key(&form), key(&format!("{form}/b")));
+        for bad in ["longUrl=x", "key=&longUrl=x", "key=0f&longUrl=x", "key=%C3%BC"] {
+            assert_eq!(key(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn only_a_new_link_that_nobody_has_changed_or_visited_can_be_undone() {
