@@ -88,8 +88,10 @@ pub struct Context {
     pub now: UnixMs,
     /// The part that is shown.
     pub section: Section,
-    /// The path and query of the request, to come back to.
+    /// The path and query of the page to come back to.
     pub here: String,
+    /// Whether single keys do something.
+    pub keys: bool,
     /// A text that tells what came of a change.
     pub notice: Option<String>,
 }
@@ -106,6 +108,7 @@ impl Context {
             now: UnixMs(1_790_000_000_000),
             section: Section::Home,
             here: "/ui/".to_owned(),
+            keys: true,
             notice: None,
         }
     }

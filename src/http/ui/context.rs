@@ -1,9 +1,10 @@
 //! What every view needs, from the request; and the cookies that it comes from.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{COOKIE, HeaderValue};
+use actix_web::http::Method;
+use actix_web::http::header::{COOKIE, HeaderValue, REFERER};
 use jiff::tz::TimeZone;
-use url::Url;
+use url::{Position, Url};
 
 use crate::http::pages::languages;
 use crate::http::state::NodeState;
@@ -15,6 +16,8 @@ const ZONE: &str = "waypost_zone";
 pub(super) const THEME: &str = "waypost_theme";
 /// The language that was chosen.
 pub(super) const LANGUAGE: &str = "waypost_language";
+/// Whether single keys do something: `off` if not.
+pub(super) const KEYS: &str = "waypost_keys";
 /// What came of the last change: the key of a text, perhaps with a number behind `~`.
 pub(super) const NOTICE: &str = "waypost_notice";
 
@@ -34,11 +37,33 @@ pub(super) fn context(request: &HttpRequest, node: &NodeState, section: Section)
         theme: cookie(request, THEME).map(Theme::of).unwrap_or_default(),
         now: (node.clock)(),
         section,
-        here: request.uri().path_and_query().map_or_else(|| format!("{}/", base(request)), ToString::to_string),
+        here: here(request),
+        keys: cookie(request, KEYS) != Some("off"),
         notice: None,
     };
     context.notice = cookie(request, NOTICE).and_then(|notice| notice_text(&context, notice));
     context
+}
+
+/// The page to come back to: the one that is asked for. One that answers a form may be none that can be asked for, so it is the page of the form.
+fn here(request: &HttpRequest) -> String {
+    let base = base(request);
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return request.uri().path_and_query().map_or_else(|| format!("{base}/"), ToString::to_string);
+    }
+    came_from(base, request.headers().get(REFERER).and_then(|referer| referer.to_str().ok()).unwrap_or_default())
+}
+
+/// The page of the dashboard that a referrer names; the first one if it names none, or one that only answers forms.
+fn came_from(base: &str, referrer: &str) -> String {
+    let path = match Url::parse(referrer) {
+        Ok(url) => path_of_ours(base, &url[Position::BeforePath..Position::AfterQuery]),
+        Err(_) => String::new(),
+    };
+    let view = path.split('?').next().and_then(|path| path.strip_prefix(base)).unwrap_or_default();
+    let of_link = view.strip_prefix("/link/").and_then(|rest| rest.split_once('/')).map(|(_, view)| view);
+    let answers_forms = matches!(view, "/links/bulk" | "/tags/replace") || matches!(of_link, Some("state" | "restore"));
+    if path.is_empty() || answers_forms { format!("{base}/") } else { path }
 }
 
 /// The text of a notice, if there is one: the cookie may have been written by anybody.
@@ -136,6 +161,25 @@ mod tests {
             "javascript:alert(1)",
         ] {
             assert_eq!(path_of_ours("/ui", text), "/ui/", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_answers_a_form_leads_back_to_the_page_of_the_form() {
+        for (referrer, path) in [
+            ("https://go.example/ui/links?q=a%20b", "/ui/links?q=a%20b"),
+            ("http://127.0.0.1:8080/ui/link/state", "/ui/link/state"),
+            ("https://go.example/ui/link/a/rules?domain=b#x", "/ui/link/a/rules?domain=b"),
+            // Nobody can ask for these.
+            ("https://go.example/ui/links/bulk", "/ui/"),
+            ("https://go.example/ui/tags/replace?x=1", "/ui/"),
+            ("https://go.example/ui/link/a%2Fb/state", "/ui/"),
+            ("https://go.example/elsewhere", "/ui/"),
+            ("javascript:alert(1)", "/ui/"),
+            ("/ui/links", "/ui/"),
+            ("", "/ui/"),
+        ] {
+            assert_eq!(came_from("/ui", referrer), path, "{referrer}");
         }
     }
 

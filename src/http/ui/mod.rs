@@ -7,7 +7,7 @@
 //! context.rs      what every view needs, from the request
 //! reply.rs        HTML as an answer, with the headers of all pages
 //! failure.rs      refusals as pages
-//! preferences.rs  theme and language
+//! preferences.rs  theme, language and keys
 //! files.rs        style sheet, scripts, icons
 //! home.rs         the first page
 //! create.rs       a new link

@@ -1,9 +1,9 @@
-//! The choice of theme and language.
+//! The choice of theme, language and keys.
 
 use actix_web::http::header::SET_COOKIE;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::context::{CHOICE_KEPT, LANGUAGE, THEME, base, is_language, path_of_ours, set_cookie};
+use super::context::{CHOICE_KEPT, KEYS, LANGUAGE, THEME, base, is_language, path_of_ours, set_cookie};
 use super::reply::go_to;
 use crate::http::problem::Problem;
 use crate::ui::{Form, Theme};
@@ -17,6 +17,9 @@ pub(super) async fn choose(request: HttpRequest, body: web::Bytes) -> Result<Htt
     };
     if let Some(theme) = form.given("theme") {
         keep(THEME, Theme::of(theme).name());
+    }
+    if let Some(keys @ ("on" | "off")) = form.given("keys") {
+        keep(KEYS, keys);
     }
     if let Some(language) = form.given("language").filter(|language| is_language(language)) {
         keep(LANGUAGE, language);

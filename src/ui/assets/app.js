@@ -49,6 +49,7 @@ document.addEventListener("click", async (event) => {
 
 // The first reason why a form was refused is read out, and the next Tab goes to its link.
 document.querySelector("[data-focus]")?.focus();
+document.addEventListener("htmx:afterSettle", (event) => event.target.querySelector?.("[data-focus]")?.focus());
 
 // htmx: what went wrong is said, and the page stays as it is.
 document.addEventListener("htmx:sendError", () => say(document.body.dataset.offline));
@@ -58,7 +59,11 @@ document.addEventListener("htmx:responseError", (event) => {
   say(text ? decodeURIComponent(text) : document.body.dataset.failed);
 });
 
+// Single keys do something unless that is switched off in the settings. A key that is a part of a character that is being composed never does.
+const singleKeys = document.body.dataset.keys !== "off";
+
 document.addEventListener("keydown", (event) => {
+  if (event.isComposing) return;
   if (event.key === "Escape") {
     for (const menu of document.querySelectorAll("details.menu[open]")) {
       menu.open = false;
@@ -66,7 +71,7 @@ document.addEventListener("keydown", (event) => {
     }
   }
   const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (!singleKeys || typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "?") {
     document.getElementById("keys")?.showModal();
   } else if (event.key === "/") {
@@ -111,10 +116,12 @@ document.addEventListener("focusin", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const inSearch = event.target.closest?.("[data-search]");
   if (inSearch && event.key !== "ArrowDown") return;
   if (!inSearch && event.target.closest?.("input:not([type=checkbox]), textarea, select")) return;
+  // Arrows are no characters.
+  if (!singleKeys && event.key.length === 1) return;
   if (event.key === "j" || event.key === "ArrowDown") {
     if (go(1)) event.preventDefault();
   } else if (event.key === "k" || event.key === "ArrowUp") {
