@@ -179,8 +179,15 @@ fn words<'a>(text: &'a str, begins: &[&str], has: fn(char) -> bool) -> BTreeSet<
 }
 
 /// Names that look like those of metrics: the cookies of the dashboard.
-const COOKIES: &[&str] =
-    &["waypost_columns", "waypost_language", "waypost_notice", "waypost_session", "waypost_theme", "waypost_zone"];
+const COOKIES: &[&str] = &[
+    "waypost_columns",
+    "waypost_keys",
+    "waypost_language",
+    "waypost_notice",
+    "waypost_session",
+    "waypost_theme",
+    "waypost_zone",
+];
 
 fn metric_names(text: &str) -> BTreeSet<&str> {
     let all = words(text, &["waypost_", "process_"], |c| c.is_ascii_lowercase() || c == '_');

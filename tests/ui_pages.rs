@@ -109,6 +109,12 @@ async fn a_url_becomes_a_short_link_that_can_be_undone_until_it_is_changed() {
     assert_eq!(person.follow(&code).await, None);
     send(&person, &deleted, &[]).await;
     assert_eq!(person.follow(&code).await.as_deref(), Some("https://example.com/a%20b?c"));
+    // A form that is sent twice makes one link.
+    let form =
+        [("longUrl", "https://example.com/twice"), ("always", "on"), ("key", "0123456789abcdef0123456789abcdef")];
+    let twice =
+        [leads_to(&send(&person, "/ui/links", &form).await), leads_to(&send(&person, "/ui/links", &form).await)];
+    assert!(twice[0] == twice[1] && twice[0].contains("new=1"), "{twice:?}");
     // A link that somebody has changed stays.
     let made =
         leads_to(&send(&person, "/ui/links", &[("longUrl", "https://example.com/b"), ("customSlug", "kept")]).await);
@@ -165,6 +171,11 @@ async fn a_list_is_searched_ordered_and_paged_by_its_address_and_says_what_it_do
     // The place belongs to this order.
     let other = person.get(&next.replace("sort=slug", "sort=-slug")).await;
     assert_eq!(leads_to(&other), "/ui/links?sort=-slug");
+    // Of a part of the page, a redirect would not be seen.
+    let lost = person.request(Method::GET, &next.replace("sort=slug", "sort=-slug")).header("hx-request", "true");
+    let lost = person.client.send(lost).await.unwrap();
+    assert_eq!((lost.status, lost.header("hx-redirect")), (200, Some("/ui/links?sort=-slug")));
+    assert!(lost.body.is_empty() && lost.header("set-cookie").unwrap().contains("links.place-lost"));
     let (_, even) = page(&person, "/ui/links?tags=even&createdFrom=2020-01-01").await;
     assert!(even.contains("30 links") && even.contains("value=\"2020-01-01\""), "{even}");
     let (_, none) = page(&person, "/ui/links?createdTo=2020-01-01").await;
@@ -266,6 +277,15 @@ async fn nobody_else_sees_or_changes_anything_and_pages_carry_their_headers() {
             && !policy.contains("unsafe")
             && policy.contains("frame-ancestors 'none'")
     );
+    // A page that answers a form leads back to the page of the form.
+    let refused =
+        person.request(Method::POST, "/ui/links/undo").header("referer", format!("{}/ui/links?q=a", person.origin));
+    let refused = person.client.send(refused.header("accept", "text/html")).await.unwrap();
+    assert!(
+        refused.status == 400 && html(&refused).contains("name=\"back\" value=\"/ui/links?q=a\""),
+        "{}",
+        html(&refused)
+    );
     // A share, or a bookmark, fills the form and makes nothing.
     let (_, shared) = page(&person, "/ui/new?text=Look+https%3A%2F%2Fexample.com%2F%22&title=%3Cb%3E").await;
     assert!(shared.contains("value=\"https://example.com/&#34;\"") && !shared.contains("<b>"), "{shared}");
@@ -290,6 +310,12 @@ async fn a_theme_and_a_language_are_chosen_without_scripts() {
         (leads_to(&chosen), chosen.header("set-cookie").unwrap().starts_with("waypost_theme=dark; ")),
         ("/ui/".to_owned(), true)
     );
+    let chosen = send(&person, "/ui/preferences", &[("keys", "off"), ("back", "/ui/links")]).await;
+    assert!(leads_to(&chosen) == "/ui/links" && chosen.header("set-cookie").unwrap().starts_with("waypost_keys=off; "));
+    let without =
+        node.client().request(Method::GET, "/ui/").header("cookie", format!("{}; waypost_keys=off", person.cookie));
+    let without = person.client.send(without.header("accept", "text/html")).await.unwrap();
+    assert!(html(&without).contains("data-keys=\"off\"") && !page(&person, "/ui/").await.1.contains("data-keys"));
     let cookies = format!("{}; waypost_theme=dark; waypost_language=de; waypost_notice=create.undone", person.cookie);
     let shown = node.client().request(Method::GET, "/ui/").header("cookie", cookies);
     let shown = person.client.send(shown.header("accept-language", "en")).await.unwrap();

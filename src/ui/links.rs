@@ -153,6 +153,13 @@ pub struct Head {
     class: &'static str,
 }
 
+impl Head {
+    /// Its link in the page, so that it keeps the focus when the list is replaced.
+    fn id(&self) -> String {
+        self.text.replace('.', "-")
+    }
+}
+
 impl Listing {
     /// The address of a list with these parameters.
     fn address(cx: &Context, asked: &Form) -> String {
@@ -216,6 +223,12 @@ impl Listing {
         heads
     }
 
+    /// The present order, if it is none of those that can be chosen, as those of the heads.
+    fn other_sort(&self) -> Option<&str> {
+        let sort = self.asked.given("sort").filter(|_| self.refused.is_none())?;
+        SORTS.iter().all(|(name, _)| *name != sort).then_some(sort)
+    }
+
     /// How many links there are, in words.
     fn total_text(&self, cx: &Context) -> String {
         match self.total {
@@ -250,7 +263,7 @@ pub struct LinksView {
 
 /// The list alone: what replaces it when somebody searches.
 #[derive(Template)]
-#[template(path = "list.html")]
+#[template(path = "list_part.html")]
 pub struct ListView {
     /// What every view needs.
     pub cx: Context,
@@ -297,6 +310,31 @@ mod tests {
         assert_eq!(of("column.created").href.as_deref(), Some("/ui/links?q=a&sort=-createdAt"));
         assert_eq!(of("column.link").href.as_deref(), Some("/ui/links?q=a&sort=title"));
         assert!(of("column.note").href.is_none());
+    }
+
+    #[test]
+    fn an_order_that_a_head_chose_stays_chosen_when_the_list_is_replaced() {
+        let part = |list| ListView { cx: Context::example("en"), list }.render().unwrap();
+        for (query, option) in [
+            ("q=a&sort=-visits", "<option value=\"-visits\" selected>"),
+            ("q=a&sort=visits", "<option value=\"visits\" selected>"),
+        ] {
+            assert_eq!(page(listing(query)).matches(option).count(), 1, "{query}");
+            let part = part(listing(query));
+            let sort = part.find("<div id=\"sort\" hx-swap-oob=\"innerHTML\">").unwrap();
+            assert_eq!(part[sort..].matches(" selected>").count(), 1, "{part}");
+            assert!(part[sort..].contains(option) && part.contains("id=\"column-clicks\""), "{part}");
+            // So do the ways back to this page.
+            let back = format!("name=\"back\" value=\"/ui/links?{}\"", query.replace('&', "&#38;"));
+            for id in ["columns-back", "here"] {
+                assert!(part.contains(&format!("{back} id=\"{id}\" hx-swap-oob=\"true\"")), "{part}");
+            }
+            assert!(part.contains("<p id=\"list-status\" hx-swap-oob=\"innerHTML\">12,345 links</p>"), "{part}");
+        }
+        let further = part(Listing { cursor: Some("x".to_owned()), ..listing("sort=visits") });
+        assert!(!further.contains("hx-swap-oob"), "{further}");
+        let refused = page(Listing { refused: Some("no such order".to_owned()), ..listing("sort=x") });
+        assert!(!refused.contains("<option value=\"x\""), "{refused}");
     }
 
     #[test]

@@ -88,6 +88,16 @@ def links_are_filtered_and_sorted(run):
     expect(head).to_have_attribute("aria-sort", "descending")
     expect(rows(visitor).first).to_contain_text("number 042")
     assert query(visitor)["sort"] == "-visits"
+    # The focus stays, and the field has the same order: also the next search has it.
+    expect(head.get_by_role("link")).to_be_focused()
+    expect(visitor.field("links.sort")).to_have_value("-visits")
+    head.get_by_role("link").click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(visitor.field("links.sort")).to_have_value("visits")
+    visitor.field("links.search").fill("ferry")
+    expect(rows(visitor).first).to_contain_text("Ferry")
+    eventually(lambda: query(visitor).get("q") == "ferry", "the search is in the address")
+    assert query(visitor)["sort"] == "visits"
     head = visitor.page.get_by_role("columnheader", name=visitor.t("column.link"), exact=True)
     head.get_by_role("link").click()
     expect(rows(visitor).first).to_contain_text("Ferry number 001")
@@ -231,6 +241,16 @@ def keys_lead_through_the_pages(run):
     page.get_by_role("heading", level=1).click()
     page.keyboard.press("n")
     expect(visitor.field("create.url")).to_be_focused()
+    # They can be switched off, for those who speak to their computer.
+    page.get_by_text(visitor.t("layout.settings"), exact=True).click()
+    visitor.button("keys.off").click()
+    page.get_by_text(visitor.t("layout.settings"), exact=True).click()
+    expect(visitor.button("keys.off")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("heading", level=1).first.click()
+    for key in ("n", "?", "/"):
+        page.keyboard.press(key)
+    expect(dialog).to_be_hidden()
+    expect(visitor.field("create.url")).not_to_be_focused()
 
 
 def a_link_is_made_found_edited_and_deleted_by_keyboard_only(run):

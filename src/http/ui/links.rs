@@ -1,7 +1,7 @@
 //! The list of links.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue, SET_COOKIE};
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::civil::Date;
 use waypost_protocol::UnixMs;
@@ -28,6 +28,9 @@ const PUSH_URL: HeaderName = HeaderName::from_static("hx-push-url");
 /// The same, in the place of the present address.
 const REPLACE_URL: HeaderName = HeaderName::from_static("hx-replace-url");
 
+/// Has htmx load another page.
+const REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+
 /// A page of the list.
 pub(super) async fn list(
     caller: SignedIn,
@@ -42,7 +45,15 @@ pub(super) async fn list(
         // A place in another list, such as one in another time zone: the list begins anew.
         Err(problem) if problem.field() == Some("cursor") => {
             let first = Listing { asked: asked_of(&given), ..Listing::default() }.first(&cx);
-            return Ok(go_to_with(&request, &first, "links.place-lost", None));
+            let mut response = go_to_with(&request, &first, "links.place-lost", None);
+            if wants_part(&request) {
+                // A redirect would be followed for the part, and the first links would stand below the last ones.
+                *response.status_mut() = StatusCode::OK;
+                if let Some(first) = response.headers_mut().remove(LOCATION).next() {
+                    response.headers_mut().insert(REDIRECT, first);
+                }
+            }
+            return Ok(response);
         }
         Err(problem) if is_mistake(&problem) => {
             let refused = Some(problem.detail().to_owned());
