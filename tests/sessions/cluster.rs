@@ -136,8 +136,8 @@ async fn the_cluster_is_changed_and_backups_are_taken_on_the_admin_listener_only
             assert_eq!(browser.get(path).await.status, 200, "{path}");
         }
     }
-    assert_eq!(public.get("/ui/cluster/backup").await.status, 403);
+    assert_eq!(public.post("/ui/cluster/backup", "").await.status, 403);
     assert_eq!(public.post("/ui/cluster/undrain", "node=a").await.status, 403);
-    assert_eq!(admin.get("/ui/cluster/backup").await.status, 200);
+    assert_eq!(admin.post("/ui/cluster/backup", "").await.status, 200);
     assert_eq!(admin.post("/ui/cluster/undrain", "node=a").await.status, 303);
 }

@@ -28,6 +28,9 @@ def tags_are_renamed_and_removed(run):
     visitor.go("/tags?q=other")
     visitor.page.get_by_role("row").filter(has_text="other").get_by_role("link", name=visitor.t("tags.edit")).click()
     visitor.button("tags.remove").click()
+    assert visitor.reason(visitor.field("tags.sure"))
+    visitor.field("tags.sure").check()
+    visitor.button("tags.remove").click()
     visitor.sees("tags.removed")
     assert run.server.link("tagged0")["tags"] == ["New name"]
 
@@ -85,7 +88,7 @@ def the_cluster_is_shown_and_changed_on_the_admin_listener_only(run):
     visitor = run.visitor()
     visitor.go("/cluster")
     visitor.sees("cluster.nodes")
-    expect(visitor.link("cluster.backup")).to_have_count(0)
+    expect(visitor.button("cluster.backup")).to_have_count(0)
     visitor.sees("cluster.elsewhere")
 
 
