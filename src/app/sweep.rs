@@ -58,7 +58,10 @@ impl TagEdit {
     }
 
     /// The tags that a link has afterwards. If two would differ in case only, the first stays.
-    fn of(&self, tags: Option<&Tags>) -> Result<Option<Tags>, PropertyError> {
+    ///
+    /// # Errors
+    /// If a link cannot have these tags.
+    pub fn of(&self, tags: Option<&Tags>) -> Result<Option<Tags>, PropertyError> {
         let mut texts: Vec<&str> = Vec::new();
         for tag in tags.into_iter().flat_map(Tags::iter) {
             let folded = Tags::folded(tag);

@@ -19,7 +19,7 @@ use super::refused;
 use super::reply::{go_to, go_to_with, page};
 use crate::app::{
     BULK_AT_ONCE_MAX, BulkChange, BulkError, ChangeError, Consistency, Guard, LinkEdit, LinkName, ListRequest,
-    Principal,
+    Principal, TagEdit,
 };
 use crate::http::list::some_as_csv;
 use crate::http::problem::Problem;
@@ -112,30 +112,24 @@ async fn count(principal: &Principal, node: &NodeState, filter: LinkFilter) -> R
 fn edit_of(action: &Action, link: &Link) -> Result<Option<FieldChanges>, PropertyError> {
     let mut changes = FieldChanges::default();
     let fields = &link.spec.fields;
-    let tags = TAGS.of(fields);
-    let has = |tag: &str| tags.iter().flat_map(Tags::iter).any(|other| Tags::folded(other) == Tags::folded(tag));
-    match action {
-        Action::Tag(tag) if has(tag) => return Ok(None),
-        Action::Tag(tag) => {
-            let all: Vec<&str> = tags.iter().flat_map(Tags::iter).chain([tag.as_str()]).collect();
-            TAGS.change(&mut changes, Tags::parse(&all)?.as_ref());
-        }
-        Action::Untag(tag) if !has(tag) => return Ok(None),
-        Action::Untag(tag) => {
-            let folded = Tags::folded(tag);
-            let rest: Vec<&str> =
-                tags.iter().flat_map(Tags::iter).filter(|other| Tags::folded(other) != folded).collect();
-            TAGS.change(&mut changes, Tags::parse(&rest)?.as_ref());
-        }
+    let tags = match action {
+        Action::Tag(tag) => TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
+        Action::Untag(tag) => TagEdit { replace: vec![(tag.clone(), None)], add: Vec::new() },
         Action::Disable | Action::Enable => {
             let disable = *action == Action::Disable;
             if DISABLED.is_in(fields) == disable {
                 return Ok(None);
             }
             DISABLED.change(&mut changes, disable.then_some(&Set));
+            return Ok(Some(changes));
         }
-        Action::Delete => {}
+        Action::Delete => return Ok(Some(changes)),
+    };
+    let (before, after) = (TAGS.of(fields), tags.of(TAGS.of(fields).as_ref())?);
+    if before == after {
+        return Ok(None);
     }
+    TAGS.change(&mut changes, after.as_ref());
     Ok(Some(changes))
 }
 
