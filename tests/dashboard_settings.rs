@@ -152,3 +152,16 @@ async fn the_cluster_is_shown_on_both_listeners_and_changed_on_the_admin_listene
     assert!(!backup.body.is_empty() && backup.header("content-disposition").is_some());
     assert_eq!(admin.get("/ui/cluster/drain?node=nobody").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_choice_is_kept_by_a_browser_that_uses_http_also_where_visitors_use_https() {
+    let (_dir, builder) = crate::node_in_temp();
+    let builder = builder.env("WAYPOST_ADMIN_KEY", KEY).env("WAYPOST_HTTP_PUBLIC_URL", "https://go.example");
+    let node = builder.start().unwrap();
+    let mut browser = signed_in(&node).await;
+    let chosen = browser.post("/ui/preferences", "theme=dark&back=%2Fui%2F").await;
+    assert_eq!(chosen.status, 303, "{}", text(&chosen));
+    let mut cookies = chosen.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+    let theme = cookies.find(|cookie| cookie.starts_with("waypost_theme=dark")).unwrap();
+    assert!(!theme.contains("Secure"), "{theme}");
+}

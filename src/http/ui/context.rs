@@ -88,16 +88,11 @@ pub(super) fn cookie<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
 
 /// A cookie that scripts do not see, for the pages of the dashboard. `value` is a word.
 pub(super) fn set_cookie(request: &HttpRequest, name: &str, value: &str, seconds: u32) -> HeaderValue {
-    let secure = if is_https(request) { "; Secure" } else { "" };
+    let node = request.app_data::<actix_web::web::Data<NodeState>>();
+    let secure = if node.is_some_and(|node| node.address.is_https(request)) { "; Secure" } else { "" };
     let path = base(request);
     let text = format!("{name}={value}; Path={path}; Max-Age={seconds}; SameSite=Lax; HttpOnly{secure}");
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// Whether the client uses https.
-fn is_https(request: &HttpRequest) -> bool {
-    let node = request.app_data::<actix_web::web::Data<NodeState>>();
-    node.is_some_and(|node| node.address.api_url(request).starts_with("https:"))
 }
 
 /// Whether the request is for a part of a page, by htmx.
