@@ -7,9 +7,9 @@ use std::sync::Arc;
 use actix_server::{Server, ServerHandle};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use waypost_consensus::FRESH;
+use waypost_consensus::{FRESH, Freshness};
 use waypost_protocol::domain::HostName;
-use waypost_redirector::Seed;
+use waypost_redirector::{ReadHere, Seed};
 
 use super::base::Base;
 use super::error::NodeError;
@@ -80,6 +80,7 @@ impl Servers {
                 redirector: Seed {
                     view: services.view.clone(),
                     links: services.actors.links.clone(),
+                    here: read_here(services.fresh.clone()),
                     shards: node.shards,
                     keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
                 },
@@ -122,6 +123,17 @@ pub(super) fn announce_dashboard(node: &NodeState) {
         let make = || node.app.make_first_link();
         crate::say!("waypost dashboard: {}", dashboard.announcement(std::io::stdout().is_terminal(), make));
     }
+}
+
+/// Reads links of this node's replicas, under the conditions under which LinkStore answers from one: it is held here, and fresh.
+fn read_here(fresh: Arc<Freshness>) -> ReadHere {
+    Arc::new(move |shard, key| {
+        let groups = fresh.groups();
+        let group = groups.shard(shard).filter(|_| groups.holds(shard) && fresh.is_fresh(shard))?;
+        // That it cannot be read, LinkStore tells.
+        let found = group.read_at_once(|machine| machine.get(key))?.ok()??;
+        Some(found.0)
+    })
 }
 
 /// How long sessions of the dashboard last. Nobody signs in on a node that serves none.

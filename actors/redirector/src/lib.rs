@@ -9,6 +9,7 @@ mod choose;
 mod entry;
 mod fences;
 mod forward;
+mod here;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -23,7 +24,10 @@ use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
 pub use behavior::{Asked, Behavior, Decision, Limit, decide};
 pub use choose::{Visitor, choose, explain};
+pub use here::ReadHere;
 pub use view::{Lookup, Plain, ReadView, Source, Special};
+
+use crate::here::Here;
 
 /// How long the link store may take to answer a look-up.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +39,8 @@ pub struct Seed {
     pub view: Arc<ReadView>,
     /// The LinkStore service.
     pub links: ActorRef<LinkStore>,
+    /// Reads links of this node's own replicas.
+    pub here: ReadHere,
     /// The number of shards.
     pub shards: u32,
     /// How long an answer of another node may be cached, counted from the question.
@@ -44,12 +50,14 @@ pub struct Seed {
 /// The actor: one for each HTTP worker, on the worker's own thread.
 pub struct RedirectorActor {
     seed: Seed,
+    here: Here,
 }
 
 impl RedirectorActor {
     /// A Redirector for one worker.
     pub fn new(seed: Seed) -> Self {
-        Self { seed }
+        let here = Here::new(seed.view.clone(), seed.shards, seed.here.clone());
+        Self { seed, here }
     }
 }
 
@@ -64,6 +72,9 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
 
     fn handle(&mut self, ask: Ask<Resolve>, _: &mut Self::Context) -> Self::Result {
         let (request, responder) = ask.open();
+        if let Some(LinkSpec { target, valid_until, fields }) = self.here.read(&request.key, Instant::now()) {
+            return responder.later(async move { Ok(Resolution::Found { target, valid_until, fields }) });
+        }
         let seed = self.seed.clone();
         responder.later(async move {
             let key = request.key;

@@ -422,6 +422,11 @@ impl<M: Machine> Group<M> {
         read(&self.state.read_recursive().machine)
     }
 
+    /// Reads the state if that is possible at once; `None` = it is being changed.
+    pub fn read_at_once<T>(&self, read: impl FnOnce(&M) -> T) -> Option<T> {
+        self.state.try_read_recursive().map(|state| read(&state.machine))
+    }
+
     /// Reads the state without holding up what is applied: behind whoever waits to change it, unless that takes longer than
     /// `TURN_MAX`, since a snapshot of the state is written. Many that read in turn, one after the other, leave room between them.
     pub fn read_in_turn<T>(&self, read: impl FnOnce(&M) -> T) -> T {

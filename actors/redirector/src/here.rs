@@ -1,0 +1,154 @@
+//! Links of this node's own replicas, read on the thread of the HTTP worker: a link that is not cached costs no other thread.
+//!
+//! What is read here is as fresh as what LinkStore would read ([`ReadHere`]). If the replica may not answer, or does not know the link, LinkStore is
+//! asked, as ever. A read may wait for the disk, and the worker with it, so after a slow one LinkStore is asked for a while: its thread is for that.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use waypost_protocol::{Link, LinkKey, LinkSpec, ShardId};
+
+use crate::behavior::Behavior;
+use crate::view::{ReadView, Source};
+
+/// A read that takes longer than this is slow. One of a page in memory takes some tens of microseconds.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// After a slow read none follows for so many times as long as it took: a worker waits for slow reads a twentieth of its time at most.
+const PAUSE_FACTOR: u32 = 20;
+
+/// Reads a link from this node's replica of a shard. `None` if there is no such link, or the replica may not answer now: it is not held here, not fresh, or
+/// being changed.
+pub type ReadHere = Arc<dyn Fn(ShardId, &LinkKey) -> Option<Arc<Link>> + Send + Sync>;
+
+/// The replicas of this node, for one worker.
+pub(crate) struct Here {
+    view: Arc<ReadView>,
+    shards: u32,
+    read: ReadHere,
+    /// The end of the pause after a slow read.
+    pause: Cell<Option<Instant>>,
+}
+
+impl Here {
+    /// The replicas of a node with so many shards, which `read` reads.
+    pub(crate) fn new(view: Arc<ReadView>, shards: u32, read: ReadHere) -> Self {
+        Self { view, shards, read, pause: Cell::default() }
+    }
+
+    /// Reads a link and caches it; `None` = LinkStore has to be asked.
+    pub(crate) fn read(&self, key: &LinkKey, now: Instant) -> Option<LinkSpec> {
+        if self.pause.get().is_some_and(|until| now < until) || self.view.only_leader(key, now) {
+            return None;
+        }
+        let (fill, shard) = (self.view.begin_fill(key), key.shard(self.shards));
+        let found = (self.read)(shard, key);
+        let took = now.elapsed();
+        self.pause.set((took > SLOW).then(|| now + took * (PAUSE_FACTOR + 1)));
+        let link = found?;
+        let spec = match Arc::try_unwrap(link) {
+            Ok(link) => link.spec,
+            Err(shared) => shared.spec.clone(),
+        };
+        let behavior = Behavior::of(&spec.fields);
+        self.view.finish_fill(fill, key, &spec.target, spec.valid_until, behavior, Source::Replica(shard));
+        Some(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use waypost_protocol::{Code, Domain, Target, UnixMs};
+    use waypost_telemetry::Metrics;
+
+    use super::*;
+    use crate::view::Lookup;
+
+    const SHARDS: u32 = 16;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn key(code: &str) -> LinkKey {
+        LinkKey::new(Code::parse_slug(code).unwrap())
+    }
+
+    fn link(key: &LinkKey) -> Link {
+        Link {
+            key: key.clone(),
+            spec: LinkSpec::to(Target::parse("https://example.com/a", &[], 8192).unwrap()),
+            created_at: UnixMs(1),
+            version: 1,
+            written_at: 1,
+            created_by: 0,
+            generated: false,
+        }
+    }
+
+    /// The replicas of a node that are read by `read`, and all fresh.
+    fn here(read: impl Fn(&LinkKey) -> Option<Link> + Send + Sync + 'static) -> Here {
+        let view = Arc::new(ReadView::new(1 << 20, SHARDS, Duration::from_secs(1), &Metrics::new()));
+        (0..SHARDS).for_each(|shard| view.believe(ShardId(shard), Instant::now() + HOUR));
+        Here::new(view, SHARDS, Arc::new(move |_, key| read(key).map(Arc::new)))
+    }
+
+    fn is_cached(here: &Here, code: &str) -> bool {
+        let found = here.view.lookup(Domain::default(), code, UnixMs(2), Instant::now());
+        matches!(found, Lookup::Redirect(to) if to.target() == b"https://example.com/a")
+    }
+
+    #[test]
+    fn a_link_of_the_own_replica_is_read_and_cached_and_an_unknown_one_is_left_to_the_store() {
+        let here = here(|wanted| (*wanted == key("abc")).then(|| link(wanted)));
+        let read = here.read(&key("abc"), Instant::now()).unwrap();
+        assert_eq!(read.target.as_str(), "https://example.com/a");
+        assert!(is_cached(&here, "abc"));
+        assert!(here.read(&key("other"), Instant::now()).is_none());
+        assert!(!is_cached(&here, "other"));
+    }
+
+    #[test]
+    fn a_link_that_was_just_changed_through_this_node_is_left_to_the_store_which_asks_its_leader() {
+        let here = here(|key| Some(link(key)));
+        let now = Instant::now();
+        here.view.changed_here(&key("abc"), now);
+        assert!(here.read(&key("abc"), now).is_none());
+        assert!(here.read(&key("abc"), now + HOUR).is_some());
+    }
+
+    #[test]
+    fn a_link_that_changes_while_it_is_read_is_not_cached() {
+        let view = Arc::new(ReadView::new(1 << 20, SHARDS, Duration::from_secs(1), &Metrics::new()));
+        (0..SHARDS).for_each(|shard| view.believe(ShardId(shard), Instant::now() + HOUR));
+        let changed = view.clone();
+        let read: ReadHere = Arc::new(move |_, key| {
+            let read = Arc::new(link(key));
+            changed.invalidate(Some(key));
+            Some(read)
+        });
+        let here = Here::new(view, SHARDS, read);
+        assert!(here.read(&key("abc"), Instant::now()).is_some());
+        assert!(!is_cached(&here, "abc"));
+    }
+
+    #[test]
+    fn after_a_slow_read_the_store_is_asked_for_twenty_times_as_long() {
+        let reads = Arc::new(AtomicUsize::new(0));
+        let counted = reads.clone();
+        let here = here(move |key| {
+            // The first one waits for the disk.
+            if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                std::thread::sleep(SLOW * 2);
+            }
+            Some(link(key))
+        });
+        let now = Instant::now();
+        assert!(here.read(&key("abc"), now).is_some());
+        assert!(here.read(&key("b"), now + SLOW * 2 * PAUSE_FACTOR).is_none());
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
+        let later = Instant::now() + HOUR;
+        assert!(here.read(&key("b"), later).is_some());
+        assert!(here.read(&key("c"), later).is_some());
+    }
+}
