@@ -18,6 +18,7 @@ pub mod config;
 pub mod http;
 pub mod lifecycle;
 mod limits;
+pub mod memory;
 pub mod node;
 mod pages;
 mod qr;

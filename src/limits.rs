@@ -50,6 +50,8 @@ pub const CHECKPOINT_BYTES: Range = 64 << 10..=64 << 20;
 pub const LOG_KEPT_BYTES: Range = 0..=1 << 30;
 /// Free bytes below which a node is read-only.
 pub const FREE_SPACE: Range = 1 << 20..=1 << 50;
+/// Bytes of memory that a node may take: an idle one has some tens of megabytes.
+pub const MEMORY: Range = 16 << 20..=1 << 45;
 /// Microseconds of wait before a sync.
 pub const COMMIT_DELAY_US: Range = 0..=1_000_000;
 /// Requests that a shard holds.

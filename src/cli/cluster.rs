@@ -265,6 +265,7 @@ fn print(view: &Value) {
             _ if status["stopping"] == true => "stopping",
             _ if node["drain"] == true => "draining",
             _ if status["readOnly"] == true => "read-only",
+            _ if status["memory"]["short"] == true => "no-memory",
             _ => "up",
         };
         let services: Vec<&str> = node["services"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

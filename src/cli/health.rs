@@ -28,7 +28,9 @@ pub(super) async fn health(args: HealthArgs) -> Result<u8, Failed> {
     }
     let groups: Vec<String> =
         answer.body["leaderless"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    let is_short_of = |what: &str| answer.body["shortOf"].as_array().into_iter().flatten().any(|one| one == what);
     let why = match groups.is_empty() {
+        true if is_short_of("memory") && !is_short_of("disk") => "memory is short; no links are created".to_owned(),
         true => "the disk has too little free space".to_owned(),
         false => format!("without a leader: groups {}", groups.join(", ")),
     };

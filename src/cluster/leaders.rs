@@ -18,12 +18,13 @@ pub struct LeaderMove {
     pub to: NodeId,
 }
 
-/// The next transfer, if one is needed: away from a node that cannot or should not lead (it is drained, is stopping, or refuses changes
-/// because its disk is full), else from the node that leads most to the one that leads least. `told` are the reports of the nodes that are up.
+/// The next transfer, if one is needed: away from a node that cannot or should not lead (it is drained, is stopping, or refuses new
+/// links because its disk is full or its memory is short), else from the node that leads most to the one that leads least. `told` are the reports of the nodes that are up.
 pub fn leader_move(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) -> Option<LeaderMove> {
     let drained = |node: NodeId| state.nodes.get(&node).is_some_and(|record| record.drain);
-    let fit =
-        |node: NodeId| !drained(node) && told.get(&node).is_some_and(|status| !status.stopping && !status.read_only);
+    let fit = |node: NodeId| {
+        !drained(node) && told.get(&node).is_some_and(|status| !status.stopping && status.creates_links())
+    };
     let led = |status: &NodeStatus| status.groups.iter().filter(|report| report.leader && report.group != 0).count();
     // Nodes that should lead nothing come first, then those that lead most.
     let mut sources: Vec<&NodeStatus> = told.values().filter(|status| led(status) > 0).collect();
@@ -45,7 +46,7 @@ pub fn leader_move(state: &ClusterState, told: &BTreeMap<NodeId, NodeStatus>) ->
 mod tests {
     use waypost_protocol::Level;
 
-    use super::super::status::GroupReport;
+    use super::super::status::{GroupReport, MemoryReport};
     use super::*;
 
     /// Those of three nodes that are up, each with the groups that it leads; all hold all groups.
@@ -72,6 +73,7 @@ mod tests {
                 level: Level::CURRENT,
                 catalog: None,
                 disk: None,
+                memory: None,
             };
             (NodeId(*id), status)
         };
@@ -91,9 +93,10 @@ mod tests {
 
     #[test]
     fn a_node_that_should_not_lead_hands_over_to_the_idlest_and_gets_nothing_back() {
-        for unfit in
-            [|status: &mut NodeStatus| status.stopping = true, |status: &mut NodeStatus| status.read_only = true]
-        {
+        let short = Some(MemoryReport { taken_bytes: 9, budget_bytes: 10, short: true });
+        let ways: [&dyn Fn(&mut NodeStatus); 3] =
+            [&|status| status.stopping = true, &|status| status.read_only = true, &|status| status.memory = short];
+        for unfit in ways {
             let mut told = told(&[(1, &[1]), (2, &[2, 3, 4, 5]), (3, &[6, 7, 8])]);
             unfit(told.get_mut(&NodeId(1)).unwrap());
             assert_eq!(next(&told), Some((1, 3)));

@@ -223,6 +223,7 @@ mod tests {
                 level: Level::CURRENT,
                 catalog: None,
                 disk: None,
+                memory: None,
             };
             (NodeId(id), status)
         };

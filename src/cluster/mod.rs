@@ -45,4 +45,4 @@ pub use requests::ClockReport;
 pub use router::ClusterRouter;
 pub use service::{NodeService, RunningNode};
 pub use start::{ClusterOrigin, find_or_create, is_gone};
-pub use status::{CatalogReport, ClusterView, DiskReport, GroupReport, NodeStatus, NodeView};
+pub use status::{CatalogReport, ClusterView, DiskReport, GroupReport, MemoryReport, NodeStatus, NodeView};

@@ -250,6 +250,10 @@ impl PlacementController {
                 ));
             }
         }
+        for node in told.values().filter(|node| node.is_short_of_memory()) {
+            let name = state.nodes.get(&node.node).map_or("a node", |node| &node.name);
+            warnings.push(format!("{name} creates no links: it uses nearly all the memory that it may take; give it more ([limits] memory)"));
+        }
         warnings.extend(self.clock_warnings(&state).await);
         if let Some(why) = self.pending_bootstrap() {
             warnings.push(format!("the cluster is being created, and accepts no changes before: {why}"));

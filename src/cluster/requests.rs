@@ -161,7 +161,7 @@ mod tests {
     use waypost_protocol::KeyHash;
     use waypost_protocol::listing::{LinkFilter, ListPosition, Matches, Sort, SortValue, StateFilter, TagCount};
 
-    use super::super::status::{CatalogReport, DiskReport, GroupReport};
+    use super::super::status::{CatalogReport, DiskReport, GroupReport, MemoryReport};
     use super::*;
 
     #[test]
@@ -221,12 +221,16 @@ mod tests {
             level: Level::THREE,
             catalog: Some(catalog),
             disk: Some(DiskReport { free_bytes: 300, total_bytes: 301 }),
+            memory: Some(MemoryReport { taken_bytes: 302, budget_bytes: 303, short: true }),
         };
         let bytes = GetStatus::encode_reply(&status);
-        let (without_both, without_disk) = (bytes.len() - 14, bytes.len() - 5);
+        let (without_both, without_disk, without_memory) = (bytes.len() - 20, bytes.len() - 11, bytes.len() - 6);
         assert_eq!(bytes[without_both..without_disk], [1, 16, 3, 1, 7, 1, 4, 1, b'f'], "{bytes:?}");
-        assert_eq!(bytes[without_disk..], [1, 0xac, 2, 0xad, 2]);
+        assert_eq!(bytes[without_disk..without_memory], [1, 0xac, 2, 0xad, 2]);
+        assert_eq!(bytes[without_memory..], [1, 0xae, 2, 0xaf, 2, 1]);
         assert_eq!(GetStatus::decode_reply(&bytes), Ok(status.clone()));
+        let status = NodeStatus { memory: None, ..status };
+        assert_eq!(GetStatus::decode_reply(&bytes[..without_memory]), Ok(status.clone()));
         let status = NodeStatus { disk: None, ..status };
         assert_eq!(GetStatus::decode_reply(&bytes[..without_disk]), Ok(status.clone()));
         let status = NodeStatus { catalog: None, ..status };

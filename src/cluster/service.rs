@@ -24,9 +24,10 @@ use super::requests::{
     ClockReport, CommittedAt, GetClock, GetCommitted, GetStatus, Join, LeaveCluster, ListLinks, ListTags, MoveLeader,
     NodeRequests, Probe, Probed,
 };
-use super::status::{CatalogReport, DiskReport, NodeStatus, reports};
+use super::status::{CatalogReport, DiskReport, MemoryReport, NodeStatus, reports};
 use crate::lifecycle::Lifecycle;
 use crate::limits::{HAND_OVER_MAX, NODE_TEXT_BYTES_MAX};
+use crate::memory::NodeMemory;
 
 /// What there is once the node has started.
 pub struct RunningNode {
@@ -44,6 +45,8 @@ pub struct RunningNode {
     pub catalog: Arc<NodeCatalog>,
     /// The disk of its data directory.
     pub disk: SpaceWatch,
+    /// Its memory.
+    pub memory: Arc<NodeMemory>,
 }
 
 /// Answers other nodes from the moment the peer port is open; what is not there yet is refused.
@@ -124,6 +127,7 @@ impl NodeService {
             level: Level::CURRENT,
             catalog: running.catalog.status().map(CatalogReport::from),
             disk: running.disk.check().ok().map(DiskReport::from),
+            memory: MemoryReport::of(&running.memory),
         })
     }
 

@@ -7,6 +7,8 @@ use waypost_protocol::command::NodeRecord;
 use waypost_protocol::{Level, NodeId, ShardId};
 use waypost_store::Space;
 
+use crate::memory::NodeMemory;
+
 /// The report of a node about one of its groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +53,28 @@ pub struct NodeStatus {
     pub catalog: Option<CatalogReport>,
     /// The disk of its data directory; `None` = it cannot be read, or the node runs an earlier version.
     pub disk: Option<DiskReport>,
+    /// Its memory; `None` = it is not guarded, or the node runs an earlier version.
+    pub memory: Option<MemoryReport>,
+}
+
+/// The memory of a node, in bytes. It cannot get another field: the next one of the message follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryReport {
+    /// What the node has taken.
+    pub taken_bytes: u64,
+    /// What it may take.
+    pub budget_bytes: u64,
+    /// Whether it creates no links because memory is short.
+    pub short: bool,
+}
+
+impl MemoryReport {
+    /// The report of a node, if its memory is guarded.
+    pub(super) fn of(memory: &NodeMemory) -> Option<Self> {
+        let (taken_bytes, budget_bytes) = memory.report()?;
+        Some(Self { taken_bytes, budget_bytes, short: memory.is_short() })
+    }
 }
 
 /// The space of the file system of a node's data directory, in bytes. It cannot get another field: the next one of the message
@@ -62,6 +86,18 @@ pub struct DiskReport {
     pub free_bytes: u64,
     /// The size.
     pub total_bytes: u64,
+}
+
+impl NodeStatus {
+    /// Whether links can be created in the shards that it leads.
+    pub fn creates_links(&self) -> bool {
+        !self.read_only && !self.is_short_of_memory()
+    }
+
+    /// Whether it creates no links because memory is short.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.memory.is_some_and(|memory| memory.short)
+    }
 }
 
 impl From<Space> for DiskReport {

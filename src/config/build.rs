@@ -9,6 +9,7 @@ use waypost_transport::TlsFiles;
 
 use super::check::{Checker, public_url, select, tls, trace_endpoint};
 use super::dashboard::dashboard;
+use super::memory::MemoryBudget;
 use super::origin::Origins;
 use super::secret::{SecretText, secret};
 use super::service::ServiceName;
@@ -107,6 +108,7 @@ impl Config {
                 storage.commit_delay_us,
                 &limits::COMMIT_DELAY_US,
             )?),
+            memory: memory(bounds.memory, &check)?,
             shard_inflight_max: check.count(
                 "[limits] shard_inflight_max",
                 bounds.shard_inflight_max,
@@ -218,6 +220,14 @@ fn free_space(raw: &raw::Storage, check: &Checker<'_>) -> Result<(u64, u64), Con
         ));
     }
     Ok((low, high))
+}
+
+/// The memory that the node may take.
+fn memory(budget: MemoryBudget, check: &Checker<'_>) -> Result<MemoryBudget, ConfigError> {
+    if let MemoryBudget::Bytes(bytes) = budget {
+        check.range("[limits] memory", bytes, &limits::MEMORY)?;
+    }
+    Ok(budget)
 }
 
 fn log_format(text: &str, check: &Checker<'_>) -> Result<LogFormat, ConfigError> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bytes::ByteSize;
+use super::memory::MemoryBudget;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -139,7 +140,12 @@ table! {
 }
 table! {
     /// `[limits]`
-    Limits { shard_inflight_max: u32 = 1024, shard_statistics_max: u32 = 64, unknown_codes_per_s: u32 = 10, }
+    Limits {
+        memory: MemoryBudget = MemoryBudget::Auto,
+        shard_inflight_max: u32 = 1024,
+        shard_statistics_max: u32 = 64,
+        unknown_codes_per_s: u32 = 10,
+    }
 }
 table! {
     /// `[janitor]`

@@ -71,6 +71,8 @@ fn wrong_values_say_what_is_possible() {
         ("[[node]]\nservices = [\"redirector\", \"key_allocator\"]", "no node runs \"link_store\""),
         ("[[node]]\nservices = [\"link_store\"]", "no node runs \"key_allocator\""),
         ("[storage]\nfree_space_high = 1", "at least free_space_low"),
+        ("[limits]\nmemory = \"much\"", "write \"auto\", \"off\" or a size"),
+        ("[limits]\nmemory = \"1MiB\"", "[limits] memory: 1048576 is out of range"),
         ("[clicks]\nexcluded_networks = \"10.0.0.0/8, here\"", "10.0.0.0/8, 2001:db8::/32"),
         ("[log]\nformat = \"xml\"", "\"human\" or \"json\""),
         ("[dashboard]\nlistener = \"peer\"", "\"public\", \"admin\" or \"both\""),
@@ -266,6 +268,20 @@ fn the_environment_overrides_the_file_and_the_command_line_both() {
     .unwrap();
     assert_eq!((config.workers, config.cache_bytes), (5, 2 << 20));
     assert_eq!((config.node.http.port(), config.node.data_dir), (1234, PathBuf::from("elsewhere")));
+}
+
+#[test]
+fn memory_is_guarded_by_what_the_system_says_by_a_size_or_not_at_all() {
+    for (text, budget) in [
+        ("", MemoryBudget::Auto),
+        ("[limits]\nmemory = \"off\"", MemoryBudget::Off),
+        ("[limits]\nmemory = \"2GiB\"", MemoryBudget::Bytes(2 << 30)),
+        ("[limits]\nmemory = 1073741824", MemoryBudget::Bytes(1 << 30)),
+    ] {
+        assert_eq!(parse(text).unwrap().memory, budget, "{text}");
+    }
+    let config = with("", &[("WAYPOST_LIMITS_MEMORY", "512MiB")], Overrides::default()).unwrap();
+    assert_eq!(config.memory, MemoryBudget::Bytes(512 << 20));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use waypost_telemetry::LogFormat;
 use waypost_transport::TlsFiles;
 
 use super::address::PeerAddress;
+use super::memory::MemoryBudget;
 use super::secret::SecretText;
 use super::service::ServiceName;
 
@@ -161,6 +162,8 @@ pub struct Config {
     pub free_space_high: u64,
     /// The delay before each sync.
     pub commit_delay: Duration,
+    /// The memory that the node may take.
+    pub memory: MemoryBudget,
     /// The number of requests that one shard queues or handles.
     pub shard_inflight_max: usize,
     /// The number of requests for statistics that one shard queues or handles.

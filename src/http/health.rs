@@ -27,6 +27,8 @@ pub(super) struct Ready {
     shards: u32,
     /// Groups without a leader.
     leaderless: Vec<u32>,
+    /// What the node has too little of: `disk` (it refuses changes), `memory` (it creates no links).
+    short_of: Vec<&'static str>,
     /// Services that panicked too often and stay down, and without which redirects go on.
     given_up: Vec<&'static str>,
 }
@@ -39,7 +41,7 @@ pub(super) async fn live() -> HttpResponse {
 }
 
 /// The node answers requests: its state includes everything that had been acknowledged when it started, as far as it could ask a leader. A
-/// node that is read-only, or has groups without a leader, is ready, because redirects go on; `writable` is false then.
+/// node that is read-only, short of memory, or has groups without a leader, is ready, because redirects go on; `writable` is false then.
 #[utoipa::path(get, path = "/health/ready", operation_id = "getReadiness", tag = "Health",
     responses((status = 200, description = "The node answers requests", body = Ready)))]
 pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Problem> {
@@ -75,11 +77,14 @@ pub(super) async fn ready(node: web::Data<NodeState>) -> Result<HttpResponse, Pr
     if behind > 0 {
         return Err(Problem::not_ready(format!("the replicas of {behind} shards are catching up")));
     }
+    let short = [("disk", node.app.is_read_only()), ("memory", node.memory.is_short())];
+    let short_of: Vec<&str> = short.into_iter().filter(|(_, short)| *short).map(|(what, _)| what).collect();
     Ok(HttpResponse::Ok().json(Ready {
         status: "ready",
-        writable: leaderless.is_empty() && !node.app.is_read_only(),
+        writable: leaderless.is_empty() && short_of.is_empty(),
         shards: node.shards,
         leaderless,
+        short_of,
         given_up: given_up.iter().map(|down| down.actor).collect(),
     }))
 }

@@ -25,6 +25,7 @@ use super::visit_budgets::LimitedVisits;
 use crate::app::App;
 use crate::config::VisitorRules;
 use crate::lifecycle::Lifecycle;
+use crate::memory::NodeMemory;
 use crate::pages::Pages;
 
 /// The state that all workers of a node share.
@@ -37,6 +38,8 @@ pub struct NodeState {
     pub groups: Arc<Groups>,
     /// The age of this node's replicas.
     pub fresh: Arc<Freshness>,
+    /// The memory of the process.
+    pub memory: Arc<NodeMemory>,
     /// The actors that stay down.
     pub supervision: Supervision,
     /// The budgets of clients for unknown codes.

@@ -1,17 +1,17 @@
 //! The actors of a node: their threads, their dependencies, and the order in which they stop.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use actix::{Arbiter, ArbiterHandle};
 use waypost_click_counter::Journals;
 use waypost_consensus::Freshness;
 use waypost_protocol::messages::{ClickCounter, Flush, Janitor, KeyAllocator, LinkStore};
 use waypost_protocol::{Level, ShardId};
-use waypost_runtime::{ActorRef, Remote, RemoteHandlers, Supervision, supervise};
+use waypost_runtime::{ActorRef, Remote, RemoteHandlers, supervise};
 
+use super::base::Base;
 use crate::cluster::Clock;
-use crate::config::{Config, ServiceName};
+use crate::config::ServiceName;
 use crate::limits::FLUSH_MAX;
 use crate::threads::name_current;
 use crate::wall_clock::wall_clock;
@@ -33,14 +33,13 @@ fn arbiter(name: &'static str) -> ArbiterHandle {
 
 /// Starts the five services, each after the services that it calls.
 pub(super) async fn start(
-    config: &Config,
+    base: &Base,
     fresh: &Arc<Freshness>,
     remote: &Remote,
-    read_only: Arc<AtomicBool>,
     journals: &Journals,
     clock_watch: &Arc<Clock>,
-    supervision: &Supervision,
 ) -> Actors {
+    let Base { config, supervision, read_only, memory, .. } = base;
     let groups = fresh.groups();
     let shards = groups.bootstrap().shards;
     // Two separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
@@ -84,6 +83,7 @@ pub(super) async fn start(
             keys: keys.clone(),
             domains: groups.domains().clone(),
             read_only: read_only.clone(),
+            memory_short: memory.short.clone(),
             clock: wall_clock,
         };
         let child = supervise(
@@ -107,7 +107,7 @@ pub(super) async fn start(
             let groups = groups.clone();
             Arc::new(move || groups.level() >= Level::ONE)
         },
-        read_only,
+        read_only: read_only.clone(),
         metrics: supervision.metrics().clone(),
     };
     let clicks = supervise(waypost_click_counter::spec(), supervision, &background, move || {

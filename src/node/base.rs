@@ -15,6 +15,7 @@ use super::open::{open_store, refuse_interrupted_restore};
 use super::{private, space};
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
+use crate::memory::NodeMemory;
 
 /// The parts of a node before it knows its cluster.
 pub(super) struct Base {
@@ -29,6 +30,8 @@ pub(super) struct Base {
     pub(super) db: Db,
     /// Set while free space is too low.
     pub(super) read_only: Arc<AtomicBool>,
+    /// The memory of the process.
+    pub(super) memory: Arc<NodeMemory>,
     /// The time at which the node began to open its store.
     since: Instant,
 }
@@ -51,9 +54,23 @@ impl Base {
         private::close(&config.node.data_dir);
         db.on_failure(on_storage_failure);
         // Before the groups: as soon as they are open, they may be sent more than fits on the disk.
-        let read_only = space::watch_space(&config, db.exhausted().clone(), &tasks, &metrics)?;
+        let memory = Arc::new(NodeMemory::new(config.memory));
+        let exhausted = space::Exhausted { flag: db.exhausted().clone(), memory: memory.exhausted.clone() };
+        let read_only = space::watch_space(&config, exhausted, &tasks, &metrics)?;
         let lifecycle = Arc::new(Lifecycle::default());
-        Ok(Self { config, engine, on_storage_failure, metrics, tasks, supervision, lifecycle, db, read_only, since })
+        Ok(Self {
+            config,
+            engine,
+            on_storage_failure,
+            metrics,
+            tasks,
+            supervision,
+            lifecycle,
+            db,
+            read_only,
+            memory,
+            since,
+        })
     }
 
     /// Tasks that run on the engine's threads.

@@ -10,6 +10,7 @@
 //! stop.rs        the steps of a stop, in order
 //! leave.rs       how a running node leaves the cluster
 //! signals.rs, listen.rs, descriptors.rs, space.rs, clicks.rs, admin_key.rs, private.rs, observe.rs: one concern each
+//! memory.rs      the memory of the process; memory_guard.rs decides what follows when it is short
 //! open.rs        the database; data_dir.rs looks at its directory before; error.rs has the errors of all of these
 //! ```
 
@@ -23,6 +24,8 @@ mod error;
 mod leave;
 mod life;
 mod listen;
+mod memory;
+mod memory_guard;
 mod observe;
 mod open;
 mod peers;

@@ -180,6 +180,7 @@ fn node_state(
         view: services.view.clone(),
         groups: groups.clone(),
         fresh: services.fresh.clone(),
+        memory: base.memory.clone(),
         unknown: UnknownCodes::new(config.unknown_codes_per_s, &base.metrics),
         attempts: PasswordAttempts::new(&base.metrics),
         limited: LimitedVisits::new(&base.metrics),

@@ -18,7 +18,7 @@ use super::base::Base;
 use super::data_dir::CATALOG;
 use super::error::NodeError;
 use super::peers::Joined;
-use super::{admin_key, clicks, leave, observe};
+use super::{admin_key, clicks, leave, memory, observe};
 use crate::app::Authenticator;
 use crate::cluster::{
     Clock, ClusterRouter, DesiredPlacement, LocalNode, MembershipReconciler, PlacementController, RunningNode,
@@ -60,6 +60,7 @@ impl Services {
         let watching = clock.clone();
         engine_tasks.spawn(Task::ClockWatch, move || watching.clone().run());
         let view = cache(base, &groups, &clock);
+        memory::watch_memory(config, base.memory.clone(), view.clone(), tasks, metrics)?;
         let fresh = freshness(base, &groups, &transport, &view);
         let catalog = catalog(base, &groups, &fresh, &view)?;
 
@@ -73,8 +74,7 @@ impl Services {
         let ending = lifecycle.clone();
         let stopping = Arc::new(move || ending.state().closes_connections());
         let remote = Remote { router, peers: peers.clone(), stopping };
-        let actors =
-            actors::start(config, &fresh, &remote, read_only.clone(), &journals, &clock, &base.supervision).await;
+        let actors = actors::start(base, &fresh, &remote, &journals, &clock).await;
         service.set_running(RunningNode {
             groups: groups.clone(),
             handlers: actors.remote_handlers(),
@@ -83,6 +83,7 @@ impl Services {
             clock: clock.clone(),
             catalog: catalog.clone(),
             disk: SpaceWatch::new(&config.node.data_dir),
+            memory: base.memory.clone(),
         });
 
         let desired = DesiredPlacement::of(config);

@@ -14,6 +14,20 @@ use crate::config::Config;
 /// How often free space is checked. A disk that fills by a gigabyte a second is noticed before the watermark is used up.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The flag by which the node takes no log entries, for want of disk space or of memory.
+pub(super) struct Exhausted {
+    /// The flag.
+    pub(super) flag: Arc<AtomicBool>,
+    /// Set while memory is nearly used up.
+    pub(super) memory: Arc<AtomicBool>,
+}
+
+impl Exhausted {
+    fn set(&self, space: bool) {
+        self.flag.store(space || self.memory.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 /// Checks free space at once, so that a node does not start on a full disk unnoticed, and regularly from then on. Returns the flag that is set
 /// while free space is too low: the node is read-only then.
 ///
@@ -21,7 +35,7 @@ const SPACE_INTERVAL: Duration = Duration::from_millis(200);
 /// If free space cannot be read.
 pub(super) fn watch_space(
     config: &Config,
-    exhausted: Arc<AtomicBool>,
+    exhausted: Exhausted,
     tasks: &Tasks,
     metrics: &Metrics,
 ) -> Result<Arc<AtomicBool>, NodeError> {
@@ -57,7 +71,7 @@ pub(super) fn watch_space(
         read_only_gauge.set((next != SpaceState::Writable).into());
         flag.store(next != SpaceState::Writable, Ordering::Relaxed);
         exhausted_gauge.set((next == SpaceState::Exhausted).into());
-        exhausted.store(next == SpaceState::Exhausted, Ordering::Relaxed);
+        exhausted.set(next == SpaceState::Exhausted);
         Ok(())
     };
     look()?;

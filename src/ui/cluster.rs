@@ -47,6 +47,8 @@ pub enum NodeCondition {
     Draining,
     /// It refuses changes for want of space.
     ReadOnly,
+    /// It creates no links for want of memory.
+    NoMemory,
 }
 
 impl NodeCondition {
@@ -56,6 +58,7 @@ impl NodeCondition {
             Some(status) if status.stopping => Self::Stopping,
             Some(_) if node.record.drain => Self::Draining,
             Some(status) if status.read_only => Self::ReadOnly,
+            Some(status) if status.is_short_of_memory() => Self::NoMemory,
             Some(_) => Self::Up,
         }
     }
@@ -68,6 +71,7 @@ impl NodeCondition {
             Self::Stopping => "cluster.stopping",
             Self::Draining => "cluster.draining",
             Self::ReadOnly => "cluster.read-only",
+            Self::NoMemory => "cluster.no-memory",
         }
     }
 
@@ -75,7 +79,7 @@ impl NodeCondition {
     pub fn class(self) -> &'static str {
         match self {
             Self::Up => "good",
-            Self::Down | Self::ReadOnly => "danger",
+            Self::Down | Self::ReadOnly | Self::NoMemory => "danger",
             Self::Stopping | Self::Draining => "warning",
         }
     }
@@ -279,6 +283,7 @@ mod tests {
                 failure: String::new(),
             }),
             disk: Some(DiskReport { free_bytes: 1 << 30, total_bytes: 4 << 30 }),
+            memory: None,
         });
         NodeView { record, status }
     }

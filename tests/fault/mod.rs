@@ -1,8 +1,9 @@
-//! What goes wrong in the world: killed processes, full and failing disks, damaged files, places that cannot be used.
+//! What goes wrong in the world: killed processes, full and failing disks, too little memory, damaged files, places that cannot be used.
 
 mod damage;
 mod disk;
 mod kill;
+mod memory;
 mod place;
 mod power;
 

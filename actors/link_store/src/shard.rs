@@ -26,6 +26,10 @@ use crate::stats::{Readers, end_journals};
 /// chance of one is 1 in 3,500, so eight in a row mean that something else is wrong.
 const KEY_TRIES_MAX: usize = 8;
 
+/// Why no link is created while memory is short.
+const MEMORY_SHORT: &str = "the node that has to create this link uses nearly all the memory that it may take; give it more ([limits] memory), or \
+                            delete links";
+
 /// What a shard's actor is built from, and rebuilt after a panic.
 #[derive(Clone)]
 pub struct Seed {
@@ -49,6 +53,8 @@ pub struct Seed {
     pub domains: Arc<DomainTable>,
     /// Set while the disk has too little free space for writes.
     pub read_only: Arc<AtomicBool>,
+    /// Set while memory is too short for further links.
+    pub memory_short: Arc<AtomicBool>,
     /// The clock.
     pub clock: fn() -> UnixMs,
 }
@@ -69,6 +75,15 @@ impl LinkStoreActor {
     pub(crate) fn writable(&self) -> Result<(), ServiceError> {
         if self.seed.read_only.load(Ordering::Relaxed) {
             return Err(ServiceError::ReadOnly("the disk has too little free space".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether links can be created. Others can be changed and deleted while memory is short.
+    fn creatable(&self) -> Result<(), ServiceError> {
+        self.writable()?;
+        if self.seed.memory_short.load(Ordering::Relaxed) {
+            return Err(ServiceError::ReadOnly(MEMORY_SHORT.to_owned()));
         }
         Ok(())
     }
@@ -239,9 +254,9 @@ impl Handler<Ask<CreateLink>> for LinkStoreActor {
 
     fn handle(&mut self, ask: Ask<CreateLink>, _: &mut Self::Context) -> Self::Result {
         let (request, responder) = ask.open();
-        let (writable, seed, keys) = (self.writable(), self.seed.clone(), self.keys.clone());
+        let (creatable, seed, keys) = (self.creatable(), self.seed.clone(), self.keys.clone());
         responder.later(async move {
-            writable?;
+            creatable?;
             create(seed, keys, request).await
         })
     }

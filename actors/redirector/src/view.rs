@@ -83,6 +83,9 @@ impl fmt::Debug for Special {
 /// look-up now and then, but never gives a wrong answer.
 const EPOCHS: usize = 1024;
 
+/// How much the cache shrinks at a time: some ten thousand links, for which its locks are held about a millisecond.
+const SHRINK_BYTES: u64 = 1 << 20;
+
 /// The source of an answer that is to be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -237,6 +240,21 @@ impl ReadView {
         at.saturating_duration_since(self.began).as_nanos() as u64
     }
 
+    /// Sets the limit of the cache to about `bytes` bytes. Links are dropped little by little, so that no look-up waits long.
+    pub fn limit(&self, bytes: u64) {
+        let mut limit = self.cache.weight();
+        while limit > bytes.saturating_add(SHRINK_BYTES) {
+            limit -= SHRINK_BYTES;
+            self.cache.set_capacity(limit);
+        }
+        self.cache.set_capacity(bytes);
+    }
+
+    /// The approximate size of the cached links, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
     /// Updates the metrics.
     pub fn observe(&self) {
         self.bytes.set(self.cache.weight() as i64);
@@ -379,5 +397,26 @@ mod tests {
         }
         assert!(view.cache.weight() <= 100_000, "{} bytes", view.cache.weight());
         assert!(view.len() > 100);
+    }
+
+    #[test]
+    fn a_cache_that_gets_a_lower_limit_keeps_to_it_and_fills_up_again_with_a_higher_one() {
+        let view = view(4 << 20);
+        let fill_up = || {
+            for i in 0..30_000 {
+                fill(&view, &format!("code{i}"), "https://example.com/some/long/path/to/fill/the/cache", None);
+            }
+        };
+        fill_up();
+        assert!(view.bytes() > 3 << 20);
+        for limit in [1 << 20, 100_000] {
+            view.limit(limit);
+            assert!(view.bytes() <= limit);
+            fill_up();
+            assert!(view.bytes() <= limit && view.bytes() > limit / 2, "{} of {limit} bytes", view.bytes());
+        }
+        view.limit(4 << 20);
+        fill_up();
+        assert!(view.bytes() > 3 << 20);
     }
 }

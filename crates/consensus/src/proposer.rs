@@ -74,8 +74,8 @@ pub enum ProposeError {
     /// Too many commands wait already. Nothing was done.
     #[error("too many commands wait for the group")]
     Overloaded,
-    /// The disk has too little free space for a longer log. Nothing was done.
-    #[error("the disk has too little free space")]
+    /// There is too little disk space, or memory, for a longer log. Nothing was done.
+    #[error("the disk has too little free space, or the node too little memory")]
     NoSpace,
     /// The command is larger than an entry may be. Nothing was done.
     #[error("the command takes {bytes} bytes; at most {max} are possible")]

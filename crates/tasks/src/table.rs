@@ -81,6 +81,8 @@ tasks! {
     Catalog = "catalog", RestartAlways;
     /// Watches free space.
     SpaceWatch = "space_watch", Restart;
+    /// Watches the memory of the process.
+    MemoryWatch = "memory_watch", Restart;
     /// Watches the wall clock for jumps.
     ClockWatch = "clock_watch", Restart;
     /// Closes connections of an HTTP worker at their deadlines.

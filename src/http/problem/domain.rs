@@ -444,7 +444,7 @@ impl From<CallError> for Problem {
                 StatusCode::INSUFFICIENT_STORAGE,
                 "read-only",
                 "The server accepts no changes",
-                format!("{why}; redirects go on, and changes are accepted again when there is space"),
+                format!("{why}; redirects go on, and changes are accepted again when there is enough"),
             ),
             CallError::Service(ServiceError::TooLarge(why)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "link-too-large", "The link is too large", why)

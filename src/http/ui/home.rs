@@ -166,6 +166,7 @@ fn attend_cluster(cx: &Context, attention: &mut Vec<Attention>, read_only: bool,
             Some(status) if status.read_only && node.record.id != cluster.asked => {
                 note(cx.with("home.node-read-only", &node.record.name));
             }
+            Some(status) if status.is_short_of_memory() => note(cx.with("home.node-no-memory", &node.record.name)),
             Some(status) if status.disk.is_some_and(is_nearly_full) => {
                 note(cx.with("home.disk", &node.record.name));
             }
