@@ -129,6 +129,11 @@ impl List {
         }
     }
 
+    /// The memory that it takes elsewhere.
+    pub fn heap_bytes(&self) -> usize {
+        self.gaps.capacity()
+    }
+
     /// The stored form: the shorter one.
     pub fn encode(&self) -> Vec<u8> {
         if self.gaps.len() <= usize::from(self.next).div_ceil(8) {

@@ -21,7 +21,7 @@ use crate::tail::Tail;
 use crate::types::{CatalogPage, Options, ShardBatch, Sizes, TagsPage, TagsRequest};
 use crate::writer::Writer;
 
-/// After so many links of a batch, a step of deferred work is made. Sealing has eight steps for a chunk of 32,768.
+/// After so many links of a batch, a step of deferred work is made. Sealing has about twelve steps for a chunk of 32,768.
 const LINKS_A_STEP: usize = 1_024;
 
 /// After so many steps of SQLite's machine, a reading looks at the clock: some tens of microseconds.
@@ -126,7 +126,7 @@ impl Catalog {
         })
     }
 
-    /// Writes a batch in one transaction, and does some of the work that earlier batches deferred.
+    /// Writes a batch, and does some of the work that earlier batches deferred.
     ///
     /// # Errors
     /// If the file cannot be written. Writing the batch again is harmless.
@@ -138,7 +138,6 @@ impl Catalog {
             for _ in 0..steps {
                 writer.step(tail)?;
             }
-            while writer.is_behind() && writer.step(tail)? {}
             Ok(())
         })
     }

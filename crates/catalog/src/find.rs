@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
-use waypost_protocol::KeyHash;
 use waypost_protocol::listing::{COUNTED_MATCHES_MAX, ListPosition, Sort, SortKey, SortValue};
+use waypost_protocol::{KeyHash, LinkKey};
 
 use crate::error::CatalogError;
 use crate::filter::Filter;
@@ -100,8 +100,8 @@ pub struct View<'a> {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The rows, in order.
-    pub rows: Vec<(ListPosition, Row)>,
+    /// The links of the rows, in order. Not the rows: their texts may be long.
+    pub rows: Vec<(ListPosition, LinkKey)>,
     /// How many fit, at least.
     pub total: u64,
     /// Whether there may be more.
@@ -136,7 +136,7 @@ impl View<'_> {
         };
         match walk.rows()? {
             Some(places) => {
-                let rows = places.into_iter().map(|(position, id)| Ok((position, self.row(id)?)));
+                let rows = places.into_iter().map(|(position, id)| Ok((position, self.row(id)?.key())));
                 Ok(Found { rows: rows.collect::<Result<_, CatalogError>>()?, total, is_minimum })
             }
             // The rows that fit are far from the beginning.
@@ -156,7 +156,7 @@ impl View<'_> {
             if filter.fits(&row) {
                 found.total = 1;
                 let mut first = First::of(wanted);
-                first.add(row.value(wanted.sort.key), row.hash, || row.clone());
+                first.add(row.value(wanted.sort.key), row.hash, || row.key());
                 found.rows = first.rows();
             }
         }
@@ -170,7 +170,7 @@ impl View<'_> {
             let row = self.row(id)?;
             if filter.checks(&row) {
                 total += 1;
-                first.add(row.value(wanted.sort.key), row.hash, || row.clone());
+                first.add(row.value(wanted.sort.key), row.hash, || row.key());
             }
         }
         Ok(Found { rows: first.rows(), total, is_minimum: false })

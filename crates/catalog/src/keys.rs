@@ -61,7 +61,7 @@ impl Key<'_> {
         [&[kind], rest].concat()
     }
 
-    /// Calls `found` with the key of each set that a row is in.
+    /// Calls `found` with the key of each set that a row is in, apart from those of its tags.
     pub fn each(row: &Row, mut found: impl FnMut(Vec<u8>)) {
         let all = [Key::Live, Key::Shard(row.shard), Key::Domain(row.domain)];
         let some = [
@@ -75,7 +75,6 @@ impl Key<'_> {
         ];
         let some = some.into_iter().filter(|(_, is)| *is).map(|(key, _)| key);
         all.into_iter().chain(some).for_each(|key| found(key.bytes()));
-        row.folded_tags().for_each(|tag| found(Key::Tag(&tag).bytes()));
     }
 }
 

@@ -16,6 +16,7 @@ mod fold;
 mod keys;
 mod orders;
 mod page;
+mod postings;
 mod row;
 mod scan;
 mod schema;

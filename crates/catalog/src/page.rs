@@ -38,11 +38,8 @@ pub fn page<G: std::ops::Deref<Target = Tail>>(
     drop(tail);
     let Found { rows: sealed, total, is_minimum } = view.find(&filter, &wanted)?;
     let mut first = First::of(&wanted);
-    for (position, key) in new {
+    for (position, key) in new.into_iter().chain(sealed) {
         first.add(Value::of(&position.value), position.hash.0, || key);
-    }
-    for (position, row) in sealed {
-        first.add(Value::of(&position.value), position.hash.0, || row.key());
     }
     let mut rows: Vec<ListedRow> =
         first.rows().into_iter().map(|(position, key)| ListedRow { position, key }).collect();

@@ -3,38 +3,45 @@
 //! The rows of the chunk are put into each order, sorted; then their postings are written, and they leave the tail. Until that last step readers ignore what is
 //! there of the chunk already, so a crash between two steps only has the steps made again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use parking_lot::RwLock;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use crate::bits::{Bits, CHUNK, List};
 use crate::changes::Changed;
 use crate::error::CatalogError;
 use crate::keys::{Key, Values};
 use crate::orders::{self, ORDERS, stored_hash};
+use crate::postings::{Part, PartKey};
 use crate::row::{Row, Value};
 use crate::tail::Tail;
-use crate::words::{each_gram, gram_key};
+use crate::words::each_gram;
 use crate::writer::{Fill, Phase, Writer};
 
 /// A chunk ends early if its rows take so much memory: notes and URLs may be long.
-const TAIL_BYTES_MAX: usize = 16 << 20;
+const CHUNK_BYTES_MAX: usize = 16 << 20;
+
+/// More rows than these wait until the chunk is sealed.
+const TAIL_BYTES_MAX: usize = CHUNK_BYTES_MAX + (4 << 20);
+
+/// The most postings that are removed in one step: other writers wait for no longer.
+const POSTINGS_AT_ONCE: i64 = 16_384;
 
 impl Writer {
     /// Whether more than a chunk waits for being sealed, so that it must not wait for longer.
-    pub fn is_behind(&self) -> bool {
-        self.next_id >= (self.sealed + 2) * CHUNK
+    pub fn is_behind(&self, tail: &RwLock<Tail>) -> bool {
+        self.next_id >= (self.sealed + 2) * CHUNK || tail.read().bytes() > TAIL_BYTES_MAX
     }
 
     /// Makes one step of deferred work. Returns whether there is more.
     pub fn step(&mut self, tail: &RwLock<Tail>) -> Result<bool, CatalogError> {
         self.refresh(tail)?;
-        let is_full = |tail: &Tail| tail.len() >= self.chunk_links || tail.bytes() > TAIL_BYTES_MAX;
+        let is_full = |tail: &Tail| tail.len() >= self.chunk_links || tail.bytes() > CHUNK_BYTES_MAX;
         if is_full(&tail.read()) {
             self.next_id = self.next_id.max((self.sealed + 1) * CHUNK);
         }
-        match self.phase {
+        match self.phase.clone() {
             None if self.next_id >= (self.sealed + 1) * CHUNK => {
                 let next_id = self.next_id;
                 self.transaction(tail, |conn, _| {
@@ -64,9 +71,21 @@ impl Writer {
                         Ok(())
                     },
                 )?;
-                self.phase = Some(Phase::Postings);
+                self.phase = Some(Phase::Tags(None));
             }
-            Some(Phase::Postings) => self.finish(tail)?,
+            Some(Phase::Tags(from)) => {
+                let next = self.put_part(tail, from, |row, doc, part| {
+                    row.folded_tags().for_each(|tag| part.add(tag, doc));
+                })?;
+                self.phase = Some(next.map_or(Phase::Grams(None), |next| Phase::Tags(Some(next))));
+            }
+            Some(Phase::Grams(from)) => {
+                let next = self.put_part(tail, from, |row, doc, part| {
+                    each_gram(&row.text, |gram| part.add(gram, doc));
+                })?;
+                self.phase = Some(next.map_or(Phase::Sets, |next| Phase::Grams(Some(next))));
+            }
+            Some(Phase::Sets) => self.finish(tail)?,
         }
         Ok(true)
     }
@@ -89,19 +108,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the postings of the chunk, which leaves the tail.
+    /// Writes the postings of some keys, from one on. Returns the one at which the next step begins.
+    fn put_part<K: PartKey>(
+        &mut self,
+        tail: &RwLock<Tail>,
+        from: Option<K>,
+        add: impl Fn(&Row, u16, &mut Part<K>),
+    ) -> Result<Option<K>, CatalogError> {
+        let (chunk, end, next_id) = (self.sealed, (self.sealed + 1) * CHUNK, self.next_id);
+        let room = self.postings_bytes;
+        let mut next = None;
+        self.transaction(tail, |conn, tail| {
+            let mut part = Part::new(from, room);
+            tail.rows_before(end).for_each(|(id, row)| add(row, (id % CHUNK) as u16, &mut part));
+            let mut put = Put::into(conn, chunk)?;
+            next = part.each(|key, docs| put.posting(key, docs))?;
+            Ok(Changed { next_id, ..Changed::default() })
+        })?;
+        Ok(next)
+    }
+
+    /// Writes the other postings of the chunk, which leaves the tail. They are of this moment, as the rows are that a search finds: those of tags and grams
+    /// may have rows that were removed since.
     fn finish(&mut self, tail: &RwLock<Tail>) -> Result<(), CatalogError> {
         let (chunk, end, next_id) = (self.sealed, (self.sealed + 1) * CHUNK, self.next_id);
         let mut links = 0;
         self.transaction(tail, |conn, tail| {
-            let postings = Postings::of(tail.rows_before(end));
+            let mut put = Put::into(conn, chunk)?;
+            Postings::of(tail.rows_before(end)).each(|key, docs| put.posting(key, docs))?;
             links = tail.rows_before(end).count() as i64;
-            let mut put =
-                conn.prepare_cached("INSERT OR REPLACE INTO postings(chunk, key, docs) VALUES (?1, ?2, ?3)")?;
-            postings.each(|key, docs| {
-                put.execute(params![chunk, key, docs])?;
-                Ok(())
-            })?;
             let created = || tail.rows_before(end).map(|(_, row)| row.created as i64);
             if let (Some(min), Some(max)) = (created().min(), created().max()) {
                 let mut put = conn.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?2, ?3, ?4)")?;
@@ -124,12 +159,20 @@ impl Writer {
         let Some((chunk, fill)) = sparse.map(|(chunk, fill)| (*chunk, *fill)) else { return Ok(false) };
         if fill.links == 0 {
             let next_id = self.next_id;
+            let mut are_gone = false;
             self.transaction(tail, |conn, _| {
-                conn.prepare_cached("DELETE FROM postings WHERE chunk = ?1")?.execute([chunk])?;
-                conn.prepare_cached("DELETE FROM chunks WHERE chunk = ?1")?.execute([chunk])?;
+                let mut remove = conn.prepare_cached(
+                    "DELETE FROM postings WHERE chunk = ?1 AND key IN (SELECT key FROM postings WHERE chunk = ?1 LIMIT ?2)",
+                )?;
+                are_gone = (remove.execute([chunk, POSTINGS_AT_ONCE])? as i64) < POSTINGS_AT_ONCE;
+                if are_gone {
+                    conn.prepare_cached("DELETE FROM chunks WHERE chunk = ?1")?.execute([chunk])?;
+                }
                 Ok(Changed { next_id, ..Changed::default() })
             })?;
-            self.chunks.remove(&chunk);
+            if are_gone {
+                self.chunks.remove(&chunk);
+            }
             return Ok(true);
         }
         let live: Vec<u8> = self.conn.query_row(
@@ -160,11 +203,28 @@ impl Writer {
     }
 }
 
-/// The postings of a chunk.
+/// Writes postings of a chunk.
+struct Put<'a> {
+    statement: CachedStatement<'a>,
+    chunk: i64,
+}
+
+impl<'a> Put<'a> {
+    fn into(conn: &'a Connection, chunk: i64) -> Result<Self, CatalogError> {
+        let sql = "INSERT OR REPLACE INTO postings(chunk, key, docs) VALUES (?1, ?2, ?3)";
+        Ok(Self { statement: conn.prepare_cached(sql)?, chunk })
+    }
+
+    fn posting(&mut self, key: &[u8], docs: &[u8]) -> Result<(), CatalogError> {
+        self.statement.execute(params![self.chunk, key, docs])?;
+        Ok(())
+    }
+}
+
+/// The postings of a chunk, apart from those of tags and grams.
 #[derive(Default)]
 struct Postings {
-    sets: HashMap<Vec<u8>, List>,
-    grams: HashMap<u64, List>,
+    sets: BTreeMap<Vec<u8>, List>,
     created: Values,
     since: Values,
     until: Values,
@@ -176,7 +236,6 @@ impl Postings {
         for (id, row) in rows {
             let doc = (id % CHUNK) as u16;
             Key::each(row, |key| postings.sets.entry(key).or_default().push(doc));
-            each_gram(&row.text, |gram| postings.grams.entry(gram).or_default().push(doc));
             postings.created.push(doc, row.created);
             row.since().into_iter().for_each(|since| postings.since.push(doc, since));
             row.until().into_iter().for_each(|until| postings.until.push(doc, until));
@@ -184,17 +243,12 @@ impl Postings {
         postings
     }
 
-    /// Calls `write` with each key and its stored form, in the order of the keys. One at a time: all together would take as much memory again.
+    /// Calls `write` with each key and its stored form.
     fn each(self, mut write: impl FnMut(&[u8], &[u8]) -> Result<(), CatalogError>) -> Result<(), CatalogError> {
-        let mut sets: Vec<(Vec<u8>, List)> = self.sets.into_iter().collect();
-        sets.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        sets.iter().try_for_each(|(key, list)| write(key, &list.encode()))?;
+        self.sets.iter().try_for_each(|(key, list)| write(key, &list.encode()))?;
         for (key, values) in [(Key::Created, self.created), (Key::Since, self.since), (Key::Until, self.until)] {
             values.encode().map_or(Ok(()), |values| write(&key.bytes(), &values))?;
         }
-        let mut grams: Vec<(Vec<u8>, List)> =
-            self.grams.into_iter().map(|(gram, list)| (gram_key(gram), list)).collect();
-        grams.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        grams.iter().try_for_each(|(key, list)| write(key, &list.encode()))
+        Ok(())
     }
 }

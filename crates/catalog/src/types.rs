@@ -19,6 +19,8 @@ pub struct Options {
     pub readers: usize,
     /// So many links are kept in memory before they are sorted into the file: at most 32,768. Fewer take less memory and more writing.
     pub chunk_links: usize,
+    /// The memory for postings while a chunk is sealed, about. With less it takes more steps.
+    pub postings_bytes: usize,
     /// The most rows that are removed, or get new numbers, in one transaction: other writers wait for no longer.
     pub rows_at_once: usize,
     /// To count the links that a text fits, so many rows are read at most. The count is a minimum then.
@@ -26,20 +28,21 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// With the tail (at most 16 MiB, and while a chunk is sealed as much again for its postings), this is less than 48 MiB.
+    /// With the tail (20 MiB at most, `seal.rs`) and a part of a batch, this is less than 48 MiB, whatever the texts are.
     fn default() -> Self {
         Self {
             writer_cache_bytes: 8 << 20,
             reader_cache_bytes: 2 << 20,
             readers: 3,
             chunk_links: CHUNK as usize,
+            postings_bytes: 8 << 20,
             rows_at_once: 2_048,
             count_rows: 4 * COUNTED_MATCHES_MAX,
         }
     }
 }
 
-/// Changes of a shard, written in one transaction.
+/// Changes of a shard. They are written in one transaction, or in several if their texts are long; the position is in the last one.
 ///
 /// Batches of a shard have to be written in the order in which their links were read from it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,10 @@ use crate::error::CatalogError;
 use crate::row::Row;
 use crate::tail::Tail;
 use crate::types::{Options, ShardBatch};
+use crate::words::Gram;
+
+/// So much of the texts of a batch is written in one transaction, about: what it changes is in memory until it ends.
+const PART_BYTES: usize = 512 << 10;
 
 /// The writer.
 pub struct Writer {
@@ -19,6 +23,8 @@ pub struct Writer {
     pub(crate) next_id: i64,
     /// A chunk ends when it has so many rows.
     pub(crate) chunk_links: usize,
+    /// The memory for postings while a chunk is sealed.
+    pub(crate) postings_bytes: usize,
     /// The most rows that are removed, or get new numbers, in one transaction.
     pub(crate) rows_at_once: usize,
     /// How many chunks are sealed.
@@ -34,14 +40,18 @@ pub struct Writer {
 }
 
 /// A step of sealing (`seal.rs`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     /// The n-th order.
     Order(usize),
     /// The rows by the hashes of their keys.
     Hashes,
-    /// The postings, and the end.
-    Postings,
+    /// The postings of tags, from one on.
+    Tags(Option<String>),
+    /// Those of grams, from one on.
+    Grams(Option<Gram>),
+    /// The other postings, and the end.
+    Sets,
 }
 
 /// How full a chunk is.
@@ -80,6 +90,7 @@ impl Writer {
             conn,
             next_id: 0,
             chunk_links: options.chunk_links,
+            postings_bytes: options.postings_bytes,
             rows_at_once: options.rows_at_once.max(1),
             sealed: 0,
             phase: None,
@@ -199,28 +210,45 @@ impl Writer {
         Ok(changed.seen)
     }
 
-    /// Writes a batch in one transaction.
+    /// Writes a batch, in as many transactions as its texts need.
     pub fn write(&mut self, tail: &RwLock<Tail>, batch: &ShardBatch) -> Result<(), CatalogError> {
-        self.change(tail, |conn, changes| {
-            for hash in &batch.removed {
-                changes.remove(hash.0)?;
-            }
-            for changed in &batch.changed {
-                changes.write(Row::of(batch.shard, changed))?;
-            }
-            for (hash, counts) in &batch.counts {
-                changes.count(hash.0, *counts)?;
-            }
-            know(conn, batch.shard)?;
-            if let Some(position) = batch.position {
-                let mut set =
-                    conn.prepare_cached("UPDATE shards SET position = ?2 WHERE shard = ?1 AND position IS NOT NULL")?;
-                set.execute(params![batch.shard.0, position as i64])?;
-            }
-            Ok(())
-        })?;
+        let (mut changed, mut removed) = (batch.changed.iter(), &batch.removed[..]);
+        let mut is_over = false;
+        while !is_over {
+            self.change(tail, |conn, changes| {
+                for hash in std::mem::take(&mut removed) {
+                    changes.remove(hash.0)?;
+                }
+                let mut bytes = 0;
+                for changed in changed.by_ref() {
+                    let row = Row::of(batch.shard, changed);
+                    bytes += row.bytes();
+                    changes.write(row)?;
+                    if bytes > PART_BYTES {
+                        return Ok(());
+                    }
+                }
+                is_over = true;
+                end_batch(conn, changes, batch)
+            })?;
+            while self.is_behind(tail) && self.step(tail)? {}
+        }
         Ok(())
     }
+}
+
+/// Writes what follows the links of a batch.
+fn end_batch(conn: &Connection, changes: &mut Changes<'_>, batch: &ShardBatch) -> Result<(), CatalogError> {
+    for (hash, counts) in &batch.counts {
+        changes.count(hash.0, *counts)?;
+    }
+    know(conn, batch.shard)?;
+    if let Some(position) = batch.position {
+        let mut set =
+            conn.prepare_cached("UPDATE shards SET position = ?2 WHERE shard = ?1 AND position IS NOT NULL")?;
+        set.execute(params![batch.shard.0, position as i64])?;
+    }
+    Ok(())
 }
 
 /// Makes sure that a shard is known. It is incomplete until it has a position.

@@ -9,6 +9,9 @@ use waypost_store::machine::{Changed, LinkNow, Scanned, ShardMachine};
 /// The links that are read and written together.
 const LINKS_AT_ONCE: usize = 500;
 
+/// The bytes of links that are read together, about: most are a few hundred, some 20 KiB.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
 /// The blocks of a shard that are read before they are written: some thousand links, 1.5 MiB at most.
 const BLOCKS_AT_ONCE: usize = 64;
 
@@ -65,17 +68,17 @@ pub(super) fn write_changes(
     keys.sort_unstable();
     keys.dedup();
     let write = || {
-        let (last, chunks) = match keys.chunks(LINKS_AT_ONCE).collect::<Vec<_>>().split_last() {
-            Some((last, chunks)) => (*last, chunks.to_vec()),
-            None => (&[][..], Vec::new()),
-        };
-        for chunk in chunks {
-            catalog.write(&batch_of(group, shard, chunk)?)?;
+        let mut left = &keys[..];
+        loop {
+            let batch = batch_of(group, shard, &mut left)?;
+            let is_last = left.is_empty();
+            if !keys.is_empty() || position.is_some() {
+                catalog.write(&ShardBatch { position: position.filter(|_| is_last), ..batch })?;
+            }
+            if is_last {
+                return Ok(());
+            }
         }
-        if !last.is_empty() || position.is_some() {
-            catalog.write(&ShardBatch { position, ..batch_of(group, shard, last)? })?;
-        }
-        Ok(())
     };
     let written: Result<(), Trouble> = write();
     if written.is_err() {
@@ -84,14 +87,22 @@ pub(super) fn write_changes(
     written
 }
 
-/// The links with these keys, as they are now.
-fn batch_of(group: &Group<ShardMachine>, shard: ShardId, keys: &[KeyHash]) -> Result<ShardBatch, Trouble> {
+/// The first links with these keys, as they are now. Takes their keys off the front.
+fn batch_of(group: &Group<ShardMachine>, shard: ShardId, keys: &mut &[KeyHash]) -> Result<ShardBatch, Trouble> {
     let mut batch = ShardBatch::of(shard);
-    for key in keys {
+    let (mut links, mut bytes) = (0, 0);
+    while let Some((key, left)) = keys.split_first()
+        && links < LINKS_AT_ONCE
+        && bytes < BYTES_AT_ONCE
+    {
         match group.read_in_turn(|machine| machine.by_hash(*key))? {
-            Some(now) => batch.changed.push(row_of(now)),
+            Some(now) => {
+                bytes += now.link.spec.target.as_str().len() + now.link.spec.fields.bytes();
+                batch.changed.push(row_of(now));
+            }
             None => batch.removed.push(*key),
         }
+        (links, *keys) = (links + 1, left);
     }
     Ok(batch)
 }

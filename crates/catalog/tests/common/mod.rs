@@ -20,9 +20,10 @@ pub const SHARDS: u32 = 4;
 /// The present of the tests.
 pub const NOW: UnixMs = UnixMs(1_000);
 
-/// A catalog that seals after every few links, and moves a few at once.
+/// A catalog that seals after every few links, in many steps, and moves a few at once.
 pub fn open(dir: &Path, chunk_links: usize) -> Opened {
-    Catalog::open(dir, Options { chunk_links, rows_at_once: 3, ..Options::default() }).unwrap()
+    let small = Options { chunk_links, postings_bytes: 4_000, rows_at_once: 3, ..Options::default() };
+    Catalog::open(dir, small).unwrap()
 }
 
 /// A link to a target.
