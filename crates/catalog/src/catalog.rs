@@ -24,6 +24,12 @@ use crate::writer::Writer;
 /// After so many links of a batch, a step of deferred work is made. Sealing has about twelve steps for a chunk of 32,768.
 const LINKS_A_STEP: usize = 1_024;
 
+/// A log of so many pages (16 MiB) is written into the file by [`Catalog::write_log`]: a page that changes often is then written once.
+const LOG_PAGES: u32 = 4_096;
+
+/// One of so many (32 MiB) is so in any case, and the next batch waits for that: nobody calls it, or more is written than the disk keeps up with.
+const LOG_PAGES_MAX: u32 = 2 * LOG_PAGES;
+
 /// After so many steps of SQLite's machine, a reading looks at the clock: some tens of microseconds.
 const STEPS_A_LOOK: i32 = 1_000;
 
@@ -49,6 +55,8 @@ struct Shared {
     era: AtomicU64,
     tail: RwLock<Tail>,
     idle: Mutex<Idle>,
+    /// Writes the log into the file. With the era of its file.
+    log_writer: Mutex<Option<(u64, Connection)>>,
     /// `None` after a beginning that failed. Dropped after the readers: the last one to close the file writes the log into it, which readers cannot.
     writer: Mutex<Option<Writer>>,
     returned: Condvar,
@@ -68,10 +76,10 @@ impl Catalog {
     pub fn open(dir: &Path, options: Options) -> Result<Opened, CatalogError> {
         let files = Files::of(dir)?;
         let (conn, mut began_anew) = files.open(options.writer_cache_bytes)?;
-        let (writer, tail) = match Writer::new(conn, &options) {
+        let (writer, tail) = match Writer::new(conn, files.log(), &options) {
             Err(CatalogError::Damaged { what }) => {
                 began_anew = Some(Reason::Damaged { what });
-                Writer::new(files.create(options.writer_cache_bytes)?, &options)?
+                Writer::new(files.create(options.writer_cache_bytes)?, files.log(), &options)?
             }
             opened => opened?,
         };
@@ -82,6 +90,7 @@ impl Catalog {
             tail: RwLock::new(tail),
             writer: Mutex::new(Some(writer)),
             idle: Mutex::new(Idle::default()),
+            log_writer: Mutex::new(None),
             returned: Condvar::new(),
         };
         Ok(Opened { catalog: Self { shared: Arc::new(shared), until: None }, began_anew })
@@ -103,8 +112,10 @@ impl Catalog {
         let mut tail = shared.tail.write();
         shared.era.fetch_add(1, Ordering::SeqCst);
         shared.idle.lock().readers.clear();
+        *shared.log_writer.lock() = None;
         *tail = Tail::default();
-        let (writer, _) = Writer::new(shared.files.create(shared.options.writer_cache_bytes)?, &shared.options)?;
+        let conn = shared.files.create(shared.options.writer_cache_bytes)?;
+        let (writer, _) = Writer::new(conn, shared.files.log(), &shared.options)?;
         *slot = Some(writer);
         Ok(())
     }
@@ -148,6 +159,29 @@ impl Catalog {
     /// If the file cannot be written.
     pub fn maintain(&self) -> Result<bool, CatalogError> {
         self.with_writer(Writer::step)
+    }
+
+    /// Whether there is enough to do for [`Catalog::write_log`].
+    pub fn has_long_log(&self) -> bool {
+        self.shared.files.log().pages() >= LOG_PAGES
+    }
+
+    /// Writes the log of the last transactions into the file, which may take as long as the disk does. Nobody who writes or reads waits meanwhile: call it on another
+    /// thread.
+    ///
+    /// # Errors
+    /// If the file cannot be written. The log has everything still, and grows.
+    pub fn write_log(&self) -> Result<(), CatalogError> {
+        let files = &self.shared.files;
+        let mut slot = self.shared.log_writer.lock();
+        let era = self.shared.era.load(Ordering::SeqCst);
+        let conn = match slot.take().filter(|(of, _)| *of == era) {
+            Some((_, conn)) => conn,
+            None => self.noting_damage(files.log_writer())?,
+        };
+        let written = self.noting_damage(files.write_log(&conn));
+        *slot = Some((era, conn));
+        written
     }
 
     /// Begins to write a shard anew. It is incomplete until the end of the scan; its rows stay listed until then.
@@ -254,7 +288,14 @@ impl Catalog {
     ) -> Result<T, CatalogError> {
         let mut writer = self.shared.writer.lock();
         let Some(writer) = writer.as_mut() else { return Err(CatalogError::damaged("it could not begin anew")) };
-        self.noting_damage(self.shared.files.check().and_then(|()| run(writer, &self.shared.tail)))
+        let done = self.noting_damage(self.shared.files.check().and_then(|()| run(writer, &self.shared.tail)));
+        if self.shared.files.log().pages() >= LOG_PAGES_MAX
+            && let Err(error) = self.write_log()
+            && error.is_damage()
+        {
+            return Err(error);
+        }
+        done
     }
 
     /// Runs on the file and the tail as they were at one moment.

@@ -1,11 +1,16 @@
 //! The file of the catalog: its tables, how it is opened, and what is done with one that cannot be used.
 
+use std::ffi::c_int;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::hooks::Wal;
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{CatalogError, Reason};
 
@@ -37,22 +42,45 @@ CREATE TABLE by_last(value INTEGER, hash INTEGER, id INTEGER NOT NULL, PRIMARY K
 
 /// How many prepared statements a connection keeps: all that there are.
 const STATEMENTS: usize = 80;
-/// The log is written into the file when it has so many pages (16 MiB): a page that changes often is then written once.
-const CHECKPOINT_PAGES: u32 = 4_096;
-/// The log's file is cut to this length afterwards.
+/// Whoever writes the log into the file reads and writes pages without keeping them.
+const LOG_CACHE_BYTES: usize = 64 << 10;
+/// How often what was committed while the log was written is written, too.
+const LOG_ROUNDS: usize = 3;
+/// The log's file is cut to this length when it begins anew.
 const LOG_BYTES: u64 = 16 << 20;
 
 /// The files of a catalog.
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
+    log: Log,
+}
+
+/// How many pages of the log are not in the file yet: 0 after all were written, when the next commit begins it anew.
+#[derive(Debug, Clone, Default)]
+pub struct Log(Arc<AtomicU32>);
+
+impl Log {
+    /// How many there are.
+    pub fn pages(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, pages: u32) {
+        self.0.store(pages, Ordering::Release);
+    }
 }
 
 impl Files {
     /// The files in a directory, which is created.
     pub fn of(dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), log: Log::default() })
+    }
+
+    /// The log of the file.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -124,17 +152,54 @@ impl Files {
 
     fn connect(&self, cache_bytes: usize) -> Result<Connection, CatalogError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(self.path(FILE), flags)?;
+        let mut conn = Connection::open_with_flags(self.path(FILE), flags)?;
         prepare(&conn, cache_bytes)?;
         let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
             return Err(CatalogError::Files(io::Error::other("the file system has no shared memory for SQLite's log")));
         }
         // A power cut may take the last transactions, rows and positions together. Commits do not wait for the disk.
-        conn.execute_batch(&format!(
-            "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
-        ))?;
+        conn.execute_batch(&format!("PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = {LOG_BYTES};"))?;
+        // In the place of SQLite's own hook, by which a commit writes a long log into the file: whoever commits holds a lock, and the disk may take seconds.
+        let log = self.log.clone();
+        log.set(0);
+        conn.wal_hook(Some(move |_: &mut Wal, pages: c_int| {
+            log.set(u32::try_from(pages).unwrap_or(0));
+            Ok(())
+        }))?;
         Ok(conn)
+    }
+
+    /// Opens the file for [`Files::write_log`].
+    pub fn log_writer(&self) -> Result<Connection, CatalogError> {
+        self.check()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(self.path(FILE), flags)?;
+        prepare(&conn, LOG_CACHE_BYTES)?;
+        conn.execute_batch("PRAGMA synchronous = NORMAL;")?;
+        // A connection knows of the log once it has read something.
+        conn.query_row("PRAGMA user_version", [], |_| Ok(()))?;
+        Ok(conn)
+    }
+
+    /// Writes the log into the file, while others write and read. What is committed meanwhile is written, too, if that ends soon: only a log of which all is
+    /// in the file begins anew.
+    pub fn write_log(&self, conn: &Connection) -> Result<(), CatalogError> {
+        for _ in 0..LOG_ROUNDS {
+            let (pages, written) = match conn.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE) {
+                // It was looked at in the moment of a commit.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => continue,
+                told => told?,
+            };
+            if pages < 0 {
+                return Err(CatalogError::damaged("it has no log"));
+            }
+            if written >= pages {
+                self.log.set(0);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Opens the file for a reader.

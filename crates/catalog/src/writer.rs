@@ -10,6 +10,7 @@ use crate::bits::CHUNK;
 use crate::changes::{Bounds, Changed, Changes};
 use crate::error::CatalogError;
 use crate::row::Row;
+use crate::schema::Log;
 use crate::tail::Tail;
 use crate::types::{Options, ShardBatch};
 use crate::words::Gram;
@@ -35,6 +36,7 @@ pub struct Writer {
     pub(crate) chunks: BTreeMap<i64, Fill>,
     /// The scans that are under way.
     pub(crate) scans: HashMap<u32, Seen>,
+    log: Log,
     /// A transaction failed, so what is known has to be read again.
     stale: bool,
 }
@@ -85,7 +87,7 @@ impl Seen {
 
 impl Writer {
     /// The writer of an open file, and the tail of that file.
-    pub fn new(conn: Connection, options: &Options) -> Result<(Self, Tail), CatalogError> {
+    pub fn new(conn: Connection, log: &Log, options: &Options) -> Result<(Self, Tail), CatalogError> {
         let mut writer = Self {
             conn,
             next_id: 0,
@@ -96,6 +98,7 @@ impl Writer {
             phase: None,
             chunks: BTreeMap::new(),
             scans: HashMap::new(),
+            log: log.clone(),
             stale: false,
         };
         let tail = writer.read()?;
@@ -174,6 +177,9 @@ impl Writer {
         tail: &RwLock<Tail>,
         make: impl FnOnce(&Connection, &Tail) -> Result<Changed, CatalogError>,
     ) -> Result<Vec<(u32, i64)>, CatalogError> {
+        if self.log.pages() == 0 {
+            self.begin_log()?;
+        }
         // Until the end of this function, the file may have more than what is known, even if the commit fails.
         self.stale = true;
         let transaction = self.conn.unchecked_transaction()?;
@@ -208,6 +214,15 @@ impl Writer {
         }
         self.stale = false;
         Ok(changed.seen)
+    }
+
+    /// Changes something that no reader looks at. The first commit of a log that begins anew waits for the disk, and readers would wait for a commit that changes rows.
+    fn begin_log(&self) -> Result<(), CatalogError> {
+        let mut begin = self.conn.prepare_cached(
+            "INSERT INTO state(name, value) VALUES ('logs', 1) ON CONFLICT DO UPDATE SET value = value + 1",
+        )?;
+        begin.execute([])?;
+        Ok(())
     }
 
     /// Writes a batch, in as many transactions as its texts need.

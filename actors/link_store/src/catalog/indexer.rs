@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use waypost_catalog::{Catalog, Opened, Options, Reason, ShardBatch, Sizes};
 use waypost_consensus::{Freshness, Group, Groups};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_store::machine::{Changed, ShardMachine};
 
+use super::log_writer::LogWriter;
 use super::metrics::CatalogMetrics;
 use super::part::{LogOf, Part};
 use super::place::{Files, Place};
@@ -82,6 +84,7 @@ pub(super) struct Indexer<'a> {
     counting: bool,
     counted: Instant,
     noted: Instant,
+    log_writer: LogWriter<'a>,
 }
 
 impl<'a> Indexer<'a> {
@@ -93,6 +96,7 @@ impl<'a> Indexer<'a> {
         shared: &'a Shared,
         read_only: &'a AtomicBool,
         metrics: &'a CatalogMetrics,
+        engine: &'a Handle,
         is_first: bool,
     ) -> Self {
         let part = if is_first { Part::Unknown } else { Part::Unknown.lost() };
@@ -114,6 +118,7 @@ impl<'a> Indexer<'a> {
             counting: false,
             counted: now,
             noted: now,
+            log_writer: LogWriter::new(engine),
         }
     }
 
@@ -169,6 +174,7 @@ impl<'a> Indexer<'a> {
             self.counting = self.write_counts(&catalog)?;
         }
         self.maintains = catalog.maintain()?;
+        self.log_writer.step(&catalog)?;
         if notes {
             *self.shared.sizes.lock() = catalog.sizes()?;
         }
@@ -392,6 +398,7 @@ impl<'a> Indexer<'a> {
         *self.shared.sizes.lock() = Sizes::default();
         *self.shared.catalog.write() = None;
         self.progress = None;
+        self.log_writer.forget();
         self.metrics.failures.inc();
         let (why, anew) = match trouble {
             Trouble::Catalog(error) => (error.to_string(), error.is_damage()),

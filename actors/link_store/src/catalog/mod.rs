@@ -15,6 +15,7 @@
 
 mod answer;
 mod indexer;
+mod log_writer;
 mod metrics;
 mod part;
 mod place;
@@ -69,12 +70,12 @@ impl NodeCatalog {
         let metrics = CatalogMetrics::new(metrics, &groups, &shared);
         let Some(dir) = dir else { return Ok(Self::new(groups, fresh, shared, engine)) };
         let place = Place::new(dir, groups.node());
-        let (shared_of, fresh_of) = (shared.clone(), fresh.clone());
+        let (shared_of, fresh_of, engine_of) = (shared.clone(), fresh.clone(), engine.clone());
         let mut lives = 0;
         // It ends when it is told to (`NodeCatalog::stop`).
         tasks.thread(Task::Catalog, move || {
             lives += 1;
-            let indexer = Indexer::new(&place, &fresh_of, &shared_of, &read_only, &metrics, lives == 1);
+            let indexer = Indexer::new(&place, &fresh_of, &shared_of, &read_only, &metrics, &engine_of, lives == 1);
             indexer.run();
         })?;
         Ok(Self::new(groups, fresh, shared, engine))
