@@ -23,7 +23,8 @@ pub struct ListRequest {
     pub limit: usize,
     /// Whether all links that fit are counted.
     pub count: bool,
-    /// A link as the caller has seen it: the page is not older. It waits for that, two seconds at most.
+    /// A link as the caller has seen it: the page is not older. It waits for that, two seconds at most. A state that no link can have had is not waited for:
+    /// its shard is missing then.
     pub seen: Option<(LinkKey, LinkVersion)>,
 }
 

@@ -88,6 +88,9 @@ pub(super) trait AboutShards: PeerRequest {
 
     /// The shards that an answer does not have.
     fn missing(reply: &Self::Reply) -> &[ShardId];
+
+    /// The shard that no other node has either, if an answer says so.
+    fn nobody_has(&self, reply: &Self::Reply) -> Option<ShardId>;
 }
 
 impl AboutShards for ListLinks {
@@ -102,6 +105,10 @@ impl AboutShards for ListLinks {
     fn missing(reply: &NodePage) -> &[ShardId] {
         &reply.missing
     }
+
+    fn nobody_has(&self, reply: &NodePage) -> Option<ShardId> {
+        self.seen.map(|(shard, _)| shard).filter(|_| reply.unseen)
+    }
 }
 
 impl AboutShards for ListTags {
@@ -115,6 +122,10 @@ impl AboutShards for ListTags {
 
     fn missing(reply: &NodeTags) -> &[ShardId] {
         &reply.missing
+    }
+
+    fn nobody_has(&self, _: &NodeTags) -> Option<ShardId> {
+        None
     }
 }
 
@@ -193,6 +204,9 @@ impl Lists {
             let asking = asked.iter().map(|(node, shards)| self.ask(question, *node, shards.clone(), left));
             let told = join_all(asking).await;
             for ((node, shards), answer) in asked.iter().zip(told) {
+                if let Some(shard) = answer.as_ref().and_then(|answer| question.nobody_has(answer)) {
+                    open.insert(shard, Vec::new());
+                }
                 let mut has_any = false;
                 for shard in shards {
                     if answer.as_ref().is_some_and(|answer| !Q::missing(answer).contains(shard)) {

@@ -237,6 +237,27 @@ mod tests {
         assert_eq!(GetStatus::decode_reply(&bytes[..without_both]), Ok(status));
     }
 
+    /// `Lists` asks the next node then, and names the shard if there is none. Nobody may answer for a filter that it does not know.
+    #[test]
+    fn a_list_by_a_state_of_a_later_version_is_refused_and_not_taken_for_another_list() {
+        let filter = LinkFilter { state: Some(StateFilter::EndsSoon), ..LinkFilter::default() };
+        let page = PageRequest {
+            shards: vec![ShardId(0)],
+            filter,
+            sort: Sort::default(),
+            after: None,
+            limit: 100,
+            now: UnixMs(0),
+            count: true,
+        };
+        let mut bytes = ListLinks { page, seen: None }.encode();
+        let known = [1, StateFilter::EndsSoon as u8];
+        let at = bytes.windows(2).position(|pair| pair == known).unwrap() + 1;
+        assert!(ListLinks::decode(&bytes).is_ok());
+        bytes[at] += 1;
+        assert!(ListLinks::decode(&bytes).is_err(), "the last state is one behind the last that is known here");
+    }
+
     #[test]
     fn requests_for_lists_have_golden_bytes() {
         let filter = LinkFilter {
@@ -270,9 +291,13 @@ mod tests {
             more_behind: Some(after),
             matches: Some(Matches { total: 300, is_minimum: true }),
             missing: vec![ShardId(2)],
+            unseen: true,
         };
         let bytes = ListLinks::encode_reply(&page);
-        assert_eq!(bytes, [0, 1, 1, 1, b'm', 0xac, 2, 1, 0xac, 2, 1, 1, 2]);
+        assert_eq!(bytes, [0, 1, 1, 1, b'm', 0xac, 2, 1, 0xac, 2, 1, 1, 2, 1]);
+        // The first nodes with lists do not say that.
+        let without = NodePage { unseen: false, ..page.clone() };
+        assert_eq!(ListLinks::decode_reply(&bytes[..bytes.len() - 1]), Ok(without));
         assert_eq!(ListLinks::decode_reply(&bytes), Ok(page));
         let asked = ListTags { shards: vec![ShardId(1)], domain: None, exclude_domains: vec![Domain(2)] };
         assert_eq!(asked.encode(), [1, 1, 0, 1, 2]);

@@ -354,6 +354,21 @@ async fn a_writer_sees_its_own_link_at_once_when_it_asks_with_its_version() {
     }
 }
 
+/// Waiting for each would take more than three minutes.
+#[tokio::test]
+async fn a_version_that_no_link_has_had_yet_is_not_waited_for() {
+    let (_dir, node) = listing_node().await;
+    let client = node.client();
+    let seen = create(&client, link("own", json!({}))).await;
+    let since = std::time::Instant::now();
+    for n in 0..100 {
+        let made_up = list(&client, &[("seen", &format!("0-nobody{n}:1-{:x}", 1_000_000 + n))]).await;
+        assert_eq!(made_up["partial"].as_array().map(Vec::len), Some(1), "{made_up}");
+        assert!(since.elapsed() < std::time::Duration::from_secs(90), "{n} were answered");
+    }
+    assert_eq!(list(&client, &[("seen", &seen)]).await.get("partial"), None);
+}
+
 #[tokio::test]
 async fn a_whole_list_comes_as_csv_and_as_ndjson_and_no_cell_is_a_formula() {
     let (_dir, node) = listing_node().await;

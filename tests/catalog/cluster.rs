@@ -69,6 +69,28 @@ async fn every_node_answers_the_same_list_also_one_without_links_and_with_one_de
     assert!(metric(cluster.node(1), "waypost_catalog_shards_missing").await > 0.0);
 }
 
+/// Through nodes that lead the shard, follow, and have none of it. Waiting for each would take minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_no_link_has_had_yet_is_waited_for_by_no_node() {
+    let (_dir, cluster) = started().await;
+    let mut links = BTreeMap::new();
+    create(&cluster.client(0), &mut links, 20).await;
+    for node in 0..4 {
+        lists_exactly(&cluster.client(node), &links).await;
+    }
+    let since = std::time::Instant::now();
+    for n in 0..60 {
+        let made_up = format!("/api/v1/links?limit=1&seen=0-nobody{n}:1-{:x}", 1_000_000 + n);
+        let answer = cluster.client(n % 4).get(&made_up).await.unwrap();
+        assert_eq!(answer.status, 200, "{:?}", answer.json());
+        assert!(answer.json()["partial"].as_array().is_some_and(|partial| !partial.is_empty()), "{:?}", answer.json());
+        assert!(since.elapsed() < std::time::Duration::from_secs(90), "{n} were answered");
+    }
+    for node in 0..4 {
+        lists_exactly(&cluster.client(node), &links).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_says_which_shards_it_cannot_answer_for() {
     let (_dir, cluster) = started().await;

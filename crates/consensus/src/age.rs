@@ -72,6 +72,8 @@ pub(crate) struct Age {
     marks: VecDeque<(Instant, Committed)>,
     /// The index up to which it has applied the log.
     applied: u64,
+    /// What a leader had committed when it was last asked, and when that was.
+    told: Option<(Instant, u64)>,
     /// The highest index that others are known to have, and when that was last heard.
     ahead: Option<(Instant, u64)>,
     /// How long the leader has not answered.
@@ -90,6 +92,7 @@ impl Age {
     /// A leader has answered the question of `asked`. `own`: this replica is the leader.
     pub(crate) fn heard(&mut self, asked: Instant, committed: Committed, own: bool, applied: u64) {
         (self.silent, self.met, self.slow) = (Duration::ZERO, true, false);
+        self.told = Some((asked, committed.index));
         self.others_have(asked, committed.index);
         if own && self.leads == Some(committed.term) {
             // A leader acknowledges nothing that it has not applied itself.
@@ -123,6 +126,11 @@ impl Age {
     fn show(&mut self, asked: Instant) {
         self.shows = self.shows.max(Some(asked));
         self.caught_up = true;
+    }
+
+    /// What a leader had committed when it was asked at a moment or later: everything that was acknowledged before that moment is up to there.
+    pub(crate) fn committed_since(&self, moment: Instant) -> Option<u64> {
+        self.told.filter(|(asked, _)| *asked >= moment).map(|(_, index)| index)
     }
 
     /// Another member has applied the log up to an index, or committed it.
@@ -203,6 +211,18 @@ mod tests {
         assert!(age.caught_up());
         assert_eq!(age.standing(now + MS), Standing::Fresh(now + FRESH));
         assert_eq!(age.standing(now + FRESH), Standing::Unsure);
+    }
+
+    #[test]
+    fn what_a_leader_has_committed_counts_for_the_time_before_it_was_asked() {
+        let (mut age, now) = (Age::default(), Instant::now());
+        assert_eq!(age.committed_since(now), None);
+        age.heard(now, to(10), false, 9);
+        assert_eq!((age.committed_since(now), age.committed_since(now + MS)), (Some(10), None));
+        age.heard(now + MS, to(12), false, 9);
+        assert_eq!(age.committed_since(now + MS), Some(12));
+        age.left();
+        assert_eq!(age.committed_since(now), None);
     }
 
     #[test]

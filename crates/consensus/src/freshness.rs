@@ -106,6 +106,19 @@ impl Freshness {
         matches!(self.look(shard), Standing::Fresh(_))
     }
 
+    /// Up to where everything is that was acknowledged of a shard before a moment; `None` = that is not known yet, and asked for.
+    pub fn committed_since(&self, shard: ShardId, moment: Instant) -> Option<u64> {
+        let group = self.groups.shard(shard)?;
+        if group.is_alone() {
+            return Some(group.status().last);
+        }
+        let committed = self.ages.get(shard.index())?.lock().committed_since(moment);
+        if committed.is_none() {
+            self.wanted.notify_one();
+        }
+        committed
+    }
+
     /// The number of shards whose replica has not caught up since it became a member, or the node started.
     pub fn catching_up(&self) -> usize {
         let behind = |shard: &u32| self.groups.takes_part(ShardId(*shard)) && !self.groups.holds(ShardId(*shard));

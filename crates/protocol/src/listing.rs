@@ -57,7 +57,8 @@ pub enum StateFilter {
     Disabled,
     /// It has a password, whatever its state is otherwise.
     Protected,
-    /// Visitors are led to the target, and its end comes within [`ENDS_SOON_MS`].
+    /// Visitors are led to the target, and its end comes within [`ENDS_SOON_MS`]. The first nodes with lists refuse a request with it, as one for any state that they do not know: then
+    /// another node is asked, or the answer names the shard.
     EndsSoon,
 }
 
@@ -178,6 +179,8 @@ pub struct NodePage {
     pub matches: Option<Matches>,
     /// The shards that were asked for and are not in the page.
     pub missing: Vec<ShardId>,
+    /// One of them is missing because it has not had the change yet that the caller says to have seen: no other node can answer for it either.
+    pub unseen: bool,
 }
 
 /// The tags of the links of some shards, as one node answers them.

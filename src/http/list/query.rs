@@ -161,7 +161,7 @@ with_filter! {
         limit: Option<String>,
         /// `nextCursor` of the page before, with the same filter and order.
         cursor: Option<String>,
-        /// A state of a link that the list has to know: the `id` of the link and its `ETag`, with `:` between. The answer waits for it for up to 2 s.
+        /// A state of a link that the list has to know: the `id` of the link and its `ETag`, with `:` between. The answer waits for it for up to 2 s, unless there cannot have been such a state.
         #[param(example = "0-handbook:1-2a")]
         seen: Option<String>,
         /// The form of the answer; without it, `Accept` decides.

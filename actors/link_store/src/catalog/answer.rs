@@ -26,7 +26,7 @@ const SHOWS_MAX: Duration = Duration::from_secs(1);
 /// How long an answer waits for the indexer.
 const INDEXER_MAX: Duration = Duration::from_millis(700);
 
-/// How long an answer waits for a change that the caller has seen.
+/// How long an answer waits for a change that the caller has seen. One that nobody can have seen is not waited for.
 pub const SEEN_MAX: Duration = Duration::from_secs(2);
 
 /// How often it is looked while something is waited for.
@@ -49,6 +49,15 @@ const TAGS_BYTES_MAX: usize = 4 << 20;
 
 /// How often a page is read anew because a shard was lost meanwhile.
 const TRIES_MAX: usize = 3;
+
+/// Whether a node can answer for a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Can {
+    Answer,
+    No,
+    /// Nobody can: the shard has not had yet what the caller says to have seen.
+    Never,
+}
 
 /// The catalog of a node, as those see it who ask for lists. Also a node without one has this: it answers that all shards are missing.
 pub struct NodeCatalog {
@@ -80,14 +89,15 @@ impl NodeCatalog {
     }
 
     /// A page of the links in this node's replicas. `seen` is an index of a shard's log: that shard is missing if its links up to there cannot be
-    /// answered within [`SEEN_MAX`]. `within` bounds the whole.
+    /// answered within [`SEEN_MAX`], or as soon as it is known that its log does not reach there. `within` bounds the whole.
     pub async fn page(&self, request: PageRequest, seen: Option<(ShardId, u64)>, within: Duration) -> NodePage {
         let deadline = Instant::now() + within;
         let mut request = PageRequest { limit: request.limit.clamp(1, PAGE_LINKS_MAX as u32), ..request };
         let before = self.shared.losses();
-        let mut missing = self.leave_out_missing(&mut request.shards, seen, deadline).await;
+        let (mut missing, unseen) = self.leave_out_missing(&mut request.shards, seen, deadline).await;
         let rest = |missing: Vec<ShardId>, request: PageRequest| NodePage {
             missing: [missing, request.shards].concat(),
+            unseen,
             ..NodePage::default()
         };
         for _ in 0..TRIES_MAX {
@@ -105,7 +115,7 @@ impl NodeCatalog {
             let lost = self.leave_out_lost(&mut request.shards, &before);
             if lost.is_empty() {
                 page.matches = matches;
-                page.missing = missing;
+                (page.missing, page.unseen) = (missing, unseen);
                 return page;
             }
             missing.extend(lost);
@@ -123,7 +133,7 @@ impl NodeCatalog {
     ) -> NodeTags {
         let deadline = Instant::now() + within;
         let before = self.shared.losses();
-        let mut missing = self.leave_out_missing(&mut shards, None, deadline).await;
+        let (mut missing, _) = self.leave_out_missing(&mut shards, None, deadline).await;
         if !shards.is_empty() {
             let asked =
                 TagsRequest { shards: shards.clone(), domain, exclude_domains, after: None, limit: TAGS_AT_ONCE };
@@ -140,13 +150,13 @@ impl NodeCatalog {
         NodeTags { missing, ..NodeTags::default() }
     }
 
-    /// Takes out the shards that this node cannot answer for.
+    /// Takes out the shards that this node cannot answer for. Returns them, and whether one of them has not had what the caller says to have seen.
     async fn leave_out_missing(
         &self,
         shards: &mut Vec<ShardId>,
         seen: Option<(ShardId, u64)>,
         deadline: Instant,
-    ) -> Vec<ShardId> {
+    ) -> (Vec<ShardId>, bool) {
         // No shard twice, whatever was asked for.
         shards.sort_unstable();
         shards.dedup();
@@ -155,8 +165,9 @@ impl NodeCatalog {
             self.can_answer(*shard, seen, deadline)
         }));
         let can = can.await;
+        let unseen = can.contains(&Can::Never);
         let mut can = can.iter();
-        leave_out(shards, |_| !can.next().copied().unwrap_or(false))
+        (leave_out(shards, |_| can.next() != Some(&Can::Answer)), unseen)
     }
 
     /// Takes out the shards that the catalog has lost since `before`, also those that it has again.
@@ -165,31 +176,37 @@ impl NodeCatalog {
     }
 
     /// Whether this node's replica of a shard is up to date, and the catalog has what it has.
-    async fn can_answer(&self, shard: ShardId, seen: Option<u64>, deadline: Instant) -> bool {
+    async fn can_answer(&self, shard: ShardId, seen: Option<u64>, deadline: Instant) -> Can {
+        let arrived = Instant::now();
         if self.shared.reached(shard).is_none() || !self.groups.holds(shard) {
-            return false;
+            return Can::No;
         }
         if !matches!(self.fresh.sure(shard).await, Standing::Fresh(_)) {
-            return false;
+            return Can::No;
         }
-        let Some(group) = self.groups.shard(shard) else { return false };
+        let Some(group) = self.groups.shard(shard) else { return Can::No };
         let (asked, applied) = (Instant::now(), group.applied());
         let mut rounds = self.shared.rounds();
         let wait = if seen.is_some() { SEEN_MAX } else { INDEXER_MAX };
         let until = deadline.min(asked + wait);
         loop {
-            let Some(reached) = self.shared.reached(shard) else { return false };
+            let Some(reached) = self.shared.reached(shard) else { return Can::No };
             let now = Instant::now();
             let has_seen = seen.is_none_or(|index| reached.index >= index);
             // The state is about to be another one.
             if group.is_installing() {
-                return false;
+                return Can::No;
             }
             if has_seen && reached.shows(applied, now, SHOWS_WITHOUT_LOOK) {
-                return true;
+                return Can::Answer;
+            }
+            // What the caller has seen was acknowledged before it asked.
+            let is_made_up = |committed| seen.is_some_and(|index| index > committed);
+            if !has_seen && self.fresh.committed_since(shard, arrived).is_some_and(is_made_up) {
+                return Can::Never;
             }
             if now >= until {
-                return has_seen && reached.shows(applied, now, SHOWS_MAX);
+                return if has_seen && reached.shows(applied, now, SHOWS_MAX) { Can::Answer } else { Can::No };
             }
             self.shared.hurry();
             let _ = tokio::time::timeout(LOOK, rounds.changed()).await;
