@@ -1,7 +1,8 @@
-//! A catalog that is damaged, deleted, in the way of something else, or full: redirects and creates go on, lists say what is missing, and it heals by
+//! A catalog that is damaged, deleted, in the way of something else, read-only, or full: redirects and creates go on, lists say what is missing, and it heals by
 //! itself.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -77,6 +78,42 @@ fn remove(path: &Path) {
     std::fs::remove_file(path).unwrap();
 }
 
+/// Writes over a file that is in use.
+fn garble_in_place(path: &Path) {
+    let bytes = std::fs::read(path).unwrap();
+    let garbled: Vec<u8> = bytes.iter().enumerate().map(|(at, byte)| byte ^ (at % 251) as u8).collect();
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&garbled, 0).unwrap();
+}
+
+/// Waits until all shards were read once more.
+async fn is_made_anew(node: &Node, scans_before: f64) {
+    let since = std::time::Instant::now();
+    while metric(node, "waypost_catalog_scans_total").await < scans_before + 16.0 {
+        assert!(since.elapsed() < super::PATIENCE, "{}", node.errors());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_garbled_while_the_node_runs_is_made_anew_once_somebody_reads_it() {
+    let (_dir, node) = fresh_node();
+    let mut links = BTreeMap::new();
+    create(&node, &mut links, 300).await;
+    lists_exactly(&node.client(), &links).await;
+    let scans = metric(&node, "waypost_catalog_scans_total").await;
+    // The third file is memory that all of its users share.
+    files(node.data_dir())
+        .iter()
+        .filter(|path| !path.ends_with("links.sqlite-shm"))
+        .for_each(|path| garble_in_place(path));
+    // Another change, so that what was read before is read again.
+    goes_on(&node, &mut links).await;
+    walk_until(&node.client(), "", "it is answered", |_| true).await;
+    is_made_anew(&node, scans).await;
+    goes_on(&node, &mut links).await;
+    lists_exactly(&node.client(), &links).await;
+}
+
 #[tokio::test]
 async fn a_catalog_that_is_deleted_while_the_node_runs_is_made_anew() {
     let (_dir, node) = fresh_node();
@@ -87,11 +124,7 @@ async fn a_catalog_that_is_deleted_while_the_node_runs_is_made_anew() {
     std::fs::remove_dir_all(node.data_dir().join("catalog")).unwrap();
     goes_on(&node, &mut links).await;
     // The open files still have everything, so only the count tells.
-    let since = std::time::Instant::now();
-    while metric(&node, "waypost_catalog_scans_total").await < scans + 16.0 {
-        assert!(since.elapsed() < super::PATIENCE, "{}", node.errors());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    is_made_anew(&node, scans).await;
     lists_exactly(&node.client(), &links).await;
     assert!(!files(node.data_dir()).is_empty());
 }
@@ -122,6 +155,32 @@ async fn without_a_place_for_its_catalog_a_node_goes_on_and_lists_say_what_is_mi
     std::fs::remove_file(&in_the_way).unwrap();
     lists_exactly(&node.client(), &links).await;
     assert!(node.errors().contains("the catalog works again"), "{}", node.errors());
+    assert_eq!(report(&node).await["failure"], json!(""));
+}
+
+#[tokio::test]
+async fn a_catalog_whose_disk_became_read_only_does_without_until_it_can_be_written() {
+    let (_dir, builder) = node_in_temp();
+    let place = builder.data_dir().join("catalog");
+    let Some(disk) = SmallDisk::mount(&place, "32m") else { return };
+    let mut node = builder.start().unwrap();
+    let mut links = BTreeMap::new();
+    create(&node, &mut links, 50).await;
+    lists_exactly(&node.client(), &links).await;
+    assert_eq!(node.terminate().unwrap().code(), Some(0));
+    disk.remount("ro");
+    node.restart().unwrap();
+    goes_on(&node, &mut links).await;
+    let since = std::time::Instant::now();
+    while report(&node).await["failure"] == json!("") {
+        assert!(since.elapsed() < super::PATIENCE, "the read-only disk is not noticed");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let missing = walk_until(&node.client(), "", "shards are missing", |list| !list.partial.is_empty()).await;
+    assert_eq!((missing.partial, missing.links.len()), (all_shards(), 0));
+    goes_on(&node, &mut links).await;
+    disk.remount("rw");
+    lists_exactly(&node.client(), &links).await;
     assert_eq!(report(&node).await["failure"], json!(""));
 }
 

@@ -26,6 +26,12 @@ impl<'a> SmallDisk<'a> {
         }
         mounted.then_some(Self(path))
     }
+
+    /// Mounts it again as `ro` or `rw`. Nobody may have a file of it open to write.
+    pub(crate) fn remount(&self, how: &str) {
+        let mounted = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.0).status().unwrap();
+        assert!(mounted.success(), "{how}");
+    }
 }
 
 impl Drop for SmallDisk<'_> {
