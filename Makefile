@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections ui-pictures
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections ui-pictures
 
 run:
 	$(CARGO) run --release -- serve
@@ -123,6 +123,10 @@ soak-referrers:
 # Kills the server fifty times (or KILLS) while clients create links, and looks for every one that was acknowledged.
 soak-kill:
 	TEST_KILLS=$(or $(KILLS),50) $(CARGO) test --test it every_acknowledged_link_survives_sigkill -- --nocapture
+
+# Sixty thousand links (or CHANGES) are created and deleted by 32 clients while lists are walked page by page: each link that stays is on the pages once.
+soak-walks:
+	TEST_CHANGES=$(or $(CHANGES),60000) $(CARGO) test --test it walks_have_each_link -- --nocapture
 
 # Ten thousand idle connections (or IDLE) and a thousand that send and never read (or NEVER_READING), beside one steady client: memory stays within
 # what cluster.toml says. Needs 12,100 open files in each process.

@@ -3,6 +3,7 @@
 mod cluster;
 mod damage;
 mod lives;
+mod walks;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
