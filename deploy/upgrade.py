@@ -1,7 +1,8 @@
 """Upgrades a running cluster node by node, under load: `make upgrade`.
 
 Three nodes of the old version are stopped and started as the new one, one after the other, while clients create and follow links on
-those that are up. Nothing that was acknowledged may be lost, and no link may fail to be followed. Then a data directory that the old
+those that are up. Nothing that was acknowledged may be lost, and no link may fail to be followed. While both versions run, `mixed.py` looks at what each node
+does and refuses. Then a data directory that the old
 version left without stopping in order is opened by the new one, and the new one's backup is restored.
 """
 
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 
+from mixed import Mixed
 from smoke import KEY, NODES, Smoke, say, tell_failure
 
 
@@ -34,11 +36,17 @@ class Upgrade(Smoke):
         _, body = self.get(f"http://{self.address(node, 9090)}/metrics")
         return next(line for line in body.decode().splitlines() if line.startswith("waypost_build_info"))
 
+    def view(self):
+        _, body = self.get(f"http://{self.address('a', 9090)}/cluster", {"X-Api-Key": KEY})
+        return json.loads(body)
 
     def level(self):
-        """The level of the cluster as a node of the new version tells it; an old one does not know of levels."""
-        _, body = self.get(f"http://{self.address('a', 9090)}/cluster", {"X-Api-Key": KEY})
-        return json.loads(body).get("level")
+        """The level of the cluster. Version 0.1 does not know of levels: that is level 0."""
+        return self.view().get("level", 0)
+
+    def understood(self):
+        """What all nodes understand."""
+        return min(node["status"].get("level", 0) for node in self.view()["nodes"])
 
 
 class Clients:
@@ -56,7 +64,12 @@ class Clients:
         host, port = self.upgrade.address(node, 8080).split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=15)
         headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
-        connection.request(method, path, body=json.dumps(body) if body else None, headers=headers)
+        if isinstance(body, str):
+            # As the form of a page of the dashboard.
+            headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+        elif body is not None:
+            body = json.dumps(body)
+        connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()
         read = answer.read()
         connection.close()
@@ -114,10 +127,9 @@ def every_link(clients, nodes):
 def scenario(upgrade):
     say("three nodes of the old version")
     upgrade.start_nodes()
-    # From a version that knows levels to one with the same there is nothing to rise.
-    levels = upgrade.level() is None
-    before = upgrade.version("a")
+    level, before = upgrade.level(), upgrade.version("a")
     clients = Clients(upgrade)
+    mixed = Mixed(clients, upgrade.wait)
     try:
         time.sleep(3)
         for node in NODES:
@@ -134,12 +146,17 @@ def scenario(upgrade):
             made = len(clients.links) - acknowledged
             say(f"  {node} is new; {made} links were made meanwhile")
             assert made > 0, "nothing could be created meanwhile"
-            if node != NODES[-1] and levels:
-                assert upgrade.level() == 0, "the level rose while a node of the old version was a member"
+            if node != NODES[-1]:
+                while_mixed(upgrade, mixed, level, NODES[: NODES.index(node) + 1])
             time.sleep(1)
-        if levels:
-            upgrade.wait("the level of the cluster has risen", lambda: upgrade.level() > 0)
-            say(f"  all nodes are new: the cluster is at level {upgrade.level()}")
+        # From a version with levels to one with the same there is nothing to rise.
+        upgrade.wait("the level of the cluster has risen", lambda: upgrade.level() == upgrade.understood())
+        say(f"  all nodes are new: the cluster is at level {upgrade.level()}")
+        for node in NODES:
+            mixed.old_operations(node, NODES)
+            refused, gaps = mixed.new_operations(node, upgrade.level()), mixed.lists(node)
+            assert refused == 0, f"{node} refuses {refused}"
+            say(f"  {node} does everything; {gaps} lists named missing shards before one was whole")
         # What is stored and sent from here on opens again, too.
         for node in NODES:
             clients.up.discard(node)
@@ -159,6 +176,18 @@ def scenario(upgrade):
         f"{clients.refused} creates refused or unknown")
     for node in NODES:
         assert upgrade.stop(node) == 0
+
+
+def while_mixed(upgrade, mixed, level, new):
+    """What the nodes do while some are new."""
+    for node in NODES:
+        mixed.old_operations(node, NODES)
+    for node in new:
+        refused, gaps = mixed.new_operations(node, level), mixed.lists(node)
+        say(f"  {node}, which is new, refused {refused} of the new operations; {gaps} lists named missing shards before one was whole")
+    for node in NODES[len(new):]:
+        mixed.unknown_operations(node)
+    assert upgrade.level() == level, "the level rose while a node of the old version was a member"
 
 
 def left_by_the_old(old, new, work):
