@@ -3,34 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long a replica may answer by itself after a moment if it shows everything that was acknowledged before that moment.
-///
-/// Together with the time for which a node without a replica keeps an answer (at most a quarter of a second by default), this gives the bound of one second.
-pub const FRESH: Duration = Duration::from_millis(750);
-
-/// A replica counts as leaderless if its leader has not answered for this long, although it was asked again and again, and is not heard
-/// otherwise. A killed leader counts as heard until its lease ends (0.9 s), so redirects wait a moment, but not longer, while it is replaced.
-const LEADERLESS_AFTER: Duration = Duration::from_millis(600);
-
-/// The same after the process was started or suspended: its connections come up first.
-const LEADERLESS_AFTER_START: Duration = Duration::from_secs(3);
-
-/// A replica that knows of a later state than its own is not the best there is, as long as it has heard of that state within this time:
-/// another replica answers, or a leader is elected that brings it. Afterwards that state may be lost, or unreachable.
-const AHEAD_COUNTS_FOR: Duration = Duration::from_secs(3);
-
-/// The most that one failed question counts for, pause included: it may have waited for a processor, and not for its answer.
-const QUESTION_MAX: Duration = Duration::from_millis(400);
-
-/// If a question took this long, the process was suspended or nearly so: its connections have to come up again first. A question takes
-/// 0.4 s at most, pause included, and the rest is time without a processor.
-const STOPPED_AFTER: Duration = Duration::from_secs(1);
-
-/// If a replica has not applied its leader's commits after this long, it lags: others answer better.
-const LAGS_AFTER: Duration = Duration::from_millis(300);
-
-/// The most answers of the leader that wait until the replica has applied their commits.
-const MARKS_MAX: usize = 16;
+use crate::limits::{
+    AHEAD_COUNTS_FOR, ANSWERS_WAITING_MAX, FRESH, LAGS_AFTER, LEADERLESS_AFTER, LEADERLESS_AFTER_START, QUESTION_MAX,
+    STOPPED_AFTER,
+};
 
 /// What a replica may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +76,7 @@ impl Age {
             self.show(asked);
             return;
         }
-        if self.marks.len() < MARKS_MAX {
+        if self.marks.len() < ANSWERS_WAITING_MAX {
             self.marks.push_back((asked, committed));
         }
         let reached = self.applied(applied);
@@ -232,11 +208,11 @@ mod tests {
         for step in 1..40 {
             age.heard(now + 50 * MS * step, to(10 + u64::from(step)), false, 10);
         }
-        assert!(age.marks.len() <= MARKS_MAX);
+        assert!(age.marks.len() <= ANSWERS_WAITING_MAX);
         assert_eq!(age.standing(now + FRESH), Standing::Lags);
         // It shows what was acknowledged until the last question in its list.
         assert!(age.applied(100));
-        assert_eq!(age.standing(now + FRESH), Standing::Fresh(now + 50 * MS * MARKS_MAX as u32 + FRESH));
+        assert_eq!(age.standing(now + FRESH), Standing::Fresh(now + 50 * MS * ANSWERS_WAITING_MAX as u32 + FRESH));
     }
 
     #[test]
@@ -314,7 +290,7 @@ mod tests {
     #[test]
     fn a_leader_whose_marks_are_all_waiting_has_not_applied_the_newest() {
         let (mut age, now) = (Age::default(), Instant::now());
-        for step in 0..MARKS_MAX as u32 {
+        for step in 0..ANSWERS_WAITING_MAX as u32 {
             age.heard(now + step * MS, to(10), false, 9);
         }
         let committed = Committed { index: 20, term: 2 };

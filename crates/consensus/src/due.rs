@@ -5,15 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::limits::{LOG_PER_CHECKPOINT, WAITING_PER_CHECKPOINT_MAX};
 use crate::position::Counts;
-
-/// A checkpoint is due when the log since the last one has this many times the bytes at which changes make it due. This bounds the
-/// replay after a crash when commands change the same records again and again, as clicks do.
-const LOG_PER_CHECKPOINT: u64 = 4;
-
-/// While an export runs, changes wait in memory for their checkpoint. At this multiple of the usual amount, `apply` waits for
-/// the export too: it bounds the memory, and the log to replay after a crash.
-const EXPORT_MAX: u64 = 16;
 
 /// Decides when a checkpoint of a group is due, and wakes the task that writes it.
 pub(crate) struct CheckpointDue {
@@ -44,7 +37,7 @@ impl CheckpointDue {
         if self.is_times(1) {
             self.notify.notify_one();
         }
-        self.is_times(EXPORT_MAX)
+        self.is_times(WAITING_PER_CHECKPOINT_MAX)
     }
 
     /// A checkpoint was written.

@@ -10,7 +10,8 @@ use openraft::{Config, Raft, SnapshotPolicy};
 use parking_lot::RwLock;
 use waypost_store::machine::Machine;
 
-use crate::lease::{Instant, LEASE, Promise};
+use crate::lease::{Instant, Promise};
+use crate::limits::LEASE;
 use crate::position::Positioned;
 use crate::state_machine::GroupMachine;
 use crate::types::TypeConfig;

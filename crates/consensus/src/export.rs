@@ -10,18 +10,10 @@ use waypost_protocol::peer::{PeerError, Peers};
 use waypost_protocol::peer_request::{PeerRequest, read_reply};
 
 use crate::exports::{Begun, ExportPiece};
+use crate::limits::{EXPORT_BEGIN_MAX, EXPORT_LEADER_MAX, EXPORT_PIECE_MAX, EXPORT_PIECE_TRIES};
 use crate::members::Members;
 use crate::wire::{BeginExport, Bytes};
 
-/// How long the leader may take to write the file.
-const BEGIN_MAX: Duration = Duration::from_secs(120);
-
-/// How long a chunk may take, and how often it is requested.
-const PIECE_MAX: Duration = Duration::from_secs(10);
-const PIECE_TRIES: u32 = 20;
-
-/// How long a leader is looked for, and how often.
-const LEADER_MAX: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a group could not be exported: it has no leader, or its leader cannot be reached.
@@ -59,12 +51,12 @@ impl<'a> Export<'a> {
         peers: &'a dyn Peers,
         holders: &[NodeId],
     ) -> Result<Self, ExportError> {
-        let deadline = Instant::now() + LEADER_MAX;
+        let deadline = Instant::now() + EXPORT_LEADER_MAX;
         let mut candidates: Vec<NodeId> = if holders.is_empty() { vec![own] } else { holders.to_vec() };
         let mut export = Self { group, own, members, peers, from: candidates[0], id: 0, total: 0, offset: 0 };
         loop {
             export.from = candidates[0];
-            let answer = export.ask(&BeginExport, BEGIN_MAX).await;
+            let answer = export.ask(&BeginExport, EXPORT_BEGIN_MAX).await;
             // The named leader comes first, the node that was just asked last.
             candidates.rotate_left(1);
             let why = match answer {
@@ -93,12 +85,12 @@ impl<'a> Export<'a> {
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ExportError> {
         if self.offset == self.total {
             // Closes the file. If the request is lost, the idle time closes it.
-            let _ = self.ask(&self.piece(), PIECE_MAX).await;
+            let _ = self.ask(&self.piece(), EXPORT_PIECE_MAX).await;
             return Ok(None);
         }
         let failed = |why: String| ExportError { group: self.group, why };
-        for _ in 0..PIECE_TRIES {
-            match self.ask(&self.piece(), PIECE_MAX).await {
+        for _ in 0..EXPORT_PIECE_TRIES {
+            match self.ask(&self.piece(), EXPORT_PIECE_MAX).await {
                 Ok(Bytes(piece)) if piece.is_empty() => return Err(failed("its file ends early".to_owned())),
                 Ok(Bytes(piece)) => {
                     self.offset += piece.len() as u64;

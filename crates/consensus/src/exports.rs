@@ -6,17 +6,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// The size of a chunk: it is in memory for each reader.
-const PIECE_BYTES: usize = 512 * 1024;
-
-/// The number of exports of one group that may be read at a time. A further one replaces the one that has been idle longest.
-const EXPORTS_MAX: usize = 2;
+use crate::limits::{EXPORT_IDLE_MAX, EXPORT_PIECE_BYTES, EXPORTS_MAX};
 
 /// The answer to a request for an export.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -36,9 +31,6 @@ pub(crate) struct ExportPiece {
     pub(crate) id: u64,
     pub(crate) offset: u64,
 }
-
-/// An export that was not read for this long is closed.
-pub(crate) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The files that are being read.
 #[derive(Default)]
@@ -64,7 +56,7 @@ impl Exports {
     /// Closes an idle export. Returns whether it is still open.
     pub(crate) fn keep(&self, id: u64) -> bool {
         let mut open = self.open.lock();
-        open.retain(|other, (_, read)| *other != id || read.elapsed() < IDLE_MAX);
+        open.retain(|other, (_, read)| *other != id || read.elapsed() < EXPORT_IDLE_MAX);
         open.contains_key(&id)
     }
 
@@ -81,7 +73,7 @@ impl Exports {
         if left == 0 {
             self.open.lock().remove(&piece.id);
         }
-        let mut bytes = vec![0; PIECE_BYTES.min(left as usize)];
+        let mut bytes = vec![0; EXPORT_PIECE_BYTES.min(left as usize)];
         tokio::task::block_in_place(|| file.read_exact_at(&mut bytes, piece.offset))?;
         Ok(bytes)
     }

@@ -18,24 +18,13 @@ use waypost_protocol::{NodeId, ShardId};
 
 use crate::age::{Age, Position, Standing};
 use crate::groups::Groups;
-
-/// The pause between two rounds of questions: one small request to each node that leads a shard of which this node has a replica.
-const ASK_EVERY: Duration = Duration::from_millis(150);
+use crate::limits::{ANSWER_MAX, ASK_EVERY, LEADERLESS_KEEP, SURE_MAX};
 
 /// The pause between two rounds if an answer is waited for.
 const ASK_AT_ONCE: Duration = Duration::from_millis(20);
 
-/// How long a node may take to answer. `Age` relies on it.
-pub const ANSWER_MAX: Duration = Duration::from_millis(250);
-
-/// How long an answer may wait until it is known whether the replica is fresh. By then the replica is known to lag, or to be leaderless.
-const SURE_MAX: Duration = Duration::from_secs(1);
-
 /// The interval at which a replica is checked while somebody waits for it.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// How long the answer of a leaderless replica may be cached: longer than a round of questions takes.
-const LEADERLESS_KEEP: Duration = Duration::from_millis(600);
 
 /// A replica without other members is always fresh.
 const ALWAYS: Duration = Duration::from_secs(100 * 365 * 86_400);

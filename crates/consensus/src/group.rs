@@ -29,10 +29,11 @@ use crate::engine::{config, elect_after, fail_with_the_engine};
 use crate::error::OpenError;
 use crate::exports::Exports;
 use crate::lease::{Heard, Instant, Promise};
+use crate::limits::{CLOSE_MAX, COMMAND_BYTES_MAX, ELECT_SPREAD_MS, QUEUE_MAX, RECOVERY_MAX, TURN_MAX};
 use crate::log_store::RaftLog;
 use crate::network::Network;
 use crate::position::{Counts, Positioned};
-use crate::proposer::{self, Applied, COMMAND_BYTES_MAX, Encoded, ProposeError, QUEUE_MAX, Waiting};
+use crate::proposer::{self, Applied, Encoded, ProposeError, Waiting};
 use crate::receiving::Receiving;
 use crate::retention::{Retention, Sending};
 use crate::state_machine::{GroupMachine, SnapshotFiles, SnapshotTurn};
@@ -51,18 +52,6 @@ pub struct GroupOptions {
     /// The clock that stamps commands.
     pub clock: fn() -> UnixMs,
 }
-
-/// Replicas that were opened at the same time begin to stand for election within so many milliseconds.
-const ELECT_SPREAD_MS: u64 = 400;
-
-/// How long a start may take to bring a group back to its acknowledged state.
-const RECOVERY_MAX: Duration = Duration::from_secs(300);
-
-/// How long a read that may wait is behind what waits to be applied.
-const TURN_MAX: Duration = Duration::from_millis(100);
-
-/// How long a stop waits for a running export before it does without a last checkpoint.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// A group that runs on this node.
 pub struct Group<M: Machine> {

@@ -12,6 +12,7 @@ use waypost_store::machine::{ClusterMachine, ShardMachine};
 
 use crate::error::OpenError;
 use crate::group::{Group, GroupPlace, IfNew};
+use crate::limits::JOIN_MAX;
 use crate::members::Members;
 use crate::status::GroupStatus;
 
@@ -23,9 +24,6 @@ pub struct Groups {
     domains: Arc<DomainTable>,
     shards: Vec<Arc<Group<ShardMachine>>>,
 }
-
-/// How long a member may take to hear from the leader of group 0 what cluster it belongs to.
-const JOIN_MAX: Duration = Duration::from_secs(300);
 
 /// Group 0, opened before the others.
 pub struct OpenedCluster {

@@ -9,13 +9,10 @@ use openraft::alias::InstantOf;
 use openraft::{Instant as _, RaftMetrics};
 use parking_lot::Mutex;
 
+use crate::limits::LEASE;
 use crate::types::TypeConfig;
 
 pub(crate) type Instant = InstantOf<TypeConfig>;
-
-/// How long a leader leads after a request that a quorum has answered, and a follower believes in it after it has heard from it. openraft
-/// refuses writes after the same time: it takes its longest election timeout as the lease.
-pub(crate) const LEASE: Duration = Duration::from_millis(900);
 
 /// When this node has last heard from the leader of a group.
 #[derive(Default)]

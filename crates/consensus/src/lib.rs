@@ -25,6 +25,7 @@ mod group;
 mod groups;
 mod identity;
 mod lease;
+mod limits;
 mod log_recovery;
 mod log_store;
 mod member;
@@ -47,13 +48,14 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use age::{Committed, FRESH, Position, Standing};
+pub use age::{Committed, Position, Standing};
 pub use error::OpenError;
 pub use export::{Export, ExportError};
-pub use freshness::{ANSWER_MAX, Believe, Freshness, PositionQuery};
+pub use freshness::{Believe, Freshness, PositionQuery};
 pub use group::{Group, GroupOptions, GroupPlace};
 pub use groups::{Groups, OpenedCluster};
 pub use identity::{ClusterBinding, NodeIdentity};
+pub use limits::{ANSWER_MAX, FRESH};
 pub use members::{Member, Members};
 pub use membership::MembershipError;
 pub use network::NoPeers;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use waypost_store::{CommitHandle, LogStore};
 
 use crate::format::{bytes, decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote, parse};
+use crate::limits::{READ_BYTES, READ_ENTRIES, RECENT_MAX};
 use crate::retention::Mark;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -23,15 +24,6 @@ const VOTE: &str = "vote";
 const PURGED: &str = "purged";
 const COMMITTED: &str = "committed";
 const MARKS: &str = "marks";
-
-/// Entries kept decoded until they are applied: enough for what is in flight, far less than a checkpoint's worth.
-const RECENT_MAX: usize = 256;
-
-/// Entries read from the store at once while replaying, which bounds the memory of a restart.
-const READ_ENTRIES: u64 = 256;
-
-/// Bytes read from the store at once.
-const READ_BYTES: usize = 4 << 20;
 
 #[derive(Clone)]
 pub(crate) struct RaftLog {

@@ -20,10 +20,11 @@ use waypost_store::machine::{Machine, snapshot};
 use waypost_tasks::Task;
 
 use crate::age::Committed;
-use crate::exports::{Begun, ExportPiece, IDLE_MAX};
+use crate::exports::{Begun, ExportPiece};
 use crate::format::{VoteRecord, vote, vote_record};
 use crate::group::Group;
 use crate::lease::Instant;
+use crate::limits::{EXPORT_IDLE_MAX, SNAPSHOT_BYTES_MAX};
 use crate::members::Member;
 use crate::proposer::ProposeError;
 use crate::receiving::{Receiving, Taken};
@@ -34,9 +35,6 @@ use crate::wire::{
     Append, Appended, BeginExport, Bytes, GroupRequests, Propose, ProposeAt, Proposed, SnapshotPiece, SnapshotTaken,
     Transfer, VoteGiven, WantPreVote, WantVote,
 };
-
-/// No snapshot of one shard is longer: what a peer can make this node store before it looks at it.
-const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
 
 fn refused(error: impl ToString) -> PeerError {
     PeerError::Refused(error.to_string())
@@ -188,7 +186,7 @@ impl<M: Machine> Group<M> {
         let exports = Arc::downgrade(self.exports());
         self.tasks().spawn_once(Task::ExportFile, async move {
             while exports.upgrade().is_some_and(|exports| exports.keep(id)) {
-                sleep(IDLE_MAX).await;
+                sleep(EXPORT_IDLE_MAX).await;
             }
         });
         Ok(Begun::Ready { id, total })

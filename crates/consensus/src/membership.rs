@@ -10,15 +10,7 @@ use waypost_protocol::NodeId;
 use waypost_store::machine::Machine;
 
 use crate::group::Group;
-
-/// How long a new member may take to receive the state.
-const CATCH_UP_MAX: Duration = Duration::from_secs(600);
-
-/// How long a change of the voters may take.
-const CHANGE_MAX: Duration = Duration::from_secs(30);
-
-/// How long it may take until another voter leads in place of one that leaves.
-const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+use crate::limits::{CATCH_UP_MAX, CHANGE_MAX, HAND_OVER_MAX};
 
 /// Why a group's members were not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -18,23 +18,12 @@ use waypost_protocol::peer_request::PeerRequest;
 use waypost_protocol::{Kind, NodeId};
 
 use crate::format::{vote, vote_record};
+use crate::limits::{INSTALL_MAX, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECE_MAX, SNAPSHOT_PIECE_TRIES};
 use crate::retention::{OnItsWay, Sending};
 use crate::state_machine::{SnapshotData, blocking};
 use crate::types::TypeConfig;
 use crate::votes::vouches_for;
 use crate::wire::{Append, SnapshotPiece, SnapshotTaken, Transfer, WantPreVote, WantVote};
-
-/// A piece of a snapshot: small enough that other calls on the lane hardly wait, large enough to be quick.
-const PIECE_BYTES: usize = 512 * 1024;
-
-/// How long a peer may take to store a piece.
-const PIECE_MAX: Duration = Duration::from_secs(10);
-
-/// How long a peer may take to install a whole snapshot.
-const INSTALL_MAX: Duration = Duration::from_secs(300);
-
-/// How often a piece is sent again before the transfer is given up until openraft begins anew (and goes on where it was).
-const PIECE_TRIES: u32 = 120;
 
 const PIECE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -101,7 +90,7 @@ impl Client {
         let mut tries = 0;
         let mut waiting = Instant::now();
         loop {
-            let (read, length) = (file.clone(), PIECE_BYTES.min((total - offset) as usize));
+            let (read, length) = (file.clone(), SNAPSHOT_PIECE_BYTES.min((total - offset) as usize));
             let piece = blocking(move || {
                 let mut piece = vec![0; length];
                 read.read_exact_at(&mut piece, offset)?;
@@ -110,7 +99,7 @@ impl Client {
             let piece = piece.await.map_err(broken)?;
             let last = offset + piece.len() as u64 == total;
             let message = SnapshotPiece { vote: vote_record(vote_of_leader), id, total, offset, bytes: piece };
-            let within = if last { INSTALL_MAX } else { PIECE_MAX };
+            let within = if last { INSTALL_MAX } else { SNAPSHOT_PIECE_MAX };
             if !last {
                 waiting = Instant::now();
             }
@@ -121,7 +110,7 @@ impl Client {
                         offset = have.min(total);
                     }
                     // Another transfer came between, or the other side has begun anew.
-                    SnapshotTaken::Have(have) if tries < PIECE_TRIES => {
+                    SnapshotTaken::Have(have) if tries < SNAPSHOT_PIECE_TRIES => {
                         tries += 1;
                         offset = have.min(total);
                     }
@@ -133,7 +122,7 @@ impl Client {
                     }
                     SnapshotTaken::Installed(record) => return Ok(SnapshotResponse::new(vote(record))),
                 },
-                Err(error) if tries >= PIECE_TRIES => return Err(error.into()),
+                Err(error) if tries >= SNAPSHOT_PIECE_TRIES => return Err(error.into()),
                 Err(error) => {
                     tries += 1;
                     // It said no, perhaps for want of space: that changes slowly, and each new transfer writes the whole file again.
@@ -149,7 +138,7 @@ impl Client {
 /// state in different records.
 fn snapshot_id(file: &File) -> io::Result<u64> {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; PIECE_BYTES];
+    let mut buffer = vec![0; SNAPSHOT_PIECE_BYTES];
     let mut offset = 0;
     loop {
         let length = file.read_at(&mut buffer, offset)?;

@@ -16,30 +16,12 @@ use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::{Level, UnixMs};
 use waypost_store::machine::Machine;
 
+use crate::limits::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, ENTRY_HEAD_BYTES_MAX, IN_FLIGHT_MAX};
 use crate::state_machine::GroupMachine;
 use crate::types::{Proposal, TypeConfig};
 
-/// Commands that may wait for a place in an entry. Above the admission bound of the actor in front of it.
-pub(crate) const QUEUE_MAX: usize = 4096;
-
-/// Commands in one entry: bounds how long one entry keeps the state locked while it is applied.
-const ENTRY_COMMANDS_MAX: usize = 128;
-
-/// Bytes of commands in one entry, unless it is a single one. Small entries are durable, and on their way to the followers, sooner.
-const ENTRY_BYTES_MAX: usize = 12 * 1024;
-
-/// Bytes of the largest single command.
-pub(crate) const COMMAND_BYTES_MAX: usize = 20 * 1024;
-
-/// What is stored with the commands of an entry takes no more bytes: term and node, kind and level, time and number of the commands,
-/// version and checksum.
-const ENTRY_HEAD_BYTES_MAX: usize = 64;
-
 const _: () = assert!(ENTRY_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX + ENTRY_HEAD_BYTES_MAX <= waypost_store::VALUE_BYTES_MAX);
-
-/// Entries of a group on their way at once: the next one is written while the last one is being made durable.
-const IN_FLIGHT_MAX: usize = 4;
 
 /// A command that was applied.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,6 +18,7 @@ use waypost_store::{Db, LogStore, StoreError};
 use crate::error::OpenError;
 use crate::format::{decode_entry, decode_position, encode_position};
 use crate::identity::{ClusterBinding, NodeIdentity};
+use crate::limits::{READ_BYTES, READ_ENTRIES};
 use crate::types::{LeaderId, LogId, StoredMembership};
 
 /// So many numbers for codes are skipped at least: what a cluster may have given out in a short time, and leased ahead of it.
@@ -34,10 +35,6 @@ fn skipped(left: u64, age_ms: u64) -> u64 {
     let rest = u128::from(left - least);
     least + (rest * u128::from(age_ms) / u128::from(age_ms.saturating_add(HALF_AGE_MS))) as u64
 }
-
-/// Log entries read at once.
-const READ_ENTRIES: u64 = 256;
-const READ_BYTES: usize = 4 << 20;
 
 /// The node that a restored cluster begins with.
 pub struct RestoreTarget<'a> {

@@ -8,21 +8,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// The log between two marks is at least the kept part divided by this: it bounds the number of marks.
-const MARKS_PER_KEPT: u64 = 16;
-
-/// How long a replica may take at least, after it has installed a snapshot, to receive the entries that were added meanwhile. If the snapshot
-/// took longer, because the machine or the network is slow, the replica may take as long for them.
-const CATCH_UP: Duration = Duration::from_secs(5);
-
-/// The most log that is kept for a replica that is being sent a snapshot, in lengths of that snapshot: entries are longer than what they leave
-/// in the state.
-const SNAPSHOT_LENGTHS: u64 = 2;
+use crate::limits::{CATCH_UP_MIN, MARKS_PER_KEPT, SNAPSHOT_LENGTHS};
 
 /// A checkpoint, as a position at which the log may be cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +151,7 @@ impl Drop for OnItsWay {
         sends.now -= 1;
         if self.is_written {
             let now = Instant::now();
-            let until = now + now.saturating_duration_since(self.began).max(CATCH_UP);
+            let until = now + now.saturating_duration_since(self.began).max(CATCH_UP_MIN);
             sends.catch_up_until = sends.catch_up_until.max(Some(until));
         }
     }
@@ -168,6 +159,8 @@ impl Drop for OnItsWay {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn retention(keep: u64) -> (Retention, Arc<Sending>) {
@@ -208,8 +201,8 @@ mod tests {
         let now = Instant::now();
         grow(&retention, 11..=11);
         assert_eq!(retention.purge_to(false, now), Some(40), "its receiver catches up");
-        assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90));
-        assert_eq!(retention.purge_to(false, now + CATCH_UP), Some(90), "what it has said before it says again");
+        assert_eq!(retention.purge_to(false, now + CATCH_UP_MIN), Some(90));
+        assert_eq!(retention.purge_to(false, now + CATCH_UP_MIN), Some(90), "what it has said before it says again");
     }
 
     #[test]
@@ -226,8 +219,8 @@ mod tests {
         fast.has_bytes(350);
         drop(fast);
         drop(sending.begin());
-        assert_eq!(retention.purge_to(false, Instant::now() + minute - CATCH_UP), Some(30));
-        assert_eq!(retention.purge_to(false, Instant::now() + minute + CATCH_UP), Some(80));
+        assert_eq!(retention.purge_to(false, Instant::now() + minute - CATCH_UP_MIN), Some(30));
+        assert_eq!(retention.purge_to(false, Instant::now() + minute + CATCH_UP_MIN), Some(80));
     }
 
     #[test]

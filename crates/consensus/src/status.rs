@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -11,9 +10,7 @@ use waypost_store::machine::Machine;
 
 use crate::group::Group;
 use crate::lease::{Instant, leads};
-
-/// How long a voter may be silent before its replica does not count: longer than a restart of its process takes.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+use crate::limits::SILENCE_MAX;
 
 /// The status of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,9 +17,6 @@ use tokio_util::codec::LengthDelimitedCodec;
 /// common one they refuse each other and say so. A version is removed from here when no supported release depends on it.
 pub const PROTOCOL_VERSIONS: RangeInclusive<u8> = 2..=2;
 
-/// The longest frame: it bounds what a peer can make this node allocate. Log entries are sent a mebibyte at a time.
-pub const FRAME_BYTES_MAX: usize = 8 << 20;
-
 const CHECKSUM_BYTES: usize = 8;
 
 /// The head of a frame.

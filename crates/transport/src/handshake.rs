@@ -29,10 +29,8 @@ use crate::closed::{is_closed, told};
 use crate::dial::Stream;
 use crate::frame::{PROTOCOL_VERSIONS, codec as frames};
 use crate::greeting::{FIRST_VERSION, Hello, MAGIC, Reply, common_version, side};
+use crate::limits::MESSAGE_BYTES_MAX;
 use crate::secret::{Secret, proof};
-
-/// The longest message of a handshake.
-const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// The hint if two nodes have different secrets.
 const SAME_SECRET: &str =

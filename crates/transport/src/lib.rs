@@ -13,6 +13,7 @@ mod dial;
 mod frame;
 mod greeting;
 mod handshake;
+mod limits;
 mod link;
 mod metrics;
 mod names;
@@ -32,10 +33,11 @@ use waypost_tasks::Tasks;
 use waypost_telemetry::Metrics;
 
 pub use dial::{Dial, MemoryNet, Stream, TcpDial};
-pub use frame::{FRAME_BYTES_MAX, Frame, FrameError, PROTOCOL_VERSIONS};
+pub use frame::{Frame, FrameError, PROTOCOL_VERSIONS};
 pub use handshake::Identity;
+pub use limits::{FRAME_BYTES_MAX, SessionLimits};
 pub use secret::Secret;
-pub use session::{SessionLimits, listen, serve_stream};
+pub use session::{listen, serve_stream};
 pub use tls::{TlsClient, TlsError, TlsFiles, TlsServer, install_tls};
 
 use link::Link;

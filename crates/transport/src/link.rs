@@ -16,28 +16,11 @@ use waypost_tasks::{Task, Tasks};
 
 use crate::closed::{CLOSED, told};
 use crate::dial::Dial;
-use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
+use crate::frame::{Frame, codec};
 use crate::handshake::{self, Dialled, Identity};
+use crate::limits::{CONNECT_MAX, FRAME_BYTES_MAX, PAUSE_FIRST, PAUSE_MAX, PING_AFTER, QUEUE_MAX, SILENCE_MAX};
 use crate::metrics::{Open, TransportMetrics};
 use crate::names::Names;
-
-/// Requests that may wait for a link to write them.
-const QUEUE_MAX: usize = 1024;
-
-/// How long a connection, with its handshake, may take to come up.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
-
-/// The pause after the first failure; it doubles with each further one.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-
-/// The longest pause: a node that comes back is found within this time.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-
-/// A peer that was silent for this long gets a ping.
-const PING_AFTER: Duration = Duration::from_secs(1);
-
-/// A peer that was silent for this long counts as gone, and the connection is closed.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 type Answer = oneshot::Sender<Result<Vec<u8>, PeerError>>;
 

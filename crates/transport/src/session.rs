@@ -14,58 +14,20 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::Framed;
 use waypost_protocol::Kind;
-use waypost_protocol::command::NODES_MAX;
 use waypost_protocol::peer::{PeerError, PeerService};
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::Metrics;
 
 use crate::closed::is_closed;
 use crate::dial::Stream;
-use crate::frame::{FRAME_BYTES_MAX, Frame, codec};
+use crate::frame::{Frame, codec};
 use crate::handshake::{self, Identity, Peer};
+use crate::limits::{FRAME_BYTES_MAX, SessionLimits, TOLD_MAX};
 use crate::metrics::{Open, SessionMetrics};
 use crate::tls::TlsServer;
 
-/// The bounds of the peer port.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLimits {
-    /// Open connections of nodes. A cluster needs two for each other node.
-    pub sessions_max: usize,
-    /// Handshakes in progress, whose peers are not known yet.
-    pub handshakes_max: usize,
-    /// Handshakes in progress from one address.
-    pub handshakes_per_address_max: usize,
-    /// Requests of one connection that may be in progress.
-    pub requests_max: usize,
-    /// How long a handshake may take.
-    pub handshake_max: Duration,
-    /// How long a connection may be silent. Peers ping every second.
-    pub silence_max: Duration,
-}
-
-/// Two connections for each node that a cluster may have, and some spare ones for single requests and reconnects.
-const SESSIONS_MAX: usize = 640;
-
-const _: () = assert!(SESSIONS_MAX >= 2 * NODES_MAX + 64);
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self {
-            sessions_max: SESSIONS_MAX,
-            handshakes_max: 128,
-            handshakes_per_address_max: 32,
-            requests_max: 4096,
-            handshake_max: Duration::from_secs(5),
-            silence_max: Duration::from_secs(15),
-        }
-    }
-}
-
 /// How often the same reason for a refusal is logged.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
-
-/// The number of different reasons that are logged in that time. A reason contains the name that the peer stated, so a stranger can invent more.
-const TOLD_MAX: usize = 16;
 
 /// The handshakes in progress, by address.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use super::{clock, create};
 use crate::ProposeError;
 use crate::format::{decode_entry, encode_entry};
 use crate::group::IfNew;
-use crate::proposer::COMMAND_BYTES_MAX;
+use crate::limits::COMMAND_BYTES_MAX;
 use crate::types::{Entry, LogId, Proposal};
 
 /// A create whose optional field makes it so large.
