@@ -17,6 +17,8 @@ mod numbered;
 
 mod base;
 mod cluster;
+mod cluster_commands;
+mod cluster_record;
 mod shard;
 
 use std::fmt::Debug;
@@ -27,12 +29,16 @@ use serde::de::DeserializeOwned;
 use crate::{Level, UnixMs};
 
 pub use cluster::{
-    AddDomain, AddDomainOutcome, AdmitNode, AdmitNodeOutcome, Bootstrap, ClusterCommand, ClusterOutcome, CreateCluster,
-    CreateClusterOutcome, DrainNode, DrainNodeOutcome, EndOtherSessionsOutcome, EndSessionOutcome, LeaseKeys,
-    LeaseKeysOutcome, NODES_MAX, NodeRecord, OpenSessionOutcome, Place, PlaceOutcome, PutNode, PutNodeOutcome,
-    RaiseLevel, RaiseLevelOutcome, RefreshSessionOutcome, RemoveDomain, RemoveDomainOutcome, RemoveNode,
-    RemoveNodeOutcome, RetireNode, RetireNodeOutcome, SetAdminKey, SetAdminKeyOutcome, SetDomain, SetDomainOutcome,
+    AddDomainOutcome, AdmitNodeOutcome, ClusterCommand, ClusterOutcome, CreateClusterOutcome, DrainNodeOutcome,
+    EndOtherSessionsOutcome, EndSessionOutcome, LeaseKeysOutcome, OpenSessionOutcome, PlaceOutcome, PutNodeOutcome,
+    RaiseLevelOutcome, RefreshSessionOutcome, RemoveDomainOutcome, RemoveNodeOutcome, RetireNodeOutcome,
+    SetAdminKeyOutcome, SetDomainOutcome,
 };
+pub use cluster_commands::{
+    AddDomain, AdmitNode, CreateCluster, DrainNode, LeaseKeys, Place, PutNode, RaiseLevel, RemoveDomain, RemoveNode,
+    RetireNode, SetAdminKey, SetDomain,
+};
+pub use cluster_record::{Bootstrap, NODES_MAX, NodeRecord};
 pub use shard::{
     Create, CreateOutcome, Delete, DeleteOutcome, Edit, EditOutcome, EndJournals, EndJournalsOutcome, RecordClicks,
     RecordClicksOutcome, RemoveExpired, RemoveExpiredOutcome, ResetStats, ResetStatsOutcome, ShardCommand,
