@@ -36,7 +36,7 @@ RUN set -eu; \
     cargo build --release --locked --package waypost --bin waypost; \
     rm -r src crates/*/src actors/*/src
 
-COPY cluster.toml ./
+COPY cluster.toml askama.toml ./
 COPY src src
 COPY crates crates
 COPY actors actors

@@ -1,6 +1,9 @@
-//! Each dependency that a `Cargo.toml` names is named in the sources of its crate.
+//! What is needed and what is named fits: each dependency that a `Cargo.toml` names is named in the sources of its crate, and the image gets all
+//! that the build reads.
 
 use std::path::{Path, PathBuf};
+
+use super::ROOT;
 
 #[test]
 fn each_dependency_is_used() {
@@ -94,4 +97,35 @@ fn code(root: &Path, dirs: &[&str]) -> String {
 fn names(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
+}
+
+/// The image is built from what the Dockerfile copies. A crate or a file for the compiler that it forgets breaks only the image, which few build.
+#[test]
+fn the_image_gets_every_file_that_the_build_reads() {
+    let text = |name: &str| std::fs::read_to_string(Path::new(ROOT).join(name)).unwrap();
+    let dockerfile = text("Dockerfile");
+    let copied: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .flat_map(|line| line.split_whitespace())
+        .map(|path| path.trim_end_matches('/'))
+        .collect();
+    // What only checks and formats, or selects a compiler that the image has.
+    let unused = ["clippy.toml", "deny.toml", "rustfmt.toml", "rust-toolchain.toml"];
+    let mut needed: Vec<String> = vec!["Cargo.lock".to_owned(), "src".to_owned()];
+    for entry in std::fs::read_dir(ROOT).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name.ends_with(".toml") && !unused.contains(&name.as_str()) {
+            needed.push(name);
+        }
+    }
+    for room in ["crates", "actors"] {
+        needed.push(room.to_owned());
+        for entry in std::fs::read_dir(Path::new(ROOT).join(room)).unwrap().flatten() {
+            needed.push(format!("{room}/{}/Cargo.toml", entry.file_name().into_string().unwrap()));
+        }
+    }
+    for path in needed {
+        assert!(copied.contains(&path.as_str()), "the Dockerfile does not copy {path}");
+    }
 }
