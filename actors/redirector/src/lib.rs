@@ -29,8 +29,10 @@ pub use view::{Lookup, Plain, ReadView, Source, Special};
 
 use crate::here::Here;
 
-/// How long the link store may take to answer a look-up.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the link store may take to answer a look-up: as long as a shard may take to elect a leader after the last one died, since only a leader can
+/// say where a link leads that was just created. It is less than the three seconds after which a replica forgets that there is a later state than its own
+/// (`AHEAD_COUNTS_FOR` of `crates/consensus`), so nobody who waits is told that there is no such link.
+const TIMEOUT: Duration = Duration::from_millis(2_900);
 
 /// What a worker's Redirector is built from, and rebuilt after a panic.
 #[derive(Clone)]
