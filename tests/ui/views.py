@@ -100,6 +100,89 @@ def every_view_is_accessible_and_fits_in_dark(run):
     look_at_all(run, "dark")
 
 
+# The contrast of two colours as the browser computes them (WCAG); what is transparent has none.
+CONTRAST = """
+window.contrast = (one, other) => {
+    const light = colour => {
+        const parts = colour.match(/[\\d.]+/g).map(Number);
+        const [r, g, b] = parts.slice(0, 3).map(part => { part /= 255; return part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4; });
+        return .2126 * r + .7152 * g + .0722 * b;
+    };
+    if ([one, other].some(colour => /^rgba.* 0\\)$/.test(colour) || colour === "none")) return 1;
+    const [dark, bright] = [light(one), light(other)].sort((a, b) => a - b);
+    return (bright + .05) / (dark + .05);
+};
+window.style = (selector, of) => getComputedStyle(document.querySelector(selector), of);
+window.ground = () => getComputedStyle(document.body).backgroundColor.startsWith("rgba")
+    ? getComputedStyle(document.documentElement).backgroundColor : getComputedStyle(document.body).backgroundColor;
+"""
+# By view: what has to stand out, each with the contrast that is read from the page, and the least that is enough for what is no text.
+STANDS_OUT = {
+    "link-statistics": {
+        "the bars of a chart": "contrast(style('.chart-bar').fill, ground())",
+        "the scale of a chart": "contrast(style('.chart text').fill, ground())",
+        "the legend of a chart": "contrast(style('.legend li', '::before').backgroundColor, ground())",
+        "the range that is chosen": "contrast(style('.ranges [aria-current]').backgroundColor, style('.ranges a:not([aria-current])').backgroundColor)",
+        "the tab of the page": "contrast(style('.tabs a[aria-current]').borderBlockEndColor, style('.tabs a:not([aria-current])').borderBlockEndColor)",
+        "the page in the navigation": "contrast(style('.top nav a[aria-current]').borderBlockEndColor, ground())",
+    },
+    "link": {
+        "the edge of a field": "contrast(style('#longUrl').borderBlockEndColor, style('#longUrl').backgroundColor)",
+        "the edge of the main button": "contrast(style('button.primary').borderBlockEndColor, ground())",
+    },
+    "home": {
+        "the theme that is chosen": "contrast(style('[name=theme][aria-pressed=true]').backgroundColor, style('[name=theme][aria-pressed=false]').backgroundColor)",
+        "the state of a link": "contrast(style('.badge').borderBlockEndColor, ground())",
+    },
+}
+
+
+def what_tells_something_stands_out_in_forced_colours(run):
+    prepare(run)
+    wrong = []
+    for theme in THEMES:
+        visitor = run.visitor(theme=theme, forced_colors="active", reduced_motion="reduce")
+        page = visitor.page
+        for view, wanted in STANDS_OUT.items():
+            visitor.go(VIEWS[view])
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            page.evaluate(CONTRAST)
+            for what, question in wanted.items():
+                contrast = page.evaluate(question)
+                if contrast < 3:
+                    wrong.append(f"{what} on {view}, {theme}: {contrast:.2f}")
+            if run.arguments.pictures:
+                picture(visitor, VIEWS[view], pathlib.Path(run.arguments.pictures) / f"forced-{view}-{theme}.png")
+        # The row and the control that have the focus.
+        visitor.go("/links")
+        for key in ("j", "j"):
+            page.keyboard.press(key)
+        page.evaluate(CONTRAST)
+        for selector in ("[data-row].here", ":focus"):
+            outline = page.evaluate(f"style({selector!r}).outlineStyle")
+            contrast = page.evaluate(f"contrast(style({selector!r}).outlineColor, ground())")
+            if outline in ("none", "") or contrast < 3:
+                wrong.append(f"the outline of {selector}, {theme}: {outline}, {contrast:.2f}")
+    assert not wrong, "\n".join(wrong)
+
+
+def nothing_moves_where_that_is_not_wanted(run):
+    prepare(run)
+    visitor = run.visitor(reduced_motion="reduce")
+    for name, path in VIEWS.items():
+        visitor.expects(*[404] if name == "unknown" else [])
+        visitor.go(path)
+        expect(visitor.page.get_by_role("heading", level=1)).to_be_visible()
+        # What turns while something is loaded would turn for as long as it is seen.
+        moving = visitor.page.evaluate("""() => [...document.querySelectorAll("*")].flatMap(one => [one, "::before", "::after"].map(of => {
+            const style = of === one ? getComputedStyle(one) : getComputedStyle(one, of);
+            const seconds = [style.animationDuration, style.transitionDuration].flatMap(all => all.split(",")).map(parseFloat);
+            const endless = style.animationName !== "none" && style.animationIterationCount === "infinite";
+            return endless || Math.max(...seconds) > .001 || style.scrollBehavior === "smooth" ? one.outerHTML.slice(0, 120) : null;
+        })).filter(Boolean)""")
+        assert not moving, f"{name}: {moving}"
+
+
 def contact_sheet(run):
     """All pictures on one page, so that they can be looked at together."""
     folder = pathlib.Path(run.arguments.pictures).resolve()
@@ -121,7 +204,8 @@ def contact_sheet(run):
 
 
 if __name__ == "__main__":
-    flows = [every_view_is_accessible_and_fits_in_light, every_view_is_accessible_and_fits_in_dark]
+    flows = [every_view_is_accessible_and_fits_in_light, every_view_is_accessible_and_fits_in_dark,
+             what_tells_something_stands_out_in_forced_colours, nothing_moves_where_that_is_not_wanted]
     if "--pictures" in sys.argv:
         flows.append(contact_sheet)
     main(flows, more=[("--clock", "the file that sets the clock of the node"), ("--pictures", "folder for pictures of every view")])
