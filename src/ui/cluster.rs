@@ -79,8 +79,8 @@ impl NodeCondition {
     pub fn class(self) -> &'static str {
         match self {
             Self::Up => "good",
-            Self::Down | Self::ReadOnly | Self::NoMemory => "danger",
-            Self::Stopping | Self::Draining => "warning",
+            Self::Down | Self::ReadOnly | Self::NoMemory => "bad",
+            Self::Stopping | Self::Draining => "warn",
         }
     }
 }
@@ -239,8 +239,32 @@ pub struct DrainPage {
     pub cx: Context,
     /// The node.
     pub node: NodeRow,
+    /// How many of its copies of shards other nodes can take.
+    pub moved: u64,
+    /// How many none can take: these shards have fewer copies then.
+    pub dropped: u64,
+    /// How many nodes that store links remain.
+    pub left: u64,
     /// Why it is not drained, if that was tried.
     pub refused: Option<String>,
+}
+
+impl DrainPage {
+    /// What draining a node of a cluster does; `None` if the cluster has no such node.
+    pub fn of(page: ClusterPage, name: &str, refused: Option<String>) -> Option<Self> {
+        let ClusterPage { cx, nodes, groups, .. } = page;
+        let others: Vec<&str> = nodes
+            .iter()
+            .filter(|node| node.stores && !node.drained && node.name != name)
+            .map(|node| node.name.as_str())
+            .collect();
+        let has = |row: &GroupRow, name: &str| row.replicas.iter().any(|(holder, _)| holder == name);
+        let held = groups.iter().filter(|row| row.group != 0 && has(row, name));
+        let (moved, dropped): (Vec<_>, Vec<_>) = held.partition(|row| others.iter().any(|other| !has(row, other)));
+        let (moved, dropped, left) = (moved.len() as u64, dropped.len() as u64, others.len() as u64);
+        let node = nodes.into_iter().find(|node| node.name == name)?;
+        Some(Self { cx, node, moved, dropped, left, refused })
+    }
 }
 
 #[cfg(test)]
@@ -342,6 +366,23 @@ mod tests {
             assert!(html.contains(text), "{text}: {html}");
         }
         assert!(!html.contains("<form method=\"post\" action=\"/ui/cluster"), "{html}");
+    }
+
+    #[test]
+    fn draining_moves_what_another_node_can_take_and_says_what_has_fewer_copies_then() {
+        let store = |id, name: &str, group| node(id, name, Some(vec![report(0, id == 1, 1, 100), report(group, true, 1, 100)]));
+        let drain = |nodes: Vec<NodeView>, shards| {
+            let view = ClusterView { shards, ..cluster(nodes) };
+            DrainPage::of(page(&view, true), "a", None).map(|page| (page.moved, page.dropped, page.left, page.render().unwrap()))
+        };
+        // The second node has no copy of the first shard yet.
+        let (moved, dropped, left, html) = drain(vec![store(1, "a", 1), store(2, "b", 2)], 2).unwrap();
+        assert_eq!((moved, dropped, left), (1, 0, 1));
+        assert!(html.contains("1 copy of a shard moves to another node") && !html.contains("fewer copies"), "{html}");
+        let (moved, dropped, left, html) = drain(vec![store(1, "a", 1), store(2, "b", 1), store(3, "c", 1)], 1).unwrap();
+        assert_eq!((moved, dropped, left), (0, 1, 2));
+        assert!(html.contains("1 shard has one copy less then") && html.contains("both of them are needed"), "{html}");
+        assert!(drain(vec![store(2, "b", 1)], 1).is_none());
     }
 
     #[test]

@@ -33,15 +33,17 @@ document.addEventListener("securitypolicyviolation", event =>
 
 
 class Visitor:
-    """Somebody with a browser of their own, and what was wrong with the pages that they saw."""
+    """Somebody with a browser of their own, and what was wrong with the pages that they saw. With `admin` they go to the admin listener; `system` is what their
+    system asks of pages, such as `reduced_motion="reduce"`.
+    """
 
-    def __init__(self, run, *, javascript=True, language="en-GB", theme="light", width=1280, height=900, touch=False):
+    def __init__(self, run, *, javascript=True, language="en-GB", theme="light", width=1280, height=900, touch=False, admin=False, **system):
         self.run, self.faults, self.refusals = run, [], set()
         self.t = Texts("de" if language.startswith("de") else "en")
         self.context = run.browser.new_context(
-            base_url=run.server.url, java_script_enabled=javascript, locale=language, color_scheme=theme,
+            base_url=run.arguments.admin if admin else run.server.url, java_script_enabled=javascript, locale=language, color_scheme=theme,
             viewport={"width": width, "height": height}, timezone_id="Europe/Berlin", has_touch=touch,
-            permissions=["clipboard-read", "clipboard-write"])
+            permissions=["clipboard-read", "clipboard-write"], **system)
         self.context.set_default_timeout(PATIENCE_MS)
         if javascript:
             self.context.add_init_script(VIOLATIONS)

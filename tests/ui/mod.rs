@@ -8,7 +8,7 @@ use std::process::Command;
 
 use waypost_testkit::{Cluster, Faults, Node, NodeBuilder, cannot_run, write_places};
 
-use crate::cluster::with_edge_of;
+use crate::cluster::{started, with_edge_of};
 use crate::python_tools::python_tools;
 use crate::{PROGRAM, node_in_temp};
 
@@ -110,6 +110,12 @@ async fn a_node_without_replicas_serves_the_dashboard_while_another_node_is_down
     let (_dir, cluster, edge) = with_edge_of(|cluster| cluster.env("WAYPOST_ADMIN_KEY", KEY)).await;
     let killed = cluster.node(1).pid().to_string();
     run("three_nodes.py", cluster.node(edge), &["--kill", &killed]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_is_changed_on_the_admin_listener_and_shown_on_the_public_one() {
+    let (_dir, cluster) = started(3, |cluster| cluster.env("WAYPOST_ADMIN_KEY", KEY)).await;
+    run("cluster.py", cluster.node(0), &["--program", PROGRAM]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

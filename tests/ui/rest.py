@@ -1,4 +1,4 @@
-"""The other pages, on one node: tags, domains, sessions, the cluster, preferences, and the ways in from other applications."""
+"""The other pages, on one node: tags, domains, sessions, preferences, and the ways in from other applications."""
 
 import json
 import urllib.parse
@@ -84,14 +84,6 @@ def sessions_are_listed_and_ended(run):
     expect(two.field("sign-in.key")).to_be_visible()
 
 
-def the_cluster_is_shown_and_changed_on_the_admin_listener_only(run):
-    visitor = run.visitor()
-    visitor.go("/cluster")
-    visitor.sees("cluster.nodes")
-    expect(visitor.button("cluster.backup")).to_have_count(0)
-    visitor.sees("cluster.elsewhere")
-
-
 def theme_and_language_are_chosen_and_stay(run):
     visitor = run.visitor()
     html = visitor.page.locator("html")
@@ -146,8 +138,7 @@ def urls_come_in_from_other_applications(run):
 
 
 FLOWS = [
-    tags_are_renamed_and_removed, domains_are_made_changed_and_removed, sessions_are_listed_and_ended,
-    the_cluster_is_shown_and_changed_on_the_admin_listener_only, theme_and_language_are_chosen_and_stay,
+    tags_are_renamed_and_removed, domains_are_made_changed_and_removed, sessions_are_listed_and_ended, theme_and_language_are_chosen_and_stay,
     a_german_browser_gets_german_pages, urls_come_in_from_other_applications]
 
 if __name__ == "__main__":

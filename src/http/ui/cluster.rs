@@ -43,10 +43,8 @@ async fn drain_page(
     refused: Option<String>,
 ) -> Result<DrainPage, Problem> {
     principal.require(Permission::AdministerCluster)?;
-    let ClusterPage { cx, nodes, .. } = view(principal, request, node).await?;
-    let row = nodes.into_iter().find(|row| row.name == name);
-    let row = row.ok_or_else(|| ClusterError::UnknownNode(name.to_owned()))?;
-    Ok(DrainPage { cx, node: row, refused })
+    let page = DrainPage::of(view(principal, request, node).await?, name, refused);
+    Ok(page.ok_or_else(|| ClusterError::UnknownNode(name.to_owned()))?)
 }
 
 /// Says what draining a node does.
