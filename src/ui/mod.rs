@@ -15,6 +15,7 @@
 //! chart.rs     charts over time as SVG
 //! link.rs      one link; link_form.rs and rules_form.rs are its forms, link_*.rs its other views
 //! stats.rs     statistics
+//! draft.rs     a form that arrived when nobody was signed in any more
 //! failure.rs   the page that stands for another one
 //! tags.rs, domains.rs, cluster.rs   the views of these names
 //! assets.rs    the style sheet, the scripts and the icons, ready to send
@@ -27,6 +28,7 @@ mod chart;
 mod cluster;
 mod context;
 mod domains;
+mod draft;
 mod failure;
 mod form;
 mod format;
@@ -54,6 +56,7 @@ pub use chart::{Chart, ChartPoint};
 pub use cluster::{ClusterPage, DrainPage};
 pub use context::{Context, Section, Theme};
 pub use domains::{DomainPage, DomainRemoval, DomainRow, DomainsPage};
+pub use draft::{Draft, DraftView};
 pub use failure::{Failure, FailureView};
 pub use form::Form;
 pub use home::{Attention, Create, CreateView, Figure, Figures, HomeView, Made};

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Context, Section, Theme};
+use super::{Context, Draft, Section, Theme};
 
 /// The page with the field for the admin key, and what to do on the machine of the server.
 #[derive(Template)]
@@ -16,6 +16,8 @@ pub struct SignInView {
     pub next: String,
     /// What went wrong, by the key of its text.
     pub error: Option<&'static str>,
+    /// The form that was sent when nobody was signed in any more.
+    pub draft: Option<Draft>,
 }
 
 /// The page of a one-time link.

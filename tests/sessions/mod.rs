@@ -2,6 +2,7 @@
 
 mod changes;
 mod cluster;
+mod drafts;
 mod keys;
 mod links;
 mod times;

@@ -283,6 +283,57 @@ def a_link_is_deleted_and_comes_back(run):
     assert (link["title"], link["protected"]) == ("A link to delete", True), link
 
 
+def loses_its_session(run, visitor):
+    """Ends the session of a visitor elsewhere, as somebody does who looks at the list of sessions."""
+    other = run.visitor()
+    other.go("/sessions")
+    other.button("sessions.end-others").click()
+    expect(other.page.get_by_role("row")).to_have_count(2)
+    visitor.expects(401)
+
+
+def what_was_typed_is_there_again_after_the_session_has_ended(run):
+    run.server.create("https://example.com/typed", customSlug="typed", title="Before")
+    visitor = run.visitor()
+    visitor.go("/link/typed")
+    visitor.field("link.field.title").fill("A title that took long")
+    visitor.field("link.field.note").fill("Two\nlines & more")
+    visitor.page.get_by_label(visitor.t("link.password.set"), exact=True).check()
+    visitor.field("link.password.new").fill("night ferry")
+    loses_its_session(run, visitor)
+    visitor.button("link.save").click()
+    visitor.sees("draft.ended")
+    assert "night ferry" not in visitor.page.content()
+    visitor.field("sign-in.key").fill(run.server.key)
+    visitor.button("sign-in.submit").click()
+    visitor.sees("draft.title")
+    expect(visitor.page.get_by_text("A title that took long")).to_be_visible()
+    assert run.server.link("typed")["title"] == "Before"
+    visitor.field("draft.password").fill("night ferry")
+    visitor.button("draft.send").click()
+    visitor.sees("link.saved")
+    link = run.server.link("typed")
+    assert (link["title"], link["note"], link["protected"]) == ("A title that took long", "Two\nlines & more", True), link
+
+
+def a_new_link_is_kept_too_although_a_script_sends_it(run):
+    visitor = run.visitor()
+    visitor.field("create.url").fill("https://example.com/typed-first")
+    loses_its_session(run, visitor)
+    visitor.field("create.url").press("Enter")
+    visitor.sees("draft.ended")
+    # Signed in anew in another window.
+    other = visitor.context.new_page()
+    other.goto(run.base + "/sign-in")
+    other.get_by_label(visitor.t("sign-in.key"), exact=True).fill(run.server.key)
+    other.get_by_role("button", name=visitor.t("sign-in.submit"), exact=True).click()
+    expect(other.get_by_role("navigation").first).to_be_visible()
+    other.close()
+    visitor.button("draft.send").click()
+    visitor.sees("create.made")
+    run.server.listed(*[link["shortCode"] for link in run.server.found("typed-first")])
+
+
 def visits_are_shown_and_bots_apart(run):
     run.server.create("https://example.com/visited", customSlug="visited", tags=["Counted"])
     visitor = run.visitor()
@@ -345,6 +396,7 @@ def visits_are_needed(run):
 FLOWS = [
     signs_in_with_the_key_and_out_again, signs_in_with_a_link_of_the_command_once, makes_a_short_link_with_one_enter,
     says_what_is_wrong_with_a_new_link_and_keeps_what_was_typed, edits_every_field_of_a_link, two_people_edit_one_link,
+    what_was_typed_is_there_again_after_the_session_has_ended, a_new_link_is_kept_too_although_a_script_sends_it,
     rules_are_edited_and_tried_out, a_qr_code_is_downloaded, a_former_target_is_restored_from_the_history, a_link_is_deleted_and_comes_back,
     visits_are_shown_and_bots_apart, statistics_of_all_links_and_of_a_tag]
 

@@ -1,7 +1,7 @@
 //! Refusals as pages: whatever a handler of the dashboard is refused with becomes one.
 
 use actix_web::dev::ServiceResponse;
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -50,7 +50,8 @@ fn page(request: &HttpRequest, status: StatusCode, failure: Failure, detail: Str
     let mut response = HttpResponse::build(status);
     let line = utf8_percent_encode(&view.line(), NON_ALPHANUMERIC).to_string();
     response.insert_header((PROBLEM, line));
-    if failure == Failure::SignedOut {
+    // A form is not lost by that: a script sends it anew as a browser does, and it is kept (`guard.rs`).
+    if failure == Failure::SignedOut && matches!(*request.method(), Method::GET | Method::HEAD) {
         response.insert_header((REFRESH, "true"));
     }
     Some(response.content_type("text/html; charset=utf-8").body(""))

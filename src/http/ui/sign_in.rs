@@ -15,7 +15,7 @@ use crate::http::evidence::Sender;
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
 use crate::limits::SIGN_IN_OF_CLIENT_EVERY;
-use crate::ui::{OneTimeView, Section, SignInView};
+use crate::ui::{Draft, DraftView, Form, OneTimeView, Section, SignInView};
 
 /// Has the browser remove what it has cached of this origin.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -27,14 +27,6 @@ const NEXT_BYTES_MAX: usize = 4096;
 #[derive(Deserialize)]
 pub(super) struct Query {
     /// The page to go on to.
-    #[serde(default)]
-    next: String,
-}
-
-/// The form of the page.
-#[derive(Deserialize)]
-pub(super) struct Form {
-    key: String,
     #[serde(default)]
     next: String,
 }
@@ -51,20 +43,29 @@ pub(super) async fn form(
     if known_session(&request, &node).is_some() {
         return Ok(go_to(&next_page(&node, &query.next)));
     }
-    show(&request, &node, &query.next, None)
+    show(&request, &node, &query.next, None, None)
+}
+
+/// The page with the form, as the answer to another form that arrived without a session: it is kept.
+pub(super) fn instead_of(request: &HttpRequest, node: &NodeState, draft: Draft) -> Result<HttpResponse, Problem> {
+    let back = context(request, node, Section::None).here;
+    show(request, node, &back, None, Some(draft))
 }
 
 /// Signs in with the admin key.
 pub(super) async fn with_key(
     request: HttpRequest,
-    form: web::Form<Form>,
+    body: web::Bytes,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let dashboard = node.dashboard();
+    let form = Form::read(&body);
+    let (key, next) = (form.value("key").trim(), form.value("next"));
+    let draft = Draft::kept(&form, |action| path_of_ours(dashboard.path(), action));
     if !dashboard.may_try(&request) {
-        return show(&request, &node, &form.next, Some(("sign-in.too-many", StatusCode::TOO_MANY_REQUESTS)));
+        return show(&request, &node, next, Some(("sign-in.too-many", StatusCode::TOO_MANY_REQUESTS)), draft);
     }
-    let signed_in = sign_in(&request, &node, SignIn::Key(form.key.trim())).await;
+    let signed_in = sign_in(&request, &node, SignIn::Key(key)).await;
     if matches!(signed_in, Err(SignInError::Key(NotAdminKey::Wrong | NotAdminKey::OfCommands))) {
         dashboard.attempts.was_wrong();
         tracing::warn!("somebody has tried to sign in to the dashboard with a wrong key");
@@ -72,8 +73,8 @@ pub(super) async fn with_key(
         dashboard.attempts.was_not_wrong(dashboard.client(&request));
     }
     match signed_in {
-        Ok(token) => enter(&request, &node, &token, &next_page(&node, &form.next)).await,
-        Err(error) => show(&request, &node, &form.next, Some(why(&error))),
+        Ok(token) => enter(&request, &node, &token, &next_page(&node, next), draft).await,
+        Err(error) => show(&request, &node, next, Some(why(&error)), draft),
     }
 }
 
@@ -89,7 +90,7 @@ pub(super) async fn link(
             let cx = context(&request, &node, Section::None);
             with_status(StatusCode::OK, &request, &OneTimeView { cx, secret: path.into_inner() })
         }
-        Err(refused) => show(&request, &node, "", Some(why(&refused.into()))),
+        Err(refused) => show(&request, &node, "", Some(why(&refused.into())), None),
     }
 }
 
@@ -104,8 +105,8 @@ pub(super) async fn with_link(
         None => Err(LinkRefused::Over.into()),
     };
     match signed_in {
-        Ok(token) => enter(&request, &node, &token, &next_page(&node, "")).await,
-        Err(error) => show(&request, &node, "", Some(why(&error))),
+        Ok(token) => enter(&request, &node, &token, &next_page(&node, ""), None).await,
+        Err(error) => show(&request, &node, "", Some(why(&error)), None),
     }
 }
 
@@ -135,12 +136,13 @@ async fn sign_in(request: &HttpRequest, node: &NodeState, with: SignIn<'_>) -> R
     node.app.sign_in(with, &Sender(request), secure, &device(request)).await
 }
 
-/// Gives the browser its token, and ends the session that it had before.
+/// Gives the browser its token, and ends the session that it had before. It goes on to a page, or gets the form that it has sent without a session.
 async fn enter(
     request: &HttpRequest,
     node: &NodeState,
     token: &SessionToken,
     next: &str,
+    draft: Option<Draft>,
 ) -> Result<HttpResponse, Problem> {
     if let Some(before) = known_session(request, node) {
         // It ends by itself, if the cluster cannot end it now.
@@ -148,7 +150,13 @@ async fn enter(
     }
     let dashboard = node.dashboard();
     let cookie = cookies::keep(dashboard.path(), token, node.address.is_https(request), dashboard.session_max());
-    let mut response = go_to(next);
+    let mut response = match draft {
+        None => go_to(next),
+        Some(draft) => {
+            let cx = context(request, node, Section::Elsewhere);
+            with_status(StatusCode::OK, request, &DraftView { cx, draft, next: next.to_owned() })?
+        }
+    };
     response.headers_mut().append(SET_COOKIE, cookie);
     Ok(response)
 }
@@ -158,10 +166,16 @@ fn show(
     node: &NodeState,
     next: &str,
     refused: Option<Refused>,
+    draft: Option<Draft>,
 ) -> Result<HttpResponse, Problem> {
-    let (error, status) = refused.map_or((None, StatusCode::OK), |(error, status)| (Some(error), status));
+    let (error, status) = match refused {
+        Some((error, status)) => (Some(error), status),
+        // The answer to a form that has nothing to do with signing in.
+        None if draft.is_some() => (None, StatusCode::UNAUTHORIZED),
+        None => (None, StatusCode::OK),
+    };
     let cx = context(request, node, Section::None);
-    let view = SignInView { cx, has_key: node.app.has_admin_key(), next: next_page(node, next), error };
+    let view = SignInView { cx, has_key: node.app.has_admin_key(), next: next_page(node, next), error, draft };
     let mut response = with_status(status, request, &view)?;
     if status == StatusCode::TOO_MANY_REQUESTS {
         response.headers_mut().insert(RETRY_AFTER, SIGN_IN_OF_CLIENT_EVERY.as_secs().into());

@@ -55,7 +55,13 @@ document.addEventListener("htmx:afterSettle", (event) => event.target.querySelec
 document.addEventListener("htmx:sendError", () => say(document.body.dataset.offline));
 document.addEventListener("htmx:timeout", () => say(document.body.dataset.offline));
 document.addEventListener("htmx:responseError", (event) => {
-  const text = event.detail.xhr.getResponseHeader("waypost-problem");
+  const { xhr, elt } = event.detail;
+  if (xhr.status === 401 && elt.matches("form[method=post]")) {
+    // The session has ended. Sent by the browser itself, a form leads to where one signs in, and is kept there.
+    elt.submit();
+    return;
+  }
+  const text = xhr.getResponseHeader("waypost-problem");
   say(text ? decodeURIComponent(text) : document.body.dataset.failed);
 });
 
