@@ -24,6 +24,13 @@ pub enum Action {
     Enable,
     /// They are deleted.
     Delete,
+    /// They get another tag in the place of one.
+    Rename {
+        /// The tag.
+        tag: String,
+        /// The other one.
+        with: String,
+    },
 }
 
 impl Action {
@@ -48,25 +55,31 @@ impl Action {
             Self::Disable => "disable",
             Self::Enable => "enable",
             Self::Delete => "delete",
+            Self::Rename { .. } => "rename",
         }
     }
 
     /// The tag that it is about.
     pub fn tag(&self) -> &str {
         match self {
-            Self::Tag(tag) | Self::Untag(tag) => tag,
+            Self::Tag(tag) | Self::Untag(tag) | Self::Rename { tag, .. } => tag,
             Self::Disable | Self::Enable | Self::Delete => "",
         }
     }
 
-    /// What takes it back; `None` = nothing does.
+    /// The tag that takes its place.
+    fn with(&self) -> Option<&str> {
+        if let Self::Rename { with, .. } = self { Some(with) } else { None }
+    }
+
+    /// What takes it back; `None` = nothing does. Of two tags that became one, nobody remembers which link had which.
     pub fn inverse(&self) -> Option<Self> {
         match self {
             Self::Tag(tag) => Some(Self::Untag(tag.clone())),
             Self::Untag(tag) => Some(Self::Tag(tag.clone())),
             Self::Disable => Some(Self::Enable),
             Self::Enable => Some(Self::Disable),
-            Self::Delete => None,
+            Self::Delete | Self::Rename { .. } => None,
         }
     }
 
@@ -77,7 +90,8 @@ impl Action {
             Self::Untag(_) => "bulk.ask-untag",
             Self::Disable => "bulk.ask-disable",
             Self::Enable => "bulk.ask-enable",
-            Self::Delete => "bulk.ask-delete",
+            // Its form says all that there is to ask.
+            Self::Delete | Self::Rename { .. } => "bulk.ask-delete",
         };
         cx.count(key, links).replacen("{tag}", self.tag(), 1)
     }
@@ -90,6 +104,7 @@ impl Action {
             Self::Disable => "bulk.disable",
             Self::Enable => "bulk.enable",
             Self::Delete => "bulk.delete",
+            Self::Rename { .. } => "tags.rename",
         }
     }
 
@@ -101,8 +116,10 @@ impl Action {
             Self::Disable => "bulk.did-disable",
             Self::Enable => "bulk.did-enable",
             Self::Delete => "bulk.did-delete",
+            Self::Rename { .. } => "bulk.did-rename",
         };
-        cx.count(key, links).replacen("{tag}", self.tag(), 1)
+        // The new tag first: a tag may contain what stands for the other one.
+        cx.count(key, links).replacen("{tag}", self.with().unwrap_or(self.tag()), 1)
     }
 }
 

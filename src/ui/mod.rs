@@ -71,6 +71,6 @@ pub use rules_form::RulesForm;
 pub use sessions::{SessionRow, SessionsView};
 pub use sign_in::{OneTimeView, SignInView};
 pub use stats::{Asked, Breakdown, LinkStatsView, OrphanRow, StatFigure, StatisticsView, Stats, Tagged, TopLink};
-pub use tags::{TagPage, TagProgress, TagRow, TagsPage};
+pub use tags::{TagPage, TagRow, TagsPage};
 pub use texts::{Language, language};
 pub use tools::{OpenSearch, ToolsView, manifest};

@@ -52,40 +52,9 @@ pub struct TagPage {
     /// What every view needs.
     pub cx: Context,
     /// The tag.
-    pub tag: String,
+    pub tag: TagRow,
     /// The new tag, with the reason why it was refused.
     pub form: Form,
-    /// How many links have it.
-    pub links: u64,
-}
-
-/// How far the change of a tag is.
-#[derive(Template)]
-#[template(path = "tag_progress.html")]
-pub struct TagProgress {
-    /// What every view needs.
-    pub cx: Context,
-    /// The tag.
-    pub tag: String,
-    /// The new one; empty = it is removed.
-    pub with: String,
-    /// How many links were changed, in all steps.
-    pub done: u64,
-    /// How many could not be changed.
-    pub failed: u64,
-    /// How many had the tag when the change began.
-    pub links: u64,
-    /// Why it does not go on by itself.
-    pub stopped: Option<String>,
-}
-
-impl TagProgress {
-    /// How far it is, in percent.
-    pub fn percent(&self) -> u64 {
-        let had_turn = self.done.saturating_add(self.failed);
-        let links = self.links.max(had_turn).max(1);
-        (u128::from(had_turn) * 100 / u128::from(links)) as u64
-    }
 }
 
 #[cfg(test)]
@@ -108,29 +77,8 @@ mod tests {
     fn a_tag_that_cannot_be_renamed_says_why_beside_what_was_typed() {
         let mut form = Form::of([("with".to_owned(), HOSTILE.to_owned())]);
         form.refuse("with", "it is too long");
-        let html = TagPage { cx: Context::example("en"), tag: HOSTILE.to_owned(), form, links: 3 }.render().unwrap();
+        let html = TagPage { cx: Context::example("en"), tag: TagRow::new(HOSTILE.to_owned(), 3), form }.render().unwrap();
         assert!(html.contains("it is too long") && html.contains("3 links have it"), "{html}");
         assert!(html.contains("aria-invalid=\"true\"") && !html.contains("<script>alert"), "{html}");
-    }
-
-    #[test]
-    fn the_progress_of_a_change_goes_on_by_itself_unless_something_is_in_its_way() {
-        let progress = |done, failed, links, stopped: Option<&str>| TagProgress {
-            cx: Context::example("en"),
-            tag: HOSTILE.to_owned(),
-            with: String::new(),
-            done,
-            failed,
-            links,
-            stopped: stopped.map(str::to_owned),
-        };
-        let going = progress(30, 0, 120, None);
-        assert_eq!(going.percent(), 25);
-        assert!(going.render().unwrap().contains("data-goes-on"));
-        let stopped = progress(30, 1, 0, Some("no leader"));
-        assert_eq!(stopped.percent(), 100, "more had their turn than were counted");
-        assert_eq!(progress(u64::MAX, 1, 0, None).percent(), 100);
-        let html = stopped.render().unwrap();
-        assert!(!html.contains("data-goes-on") && html.contains("no leader") && !html.contains("<script>alert"));
     }
 }

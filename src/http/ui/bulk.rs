@@ -10,7 +10,7 @@ use waypost_protocol::messages::LinkView;
 use waypost_protocol::properties::{DISABLED, PropertyError, Set, TAGS, Tags};
 use waypost_protocol::{FieldChanges, Link};
 
-use super::bulk_all::Sweeping;
+use super::bulk_all::{Sweeping, sweep_of};
 use super::bulk_outcome::{fail, note};
 use super::context::{context, path_of_ours};
 use super::guard::Change;
@@ -68,7 +68,8 @@ pub(super) async fn bulk(
             let view = BulkAskView { cx, action, links: total, is_minimum, missing, names: Vec::new(), filter, back };
             return page(&request, &view);
         }
-        return Sweeping::answer(caller.principal, node, cx, action, asked, back).await;
+        let sweep = sweep_of(&caller.principal, &node, &action, asked).await?;
+        return Sweeping::answer(caller.principal, node, cx, action, back, sweep);
     }
     if action.inverse().is_none() && !confirmed {
         let links = names.len() as u64;
@@ -108,22 +109,30 @@ async fn count(principal: &Principal, node: &NodeState, filter: LinkFilter) -> R
     Ok((listed.matches.unwrap_or_default(), listed.partial.len() as u64))
 }
 
+/// The tags that an action gives and takes; `None` = it is about something else.
+pub(super) fn edit_tags(action: &Action) -> Option<TagEdit> {
+    let replace = |tag: &String, with: Option<&String>| vec![(tag.clone(), with.cloned())];
+    Some(match action {
+        Action::Tag(tag) => TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
+        Action::Untag(tag) => TagEdit { replace: replace(tag, None), add: Vec::new() },
+        Action::Rename { tag, with } => TagEdit { replace: replace(tag, Some(with)), add: Vec::new() },
+        Action::Disable | Action::Enable | Action::Delete => return None,
+    })
+}
+
 /// The change of one link that an action makes; `None` if the link is as it should be already.
 fn edit_of(action: &Action, link: &Link) -> Result<Option<FieldChanges>, PropertyError> {
     let mut changes = FieldChanges::default();
     let fields = &link.spec.fields;
-    let tags = match action {
-        Action::Tag(tag) => TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
-        Action::Untag(tag) => TagEdit { replace: vec![(tag.clone(), None)], add: Vec::new() },
-        Action::Disable | Action::Enable => {
+    let Some(tags) = edit_tags(action) else {
+        if *action != Action::Delete {
             let disable = *action == Action::Disable;
             if DISABLED.is_in(fields) == disable {
                 return Ok(None);
             }
             DISABLED.change(&mut changes, disable.then_some(&Set));
-            return Ok(Some(changes));
         }
-        Action::Delete => return Ok(Some(changes)),
+        return Ok(Some(changes));
     };
     let (before, after) = (TAGS.of(fields), tags.of(TAGS.of(fields).as_ref())?);
     if before == after {

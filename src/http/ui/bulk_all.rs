@@ -1,4 +1,4 @@
-//! Changes of all links that fit a filter: the page is sent as they are made, so that it tells how far it is, also without scripts.
+//! Changes of all links that fit a filter, and of a tag: the page is sent as they are made, so that it tells how far it is, also without scripts.
 
 use std::collections::VecDeque;
 
@@ -11,6 +11,7 @@ use waypost_protocol::listing::{LinkFilter, Matches};
 use waypost_protocol::properties::{DISABLED, Set};
 use waypost_protocol::{FieldChanges, LinkKey};
 
+use super::bulk::edit_tags;
 use super::bulk_outcome::note;
 use super::reply;
 use crate::app::{LinkEdit, Principal, Sweep, SweepChange, SweepStep, TagEdit};
@@ -37,39 +38,41 @@ pub(super) struct Sweeping {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Begins what is to be done with all links that fit a filter. Nothing is changed yet.
+pub(super) async fn sweep_of(
+    principal: &Principal,
+    node: &NodeState,
+    action: &Action,
+    filter: LinkFilter,
+) -> Result<Sweep, Problem> {
+    let edit = LinkEdit::default();
+    let change = match edit_tags(action) {
+        Some(tags) => SweepChange::Edit { edit, tags },
+        None if *action == Action::Delete => SweepChange::Delete,
+        None => {
+            let mut fields = FieldChanges::default();
+            DISABLED.change(&mut fields, (*action == Action::Disable).then_some(&Set));
+            SweepChange::Edit { edit: LinkEdit { fields, ..edit }, tags: TagEdit::default() }
+        }
+    };
+    // The page has asked how many are meant, so all may be.
+    let sweep = node.app.sweep(principal, filter, true, change).await;
+    sweep.map_err(|error| Problem::of_change(error, None))
+}
+
 impl Sweeping {
     /// Answers with the page of the steps.
-    pub(super) async fn answer(
+    pub(super) fn answer(
         principal: Principal,
         node: web::Data<NodeState>,
         cx: Context,
         action: Action,
-        filter: LinkFilter,
         back: String,
+        sweep: Sweep,
     ) -> Result<HttpResponse, Problem> {
         let permit = node.bulk_requests.clone().try_acquire_owned();
         let permit = permit
             .map_err(|_| Problem::not_ready(format!("{BULK_REQUESTS_MAX} bulk requests are being answered already")))?;
-        let mut changes = FieldChanges::default();
-        let change = match &action {
-            Action::Delete => SweepChange::Delete,
-            Action::Tag(tag) => SweepChange::Edit {
-                edit: LinkEdit::default(),
-                tags: TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
-            },
-            Action::Untag(tag) => SweepChange::Edit {
-                edit: LinkEdit::default(),
-                tags: TagEdit { replace: vec![(tag.clone(), None)], add: Vec::new() },
-            },
-            Action::Disable | Action::Enable => {
-                DISABLED.change(&mut changes, (action == Action::Disable).then_some(&Set));
-                let edit = LinkEdit { fields: changes, ..LinkEdit::default() };
-                SweepChange::Edit { edit, tags: TagEdit::default() }
-            }
-        };
-        // The page has asked how many are meant, so all may be.
-        let sweep = node.app.sweep(&principal, filter, true, change).await;
-        let sweep = sweep.map_err(|error| Problem::of_change(error, None))?;
         let frame = BulkStepsView { cx: cx.clone(), action: action.clone() }.render();
         let frame = frame.expect("invariant: writing a page to memory does not fail");
         let (head, tail) = frame.split_once(STEPS).expect("invariant: a test looks for the place of the steps");

@@ -1,24 +1,21 @@
-//! The tags: list, rename, merge and remove them.
-
-use std::time::{Duration, Instant};
+//! The tags: list, rename and merge them. To remove one is a change of the links that have it (`bulk.rs`).
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use waypost_protocol::properties::{TAG_CHARS_MAX, Tags};
 
-use super::context::{base, context};
+use super::bulk_all::Sweeping;
+use super::context::context;
 use super::guard::{Change, SignedIn};
-use super::reply::{go_to_with, page, with_status};
-use crate::app::{ChangeError, ListedTags, Principal, Sweep};
+use super::refused;
+use super::reply::{page, with_status};
+use crate::app::{ChangeError, ListedTags, Principal};
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
-use crate::ui::{Form, Section, TagPage, TagProgress, TagRow, TagsPage};
+use crate::ui::{Action, Form, Section, TagPage, TagRow, TagsPage};
 
 /// The tags on a page. With more, people search.
 const TAGS_SHOWN: usize = 500;
-
-/// How long the change of a tag goes on before the page tells how far it is: a browser waits for that without a sign.
-const SLICE: Duration = Duration::from_secs(2);
 
 /// The tags whose text contains `part`, those of the most links first, and how many shards are missing.
 async fn tags_with(principal: &Principal, node: &NodeState, part: &str) -> Result<(Vec<TagRow>, u64), Problem> {
@@ -63,11 +60,10 @@ pub(super) async fn edit(
         return Err(Problem::not_found());
     }
     let form = Form::of([("with".to_owned(), tag.clone())]);
-    page(&request, &TagPage { cx: context(&request, &node, Section::Tags), tag, form, links })
+    page(&request, &TagPage { cx: context(&request, &node, Section::Tags), tag: TagRow::new(tag, links), form })
 }
 
-/// Puts another tag in the place of one in all links that have it, or removes it. Long changes are made in slices: the page tells how far it is, and asks for
-/// the next.
+/// Puts another tag in the place of one in all links that have it.
 pub(super) async fn replace(
     caller: Change,
     request: HttpRequest,
@@ -75,85 +71,20 @@ pub(super) async fn replace(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let mut form = Form::read(&body);
-    let tag = form.value("tag").to_owned();
-    let with = form.given("with").filter(|_| form.value("do") != "remove").map(str::to_owned);
-    let number = |name: &str| form.value(name).parse::<u64>().ok();
-    let (before, links) = (number("done").unwrap_or(0), number("links"));
-    let links = match links {
-        Some(links) => links,
-        None => links_of(&caller.principal, &node, &tag).await?,
-    };
     let cx = context(&request, &node, Section::Tags);
-    match form.value("do") {
-        "remove" if form.is_on("sure") => {}
-        "remove" => form.refuse("sure", cx.t("tags.unsure")),
-        _ if with.is_none() => form.refuse("with", cx.t("tags.empty")),
-        _ => {}
-    }
-    if form.is_refused() {
-        return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &TagPage { cx, tag, form, links });
-    }
-    let sweep = match node.app.replace_tag(&caller.principal, &tag, with.as_deref(), None).await {
-        Ok(sweep) => sweep,
-        Err(ChangeError::Tags(error)) => {
-            form.refuse("with", error.to_string());
-            return with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &TagPage { cx, tag, form, links });
-        }
-        Err(error) => return Err(Problem::of_change(error, None)),
+    let (tag, with) = (form.value("tag").to_owned(), form.given("with").unwrap_or_default().to_owned());
+    let reason = match with.as_str() {
+        "" => cx.t("tags.empty").to_owned(),
+        _ => match node.app.replace_tag(&caller.principal, &tag, Some(&with), None).await {
+            Ok(sweep) => {
+                let (action, back) = (Action::Rename { tag, with }, format!("{}/tags", cx.base));
+                return Sweeping::answer(caller.principal, node, cx, action, back, sweep);
+            }
+            Err(ChangeError::Tags(error)) => refused::property(&cx, error),
+            Err(error) => return Err(Problem::of_change(error, None)),
+        },
     };
-    let Slice { changed, failed, ended, stopped } = slice(&caller.principal, &node, sweep).await;
-    // The same links would fail again, without end.
-    let stuck = failed > 0 && (ended || changed == 0);
-    let changed = before.saturating_add(changed);
-    if ended && failed == 0 && stopped.is_none() {
-        let key = if with.is_some() { "tags.renamed" } else { "tags.removed" };
-        return Ok(go_to_with(&request, &format!("{}/tags", base(&request)), key, None));
-    }
-    let view = TagProgress {
-        cx,
-        tag,
-        with: with.unwrap_or_default(),
-        done: changed,
-        failed,
-        links,
-        stopped: stopped.or_else(|| stuck.then(|| "some links could not be changed; try again".to_owned())),
-    };
-    page(&request, &view)
-}
-
-/// What a slice of a change has done.
-struct Slice {
-    changed: u64,
-    failed: u64,
-    ended: bool,
-    stopped: Option<String>,
-}
-
-async fn slice(principal: &Principal, node: &NodeState, mut sweep: Sweep) -> Slice {
-    let until = Instant::now() + SLICE;
-    let mut slice = Slice { changed: 0, failed: 0, ended: false, stopped: None };
-    while Instant::now() < until {
-        if node.draining() {
-            slice.stopped = Some("the server is stopping".to_owned());
-            return slice;
-        }
-        match node.app.sweep_step(principal, &mut sweep).await {
-            Ok(Some(step)) => {
-                slice.changed += step.changed.len() as u64;
-                slice.failed += step.failed.len() as u64;
-            }
-            Ok(None) => {
-                slice.ended = true;
-                if sweep.partial().next().is_some() {
-                    slice.stopped = Some("the links of some shards cannot be listed now".to_owned());
-                }
-                return slice;
-            }
-            Err(error) => {
-                slice.stopped = Some(error.to_string());
-                return slice;
-            }
-        }
-    }
-    slice
+    let links = links_of(&caller.principal, &node, &tag).await?;
+    form.refuse("with", reason);
+    with_status(StatusCode::UNPROCESSABLE_ENTITY, &request, &TagPage { cx, tag: TagRow::new(tag, links), form })
 }

@@ -98,8 +98,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// A change of many links is made in parts, and goes on by itself.
-document.querySelector("form[data-goes-on]")?.requestSubmit();
 // ---- the list of links ----
 
 // htmx replaces the list, so everything is looked up anew.
