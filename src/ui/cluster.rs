@@ -370,16 +370,19 @@ mod tests {
 
     #[test]
     fn draining_moves_what_another_node_can_take_and_says_what_has_fewer_copies_then() {
-        let store = |id, name: &str, group| node(id, name, Some(vec![report(0, id == 1, 1, 100), report(group, true, 1, 100)]));
+        let store =
+            |id, name: &str, group| node(id, name, Some(vec![report(0, id == 1, 1, 100), report(group, true, 1, 100)]));
         let drain = |nodes: Vec<NodeView>, shards| {
             let view = ClusterView { shards, ..cluster(nodes) };
-            DrainPage::of(page(&view, true), "a", None).map(|page| (page.moved, page.dropped, page.left, page.render().unwrap()))
+            DrainPage::of(page(&view, true), "a", None)
+                .map(|page| (page.moved, page.dropped, page.left, page.render().unwrap()))
         };
         // The second node has no copy of the first shard yet.
         let (moved, dropped, left, html) = drain(vec![store(1, "a", 1), store(2, "b", 2)], 2).unwrap();
         assert_eq!((moved, dropped, left), (1, 0, 1));
         assert!(html.contains("1 copy of a shard moves to another node") && !html.contains("fewer copies"), "{html}");
-        let (moved, dropped, left, html) = drain(vec![store(1, "a", 1), store(2, "b", 1), store(3, "c", 1)], 1).unwrap();
+        let (moved, dropped, left, html) =
+            drain(vec![store(1, "a", 1), store(2, "b", 1), store(3, "c", 1)], 1).unwrap();
         assert_eq!((moved, dropped, left), (0, 1, 2));
         assert!(html.contains("1 shard has one copy less then") && html.contains("both of them are needed"), "{html}");
         assert!(drain(vec![store(2, "b", 1)], 1).is_none());

@@ -33,7 +33,8 @@ impl Draft {
     /// The form that the page on which one signs in has kept, if it has. `ours` makes a path of the dashboard of any text.
     pub fn kept(form: &Form, ours: impl FnOnce(&str) -> String) -> Option<Self> {
         let action = ours(form.given(ACTION)?);
-        let kept = form.pairs().filter_map(|(name, value)| Some((name.strip_prefix(KEPT)?.to_owned(), value.to_owned())));
+        let kept =
+            form.pairs().filter_map(|(name, value)| Some((name.strip_prefix(KEPT)?.to_owned(), value.to_owned())));
         Some(Self { action, fields: without_secrets(kept.collect()) })
     }
 
@@ -45,7 +46,10 @@ impl Draft {
 
     /// The fields as they were sent, but for those that have to be typed again.
     pub fn again(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().filter(|(name, value)| !is_typed_again(name, value)).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.fields
+            .iter()
+            .filter(|(name, value)| !is_typed_again(name, value))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The names of the fields that have to be typed again.
@@ -55,7 +59,10 @@ impl Draft {
 
     /// What was typed of a link: the label of each field, by its key, and its text.
     pub fn typed(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let typed = self.fields.iter().filter(|(name, value)| !value.is_empty() && field_names().any(|of_link| of_link == name));
+        let typed = self
+            .fields
+            .iter()
+            .filter(|(name, value)| !value.is_empty() && field_names().any(|of_link| of_link == name));
         typed.map(|(name, value)| (field_label(name), value.as_str()))
     }
 }
@@ -98,12 +105,17 @@ mod tests {
     #[test]
     fn a_form_is_kept_whole_in_another_form_and_no_secret_is() {
         let first = draft(b"title=a%0D%0Ab&tags=x&tags=y&password=night+ferry&passwordChange=set&empty=");
-        let carried = Form::of(first.as_kept().map(|(name, value)| (name, value.to_owned())).chain([("key".to_owned(), "k".to_owned())]));
+        let carried = Form::of(
+            first.as_kept().map(|(name, value)| (name, value.to_owned())).chain([("key".to_owned(), "k".to_owned())]),
+        );
         assert!(carried.pairs().all(|(_, value)| !value.contains("night")), "{carried:?}");
         let second = Draft::kept(&carried, str::to_owned).unwrap();
         assert_eq!(second, first);
         let again: Vec<_> = second.again().collect();
-        assert_eq!(again, [("title", "a\r\nb"), ("tags", "x"), ("tags", "y"), ("passwordChange", "set"), ("empty", "")]);
+        assert_eq!(
+            again,
+            [("title", "a\r\nb"), ("tags", "x"), ("tags", "y"), ("passwordChange", "set"), ("empty", "")]
+        );
         assert_eq!(second.secrets().collect::<Vec<_>>(), ["password"]);
         assert_eq!(second.typed().next(), Some(("link.field.title", "a\r\nb")));
         // None was typed, so none is asked for.
@@ -114,7 +126,10 @@ mod tests {
     fn what_would_not_fit_into_the_next_form_is_not_kept_and_without_a_form_there_is_nothing_to_keep() {
         let body = format!("title={}", "x".repeat(100));
         let of = |bytes_max| Draft::of(String::new(), &Form::read(body.as_bytes()), body.len(), bytes_max);
-        assert!(of(body.len() + FIELD_BYTES + REST_BYTES).is_some() && of(body.len() + FIELD_BYTES + REST_BYTES - 1).is_none());
+        assert!(
+            of(body.len() + FIELD_BYTES + REST_BYTES).is_some()
+                && of(body.len() + FIELD_BYTES + REST_BYTES - 1).is_none()
+        );
         assert_eq!(Draft::of(String::new(), &Form::default(), 0, 1 << 20), None);
         assert_eq!(Draft::kept(&Form::read(b"key=k&next=/ui/"), str::to_owned), None);
     }

@@ -77,7 +77,8 @@ mod tests {
     fn a_tag_that_cannot_be_renamed_says_why_beside_what_was_typed() {
         let mut form = Form::of([("with".to_owned(), HOSTILE.to_owned())]);
         form.refuse("with", "it is too long");
-        let html = TagPage { cx: Context::example("en"), tag: TagRow::new(HOSTILE.to_owned(), 3), form }.render().unwrap();
+        let html =
+            TagPage { cx: Context::example("en"), tag: TagRow::new(HOSTILE.to_owned(), 3), form }.render().unwrap();
         assert!(html.contains("it is too long") && html.contains("3 links have it"), "{html}");
         assert!(html.contains("aria-invalid=\"true\"") && !html.contains("<script>alert"), "{html}");
     }

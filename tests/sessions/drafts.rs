@@ -6,7 +6,8 @@ use super::{Browser, KEY, keyed_node, text};
 
 /// The hidden fields of the form of a page that is sent to a path.
 fn fields_of(page: &str, action: &str) -> Vec<(String, String)> {
-    let start = page.find(&format!("<form method=\"post\" action=\"{action}\"")).unwrap_or_else(|| panic!("{action}: {page}"));
+    let start =
+        page.find(&format!("<form method=\"post\" action=\"{action}\"")).unwrap_or_else(|| panic!("{action}: {page}"));
     let form = page[start..].split("</form>").next().unwrap();
     let hidden = form.split("<input type=\"hidden\" name=\"").skip(1);
     let field = |part: &str| {
@@ -48,7 +49,10 @@ async fn a_form_that_is_sent_after_the_session_has_ended_is_offered_again_to_who
     assert_eq!(entered.status, 200, "{page}");
     assert!(page.contains("Signed in again") && page.contains("Kept") && page.contains("name=\"password\""), "{page}");
     // Nothing was made until it is sent once more.
-    assert_eq!(node.client().with_key(KEY).get("/api/v1/links").await.unwrap().json()["items"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        node.client().with_key(KEY).get("/api/v1/links").await.unwrap().json()["items"].as_array().unwrap().len(),
+        0
+    );
     let made = browser.post("/ui/links", &query(&fields_of(&page, "/ui/links"))).await;
     assert_eq!(made.status, 303, "{}", text(&made));
 }
@@ -56,7 +60,9 @@ async fn a_form_that_is_sent_after_the_session_has_ended_is_offered_again_to_who
 #[tokio::test]
 async fn what_is_kept_is_sent_to_a_page_of_the_dashboard_and_nowhere_else() {
     let (_dir, node) = keyed_node();
-    for action in ["https%3A%2F%2Fevil.example%2F", "%2F%2Fevil.example%2Fui%2F", "javascript%3Aalert%281%29", "%2Fshorten"] {
+    for action in
+        ["https%3A%2F%2Fevil.example%2F", "%2F%2Fevil.example%2Fui%2F", "javascript%3Aalert%281%29", "%2Fshorten"]
+    {
         let mut browser = Browser::of(&node);
         let entered = browser.post("/ui/sign-in", &format!("key={KEY}&draft-action={action}&draft.title=x")).await;
         let page = text(&entered);

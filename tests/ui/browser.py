@@ -24,6 +24,8 @@ PATIENCE_MS = 30_000
 FLOW_MAX_S = 240
 # Chromium logs these for each refused form, with the status in brackets.
 REFUSED = "Failed to load resource: the server responded with a status of "
+# And htmx these, if it has asked.
+REFUSED_PART = "Response Status Error Code "
 # htmx logs these when a search is overtaken by the next one, or a page is left before its answer.
 OVERTAKEN = ("htmx:afterRequest, ", "htmx:sendAbort, ")
 VIOLATIONS = """
@@ -59,8 +61,9 @@ class Visitor:
     def _on_console(self, message):
         if message.type != "error" or message.text.startswith(OVERTAKEN):
             return
-        if message.text.startswith(REFUSED) and int(message.text[len(REFUSED):].split()[0]) in self.refusals:
-            return
+        for refused in (REFUSED, REFUSED_PART):
+            if message.text.startswith(refused) and int(message.text[len(refused):].split()[0]) in self.refusals:
+                return
         self.faults.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _on_request(self, request):

@@ -100,7 +100,7 @@ def every_view_is_accessible_and_fits_in_dark(run):
     look_at_all(run, "dark")
 
 
-# The contrast of two colours as the browser computes them (WCAG); what is transparent has none.
+# The contrast of two colours as the browser computes them (WCAG). What is transparent shows the page.
 CONTRAST = """
 window.contrast = (one, other) => {
     const light = colour => {
@@ -108,8 +108,8 @@ window.contrast = (one, other) => {
         const [r, g, b] = parts.slice(0, 3).map(part => { part /= 255; return part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4; });
         return .2126 * r + .7152 * g + .0722 * b;
     };
-    if ([one, other].some(colour => /^rgba.* 0\\)$/.test(colour) || colour === "none")) return 1;
-    const [dark, bright] = [light(one), light(other)].sort((a, b) => a - b);
+    const seen = colour => /^rgba.* 0\\)$/.test(colour) || colour === "none" ? ground() : colour;
+    const [dark, bright] = [one, other].map(seen).map(light).sort((a, b) => a - b);
     return (bright + .05) / (dark + .05);
 };
 window.style = (selector, of) => getComputedStyle(document.querySelector(selector), of);
@@ -132,8 +132,8 @@ STANDS_OUT = {
     },
     "home": {
         "the theme that is chosen": "contrast(style('[name=theme][aria-pressed=true]').backgroundColor, style('[name=theme][aria-pressed=false]').backgroundColor)",
-        "the state of a link": "contrast(style('.badge').borderBlockEndColor, ground())",
     },
+    "links": {"the state of a link": "contrast(style('.badge').borderBlockEndColor, ground())"},
 }
 
 

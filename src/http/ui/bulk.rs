@@ -10,7 +10,7 @@ use waypost_protocol::messages::LinkView;
 use waypost_protocol::properties::{DISABLED, PropertyError, Set, TAGS, Tags};
 use waypost_protocol::{FieldChanges, Link};
 
-use super::bulk_all::{Sweeping, sweep_of};
+use super::bulk_all::{Sweeping, edit_tags, sweep_of};
 use super::bulk_outcome::{fail, note};
 use super::context::{context, path_of_ours};
 use super::guard::Change;
@@ -19,7 +19,7 @@ use super::refused;
 use super::reply::{go_to, go_to_with, page};
 use crate::app::{
     BULK_AT_ONCE_MAX, BulkChange, BulkError, ChangeError, Consistency, Guard, LinkEdit, LinkName, ListRequest,
-    Principal, TagEdit,
+    Principal,
 };
 use crate::http::list::some_as_csv;
 use crate::http::problem::Problem;
@@ -107,17 +107,6 @@ async fn count(principal: &Principal, node: &NodeState, filter: LinkFilter) -> R
     let ask = ListRequest { filter, sort: Sort::default(), after: None, limit: 1, count: true, seen: None };
     let listed = node.app.list_links(principal, ask).await?;
     Ok((listed.matches.unwrap_or_default(), listed.partial.len() as u64))
-}
-
-/// The tags that an action gives and takes; `None` = it is about something else.
-pub(super) fn edit_tags(action: &Action) -> Option<TagEdit> {
-    let replace = |tag: &String, with: Option<&String>| vec![(tag.clone(), with.cloned())];
-    Some(match action {
-        Action::Tag(tag) => TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
-        Action::Untag(tag) => TagEdit { replace: replace(tag, None), add: Vec::new() },
-        Action::Rename { tag, with } => TagEdit { replace: replace(tag, Some(with)), add: Vec::new() },
-        Action::Disable | Action::Enable | Action::Delete => return None,
-    })
 }
 
 /// The change of one link that an action makes; `None` if the link is as it should be already.

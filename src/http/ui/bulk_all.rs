@@ -11,7 +11,6 @@ use waypost_protocol::listing::{LinkFilter, Matches};
 use waypost_protocol::properties::{DISABLED, Set};
 use waypost_protocol::{FieldChanges, LinkKey};
 
-use super::bulk::edit_tags;
 use super::bulk_outcome::note;
 use super::reply;
 use crate::app::{LinkEdit, Principal, Sweep, SweepChange, SweepStep, TagEdit};
@@ -36,6 +35,17 @@ pub(super) struct Sweeping {
     ended: bool,
     /// Held while the page is sent.
     _permit: OwnedSemaphorePermit,
+}
+
+/// The tags that an action gives and takes; `None` = it is about something else.
+pub(super) fn edit_tags(action: &Action) -> Option<TagEdit> {
+    let replace = |tag: &String, with: Option<&String>| vec![(tag.clone(), with.cloned())];
+    Some(match action {
+        Action::Tag(tag) => TagEdit { replace: Vec::new(), add: vec![tag.clone()] },
+        Action::Untag(tag) => TagEdit { replace: replace(tag, None), add: Vec::new() },
+        Action::Rename { tag, with } => TagEdit { replace: replace(tag, Some(with)), add: Vec::new() },
+        Action::Disable | Action::Enable | Action::Delete => return None,
+    })
 }
 
 /// Begins what is to be done with all links that fit a filter. Nothing is changed yet.

@@ -1,8 +1,8 @@
 //! Refusals as pages: whatever a handler of the dashboard is refused with becomes one.
 
 use actix_web::dev::ServiceResponse;
-use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 

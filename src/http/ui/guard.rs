@@ -15,14 +15,12 @@ use futures_util::future::LocalBoxFuture;
 
 use super::context::wants_part;
 use super::reply::go_to;
-use super::{cookies, intent, sign_in};
+use super::{cookies, intent};
 use crate::app::{LiveSession, Principal};
 use crate::http::dashboard::Listener;
 use crate::http::evidence::Sender;
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
-use crate::limits::FORM_BYTES_MAX;
-use crate::ui::{Draft, Form};
 
 /// Somebody who has signed in. The first argument of every handler of the dashboard that only reads, but for signing in and for files.
 pub(super) struct SignedIn {
@@ -114,43 +112,15 @@ fn wants_events(request: &HttpRequest) -> bool {
     request.headers().get(ACCEPT).is_some_and(|accept| accept.as_bytes() == b"text/event-stream")
 }
 
-/// What is posted by people who have not signed in.
-fn needs_no_session(path: &str) -> bool {
-    path == "/preferences" || path == "/sign-in" || path.starts_with("/sign-in/")
-}
-
-/// The answer to a form of somebody whose session has ended meanwhile: where one signs in, with what was typed. `None` if somebody is signed in, or there is
-/// nothing to keep.
-///
-/// A script that sends a form gets none: it sends the form anew as a browser does (`app.js`).
-async fn keep_form(request: &mut ServiceRequest) -> Option<HttpResponse> {
-    let node = node_of(request.request()).ok()?;
-    let path = request.path().strip_prefix(node.dashboard().path())?;
-    if needs_no_session(path) || wants_part(request.request()) {
-        return None;
-    }
-    let tokens = cookies::tokens(request.request());
-    if node.app.live_session(&tokens, &Sender(request.request())).await.is_some() {
-        return None;
-    }
-    let action = request.uri().path_and_query()?.to_string();
-    let body = request.extract::<web::Bytes>().await.ok()?;
-    let draft = Draft::of(action, &Form::read(&body), body.len(), node.body_max_bytes.max(FORM_BYTES_MAX))?;
-    sign_in::instead_of(request.request(), &node, draft).ok()
-}
-
 /// Surrounds all pages: refuses changes that no page of the dashboard has asked for, and gives sessions their new tokens.
 pub(super) async fn around(
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let checked = node_of(request.request()).and_then(|node| intent::check(request.request(), &node));
         if let Err(problem) = checked {
             return Ok(request.error_response(problem));
-        }
-        if let Some(response) = keep_form(&mut request).await {
-            return Ok(request.into_response(response));
         }
     }
     let mut response = next.call(request).await?.map_into_boxed_body();

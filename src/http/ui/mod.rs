@@ -6,6 +6,7 @@
 //! sessions.rs     who is signed in
 //! context.rs      what every view needs, from the request
 //! reply.rs        HTML as an answer, with the headers of all pages
+//! drafts.rs       what was typed when the session had ended
 //! failure.rs      refusals as pages
 //! preferences.rs  theme, language and keys
 //! files.rs        style sheet, scripts, icons
@@ -35,6 +36,7 @@ mod cookies;
 mod create;
 mod create_form;
 mod domains;
+mod drafts;
 mod failure;
 mod files;
 mod guard;
@@ -79,6 +81,7 @@ pub(super) fn register(config: &mut ServiceConfig, node: &Arc<NodeState>, listen
         .guard(serves)
         .app_data(listener)
         .app_data(web::PayloadConfig::new(body_max))
+        .wrap(from_fn(drafts::around))
         .wrap(from_fn(guard::around))
         // Around the guard, whose refusals are pages as well.
         .wrap_fn(|request, service| {
