@@ -256,16 +256,18 @@ def main():
     listed(port, args.links)
     loads = {} if args.no_browser else all_traffic(f"http://127.0.0.1:{port}/ui")
     cookie = signed_in(port)
-    say("\n| view | first visit: requests | bytes | second visit: requests | bytes | server: median | p99 |")
-    say("|---|---|---|---|---|---|---|")
+    say("\n| view | first visit: requests | bytes | second visit: requests | bytes | server: median | p99 | processor |")
+    say("|---|---|---|---|---|---|---|---|")
     for name, path in VIEWS.items():
+        before = bench.cpu_seconds(process.pid)
         times = sorted(server_times(port, cookie, f"/ui{path}", args.rounds))
+        cpu_ms = (bench.cpu_seconds(process.pid) - before) * 1000 / (args.rounds + 1)
         p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
         unknown = {"requests": None, "bytes": None}
         first, second = loads.get(name, (unknown, unknown))
-        run.result[name] = {"first": first, "second": second, "server_ms": times}
+        run.result[name] = {"first": first, "second": second, "server_ms": times, "cpu_ms": cpu_ms}
         say(f"| {name} | {show(first['requests'])} | {show(first['bytes'])} | {show(second['requests'])} | {show(second['bytes'])} | "
-            f"{show(median(times), 1)} ms | {show(p99, 1)} ms |")
+            f"{show(median(times), 1)} ms | {show(p99, 1)} ms | {show(cpu_ms, 1)} ms |")
     run.stop(process)
     run.save()
 

@@ -396,7 +396,11 @@ async fn visits_are_seen_in_the_statistics_of_the_link_of_its_tag_and_of_all() {
     assert!(html(&csv).contains("browser,Firefox,3"), "{}", html(&csv));
     assert!(csv.header("content-disposition").is_some_and(|value| value.starts_with("attachment")));
     let all = page(&client, "/ui/statistics?range=7d").await;
-    assert!(all.contains("/ui/link/seen/stats") && all.contains(": 3 clicks"), "{all}");
+    assert!(all.contains(": 3 clicks") && all.contains("hx-get=\"/ui/statistics/top?range=7d&#38;top=on\""), "{all}");
+    for path in ["/ui/statistics/top?range=7d", "/ui/statistics?range=7d&top=on"] {
+        let found = page(&client, path).await;
+        assert!(found.contains("/ui/link/seen/stats") && !found.contains("hx-get=\"/ui/statistics/top"), "{found}");
+    }
     let end = Instant::now() + Duration::from_secs(30);
     // The catalog hears of the link a moment later.
     loop {

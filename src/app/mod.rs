@@ -70,7 +70,7 @@ pub use session_token::SessionToken;
 pub use sessions::{SessionError, SessionTimes, SessionView, Sessions};
 pub use sign_in::{OneTimeLinkError, SignIn, SignInError};
 pub use statistics::{
-    Answer, Interval, Period, PeriodError, Point, Report, ReportError, ReportQuery, Summary, SummaryDetails,
+    Answer, Interval, Period, PeriodError, Point, Ranked, Report, ReportError, ReportQuery, Summary, SummaryDetails,
     TaggedReport, Top, ValueCount,
 };
 pub use sweep::{Sweep, SweepChange, SweepStep, TagEdit};
@@ -131,13 +131,24 @@ pub struct App {
     shards: u32,
     list_turns: Semaphore,
     deleted: Deleted,
+    past_days: statistics::PastDays,
+    ranked: statistics::RankedBefore,
+    tagged: statistics::TaggedBefore,
 }
 
 impl App {
     /// Creates it once a node has its services.
     pub fn new(parts: AppParts) -> Self {
         let shards = parts.groups.bootstrap().shards;
-        Self { parts, shards, list_turns: Semaphore::new(LISTS_AT_ONCE), deleted: Deleted::default() }
+        Self {
+            parts,
+            shards,
+            list_turns: Semaphore::new(LISTS_AT_ONCE),
+            deleted: Deleted::default(),
+            past_days: statistics::PastDays::default(),
+            ranked: statistics::RankedBefore::default(),
+            tagged: statistics::TaggedBefore::default(),
+        }
     }
 
     /// The sender of a request.

@@ -223,10 +223,11 @@ async fn report(
         },
         whose: query.bots.whose(),
         by: dimensions(&query.by)?,
+        ranked: true,
     };
     let Answer { value: report, stale } = node.app.report(principal, &asked).await?;
     let (top, top_omitted) = match report.top {
-        Top::OneLink => (None, None),
+        Top::None => (None, None),
         Top::Links(links) => (Some(links), None),
         Top::TooManyLinks => {
             (None, Some("too many links have visits in this range to be compared; ask for fewer days"))

@@ -70,7 +70,9 @@ pub use links::{Column, LinksView, ListView, Listing};
 pub use rules_form::RulesForm;
 pub use sessions::{SessionRow, SessionsView};
 pub use sign_in::{OneTimeView, SignInView};
-pub use stats::{Asked, Breakdown, LinkStatsView, OrphanRow, StatFigure, StatisticsView, Stats, Tagged, TopLink};
+pub use stats::{
+    Asked, Breakdown, LinkStatsView, OrphanRow, StatFigure, StatisticsView, Stats, Tagged, TopLink, TopList, TopView,
+};
 pub use tags::{TagPage, TagRow, TagsPage};
 pub use texts::{Language, language};
 pub use tools::{OpenSearch, ToolsView, manifest};

@@ -228,6 +228,37 @@ pub struct TopLink {
     pub share: u64,
 }
 
+/// The most visited links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TopList {
+    /// These.
+    Links {
+        /// The links.
+        links: Vec<TopLink>,
+        /// When they were found, if that is not now.
+        at: Option<UnixMs>,
+    },
+    /// There are none, for this reason: the key of a text.
+    Omitted(&'static str),
+    /// They take longer than the page may.
+    Later {
+        /// The address of the list alone.
+        part: String,
+        /// The address of the page with the list.
+        page: String,
+    },
+}
+
+/// The list of the most visited links, alone.
+#[derive(Template)]
+#[template(path = "stats_top.html")]
+pub struct TopView {
+    /// What every view needs.
+    pub cx: Context,
+    /// The list.
+    pub top: TopList,
+}
+
 /// A path that is no link, with its visits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrphanRow {
@@ -250,6 +281,8 @@ pub struct Tagged {
     pub cut: bool,
     /// How many shards could not be reached.
     pub partial: u64,
+    /// When they were added up.
+    pub at: UnixMs,
 }
 
 /// The statistics of all links, or of those with a tag.
@@ -263,9 +296,7 @@ pub struct StatisticsView {
     /// The answer; `None` if there is none, and the form says why.
     pub stats: Option<Stats>,
     /// The most visited links.
-    pub top: Vec<TopLink>,
-    /// Why there are none: the key of a text.
-    pub top_omitted: Option<&'static str>,
+    pub top: TopList,
     /// Visits to paths that are no links; not for a tag.
     pub orphans: Vec<OrphanRow>,
     /// The links, if they are those with a tag.
@@ -363,14 +394,34 @@ mod tests {
             cx,
             asked,
             stats: Some(stats),
-            top: vec![TopLink { text: HOSTILE.to_owned(), address: "/ui/link/a".to_owned(), clicks: 1, share: 100 }],
-            top_omitted: None,
+            top: TopList::Links {
+                links: vec![TopLink {
+                    text: HOSTILE.to_owned(),
+                    address: "/ui/link/a".to_owned(),
+                    clicks: 1,
+                    share: 100,
+                }],
+                at: Some(UnixMs(1)),
+            },
             orphans: vec![OrphanRow { path: format!("/{HOSTILE}"), clicks: 2, last: UnixMs(1) }],
-            tagged: Some(Tagged { tag: HOSTILE.to_owned(), links: 1, cut: true, partial: 1 }),
+            tagged: Some(Tagged { tag: HOSTILE.to_owned(), links: 1, cut: true, partial: 1, at: UnixMs(1) }),
             tags: vec![HOSTILE.to_owned()],
         };
         let html = view.render().unwrap();
         assert!(!html.contains("<script>alert") && !html.contains("\"><script"), "{html}");
         assert!(html.matches("alert(1)").count() > 10);
+    }
+
+    #[test]
+    fn a_list_that_takes_longer_is_asked_for_by_a_script_or_by_a_link() {
+        let top =
+            TopList::Later { part: "/ui/statistics/top?tag=%22".to_owned(), page: "/ui/statistics?top=on".to_owned() };
+        let html = TopView { cx: Context::example("en"), top }.render().unwrap();
+        assert!(
+            html.contains("hx-get=\"/ui/statistics/top?tag=%22\"") && html.contains("href=\"/ui/statistics?top=on\""),
+            "{html}"
+        );
+        let html = TopView { cx: Context::example("en"), top: TopList::Omitted("stats.top-older") }.render().unwrap();
+        assert!(!html.contains("hx-get") && !html.contains("aria-busy"), "{html}");
     }
 }

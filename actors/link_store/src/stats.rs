@@ -109,6 +109,7 @@ async fn stats(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Opti
 async fn read(seed: &Seed, request: GetStats, deadline: Instant) -> Result<Option<Stats>, ServiceError> {
     let group = seed.group.clone();
     let query = StatsQuery::new(request.key, request.from..request.to).ranked_by(request.whose);
+    let query = if request.unranked { query.unranked() } else { query };
     let unavailable = |error: String| ServiceError::Unavailable(error);
     let permit = tokio::time::timeout_at(deadline, seed.readers.0.acquire()).await;
     let permit = permit.map_err(|_| unavailable("other statistics are read before".to_owned()))?;

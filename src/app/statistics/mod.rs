@@ -3,20 +3,28 @@
 //! The leader of a shard answers, so that totals are monotonic for a reader that moves from node to node. Without a leader a replica
 //! answers, and the answer says that it is stale.
 
+mod all_links;
 mod merge;
+mod past_days;
 mod range;
+mod ranked;
+mod recent;
 mod report;
 mod series;
 mod tagged;
+mod top;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+pub(super) use past_days::PastDays;
 pub use range::{Interval, Period, PeriodError};
-pub use report::{Point, Report, ReportError, ReportQuery, Top, ValueCount};
+pub use report::{Point, Report, ReportError, ReportQuery, ValueCount};
 pub use tagged::TaggedReport;
+pub use top::{Ranked, Top};
+pub(super) use top::{RankedBefore, TaggedBefore};
 use waypost_protocol::clicks::{Counts, HOUR_MS, Orphan, Stats, Whose};
 use waypost_protocol::messages::{Changed, GetOrphans, GetStats, LinkStore, LinkView, ResetStats};
 use waypost_protocol::properties::PASSWORD;
@@ -96,8 +104,10 @@ impl App {
             return Ok(Answer { value: value.ok_or(ReadError::NotFound)?, stale });
         }
         let (from, to) = (hours.start, hours.end);
-        let of =
-            |shard| self.ask_leader(move |from_leader| GetStats { shard, key: None, from, to, from_leader, whose });
+        let of = |shard| {
+            let ask = move |from_leader| GetStats { shard, key: None, from, to, from_leader, whose, unranked: false };
+            self.ask_leader(ask)
+        };
         let answers = try_join_all((0..self.shards).map(ShardId).map(of)).await?;
         let stale = answers.iter().any(|answer| answer.stale);
         let shards = answers.into_iter().filter_map(|answer| answer.value);
@@ -190,7 +200,9 @@ impl App {
     /// The statistics of a link, as its shard has them.
     async fn statistics_of(&self, key: &LinkKey, hours: Range<u32>) -> Result<Answer<Option<Stats>>, CallError> {
         let (from, to, shard) = (hours.start, hours.end, key.shard(self.shards));
-        let ask = |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader, whose: Whose::People };
+        let whose = Whose::People;
+        let ask =
+            |from_leader| GetStats { shard, key: Some(key.clone()), from, to, from_leader, whose, unranked: true };
         self.ask_leader(ask).await
     }
 

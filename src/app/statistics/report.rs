@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use jiff::Zoned;
+use waypost_protocol::CallError;
 use waypost_protocol::clicks::{Counts, Dimension, Ranking, Stats, Whose};
-use waypost_protocol::{CallError, LinkKey};
 
 use super::range::{Interval, Period, PeriodError, Range};
 use super::series::series;
+use super::top::Top;
 use super::{Answer, App, ReadError};
 use crate::app::{Denied, LinkName, Permission, Principal, UnknownDomain};
 
@@ -25,6 +26,8 @@ pub struct ReportQuery<'a> {
     pub whose: Whose,
     /// The dimensions by which they are broken down.
     pub by: Vec<Dimension>,
+    /// Whether the most visited links are asked for, too.
+    pub ranked: bool,
 }
 
 /// The statistics of a period.
@@ -74,19 +77,6 @@ pub struct ValueCount {
     pub clicks: u64,
 }
 
-/// The most visited links.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Top {
-    /// The report is of one link.
-    OneLink,
-    /// These, with their visits.
-    Links(Vec<(LinkKey, u64)>),
-    /// Too many links have visits to be compared over so many days.
-    TooManyLinks,
-    /// A node of an older version cannot rank links by a period.
-    OlderNode,
-}
-
 /// Why there is no report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
@@ -126,7 +116,11 @@ impl App {
     pub async fn report(&self, principal: &Principal, query: &ReportQuery<'_>) -> Result<Answer<Report>, ReportError> {
         principal.require(Permission::ReadStatistics)?;
         let range = Range::parse(&query.period, self.now())?;
-        let Answer { value: stats, stale } = self.statistics(query.link, range.hours.clone(), query.whose).await?;
+        let hours = range.hours.clone();
+        let Answer { value: stats, stale } = match query.link {
+            None if !query.ranked => self.statistics_of_all(hours).await?,
+            link => self.statistics(link, hours, query.whose).await?,
+        };
         Ok(Answer { value: report(&stats, &range, query)?, stale })
     }
 }
@@ -155,7 +149,7 @@ pub(super) fn report(stats: &Stats, range: &Range, query: &ReportQuery<'_>) -> R
         points: points.collect(),
         by: query.by.iter().map(|by| (*by, values(stats, *by, sum, whose))).collect(),
         top: match stats.ranking {
-            _ if one_link => Top::OneLink,
+            _ if one_link || !query.ranked => Top::None,
             Ranking::AsAsked => {
                 Top::Links(stats.top.iter().map(|(key, counts)| (key.clone(), whose.of(*counts))).collect())
             }
@@ -208,6 +202,7 @@ mod tests {
                 period,
                 whose,
                 by: vec![Dimension::Os],
+                ranked: true,
             },
         )
         .unwrap()
@@ -219,7 +214,7 @@ mod tests {
         let count = |value: Option<&str>, clicks| ValueCount { value: value.map(str::to_owned), clicks };
         assert_eq!(report.by, [(Dimension::Os, vec![count(Some("iOS"), 4), count(None, 3), count(Some("Linux"), 2)])]);
         assert_eq!((report.clicks, report.bot_clicks, report.points.len()), (9, 4, 1));
-        assert_eq!((report.points[0].unique_visitors, report.top), (Some(5), Top::OneLink));
+        assert_eq!((report.points[0].unique_visitors, report.top), (Some(5), Top::None));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //!
 //! Statistics are kept by link, and not by tag: a link may get another tag, and its visits go with it. So each link of the tag is read, up to a bound.
 
+use std::sync::Arc;
+
 use futures_util::stream::{StreamExt, iter};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use waypost_protocol::clicks::{Ranking, Stats};
 use waypost_protocol::listing::{LinkFilter, Sort, SortKey};
-use waypost_protocol::{LinkKey, ShardId};
+use waypost_protocol::properties::Tags;
+use waypost_protocol::{LinkKey, ShardId, UnixMs};
 
 use super::range::Range;
 use super::report::report;
@@ -32,6 +35,8 @@ pub struct TaggedReport {
     pub cut: bool,
     /// Shards of which no node could list the links, or tell their statistics in time.
     pub partial: Vec<ShardId>,
+    /// When they were read.
+    pub at: UnixMs,
 }
 
 /// The statistics of a link, if it is still there; or the shard that does not answer.
@@ -88,7 +93,14 @@ impl App {
     ) -> Result<TaggedReport, ReportError> {
         principal.require(Permission::ReadStatistics)?;
         let end = Instant::now() + self.parts.timeout.saturating_sub(LIST_MARGIN);
-        let range = Range::parse(&query.period, self.now())?;
+        let (began, at) = (Instant::now(), self.now());
+        let range = Range::parse(&query.period, at)?;
+        let query = ReportQuery { link: None, ranked: true, ..query.clone() };
+        let question = (Tags::folded(tag), range.hours.clone(), query.whose);
+        if let Some(((stats, links, cut), at)) = self.tagged.get(&question, began.into_std()) {
+            let report = Answer { value: report(&stats, &range, &query)?, stale: false };
+            return Ok(TaggedReport { report, links, cut, partial: Vec::new(), at });
+        }
         let filter = LinkFilter { tags: vec![tag.to_owned()], ..LinkFilter::default() };
         let sort = Sort { key: SortKey::Visits, descending: true };
         let ask = ListRequest { filter, sort, after: None, limit: TAGGED_LINKS_MAX, count: false, seen: None };
@@ -113,9 +125,14 @@ impl App {
         let answers: Vec<_> = read.buffer_unordered(AT_ONCE).collect().await;
         let Read { stats, links, stale } = Read::of(answers, &mut partial);
         let stats = merge::merged(stats, query.whose);
-        let value = report(&stats, &range, &ReportQuery { link: None, ..query.clone() })?;
+        let value = report(&stats, &range, &query)?;
         debug_assert!(matches!(value.top, Top::Links(_)), "invariant: each of the links was ranked");
-        Ok(TaggedReport { report: Answer { value, stale }, links, cut: listed.next.is_some(), partial })
+        let cut = listed.next.is_some();
+        if partial.is_empty() && !stale {
+            let now = (at, Instant::now().into_std());
+            self.tagged.keep(question, (Arc::new(stats), links, cut), now, began.elapsed());
+        }
+        Ok(TaggedReport { report: Answer { value, stale }, links, cut, partial, at })
     }
 }
 

@@ -124,7 +124,7 @@ async fn figures(principal: &Principal, node: &NodeState, cx: &Context) -> Optio
     let from = cx.now.0.saturating_sub((2 * MONTH_HOURS as u64 - 1) * HOUR_MS);
     let from = format_time(UnixMs(from));
     let period = Period { from: Some(&from), interval: Interval::Hour, ..Period::default() };
-    let query = ReportQuery { link: None, period, whose: Whose::People, by: Vec::new() };
+    let query = ReportQuery { link: None, period, whose: Whose::People, by: Vec::new(), ranked: false };
     let Answer { value: Report { points, .. }, stale } = node.app.report(principal, &query).await.ok()?;
     Some(Figures { day: figure(&points, DAY_HOURS, cx.now), month: figure(&points, MONTH_HOURS, cx.now), stale })
 }

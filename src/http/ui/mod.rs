@@ -24,7 +24,7 @@
 //! domains.rs      the domains
 //! cluster.rs      the nodes and the shards
 //! link/           one link
-//! stats.rs        statistics of a link, of all links, and of a tag; period.rs has their time
+//! stats.rs        statistics of a link, of all links, and of a tag; period.rs has their time, top.rs the most visited links
 //! ```
 
 mod bulk;
@@ -54,6 +54,7 @@ mod sign_in;
 mod stats;
 mod tags;
 mod tools;
+mod top;
 
 use std::sync::Arc;
 

@@ -1,13 +1,14 @@
 //! The period that statistics are shown of, and the one that it is compared with.
 
+use actix_web::HttpRequest;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 use waypost_protocol::UnixMs;
-use waypost_protocol::clicks::HOUR_MS;
+use waypost_protocol::clicks::{HOUR_MS, Whose};
 
 use crate::app::{Interval, Period, Report};
 use crate::times::format_zoned;
-use crate::ui::{Context, Form};
+use crate::ui::{Asked, Context, Form};
 
 /// The longest period that is read by itself, in days: with more of them the report would be refused.
 const DAYS_MAX: i64 = 3_600;
@@ -69,6 +70,21 @@ impl Chosen {
             Interval::Day => "day",
             Interval::Month => "month",
         }
+    }
+}
+
+/// What the query of a page asks for.
+pub(super) fn asked(request: &HttpRequest, cx: &Context, path: String) -> Asked {
+    let form = Form::read(request.query_string().as_bytes());
+    Asked { form, path, zone: cx.zone.iana_name().unwrap_or("UTC").to_owned() }
+}
+
+/// Whose visits a form asks for.
+pub(super) fn chosen_whose(form: &Form) -> Whose {
+    match form.value("bots") {
+        "include" => Whose::All,
+        "only" => Whose::Bots,
+        _ => Whose::People,
     }
 }
 
@@ -149,7 +165,7 @@ mod tests {
                 total_clicks: 0,
                 points: vec![point; points],
                 by: Vec::new(),
-                top: Top::OneLink,
+                top: Top::None,
             };
             period_before(&report, interval).unwrap()
         };

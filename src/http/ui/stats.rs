@@ -5,14 +5,15 @@ use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Zoned;
-use waypost_protocol::clicks::{Dimension, Whose, orphan_of};
-use waypost_protocol::{LinkKey, UnixMs};
+use waypost_protocol::UnixMs;
+use waypost_protocol::clicks::{Dimension, orphan_of};
 
 use super::context::context;
 use super::guard::SignedIn;
-use super::link::{Named, Shown, address};
-use super::period::{Chosen, period_before, until_now};
+use super::link::{Named, Shown};
+use super::period::{Chosen, asked, chosen_whose, period_before, until_now};
 use super::reply::with_status;
+use super::top;
 use crate::app::{
     Answer, Consistency, Interval, LinkName, Period, PeriodError, Point, Principal, Report, ReportError, ReportQuery,
     TaggedReport, Top,
@@ -23,12 +24,10 @@ use crate::http::state::NodeState;
 use crate::http::{live as events, stats as api};
 use crate::times::format_zoned;
 use crate::ui::{
-    Asked, Breakdown, Chart, ChartPoint, Context, Form, LinkStatsView, OrphanRow, Section, StatFigure, StatisticsView,
-    Stats, Tab, Tagged, TopLink,
+    Asked, Breakdown, Chart, ChartPoint, Context, LinkStatsView, OrphanRow, Section, StatFigure, StatisticsView, Stats,
+    Tab, Tagged, TopList,
 };
 
-/// The links that are shown as the most visited ones.
-const TOP: usize = 20;
 /// The paths that are shown as orphan visits.
 const ORPHANS: usize = 100;
 /// The tags that can be chosen from.
@@ -48,6 +47,7 @@ pub(super) fn register(config: &mut ServiceConfig) {
         ("/link/{code}/stats.csv", reads().to(csv_of_link)),
         ("/link/{code}/live", reads().to(live)),
         ("/statistics", reads().to(of_all)),
+        ("/statistics/top", reads().to(top::part)),
         ("/statistics.csv", reads().to(csv_of_all)),
     ] {
         config.service(route(path, "GET, HEAD").route(handler));
@@ -88,27 +88,16 @@ async fn of_all(caller: SignedIn, request: HttpRequest, node: web::Data<NodeStat
         _ => Vec::new(),
     };
     let status = status_of(&asked);
-    let mut view = StatisticsView {
-        cx,
-        asked,
-        stats: None,
-        top: Vec::new(),
-        top_omitted: None,
-        orphans,
-        tagged: None,
-        tags: tags.unwrap_or_default(),
-    };
-    if let Some(Read { stats, top, tagged }) = read {
-        view.stats = Some(stats);
-        (view.top, view.top_omitted) = match top {
-            Top::Links(links) => (top_links(&request, &node, &links), None),
-            Top::OneLink => (Vec::new(), None),
-            Top::TooManyLinks => (Vec::new(), Some("stats.top-too-many")),
-            Top::OlderNode => (Vec::new(), Some("stats.top-older")),
+    let (mut top, mut stats, mut tagged) = (TopList::Links { links: Vec::new(), at: None }, None, None);
+    if let Some(read) = read {
+        top = match of {
+            Of::All => top::of_all(&request, &node, principal, &asked, &cx).await?,
+            _ => top::list(&request, &node, &read.top, read.tagged.as_ref().map(|tagged| tagged.at)),
         };
-        view.tagged = tagged;
+        (stats, tagged) = (Some(read.stats), read.tagged);
     }
-    with_status(status, &request, &view)
+    let tags = tags.unwrap_or_default();
+    with_status(status, &request, &StatisticsView { cx, asked, stats, top, orphans, tagged, tags })
 }
 
 fn status_of(asked: &Asked) -> StatusCode {
@@ -153,11 +142,6 @@ async fn live(
     events::stream_of_link(&request, node, (caller.principal, caller.session.id), domain, code).await
 }
 
-fn asked(request: &HttpRequest, cx: &Context, path: String) -> Asked {
-    let form = Form::read(request.query_string().as_bytes());
-    Asked { form, path, zone: cx.zone.iana_name().unwrap_or("UTC").to_owned() }
-}
-
 /// What was read.
 struct Read {
     stats: Stats,
@@ -177,7 +161,8 @@ async fn read_stats(
     let chosen = Chosen::of(&asked.form, asked.range(), cx, created);
     let zone = asked.zone.clone();
     let whose = chosen_whose(&asked.form);
-    let query = ReportQuery { link: None, period: chosen.period(&zone), whose, by: Dimension::ALL.to_vec() };
+    let query =
+        ReportQuery { link: None, period: chosen.period(&zone), whose, by: Dimension::ALL.to_vec(), ranked: false };
     let read = report(node, principal, of, query).await;
     let (Answer { value: now, stale }, tagged) = match read {
         Ok(read) => read,
@@ -193,7 +178,7 @@ async fn read_stats(
         && let Some((from, to)) = period_before(&now, chosen.interval)
     {
         let period = Period { from: Some(&from), to: Some(&to), zone: &zone, interval: chosen.interval };
-        let query = ReportQuery { link: None, period, whose, by: Vec::new() };
+        let query = ReportQuery { link: None, period, whose, by: Vec::new(), ranked: false };
         before = report(node, principal, of, query).await.ok().map(|(answer, _)| answer.value);
     }
     let stats = stats(&now, before.as_ref(), &chosen, asked, cx, stale);
@@ -214,18 +199,11 @@ async fn report(
         }
         Of::All => Ok((node.app.report(principal, &query).await?, None)),
         Of::Tag(tag) => {
-            let TaggedReport { report, links, cut, partial } = node.app.report_of_tag(principal, tag, &query).await?;
+            let TaggedReport { report, links, cut, partial, at } =
+                node.app.report_of_tag(principal, tag, &query).await?;
             let (links, partial) = (links as u64, partial.len() as u64);
-            Ok((report, Some(Tagged { tag: (*tag).to_owned(), links, cut, partial })))
+            Ok((report, Some(Tagged { tag: (*tag).to_owned(), links, cut, partial, at })))
         }
-    }
-}
-
-fn chosen_whose(form: &Form) -> Whose {
-    match form.value("bots") {
-        "include" => Whose::All,
-        "only" => Whose::Bots,
-        _ => Whose::People,
     }
 }
 
@@ -297,20 +275,6 @@ fn stats(now: &Report, before: Option<&Report>, chosen: &Chosen, asked: &Asked, 
         stale,
         csv: csv.finish(),
     }
-}
-
-fn top_links(request: &HttpRequest, node: &NodeState, links: &[(LinkKey, u64)]) -> Vec<TopLink> {
-    let largest = links.first().map_or(1, |(_, clicks)| *clicks).max(1);
-    let row = |(key, clicks): &(LinkKey, u64)| {
-        let short_url = node.short_url(request, key);
-        TopLink {
-            text: short_url.split_once("://").map_or(short_url.clone(), |(_, url)| url.to_owned()),
-            address: address(node, key, "/stats"),
-            clicks: *clicks,
-            share: clicks.saturating_mul(100) / largest,
-        }
-    };
-    links.iter().filter(|(_, clicks)| *clicks > 0).take(TOP).map(row).collect()
 }
 
 async fn orphans(node: &NodeState, principal: &Principal) -> Result<Vec<OrphanRow>, Problem> {

@@ -266,6 +266,8 @@ pub struct GetStats {
     pub from_leader: bool,
     /// By whose visits the links with the most of them are ranked. Older versions do not know it; see [`crate::clicks::Ranking`].
     pub whose: Whose,
+    /// Whether nobody asks for the links with the most visits: to find them takes longer than all else. Older versions do not know it and rank.
+    pub unranked: bool,
 }
 
 /// Reads the visits to what is no link.

@@ -74,6 +74,7 @@ pub struct StatsQuery {
     values: BTreeMap<(Dimension, u32), Counts>,
     stats: Stats,
     whose: Whose,
+    unranked: bool,
     search: Option<Searched>,
     searched: u32,
     top: Option<Vec<Top>>,
@@ -105,6 +106,7 @@ impl StatsQuery {
             values: BTreeMap::new(),
             stats: Stats::default(),
             whose: Whose::default(),
+            unranked: false,
             search: None,
             searched: 0,
             top: None,
@@ -115,6 +117,12 @@ impl StatsQuery {
     #[must_use]
     pub fn ranked_by(self, whose: Whose) -> Self {
         Self { whose, ..self }
+    }
+
+    /// Does not look for the links with the most visits.
+    #[must_use]
+    pub fn unranked(self) -> Self {
+        Self { unranked: true, ..self }
     }
 
     /// Runs the query. `locked` has to call its argument with the state, each time for a short
@@ -168,7 +176,8 @@ impl StatsQuery {
                 Some((slot, _)) => (slot, machine.counters.of(slot).epoch),
             },
         };
-        *self = Self { begun: self.begun + 1, whose: self.whose, ..Self::new(self.key.take(), hours) };
+        let Self { begun, whose, unranked, .. } = *self;
+        *self = Self { begun: begun + 1, whose, unranked, ..Self::new(self.key.take(), hours) };
         self.place = Some((machine.tree.clone(), slot, epoch));
         self.tell_total(machine, slot);
         if self.hours.is_empty() {
@@ -223,7 +232,7 @@ impl StatsQuery {
             return Ok(Next::Read);
         }
         self.tell_total(machine, slot);
-        if slot != ALL {
+        if slot != ALL || self.unranked {
             return Ok(Next::Done(true));
         }
         self.begin_search(machine);

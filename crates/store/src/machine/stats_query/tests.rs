@@ -325,6 +325,22 @@ fn the_most_visited_links_are_those_of_the_range_and_of_the_kind() {
 }
 
 #[test]
+fn without_a_ranking_all_else_is_the_same_and_no_link_is_read() {
+    let shard = Shard::visited(5);
+    shard.create_as("two");
+    shard.visit_as("two", 30, false, 3);
+    let ask = |query: StatsQuery| {
+        let before = READS.get();
+        let stats = told(query.answer(|step| step(&shard.machine.borrow())).unwrap()).unwrap();
+        (stats, READS.get() - before)
+    };
+    let query = || StatsQuery::new(None, FIRST_DAY * 24..(FIRST_DAY + 3) * 24);
+    let ((ranked, with_links), (stats, reads)) = (ask(query()), ask(query().unranked()));
+    assert_eq!(stats, Stats { top: Vec::new(), ranking: stats.ranking, ..ranked });
+    assert!(reads < with_links && reads <= 3, "{reads}, {with_links}");
+}
+
+#[test]
 fn the_most_visited_links_have_as_many_visits_as_each_says_itself() {
     let shard = Shard::visited(0);
     let names: Vec<String> = (0..600).map(|i| format!("link{i}")).collect();
