@@ -1,4 +1,5 @@
-//! Links that were deleted a moment ago, kept in the memory of this node, so that a deletion by mistake can be taken back.
+//! Links that were deleted a moment ago, kept in the memory of this node, so that a deletion by mistake can be taken back. It also knows forms that are sent twice. (Tokens carry a link to the
+//! other nodes: `undo.rs`.)
 //!
 //! What comes back is a new link with the same code and the same properties, and the hash of its password, which nobody sees. Its statistics and its
 //! history are gone with the old one.
@@ -40,6 +41,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// One that a token carries. It is known by that alone, so its version is not asked for.
+    pub(super) fn carried(token: String, until: UnixMs, key: LinkKey, spec: LinkSpec) -> Self {
+        Self { token, until, key, version: LinkVersion { version: 0, written_at: 0 }, spec, is_back: false }
+    }
+
     fn bytes(&self) -> usize {
         let LinkSpec { target, valid_until: _, fields } = &self.spec;
         size_of::<Self>() + self.token.len() + self.key.code.as_str().len() + target.as_str().len() + fields.bytes()

@@ -33,6 +33,7 @@ mod passwords;
 mod proposals;
 mod put;
 mod rules;
+mod seal;
 mod session_token;
 mod sessions;
 mod sign_in;

@@ -19,6 +19,7 @@ use super::access::{Author, Denied, Permission, Principal};
 use super::link_errors::NotYetSupported;
 use super::one_time_links::OneTimeLinks;
 use super::proposals::NotApplied;
+use super::seal::Seal;
 use super::session_token::NextTokens;
 use crate::limits::SESSION_WAITERS_MAX;
 
@@ -55,6 +56,8 @@ pub(super) fn after(now: UnixMs, time: Duration) -> UnixMs {
 pub struct Sessions {
     pub(super) times: SessionTimes,
     pub(super) next: NextTokens,
+    /// Seals what a browser carries to other nodes.
+    pub(super) seal: Seal,
     pub(super) links: OneTimeLinks,
     pub(super) waiters: Semaphore,
     /// When the use of a session with a token, by its digest, was last tried to be noted; entries older than [`RETRY`] are removed.
@@ -67,6 +70,7 @@ impl Sessions {
         Self {
             times,
             next: NextTokens::new(secret),
+            seal: Seal::new(secret),
             links: OneTimeLinks::default(),
             waiters: Semaphore::new(SESSION_WAITERS_MAX),
             tried: Mutex::default(),

@@ -1,19 +1,25 @@
 //! Deletes a link for a while, and brings it back.
+//!
+//! What identifies a deletion carries the link itself, sealed, so that each node can bring it back. A link that is too large for that is kept by the node that has deleted it alone.
 
 use waypost_protocol::messages::{CreateLink, Created};
-use waypost_protocol::{CallError, Link, LinkKey, LinkSpec, LinkVersion};
+use waypost_protocol::{CallError, Link, LinkKey, LinkSpec, LinkVersion, UnixMs, codec};
 
 use super::deleted::{Deletion, Kept};
 use super::link_errors::{ChangeError, CreateError, ReadError, Taken};
 use super::{App, Consistency, Denied, Guard, LinkName, Permission, Principal};
+use crate::limits::DELETED_MS;
 
 /// Random bytes that identify a deletion: nobody guesses them.
 const TOKEN_BYTES: usize = 16;
 
+/// The longest token that carries a link, in bytes: it is a part of an address, for which proxies have 8 KiB.
+const CARRIED_BYTES_MAX: usize = 4096;
+
 /// Why a link does not come back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UndoError {
-    /// Its deletion is too long ago, or was made through another node, or other deletions have taken its place.
+    /// Its deletion is too long ago; or the link is too large to be carried, and was deleted through another node, or other deletions have taken its place.
     #[error("this node does not know the deletion, or not any more")]
     Gone,
     /// As for a new link. `SlugTaken` if another link has its code now.
@@ -62,8 +68,10 @@ impl App {
         {
             return Err(ChangeError::VersionMismatch { current });
         }
-        let random: [u8; TOKEN_BYTES] = rand::random();
-        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = self.carried(&link.key, &link.spec).unwrap_or_else(|| {
+            let random: [u8; TOKEN_BYTES] = rand::random();
+            random.iter().map(|byte| format!("{byte:02x}")).collect()
+        });
         // It is kept first: nobody may hear of the outcome. What is kept is what is deleted.
         self.deleted.keep(token.clone(), link.key, current, link.spec, self.now());
         match self.delete_link(principal, name, Guard::OneOf(vec![current])).await {
@@ -85,13 +93,47 @@ impl App {
         }
     }
 
+    /// A token that carries a link; `None` if it is too large.
+    fn carried(&self, key: &LinkKey, spec: &LinkSpec) -> Option<String> {
+        let until = self.now().0.saturating_add(DELETED_MS);
+        let link = codec::encode(&self.creation_again(key, spec, 0));
+        let token = self.parts.sessions.seal.seal(&[&until.to_be_bytes()[..], &link].concat());
+        (token.len() <= CARRIED_BYTES_MAX).then_some(token)
+    }
+
+    /// A deletion that this node knows, or that its token carries.
+    fn known_deletion(&self, token: &str) -> Option<Kept> {
+        let now = self.now();
+        self.deleted.of(token, now).or_else(|| {
+            let text = self.parts.sessions.seal.open(token).filter(|_| token.len() <= CARRIED_BYTES_MAX)?;
+            let (until, link) = text.split_first_chunk()?;
+            let until = UnixMs(u64::from_be_bytes(*until));
+            let CreateLink { slug, spec, domain, .. } = codec::decode(link).ok()?;
+            let key = LinkKey { domain, code: slug? };
+            (until > now).then(|| Kept::carried(token.to_owned(), until, key, spec))
+        })
+    }
+
+    /// What creates a deleted link again.
+    fn creation_again(&self, key: &LinkKey, spec: &LinkSpec, created_by: u32) -> CreateLink {
+        CreateLink {
+            shard: key.shard(self.shards),
+            slug: Some(key.code.clone()),
+            spec: spec.clone(),
+            find_existing: false,
+            created_by,
+            idempotency: None,
+            domain: key.domain,
+        }
+    }
+
     /// A deletion that can be taken back.
     ///
     /// # Errors
     /// See [`UndoError`].
     pub fn deletion(&self, principal: &Principal, token: &str) -> Result<Deletion, UndoError> {
         principal.require(Permission::WriteLinks)?;
-        let kept = self.deleted.of(token, self.now()).filter(|kept| !kept.is_back);
+        let kept = self.known_deletion(token).filter(|kept| !kept.is_back);
         let Kept { until, key, spec, .. } = kept.ok_or(UndoError::Gone)?;
         Ok(Deletion { token: token.to_owned(), key, target: spec.target, until })
     }
@@ -103,22 +145,14 @@ impl App {
     /// See [`UndoError`]. After a [`CallError`] with an unknown outcome the link may exist.
     pub async fn undo_delete(&self, principal: &Principal, token: &str) -> Result<Link, UndoError> {
         principal.require(Permission::WriteLinks)?;
-        let Kept { key, spec, is_back, .. } = self.deleted.of(token, self.now()).ok_or(UndoError::Gone)?;
+        let Kept { key, spec, is_back, .. } = self.known_deletion(token).ok_or(UndoError::Gone)?;
         if is_back {
             // The same form, sent twice. What happened to the link after that is not to be undone.
             return self.as_it_was(&key, &spec).await.map_err(|_| UndoError::Gone);
         }
         self.writable().map_err(CreateError::from)?;
         self.supported(spec.level()).map_err(CreateError::from)?;
-        let message = CreateLink {
-            shard: key.shard(self.shards),
-            slug: Some(key.code.clone()),
-            spec: spec.clone(),
-            find_existing: false,
-            created_by: principal.number(),
-            idempotency: None,
-            domain: key.domain,
-        };
+        let message = self.creation_again(&key, &spec, principal.number());
         match self.send_creation(message).await? {
             Created::New(link) | Created::Existing(link) => {
                 self.deleted.came_back(token);

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use serde_json::json;
 use waypost_testkit::Cluster;
 
 use super::{Browser, KEY, text};
@@ -140,4 +141,34 @@ async fn the_cluster_is_changed_and_backups_are_taken_on_the_admin_listener_only
     assert_eq!(public.post("/ui/cluster/undrain", "node=a").await.status, 403);
     assert_eq!(admin.post("/ui/cluster/backup", "").await.status, 200);
     assert_eq!(admin.post("/ui/cluster/undrain", "node=a").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_link_is_brought_back_through_another_node_than_the_one_that_has_deleted_it() {
+    let (_dir, cluster) = started(3, |cluster| cluster.env("WAYPOST_ADMIN_KEY", KEY)).await;
+    let mut browser = signed_in(&cluster, 0).await;
+    let client = cluster.client(0).with_key(KEY);
+    let link =
+        json!({ "longUrl": "https://example.com/", "customSlug": "gone", "title": "Gone", "password": "night ferry" });
+    assert_eq!(client.shorten(link).await.unwrap().status, 201);
+    let asked = text(&browser.get("/ui/link/gone/delete").await);
+    let version = asked.split("name=\"version\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let deleted = browser.post("/ui/link/gone/delete", &format!("version={version}")).await;
+    let undo = deleted.header("location").unwrap_or_else(|| panic!("{}", text(&deleted))).to_owned();
+    assert!(!undo.contains("example"), "{undo}");
+    let mut other = at(&cluster, 1, &browser);
+    is_in_soon(&mut other).await;
+    let shown = other.get(&undo).await;
+    assert!(shown.status == 200 && text(&shown).contains("https://example.com/"), "{}", text(&shown));
+    // Also if the form is sent twice, to different nodes.
+    let mut third = at(&cluster, 2, &browser);
+    is_in_soon(&mut third).await;
+    for browser in [&mut other, &mut third] {
+        let back = browser.post(&undo, "").await;
+        assert_eq!((back.status, back.header("location")), (303, Some("/ui/link/gone")), "{}", text(&back));
+    }
+    let link = client.get("/api/v1/links/gone").await.unwrap().json();
+    assert!(link["title"] == "Gone" && link["protected"] == true, "{link}");
+    // Somebody else's text is none.
+    assert_eq!(third.get(&undo.replace("/deleted/", "/deleted/A")).await.status, 404);
 }
