@@ -119,7 +119,7 @@ async fn a_domain_is_made_changed_and_removed_and_its_links_come_back_with_it() 
     assert_eq!(client.get("/api/v1/domains/go.example").await.unwrap().status, 404);
     // Codes with a check character were made for it, of which no code of another format may be a slip.
     let close = browser.post("/ui/domains/new", "host=go.example&caseInsensitive=on").await;
-    assert!(close.status == 422 && text(&close).contains("id=\"alphabet-error\""), "{}", text(&close));
+    assert!(close.status == 422 && text(&close).contains("id=\"length-error\""), "{}", text(&close));
     let form = "host=go.example&caseInsensitive=on&alphabet=unambiguous&length=8&checkCharacter=on";
     let again = browser.post("/ui/domains/new", form).await;
     assert_eq!(again.status, 303, "{}", text(&again));

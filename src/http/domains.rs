@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use waypost_protocol::domain::DEFAULT_NAME;
 use waypost_protocol::properties::RedirectStatus;
-use waypost_protocol::{Alphabet, CodeFormat, OwnHost, Site, Target};
+use waypost_protocol::{Alphabet, CodeFormat, CodeFormatError, OwnHost, Site, Target};
 
 use super::authorized::{Authorized, ReadLinks, WriteDomains};
 use super::body::parse_json_only;
@@ -74,14 +74,17 @@ impl From<&CodeFormat> for CodeFormatJson {
 }
 
 impl CodeFormatJson {
-    fn format(&self) -> Result<CodeFormat, Problem> {
+    fn checked(&self) -> Result<CodeFormat, CodeFormatError> {
         let alphabet = match self.alphabet {
             AlphabetJson::Base62 => Alphabet::Base62,
             AlphabetJson::Lowercase => Alphabet::Lowercase,
             AlphabetJson::Unambiguous => Alphabet::Unambiguous,
         };
         CodeFormat::new(alphabet, self.length, &self.prefix, self.check_character)
-            .map_err(|error| Problem::invalid("codeFormat", format!("codeFormat: {error}")))
+    }
+
+    fn format(&self) -> Result<CodeFormat, Problem> {
+        self.checked().map_err(|error| Problem::invalid("codeFormat", format!("codeFormat: {error}")))
     }
 }
 
@@ -279,6 +282,12 @@ pub(super) fn given_edit(form: &Form, is_default: bool) -> Result<GivenDomainEdi
         json.insert("unknownHost".to_owned(), unknown.into());
     }
     read(json)
+}
+
+/// What is wrong with the format of codes of a form.
+pub(super) fn format_error(form: &Form) -> Option<CodeFormatError> {
+    let format = settings(form).ok()?.remove("codeFormat")?;
+    serde_json::from_value::<CodeFormatJson>(format).ok()?.checked().err()
 }
 
 fn read<T: serde::de::DeserializeOwned>(json: Map<String, Value>) -> Result<T, Problem> {

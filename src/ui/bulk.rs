@@ -3,7 +3,7 @@
 use askama::Template;
 use waypost_protocol::listing::PAGE_LINKS_MAX;
 
-use super::{Context, Form, Section, Theme};
+use super::{Context, Form, Reason, Section, Theme};
 
 /// The most links that one form may name. An undo is such a form.
 pub const NAMED_LINKS_MAX: usize = PAGE_LINKS_MAX;
@@ -174,7 +174,7 @@ pub struct Outcome {
     /// How many could not be changed.
     pub failed: u64,
     /// Some of these, and why.
-    pub failures: Vec<(String, String)>,
+    pub failures: Vec<(String, Reason)>,
     /// The names of those that were changed, for the undo; `None` = they are too many.
     names: Option<Vec<String>>,
     /// The bytes that further names may have as they are sent.
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     fn done(action: Action, names: Option<Vec<String>>) -> String {
-        let failures = vec![("<b>x</b>".to_owned(), "<i>no</i>".to_owned())];
+        let failures = vec![("<b>x</b>".to_owned(), "<i>no</i>".into())];
         let stopped = Some("It ended <early>.".to_owned());
         let outcome = Outcome { changed: 2, failed: 1, failures, names, stopped, ..Outcome::default() };
         let cx = Context::example("en");

@@ -1,12 +1,34 @@
 //! A form: what was typed, and why it was refused.
 
+/// A reason, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The text.
+    pub text: String,
+    /// Whether it is in English whatever the language of the page: a rare one that the API words.
+    pub english: bool,
+}
+
+impl Reason {
+    /// A reason as the API words it.
+    pub fn in_english(text: impl Into<String>) -> Self {
+        Self { text: text.into(), english: true }
+    }
+}
+
+impl<T: Into<String>> From<T> for Reason {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), english: false }
+    }
+}
+
 /// Why a form was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormError {
     /// The name of the field; empty = it concerns the whole form.
     pub field: String,
-    /// The reason, for people.
-    pub text: String,
+    /// The reason.
+    pub reason: Reason,
 }
 
 /// The values of a form, with the reasons why it was refused.
@@ -76,13 +98,13 @@ impl Form {
     }
 
     /// Refuses a field, or the whole form.
-    pub fn refuse(&mut self, field: impl Into<String>, text: impl Into<String>) {
-        self.errors.push(FormError { field: field.into(), text: text.into() });
+    pub fn refuse(&mut self, field: impl Into<String>, reason: impl Into<Reason>) {
+        self.errors.push(FormError { field: field.into(), reason: reason.into() });
     }
 
     /// Why a field was refused.
-    pub fn error(&self, name: &str) -> Option<&str> {
-        self.errors.iter().find(|error| error.field == name).map(|error| error.text.as_str())
+    pub fn error(&self, name: &str) -> Option<&Reason> {
+        self.errors.iter().find(|error| error.field == name).map(|error| &error.reason)
     }
 
     /// All reasons.
@@ -109,7 +131,8 @@ mod tests {
         assert!(form.is_on("on") && !form.is_on("tags") && !form.is_refused());
         form.refuse("tags", "too many");
         form.set("tags", "c");
-        assert_eq!((form.error("tags"), form.error("on"), form.value("tags")), (Some("too many"), None, "c"));
+        assert_eq!((form.error("tags"), form.error("on")), (Some(&"too many".into()), None));
+        assert_eq!(form.value("tags"), "c");
         assert!(form.is_refused());
         assert_eq!(Form::read(b"q=a+b&state=&sort=-visits").with("q", Some("&")).query(), "sort=-visits&q=%26");
         assert_eq!(Form::read(b"q=a&cursor=x").with("cursor", None).query(), "q=a");

@@ -58,7 +58,7 @@ pub use context::{Context, Section, Theme};
 pub use domains::{DomainPage, DomainRemoval, DomainRow, DomainsPage};
 pub use draft::{Draft, DraftView};
 pub use failure::{Failure, FailureView};
-pub use form::Form;
+pub use form::{Form, Reason};
 pub use home::{Attention, Create, CreateView, Figure, Figures, HomeView, Made};
 pub use link::{Clash, LinkConflictView, LinkDeleteView, LinkDeletedView, LinkEditView, LinkHead, Tab};
 pub use link_form::{changed_since, edit_of, field_label, field_names, form_of, instant, prints};

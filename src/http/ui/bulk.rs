@@ -24,7 +24,7 @@ use crate::app::{
 use crate::http::list::some_as_csv;
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
-use crate::ui::{Action, BulkAskView, BulkDoneView, Context, Form, NAMED_LINKS_MAX, Outcome, Section};
+use crate::ui::{Action, BulkAskView, BulkDoneView, Context, Form, NAMED_LINKS_MAX, Outcome, Reason, Section};
 
 /// Does with many links what the form asks for, or asks before.
 pub(super) async fn bulk(
@@ -189,7 +189,7 @@ async fn change(principal: &Principal, node: &NodeState, cx: &Context, action: &
             match done {
                 Ok(_) => outcome.change(name.clone()),
                 Err(BulkError::Change(error)) => note(&mut outcome, cx, name, &error),
-                Err(error) => fail(&mut outcome, name, error.to_string()),
+                Err(error) => fail(&mut outcome, name, Reason::in_english(error.to_string())),
             }
         }
     }

@@ -5,7 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::context::{base, context};
 use super::guard::{Change, SignedIn};
+use super::refused;
 use super::reply::{go_to_with, page, with_status};
+use crate::app::{DomainError, Principal};
 use crate::http::domains::{form_of, given, given_edit};
 use crate::http::problem::Problem;
 use crate::http::state::NodeState;
@@ -33,26 +35,57 @@ pub(super) async fn new(
     page(&request, &DomainPage { cx, form, name: String::new(), is_default: false })
 }
 
-/// Shows a form again, with the reason beside the field; problems that concern no form are errors.
-fn refused(
+/// Why a domain is not made or changed.
+enum Refusal {
+    Value(Problem),
+    Domain(DomainError),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Value(problem)
+    }
+}
+
+impl From<DomainError> for Refusal {
+    fn from(error: DomainError) -> Self {
+        Self::Domain(error)
+    }
+}
+
+/// Makes a domain, or changes one, as a form says; shows the form again if it is refused.
+async fn save(
+    caller: &Principal,
     request: &HttpRequest,
     node: &NodeState,
     mut form: Form,
-    name: &str,
-    problem: &Problem,
+    before: Option<DomainRow>,
 ) -> Result<HttpResponse, Problem> {
-    if !matches!(problem.status(), StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY) {
-        return Err(problem.clone());
-    }
-    // The form has several fields for it.
-    let (field, reason) = match problem.field() {
-        Some("codeFormat") => ("alphabet", problem.detail().trim_start_matches("codeFormat: ")),
-        field => (field.unwrap_or_default(), problem.detail()),
+    let own_hosts = node.own_hosts(request);
+    let saved = async {
+        match &before {
+            None => {
+                let domain = given(&form)?;
+                node.app.add_domain(caller, domain.host(), &domain.edit(&own_hosts)?).await?;
+            }
+            Some(row) => {
+                let edit = given_edit(&form, row.host.is_empty())?;
+                node.app.edit_domain(caller, &row.name, &edit.edit(&own_hosts)?).await?;
+            }
+        }
+        Ok::<_, Refusal>(())
     };
-    form.refuse(field, reason);
-    let is_default = name == waypost_protocol::domain::DEFAULT_NAME;
     let cx = context(request, node, Section::Domains);
-    with_status(StatusCode::UNPROCESSABLE_ENTITY, request, &DomainPage { cx, form, name: name.to_owned(), is_default })
+    match saved.await {
+        Ok(()) => {
+            let key = if before.is_some() { "domains.saved" } else { "domains.made" };
+            return Ok(go_to_with(request, &format!("{}/domains", cx.base), key, None));
+        }
+        Err(Refusal::Domain(error)) => refused::domain(&cx, &mut form, error)?,
+        Err(Refusal::Value(problem)) => refused::setting(&cx, &mut form, problem)?,
+    }
+    let (name, is_default) = before.map_or((String::new(), false), |row| (row.name, row.host.is_empty()));
+    with_status(StatusCode::UNPROCESSABLE_ENTITY, request, &DomainPage { cx, form, name, is_default })
 }
 
 /// Makes a domain.
@@ -62,17 +95,7 @@ pub(super) async fn make(
     body: web::Bytes,
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
-    let form = Form::read(&body);
-    let own_hosts = node.own_hosts(&request);
-    let made = async {
-        let domain = given(&form)?;
-        node.app.add_domain(&caller.principal, domain.host(), &domain.edit(&own_hosts)?).await?;
-        Ok::<_, Problem>(())
-    };
-    match made.await {
-        Ok(()) => Ok(go_to_with(&request, &format!("{}/domains", base(&request)), "domains.made", None)),
-        Err(problem) => refused(&request, &node, form, "", &problem),
-    }
+    save(&caller.principal, &request, &node, Form::read(&body), None).await
 }
 
 /// The settings of a domain.
@@ -95,18 +118,8 @@ pub(super) async fn edit(
     node: web::Data<NodeState>,
 ) -> Result<HttpResponse, Problem> {
     let form = Form::read(&body);
-    let own_hosts = node.own_hosts(&request);
     let site = node.app.domain(&caller.principal, form.value("name"))?;
-    let row = DomainRow::from(&*site);
-    let changed = async {
-        let edit = given_edit(&form, row.host.is_empty())?;
-        node.app.edit_domain(&caller.principal, &row.name, &edit.edit(&own_hosts)?).await?;
-        Ok::<_, Problem>(())
-    };
-    match changed.await {
-        Ok(()) => Ok(go_to_with(&request, &format!("{}/domains", base(&request)), "domains.saved", None)),
-        Err(problem) => refused(&request, &node, form, &row.name, &problem),
-    }
+    save(&caller.principal, &request, &node, form, Some(DomainRow::from(&*site))).await
 }
 
 /// Says what removing a domain does.

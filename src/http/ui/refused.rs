@@ -1,11 +1,14 @@
 //! Why a form was refused, beside the field that it concerns and in the language of the page.
 
+use actix_web::http::StatusCode;
+use waypost_protocol::domain::HostError;
 use waypost_protocol::properties::PropertyError;
-use waypost_protocol::{CallError, CodeError, LinkKey, ServiceError, SpecError, TargetError};
+use waypost_protocol::{CallError, CodeError, CodeFormatError, LinkKey, ServiceError, SpecError, TargetError};
 
-use crate::app::{ChangeError, CreateError, RulesFault};
+use crate::app::{ChangeError, CreateError, DomainError, DomainUrl, RulesFault};
+use crate::http::domains::format_error;
 use crate::http::problem::Problem;
-use crate::ui::{Context, Form};
+use crate::ui::{Context, Form, Reason};
 
 /// Notes in a form why its link was not created.
 ///
@@ -28,7 +31,7 @@ pub(super) fn creation(
         CreateError::Call(error) => form.refuse("", call(cx, &error)),
         other => {
             let problem = Problem::of_creation(other, short_url);
-            form.refuse("", problem.detail());
+            form.refuse("", Reason::in_english(problem.detail()));
         }
     }
     Ok(())
@@ -47,7 +50,7 @@ pub(super) fn change(cx: &Context, form: &mut Form, error: ChangeError) -> Resul
             form.refuse(field, cx.t(key));
         }
         ChangeError::Rules(fault) => form.refuse("rules", rules(cx, &fault)),
-        ChangeError::NotYet(error) => form.refuse("", format!("{} ({error})", cx.t("refused.not-yet"))),
+        ChangeError::NotYet(_) => form.refuse("", cx.t("refused.not-yet")),
         ChangeError::Call(error) => form.refuse("", call(cx, &error)),
         other => return Err(Problem::of_change(other, None)),
     }
@@ -74,6 +77,67 @@ pub(super) fn value(cx: &Context, form: &mut Form, problem: Problem) -> Result<(
     Ok(())
 }
 
+/// Puts the reason why a domain is not made or changed beside the field of its form.
+///
+/// # Errors
+/// What concerns no form.
+pub(super) fn domain(cx: &Context, form: &mut Form, error: DomainError) -> Result<(), Problem> {
+    let (field, text) = match &error {
+        DomainError::Host(HostError::NoName) => ("host", cx.t("domains.refused.host").to_owned()),
+        DomainError::Host(HostError::Address) => ("host", cx.t("domains.refused.address").to_owned()),
+        DomainError::Host(HostError::TooLong) => ("host", cx.t("domains.refused.host-long").to_owned()),
+        DomainError::Host(HostError::Default) => ("host", cx.t("domains.refused.host-default").to_owned()),
+        DomainError::Exists(host) => ("host", cx.with("domains.refused.exists", host.as_str())),
+        DomainError::IsDefault(host) => ("host", cx.with("domains.refused.is-default", host.as_str())),
+        DomainError::IsOwn(host) => ("host", cx.with("domains.refused.is-own", host.as_str())),
+        DomainError::TooMany { max } => ("", cx.with("domains.refused.many", &max.to_string())),
+        DomainError::Url(DomainUrl::Base, error) => ("baseUrl", url(cx, error)),
+        DomainError::Url(DomainUrl::Unknown, error) => ("unknownUrl", url(cx, error)),
+        DomainError::Url(DomainUrl::Expired, error) => ("expiredUrl", url(cx, error)),
+        DomainError::PermanentStatus => ("defaultStatus", cx.t("refused.status").to_owned()),
+        DomainError::FormatHasCase => ("alphabet", cx.t("domains.refused.format-case").to_owned()),
+        DomainError::FormatTooClose => ("length", cx.t("domains.refused.format-close").to_owned()),
+        DomainError::TooManyFormats => ("alphabet", cx.t("domains.refused.many-formats").to_owned()),
+        DomainError::NotYet(_) => ("", cx.t("refused.not-yet").to_owned()),
+        DomainError::Call(error) => ("", call(cx, error)),
+        DomainError::Denied(_)
+        | DomainError::Unknown(_)
+        | DomainError::OnlyDefault
+        | DomainError::Nothing
+        | DomainError::Fixed
+        | DomainError::DefaultStays => return setting(cx, form, error.into()),
+    };
+    form.refuse(field, text);
+    Ok(())
+}
+
+/// Puts a problem with a setting of a domain beside its field: a rare one as the API words it.
+///
+/// # Errors
+/// A problem that concerns no form.
+pub(super) fn setting(cx: &Context, form: &mut Form, problem: Problem) -> Result<(), Problem> {
+    let (field, key) = match (problem.field(), format_error(form)) {
+        (Some("codeFormat"), Some(CodeFormatError::PrefixTooLong | CodeFormatError::PrefixCharacter)) => {
+            ("prefix", "domains.refused.prefix")
+        }
+        (Some("codeFormat"), Some(CodeFormatError::CheckAlphabet)) => ("checkCharacter", "domains.refused.check"),
+        (Some("codeFormat" | "length"), _) => ("length", "domains.refused.length"),
+        (Some("defaultStatus"), _) => ("defaultStatus", "refused.status"),
+        _ if is_of_form(&problem) => {
+            form.refuse(problem.field().unwrap_or_default(), Reason::in_english(problem.detail()));
+            return Ok(());
+        }
+        _ => return Err(problem),
+    };
+    form.refuse(field, cx.t(key));
+    Ok(())
+}
+
+/// Whether another value in a form may help.
+fn is_of_form(problem: &Problem) -> bool {
+    matches!(problem.status(), StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY)
+}
+
 /// The field of an error, and the key of its text.
 fn spec(error: SpecError) -> (&'static str, &'static str) {
     match error {
@@ -87,10 +151,10 @@ fn spec(error: SpecError) -> (&'static str, &'static str) {
     }
 }
 
-fn rules(cx: &Context, fault: &RulesFault) -> String {
+fn rules(cx: &Context, fault: &RulesFault) -> Reason {
     match fault {
-        RulesFault::Url { error, .. } => url(cx, error),
-        RulesFault::Limits(error) => error.to_string(),
+        RulesFault::Url { error, .. } => url(cx, error).into(),
+        RulesFault::Limits(error) => Reason::in_english(error.to_string()),
     }
 }
 
@@ -112,25 +176,25 @@ pub(super) fn url(cx: &Context, error: &TargetError) -> String {
 }
 
 /// Why a slug cannot be one.
-pub(super) fn slug(cx: &Context, error: &CodeError) -> String {
+pub(super) fn slug(cx: &Context, error: &CodeError) -> Reason {
     match error {
-        CodeError::TooLong { max, .. } => cx.with("refused.slug-long", &max.to_string()),
-        CodeError::BadCharacter { character, .. } => cx.with("refused.slug-character", &character.to_string()),
-        CodeError::MarkAtEdge => cx.t("refused.slug-edge").to_owned(),
-        CodeError::Reserved { .. } => cx.t("refused.slug-reserved").to_owned(),
+        CodeError::TooLong { max, .. } => cx.with("refused.slug-long", &max.to_string()).into(),
+        CodeError::BadCharacter { character, .. } => cx.with("refused.slug-character", &character.to_string()).into(),
+        CodeError::MarkAtEdge => cx.t("refused.slug-edge").into(),
+        CodeError::Reserved { .. } => cx.t("refused.slug-reserved").into(),
         // Rare ones, and they need their whole sentence.
-        other => other.to_string(),
+        other => Reason::in_english(other.to_string()),
     }
 }
 
 /// Why a title, a tag or the like cannot be one.
-pub(super) fn property(cx: &Context, error: PropertyError) -> String {
+pub(super) fn property(cx: &Context, error: PropertyError) -> Reason {
     match error {
-        PropertyError::TitleTooLong | PropertyError::NoteTooLong => cx.t("refused.text-long").to_owned(),
-        PropertyError::TagTooLong => cx.t("refused.tag-long").to_owned(),
-        PropertyError::TagCharacter | PropertyError::TagEmpty => cx.t("refused.tag-character").to_owned(),
-        PropertyError::TooManyTags => cx.t("refused.tags-many").to_owned(),
-        other => other.to_string(),
+        PropertyError::TitleTooLong | PropertyError::NoteTooLong => cx.t("refused.text-long").into(),
+        PropertyError::TagTooLong => cx.t("refused.tag-long").into(),
+        PropertyError::TagCharacter | PropertyError::TagEmpty => cx.t("refused.tag-character").into(),
+        PropertyError::TooManyTags => cx.t("refused.tags-many").into(),
+        other => Reason::in_english(other.to_string()),
     }
 }
 
@@ -161,21 +225,21 @@ mod tests {
         };
         let no_url = Target::parse("ftp://example.com", &[], 8192).unwrap_err();
         let error = refused(no_url.into());
-        assert!(error.field == "longUrl" && error.text.contains("ftp"), "{error:?}");
+        assert!(error.field == "longUrl" && error.reason.text.contains("ftp"), "{error:?}");
         let error = refused(Code::parse_slug("a b").unwrap_err().into());
         assert_eq!(error.field, "customSlug");
         let key = LinkKey::new(Code::parse_slug("abc").unwrap());
         let error = refused(CreateError::SlugTaken { key, by: crate::app::Taken::Other });
-        assert!(error.text.contains("https://go.example/abc"), "{error:?}");
+        assert!(error.reason.text.contains("https://go.example/abc"), "{error:?}");
         let error = refused(CallError::Overloaded { service: "links" }.into());
-        assert_eq!((error.field.as_str(), error.text.as_str()), ("", cx.t("failure.busy-text")));
+        assert_eq!((error.field.as_str(), error.reason.text.as_str()), ("", cx.t("failure.busy-text")));
     }
 
     fn reason(error: ChangeError) -> (String, String) {
         let mut form = Form::default();
         change(&Context::example("de"), &mut form, error).unwrap();
         let error = &form.errors()[0];
-        (error.field.clone(), error.text.clone())
+        (error.field.clone(), error.reason.text.clone())
     }
 
     #[test]
@@ -196,11 +260,53 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_that_is_refused_says_why_beside_its_field_in_the_language_of_the_visitor() {
+        let cx = Context::example("de");
+        let host = waypost_protocol::domain::HostName::parse("go.example").unwrap();
+        for (error, field) in [
+            (DomainError::Host(HostError::NoName), "host"),
+            (DomainError::Exists(host.clone()), "host"),
+            (DomainError::IsOwn(host), "host"),
+            (DomainError::Url(DomainUrl::Unknown, TargetError::NoScheme), "unknownUrl"),
+            (DomainError::FormatTooClose, "length"),
+            (DomainError::TooMany { max: 7 }, ""),
+        ] {
+            let mut form = Form::default();
+            domain(&cx, &mut form, error).unwrap();
+            let refused = &form.errors()[0];
+            assert_eq!(refused.field, field);
+            let text = &refused.reason.text;
+            assert!(!refused.reason.english && !text.contains("domains.") && !text.contains(" the "), "{text}");
+        }
+        let mut form = Form::default();
+        domain(&cx, &mut form, DomainError::DefaultStays).unwrap();
+        assert!(form.errors()[0].reason.english, "a rare one is as the API words it");
+    }
+
+    #[test]
+    fn a_format_of_codes_that_is_refused_says_which_part_of_it_is_wrong() {
+        let cx = Context::example("de");
+        for (body, field) in [
+            ("alphabet=base62&length=99", "length"),
+            ("alphabet=base62&length=7&prefix=-a", "prefix"),
+            ("alphabet=base62&length=7&checkCharacter=on", "checkCharacter"),
+        ] {
+            let mut form = Form::read(body.as_bytes());
+            setting(&cx, &mut form, Problem::invalid("codeFormat", "codeFormat: x")).unwrap();
+            assert_eq!(form.errors()[0].field, field, "{body}");
+        }
+        let mut form = Form::default();
+        setting(&cx, &mut form, Problem::malformed("x")).unwrap();
+        assert!(form.errors()[0].reason.english);
+        assert!(setting(&cx, &mut form, Problem::not_found()).is_err());
+    }
+
+    #[test]
     fn a_value_that_is_none_says_what_is_possible_and_a_missing_link_is_no_matter_of_the_form() {
         let mut form = Form::default();
         let cx = Context::example("en");
         value(&cx, &mut form, Problem::invalid("maxVisits", "maxVisits: x")).unwrap();
-        assert!(form.error("maxVisits").is_some_and(|text| text.contains("1,000,000,000")));
+        assert!(form.error("maxVisits").is_some_and(|reason| reason.text.contains("1,000,000,000")));
         assert!(value(&cx, &mut form, Problem::invalid("other", "x")).is_err());
         assert!(change(&cx, &mut form, ChangeError::NotFound).is_err());
     }

@@ -74,7 +74,7 @@ pub(super) async fn replace(
     let cx = context(&request, &node, Section::Tags);
     let (tag, with) = (form.value("tag").to_owned(), form.given("with").unwrap_or_default().to_owned());
     let reason = match with.as_str() {
-        "" => cx.t("tags.empty").to_owned(),
+        "" => cx.t("tags.empty").into(),
         _ => match node.app.replace_tag(&caller.principal, &tag, Some(&with), None).await {
             Ok(sweep) => {
                 let (action, back) = (Action::Rename { tag, with }, format!("{}/tags", cx.base));

@@ -101,7 +101,7 @@ pub(super) async fn change(
                 Err(error) => {
                     let mut errors = Form::default();
                     refused::change(&shown.cx, &mut errors, error)?;
-                    refusal = errors.errors().first().map(|error| error.text.clone());
+                    refusal = errors.errors().first().map(|error| error.reason.text.clone());
                     status = StatusCode::UNPROCESSABLE_ENTITY;
                 }
             }
