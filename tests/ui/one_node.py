@@ -73,10 +73,13 @@ def signs_in_with_a_link_of_the_command_once(run):
 def makes_a_short_link_with_one_enter(run):
     visitor = run.visitor()
     target = "https://example.com/a/long/address?with=parameters&and=more"
+    first = not run.server.found("")
     # The cursor is in the field already.
     visitor.page.keyboard.insert_text(target)
     visitor.page.keyboard.press("Enter")
     visitor.sees("create.made")
+    if first:
+        expect(visitor.page.get_by_text(visitor.t("home.first"))).to_be_hidden()
     result = visitor.page.get_by_role("status").filter(has_text=visitor.t("create.made"))
     short_url = result.get_by_role("link").first.get_attribute("href")
     code = short_url.rsplit("/", 1)[1]
@@ -87,6 +90,11 @@ def makes_a_short_link_with_one_enter(run):
     picture = result.get_by_role("img", name=visitor.t("layout.qr"))
     assert visitor.page.evaluate("async image => { await image.decode(); return image.naturalWidth > 0; }", picture.element_handle())
     assert read_qr(picture.screenshot(scale="device")) in (short_url, None)
+    # What one wants to see next is one click away.
+    for link, address in ((picture, f"/link/{code}/qr"), (result.get_by_role("link", name=visitor.t("link.tab.statistics")), f"/link/{code}/stats")):
+        link.click()
+        expect(visitor.page).to_have_url(f"{run.server.url}{run.base}{address}")
+        visitor.go(f"/?made={code}&new=1")
     visitor.button("create.undo").click()
     visitor.sees("create.undone")
     assert run.server.link(code) is None
