@@ -42,9 +42,15 @@ pub(super) fn observe(
         "waypost_shards_stale",
         "Shards whose copy on this node may be older than the bound: their leader is ahead, or none can be reached",
     );
+    let memory = metrics.gauge_vec("waypost_memory_bytes", "What memory is used for, as far as it is known", &["part"]);
     metrics.on_scrape(move || {
         db.size_on_disk();
         view.observe();
+        let shards = groups.shards().iter().map(|group| group.read(|machine| machine.memory()));
+        let (index, counters) = shards.fold((0, 0), |sum, shard| (sum.0 + shard.index, sum.1 + shard.counters));
+        for (part, bytes) in [("cache", view.bytes()), ("index", index), ("counters", counters)] {
+            memory.with_label_values(&[part]).set(bytes as i64);
+        }
         let status = groups.status();
         links.set(status.iter().map(|status| status.links).sum::<u64>() as i64);
         pending.set(status.iter().map(|status| status.pending_bytes).sum::<u64>() as i64);

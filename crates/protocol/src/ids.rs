@@ -44,7 +44,7 @@ impl LinkKey {
 
     /// The hash under which the shard, the indexes and the clicks find the key.
     pub fn hash(&self) -> KeyHash {
-        KeyHash(hash64(self.domain.0, self.code.as_bytes()))
+        KeyHash::of(self.domain, self.code.as_str())
     }
 
     /// The shard that owns the key, of `shards` shards.
@@ -63,6 +63,11 @@ impl LinkKey {
 pub struct KeyHash(pub u64);
 
 impl KeyHash {
+    /// The hash of the key with this domain and code.
+    pub fn of(domain: Domain, code: &str) -> Self {
+        Self(hash64(domain.0, code.as_bytes()))
+    }
+
     /// The shard that owns the key, of `shards` shards.
     pub fn shard(self, shards: u32) -> ShardId {
         shard_of_hash(self.0, shards)

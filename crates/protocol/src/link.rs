@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{LinkKey, LinkSpec, UnixMs};
+use crate::{Domain, Fields, LinkKey, LinkSpec, UnixMs};
 
 /// A link as it is stored and replicated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,32 @@ impl FromStr for LinkVersion {
     }
 }
 
+/// What an index needs of a stored link, with the texts where they are stored: reading it copies nothing.
+#[derive(Debug)]
+pub struct LinkHead<'a> {
+    /// Its domain.
+    pub domain: Domain,
+    /// Its code.
+    pub code: &'a str,
+    /// Its target.
+    pub target: &'a str,
+    /// Its end.
+    pub valid_until: Option<UnixMs>,
+    /// Whether the code was generated.
+    pub generated: bool,
+    /// Its optional fields.
+    pub fields: Fields,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for LinkHead<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        type Stored<'a> = ((Domain, &'a str), &'a str, UnixMs, Option<UnixMs>, u32, u64, u32, bool, Fields);
+        let ((domain, code), target, _created_at, valid_until, _version, _written_at, _created_by, generated, fields) =
+            Stored::deserialize(from)?;
+        Ok(Self { domain, code, target, valid_until, generated, fields })
+    }
+}
+
 impl Link {
     /// The identity of this state of the link.
     pub fn link_version(&self) -> LinkVersion {
@@ -110,7 +136,7 @@ pub struct LinkCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, Target};
+    use crate::{Code, KeyHash, Target};
 
     #[test]
     fn a_version_is_written_as_two_numbers_and_read_back() {
@@ -119,6 +145,29 @@ mod tests {
         for wrong in ["", "12", "12-", "-ff", "x-1", "1-g", "1-1-1", "4294967296-1"] {
             assert_eq!(wrong.parse::<LinkVersion>(), Err(()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_head_of_a_stored_link_is_read_from_its_bytes() {
+        let mut fields = Fields::default();
+        fields.set(7, Some(vec![1, 2]));
+        let target = Target::parse("https://example.com/a", &[], 8192).unwrap();
+        let link = Link {
+            key: LinkKey { domain: Domain(300), code: Code::parse_slug("code").unwrap() },
+            spec: LinkSpec { target, valid_until: Some(UnixMs(9)), fields },
+            created_at: UnixMs(1),
+            version: 3,
+            written_at: 400,
+            created_by: 5,
+            generated: true,
+        };
+        let bytes = postcard::to_stdvec(&link).unwrap();
+        let head: LinkHead<'_> = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!((head.domain, head.code, head.target), (Domain(300), "code", "https://example.com/a"));
+        assert_eq!((head.valid_until, head.generated), (Some(UnixMs(9)), true));
+        assert_eq!(head.fields, link.spec.fields);
+        assert_eq!(KeyHash::of(head.domain, head.code), link.key.hash());
+        assert!(postcard::from_bytes::<LinkHead<'_>>(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ```
 
 use waypost_protocol::Link;
+use waypost_protocol::link::LinkHead;
 
 use super::record::{decode, encoded_bytes};
 use crate::StoreError;
@@ -88,6 +89,11 @@ impl<'a> Iterator for Entries<'a> {
 
 /// Decodes one link of a block.
 pub(super) fn link(bytes: &[u8]) -> Result<Link, StoreError> {
+    decode("link", bytes)
+}
+
+/// Reads of one link of a block what the index needs.
+pub(super) fn head(bytes: &[u8]) -> Result<LinkHead<'_>, StoreError> {
     decode("link", bytes)
 }
 

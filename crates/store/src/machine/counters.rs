@@ -16,6 +16,7 @@ use super::record::{decode, encode, number_of, numbered, open_record, seal_recor
 use super::shard_records::{JournalPosition, ShardMeta};
 use super::stats::{self, HOURS_KEPT_DAYS, Recents};
 use super::stats_page;
+use super::visits::{SlotVisits, SlotsVisits};
 use crate::{Batch, StoreError, Tree};
 
 const VISITS_PREFIX: u8 = b'v';
@@ -34,14 +35,6 @@ const VISITS_PAGE_WEIGHT: u64 = 512;
 /// first, and what is left of them is counted again. Since level 1 none goes that may be heard of again.
 const JOURNALS_MAX: usize = 512;
 
-/// The visits of a slot.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SlotVisits {
-    pub(super) visits: Visits,
-    /// Grows when the link is removed or its statistics are reset: what was stored before belongs to another life.
-    pub(super) epoch: u32,
-}
-
 /// The visits of a slot, as they are stored.
 #[derive(Serialize, Deserialize)]
 struct StoredVisits {
@@ -55,7 +48,7 @@ struct StoredVisits {
 pub(super) struct Counters {
     tree: Tree,
     /// By slot; as long as the index of links has slots.
-    pub(super) visits: Vec<SlotVisits>,
+    pub(super) visits: SlotsVisits,
     /// Pages of visits that have changed.
     dirty: NumberSet,
     /// Statistics of visits since the last checkpoint.
@@ -115,25 +108,23 @@ impl Counters {
 
     /// The visits of a slot.
     pub(super) fn of(&self, slot: u32) -> SlotVisits {
-        self.visits[slot as usize]
+        self.visits.at(slot)
     }
 
     /// The slots that were ever visited; perhaps also such whose link is gone.
     pub(super) fn visited(&self) -> impl Iterator<Item = u32> + '_ {
         let visited = |of: &SlotVisits| of.visits.total > 0 || of.visits.bots > 0;
-        self.visits.iter().enumerate().filter(move |(_, of)| visited(of)).map(|(slot, _)| slot as u32)
+        self.visits.iter().zip(0..).filter(move |(of, _)| visited(of)).map(|(_, slot)| slot)
     }
 
     /// The epoch of a slot, if there is such a slot.
     pub(super) fn epoch(&self, slot: u32) -> Option<u32> {
-        self.visits.get(slot as usize).map(|of| of.epoch)
+        self.visits.epoch(slot)
     }
 
     /// Makes room for so many slots.
     pub(super) fn cover(&mut self, slots: usize) {
-        if self.visits.len() < slots {
-            self.visits.resize(slots, SlotVisits::default());
-        }
+        self.visits.cover(slots);
     }
 
     /// Counts a batch of visits. Calls `counted` with each slot whose visits have changed.
@@ -183,16 +174,18 @@ impl Counters {
                 self.first_day = hour / 24;
             }
             let slot = slot_of(delta.link);
-            let place = slot.map(|slot| (slot, self.visits[slot as usize].epoch));
+            let place = slot.map(|slot| (slot, self.visits.at(slot).epoch));
             self.recents.add(place, hour, delta, &strings);
             let Some(slot) = slot else { continue };
-            let visits = &mut self.visits[slot as usize].visits;
+            let mut of = self.visits.at(slot);
+            let visits = &mut of.visits;
             visits.total = visits.total.saturating_add(counts.people);
             visits.bots = visits.bots.saturating_add(counts.bots);
             // Also of a clock that has jumped ahead. Since level 1 a time that one has left is corrected by the next visit.
             let latest = now.saturating_add_ms(HOUR_MS);
             let before = if level >= Level::ONE { visits.last.min(latest) } else { visits.last };
             visits.last = before.max(delta.last.min(latest));
+            self.visits.set(slot, of);
             self.dirty.insert(visits_page(slot));
             counted(slot);
         }
@@ -227,8 +220,8 @@ impl Counters {
 
     /// Forgets the visits of a slot.
     pub(super) fn forget(&mut self, slot: u32) {
-        let visits = &mut self.visits[slot as usize];
-        *visits = SlotVisits { visits: Visits::default(), epoch: visits.epoch.wrapping_add(1) };
+        let epoch = self.visits.at(slot).epoch.wrapping_add(1);
+        self.visits.set(slot, SlotVisits { visits: Visits::default(), epoch });
         // What is stored of it goes with the next checkpoints.
         self.sweep = self.first_day;
         self.dirty.insert(visits_page(slot));
@@ -237,6 +230,11 @@ impl Counters {
     /// Orphan visits.
     pub(super) fn orphans(&self, now: UnixMs) -> Vec<Orphan> {
         self.orphans.list(now)
+    }
+
+    /// About how many bytes of memory the visits take: all of them, and those since the last checkpoint.
+    pub(super) fn memory(&self) -> u64 {
+        self.visits.bytes() as u64 + self.recents.pending_bytes()
     }
 
     /// About how many bytes [`Counters::write`] has to write.
@@ -255,13 +253,12 @@ impl Counters {
         now: Option<UnixMs>,
     ) -> Result<(), StoreError> {
         for page in self.dirty.take_all() {
-            let start = (page * VISITS_PER_PAGE) as usize;
-            let end = (start + VISITS_PER_PAGE as usize).min(self.visits.len());
-            let stored = |of: &SlotVisits| {
+            let slots = page * VISITS_PER_PAGE..=page * VISITS_PER_PAGE + (VISITS_PER_PAGE - 1);
+            let stored = |of: SlotVisits| {
                 let Visits { total, bots, last } = of.visits;
                 StoredVisits { total, bots, last, epoch: of.epoch }
             };
-            let visits: Vec<StoredVisits> = self.visits[start.min(end)..end].iter().map(stored).collect();
+            let visits: Vec<StoredVisits> = slots.map_while(|slot| self.visits.get(slot)).map(stored).collect();
             let key = numbered(VISITS_PREFIX, page);
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
@@ -272,7 +269,7 @@ impl Counters {
 
     fn write_stats(&mut self, batch: &mut Batch, applied_at: UnixMs, now: Option<UnixMs>) -> Result<(), StoreError> {
         let visits = &self.visits;
-        let epochs = |slot: u32| visits.get(slot as usize).map(|slot| slot.epoch);
+        let epochs = |slot: u32| visits.epoch(slot);
         // A record must not be written twice in one batch: the days that were just written are left for the next checkpoint.
         let written = self.recents.write(&self.tree, batch, &epochs)?;
         let today = (applied_at.0 / HOUR_MS / 24) as u32;
@@ -314,20 +311,18 @@ impl Counters {
     }
 }
 
-fn read_visits(tree: &Tree, slots: usize) -> Result<Vec<SlotVisits>, StoreError> {
-    let mut visits = vec![SlotVisits::default(); slots];
+fn read_visits(tree: &Tree, slots: usize) -> Result<SlotsVisits, StoreError> {
+    let mut visits = SlotsVisits::of(slots);
     for entry in tree.scan_prefix(&[VISITS_PREFIX]) {
         let (key, value) = entry?;
         let page: Vec<StoredVisits> = decode("visits", open_record(tree, &key, &value)?)?;
-        let start = number_of(&key) as usize * VISITS_PER_PAGE as usize;
-        for (offset, StoredVisits { total, bots, last, epoch }) in page.into_iter().enumerate() {
+        let first = number_of(&key).saturating_mul(VISITS_PER_PAGE);
+        for (slot, StoredVisits { total, bots, last, epoch }) in (first..).zip(page) {
             // Also for free slots at the end of the index: the next link in such a slot must not get another link's statistics.
-            if epoch > 0 && visits.len() <= start + offset {
-                visits.resize(start + offset + 1, SlotVisits::default());
+            if epoch > 0 {
+                visits.cover(slot as usize + 1);
             }
-            if let Some(place) = visits.get_mut(start + offset) {
-                *place = SlotVisits { visits: Visits { total, bots, last }, epoch };
-            }
+            visits.set(slot, SlotVisits { visits: Visits { total, bots, last }, epoch });
         }
     }
     Ok(visits)

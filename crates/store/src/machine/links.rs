@@ -15,6 +15,9 @@ use crate::{Batch, StoreError, Tree};
 
 const BLOCK_PREFIX: u8 = b'b';
 
+/// The bytes that a link takes in memory beside those of its stored form.
+const FRESH_BYTES: usize = size_of::<Link>() + size_of::<(u32, Arc<Link>)>();
+
 /// The number of a block, and its links with their slots.
 pub(super) type BlockOfLinks = (u32, Vec<(u32, Arc<Link>)>);
 
@@ -269,6 +272,11 @@ impl Links {
         }
     }
 
+    /// About how many bytes of memory they take: the index, and the links that are in no block.
+    pub(super) fn memory(&self) -> u64 {
+        self.index.bytes() as u64 + self.fresh_bytes + (self.fresh.capacity() * FRESH_BYTES) as u64
+    }
+
     /// About how many bytes [`Links::write`] has to write.
     pub(super) fn pending_bytes(&self) -> u64 {
         self.fresh_bytes + self.blocks.pending_bytes()
@@ -297,18 +305,21 @@ fn read_blocks(
         let number = number_of(&key);
         for item in block::Entries::new(open_record(tree, &key, &value)?) {
             let (slot, bytes) = item?;
-            let link = block::link(bytes)?;
+            let head = block::head(bytes)?;
             if index.key_hash(slot).is_some() {
                 return Err(StoreError::Corrupt {
                     what: format!("{} block {number}", tree.name()),
                     detail: format!("slot {slot} is in two blocks"),
                 });
             }
-            index.insert_at(slot, link.key.hash().0, url_hash(&link), number);
-            if let Some(until) = link.spec.valid_until {
+            let url = head.generated.then(|| UrlDigest::of(head.domain, head.target).0);
+            index.load(slot, KeyHash::of(head.domain, head.code).0, url, number);
+            if let Some(until) = head.valid_until {
                 expiry.insert((until, slot));
             }
-            crawlable.add(&link);
+            if CRAWLABLE.is_in(&head.fields) {
+                crawlable.add(&block::link(bytes)?);
+            }
         }
     }
     index.settle();

@@ -27,6 +27,7 @@ pub mod incoming;
 mod index;
 mod links;
 mod listed;
+mod memory;
 mod number_set;
 mod orphans;
 mod positions;
@@ -41,6 +42,7 @@ mod stats_page;
 mod stats_query;
 mod stats_top;
 mod used_visits;
+mod visits;
 
 use std::fmt::Debug;
 
@@ -57,6 +59,7 @@ pub use changes::Changed;
 pub use cluster::ClusterMachine;
 pub use cluster_state::ClusterState;
 pub use listed::{LinkNow, Scanned};
+pub use memory::ShardMemory;
 pub(crate) use record::open_record_of;
 pub use scrub::{Scrubbed, scrub_tree, verify_tree};
 pub use shard::ShardMachine;

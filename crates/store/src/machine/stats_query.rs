@@ -191,7 +191,7 @@ impl StatsQuery {
 
     fn tell_total(&mut self, machine: &ShardMachine, slot: u32) {
         self.stats.total = machine.total(slot);
-        self.stats.last = match machine.counters.visits.get(slot as usize) {
+        self.stats.last = match machine.counters.visits.get(slot) {
             Some(of) if slot != ALL => of.visits.last,
             _ => Default::default(),
         };
@@ -393,7 +393,7 @@ impl ShardMachine {
     }
 
     fn total(&self, slot: u32) -> Counts {
-        match self.counters.visits.get(slot as usize) {
+        match self.counters.visits.get(slot) {
             Some(of) if slot != ALL => Counts { people: of.visits.total, bots: of.visits.bots },
             _ => self.counters.total,
         }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use waypost_protocol::clicks::{Counts, Whose};
 
-use super::counters::{Counters, SlotVisits};
+use super::counters::Counters;
 use super::day_part::DayPart;
 use super::stats_page::{self, SLOTS_PER_PAGE};
 use crate::{StoreError, Tree};
@@ -45,11 +45,12 @@ impl Search {
     /// Begins a search while the state is locked: copies what it needs from memory.
     pub(super) fn begin(counters: &Counters, hours: Range<u32>, whose: Whose, generation: u64) -> Self {
         let epochs: Vec<u32> = counters.visits.iter().map(|of| of.epoch).collect();
-        let most = |slots: &[SlotVisits]| {
-            slots.iter().map(|of| whose.of(Counts { people: of.visits.total, bots: of.visits.bots })).max().unwrap_or(0)
-        };
-        let pages = counters.visits.chunks(SLOTS_PER_PAGE as usize).map(most).zip(0..);
-        let pages = pages.filter(|(most, _)| *most > 0).collect();
+        let mut most = vec![0; counters.visits.len().div_ceil(SLOTS_PER_PAGE as usize)];
+        for (slot, of) in counters.visits.iter().enumerate() {
+            let most: &mut u64 = &mut most[slot / SLOTS_PER_PAGE as usize];
+            *most = whose.of(Counts { people: of.visits.total, bots: of.visits.bots }).max(*most);
+        }
+        let pages = most.into_iter().zip(0..).filter(|(most, _)| *most > 0).collect();
         let recent = counters.recents.by_slot(&hours, |slot, life| epochs.get(slot as usize) == Some(&life));
         Self { whose, hours, generation, epochs, pages, recent }
     }
@@ -106,7 +107,7 @@ impl Search {
 /// The links with the largest totals, from memory.
 pub(super) fn most_visited(counters: &Counters, whose: Whose) -> Vec<Found> {
     let counts = |slot: u32| {
-        let visits = counters.visits[slot as usize].visits;
+        let visits = counters.visits.at(slot).visits;
         Counts { people: visits.total, bots: visits.bots }
     };
     let rank = |slot: &u32| std::cmp::Reverse(whose.of(counts(*slot)));
@@ -116,6 +117,6 @@ pub(super) fn most_visited(counters: &Counters, whose: Whose) -> Vec<Found> {
         slots.truncate(TOP_MAX);
     }
     slots.sort_unstable_by_key(|slot| (rank(slot), *slot));
-    let found = |slot: u32| Found { slot, epoch: counters.visits[slot as usize].epoch, counts: counts(slot) };
+    let found = |slot: u32| Found { slot, epoch: counters.visits.at(slot).epoch, counts: counts(slot) };
     slots.into_iter().map(found).collect()
 }

@@ -16,6 +16,7 @@ mod limits;
 mod listed;
 mod log;
 mod members;
+mod memory;
 mod model;
 mod pending;
 mod positions;
