@@ -1,18 +1,20 @@
 //! Links of this node's own replicas, read on the thread of the HTTP worker: a link that is not cached costs no other thread.
 //!
 //! What is read here is as fresh as what LinkStore would read ([`ReadHere`]). If the replica may not answer, or does not know the link, LinkStore is
-//! asked, as ever. A read may wait for the disk, and the worker with it, so after a slow one LinkStore is asked for a while: its thread is for that.
+//! asked, as ever. A read may wait for the disk, and the worker with it, so after one that did LinkStore is asked for a while: its thread is for that.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use waypost_protocol::{Link, LinkKey, LinkSpec, ShardId};
 
 use crate::behavior::Behavior;
 use crate::view::{ReadView, Source};
 
-/// A read that takes longer than this is slow. One of a page in memory takes some tens of microseconds.
+/// A read that takes longer than this, and has waited, is slow. One of a page in memory takes some tens of microseconds, and more only where another thread had
+/// the processor meanwhile.
 const SLOW: Duration = Duration::from_millis(1);
 
 /// After a slow read none follows for so many times as long as it took: a worker waits for slow reads a twentieth of its time at most.
@@ -29,12 +31,14 @@ pub(crate) struct Here {
     read: ReadHere,
     /// The end of the pause after a slow read.
     pause: Cell<Option<Instant>>,
+    /// How often the thread has waited for something.
+    waits: fn() -> i64,
 }
 
 impl Here {
     /// The replicas of a node with so many shards, which `read` reads.
     pub(crate) fn new(view: Arc<ReadView>, shards: u32, read: ReadHere) -> Self {
-        Self { view, shards, read, pause: Cell::default() }
+        Self { view, shards, read, pause: Cell::default(), waits: waits_of_thread }
     }
 
     /// Reads a link and caches it; `None` = LinkStore has to be asked.
@@ -42,10 +46,11 @@ impl Here {
         if self.pause.get().is_some_and(|until| now < until) || self.view.only_leader(key, now) {
             return None;
         }
-        let (fill, shard) = (self.view.begin_fill(key), key.shard(self.shards));
+        let (fill, shard, waits) = (self.view.begin_fill(key), key.shard(self.shards), (self.waits)());
         let found = (self.read)(shard, key);
         let took = now.elapsed();
-        self.pause.set((took > SLOW).then(|| now + took * (PAUSE_FACTOR + 1)));
+        let slow = took > SLOW && (self.waits)() != waits;
+        self.pause.set(slow.then(|| now + took * (PAUSE_FACTOR + 1)));
         let link = found?;
         let spec = match Arc::try_unwrap(link) {
             Ok(link) => link.spec,
@@ -55,6 +60,11 @@ impl Here {
         self.view.finish_fill(fill, key, &spec.target, spec.valid_until, behavior, Source::Replica(shard));
         Some(spec)
     }
+}
+
+/// How often the current thread has given up the processor by itself, because it had to wait.
+fn waits_of_thread() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
 }
 
 #[cfg(test)]
@@ -150,5 +160,18 @@ mod tests {
         let later = Instant::now() + HOUR;
         assert!(here.read(&key("b"), later).is_some());
         assert!(here.read(&key("c"), later).is_some());
+    }
+
+    #[test]
+    fn a_read_that_took_long_but_waited_for_nothing_is_not_slow() {
+        let mut here = here(|key| {
+            let began = Instant::now();
+            while began.elapsed() < SLOW * 2 {}
+            Some(link(key))
+        });
+        here.waits = || 7;
+        let now = Instant::now();
+        assert!(here.read(&key("abc"), now).is_some());
+        assert!(here.read(&key("b"), now).is_some());
     }
 }
