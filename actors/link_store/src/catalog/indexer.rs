@@ -13,6 +13,7 @@ use waypost_store::machine::{Changed, ShardMachine};
 
 use super::log_writer::LogWriter;
 use super::metrics::CatalogMetrics;
+use super::pace::Pace;
 use super::part::{LogOf, Part};
 use super::place::{Files, Place};
 use super::shared::{Reached, Scan, Shared};
@@ -30,8 +31,8 @@ const SCAN_STEP: Duration = Duration::from_millis(100);
 /// How often counts are written.
 const COUNTS_EVERY: Duration = Duration::from_secs(60);
 
-/// Counts of one round.
-const COUNTS_AT_ONCE: usize = 2_000;
+/// Counts of one round: some milliseconds.
+const COUNTS_AT_ONCE: usize = 250;
 
 /// How often a position is noted of a shard whose links have not changed, although its log has grown, such as by visits. One that was noted
 /// before the last checkpoint of a process that is killed costs a scan.
@@ -83,6 +84,7 @@ pub(super) struct Indexer<'a> {
     /// Whether counts are being written, and when they were last.
     counting: bool,
     counted: Instant,
+    pace: Pace,
     noted: Instant,
     log_writer: LogWriter<'a>,
 }
@@ -117,6 +119,7 @@ impl<'a> Indexer<'a> {
             maintains: false,
             counting: false,
             counted: now,
+            pace: Pace::default(),
             noted: now,
             log_writer: LogWriter::new(engine),
         }
@@ -146,7 +149,8 @@ impl<'a> Indexer<'a> {
         let open = self.shared.catalog.read().is_some();
         let scans = self.parts.iter().any(|part| part.is_incomplete());
         let leaves = self.parts.contains(&Part::Leaves);
-        open && (self.counting || self.maintains || leaves || scans && !self.read_only.load(Ordering::Relaxed))
+        let counts = self.counting && self.pace.is_due(Instant::now());
+        open && (counts || self.maintains || leaves || scans && !self.read_only.load(Ordering::Relaxed))
     }
 
     fn round(&mut self) -> Result<(), Trouble> {
@@ -170,8 +174,10 @@ impl<'a> Indexer<'a> {
             self.counting = true;
             self.counted = Instant::now();
         }
-        if self.counting {
+        let began = Instant::now();
+        if self.counting && self.pace.is_due(began) {
             self.counting = self.write_counts(&catalog)?;
+            self.pace.worked(began.elapsed(), Instant::now());
         }
         self.maintains = catalog.maintain()?;
         self.log_writer.step(&catalog)?;

@@ -17,6 +17,7 @@ mod answer;
 mod indexer;
 mod log_writer;
 mod metrics;
+mod pace;
 mod part;
 mod place;
 mod reads;
