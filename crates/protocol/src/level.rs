@@ -8,7 +8,7 @@
 //! | 0 | everything that version 0.1 (commit f8b06c4) reads and writes |
 //! | 1 | batches that carry their level; optional fields in commands; separate records in group 0, `AdmitNode`, `RetireNode`, `RaiseLevel`; positions of journals by node, kept until `EndJournals`; times of commands may step back; the last node that stores links is not drained |
 //! | 2 | the first properties of links in `properties.rs` |
-//! | 3 | limited, protected and ruled links; domains and their settings; the history of targets; codes in letters of other scripts; sessions of the dashboard |
+//! | 3 | limited, protected and ruled links; domains and their settings; the history of targets; codes in letters of other scripts; sessions of the dashboard; batches of clicks in columns |
 //!
 //! Group 0 records the level of the cluster. Its leader raises it (`RaiseLevel`) once every member has reported that it
 //! understands a higher one. The level never goes down, and a node that understands less is not admitted. The proposer stamps each

@@ -3,6 +3,7 @@
 //! This crate does no I/O, reads no clock and knows no actor framework. Everything that two floors have to agree on
 //! (what a link is, how a code is spelled, which shard owns it, what may be asked of whom) is said here, once.
 
+mod click_columns;
 pub mod clicks;
 pub mod code;
 pub mod code_format;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{BatchError, GroupCommand, base};
+use crate::click_columns;
 use crate::clicks::ClickBatch;
 use crate::codec::{decode_exact, encode};
 use crate::digest::IdempotencyKey;
@@ -34,6 +35,9 @@ commands! {
     }
 }
 
+/// The number under which [`RecordClicks`] is stored since level 3: see `click_columns.rs`. No command has it.
+const CLICK_COLUMNS: u8 = 64;
+
 impl GroupCommand for ShardCommand {
     type Outcome = ShardOutcome;
 
@@ -54,6 +58,11 @@ impl GroupCommand for ShardCommand {
         match (level, self) {
             (Level::BASE, Self::Create(create)) => base::encode_create(create),
             (Level::BASE, Self::Edit(edit)) => base::encode_edit(edit),
+            (level, Self::RecordClicks(clicks)) if level >= Level::THREE && click_columns::can_have(&clicks.0) => {
+                let mut bytes = vec![CLICK_COLUMNS];
+                click_columns::encode(&clicks.0, &mut bytes);
+                bytes
+            }
             _ => super::encode_one(self),
         }
     }
@@ -64,6 +73,11 @@ impl GroupCommand for ShardCommand {
                 base::take_create(body).map(|(create, rest)| (create.into(), rest))
             }
             (Level::BASE, [base::EDIT, body @ ..]) => base::take_edit(body).map(|(edit, rest)| (edit.into(), rest)),
+            (level, [CLICK_COLUMNS, body @ ..]) if level >= Level::THREE => {
+                let (clicks, rest) =
+                    click_columns::decode(body).map_err(|error| BatchError::Damaged(error.to_string()))?;
+                Ok((RecordClicks(Arc::new(clicks)).into(), rest))
+            }
             _ => super::take_one(level, bytes),
         }
     }
