@@ -169,6 +169,33 @@ fn tau(mut x: f64) -> f64 {
     }
 }
 
+/// The largest value of each register of many visitors: adding one takes the same time however many there are.
+#[derive(Debug, Clone, Default)]
+pub struct Ranks {
+    /// By register; empty until the first visitor.
+    ranks: Vec<u8>,
+}
+
+impl Ranks {
+    /// Adds a visitor. An invalid register is ignored.
+    pub fn add(&mut self, register: Register) {
+        if !register.is_valid() {
+            return;
+        }
+        if self.ranks.is_empty() {
+            self.ranks.resize(REGISTERS, 0);
+        }
+        let rank = &mut self.ranks[register.index() as usize];
+        *rank = (*rank).max((register.0 & 63) as u8);
+    }
+
+    /// The registers in use, sorted.
+    pub fn registers(&self) -> impl Iterator<Item = Register> + '_ {
+        let of = |(index, rank): (usize, &u8)| (*rank > 0).then_some(Register((index as u32) << 6 | u32::from(*rank)));
+        self.ranks.iter().enumerate().filter_map(of)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -284,6 +311,16 @@ mod tests {
             let mut merged = sketch(one.iter().copied());
             merged.merge(&sketch(two.iter().copied()));
             prop_assert_eq!(merged, sketch(one.into_iter().chain(two)));
+        }
+
+        #[test]
+        fn ranks_of_visitors_make_the_same_sketch(numbers in prop::collection::vec(0u64..500, 0..200), any_registers in prop::collection::vec(any::<u32>().prop_map(Register), 0..50)) {
+            let visitors: Vec<Register> = numbers.into_iter().map(visitor).chain(any_registers).collect();
+            let mut ranks = Ranks::default();
+            visitors.iter().for_each(|visitor| ranks.add(*visitor));
+            let mut sketch = Sketch::default();
+            sketch.add(visitors);
+            prop_assert_eq!(ranks.registers().collect::<Vec<_>>(), sketch.registers());
         }
 
         #[test]

@@ -163,9 +163,11 @@ impl Counters {
             self.note_positions(clicks, now);
         }
         let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
-        for delta in &clicks.deltas {
+        // First all look-ups: each waits for memory, and nothing else here waits with them.
+        let slots: Vec<Option<u32>> = clicks.deltas.iter().map(|delta| slot_of(delta.link)).collect();
+        let present = hour_of(now);
+        for (delta, slot) in clicks.deltas.iter().zip(slots) {
             // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
-            let present = hour_of(now);
             let near = delta.hour.abs_diff(present) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= present + 24;
             let hour = if near { delta.hour } else { present };
             let counts = stats::counts(delta);
@@ -173,7 +175,6 @@ impl Counters {
             if self.first_day == 0 || hour / 24 < self.first_day {
                 self.first_day = hour / 24;
             }
-            let slot = slot_of(delta.link);
             let place = slot.map(|slot| (slot, self.visits.at(slot).epoch));
             self.recents.add(place, hour, delta, &strings);
             let Some(slot) = slot else { continue };

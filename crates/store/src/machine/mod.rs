@@ -39,6 +39,7 @@ mod slot_day;
 pub mod snapshot;
 mod stats;
 mod stats_page;
+mod stats_part;
 mod stats_query;
 mod stats_top;
 mod used_visits;

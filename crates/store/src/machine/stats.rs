@@ -4,10 +4,10 @@
 //! command appends a few bytes to a list. A checkpoint sorts the list and merges it into the records of its days
 //! (`stats_page.rs`), of 256 links each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension};
-use waypost_protocol::sketch::Register;
+use waypost_protocol::sketch::{Ranks, Register};
 
 use super::day_part::DayPart;
 use super::slot_day::{ALL, Numbers, SlotDay, Texts};
@@ -17,10 +17,14 @@ use crate::{Batch, StoreError, Tree};
 /// The number of days for which hours are kept.
 pub const HOURS_KEPT_DAYS: u32 = 90;
 
-/// The dimension values that visits have in common.
+/// What visits have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Profile {
     bot: bool,
+    /// Hours since 1970.
+    hour: u32,
+    /// The epoch of the slot. If the link is deleted before the checkpoint, its visits count only for the sum of all.
+    life: u32,
     /// The number of each value, from 1; 0 = none.
     values: Values,
 }
@@ -31,19 +35,12 @@ type Values = [u32; Dimension::COUNT];
 #[derive(Clone, Copy)]
 struct Recent {
     slot: u32,
-    /// The epoch of the slot. If the link is deleted before the checkpoint, its visits count only for the sum of all.
-    life: u32,
-    hour: u32,
     profile: u32,
     count: u32,
     visitor: Option<std::num::NonZeroU32>,
 }
 
 impl Recent {
-    fn day(&self) -> u32 {
-        self.hour / 24
-    }
-
     fn visitor(&self) -> Option<Register> {
         self.visitor.map(|register| Register(register.get()))
     }
@@ -81,20 +78,29 @@ impl Names {
         number
     }
 
+    /// The day of a profile.
+    fn day(&self, profile: u32) -> u32 {
+        self.profiles.get(profile).day()
+    }
+
     /// Translates a profile to the numbers that `texts` gives its values.
     fn translate(&self, profile: u32, texts: &mut Texts) -> Profile {
-        let Profile { bot, values } = *self.profiles.get(profile);
+        let profile = *self.profiles.get(profile);
         let number = |value: u32| value.checked_sub(1).map_or(0, |own| texts.of(self.strings.get(own)) + 1);
-        Profile { bot, values: values.map(number) }
+        Profile { values: profile.values.map(number), ..profile }
     }
 }
 
 impl Profile {
-    fn count(&self, day: &mut SlotDay, hour: u32, count: u64) {
+    fn day(&self) -> u32 {
+        self.hour / 24
+    }
+
+    fn count(&self, day: &mut SlotDay, count: u64) {
         if count == 0 {
             return;
         }
-        day.hour((hour % 24) as u8).add(self.bot, count);
+        day.hour((self.hour % 24) as u8).add(self.bot, count);
         for (dimension, value) in Dimension::ALL.into_iter().zip(self.values) {
             if let Some(text) = value.checked_sub(1) {
                 day.value(dimension, text).add(self.bot, count);
@@ -112,11 +118,48 @@ pub(super) struct Recents {
     days: BTreeSet<u32>,
 }
 
+/// What a visit counts for when a checkpoint becomes due: a third of its memory. A checkpoint costs more for the links that it touches than for
+/// these bytes, and with more visits at a time it touches fewer links for each.
+const RECENT_WEIGHT: u64 = 5;
+
+const _: () = assert!(size_of::<Recent>() == 16);
+
+/// By how many entries the list grows at a time: 512 KiB. Doubling it would leave half of it unused at times, in every shard.
+const LIST_STEP: usize = 32 * 1024;
+
 /// The sum of all links on a day.
 #[derive(Default)]
 struct Total {
-    counts: HashMap<(u32, u32), u64>,
-    visitors: Vec<Register>,
+    /// By profile.
+    counts: Vec<u64>,
+    visitors: Ranks,
+}
+
+/// Profiles as they are translated for one page.
+#[derive(Default)]
+struct Translated {
+    /// By profile.
+    profiles: Vec<Option<Profile>>,
+    /// Those that are there.
+    known: Vec<u32>,
+}
+
+impl Translated {
+    fn of(&mut self, profile: u32, names: &Names, texts: &mut Texts) -> Profile {
+        let at = profile as usize;
+        if self.profiles.len() <= at {
+            self.profiles.resize(at + 1, None);
+        }
+        *self.profiles[at].get_or_insert_with(|| {
+            self.known.push(profile);
+            names.translate(profile, texts)
+        })
+    }
+
+    /// For the next page.
+    fn clear(&mut self) {
+        self.known.drain(..).for_each(|profile| self.profiles[profile as usize] = None);
+    }
 }
 
 impl Recents {
@@ -143,26 +186,21 @@ impl Recents {
         let (slot, life) = place.unwrap_or((ALL, 0));
         let mut visitors = delta.visitors.iter().filter_map(|register| std::num::NonZeroU32::new(register.0));
         let mut last = 0;
+        if self.list.capacity() - self.list.len() < delta.tallies.len() + delta.visitors.len() {
+            let more = delta.tallies.len() + delta.visitors.len();
+            self.list.reserve_exact(more.max(LIST_STEP).max(self.list.len() / 8));
+        }
         for tally in &delta.tallies {
             let values = tally.values.map(|value| strings.get(usize::from(value)).copied().unwrap_or(0));
-            let profile = self.names.profile(&Profile { bot: tally.bot, values });
-            last = profile;
-            self.list.push(Recent { slot, life, hour, profile, count: tally.count, visitor: visitors.next() });
+            last = self.names.profile(&Profile { bot: tally.bot, hour, life, values });
+            self.list.push(Recent { slot, profile: last, count: tally.count, visitor: visitors.next() });
         }
-        self.list.extend(visitors.map(|visitor| Recent {
-            slot,
-            life,
-            hour,
-            profile: last,
-            count: 0,
-            visitor: Some(visitor),
-        }));
+        self.list.extend(visitors.map(|visitor| Recent { slot, profile: last, count: 0, visitor: Some(visitor) }));
     }
 
-    /// A third of the memory of the visits: a checkpoint costs more for the links that it touches than for these bytes, and with
-    /// more visits at a time it touches fewer links for each. Plus all memory of the strings, of which there may be as many.
+    /// A weight of each visit, and all memory of the strings, of which there may be as many.
     pub(super) fn pending_bytes(&self) -> u64 {
-        (self.names.bytes + self.list.len() * size_of::<Recent>() / 3) as u64
+        self.names.bytes as u64 + self.list.len() as u64 * RECENT_WEIGHT
     }
 
     /// The visits of a slot on some days.
@@ -176,15 +214,16 @@ impl Recents {
         let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
         // Most queries are about days that are long over.
         let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
-        for recent in list {
-            if days.contains(&recent.day()) && (slot == ALL || recent.slot == slot && recent.life == life) {
-                totals.entry(recent.day()).or_default().add(recent);
+        for recent in list.iter().filter(|recent| slot == ALL || recent.slot == slot) {
+            let profile = self.names.profiles.get(recent.profile);
+            if days.contains(&profile.day()) && (slot == ALL || profile.life == life) {
+                totals.entry(profile.day()).or_default().add(recent);
             }
         }
         let day = |(day, total): (u32, Total)| {
             let mut sum = SlotDay::default();
-            let visitors = total.count(&mut sum, &self.names, texts);
-            sum.visitors.add(visitors);
+            total.count(&mut sum, &self.names, texts);
+            sum.visitors.add(total.visitors.registers());
             (day, sum)
         };
         totals.into_iter().map(day).collect()
@@ -200,18 +239,20 @@ impl Recents {
         let mut slots: BTreeMap<u32, Vec<(u32, DayPart)>> = BTreeMap::new();
         let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
         for recent in list {
-            if recent.count == 0 || !days.contains(&recent.day()) || !lives(recent.slot, recent.life) {
+            let Profile { bot, hour, life, .. } = *self.names.profiles.get(recent.profile);
+            let day = hour / 24;
+            if recent.count == 0 || !days.contains(&day) || !lives(recent.slot, life) {
                 continue;
             }
             let mut counts = Counts::default();
-            counts.add(self.names.profiles.get(recent.profile).bot, recent.count.into());
+            counts.add(bot, recent.count.into());
             let of = slots.entry(recent.slot).or_default();
             // The visits are usually of one or two days, and neighbours of the same day.
-            let at = of.iter().rposition(|(day, _)| *day == recent.day()).unwrap_or_else(|| {
-                of.push((recent.day(), DayPart::default()));
+            let at = of.iter().rposition(|(other, _)| *other == day).unwrap_or_else(|| {
+                of.push((day, DayPart::default()));
                 of.len() - 1
             });
-            of[at].1.hour(recent.hour, counts, asked);
+            of[at].1.hour(hour, counts, asked);
         }
         slots
     }
@@ -223,68 +264,94 @@ impl Recents {
         batch: &mut Batch,
         epochs: &dyn Fn(u32) -> Option<u32>,
     ) -> Result<BTreeSet<u32>, StoreError> {
-        let Self { names, mut list, .. } = std::mem::take(self);
-        // By page, then by link, so each record is read and written once.
-        let page = |recent: &Recent| (recent.day(), stats_page::page_of(recent.slot));
-        list.sort_unstable_by_key(|recent| (page(recent), recent.slot, recent.hour, recent.profile));
-        let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
-        let lives = |slot: u32, life: u32| epochs(slot) == Some(life);
-        let mut profiles: HashMap<u32, Profile> = HashMap::new();
-        for recents in list.chunk_by(|one, other| page(one) == page(other)) {
-            let (day, number) = page(&recents[0]);
-            let total = totals.entry(day).or_default();
-            recents.iter().for_each(|recent| total.add(recent));
-            let mut living = recents.iter().filter(|recent| lives(recent.slot, recent.life)).peekable();
-            if living.peek().is_none() {
-                continue;
-            }
-            let mut page = Page::load(tree, day, number, Texts::default(), lives)?;
-            profiles.clear();
-            for recent in living {
-                let profile =
-                    profiles.entry(recent.profile).or_insert_with(|| names.translate(recent.profile, &mut page.texts));
-                let slot = page.slot(recent.slot, recent.life);
-                profile.count(&mut slot.day, recent.hour, recent.count.into());
-                slot.newcomers.extend(recent.visitor());
-            }
-            page.write_changed(tree, batch)?;
-        }
-        let days = totals.keys().copied().collect();
-        for (day, total) in totals {
-            let all = |slot, _| slot == ALL;
-            let mut page = Page::load(tree, day, stats_page::page_of(ALL), Texts::default(), all)?;
-            let mut texts = std::mem::take(&mut page.texts);
-            let slot = page.slot(ALL, 0);
-            slot.newcomers = total.count(&mut slot.day, &names, &mut texts);
-            page.texts = texts;
-            page.write_changed(tree, batch)?;
+        let Self { names, list, days } = std::mem::take(self);
+        let mut left = list;
+        let mut translated = Translated::default();
+        for day in &days {
+            let of_day = match days.len() {
+                1 => std::mem::take(&mut left),
+                _ => left.extract_if(.., |recent| names.day(recent.profile) == *day).collect(),
+            };
+            write_day(tree, batch, epochs, &names, *day, of_day, &mut translated)?;
         }
         Ok(days)
     }
 }
 
+/// Merges the visits of a day into its records.
+fn write_day(
+    tree: &Tree,
+    batch: &mut Batch,
+    epochs: &dyn Fn(u32) -> Option<u32>,
+    names: &Names,
+    day: u32,
+    mut list: Vec<Recent>,
+    translated: &mut Translated,
+) -> Result<(), StoreError> {
+    // By link, so each record is read and written once.
+    list.sort_unstable_by_key(|recent| u64::from(recent.slot) << 32 | u64::from(recent.profile));
+    let lives = |slot: u32, life: u32| epochs(slot) == Some(life);
+    let mut total = Total::default();
+    for of_page in list.chunk_by(|one, other| stats_page::page_of(one.slot) == stats_page::page_of(other.slot)) {
+        of_page.iter().for_each(|recent| total.add(recent));
+        let is_alive = |recent: &Recent| lives(recent.slot, names.profiles.get(recent.profile).life);
+        if !of_page.iter().any(is_alive) {
+            continue;
+        }
+        let mut page = Page::load(tree, day, stats_page::page_of(of_page[0].slot), Texts::default(), lives)?;
+        translated.clear();
+        for of_slot in of_page.chunk_by(|one, other| one.slot == other.slot) {
+            let Some(life) = epochs(of_slot[0].slot) else { continue };
+            let mut place = None;
+            for alike in of_slot.chunk_by(|one, other| one.profile == other.profile) {
+                if names.profiles.get(alike[0].profile).life != life {
+                    continue;
+                }
+                let profile = translated.of(alike[0].profile, names, &mut page.texts);
+                let at = *place.get_or_insert_with(|| page.add(of_slot[0].slot, life));
+                let slot = page.at(at);
+                profile.count(&mut slot.day, alike.iter().map(|recent| u64::from(recent.count)).sum());
+                slot.newcomers.extend(alike.iter().filter_map(Recent::visitor));
+            }
+        }
+        page.write_changed(tree, batch)?;
+    }
+    let all = |slot, _| slot == ALL;
+    let mut page = Page::load(tree, day, stats_page::page_of(ALL), Texts::default(), all)?;
+    let mut texts = std::mem::take(&mut page.texts);
+    let at = page.add(ALL, 0);
+    let slot = page.at(at);
+    total.count(&mut slot.day, names, &mut texts);
+    slot.newcomers = total.visitors.registers().collect();
+    page.texts = texts;
+    page.write_changed(tree, batch)
+}
+
 impl Total {
     fn add(&mut self, recent: &Recent) {
-        *self.counts.entry((recent.hour, recent.profile)).or_default() += u64::from(recent.count);
-        self.visitors.extend(recent.visitor());
+        let at = recent.profile as usize;
+        if self.counts.len() <= at {
+            self.counts.resize(at + 1, 0);
+        }
+        self.counts[at] += u64::from(recent.count);
+        if let Some(visitor) = recent.visitor() {
+            self.visitors.add(visitor);
+        }
     }
 
-    /// Counts everything, and returns the visitors.
-    fn count(self, day: &mut SlotDay, names: &Names, texts: &mut Texts) -> Vec<Register> {
+    /// Counts all visits.
+    fn count(&self, day: &mut SlotDay, names: &Names, texts: &mut Texts) {
         let mut values = Vec::new();
-        for ((hour, profile), count) in self.counts {
-            let Profile { bot, values: numbers } = names.translate(profile, texts);
+        for (profile, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let Profile { bot, hour, values: numbers, .. } = names.translate(profile as u32, texts);
             let mut counts = Counts::default();
-            counts.add(bot, count);
-            if count > 0 {
-                day.hour((hour % 24) as u8).merge(counts);
-                let known = Dimension::ALL.into_iter().zip(numbers).filter(|(_, number)| *number > 0);
-                values.extend(known.map(|(dimension, number)| (dimension, number - 1, counts)));
-            }
+            counts.add(bot, *count);
+            day.hour((hour % 24) as u8).merge(counts);
+            let known = Dimension::ALL.into_iter().zip(numbers).filter(|(_, number)| *number > 0);
+            values.extend(known.map(|(dimension, number)| (dimension, number - 1, counts)));
         }
         // All at once: there may be thousands, and inserting them one by one would move the others.
         day.add_values(values);
-        self.visitors
     }
 }
 

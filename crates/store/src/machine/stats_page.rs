@@ -11,12 +11,13 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use waypost_protocol::clicks::{Counts, Dimension};
+use waypost_protocol::clicks::Dimension;
 use waypost_protocol::sketch::{Register, Sketch};
 
 use super::day_part::DayPart;
 use super::record::{decode, encode, open_live_record, seal_record};
 use super::slot_day::{ALL, SlotDay, Texts};
+use super::stats_part::{PageWriter, Part};
 use crate::{Batch, StoreError, Tree};
 
 const PAGE_PREFIX: u8 = b't';
@@ -24,9 +25,6 @@ const SKETCH_PREFIX: u8 = b'h';
 
 /// The number of links that share a record.
 pub(super) const SLOTS_PER_PAGE: u32 = 256;
-
-/// The approximate size of a part: well below the largest value of the store.
-const PART_BYTES: usize = 16 * 1024;
 
 /// A sketch with more registers has a record of its own.
 const REGISTERS_HERE_MAX: usize = 256;
@@ -36,27 +34,6 @@ const VALUE_BYTES_MAX: usize = 80;
 
 pub(super) fn page_of(slot: u32) -> u32 {
     slot / SLOTS_PER_PAGE
-}
-
-/// The stored form of a part.
-#[derive(Serialize, Deserialize, Default)]
-struct Part {
-    strings: Vec<String>,
-    fragments: Vec<Fragment>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Fragment {
-    /// The slot within the page.
-    slot: u8,
-    epoch: u32,
-    hours: SmallVec<[(u8, u64, u64); 2]>,
-    folded: (u64, u64),
-    /// Dimension, number of the string, people, bots.
-    values: SmallVec<[(u8, u16, u64, u64); 4]>,
-    registers: SmallVec<[Register; 4]>,
-    /// Whether the visitors have a separate record.
-    apart: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,8 +64,15 @@ pub(super) struct Slot {
     /// Whether the visitors have a separate record, which is not read.
     apart: bool,
     /// The visitors since the page was loaded.
-    pub(super) newcomers: Vec<Register>,
+    pub(super) newcomers: SmallVec<[Register; 4]>,
     changed: bool,
+}
+
+/// Where a link is in its page.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Stored(usize),
+    Added(usize),
 }
 
 /// One day of the links of a page.
@@ -96,8 +80,10 @@ pub(super) struct Page {
     day: u32,
     page: u32,
     pub(super) texts: Texts,
-    /// By slot and epoch, sorted.
+    /// Those that are stored, by slot and epoch, sorted.
     slots: Vec<Slot>,
+    /// Others, sorted in the same way.
+    added: Vec<Slot>,
     /// The number of stored parts.
     parts: u16,
     /// The number of fragments that were left out.
@@ -113,14 +99,15 @@ impl Page {
         texts: Texts,
         wanted: impl Fn(u32, u32) -> bool,
     ) -> Result<Self, StoreError> {
-        let mut found = Self { day, page, texts, slots: Vec::new(), parts: 0, left_out: 0 };
+        let (slots, added) = (Vec::new(), Vec::new());
+        let mut found = Self { day, page, texts, slots, added, parts: 0, left_out: 0 };
         for entry in tree.scan_prefix(&page_key(day, page)) {
             let (key, value) = entry?;
-            let part: Part = decode("statistics", open_live_record(tree, &key, &value)?)?;
+            let mut part = Part::read(open_live_record(tree, &key, &value)?)?;
             found.parts += 1;
             // A few fragments need only some of the texts.
             let mut numbers: Vec<Option<u32>> = vec![None; part.strings.len()];
-            for fragment in part.fragments {
+            while let Some(fragment) = part.next()? {
                 let slot = page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot);
                 if !wanted(slot, fragment.epoch) {
                     found.left_out += 1;
@@ -130,16 +117,16 @@ impl Page {
                 let Self { slots, texts, .. } = &mut found;
                 let Slot { day, apart, .. } = &mut slots[at];
                 *apart |= fragment.apart;
-                day.folded.merge(Counts { people: fragment.folded.0, bots: fragment.folded.1 });
-                for (hour, people, bots) in fragment.hours {
-                    day.hour(hour).merge(Counts { people, bots });
+                day.folded.merge(fragment.folded);
+                for (hour, counts) in fragment.hours {
+                    day.hour(hour).merge(counts);
                 }
-                for (dimension, text, people, bots) in fragment.values {
+                for (dimension, text, counts) in fragment.values {
                     let dimension = Dimension::ALL.get(usize::from(dimension));
                     let text = usize::from(text);
                     if let (Some(dimension), Some(number)) = (dimension, numbers.get_mut(text)) {
-                        let number = *number.get_or_insert_with(|| texts.of(&part.strings[text]));
-                        day.value(*dimension, number).merge(Counts { people, bots });
+                        let number = *number.get_or_insert_with(|| texts.of(part.strings[text]));
+                        day.value(*dimension, number).merge(counts);
                     }
                 }
                 day.visitors.add(fragment.registers);
@@ -151,7 +138,7 @@ impl Page {
     fn place(&mut self, slot: u32, epoch: u32) -> usize {
         let here = (slot, epoch);
         let place = |known: &Slot| (known.slot, known.epoch);
-        // Both the stored and the added fragments are in order.
+        // The stored fragments are in order.
         if self.slots.last().is_none_or(|last| place(last) < here) {
             self.slots.push(Slot::new(slot, epoch));
             return self.slots.len() - 1;
@@ -162,16 +149,31 @@ impl Page {
         })
     }
 
-    /// Returns a link of the page, to add to it.
-    pub(super) fn slot(&mut self, slot: u32, epoch: u32) -> &mut Slot {
-        let at = self.place(slot, epoch);
-        self.slots[at].changed = true;
-        &mut self.slots[at]
+    /// The place of a link to which something is added. The links have to come in their order, each once.
+    pub(super) fn add(&mut self, slot: u32, epoch: u32) -> Place {
+        match self.slots.binary_search_by_key(&(slot, epoch), |known| (known.slot, known.epoch)) {
+            Ok(at) => {
+                self.slots[at].changed = true;
+                Place::Stored(at)
+            }
+            Err(_) => {
+                self.added.push(Slot { changed: true, ..Slot::new(slot, epoch) });
+                Place::Added(self.added.len() - 1)
+            }
+        }
+    }
+
+    /// The link at a place.
+    pub(super) fn at(&mut self, place: Place) -> &mut Slot {
+        match place {
+            Place::Stored(at) => &mut self.slots[at],
+            Place::Added(at) => &mut self.added[at],
+        }
     }
 
     /// Writes the page with the additions.
     pub(super) fn write_changed(mut self, tree: &Tree, batch: &mut Batch) -> Result<(), StoreError> {
-        for slot in self.slots.iter_mut().filter(|slot| slot.changed) {
+        for slot in self.slots.iter_mut().chain(&mut self.added).filter(|slot| slot.changed) {
             slot.day.bound(slot.slot, &mut self.texts);
             if slot.newcomers.is_empty() {
                 continue;
@@ -195,50 +197,21 @@ impl Page {
     }
 
     fn write(self, tree: &Tree, batch: &mut Batch) {
-        let Self { day, page, texts, slots, parts: stored, .. } = self;
-        let mut writer = PageWriter {
-            tree,
-            batch,
-            key: page_key(day, page),
-            parts: 0,
-            part: Part::default(),
-            bytes: 0,
-            numbers: vec![None; texts.len()],
-            texts: &texts,
+        let Self { day, page, texts, slots, added, parts: stored, .. } = self;
+        let mut writer = PageWriter::new(tree, batch, page_key(day, page), &texts);
+        let mut write = |Slot { slot, epoch, day, apart, .. }: &Slot| {
+            writer.slot((slot % SLOTS_PER_PAGE) as u8, *epoch, day, *apart);
         };
-        for Slot { slot, epoch, day, apart, .. } in slots {
-            let mut fragment = Fragment {
-                slot: (slot % SLOTS_PER_PAGE) as u8,
-                epoch,
-                hours: day.hours.iter().map(|(hour, counts)| (*hour, counts.people, counts.bots)).collect(),
-                folded: (day.folded.people, day.folded.bots),
-                values: SmallVec::new(),
-                registers: day.visitors.registers().into(),
-                apart,
-            };
-            writer.room(12 + fragment.hours.len() * 12 + fragment.registers.len() * 4);
-            for (dimension, text, counts) in day.values {
-                if writer.bytes + texts.get(text).len() + 16 > PART_BYTES {
-                    // The rest goes into a fragment of the next part.
-                    let empty = Fragment {
-                        hours: SmallVec::new(),
-                        folded: (0, 0),
-                        registers: SmallVec::new(),
-                        values: SmallVec::new(),
-                        ..fragment
-                    };
-                    writer.part.fragments.push(std::mem::replace(&mut fragment, empty));
-                    writer.end_part();
-                }
-                let number = writer.string(text);
-                writer.bytes += 14;
-                fragment.values.push((dimension as u8, number, counts.people, counts.bots));
+        let mut added = added.iter().peekable();
+        let place = |slot: &Slot| (slot.slot, slot.epoch);
+        for slot in &slots {
+            while let Some(before) = added.next_if(|added| place(added) < place(slot)) {
+                write(before);
             }
-            writer.part.fragments.push(fragment);
+            write(slot);
         }
-        writer.end_part();
-        let parts = writer.parts;
-        for surplus in parts..stored {
+        added.for_each(write);
+        for surplus in writer.end()..stored {
             let mut key = page_key(day, page);
             key.extend_from_slice(&surplus.to_be_bytes());
             batch.remove(&key);
@@ -248,7 +221,7 @@ impl Page {
 
 impl Slot {
     fn new(slot: u32, epoch: u32) -> Self {
-        Self { slot, epoch, day: SlotDay::default(), apart: false, newcomers: Vec::new(), changed: false }
+        Self { slot, epoch, day: SlotDay::default(), apart: false, newcomers: SmallVec::new(), changed: false }
     }
 }
 
@@ -281,12 +254,11 @@ pub(super) fn read_parts(
 ) -> Result<(), StoreError> {
     for entry in tree.scan_prefix(&page_key(day, page)) {
         let (key, value) = entry?;
-        let part: Part = decode("statistics", open_live_record(tree, &key, &value)?)?;
-        for fragment in part.fragments {
-            let folded = Counts { people: fragment.folded.0, bots: fragment.folded.1 };
-            let mut found = DayPart { folded, ..DayPart::default() };
-            for (hour, people, bots) in fragment.hours {
-                found.hour(day * 24 + u32::from(hour), Counts { people, bots }, asked);
+        let mut part = Part::read(open_live_record(tree, &key, &value)?)?;
+        while let Some(fragment) = part.next()? {
+            let mut found = DayPart { folded: fragment.folded, ..DayPart::default() };
+            for (hour, counts) in fragment.hours {
+                found.hour(day * 24 + u32::from(hour), counts, asked);
             }
             note(page.wrapping_mul(SLOTS_PER_PAGE) + u32::from(fragment.slot), fragment.epoch, &found);
         }
@@ -331,51 +303,6 @@ pub(super) fn clean(
         }
     }
     Ok(())
-}
-
-struct PageWriter<'a> {
-    tree: &'a Tree,
-    batch: &'a mut Batch,
-    key: Vec<u8>,
-    parts: u16,
-    part: Part,
-    bytes: usize,
-    texts: &'a Texts,
-    /// The number of each text in the strings of this part.
-    numbers: Vec<Option<u16>>,
-}
-
-impl PageWriter<'_> {
-    /// Begins another part if so many more bytes would make this one too long.
-    fn room(&mut self, bytes: usize) {
-        if self.bytes > 0 && self.bytes + bytes > PART_BYTES {
-            self.end_part();
-        }
-        self.bytes += bytes;
-    }
-
-    fn string(&mut self, text: u32) -> u16 {
-        let Self { part, bytes, texts, numbers, .. } = self;
-        *numbers[text as usize].get_or_insert_with(|| {
-            let text = texts.get(text);
-            *bytes += text.len() + 2;
-            part.strings.push(text.clone());
-            (part.strings.len() - 1) as u16
-        })
-    }
-
-    fn end_part(&mut self) {
-        let part = std::mem::take(&mut self.part);
-        self.numbers.fill(None);
-        self.bytes = 0;
-        if part.fragments.is_empty() {
-            return;
-        }
-        let mut key = self.key.clone();
-        key.extend_from_slice(&self.parts.to_be_bytes());
-        self.batch.insert(&key, seal_record(self.tree, &key, &encode(&part)));
-        self.parts += 1;
-    }
 }
 
 /// The part of a text that may be stored as a value.
