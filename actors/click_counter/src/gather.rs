@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use waypost_protocol::clicks::{
-    ClickBatch, ClickDelta, Dimension, HOUR_MS, JournalSpan, OrphanDelta, Tallies, Tally, Visitors,
-};
+use waypost_protocol::clicks::{ClickBatch, ClickDelta, Dimension, HOUR_MS, JournalSpan, OrphanDelta, Tally};
 use waypost_protocol::{KeyHash, NodeId, UnixMs};
 
 use crate::agent::Agent;
 use crate::visit::Visit;
 
-/// The approximate size at which a batch is closed: well below the largest command.
-const BATCH_BYTES: usize = 10 * 1024;
+/// The approximate size at which a batch is closed, in the encoding of level 0: some below the largest command. Since level 3 a batch takes half of it or less.
+const BATCH_BYTES: usize = 15 * 1024;
 
 /// The size of a journal's range in a batch.
 const SPAN_BYTES: usize = 30;
@@ -47,20 +45,16 @@ impl Hasher for AsItIs {
 /// A map with such keys.
 pub(crate) type ByHash<K, V> = HashMap<K, V, BuildHasherDefault<AsItIs>>;
 
-#[derive(Default)]
-struct Gathered {
-    last: UnixMs,
-    tallies: Tallies,
-    visitors: Visitors,
-}
-
-/// A batch that is still being filled.
+/// A batch that is still being filled. Its memory is used again for the next one.
 #[derive(Default)]
 pub(crate) struct Open {
-    spans: ByHash<u64, (u64, u64)>,
+    /// In the order of their journals' first visits.
+    spans: Vec<JournalSpan>,
     numbers: HashMap<String, u16>,
     strings: Vec<String>,
-    links: ByHash<(KeyHash, u32), Gathered>,
+    deltas: Vec<ClickDelta>,
+    /// The index of each link and hour in `deltas`.
+    links: ByHash<(KeyHash, u32), u32>,
     orphans: HashMap<u16, (u32, UnixMs)>,
     /// The agent of the last visit, and the numbers of its browser, system and device: most visits have the same agent as the one before.
     agent: Option<(Agent, [u16; 3])>,
@@ -71,17 +65,24 @@ pub(crate) struct Open {
 
 impl Open {
     /// Extends the range of the journal to `position`; it begins at `next`, if the batch has nothing of the journal yet.
-    pub(crate) fn span(&mut self, journal: u64, next: u64, position: u64) {
-        let (_, upto) = self.spans.entry(journal).or_insert_with(|| {
-            self.bytes += SPAN_BYTES;
-            (next, next)
-        });
-        *upto = position;
+    pub(crate) fn span(&mut self, journal: u64, next: impl FnOnce() -> u64, position: u64) {
+        // A journal is read in pieces, so most visits are of the same one as the visit before.
+        let at = match self.spans.last() {
+            Some(last) if last.journal == journal => Some(self.spans.len() - 1),
+            _ => self.spans.iter().position(|span| span.journal == journal),
+        };
+        match at {
+            Some(at) => self.spans[at].upto = position,
+            None => {
+                self.bytes += SPAN_BYTES;
+                self.spans.push(JournalSpan { journal, from: next(), upto: position });
+            }
+        }
     }
 
     /// Whether the batch has something of a journal.
     pub(crate) fn has(&self, journal: u64) -> bool {
-        self.spans.contains_key(&journal)
+        self.spans.iter().any(|span| span.journal == journal)
     }
 
     /// Whether the batch has reached its size.
@@ -89,20 +90,18 @@ impl Open {
         self.bytes >= BATCH_BYTES
     }
 
-    /// Closes the batch, to be sent.
-    pub(crate) fn close(self, node: NodeId) -> ClickBatch {
-        let mut spans: Vec<JournalSpan> =
-            self.spans.into_iter().map(|(journal, (from, upto))| JournalSpan { journal, from, upto }).collect();
+    /// Closes the batch, to be sent, and begins the next one.
+    pub(crate) fn close(&mut self, node: NodeId) -> ClickBatch {
+        let mut spans = std::mem::take(&mut self.spans);
         spans.sort_unstable_by_key(|span| span.journal);
-        let deltas = self.links.into_iter().map(|((link, hour), Gathered { last, tallies, visitors })| ClickDelta {
-            link,
-            hour,
-            last,
-            tallies,
-            visitors,
-        });
-        let orphans = self.orphans.into_iter().map(|(path, (count, last))| OrphanDelta { path, count, last });
-        ClickBatch { node, spans, strings: self.strings, deltas: deltas.collect(), orphans: orphans.collect() }
+        let orphans = self.orphans.drain().map(|(path, (count, last))| OrphanDelta { path, count, last }).collect();
+        let next = Vec::with_capacity(self.deltas.len());
+        let deltas = std::mem::replace(&mut self.deltas, next);
+        let strings = std::mem::take(&mut self.strings);
+        self.numbers.clear();
+        self.links.clear();
+        (self.agent, self.bytes, self.visits) = (None, 0, 0);
+        ClickBatch { node, spans, strings, deltas, orphans }
     }
 
     fn string(&mut self, text: &str) -> u16 {
@@ -169,10 +168,13 @@ impl Open {
         values[Dimension::Device as usize] = device;
         let hour = (visit.at.0 / HOUR_MS) as u32;
         let mut grown = 0;
-        let gathered = self.links.entry((link, hour)).or_insert_with(|| {
+        let at = *self.links.entry((link, hour)).or_insert_with(|| {
             grown += 24;
-            Gathered::default()
+            let (tallies, visitors) = Default::default();
+            self.deltas.push(ClickDelta { link, hour, last: UnixMs(0), tallies, visitors });
+            self.deltas.len() as u32 - 1
         });
+        let gathered = &mut self.deltas[at as usize];
         let bot = visit.agent.bot;
         match gathered.tallies.iter_mut().find(|tally| tally.bot == bot && tally.values == values) {
             Some(tally) => tally.count += 1,

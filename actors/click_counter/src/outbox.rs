@@ -18,14 +18,14 @@ use crate::gather::{ByHash, Open};
 use crate::shard_queue::{Batch, ShardQueue};
 use crate::visit::Visit;
 
-/// The most batches, of about 10 KB, that may wait for all shards together: it bounds their memory.
-const BATCHES_MAX: usize = 1024;
+/// The most batches, of about 15 KB, that may wait for all shards together: it bounds their memory.
+const BATCHES_MAX: usize = 640;
 
 /// The least number of batches that may wait for one shard: as many as one call carries.
 const OF_SHARD_MIN: usize = 16;
 
 /// The most batches that may wait for one shard; more would not be sent faster.
-const OF_SHARD_MAX: usize = 128;
+const OF_SHARD_MAX: usize = 80;
 
 /// The visits that wait for each shard.
 pub struct Outbox {
@@ -103,7 +103,8 @@ impl Outbox {
             shard.skipped += u64::from(only.is_none());
             return false;
         }
-        shard.open.span(journal, shard.next.get(&journal).copied().unwrap_or(0), position);
+        let next = || shard.next.get(&journal).copied().unwrap_or(0);
+        shard.open.span(journal, next, position);
         shard.open.add(visit, text);
         shard.added.insert(journal, position);
         if shard.open.is_full() {

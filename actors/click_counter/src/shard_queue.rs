@@ -65,9 +65,8 @@ impl ShardQueue {
         if self.open.visits == 0 {
             return;
         }
-        let open = std::mem::take(&mut self.open);
-        let visits = open.visits;
-        let batch = open.close(node);
+        let visits = self.open.visits;
+        let batch = self.open.close(node);
         for span in &batch.spans {
             self.next.insert(span.journal, span.upto);
         }
