@@ -275,6 +275,29 @@ def create(connection, url):
     return answer.status, json.loads(body) if answer.status == 201 else body
 
 
+def counters(smoke):
+    """Redirects, and connections that the fast path has handed on, of all nodes together."""
+    redirects = handed_on = 0.0
+    for node in NODES:
+        for line in smoke.get(f"http://{smoke.address(node, 9090)}/metrics")[1].decode().splitlines():
+            name, _, value = line.rpartition(" ")
+            if name.startswith("waypost_http_request_seconds_count{") and 'route="redirect"' in name:
+                redirects += float(value)
+            elif name == "waypost_http_connections_handed_on_total":
+                handed_on += float(value)
+    return redirects, handed_on
+
+
+def check_fast_path(smoke):
+    """nginx keeps redirects on connections that never leave the fast path."""
+    before = counters(smoke)
+    time.sleep(10)
+    redirects, handed_on = (now - then for now, then in zip(counters(smoke), before))
+    assert redirects > RATE, redirects
+    assert handed_on < redirects / 100, (handed_on, redirects)
+    say(f"  {redirects:.0f} redirects, and {handed_on:.0f} connections were handed on")
+
+
 def lose_the_quorum(smoke, context):
     """Two of three nodes are killed: the third goes on with redirects, and says that nothing can be changed, until they are back."""
     for node in ("a", "c"):
@@ -326,7 +349,7 @@ def scenario(smoke):
     try:
         smoke.wait("Prometheus has seen the load", lambda: len(smoke.query(
             'rate(waypost_http_request_seconds_count{route="redirect"}[30s]) > 0')) >= 3)
-        time.sleep(10)
+        check_fast_path(smoke)
         assert not smoke.firing("WaypostNodeDown")
         before = visitors.followed
         smoke.processes["a"].kill()
