@@ -13,7 +13,7 @@ use actix_web::web;
 use futures_util::future::{Either, Ready, ready};
 use waypost_protocol::properties::RedirectStatus;
 
-use super::hit::{Hit, Visit};
+use super::hit::{Found, Hit, Visit};
 use super::redirect::found;
 use super::state::WorkerState;
 use super::wire::Tracked;
@@ -35,7 +35,7 @@ impl<S> Front<S> {
         let code = request.path().strip_prefix('/')?;
         let visit =
             Visit { code, query: request.uri().query(), headers: &request.head().headers, peer: request.peer_addr() };
-        let Hit { link, status, .. } = visit.answer(&self.worker, started)?;
+        let Found::Hit(Hit { link, status, .. }) = visit.answer(&self.worker, started) else { return None };
         let mut response = found(link.location());
         if status != RedirectStatus::Found {
             *response.status_mut() = StatusCode::from_u16(status.into()).unwrap_or(StatusCode::FOUND);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use waypost_protocol::code::SLUG_BYTES_MAX;
 use waypost_protocol::properties::RedirectStatus;
-use waypost_protocol::{Domain, Site, UnixMs};
+use waypost_protocol::{Code, Domain, KeyHash, LinkKey, Site, UnixMs};
 use waypost_redirector::{Lookup, Plain};
 
 use super::headers::Headers;
@@ -27,6 +27,25 @@ pub(super) struct Visit<'a, H> {
     pub(super) peer: Option<SocketAddr>,
 }
 
+/// What is known of a visit at once.
+pub(super) enum Found {
+    /// It was counted.
+    Hit(Hit),
+    /// The cache does not have the link.
+    Missing(Missing),
+    /// The `App` has to look: it expired, does more than leading to its target, or is no code of the domain.
+    Other,
+}
+
+/// A link that is not in the cache, if it exists.
+pub(super) struct Missing {
+    pub(super) key: LinkKey,
+    /// The status of the redirect, if the link asks for none.
+    pub(super) default_status: RedirectStatus,
+    /// The time of the visit.
+    pub(super) now: UnixMs,
+}
+
 /// A redirect that was counted and is to be sent.
 pub(super) struct Hit {
     /// The link.
@@ -38,36 +57,56 @@ pub(super) struct Hit {
 }
 
 impl<H: Headers> Visit<'_, H> {
-    /// Counts the visit, if a plain link is cached; otherwise the `App` answers.
-    pub(super) fn answer(&self, worker: &WorkerState, started: Instant) -> Option<Hit> {
+    /// Counts the visit, if a plain link is cached.
+    pub(super) fn answer(&self, worker: &WorkerState, started: Instant) -> Found {
         // While the node stops, the `App` answers, and closes the connection.
         if worker.node.draining() || !worker.redirects {
-            return None;
+            return Found::Other;
         }
         let now = (worker.node.clock)();
-        let hit = self.look_up(worker, now, started)?;
+        let found = self.look_up(worker, now, started);
+        if let Found::Hit(hit) = &found {
+            self.count(worker, hit.link.link(), now);
+            worker.metrics.front(started);
+            worker.access_log.note_code("GET", self.code, hit.status.into(), self.peer);
+        }
+        found
+    }
+
+    /// Counts a visit of a link, if it is one that counts.
+    pub(super) fn count(&self, worker: &WorkerState, link: KeyHash, now: UnixMs) {
         if worker.recorder.is_on()
             && let Some(visitor) = visitor(&worker.visitors, self.headers, self.peer, self.query)
         {
-            worker.recorder.visit(hit.link.link(), now, &visitor);
+            worker.recorder.visit(link, now, &visitor);
         }
-        worker.metrics.front(started);
-        worker.access_log.note_code("GET", self.code, hit.status.into(), self.peer);
-        Some(hit)
     }
 
-    fn look_up(&self, worker: &WorkerState, now: UnixMs, at: Instant) -> Option<Hit> {
+    fn look_up(&self, worker: &WorkerState, now: UnixMs, at: Instant) -> Found {
         let domains = worker.node.groups.domains();
         if domains.is_plain() {
-            return look_up(worker, Domain::default(), self.code, now, at, RedirectStatus::Found);
+            let found = look_up(worker, Domain::default(), self.code, now, at, RedirectStatus::Found);
+            return found.unwrap_or_else(|| self.missing(LinkKey::new, RedirectStatus::Found, now));
         }
         let domains = domains.load();
-        let site = worker.node.address.site(&domains, self.headers, self.peer)?;
-        self.look_up_on(worker, site, now, at)
+        let Some(site) = worker.node.address.site(&domains, self.headers, self.peer) else { return Found::Other };
+        match self.look_up_on(worker, site, now, at) {
+            Some(found) => found,
+            None if site.multi_segment => Found::Other,
+            None => self.missing(|code| site.key(code), site.default_status, now),
+        }
+    }
+
+    /// The link that the code names to the letter, if it can name one.
+    fn missing(&self, key: impl FnOnce(Code) -> LinkKey, default_status: RedirectStatus, now: UnixMs) -> Found {
+        match Code::from_path(self.code).filter(|code| code.as_str() == self.code && !code.is_reserved()) {
+            Some(code) => Found::Missing(Missing { key: key(code), default_status, now }),
+            None => Found::Other,
+        }
     }
 
     /// A cached link of a domain.
-    fn look_up_on(&self, worker: &WorkerState, site: &Site, now: UnixMs, at: Instant) -> Option<Hit> {
+    fn look_up_on(&self, worker: &WorkerState, site: &Site, now: UnixMs, at: Instant) -> Option<Found> {
         let mut buffer = [0; SLUG_BYTES_MAX];
         let code = match site.case_insensitive {
             false => self.code,
@@ -82,16 +121,18 @@ impl<H: Headers> Visit<'_, H> {
     }
 }
 
+/// What the cache knows; `None` if it does not have the link.
 fn look_up(
     worker: &WorkerState,
     domain: Domain,
     code: &str,
     now: UnixMs,
     at: Instant,
-    status: RedirectStatus,
-) -> Option<Hit> {
+    default_status: RedirectStatus,
+) -> Option<Found> {
     match worker.node.view.lookup(domain, code, now, at) {
-        Lookup::Redirect(link) => Some(Hit { link, status, now }),
-        Lookup::Expired | Lookup::Special(_) | Lookup::Miss => None,
+        Lookup::Redirect(link) => Some(Found::Hit(Hit { status: link.status(default_status), link, now })),
+        Lookup::Expired | Lookup::Special(_) => Some(Found::Other),
+        Lookup::Miss => None,
     }
 }

@@ -23,6 +23,8 @@ mod dashboard_links;
 mod domains;
 mod evidence;
 mod fast;
+mod fast_app;
+mod fast_miss;
 mod flood;
 mod forwarded;
 mod front;

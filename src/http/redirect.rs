@@ -10,12 +10,12 @@ use actix_http::body::BoxBody;
 use actix_http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use actix_http::{Response, StatusCode};
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use waypost_click_counter::Visitor;
 use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::typed::code_in_path;
-use waypost_protocol::{Code, KeyHash, LinkKey, Site, Target, UnixMs};
+use waypost_protocol::{CallError, Code, KeyHash, LinkKey, Site, Target, UnixMs};
 use waypost_redirector::{Asked, Behavior, Decision, Lookup, Special, decide};
 
 use super::evidence::Sender;
@@ -268,24 +268,28 @@ async fn follow(
     let mut asked = Asked { now, query, rest, needs_rest: is_below, limit: None, default_status, unlocked: false };
     let key = site.key(code);
     let link = key.hash();
-    let found = match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
-        Lookup::Redirect(plain) if !is_below => {
+    let look_up = || worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now());
+    let resolved = Resolved::of(request, &key);
+    let found = match resolved.map_or_else(|| Ok(look_up()), Err) {
+        Err(resolved) => read(request, worker, &key, Some(resolved)).await?,
+        Ok(Lookup::Redirect(plain)) if !is_below => {
             worker.metrics.hit();
             count(request, worker, link, now);
+            let status = plain.status(default_status);
             let mut response = found(plain.location());
-            *response.status_mut() = status_code(default_status);
+            *response.status_mut() = status_code(status);
             return Ok(response.into());
         }
-        Lookup::Redirect(..) => return Err(Problem::unknown_link()),
-        Lookup::Expired if !is_below => return Err(Problem::expired_link()),
-        Lookup::Expired => return Err(Problem::unknown_link()),
-        Lookup::Special(special) => {
+        Ok(Lookup::Redirect(..)) => return Err(Problem::unknown_link()),
+        Ok(Lookup::Expired) if !is_below => return Err(Problem::expired_link()),
+        Ok(Lookup::Expired) => return Err(Problem::unknown_link()),
+        Ok(Lookup::Special(special)) => {
             worker.metrics.hit();
             Found::Cached(special)
         }
-        Lookup::Miss => {
+        Ok(Lookup::Miss) => {
             worker.metrics.miss();
-            read(request, worker, &key).await?
+            read(request, worker, &key, None).await?
         }
     };
     let visitor = RuledVisitor::of(request, worker, link);
@@ -321,11 +325,34 @@ impl Found {
     }
 }
 
-/// Asks for a link that is not in the cache.
-async fn read(request: &HttpRequest, worker: &WorkerState, key: &LinkKey) -> Result<Found, Problem> {
+/// What the Redirector has said of a link before the `App` was asked, which need not ask again. It travels with the request.
+pub(super) struct Resolved {
+    pub(super) key: LinkKey,
+    pub(super) answer: Result<Resolution, CallError>,
+}
+
+impl Resolved {
+    fn of(request: &HttpRequest, key: &LinkKey) -> Option<Self> {
+        request.extensions_mut().remove::<Self>().filter(|resolved| resolved.key == *key)
+    }
+}
+
+/// Asks for a link that is not in the cache, unless that was done.
+async fn read(
+    request: &HttpRequest,
+    worker: &WorkerState,
+    key: &LinkKey,
+    resolved: Option<Resolved>,
+) -> Result<Found, Problem> {
     let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
-    refuse_flood(&worker.node, client, key).await?;
-    match worker.redirector.call(Resolve { key: key.clone() }, worker.node.timeout).await? {
+    let answer = match resolved {
+        Some(resolved) => resolved.answer,
+        None => {
+            refuse_flood(&worker.node, client, key).await?;
+            worker.redirector.call(Resolve { key: key.clone() }, worker.node.timeout).await
+        }
+    };
+    match answer? {
         Resolution::Unknown => {
             note_unknown(&worker.node, client);
             Err(Problem::unknown_link())

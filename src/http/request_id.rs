@@ -4,18 +4,20 @@ use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use rand::RngExt;
 use waypost_runtime::{ORIGIN_BYTES_MAX, Origin};
 
+use super::headers::Headers;
+
 /// The header with the id, in the request and in its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The origin from the headers. An id that is too long, or has more than letters, digits, `-`, `_`, `.` and `:`, is replaced.
-pub(super) fn origin(headers: &HeaderMap) -> Origin {
+pub(super) fn origin(headers: &impl Headers) -> Origin {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let given = text(&REQUEST_ID).filter(|id| (1..=ORIGIN_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain));
+    let given =
+        headers.text(&REQUEST_ID).filter(|id| (1..=ORIGIN_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain));
     let request = given.map_or_else(|| format!("{:016x}", rand::rng().random::<u64>()), str::to_owned);
-    let trace = text(&TRACEPARENT).and_then(parent).map_or_else(String::new, |parent| parent.trace.to_owned());
+    let trace = headers.text(&TRACEPARENT).and_then(parent).map_or_else(String::new, |parent| parent.trace.to_owned());
     Origin { request, trace, span: 0 }
 }
 

@@ -144,6 +144,21 @@ impl Behavior {
         ruled: Ruled::No,
     };
 
+    /// The status of the redirects of a link with these optional fields, if it does nothing else and no browser keeps it; `default` is that of links that ask
+    /// for none.
+    pub fn plain_status(fields: &Fields, default: RedirectStatus) -> Option<RedirectStatus> {
+        match Self::of(fields) {
+            None => Some(default).filter(|status| !status.is_permanent()),
+            Some(behavior) => behavior.only_a_temporary_status(),
+        }
+    }
+
+    /// The status of a link that differs from a plain one only by it, if no browser keeps it.
+    pub(crate) fn only_a_temporary_status(&self) -> Option<RedirectStatus> {
+        let status = self.status.filter(|status| !status.is_permanent())?;
+        (*self == Self { status: Some(status), ..Self::PLAIN }).then_some(status)
+    }
+
     /// Its approximate size in the cache, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let rules = if let Ruled::By(rules) = &self.ruled { bytes_of(rules) } else { 0 };

@@ -9,6 +9,8 @@ use actix_http::header::HeaderValue;
 use bytes::Bytes;
 use quick_cache::Equivalent;
 use triomphe::ThinArc;
+use waypost_protocol::properties::RedirectStatus;
+use waypost_protocol::target::TARGET_BYTES_MAX;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 
 use crate::behavior::Behavior;
@@ -26,8 +28,12 @@ struct Head {
     /// `None` for a plain link.
     behavior: Option<Arc<Behavior>>,
     domain: Domain,
-    target_bytes: u32,
+    target_bytes: u16,
+    /// Of a plain link: the temporary status that it asks for.
+    status: Option<RedirectStatus>,
 }
+
+const _: () = assert!(TARGET_BYTES_MAX <= u16::MAX as usize);
 
 /// How long answers may be given from an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +60,9 @@ impl Entry {
         trust: Trust,
     ) -> Self {
         let (target, code) = (target.as_str().as_bytes(), key.code.as_bytes());
+        // A link that only asks for a status is answered as quickly as one that asks for nothing.
+        let status = behavior.as_deref().and_then(Behavior::only_a_temporary_status);
+        let behavior = behavior.filter(|_| status.is_none());
         let head = Head {
             link: key.hash(),
             until: until.unwrap_or(UnixMs(u64::MAX)),
@@ -63,7 +72,8 @@ impl Entry {
             },
             behavior,
             domain: key.domain,
-            target_bytes: target.len() as u32,
+            target_bytes: target.len() as u16,
+            status,
         };
         let text: Vec<u8> = [target, code].concat();
         Self(ThinArc::from_header_and_slice(head, &text))
@@ -82,6 +92,11 @@ impl Entry {
     /// What it does besides leading to its target.
     pub(crate) fn behavior(&self) -> Option<&Arc<Behavior>> {
         self.0.header.header.behavior.as_ref()
+    }
+
+    /// The status that a plain link asks for.
+    pub(crate) fn status(&self) -> Option<RedirectStatus> {
+        self.0.header.header.status
     }
 
     /// The text of its target.
@@ -114,7 +129,7 @@ impl Entry {
     }
 
     fn text(&self) -> (&[u8], &[u8]) {
-        self.0.slice.split_at(self.0.header.header.target_bytes as usize)
+        self.0.slice.split_at(usize::from(self.0.header.header.target_bytes))
     }
 
     fn code(&self) -> &[u8] {

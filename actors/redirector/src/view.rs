@@ -13,6 +13,7 @@ use actix_http::header::HeaderValue;
 use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
@@ -34,7 +35,7 @@ pub enum Lookup {
     Miss,
 }
 
-/// A cached link that does nothing but leading to its target.
+/// A cached link that does nothing but leading to its target, with a status that no browser keeps.
 #[derive(Clone)]
 pub struct Plain(Entry);
 
@@ -47,6 +48,11 @@ impl Plain {
     /// The text of its target: visible ASCII.
     pub fn target(&self) -> &[u8] {
         self.0.target_bytes()
+    }
+
+    /// The status of the redirect; `default` is that of links of the domain that ask for none.
+    pub fn status(&self, default: RedirectStatus) -> RedirectStatus {
+        self.0.status().unwrap_or(default)
     }
 
     /// The `Location`. It shares the text of the cache.
@@ -278,7 +284,8 @@ fn stripe(key: &LinkKey) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use waypost_protocol::Code;
+    use waypost_protocol::properties::REDIRECT_STATUS;
+    use waypost_protocol::{Code, FieldChanges, Fields};
 
     use super::*;
 
@@ -326,6 +333,30 @@ mod tests {
         assert!(matches!(lookup(&view, "old"), Lookup::Expired));
         assert!(matches!(lookup(&view, "ab"), Lookup::Miss));
         assert!(matches!(lookup(&view, "ABC"), Lookup::Miss));
+    }
+
+    #[test]
+    fn a_link_that_only_asks_for_a_temporary_status_is_plain() {
+        let view = view(1 << 20);
+        for (code, status) in [("a", 302), ("b", 307), ("c", 301), ("d", 308)] {
+            let mut changes = FieldChanges::default();
+            REDIRECT_STATUS.change(&mut changes, Some(&RedirectStatus::try_from(status).unwrap()));
+            let mut fields = Fields::default();
+            fields.change(&changes);
+            let fill = view.begin_fill(&key(code));
+            let to = target("https://example.com/a");
+            view.finish_fill(fill, &key(code), &to, None, Behavior::of(&fields), Source::Replica(SHARD));
+        }
+        let status = |code: &str| match lookup(&view, code) {
+            Lookup::Redirect(plain) => Some(plain.status(RedirectStatus::Found)),
+            _ => None,
+        };
+        assert_eq!(["a", "b"].map(status), [Some(RedirectStatus::Found), Some(RedirectStatus::TemporaryRedirect)]);
+        // Those that a browser may keep say for how long.
+        assert_eq!(["c", "d"].map(status), [None, None]);
+        fill(&view, "e", "https://example.com/e", None);
+        let Lookup::Redirect(plain) = lookup(&view, "e") else { panic!("it is cached") };
+        assert_eq!(plain.status(RedirectStatus::TemporaryRedirect), RedirectStatus::TemporaryRedirect);
     }
 
     #[test]
