@@ -1,7 +1,5 @@
 //! What a link costs in memory.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use waypost_store::machine::{Machine, ShardMachine};
 
 use super::shards::{filled, open};
