@@ -33,7 +33,7 @@ RUN set -eu; \
     for crate in . crates/* actors/* benches/load; do mkdir -p "$crate/src"; : > "$crate/src/lib.rs"; done; \
     echo 'fn main() {}' | tee src/main.rs > benches/load/src/main.rs; \
     mkdir tests; : > tests/it.rs; : > benches/hot_paths.rs; \
-    cargo build --release --locked --package waypost --bin waypost; \
+    cargo build --profile dist --locked --package waypost --bin waypost; \
     rm -r src crates/*/src actors/*/src
 
 COPY cluster.toml askama.toml ./
@@ -44,10 +44,10 @@ COPY actors actors
 # is laid out here: the binary, what it is linked with, the user, and an empty data directory.
 RUN set -eu; \
     find src crates actors -name '*.rs' -exec touch {} +; \
-    cargo build --release --locked --package waypost --bin waypost; \
+    cargo build --profile dist --locked --package waypost --bin waypost; \
     mkdir -p /root-fs/usr/bin /root-fs/etc /root-fs/data /root-fs/tmp; \
-    strip --strip-all -o /root-fs/usr/bin/waypost target/release/waypost; \
-    ldd target/release/waypost | grep -o '/lib[^ ]*' | while read -r library; do \
+    strip --strip-all -o /root-fs/usr/bin/waypost target/dist/waypost; \
+    ldd target/dist/waypost | grep -o '/lib[^ ]*' | while read -r library; do \
         mkdir -p "/root-fs$(dirname "$library")"; cp --dereference "$library" "/root-fs$library"; \
     done; \
     echo 'waypost:x:10001:10001::/data:/usr/sbin/nologin' > /root-fs/etc/passwd; \

@@ -81,13 +81,13 @@ upgrade:
 
 # The manual pages and the completions of shells, as the program prints them: in target/extras, for packages.
 extras:
-	$(CARGO) build --release --locked --package waypost --bin waypost
+	$(CARGO) build --profile dist --locked --package waypost --bin waypost
 	rm -rf target/extras
 	mkdir -p target/extras/completions
-	target/release/waypost man target/extras/man
-	target/release/waypost completions bash > target/extras/completions/waypost
-	target/release/waypost completions zsh > target/extras/completions/_waypost
-	target/release/waypost completions fish > target/extras/completions/waypost.fish
+	target/dist/waypost man target/extras/man
+	target/dist/waypost completions bash > target/extras/completions/waypost
+	target/dist/waypost completions zsh > target/extras/completions/_waypost
+	target/dist/waypost completions fish > target/extras/completions/waypost.fish
 
 # The package for Debian. Needs cargo-deb (cargo install cargo-deb --locked).
 deb: extras

@@ -58,8 +58,8 @@ class Bench:
         if os.cpu_count() < 2:
             raise Failed("the generator needs a core of its own: at least 2 are needed")
         self.commit = commit()
-        self.waypost = args.waypost or self.build("waypost")
-        self.load_binary = args.load or self.build("waypost-load")
+        self.waypost = args.waypost or self.build("waypost", "dist")
+        self.load_binary = args.load or self.build("waypost-load", "release")
         self.temp = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir=args.dir or self.out))
         atexit.register(self.close)
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -68,11 +68,12 @@ class Bench:
         self.result["parameters"] = {key: value for key, value in vars(args).items() if key not in ("out", "dir")}
         self.result["server_environment"] = self.environment()
 
-    def build(self, package):
-        say(f"building {package} (release)")
-        subprocess.run(["cargo", "build", "--release", "-p", package], cwd=ROOT, check=True)
+    def build(self, package, profile):
+        """Builds a program: waypost as it is packaged."""
+        say(f"building {package} ({profile})")
+        subprocess.run(["cargo", "build", "--profile", profile, "-p", package], cwd=ROOT, check=True)
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-        return str(target / "release" / package)
+        return str(target / profile / package)
 
     def environment(self):
         """Settings of waypost that differ from its defaults."""
