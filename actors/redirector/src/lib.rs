@@ -30,8 +30,8 @@ pub use view::{Lookup, Plain, ReadView, Source, Special};
 use crate::here::Here;
 
 /// How long the link store may take to answer a look-up: as long as a shard may take to elect a leader after the last one died, since only a leader can
-/// say where a link leads that was just created. It is less than the three seconds after which a replica forgets that there is a later state than its own
-/// (`AHEAD_COUNTS_FOR` of `crates/consensus`), so nobody who waits is told that there is no such link.
+/// say where a link leads that was just created. A longer wait would gain nothing: three seconds after a replica has heard of a later state than its own
+/// (`AHEAD_COUNTS_FOR` of `crates/consensus`), it answers without it.
 const TIMEOUT: Duration = Duration::from_millis(2_900);
 
 /// What a worker's Redirector is built from, and rebuilt after a panic.
