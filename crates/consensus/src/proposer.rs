@@ -16,12 +16,9 @@ use waypost_protocol::level::ClusterLevel;
 use waypost_protocol::{Level, UnixMs};
 use waypost_store::machine::Machine;
 
-use crate::limits::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, ENTRY_HEAD_BYTES_MAX, IN_FLIGHT_MAX};
+use crate::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, IN_FLIGHT_MAX};
 use crate::state_machine::GroupMachine;
 use crate::types::{Proposal, TypeConfig};
-
-const _: () = assert!(ENTRY_BYTES_MAX < COMMAND_BYTES_MAX);
-const _: () = assert!(COMMAND_BYTES_MAX + ENTRY_HEAD_BYTES_MAX <= waypost_store::VALUE_BYTES_MAX);
 
 /// A command that was applied.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,27 +6,19 @@
 use std::fs;
 use std::path::Path;
 
-/// Bytes of a page. Every Linux that we build for uses 4 KiB pages in `statm`.
-const PAGE_BYTES: u64 = 4096;
+use crate::process::{kibibytes, memory};
 
 /// A limit above this is none: version 1 of control groups writes a huge number for "no limit".
 const LIMIT_MAX: u64 = 1 << 60;
 
 /// The anonymous memory of the process, in bytes; `None` = the system does not say.
 pub fn memory_taken() -> Option<u64> {
-    taken(&fs::read_to_string("/proc/self/statm").ok()?)
+    memory("RssAnon:")
 }
 
 /// The memory that the process can have, in bytes: the lowest limit of its control groups, or the memory of the machine; `None` = unknown.
 pub fn memory_limit() -> Option<u64> {
     limit(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
-}
-
-/// What `/proc/self/statm` says: its second number is resident memory, and the third the part of it that belongs to files or is shared.
-fn taken(statm: &str) -> Option<u64> {
-    let mut pages = statm.split_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * PAGE_BYTES)
 }
 
 fn limit(proc: &Path, cgroup: &Path) -> Option<u64> {
@@ -59,9 +51,7 @@ fn lowest(root: &Path, path: &str, files: &[&str]) -> Option<u64> {
 
 /// The memory of the machine.
 fn machine(proc: &Path) -> Option<u64> {
-    let text = fs::read_to_string(proc.join("meminfo")).ok()?;
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+    kibibytes(&fs::read_to_string(proc.join("meminfo")).ok()?, "MemTotal:")
 }
 
 #[cfg(test)]
@@ -89,9 +79,9 @@ mod tests {
 
     #[test]
     fn memory_of_files_does_not_count_as_taken() {
-        assert_eq!(taken("23563 5000 1200 3000 0 9000 0\n"), Some(3800 * 4096));
-        assert_eq!(taken("23563 10 1200 3000 0 9000 0\n"), Some(0));
-        assert_eq!(taken(""), None);
+        let status = "VmRSS:\t   20000 kB\nRssAnon:\t   15200 kB\nRssFile:\t    4800 kB\n";
+        assert_eq!(kibibytes(status, "RssAnon:"), Some(15_200 * 1024));
+        assert_eq!((kibibytes("RssAnon:\t many kB\n", "RssAnon:"), kibibytes("", "RssAnon:")), (None, None));
         assert!(memory_taken().is_some_and(|bytes| bytes > 0));
     }
 
