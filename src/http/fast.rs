@@ -88,7 +88,7 @@ where
                     self.redirect(&hit, closes, answers);
                     return Step::Answered(taken);
                 }
-                Found::Missing(missing) if Miss::may_be_asked_here(worker, &visit) => {
+                Found::Missing(missing) if Miss::may_be_asked_here(worker, &visit, started) => {
                     let miss = Miss::new(missing, &visit, &bytes[..length], started);
                     return Step::Ask(taken, Box::pin(miss.answer(self.front.clone(), self.date.clone())));
                 }

@@ -1,5 +1,5 @@
 //! A redirect of the fast path to a link that is not in the cache: the Redirector is asked from here, so that a plain redirect needs neither a request
-//! of actix-http nor a second look-up. What is no plain redirect is answered by the `App`, which is told what the Redirector has said.
+//! of actix-http nor a second look-up. The `App` answers everything else, and gets the answer of the Redirector with the request.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -43,8 +43,8 @@ pub(super) struct Miss {
 impl Miss {
     /// Whether the Redirector may be asked without the `App`. Not for clients that have asked for many unknown codes, and not where requests are
     /// traced.
-    pub(super) fn may_be_asked_here<H: Headers>(worker: &WorkerState, visit: &Visit<'_, H>) -> bool {
-        let is_over = |client| worker.node.unknown.is_over(client, Instant::now());
+    pub(super) fn may_be_asked_here<H: Headers>(worker: &WorkerState, visit: &Visit<'_, H>, started: Instant) -> bool {
+        let is_over = |client| worker.node.unknown.is_over(client, started);
         !waypost_telemetry::traces_on()
             && !limited_client(&worker.visitors, visit.headers, visit.peer).is_some_and(is_over)
     }
@@ -97,7 +97,7 @@ impl Miss {
         Some(answer)
     }
 
-    /// The request for the `App`, with what the Redirector has said.
+    /// The request for the `App`, with the answer of the Redirector.
     fn request(&self, answer: Option<Result<Resolution, CallError>>) -> Option<Request> {
         let request = self.parsed(|known, headers| request(known, headers, self.peer))?;
         if let Some(answer) = answer {

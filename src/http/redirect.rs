@@ -268,11 +268,14 @@ async fn follow(
     let mut asked = Asked { now, query, rest, needs_rest: is_below, limit: None, default_status, unlocked: false };
     let key = site.key(code);
     let link = key.hash();
-    let look_up = || worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now());
     let resolved = Resolved::of(request, &key);
-    let found = match resolved.map_or_else(|| Ok(look_up()), Err) {
-        Err(resolved) => read(request, worker, &key, Some(resolved)).await?,
-        Ok(Lookup::Redirect(plain)) if !is_below => {
+    // What the Redirector has answered already is not looked up again.
+    let cached = match resolved {
+        Some(_) => Lookup::Miss,
+        None => worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()),
+    };
+    let found = match cached {
+        Lookup::Redirect(plain) if !is_below => {
             worker.metrics.hit();
             count(request, worker, link, now);
             let status = plain.status(default_status);
@@ -280,16 +283,18 @@ async fn follow(
             *response.status_mut() = status_code(status);
             return Ok(response.into());
         }
-        Ok(Lookup::Redirect(..)) => return Err(Problem::unknown_link()),
-        Ok(Lookup::Expired) if !is_below => return Err(Problem::expired_link()),
-        Ok(Lookup::Expired) => return Err(Problem::unknown_link()),
-        Ok(Lookup::Special(special)) => {
+        Lookup::Redirect(..) => return Err(Problem::unknown_link()),
+        Lookup::Expired if !is_below => return Err(Problem::expired_link()),
+        Lookup::Expired => return Err(Problem::unknown_link()),
+        Lookup::Special(special) => {
             worker.metrics.hit();
             Found::Cached(special)
         }
-        Ok(Lookup::Miss) => {
-            worker.metrics.miss();
-            read(request, worker, &key, None).await?
+        Lookup::Miss => {
+            if resolved.is_none() {
+                worker.metrics.miss();
+            }
+            read(request, worker, &key, resolved).await?
         }
     };
     let visitor = RuledVisitor::of(request, worker, link);
@@ -325,7 +330,7 @@ impl Found {
     }
 }
 
-/// What the Redirector has said of a link before the `App` was asked, which need not ask again. It travels with the request.
+/// The answer of the Redirector about a link, if it was asked before the `App`: an extension of the request.
 pub(super) struct Resolved {
     pub(super) key: LinkKey,
     pub(super) answer: Result<Resolution, CallError>,
