@@ -1,60 +1,40 @@
 //! Texts that a browser carries for the nodes of a cluster: nobody else can read them, or make one.
 //!
-//! A text is masked with the output of a keyed blake3 that depends on a random number, and has a keyed blake3 of both at its end. The keys are derived from the cluster's secret, so
-//! that each of its nodes can open what another one has sealed.
+//! A text is encrypted and authenticated by ChaCha20-Poly1305 (RFC 8439) under a random nonce. The key is derived from the cluster's secret, so that each of its
+//! nodes can open what another one has sealed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-const MASK_CONTEXT: &str = "waypost 2026-11 mask of sealed texts";
-const CHECK_CONTEXT: &str = "waypost 2026-11 check of sealed texts";
-
-/// Random bytes: none comes twice.
-const NONCE_BYTES: usize = 24;
-const CHECK_BYTES: usize = 32;
+const KEY_CONTEXT: &str = "waypost 2026-11 key of sealed texts";
 
 /// Seals texts, and opens them.
-pub(super) struct Seal {
-    mask: [u8; 32],
-    check: [u8; 32],
-}
+pub(super) struct Seal(LessSafeKey);
 
 impl Seal {
     /// `secret` is the same on all nodes of the cluster.
     pub(super) fn new(secret: &[u8; 32]) -> Self {
-        Self { mask: blake3::derive_key(MASK_CONTEXT, secret), check: blake3::derive_key(CHECK_CONTEXT, secret) }
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &blake3::derive_key(KEY_CONTEXT, secret));
+        Self(LessSafeKey::new(key.expect("invariant: a key of ChaCha20 has 32 bytes")))
     }
 
-    /// Seals a text, as a word for a path.
+    /// Seals a text, as a word for a path. A random nonce of 96 bits is enough for some thousand million texts of a secret.
     pub(super) fn seal(&self, text: &[u8]) -> String {
-        let nonce: [u8; NONCE_BYTES] = rand::random();
-        let mut sealed = [&nonce[..], text].concat();
-        self.turn(&nonce, &mut sealed[NONCE_BYTES..]);
-        let check = blake3::keyed_hash(&self.check, &sealed);
-        sealed.extend_from_slice(check.as_bytes());
-        URL_SAFE_NO_PAD.encode(sealed)
+        let nonce: [u8; NONCE_LEN] = rand::random();
+        let mut sealed = text.to_vec();
+        let done = self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed);
+        done.expect("invariant: a text is shorter than the 256 GiB that ChaCha20 can encrypt");
+        URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat())
     }
 
     /// Opens what a node of this cluster has sealed; `None` for anything else.
     pub(super) fn open(&self, word: &str) -> Option<Vec<u8>> {
         let sealed = URL_SAFE_NO_PAD.decode(word).ok()?;
-        let (masked, check) = sealed.split_at_checked(sealed.len().checked_sub(CHECK_BYTES)?)?;
-        let check: [u8; CHECK_BYTES] = check.try_into().ok()?;
-        // Compared in constant time.
-        if blake3::keyed_hash(&self.check, masked) != blake3::Hash::from_bytes(check) {
-            return None;
-        }
-        let (nonce, text) = masked.split_at_checked(NONCE_BYTES)?;
-        let mut text = text.to_vec();
-        self.turn(nonce, &mut text);
-        Some(text)
-    }
-
-    /// Masks a text, or takes the mask away.
-    fn turn(&self, nonce: &[u8], text: &mut [u8]) {
-        let mut mask = vec![0; text.len()];
-        blake3::Hasher::new_keyed(&self.mask).update(nonce).finalize_xof().fill(&mut mask);
-        text.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut sealed = sealed.to_vec();
+        let text = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut sealed);
+        text.ok().map(|text| text.to_vec())
     }
 }
 
