@@ -1,8 +1,8 @@
 //! The fast path: redirects that are answered before actix-http sees them (docs/adr/0025).
 //!
-//! It knows the requests of `plain_request.rs`. A cached plain link is answered at once; for a link that is not cached, the Redirector is
-//! asked (`fast_miss.rs`), and for everything else that may be a code the `App` (`fast_app.rs`). All other requests are left to actix-http with their connection: what this path does not know, it
-//! does not judge.
+//! It knows the requests of `plain_request.rs`. A cached plain link is answered at once. For a link that is not cached it asks the Redirector
+//! (`fast_miss.rs`), and for everything else that may be a code the `App` (`fast_app.rs`). All other requests are left to actix-http with their
+//! connection: what this path does not know, it does not judge.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;

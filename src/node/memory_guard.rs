@@ -1,4 +1,4 @@
-//! Decides what a node does when memory is short. No clock, no I/O: it is told of the memory at regular intervals.
+//! Decides what a node does when memory is short. It has no clock and no I/O: its caller reports the memory at regular intervals.
 //!
 //! ```text
 //!  budget ──────────────────────────────────────────────

@@ -25,7 +25,7 @@ const _: () = assert!(COMMAND_BYTES_MAX + ENTRY_HEAD_BYTES_MAX <= VALUE_BYTES_MA
 
 // The log in memory.
 
-/// Entries kept decoded until they are applied: enough for what is in flight, far less than a checkpoint's worth.
+/// The number of decoded entries that are kept until they are applied: more than are in flight, and far fewer than one checkpoint covers.
 pub(crate) const RECENT_MAX: usize = 256;
 /// Entries read from the store at once while replaying, which bounds the memory of a restart.
 pub(crate) const READ_ENTRIES: u64 = 256;

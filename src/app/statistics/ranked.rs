@@ -12,7 +12,7 @@ impl App {
     /// The most visited links of a period, if they were found a moment ago.
     ///
     /// # Errors
-    /// See [`ReportError`]; only for what is wrong with the question.
+    /// See [`ReportError`]; only for invalid parameters and a missing permission.
     pub fn most_visited_before(
         &self,
         principal: &Principal,

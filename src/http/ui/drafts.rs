@@ -31,10 +31,10 @@ fn needs_no_session(path: &str) -> bool {
     path == "/preferences" || path == "/sign-in" || path.starts_with("/sign-in/")
 }
 
-/// The answer to a form of somebody whose session has ended meanwhile: where one signs in, with what was typed. `None` if somebody is signed in, or there is
+/// Answers a form that arrives after its session has ended: the page for signing in, which carries the form. `None` if the session lives, or the form has
 /// nothing to keep.
 ///
-/// A script that sends a form gets none: it sends the form anew as a browser does (`app.js`).
+/// A form that a script has sent is left to its handler: after the refusal the script sends it again as a browser does (`app.js`).
 async fn keep(request: &mut ServiceRequest) -> Option<HttpResponse> {
     let node = request.app_data::<web::Data<NodeState>>()?.clone();
     let path = request.path().strip_prefix(node.dashboard().path())?;
