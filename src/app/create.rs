@@ -88,22 +88,22 @@ impl App {
             Ok(()) => {}
             // If the request was in time when it was first sent, it gets the same answer again.
             Err(SpecError::EndPast) => {
-                let before = self.created_before(&message).await?;
+                let before = Box::pin(self.created_before(&message)).await?;
                 return before.map(CreatedLink::New).ok_or(SpecError::EndPast.into());
             }
             Err(error) => return Err(error.into()),
         }
         self.writable()?;
         self.supported(message.level())?;
-        let (domain, slug, spec) = (message.domain, message.slug.clone(), message.spec.clone());
-        match (self.send_creation(message).await?, slug) {
+        let (domain, claimed) = (message.domain, message.slug.clone().map(|slug| (slug, message.spec.clone())));
+        match (self.send_creation(message).await?, claimed) {
             (Created::New(link), _) => Ok(CreatedLink::New(*link)),
             (Created::Existing(link), _) => Ok(CreatedLink::Existing(*link)),
             (Created::IdempotencyMismatch, _) => Err(CreateError::IdempotencyKeyReused),
-            (Created::SlugTaken, Some(slug)) => {
+            (Created::SlugTaken, Some((slug, spec))) => {
                 // Read with a strong read, so that the conflicting link is seen.
                 let key = LinkKey { domain, code: slug };
-                let other = self.read(key.clone(), Consistency::Strong).await;
+                let other = Box::pin(self.read(key.clone(), Consistency::Strong)).await;
                 let by = other.map_or(Taken::Other, |view| Taken::by(&view.link.spec, &spec));
                 Err(CreateError::SlugTaken { key, by })
             }
@@ -161,7 +161,7 @@ impl App {
         let created_by = principal.number();
         let idempotency = new.idempotency_key.map(|text| idempotency_key(created_by, text, part)).transpose()?;
         if let Some(password) = &new.password {
-            self.protect(&mut spec, password, idempotency.as_ref()).await?;
+            Box::pin(self.protect(&mut spec, password, idempotency.as_ref())).await?;
         }
         let print = spec.fingerprint(site.domain, slug.as_ref(), new.find_existing);
         Ok(CreateLink {

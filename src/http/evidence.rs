@@ -1,5 +1,7 @@
 //! The evidence of an HTTP request about its sender, for the application layer.
 
+use std::net::SocketAddrV4;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
 use url::{Host, Url};
@@ -72,6 +74,10 @@ fn is_of_a_proxy(name: &str) -> bool {
 
 /// Whether a `Host` names this machine as seen from itself.
 pub(super) fn is_this_machine(host: &str) -> bool {
+    // The usual case, without a parser of URLs.
+    if let Ok(address) = host.parse::<SocketAddrV4>() {
+        return address.ip().is_loopback();
+    }
     let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
     is_loopback(&url)
 }

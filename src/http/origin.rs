@@ -22,6 +22,8 @@ pub struct PublicAddress {
     /// The host of `configured`.
     own: Option<Own>,
     listener: SocketAddr,
+    /// The listener, as the URL of who is told no other.
+    listener_url: Url,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -30,7 +32,9 @@ impl PublicAddress {
     /// own host, and `listener` if that is not a valid host.
     pub fn new(configured: Option<Url>, listener: SocketAddr, trusted_proxies: Vec<IpNet>) -> Self {
         let own = configured.as_ref().and_then(|url| Own::of(url.host_str()?));
-        Self { configured, own, listener, trusted_proxies }
+        let listener_url =
+            Url::parse(&format!("http://{listener}/")).expect("invariant: a socket address is a host and a port");
+        Self { configured, own, listener, listener_url, trusted_proxies }
     }
 
     /// The address of the public listener, as a URL for clients on this machine.
@@ -42,9 +46,7 @@ impl PublicAddress {
         if let Some(url) = &self.configured {
             return url.clone();
         }
-        self.forwarded(request).or_else(|| requested(request, "http")).unwrap_or_else(|| {
-            Url::parse(&format!("http://{}/", self.listener)).expect("invariant: a socket address is a host and a port")
-        })
+        self.forwarded(request).or_else(|| requested(request, "http")).unwrap_or_else(|| self.listener_url.clone())
     }
 
     /// Whether the header `Origin` of a request names this server as its browser sees it.
@@ -160,10 +162,10 @@ impl PublicAddress {
 
     /// The hosts of this server: a link to one of them would be a loop.
     pub(super) fn own_hosts(&self, request: &HttpRequest) -> Vec<OwnHost> {
-        let listener = Url::parse(&format!("http://{}/", self.listener)).ok();
         // Also the host of the request itself: a client must not be able to hide it by writing other headers.
-        let named = [self.configured.clone(), self.forwarded(request), requested(request, "http"), listener];
-        let mut own: Vec<OwnHost> = named.into_iter().flatten().filter_map(|url| OwnHost::of_url(&url)).collect();
+        let (forwarded, requested) = (self.forwarded(request), requested(request, "http"));
+        let named = [self.configured.as_ref(), forwarded.as_ref(), requested.as_ref(), Some(&self.listener_url)];
+        let mut own: Vec<OwnHost> = named.into_iter().flatten().filter_map(OwnHost::of_url).collect();
         let address = self.listener.ip();
         if address.is_loopback() || address.is_unspecified() {
             own.push(OwnHost::Loopback { port: self.listener.port() });

@@ -48,7 +48,8 @@ impl Keys {
             }
             let count = if domain == Domain::default() { STOCK } else { STOCK_ELSEWHERE };
             let request = NextKeys { shard: Some(self.shard), count, domain };
-            let codes = self.allocator.call(request, TIMEOUT).await.map_err(|error| match error {
+            // In the heap, because nearly every create finds a code in the stock and would be moved with all parts of this call.
+            let codes = Box::pin(self.allocator.call(request, TIMEOUT)).await.map_err(|error| match error {
                 CallError::Service(error) => error,
                 other => ServiceError::Unavailable(other.to_string()),
             })?;

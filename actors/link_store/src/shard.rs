@@ -61,7 +61,7 @@ pub struct Seed {
 
 /// The actor.
 pub struct LinkStoreActor {
-    pub(crate) seed: Seed,
+    pub(crate) seed: Rc<Seed>,
     keys: Rc<Keys>,
 }
 
@@ -69,7 +69,7 @@ impl LinkStoreActor {
     /// The actor of a shard. It holds nothing but a stock of codes.
     pub fn new(seed: Seed) -> Self {
         let keys = Rc::new(Keys::new(seed.shard, seed.keys.clone(), seed.domains.clone()));
-        Self { seed, keys }
+        Self { seed: Rc::new(seed), keys }
     }
 
     pub(crate) fn writable(&self) -> Result<(), ServiceError> {
@@ -115,7 +115,7 @@ pub(crate) fn unreadable(error: waypost_store::StoreError) -> ServiceError {
     ServiceError::Unavailable("the link cannot be read".to_owned())
 }
 
-async fn create(seed: Seed, keys: Rc<Keys>, request: CreateLink) -> Result<Created, ServiceError> {
+async fn create(seed: Rc<Seed>, keys: Rc<Keys>, request: CreateLink) -> Result<Created, ServiceError> {
     if request.find_existing && request.slug.is_none() {
         // Most requests of this kind find one: look before writing anything. The command looks again.
         seed.group.linearize(false).await.map_err(failed)?;
@@ -187,9 +187,9 @@ async fn delete(group: &Group<ShardMachine>, request: DeleteLink) -> Result<Chan
     }
 }
 
-async fn upkeep(seed: Seed, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
+async fn upkeep(seed: Rc<Seed>, request: Upkeep) -> Result<UpkeepDone, ServiceError> {
     let mut done = UpkeepDone::default();
-    let group = seed.group;
+    let group = seed.group.clone();
     if !(seed.holds)(seed.shard) {
         return Ok(done);
     }

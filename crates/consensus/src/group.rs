@@ -367,7 +367,8 @@ impl<M: Machine> Group<M> {
             return Err(not_leader());
         }
         let policy = if strict { ReadPolicy::ReadIndex } else { ReadPolicy::LeaseRead };
-        self.raft.ensure_linearizable(policy).await.map(|_| ()).map_err(|_| not_leader())
+        // In the heap: whoever waits for this may not have to, and is moved with all its parts.
+        Box::pin(self.raft.ensure_linearizable(policy)).await.map(|_| ()).map_err(|_| not_leader())
     }
 
     /// Proposes a command and waits until it is durable on a quorum and applied here.

@@ -105,7 +105,10 @@ impl<S: Service> ActorRef<S> {
             });
             let patience = hops.patience(destination, Instant::now());
             let answer = match (destination, remote) {
-                (Destination::Node(node), Some(remote)) => remote.call(node, S::NAME, &message, patience).await,
+                // In the heap: most calls are answered here, and the future of a call is moved with all its parts.
+                (Destination::Node(node), Some(remote)) => {
+                    Box::pin(remote.call(node, S::NAME, &message, patience)).await
+                }
                 (Destination::Local, _) => self.call_here(message.clone(), patience).await,
                 _ => Err(CallError::Service(ServiceError::NotHere { leader: None })),
             };
