@@ -13,7 +13,7 @@ from bench import Failed, median, ratio, say, show
 AT_ONCE = 1000
 
 # None of them holds for the generator's visitor, so each of the ten is tried.
-RULES = [{"conditions": [{"type": kind, "value": value}], "longUrl": f"https://example.com/rule/{number}"}
+RULES = [{"conditions": [{"type": kind, **({"name": value} if kind == "query" else {"value": value})}], "longUrl": f"https://example.com/rule/{number}"}
          for number, (kind, value) in enumerate([
              ("device", "ios"), ("device", "android"), ("os", "windows"), ("browser", "safari"), ("language", "de"),
              ("language", "fr"), ("query", "campaign"), ("address", "203.0.113.0/24"),
