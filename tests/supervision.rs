@@ -196,6 +196,7 @@ async fn every_thread_of_a_node_is_named_by_what_it_does() {
         "journal-sync",
         "space-watch",
         "memory-watch",
+        "store-watch",
         "catalog",
     ];
     until("the threads have their names", async || {

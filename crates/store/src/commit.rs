@@ -94,7 +94,9 @@ impl CommitThread {
         if let Some(why) = self.failure.get() {
             return Err(why);
         }
+        let flushing = self.failure.running.begin();
         let flushed = catch_unwind(AssertUnwindSafe(|| self.counter.count().and_then(|()| self.db.flush())));
+        drop(flushing);
         let result = match flushed {
             Err(_panic) => Err("the database panicked while flushing".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),

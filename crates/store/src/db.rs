@@ -9,10 +9,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
 use crate::commit_counter::CommitCounter;
+use crate::endless::{ENDLESS_AFTER, Watch};
 use crate::failure::{Failure, guard};
 #[cfg(debug_assertions)]
 use crate::steps::StepHook;
@@ -87,6 +89,7 @@ impl Db {
         let _ = failure.gauge.set(failed);
         let (commit, thread) =
             CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, counter, metrics)?;
+        watch_operations(&failure, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
         Ok(Self {
             db,
@@ -164,6 +167,19 @@ impl Db {
     fn guard<T>(&self, work: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
         guard(&self.failure, work)
     }
+}
+
+/// Stops the process once an operation does not end. What is on the disk is not in doubt, so the service manager may start it again.
+fn watch_operations(failure: &Arc<Failure>, metrics: &Metrics) -> std::io::Result<()> {
+    let (failure, tasks, mut watch) = (Arc::downgrade(failure), Tasks::new(metrics), Watch::new(ENDLESS_AFTER));
+    let stop = tasks.clone();
+    tasks.thread(Task::StoreWatch, move || {
+        if let Some(took) = watch.run(&failure) {
+            let why = format!("an operation of the database computes for {} s and does not end", took.as_secs());
+            stop.stop_process(Task::StoreWatch, &why);
+        }
+    })?;
+    Ok(())
 }
 
 /// Creates a directory and its parents, and syncs the parent of each new one.

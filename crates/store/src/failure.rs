@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use waypost_telemetry::Gauge;
 
 use crate::StoreError;
+use crate::endless::Running;
 use crate::steps::Steps;
 
 type Hook = Box<dyn Fn(&str) + Send + Sync>;
@@ -18,6 +19,8 @@ pub(crate) struct Failure {
     pub(crate) hook: Mutex<Option<Hook>>,
     pub(crate) gauge: OnceLock<Gauge>,
     pub(crate) steps: Steps,
+    /// The operations that run.
+    pub(crate) running: Running,
 }
 
 impl Failure {
@@ -45,6 +48,7 @@ pub(crate) fn guard<T>(failure: &Failure, work: impl FnOnce() -> sled::Result<T>
     if let Some(why) = failure.get() {
         return Err(StoreError::Failed(why));
     }
+    let _operation = failure.running.begin();
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {

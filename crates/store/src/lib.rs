@@ -7,6 +7,7 @@ pub mod archive;
 mod commit;
 mod commit_counter;
 mod db;
+mod endless;
 mod error;
 mod failure;
 mod log;

@@ -102,6 +102,7 @@ impl Tree {
     /// Runs a read. Reads go on after a failed write, so redirects are answered until the process stops. A failed read is
     /// a failure like others.
     fn read<T>(&self, read: impl FnOnce(&sled::Tree) -> sled::Result<T>) -> Result<T, StoreError> {
+        let _operation = self.failure.running.begin();
         match catch_unwind(AssertUnwindSafe(|| read(&self.tree))) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {

@@ -79,6 +79,8 @@ tasks! {
     JournalSync = "journal_sync", Restart;
     /// Keeps the catalog like the shards.
     Catalog = "catalog", RestartAlways;
+    /// Watches for operations of the database that do not end.
+    StoreWatch = "store_watch", Restart;
     /// Watches free space.
     SpaceWatch = "space_watch", Restart;
     /// Watches the memory of the process.
