@@ -14,7 +14,7 @@ use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
 use crate::commit_counter::CommitCounter;
-use crate::endless::{ENDLESS_AFTER, Watch};
+use crate::endless::{ENDLESS_AFTER, Running, Watch};
 use crate::failure::{Failure, guard};
 #[cfg(debug_assertions)]
 use crate::steps::StepHook;
@@ -89,7 +89,7 @@ impl Db {
         let _ = failure.gauge.set(failed);
         let (commit, thread) =
             CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, counter, metrics)?;
-        watch_operations(&failure, metrics)?;
+        watch_operations(&failure.running, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
         Ok(Self {
             db,
@@ -170,11 +170,11 @@ impl Db {
 }
 
 /// Stops the process once an operation does not end. What is on the disk is not in doubt, so the service manager may start it again.
-fn watch_operations(failure: &Arc<Failure>, metrics: &Metrics) -> std::io::Result<()> {
-    let (failure, tasks, mut watch) = (Arc::downgrade(failure), Tasks::new(metrics), Watch::new(ENDLESS_AFTER));
+fn watch_operations(running: &Arc<Running>, metrics: &Metrics) -> std::io::Result<()> {
+    let (running, tasks, mut watch) = (Arc::downgrade(running), Tasks::new(metrics), Watch::new(ENDLESS_AFTER));
     let stop = tasks.clone();
     tasks.thread(Task::StoreWatch, move || {
-        if let Some(took) = watch.run(&failure) {
+        if let Some(took) = watch.run(&running) {
             let why = format!("an operation of the database computes for {} s and does not end", took.as_secs());
             stop.stop_process(Task::StoreWatch, &why);
         }

@@ -6,10 +6,8 @@
 
 use std::fs;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use crate::failure::Failure;
 
 /// How long an operation may take. The longest ones wait for a disk; none computes for more than some milliseconds.
 pub(crate) const ENDLESS_AFTER: Duration = Duration::from_secs(60);
@@ -30,6 +28,8 @@ struct Slot {
     begun: AtomicU64,
     ended: AtomicU64,
     thread: AtomicU32,
+    /// Set while another thread's operation may run, too: whose processor's time to look at is not known then.
+    shared: AtomicBool,
 }
 
 /// The operations that run.
@@ -60,9 +60,17 @@ thread_local! {
 impl Running {
     /// Begins an operation of this thread.
     pub(crate) fn begin(&self) -> Operation<'_> {
-        let thread = THREAD.with(|thread| *thread);
+        self.begin_as(THREAD.with(|thread| *thread))
+    }
+
+    fn begin_as(&self, thread: u32) -> Operation<'_> {
         let slot = &self.slots[thread as usize % SLOTS];
-        slot.thread.store(thread, Ordering::Relaxed);
+        if slot.thread.load(Ordering::Relaxed) != thread {
+            if slot.begun.load(Ordering::Acquire) != slot.ended.load(Ordering::Acquire) {
+                slot.shared.store(true, Ordering::Release);
+            }
+            slot.thread.store(thread, Ordering::Relaxed);
+        }
         slot.begun.fetch_add(1, Ordering::Release);
         Operation(slot)
     }
@@ -101,6 +109,11 @@ impl Watch {
             let thread = slot.thread.load(Ordering::Relaxed);
             if begun == ended {
                 *seen = None;
+                slot.shared.store(false, Ordering::Release);
+                continue;
+            }
+            if slot.shared.load(Ordering::Acquire) {
+                *seen = None;
                 continue;
             }
             let Some(known) = seen.filter(|known| known.begun == begun) else {
@@ -120,14 +133,14 @@ impl Watch {
     }
 
     /// Looks again and again, until the database is closed. Returns how long an endless operation has run, once there is one.
-    pub(crate) fn run(&mut self, failure: &Weak<Failure>) -> Option<Duration> {
+    pub(crate) fn run(&mut self, running: &Weak<Running>) -> Option<Duration> {
         let pause = (self.endless_after / 8).min(Duration::from_secs(1));
-        while let Some(failure) = failure.upgrade() {
-            let endless = self.look(&failure.running, Instant::now(), processor);
+        while let Some(running) = running.upgrade() {
+            let endless = self.look(&running, Instant::now(), processor);
             if endless.is_some() {
                 return endless;
             }
-            drop(failure);
+            drop(running);
             std::thread::sleep(pause);
         }
         None
@@ -145,10 +158,8 @@ fn processor(thread: u32) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::failure::guard;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -178,24 +189,40 @@ mod tests {
     }
 
     #[test]
+    fn the_processors_time_of_another_thread_with_the_same_slot_makes_no_operation_endless() {
+        let (running, mut watch, now) = (Running::default(), Watch::new(ENDLESS_AFTER), Instant::now());
+        let waits_for_the_disk = running.begin_as(1);
+        drop(running.begin_as(1 + SLOTS as u32));
+        assert_eq!(watch.look(&running, now, |_| Some(MINUTE)), None);
+        assert_eq!(watch.look(&running, now + MINUTE, |_| Some(2 * MINUTE)), None);
+        drop(waits_for_the_disk);
+        assert_eq!(watch.look(&running, now + MINUTE, |_| Some(2 * MINUTE)), None);
+        let _endless = running.begin_as(1);
+        assert_eq!(watch.look(&running, now + MINUTE, |_| Some(2 * MINUTE)), None);
+        assert_eq!(
+            watch.look(&running, now + 2 * MINUTE, |_| Some(3 * MINUTE)),
+            Some(MINUTE),
+            "the slot is its own again"
+        );
+    }
+
+    #[test]
     fn an_operation_that_goes_round_in_circles_is_found_and_none_is_when_the_database_is_closed() {
-        let failure = Arc::new(Failure::default());
-        let (watched, stop) = (Arc::downgrade(&failure), AtomicBool::new(false));
+        let running = Arc::new(Running::default());
+        let (watched, stop) = (Arc::downgrade(&running), AtomicBool::new(false));
         std::thread::scope(|threads| {
             threads.spawn(|| {
-                let _ = guard(&failure, || {
-                    while !stop.load(Ordering::Relaxed) {
-                        std::hint::spin_loop();
-                    }
-                    Ok(())
-                });
+                let _operation = running.begin();
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
             });
             let endless_after = Duration::from_millis(200);
             let took = Watch::new(endless_after).run(&watched);
             stop.store(true, Ordering::Relaxed);
             assert!(took.is_some_and(|took| took >= endless_after), "{took:?}");
         });
-        drop(failure);
+        drop(running);
         assert_eq!(Watch::new(ENDLESS_AFTER).run(&watched), None);
     }
 

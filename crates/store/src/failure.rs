@@ -1,7 +1,7 @@
 //! The first failure of the store: it is final, and is reported to the registered hooks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use waypost_telemetry::Gauge;
@@ -20,7 +20,7 @@ pub(crate) struct Failure {
     pub(crate) gauge: OnceLock<Gauge>,
     pub(crate) steps: Steps,
     /// The operations that run.
-    pub(crate) running: Running,
+    pub(crate) running: Arc<Running>,
 }
 
 impl Failure {
