@@ -32,8 +32,10 @@ impl PublicAddress {
     /// own host, and `listener` if that is not a valid host.
     pub fn new(configured: Option<Url>, listener: SocketAddr, trusted_proxies: Vec<IpNet>) -> Self {
         let own = configured.as_ref().and_then(|url| Own::of(url.host_str()?));
+        // Without the scope that an IPv6 address may have: a URL has none.
+        let plain = SocketAddr::new(listener.ip(), listener.port());
         let listener_url =
-            Url::parse(&format!("http://{listener}/")).expect("invariant: a socket address is a host and a port");
+            Url::parse(&format!("http://{plain}/")).expect("invariant: an address and a port are the host of a URL");
         Self { configured, own, listener, listener_url, trusted_proxies }
     }
 
@@ -237,6 +239,13 @@ mod tests {
         let request = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
         address.short_url(&request.to_http_request(), &Domains::default(), None, "code")
+    }
+
+    #[test]
+    fn a_listener_with_an_ipv6_scope_has_an_address_without_it() {
+        let address = PublicAddress::new(None, "[fe80::1%2]:8080".parse().unwrap(), Vec::new());
+        let request = TestRequest::default().to_http_request();
+        assert_eq!(address.base(&request).as_str(), "http://[fe80::1]:8080/");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl CommitThread {
     fn run(&mut self, waiting: &Receiver<Waiter>) {
         while let Ok(first) = waiting.recv() {
             // Where fewer cores than threads are free, those that are about to write do so first, and share this commit: several times as
-            // many under load. Where a core is idle, this returns at once.
+            // many under load. Where nothing else waits for this core, this returns at once.
             std::thread::yield_now();
             let mut waiters = vec![first];
             waiters.extend(waiting.try_iter());

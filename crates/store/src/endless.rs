@@ -2,20 +2,23 @@
 //!
 //! sled consists of loops that end when another thread has done its part. A fault there leaves a thread in such a loop, and with it all that need
 //! its locks, while the node goes on to say that it is ready. So each operation notes that it runs, and a thread looks whether one goes on for
-//! long *and* uses the processor: one that waits for a slow disk, or for its turn on a busy machine, does not.
+//! long *and* uses the processor. One that waits for its turn on a busy machine does not. One that waits for the disk seldom does: in a few places sled waits in
+//! a loop, so that a disk that stands still for a minute may end the process, too.
+//!
+//! Only calls through `guard` and `Tree::read`, and flushes, are watched: sled's own threads, its opening and its end are not.
 
 use std::fs;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long an operation may take. The longest ones wait for a disk; none computes for more than some milliseconds.
+/// How long an operation may take. The longest ones wait for a disk; none should compute for more than seconds.
 pub(crate) const ENDLESS_AFTER: Duration = Duration::from_secs(60);
 
 /// The part of that time for which an endless operation uses the processor, at least: others may want it, too.
 const PROCESSOR_PART: u32 = 6;
 
-/// More than a node has threads that use the database. Two threads with the same slot hide each other's endless operation at worst.
+/// The threads of a node that use the database are seldom more. Two threads with the same slot can hide each other's endless operation.
 const SLOTS: usize = 64;
 
 /// What the kernel counts the time of threads in, in `/proc`: always hundredths of a second.
