@@ -14,7 +14,7 @@ use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
 use crate::commit_counter::CommitCounter;
-use crate::endless::{ENDLESS_AFTER, Running, Watch};
+use crate::endless::{LOOK_EVERY, LOOKS, Running, Watch};
 use crate::failure::{Failure, guard};
 #[cfg(debug_assertions)]
 use crate::steps::StepHook;
@@ -169,14 +169,13 @@ impl Db {
     }
 }
 
-/// Stops the process once an operation does not end. What is on the disk is not in doubt, so the service manager may start it again.
+/// Stops the process once an operation is in an endless loop. What is on the disk is not in doubt, so the service manager may start it again.
 fn watch_operations(running: &Arc<Running>, metrics: &Metrics) -> std::io::Result<()> {
-    let (running, tasks, mut watch) = (Arc::downgrade(running), Tasks::new(metrics), Watch::new(ENDLESS_AFTER));
+    let (running, tasks, mut watch) = (Arc::downgrade(running), Tasks::new(metrics), Watch::new(LOOK_EVERY, LOOKS));
     let stop = tasks.clone();
     tasks.thread(Task::StoreWatch, move || {
-        if let Some(took) = watch.run(&running) {
-            let why = format!("an operation of the database computes for {} s and does not end", took.as_secs());
-            stop.stop_process(Task::StoreWatch, &why);
+        if watch.run(&running) {
+            stop.stop_process(Task::StoreWatch, "an operation of the database is in an endless loop");
         }
     })?;
     Ok(())
