@@ -70,12 +70,16 @@ impl CommitThread {
     }
 
     fn run(&mut self, waiting: &Receiver<Waiter>) {
+        let mut shared = false;
         while let Ok(first) = waiting.recv() {
-            // Where fewer cores than threads are free, those that are about to write do so first, and share this commit: several times as
-            // many under load. Where nothing else waits for this core, this returns at once.
-            std::thread::yield_now();
+            // Under load, those that are about to write do so first where they wait for this core, and share this commit: several times as many.
+            // A lone writer waits for nobody.
+            if shared {
+                std::thread::yield_now();
+            }
             let mut waiters = vec![first];
             waiters.extend(waiting.try_iter());
+            shared = waiters.len() > 1;
             let started = Instant::now();
             let result = self.commit();
             self.seconds.observe(started.elapsed().as_secs_f64());
