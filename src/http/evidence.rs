@@ -130,6 +130,31 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_an_address_names_this_machine_as_a_url_with_it_does() {
+        for host in [
+            "127.0.0.1:80",
+            "127.0.0.1:00080",
+            "127.0.0.1:",
+            "127.0.0.1",
+            "127.1:80",
+            "0127.0.0.1:80",
+            "127.0.0.1:99999",
+            "a@127.0.0.1:80",
+            "127.255.255.255:1",
+            "128.0.0.1:80",
+            "10.0.0.1:80",
+            "0.0.0.0:80",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:80",
+            " 127.0.0.1:80",
+            "127.0.0.1:80/",
+        ] {
+            let by_url = Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url));
+            assert_eq!(is_this_machine(host), by_url, "{host}");
+        }
+    }
+
+    #[test]
     fn the_headers_of_proxies_are_known_by_rule() {
         for name in [
             "forwarded",
