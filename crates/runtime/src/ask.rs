@@ -107,7 +107,7 @@ impl<M: Request> Responder<M> {
     /// `OutcomeUnknown` and counts as a panic of the actor, which is rebuilt, because they share state.
     pub fn later(mut self, future: impl Future<Output = Answer<M>> + 'static) -> ResponseFuture<Answer<M>> {
         let origin = std::mem::take(&mut self.origin);
-        // The largest part is written into memory once: each of the futures around it would hold it twice, and be moved as a whole.
+        // In the heap before the futures around it are made: they would be as large as this one, and be moved as a whole.
         let future = Box::pin(future);
         Box::pin(origin.scope(async move {
             let future = async {
