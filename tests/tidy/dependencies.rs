@@ -25,6 +25,15 @@ fn each_dependency_is_used() {
     assert!(unused.is_empty(), "dependencies that nothing uses:\n{}", unused.join("\n"));
 }
 
+/// The commit thread pins the epoch that sled frees its memory by. Another version of the library would have an epoch of its own, and pin nothing.
+#[test]
+fn sled_and_the_commit_thread_share_one_epoch() {
+    let lock = std::fs::read_to_string(Path::new(ROOT).join("Cargo.lock")).unwrap();
+    assert_eq!(lock.matches("name = \"crossbeam-epoch\"\n").count(), 1, "there are several versions");
+    let sled = lock.split("[[package]]").find(|package| package.contains("name = \"sled\"")).unwrap();
+    assert!(sled.contains("\"crossbeam-epoch\","), "sled frees its memory by something else now");
+}
+
 /// A version that no crate takes from the workspace is left over.
 #[test]
 fn each_dependency_of_the_workspace_is_taken_by_a_crate() {

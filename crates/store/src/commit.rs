@@ -99,7 +99,7 @@ impl CommitThread {
             return Err(why);
         }
         let flushing = self.failure.running.begin();
-        let flushed = catch_unwind(AssertUnwindSafe(|| self.counter.count().and_then(|()| self.db.flush())));
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.counter.count().and_then(|()| flush(&self.db))));
         drop(flushing);
         let result = match flushed {
             Err(_panic) => Err("the database panicked while flushing".to_owned()),
@@ -114,6 +114,23 @@ impl CommitThread {
         let result = result.and_then(|()| self.counter.note().map_err(|error| format!("noting the commit: {error}")));
         result.map_err(|why| self.failure.set(why))
     }
+}
+
+/// Hands everything that was written to the operating system.
+#[expect(clippy::disallowed_methods, reason = "pinned here")]
+fn flush(db: &sled::Db) -> sled::Result<usize> {
+    pinned(|| db.flush())
+}
+
+/// Calls `flush` while nothing that sled lets go is freed.
+///
+/// sled 0.34.7 keeps its write buffer behind a pointer. Who takes it loads the pointer and then counts a reference to the buffer; the buffer
+/// is freed once no thread is pinned that may have loaded it (epoch-based reclamation, `crossbeam_epoch`). sled pins its threads for reads and
+/// writes, but not for `flush`. So a thread that was suspended between the two steps counts its reference in memory that meanwhile has another
+/// owner, and in the end frees it. Pinning it here closes that.
+fn pinned<T>(flush: impl FnOnce() -> T) -> T {
+    let _pin = crossbeam_epoch::pin();
+    flush()
 }
 
 impl CommitHandle {
@@ -147,5 +164,40 @@ impl CommitHandle {
             let _ = done.send(result);
         }));
         answer.recv().unwrap_or_else(|_| Err(io::Error::other("the store is closed")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Lets `freed` go in another thread as sled lets go of a buffer, and has the thread free all that it can.
+    fn let_go_and_free(freed: &Arc<AtomicBool>) {
+        let own = freed.clone();
+        std::thread::spawn(move || {
+            crossbeam_epoch::pin().defer(move || own.store(true, Ordering::SeqCst));
+            for _ in 0..1_000 {
+                crossbeam_epoch::pin().flush();
+            }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn what_sled_lets_go_while_a_flush_runs_is_not_freed_before_its_end() {
+        let freed = Arc::new(AtomicBool::new(false));
+        pinned(|| {
+            let_go_and_free(&freed);
+            assert!(!freed.load(Ordering::SeqCst), "freed under the flush");
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !freed.load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "never freed");
+            crossbeam_epoch::pin().flush();
+            std::thread::yield_now();
+        }
     }
 }
