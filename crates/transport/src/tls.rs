@@ -10,6 +10,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::Decode;
 
 /// The name in the certificate of every node. The handshake, not the certificate, identifies a node.
 const SERVER_NAME: &str = "waypost-peer";
@@ -85,9 +87,10 @@ impl TlsFiles {
         let mut first = i64::MAX;
         for path in [&self.ca, &self.cert] {
             for certificate in certificates(path)? {
-                let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+                let parsed = CertificateInner::<Raw>::from_der(&certificate)
                     .map_err(|error| TlsError::File { path: path.clone(), reason: error.to_string() })?;
-                first = first.min(parsed.validity().not_after.timestamp());
+                let end = parsed.tbs_certificate().validity().not_after.to_unix_duration();
+                first = first.min(end.as_secs().try_into().unwrap_or(i64::MAX));
             }
         }
         Ok(first)
@@ -138,5 +141,46 @@ impl TlsClient {
 impl TlsServer {
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<server::TlsStream<TcpStream>> {
         self.acceptor.accept(stream).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The certificate of an authority that ends in `year`, in PEM.
+    fn ends_in(year: i32) -> String {
+        let mut parameters = rcgen::CertificateParams::new(vec![SERVER_NAME.to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 3, 1);
+        parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    fn expire(ca: &str, cert: &str) -> Result<i64, TlsError> {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        TlsFiles { ca: write("ca", ca), cert: write("cert", cert), key: dir.path().join("key") }.expire()
+    }
+
+    #[test]
+    fn the_earliest_end_of_all_certificates_in_both_files_counts() {
+        // Years from 2050 on are written in another form in a certificate.
+        let (soon, later, last) = (ends_in(2040), ends_in(2051), ends_in(2060));
+        assert_eq!(expire(&soon, &later).unwrap(), 2_214_172_800);
+        assert_eq!(expire(&last, &later).unwrap(), 2_561_241_600);
+        assert_eq!(expire(&last, &format!("{later}{soon}")).unwrap(), 2_214_172_800);
+    }
+
+    #[test]
+    fn a_file_without_a_usable_certificate_is_named() {
+        let good = ends_in(2040);
+        let torn = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        for bad in ["", "no certificate", torn] {
+            let error = expire(&good, bad).unwrap_err().to_string();
+            assert!(error.contains("/cert"), "{error}");
+        }
     }
 }

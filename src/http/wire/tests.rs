@@ -26,7 +26,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-#[actix_web::test]
+#[actix::test]
 async fn an_answer_without_end_is_made_as_far_as_it_is_taken_and_its_client_cut_off_when_it_takes_no_more() {
     let (made, metrics) = (Arc::new(AtomicUsize::new(0)), Metrics::new());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
