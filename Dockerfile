@@ -21,6 +21,7 @@ COPY crates/telemetry/Cargo.toml crates/telemetry/
 COPY crates/transport/Cargo.toml crates/transport/
 COPY crates/consensus/Cargo.toml crates/consensus/
 COPY crates/catalog/Cargo.toml crates/catalog/
+COPY crates/head/Cargo.toml crates/head/
 COPY crates/journal/Cargo.toml crates/journal/
 COPY crates/testkit/Cargo.toml crates/testkit/
 COPY actors/key_allocator/Cargo.toml actors/key_allocator/

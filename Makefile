@@ -97,9 +97,12 @@ deb: extras
 image:
 	bash deploy/image/build.sh
 
-# Ten minutes (or FUZZ_SECONDS) of bytes that chance and coverage choose against the frames of the peer port. Needs cargo-fuzz and clang's runtime.
+# Ten minutes each (or FUZZ_SECONDS) of bytes that chance and coverage choose, against the frames of the peer port and the heads of the fast path.
+# Needs cargo-fuzz and clang's runtime. New inputs are kept in the corpus folders, which are not in the repository.
 fuzz:
 	cd crates/transport && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run frame --fuzz-dir fuzz -- -max_total_time=$(or $(FUZZ_SECONDS),600) -max_len=4096
+	mkdir -p crates/head/fuzz/corpus/head
+	cd crates/head && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run head --fuzz-dir fuzz fuzz/corpus/head fuzz/seeds -- -max_total_time=$(or $(FUZZ_SECONDS),600) -max_len=2048
 
 # Two hundred faults (or FAULTS) of all kinds together, to a cluster of three under load: kills, restarts, partitions, clocks that jump, snapshots and
 # backups. Looks for links that were lost, aliases with two owners, answers that are too old, and visits that are not counted once. Says its seed;

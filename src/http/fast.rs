@@ -1,6 +1,6 @@
 //! The fast path: redirects that are answered before actix-http sees them (docs/adr/0025).
 //!
-//! It knows the requests of `plain_request.rs`. A cached plain link is answered at once. For a link that is not cached it asks the Redirector
+//! It knows the requests of `crates/head/src/plain_request.rs`. A cached plain link is answered at once. For a link that is not cached it asks the Redirector
 //! (`fast_miss.rs`), and for everything else that may be a code the `App` (`fast_app.rs`). All other requests are left to actix-http with their
 //! connection: what this path does not know, it does not judge.
 
@@ -14,6 +14,7 @@ use actix_http::body::BoxBody;
 use actix_http::{Method, Request, Response};
 use actix_service::Service;
 use futures_util::future::LocalBoxFuture;
+use waypost_head::{HEADERS_MAX, Head, PlainRequest, read};
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::typed::code_of_segment;
 
@@ -21,7 +22,6 @@ use super::fast_app::{Date, ask, request};
 use super::fast_miss::Miss;
 use super::front::Front;
 use super::hit::{Found, Hit, Visit};
-use super::plain_request::{HEADERS_MAX, Head, PlainRequest, read};
 use super::wire::{FastPath, Step, Taken};
 
 /// The fast path of one worker.

@@ -8,11 +8,10 @@ use actix_http::body::{BodySize, BoxBody, MessageBody as _, to_bytes_limited};
 use actix_http::header::{DATE, HeaderName, HeaderValue};
 use actix_http::{Request, Response, Uri, Version};
 use actix_service::Service;
+use waypost_head::{Parsed, PlainRequest};
 use waypost_protocol::UnixMs;
 
 use super::front::Front;
-use super::headers::Parsed;
-use super::plain_request::PlainRequest;
 
 /// The largest answer of the `App` that is sent here: pages for visitors have some kilobytes.
 const BODY_BYTES_MAX: usize = 1 << 20;

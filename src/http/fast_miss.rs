@@ -11,6 +11,7 @@ use actix_http::body::BoxBody;
 use actix_http::header::HeaderValue;
 use actix_http::{ConnectionType, HttpMessage as _, Request, Response, StatusCode};
 use actix_service::Service;
+use waypost_head::{HEADERS_MAX, Head, Headers, Parsed, PlainRequest, read};
 use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::{CallError, Target, UnixMs};
@@ -19,9 +20,7 @@ use waypost_runtime::Origin;
 
 use super::fast_app::{Date, ask, dated, request};
 use super::front::Front;
-use super::headers::{Headers, Parsed};
 use super::hit::{Missing, Visit};
-use super::plain_request::{HEADERS_MAX, Head, PlainRequest, read};
 use super::redirect::{Resolved, found};
 use super::request_id;
 use super::state::WorkerState;

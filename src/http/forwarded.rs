@@ -9,8 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use actix_http::header::{FORWARDED, HOST, HeaderName};
 use ipnet::IpNet;
 use url::Url;
-
-use super::headers::{Headers, visible};
+use waypost_head::{Headers, visible};
 
 /// The most proxies that a request may have passed; earlier values are ignored.
 pub(super) const PROXIES_MAX: usize = 16;

@@ -6,12 +6,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use waypost_head::Headers;
 use waypost_protocol::code::SLUG_BYTES_MAX;
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::{Code, Domain, KeyHash, LinkKey, Site, UnixMs};
 use waypost_redirector::{Lookup, Plain};
 
-use super::headers::Headers;
 use super::state::WorkerState;
 use super::visitor::visitor;
 

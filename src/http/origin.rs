@@ -9,11 +9,11 @@ use actix_web::http::header::{HOST, ORIGIN};
 use ipnet::IpNet;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
+use waypost_head::Headers;
 use waypost_protocol::domain::HostName;
 use waypost_protocol::{Domains, OfHost, OwnHost, Site, bare_host};
 
 use super::forwarded::{Asked, asked, url_of, visited_host};
-use super::headers::Headers;
 
 /// The public address of a node.
 #[derive(Debug, Clone)]

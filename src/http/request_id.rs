@@ -2,9 +2,8 @@
 
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use rand::RngExt;
+use waypost_head::Headers;
 use waypost_runtime::{ORIGIN_BYTES_MAX, Origin};
-
-use super::headers::Headers;
 
 /// The header with the id, in the request and in its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

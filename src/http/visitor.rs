@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use actix_http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderName, REFERER, USER_AGENT};
 use waypost_click_counter::Visitor;
+use waypost_head::Headers;
 
 use super::forwarded::{FORWARDED_FOR, PROXIES_MAX, address_in, is_in};
-use super::headers::Headers;
 use super::wire::{client_of, is_exempt};
 use crate::config::VisitorRules;
 

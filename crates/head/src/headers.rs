@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// The headers of a request.
-pub(super) trait Headers {
+pub trait Headers {
     /// The first value of a header.
     fn first(&self, name: &HeaderName) -> Option<&[u8]>;
 
@@ -37,7 +37,7 @@ pub(super) trait Headers {
 }
 
 /// The text of a value, if it is visible ASCII.
-pub(super) fn visible(value: &[u8]) -> Option<&str> {
+pub fn visible(value: &[u8]) -> Option<&str> {
     let is_visible = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~');
     value.iter().all(is_visible).then(|| std::str::from_utf8(value).ok())?
 }
@@ -53,19 +53,21 @@ impl Headers for HeaderMap {
 }
 
 /// The headers of a parsed head, in their order. They are few, so they are searched one by one.
-pub(super) struct Parsed<'a> {
+pub struct Parsed<'a> {
     headers: &'a [httparse::Header<'a>],
     /// A bit for each length that a name has: most names that are looked for are not there, which this tells at once.
     lengths: u64,
 }
 
 impl<'a> Parsed<'a> {
-    pub(super) fn new(headers: &'a [httparse::Header<'a>]) -> Self {
+    /// Headers as `httparse` leaves them.
+    pub fn new(headers: &'a [httparse::Header<'a>]) -> Self {
         let lengths = headers.iter().fold(0, |lengths, header| lengths | length_bit(header.name.len()));
         Self { headers, lengths }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    /// Names and values, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.headers.iter().map(|header| (header.name, header.value))
     }
 }
@@ -75,10 +77,12 @@ fn length_bit(length: usize) -> u64 {
 }
 
 impl Headers for Parsed<'_> {
+    #[inline]
     fn first(&self, name: &HeaderName) -> Option<&[u8]> {
         self.all(name).next()
     }
 
+    #[inline]
     fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_str();
         let headers: &[_] = if self.lengths & length_bit(name.len()) == 0 { &[] } else { self.headers };

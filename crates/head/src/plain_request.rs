@@ -7,35 +7,39 @@ use std::mem::MaybeUninit;
 
 use actix_http::Method;
 
-use super::headers::Parsed;
+use crate::headers::Parsed;
 
 /// The most headers of a request that is answered here: twice those of a browser behind two proxies.
-pub(super) const HEADERS_MAX: usize = 64;
+pub const HEADERS_MAX: usize = 64;
 
 /// A request of the subset.
-pub(super) struct PlainRequest<'a> {
+pub struct PlainRequest<'a> {
     /// The length of its head in bytes. It has no body.
-    pub(super) length: usize,
+    pub length: usize,
     /// `GET` or `HEAD`.
-    pub(super) method: Method,
+    pub method: Method,
     /// The path and the query.
-    pub(super) target: &'a str,
+    pub target: &'a str,
     /// The path without its slash.
-    pub(super) code: &'a str,
-    pub(super) query: Option<&'a str>,
+    pub code: &'a str,
+    /// What follows the question mark, if there is one.
+    pub query: Option<&'a str>,
     /// The client closes the connection after the answer.
-    pub(super) closes: bool,
+    pub closes: bool,
 }
 
 /// What the beginning of some bytes is.
-pub(super) enum Head<'a> {
+pub enum Head<'a> {
+    /// A request of the subset.
     Plain(PlainRequest<'a>),
+    /// A head that is not complete, and may be one of the subset.
     Partial,
+    /// Anything else.
     Unknown,
 }
 
 /// Reads a head, and the headers into `headers`.
-pub(super) fn read<'a, 'h>(
+pub fn read<'a, 'h>(
     bytes: &'a [u8],
     headers: &'h mut [MaybeUninit<httparse::Header<'a>>; HEADERS_MAX],
 ) -> (Head<'a>, Parsed<'h>)
