@@ -1,23 +1,21 @@
 //! A link in the cache: one allocation that holds everything that the answer needs.
 //!
-//! Millions of entries are resident, so bytes count: an entry is one reference-counted pointer to its head, its target and its code.
+//! Millions of entries are resident, so bytes count: an entry is one reference-counted pointer to its head, its code and its target.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use actix_http::header::HeaderValue;
 use bytes::Bytes;
-use quick_cache::Equivalent;
 use triomphe::ThinArc;
+use waypost_protocol::code::SLUG_BYTES_MAX;
 use waypost_protocol::properties::RedirectStatus;
-use waypost_protocol::target::TARGET_BYTES_MAX;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 
 use crate::behavior::Behavior;
 
-/// The overhead of an entry beside its text: the head with its counter (64 bytes), the cache's slot (32) and table (about 10), and
-/// the rounding of the allocator.
-pub(crate) const ENTRY_BYTES: u64 = 112;
+/// The overhead of an entry beside its text: the head with its counter (56 bytes), its place in the table (22, at its usual load), and the rounding of
+/// the allocator.
+const ENTRY_BYTES: u64 = 92;
 
 struct Head {
     link: KeyHash,
@@ -28,12 +26,15 @@ struct Head {
     /// `None` for a plain link.
     behavior: Option<Arc<Behavior>>,
     domain: Domain,
-    target_bytes: u16,
+    code_bytes: u16,
     /// Of a plain link: the temporary status that it asks for.
     status: Option<RedirectStatus>,
 }
 
-const _: () = assert!(TARGET_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(SLUG_BYTES_MAX <= u16::MAX as usize);
+
+// With the counter and the length, so that the head and a short code are in one cache line.
+const _: () = assert!(size_of::<Head>() + 16 <= 56);
 
 /// How long answers may be given from an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) enum Trust {
 /// Marks a `Trust::Replica`: no process runs for 292 years.
 const REPLICA: u64 = 1 << 63;
 
-/// A cached link: the target's text, then the code's. Compares and hashes like its key.
+/// A cached link: the code's text, which a look-up compares, and then the target's.
 #[derive(Clone)]
 pub(crate) struct Entry(ThinArc<Head, u8>);
 
@@ -72,10 +73,10 @@ impl Entry {
             },
             behavior,
             domain: key.domain,
-            target_bytes: target.len() as u16,
+            code_bytes: code.len() as u16,
             status,
         };
-        let text: Vec<u8> = [target, code].concat();
+        let text: Vec<u8> = [code, target].concat();
         Self(ThinArc::from_header_and_slice(head, &text))
     }
 
@@ -101,12 +102,12 @@ impl Entry {
 
     /// The text of its target.
     pub(crate) fn target(&self) -> &str {
-        std::str::from_utf8(self.text().0).expect("invariant: a target is ASCII")
+        std::str::from_utf8(self.text().1).expect("invariant: a target is ASCII")
     }
 
     /// The same, as bytes.
     pub(crate) fn target_bytes(&self) -> &[u8] {
-        self.text().0
+        self.text().1
     }
 
     /// How long answers may be given from it.
@@ -128,16 +129,14 @@ impl Entry {
         HeaderValue::from_maybe_shared(Bytes::from_owner(Location(self))).ok()
     }
 
+    /// What it is found by.
+    pub(crate) fn key(&self) -> KeyRef<'_> {
+        KeyRef { domain: self.0.header.header.domain, code: self.text().0 }
+    }
+
+    /// The code and the target.
     fn text(&self) -> (&[u8], &[u8]) {
-        self.0.slice.split_at(usize::from(self.0.header.header.target_bytes))
-    }
-
-    fn code(&self) -> &[u8] {
-        self.text().1
-    }
-
-    fn domain(&self) -> Domain {
-        self.0.header.header.domain
+        self.0.slice.split_at(usize::from(self.0.header.header.code_bytes))
     }
 }
 
@@ -146,26 +145,12 @@ struct Location(Entry);
 
 impl AsRef<[u8]> for Location {
     fn as_ref(&self) -> &[u8] {
-        self.0.text().0
+        self.0.target_bytes()
     }
 }
-
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef { domain: self.domain(), code: self.code() }.hash(state);
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.domain() == other.domain() && self.code() == other.code()
-    }
-}
-
-impl Eq for Entry {}
 
 /// A key that borrows its code from the request.
-#[derive(Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct KeyRef<'a> {
     pub(crate) domain: Domain,
     pub(crate) code: &'a [u8],
@@ -177,8 +162,9 @@ impl<'a> From<&'a LinkKey> for KeyRef<'a> {
     }
 }
 
-impl Equivalent<Entry> for KeyRef<'_> {
-    fn equivalent(&self, entry: &Entry) -> bool {
-        self.code == entry.code() && self.domain == entry.domain()
+impl KeyRef<'_> {
+    /// Whether an entry has this key.
+    pub(crate) fn is_of(&self, entry: &Entry) -> bool {
+        entry.key() == *self
     }
 }

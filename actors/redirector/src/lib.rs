@@ -10,6 +10,7 @@ mod entry;
 mod fences;
 mod forward;
 mod here;
+mod table;
 #[cfg(test)]
 mod tests;
 mod view;

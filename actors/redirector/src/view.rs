@@ -1,7 +1,7 @@
 //! The link cache and its concurrent read view.
 //!
-//! A hit takes one shared lock on one of many parts of the cache, which nobody holds longer than for an insertion, and
-//! copies a reference to the entry, whose text becomes the `Location` unchanged. The cache is bounded in bytes and evicts what is
+//! A hit takes one shared lock on one of many parts of the table, which nobody holds longer than for an insertion, and
+//! copies a reference to the entry, whose text becomes the `Location` unchanged. The table is bounded in bytes and evicts what is
 //! seldom used.
 
 use std::fmt;
@@ -11,16 +11,15 @@ use std::time::{Duration, Instant};
 
 use actix_http::header::HeaderValue;
 use parking_lot::Mutex;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 use crate::behavior::{Asked, Behavior, Decision, decide};
 use crate::choose::Visitor;
-use crate::entry::{ENTRY_BYTES, Entry, KeyRef, Trust};
+use crate::entry::{Entry, KeyRef, Trust};
 use crate::fences::Fences;
+use crate::table::Table;
 
 /// The result of a look-up.
 #[derive(Debug, Clone)]
@@ -89,9 +88,6 @@ impl fmt::Debug for Special {
 /// look-up now and then, but never gives a wrong answer.
 const EPOCHS: usize = 1024;
 
-/// How much the cache shrinks at a time: some ten thousand links, for which its locks are held about a millisecond.
-const SHRINK_BYTES: u64 = 1 << 20;
-
 /// The source of an answer that is to be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -103,8 +99,7 @@ pub enum Source {
 
 /// The cache, shared by all workers and by the state machines, which change links.
 pub struct ReadView {
-    /// Key and value are the same entry.
-    cache: Cache<Entry, Entry, Bytes>,
+    table: Table,
     epochs: Box<[AtomicU64]>,
     /// The start of the view's clock, which counts nanoseconds.
     began: Instant,
@@ -124,22 +119,12 @@ pub struct Fill {
     epoch: u64,
 }
 
-#[derive(Clone)]
-struct Bytes;
-
-impl Weighter<Entry, Entry> for Bytes {
-    fn weight(&self, _: &Entry, entry: &Entry) -> u64 {
-        entry.bytes()
-    }
-}
-
 impl ReadView {
     /// An empty cache of at most about `bytes` bytes, for so many `shards`. After `bound`, every other node answers with a
     /// change.
     pub fn new(bytes: u64, shards: u32, bound: Duration, metrics: &Metrics) -> Self {
-        let expected = (bytes / (ENTRY_BYTES + 64)).clamp(1024, 1 << 28) as usize;
         Self {
-            cache: Cache::with_weighter(expected, bytes, Bytes),
+            table: Table::new(bytes),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
             began: Instant::now(),
             believed: (0..shards).map(|_| AtomicU64::new(0)).collect(),
@@ -155,7 +140,7 @@ impl ReadView {
     /// Looks up a code. `now` is the wall clock, by which links expire; `at` is the same moment of the monotonic clock, which measures the
     /// age of an answer.
     pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs, at: Instant) -> Lookup {
-        let Some(entry) = self.cache.get(&KeyRef { domain, code: code.as_bytes() }) else { return Lookup::Miss };
+        let Some(entry) = self.table.get(&KeyRef { domain, code: code.as_bytes() }) else { return Lookup::Miss };
         let until = match entry.trust() {
             Trust::Until(until) => until,
             Trust::Replica(shard) => self.believed.get(shard.index()).map_or(0, |until| until.load(Ordering::Acquire)),
@@ -197,10 +182,10 @@ impl ReadView {
             Source::Elsewhere(until) => Trust::Until(self.nanos(until)),
         };
         let entry = Entry::new(key, target, until, behavior, trust);
-        self.cache.insert(entry.clone(), entry);
+        self.table.insert(entry);
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
-            self.cache.remove(&KeyRef::from(key));
+            self.table.remove(&KeyRef::from(key));
         }
     }
 
@@ -209,7 +194,7 @@ impl ReadView {
         match key {
             Some(key) => {
                 self.epochs[stripe(key)].fetch_add(1, Ordering::AcqRel);
-                if self.cache.remove(&KeyRef::from(key)).is_some() {
+                if self.table.remove(&KeyRef::from(key)) {
                     self.evicted.inc();
                 }
             }
@@ -217,7 +202,7 @@ impl ReadView {
                 for epoch in &self.epochs {
                     epoch.fetch_add(1, Ordering::AcqRel);
                 }
-                self.cache.clear();
+                self.table.clear();
             }
         }
     }
@@ -246,35 +231,30 @@ impl ReadView {
         at.saturating_duration_since(self.began).as_nanos() as u64
     }
 
-    /// Sets the limit of the cache to about `bytes` bytes. Links are dropped little by little, so that no look-up waits long.
+    /// Sets the limit of the cache to about `bytes` bytes.
     pub fn limit(&self, bytes: u64) {
-        let mut limit = self.cache.weight();
-        while limit > bytes.saturating_add(SHRINK_BYTES) {
-            limit -= SHRINK_BYTES;
-            self.cache.set_capacity(limit);
-        }
-        self.cache.set_capacity(bytes);
+        self.table.set_limit(bytes);
     }
 
     /// The approximate size of the cached links, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.cache.weight()
+        self.table.bytes()
     }
 
     /// Updates the metrics.
     pub fn observe(&self) {
-        self.bytes.set(self.cache.weight() as i64);
-        self.entries.set(self.cache.len() as i64);
+        self.bytes.set(self.table.bytes() as i64);
+        self.entries.set(self.table.len() as i64);
     }
 
     /// The number of cached links.
     pub fn len(&self) -> usize {
-        self.cache.len()
+        self.table.len()
     }
 
     /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
-        self.cache.len() == 0
+        self.table.len() == 0
     }
 }
 
@@ -426,7 +406,7 @@ mod tests {
         for i in 0..10_000 {
             fill(&view, &format!("code{i}"), "https://example.com/some/long/path/to/fill/the/cache", None);
         }
-        assert!(view.cache.weight() <= 100_000, "{} bytes", view.cache.weight());
+        assert!(view.bytes() <= 100_000, "{} bytes", view.bytes());
         assert!(view.len() > 100);
     }
 
