@@ -163,10 +163,12 @@ impl Counters {
             self.note_positions(clicks, now);
         }
         let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
-        // First all look-ups: each waits for memory, and nothing else here waits with them.
+        // First all look-ups, then the visits of all slots: each waits for memory, and in short loops many wait at the same time.
         let slots: Vec<Option<u32>> = clicks.deltas.iter().map(|delta| slot_of(delta.link)).collect();
+        let places: Vec<Option<(u32, u32)>> =
+            slots.iter().map(|slot| slot.map(|slot| (slot, self.visits.at(slot).epoch))).collect();
         let present = hour_of(now);
-        for (delta, slot) in clicks.deltas.iter().zip(slots) {
+        for (delta, place) in clicks.deltas.iter().zip(places) {
             // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
             let near = delta.hour.abs_diff(present) <= 24 * stats::HOURS_KEPT_DAYS && delta.hour <= present + 24;
             let hour = if near { delta.hour } else { present };
@@ -175,9 +177,8 @@ impl Counters {
             if self.first_day == 0 || hour / 24 < self.first_day {
                 self.first_day = hour / 24;
             }
-            let place = slot.map(|slot| (slot, self.visits.at(slot).epoch));
             self.recents.add(place, hour, delta, &strings);
-            let Some(slot) = slot else { continue };
+            let Some((slot, _)) = place else { continue };
             let mut of = self.visits.at(slot);
             let visits = &mut of.visits;
             visits.total = visits.total.saturating_add(counts.people);
