@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
+use actix_http::HttpMessage as _;
 use actix_http::h1::{Codec, Message, MessageType};
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
