@@ -12,12 +12,15 @@ use crate::filter::Filter;
 use crate::keys::Key;
 use crate::orders::{self, Bound, hash_of, stored_hash};
 use crate::row::{Row, Value};
-use crate::sets::{Chunk, Sets, chunks, matching, outside};
+use crate::sets::{Chunk, Outside, Sets, chunks, matching, outside};
 
 /// What reading a row costs, in steps of a walk: both were measured (`benches/README.md`).
 const ROW: u64 = 16;
 /// Up to so many rows are read for a search by text that is counted: for the count, most of them are read anyway.
 const READ_ANYWAY: u64 = COUNTED_MATCHES_MAX * 6 / 5;
+/// Among the rows without a value, so many steps for each row of the page are walked before it is found out where they are: in most lists most rows have
+/// none, and a page is full after a few.
+const NEAR: u64 = 8;
 
 /// What of the list is asked for.
 #[derive(Debug, Clone)]
@@ -199,6 +202,9 @@ impl View<'_> {
 /// A place, with the number of the row.
 type Place = (ListPosition, i64);
 
+/// Whether a row is in a set.
+type Has<'a> = &'a mut dyn FnMut(i64) -> Result<bool, CatalogError>;
+
 /// A walk through an order.
 struct Walk<'a> {
     view: &'a View<'a>,
@@ -225,8 +231,7 @@ impl Walk<'_> {
         if key == SortKey::EditedAt {
             // Two orders by the same value: those that were edited, and the others by their creation.
             let Some(mut rows) = self.table(key)? else { return Ok(None) };
-            let rest = outside(self.view.conn, self.chunks, self.sets, without)?;
-            let Some(others) = self.rest(&rest)? else { return Ok(None) };
+            let Some(others) = self.rest(without)? else { return Ok(None) };
             rows.extend(others);
             rows.sort_by(|one, other| self.wanted.compare(&one.0, &other.0));
             rows.truncate(self.wanted.limit);
@@ -244,12 +249,7 @@ impl Walk<'_> {
             if is_over || rows.len() >= self.wanted.limit {
                 continue;
             }
-            let more = if is_lowest_part {
-                let rest = outside(self.view.conn, self.chunks, self.sets, without)?;
-                self.rest(&rest)?
-            } else {
-                self.table(key)?
-            };
+            let more = if is_lowest_part { self.rest(without)? } else { self.table(key)? };
             let Some(more) = more else { return Ok(None) };
             rows.extend(more);
         }
@@ -259,11 +259,25 @@ impl Walk<'_> {
 
     /// The places of rows that stand in the table of an order.
     fn table(&mut self, key: SortKey) -> Result<Option<Vec<Place>>, CatalogError> {
-        self.walk(orders::table(key), self.sets)
+        let sets = self.sets;
+        self.walk(orders::table(key), &mut |id| Ok(sets.is_none_or(|sets| sets.has(id))))
     }
 
-    /// The places of rows that do not stand in the table of the order that is asked for.
-    fn rest(&mut self, rest: &Sets) -> Result<Option<Vec<Place>>, CatalogError> {
+    /// The places of rows that do not stand in the table of the order that is asked for, as the set of the key `without` tells.
+    fn rest(&mut self, without: Key<'_>) -> Result<Option<Vec<Place>>, CatalogError> {
+        let edited = self.wanted.sort.key == SortKey::EditedAt;
+        let table = if edited { orders::table(SortKey::CreatedAt) } else { "by_hash" };
+        let step = if self.filter.needs_check() { NEAR + ROW } else { NEAR };
+        let near = self.left.min(self.wanted.limit as u64 * step);
+        let later = self.left - near;
+        self.left = near;
+        let mut nearby = Outside::of(self.view.conn, self.sets, without);
+        let places = self.walk(table, &mut |id| nearby.has(id))?;
+        self.left += later;
+        if places.is_some() {
+            return Ok(places);
+        }
+        let rest = outside(self.view.conn, self.chunks, self.sets, without)?;
         let (count, all) = (rest.count(), self.chunks.iter().map(|chunk| chunk.links).sum::<u64>());
         if count * ROW <= self.wanted.limit as u64 * (all / count.max(1)) {
             let mut first = First::of(self.wanted);
@@ -275,13 +289,11 @@ impl Walk<'_> {
             }
             return Ok(Some(first.rows()));
         }
-        let table =
-            if self.wanted.sort.key == SortKey::EditedAt { orders::table(SortKey::CreatedAt) } else { "by_hash" };
-        self.walk(table, Some(rest))
+        self.walk(table, &mut |id| Ok(rest.has(id)))
     }
 
-    /// Walks a table, and takes the rows of some sets that pass the check.
-    fn walk(&mut self, table: &str, sets: Option<&Sets>) -> Result<Option<Vec<Place>>, CatalogError> {
+    /// Walks a table, and takes the rows of a set that pass the check.
+    fn walk(&mut self, table: &str, has: Has<'_>) -> Result<Option<Vec<Place>>, CatalogError> {
         let descending = self.wanted.sort.descending;
         let (sign, order) = if descending { ("<", " DESC") } else { (">", "") };
         let lowest = lowest(self.wanted.sort.key);
@@ -308,7 +320,7 @@ impl Walk<'_> {
             None => read.query([])?,
         };
         let check = self.filter.needs_check();
-        self.places(&mut rows, sets, check, (!has_values).then_some(lowest))
+        self.places(&mut rows, has, check, (!has_values).then_some(lowest))
     }
 
     /// Where the walk begins: behind the place that is asked for, and where the times of creation begin that fit.
@@ -341,7 +353,7 @@ impl Walk<'_> {
     fn places(
         &mut self,
         rows: &mut Rows<'_>,
-        sets: Option<&Sets>,
+        has: Has<'_>,
         check: bool,
         value: Option<SortValue>,
     ) -> Result<Option<Vec<Place>>, CatalogError> {
@@ -358,7 +370,7 @@ impl Walk<'_> {
                 break;
             }
             // What is being sealed stands here already, and is found in the tail.
-            if id >= self.view.sealed_end || !sets.is_none_or(|sets| sets.has(id)) {
+            if id >= self.view.sealed_end || !has(id)? {
                 continue;
             }
             if check {

@@ -1,6 +1,7 @@
 //! The sealed rows that a filter finds, as sets of bits by chunk.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waypost_protocol::UnixMs;
@@ -95,6 +96,34 @@ pub fn outside(conn: &Connection, chunks: &[Chunk], rows: Option<&Sets>, key: Ke
         sets.insert(chunk.number, bits);
     }
     Ok(sets)
+}
+
+/// The same rows, of which one is asked for at a time: the set of the key is read only in chunks of such rows.
+pub struct Outside<'a> {
+    conn: &'a Connection,
+    rows: Option<&'a Sets>,
+    key: Vec<u8>,
+    read: HashMap<i64, Bits>,
+}
+
+impl<'a> Outside<'a> {
+    /// Nothing is read yet.
+    pub fn of(conn: &'a Connection, rows: Option<&'a Sets>, key: Key<'_>) -> Self {
+        Self { conn, rows, key: key.bytes(), read: HashMap::new() }
+    }
+
+    /// Whether a row, which exists, is in them.
+    pub fn has(&mut self, id: i64) -> Result<bool, CatalogError> {
+        if !self.rows.is_none_or(|rows| rows.has(id)) {
+            return Ok(false);
+        }
+        let chunk = id / CHUNK;
+        let with = match self.read.entry(chunk) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(place) => place.insert(Postings { conn: self.conn, chunk }.get(&self.key)?),
+        };
+        Ok(!with.has((id % CHUNK) as u16))
+    }
 }
 
 /// How to find each word, with the grams in the order in which they are looked up: the rarest first, as the fullest chunk has them.
