@@ -117,7 +117,8 @@ impl Bucket {
         self.uses.load(Ordering::Relaxed) >> (place * USES_BITS) & USES_MAX
     }
 
-    /// Remembers a use. Two at the same time may count as one.
+    /// Remembers a use. Two at the same time, where there is room for one, end all uses of the entry and add one to the next: at worst an entry goes
+    /// that is used often.
     pub(super) fn used(&self, place: usize) {
         let uses = self.uses(place);
         if uses < USES_MAX {

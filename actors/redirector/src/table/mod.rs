@@ -32,7 +32,7 @@ use crate::entry::{Entry, KeyRef};
 /// microseconds when it grows.
 const PART_BYTES: u64 = 128 * 1024;
 
-/// The most parts: their locks together have 64 KiB, which stay near the processor.
+/// The most parts: without their buckets they have 96 KiB together, which stay near the processor.
 const PARTS_MAX: u64 = 1024;
 
 /// The cached links.
