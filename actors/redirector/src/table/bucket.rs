@@ -21,7 +21,7 @@ pub(super) struct Bucket {
     pub(super) entries: [Option<Entry>; WAYS],
     /// Of each entry: bits of the hash of its key.
     pub(super) prints: [u16; WAYS],
-    /// Of each entry: how often it was used since the hand was here, in two bits.
+    /// Of each entry: how often it was used since the clock hand was here, in two bits.
     uses: AtomicU16,
     pub(super) marks: Marks,
 }
@@ -117,12 +117,12 @@ impl Bucket {
         self.uses.load(Ordering::Relaxed) >> (place * USES_BITS) & USES_MAX
     }
 
-    /// Remembers a use. Two at the same time, where there is room for one, end all uses of the entry and add one to the next: at worst an entry goes
-    /// that is used often.
+    /// Remembers a use. Of two at the same time, one may be forgotten.
     pub(super) fn used(&self, place: usize) {
-        let uses = self.uses(place);
-        if uses < USES_MAX {
-            self.uses.fetch_add(1 << (place * USES_BITS), Ordering::Relaxed);
+        let all = self.uses.load(Ordering::Relaxed);
+        if all >> (place * USES_BITS) & USES_MAX < USES_MAX {
+            let more = all + (1 << (place * USES_BITS));
+            let _ = self.uses.compare_exchange(all, more, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The table of the link cache: a look-up waits for memory twice, once for a bucket and once for the entry.
+//! The table of the link cache: a look-up reads a bucket, which is one cache line, and then the entry.
 //!
 //! With a million links each cache line that is looked at comes from memory, which costs as much as everything else that a look-up does. So all that
 //! is to be known of a place stands in one line: a [`Bucket`] has six entries, sixteen bits of the hash of each, and how often each was used lately.
@@ -11,8 +11,8 @@
 //! and Rodler, 2001). The table is divided into parts with a lock each, which is held for a look-up or a change; a part grows by doubling.
 //!
 //! What is evicted is chosen as in S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023). The newest tenth of a part is
-//! *fresh*: an entry of it stays if it was used, and goes if not. A hand goes over the others; it takes one use away from each, and the entry itself
-//! when it has none left. An entry that comes back soon after it went is not fresh again.
+//! *fresh*: an entry of it stays if it was used, and is evicted if not. The others are a CLOCK: a hand goes over them, takes one use away from each, and
+//! evicts the entry when it has none left. An entry that comes back soon after it was evicted is not fresh again.
 
 mod bucket;
 mod part;
@@ -32,12 +32,19 @@ use crate::entry::{Entry, KeyRef};
 /// microseconds when it grows.
 const PART_BYTES: u64 = 128 * 1024;
 
-/// The most parts: without their buckets they have 96 KiB together, which stay near the processor.
+/// The most parts: without their buckets they have 128 KiB together, which stay near the processor.
 const PARTS_MAX: u64 = 1024;
+
+/// A part in cache lines of its own, of which a processor takes two at a time: the lock of one part does not slow down the next.
+#[derive(Default)]
+#[repr(align(128))]
+struct Locked(RwLock<Part>);
+
+const _: () = assert!(size_of::<Locked>() == 128);
 
 /// The cached links.
 pub(crate) struct Table {
-    parts: Box<[RwLock<Part>]>,
+    parts: Box<[Locked]>,
     hasher: RandomState,
     /// The most bytes of the entries of a part.
     limit: AtomicU64,
@@ -48,14 +55,14 @@ impl Table {
     pub(crate) fn new(bytes: u64) -> Self {
         let parts = (bytes / PART_BYTES).clamp(1, PARTS_MAX).next_power_of_two();
         Self {
-            parts: (0..parts).map(|_| RwLock::default()).collect(),
+            parts: (0..parts).map(|_| Locked::default()).collect(),
             hasher: RandomState::default(),
             limit: AtomicU64::new(bytes / parts),
         }
     }
 
     fn part(&self, hash: Hash) -> &RwLock<Part> {
-        &self.parts[hash.part(self.parts.len())]
+        &self.parts[hash.part(self.parts.len())].0
     }
 
     /// The entry of a key.
@@ -87,7 +94,7 @@ impl Table {
 
     /// Removes everything.
     pub(crate) fn clear(&self) {
-        for part in &self.parts {
+        for Locked(part) in &self.parts {
             *part.write() = Part::default();
         }
     }
@@ -96,18 +103,20 @@ impl Table {
     pub(crate) fn set_limit(&self, bytes: u64) {
         let limit = bytes / self.parts.len() as u64;
         self.limit.store(limit, Ordering::Relaxed);
-        for part in &self.parts {
-            part.write().shrink(limit, &self.hasher);
+        for Locked(part) in &self.parts {
+            let mut part = part.write();
+            part.shrink(limit, &self.hasher);
+            part.give_back(&self.hasher);
         }
     }
 
     /// The bytes of all entries, as they say themselves.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.read().bytes).sum()
+        self.parts.iter().map(|Locked(part)| part.read().bytes).sum()
     }
 
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.read().entries).sum()
+        self.parts.iter().map(|Locked(part)| part.read().entries).sum()
     }
 }

@@ -21,11 +21,11 @@ pub(super) struct Part {
     pub(super) buckets: Box<[Bucket]>,
     pub(super) entries: usize,
     pub(super) bytes: u64,
-    /// The hashes of entries that have still to prove themselves, the oldest one first; also of such that are gone.
+    /// The hashes of entries that have still to prove themselves, the oldest one first; also of entries that have gone.
     pub(super) fresh: VecDeque<u64>,
     /// Prints of the hashes of entries that went without having done so, each at a place that its hash says.
     ghosts: Box<[u16]>,
-    /// The place that the hand of the clock comes to next, of those of all buckets.
+    /// The place that the clock hand comes to next, of those of all buckets.
     hand: usize,
 }
 
@@ -56,12 +56,18 @@ impl Part {
     }
 
     pub(super) fn insert(&mut self, hash: Hash, entry: Entry, limit: u64, of: &RandomState) {
-        if let Some((bucket, place)) = self.find(hash, &entry.key()) {
+        let found = self.find(hash, &entry.key());
+        if entry.bytes() > limit {
+            // All others would have to go for it, and then it as well.
+            if let Some((bucket, place)) = found {
+                self.take(bucket, place, of);
+            }
+        } else if let Some((bucket, place)) = found {
             self.bytes += entry.bytes();
             if let Some(old) = self.buckets[bucket].entries[place].replace(entry) {
                 self.bytes -= old.bytes();
             }
-        } else if entry.bytes() <= limit {
+        } else {
             // Before it is added: nobody has used it yet.
             self.shrink(limit - entry.bytes(), of);
             // A link that came back soon after it went is used more often than those that stayed in its place. Others have to prove that.
@@ -86,13 +92,13 @@ impl Part {
     fn add(&mut self, hash: Hash, entry: Entry, of: &RandomState) -> (usize, usize) {
         // Four fifths: with two buckets for each key, and moves, there is a place for nearly all.
         if self.entries * 5 >= self.places() * 4 {
-            self.grow(of);
+            self.resize(self.buckets.len() * 2, of);
         }
         let place = self.place(hash, of).or_else(|| {
             if self.entries * 4 < self.places() {
                 return None;
             }
-            self.grow(of);
+            self.resize(self.buckets.len() * 2, of);
             self.place(hash, of)
         });
         let at = place.unwrap_or_else(|| {
@@ -225,10 +231,20 @@ impl Part {
         !self.ghosts.is_empty() && self.ghosts[hash.ghost(self.ghosts.len())] == hash.print()
     }
 
-    fn grow(&mut self, of: &RandomState) {
-        let grown = buckets(self.buckets.len() * 2);
-        let old = std::mem::replace(&mut self.buckets, grown);
-        (self.entries, self.bytes, self.hand) = (0, 0, 0);
+    /// Gives back the memory of buckets that are nearly empty, and are not going to be filled: the limit was lowered.
+    pub(super) fn give_back(&mut self, of: &RandomState) {
+        if self.entries * 4 < self.places() {
+            // At most half full, so that it does not have to grow at once.
+            let count = (self.entries * 2).div_ceil(WAYS).next_power_of_two().max(BUCKETS_MIN);
+            self.resize(count, of);
+            self.fresh.shrink_to(self.entries);
+        }
+    }
+
+    /// Moves all entries to so many buckets, or more if they have no room there.
+    fn resize(&mut self, count: usize, of: &RandomState) {
+        let old = std::mem::replace(&mut self.buckets, buckets(count));
+        (self.entries, self.bytes, self.hand, self.ghosts) = (0, 0, 0, Box::default());
         for mut bucket in old {
             for place in 0..WAYS {
                 let (uses, is_fresh) = (bucket.uses(place), bucket.marks.is_fresh(place));
