@@ -124,10 +124,10 @@ fn flush(db: &sled::Db) -> sled::Result<usize> {
 
 /// Calls `flush` while nothing that sled lets go is freed.
 ///
-/// sled 0.34.7 keeps its write buffer behind a pointer. Who takes it loads the pointer and then counts a reference to the buffer; the buffer
-/// is freed once no thread is pinned that may have loaded it (epoch-based reclamation, `crossbeam_epoch`). sled pins its threads for reads and
-/// writes, but not for `flush`. So a thread that was suspended between the two steps counts its reference in memory that meanwhile has another
-/// owner, and in the end frees it. Pinning it here closes that.
+/// sled 0.34.7 keeps its write buffer behind a pointer. A thread that needs the buffer loads the pointer, and then counts a reference to the buffer.
+/// The buffer is freed once no thread is pinned that may have loaded the pointer (epoch-based reclamation, `crossbeam_epoch`). sled pins its threads for
+/// reads and writes, but not for `flush`. So a thread that was suspended between the two steps counts its reference in memory that meanwhile has another
+/// owner, and in the end frees it. Pinning it here closes that. The price: what sled would free stays until the flush ends, however long the disk takes.
 fn pinned<T>(flush: impl FnOnce() -> T) -> T {
     let _pin = crossbeam_epoch::pin();
     flush()

@@ -1,8 +1,8 @@
 //! Finds operations of the database that do not end.
 //!
 //! sled consists of loops that end when another thread has done its part. A fault there leaves a thread in such a loop, and with it all that need
-//! its locks, while the node goes on to say that it is ready. So each operation notes that it runs, and a thread looks whether one goes on and
-//! uses the processor, look after look. While a thread of the process waits for the disk, nothing is concluded: others may wait for it in a loop.
+//! its locks, while the node goes on to say that it is ready. So each operation notes that it runs, and once a second a thread looks
+//! whether one goes on and has used the processor. At sixty such looks, which need not follow each other, it counts as endless. While a thread of the process waits for the disk, nothing is concluded: others may wait for it in a loop.
 //!
 //! Only calls through `guard` and `Tree::read`, and flushes, are watched: sled's own threads, its opening and its end are not.
 

@@ -1,4 +1,5 @@
-//! Any bytes are read as a head without a panic, and a head that the fast path knows is the one that actix-http reads, in one piece or in two.
+//! Any bytes are read as a head without a panic. actix-http reads each head that the fast path knows in the same way; and the fast path waits for the
+//! rest of a head of which it has only the beginning.
 #![no_main]
 
 use std::cell::RefCell;
