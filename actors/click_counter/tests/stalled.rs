@@ -198,7 +198,7 @@ fn life(dir: &Path, world: &mut World, spill_bytes: u64, live: impl AsyncFnOnce(
 
 impl Life {
     /// Records visits, at most as many at a time as a healthy journal holds. After each wave, waits until the shards that are up
-    /// have theirs.
+    /// have theirs. One whose answers are lost may lack some: it is sent the same batches again, and no more than one call carries.
     async fn visit(&self, world: &mut World, count: u64) {
         let wave = SLOTS / 4;
         for done in (0..count).step_by(wave as usize) {
@@ -210,7 +210,7 @@ impl Life {
             }
             self.until(world, |world, shard| {
                 let known = world.shards[shard].lock().unwrap();
-                known.down || known.counted >= world.of_shard[shard]
+                known.down || known.mute || known.counted >= world.of_shard[shard]
             })
             .await;
             // As the thread does that syncs the journals; after that, released slots can be overwritten.
