@@ -19,7 +19,14 @@ use crate::spill::{Pass, Spill};
 use crate::visit::Visit;
 use crate::{RETRY_PAUSE, Seed};
 
-/// The number of journal slots that are read at a time: some milliseconds, after which other actors of the thread run.
+/// The number of journal slots that are read at a time from all journals, some hundred microseconds: then other actors of the thread run, and other
+/// threads.
+const PIECE: u64 = 1024;
+
+/// The least number of slots of a journal in a piece: each piece looks at the journal's head.
+const PIECE_OF_JOURNAL_MIN: u64 = 64;
+
+/// The same where what was read before is read again: some milliseconds.
 pub(crate) const READ_MAX: u64 = 32 * 1024;
 
 /// How long a shard may take to answer that journals have ended.
@@ -142,37 +149,41 @@ impl Drain {
         self.journals().left().into_iter().chain(self.journals().current())
     }
 
-    /// Reads a piece of each journal while the outbox has room. Returns whether more can be read now.
-    pub(crate) fn read_on(&self) -> bool {
+    /// Reads a piece of each journal while the outbox has room. Returns the number of slots that can be read now.
+    pub(crate) fn read_on(&self) -> u64 {
         if !self.has_found_spills() {
-            return false;
+            return 0;
         }
         let mut outbox = self.outbox.borrow_mut();
         let mut read = self.read.borrow_mut();
-        let mut more = false;
-        for journal in self.all() {
+        let mut left = 0;
+        let journals: Vec<Journal> = self.all().collect();
+        let piece = (PIECE / journals.len().max(1) as u64).max(PIECE_OF_JOURNAL_MIN);
+        for journal in journals {
             let id = journal.id();
             let from = *read.entry(id).or_insert_with(|| {
                 outbox.begin(id, journal.released());
                 journal.released()
             });
             if !outbox.has_room() {
-                more = false;
+                left = 0;
                 break;
             }
             let (mut start, mut count) = (from, 0);
             let head = journal.head();
-            let upto = journal.read(from, head.min(from + READ_MAX), |position, words, text| {
+            let upto = journal.read(from, head.min(from + piece), |position, words, text| {
                 count += 1;
                 outbox.add(id, (start, position), &Visit::of(words), text, None);
                 start = position;
             });
             self.recorded.inc_by(count);
             read.insert(id, upto);
-            more |= upto > from && upto < head;
+            if upto > from {
+                left += head - upto;
+            }
         }
         self.waiting.set(outbox.waiting() as i64);
-        more
+        left
     }
 
     /// Reads again what was skipped for a shard that now has room: first its spill, then the journals.
