@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image deploy-check smoke soak-referrers soak-connections ui-pictures
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image openapi deploy-check smoke soak-referrers soak-connections ui-pictures
 
 run:
 	$(CARGO) run --release -- serve
@@ -96,6 +96,10 @@ deb: extras
 # The image from the Dockerfile, with base images made on this machine (needs root, buildah, debootstrap).
 image:
 	bash deploy/image/build.sh
+
+# Writes the document of the API anew, from the handlers.
+openapi:
+	TEST_WRITES_DOCUMENT=1 $(CARGO) test --locked --lib --package waypost the_document_that_is_served
 
 # Ten minutes each (or FUZZ_SECONDS) of bytes that chance and coverage choose, against the frames of the peer port and the heads of the fast path.
 # Needs cargo-fuzz and clang's runtime. New inputs are kept in the corpus folders, which are not in the repository.

@@ -3,11 +3,12 @@
 use actix_web::guard::fn_guard;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Resource, Route};
-use serde_json::Value;
+#[cfg(test)]
 use utoipa::OpenApi;
 
 use super::answer::{reads, route};
 use super::openapi::{self, Operation};
+#[cfg(test)]
 use super::problem::Document as Problem;
 use super::{
     analytics, backup, bulk, dashboard_links, domains, health, history, keys, links, list, live, paths, preview, qr,
@@ -71,6 +72,7 @@ const NOTHING: &[&str] = &["not-found"];
 /// `path => { method module::handler [problems]; … }`. The handlers carry `#[utoipa::path]`.
 macro_rules! routes {
     ($($path:literal => { $($method:ident $module:ident::$handler:ident [$($problems:ident),*];)* })*) => {
+        #[cfg(test)]
         #[derive(OpenApi)]
         #[openapi(paths($($($module::$handler,)*)*), components(schemas(Problem)))]
         struct Handlers;
@@ -189,19 +191,33 @@ pub(super) fn register(config: &mut ServiceConfig) {
     register_operations(config);
 }
 
-/// The document of all operations.
-pub(super) fn document() -> Value {
-    openapi::document(&Handlers::openapi(), OPERATIONS)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::Value;
     use waypost_protocol::Code;
 
     use super::*;
+    use crate::http::openapi::DOCUMENT;
     use crate::http::problem::KINDS;
+
+    fn document() -> Value {
+        openapi::document(&Handlers::openapi(), OPERATIONS)
+    }
+
+    #[test]
+    fn the_document_that_is_served_says_what_the_handlers_say() {
+        let made = openapi::lines(&document());
+        assert_eq!(serde_json::from_str::<Value>(&made).unwrap(), document());
+        if std::env::var_os("TEST_WRITES_DOCUMENT").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi/openapi.json"), &made).unwrap();
+        } else if let Some((now, _)) = made.lines().zip(DOCUMENT.lines()).find(|(made, served)| made != served) {
+            panic!("`make openapi` writes it anew; the first line that differs is now: {now}");
+        } else {
+            assert_eq!(made.len(), DOCUMENT.len());
+        }
+    }
 
     #[test]
     fn the_document_has_the_operations_of_the_table_and_no_others() {

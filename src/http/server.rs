@@ -66,7 +66,7 @@ pub struct PublicServer {
 /// When the listener cannot be used.
 pub fn public_server(listener: TcpListener, parts: PublicServer) -> std::io::Result<Server> {
     let (workers, limits, metrics) = (parts.workers, parts.limits.clone(), parts.metrics.clone());
-    let documents = Documents::new(&routes::document());
+    let documents = Documents::new();
     wire::serve("public", "http-worker", listener, workers, limits, &metrics, move || {
         let (parts, documents) = (parts.clone(), documents.clone());
         async move {

@@ -56,6 +56,7 @@ pub(super) struct ItemResult {
 }
 
 /// A result for each item, in their order.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the document only"))]
 #[derive(Serialize, ToSchema)]
 #[schema(as = BulkAnswer)]
 pub(super) struct Results {

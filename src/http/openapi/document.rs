@@ -1,20 +1,11 @@
-//! The document: what the handlers say, and what follows for all of them.
+//! Makes the document: what the handlers say, and what follows for all of them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::Operation;
 use crate::http::problem::{KINDS, urn};
-
-/// An operation of the public listener.
-pub(in crate::http) struct Operation {
-    /// The path, with its parameters in braces.
-    pub(in crate::http) path: &'static str,
-    /// The method in lower case. `get` stands for `head`, too.
-    pub(in crate::http) method: &'static str,
-    /// The names of the problems that it may be answered with, beyond those of [`EVERYWHERE`].
-    pub(in crate::http) problems: &'static [&'static [&'static str]],
-}
 
 /// Problems of every operation.
 const EVERYWHERE: &[&str] =
@@ -126,4 +117,27 @@ fn head(get: &Value) -> Value {
         }
     }
     head
+}
+
+/// The text of a document, with a line for each operation and each schema.
+pub(in crate::http) fn lines(document: &Value) -> String {
+    let mut text = String::new();
+    write(document, 0, &mut text);
+    text + "\n"
+}
+
+/// The depth of operations below `paths`, and of schemas below `components`.
+const LINES_DEPTH: usize = 3;
+
+fn write(value: &Value, depth: usize, text: &mut String) {
+    let Some(object) = value.as_object().filter(|object| depth < LINES_DEPTH && !object.is_empty()) else {
+        text.push_str(&value.to_string());
+        return;
+    };
+    for (index, (name, value)) in object.iter().enumerate() {
+        text.push_str(if index == 0 { "{\n" } else { ",\n" });
+        text.push_str(&format!("{}:", Value::from(name.as_str())));
+        write(value, depth + 1, text);
+    }
+    text.push_str("\n}");
 }
