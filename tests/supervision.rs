@@ -176,38 +176,6 @@ async fn a_node_without_a_service_that_requests_need_is_not_ready_and_says_why()
 }
 
 #[tokio::test]
-async fn threads_that_answer_requests_go_before_those_that_can_wait() {
-    let (_dir, builder) = node_in_temp();
-    let node = builder.spawn().unwrap();
-    // Of each name of a thread: the lowest and the highest "nice" value, the 19th field of `stat` (proc_pid_stat(5)).
-    let priorities = || -> BTreeMap<String, (i32, i32)> {
-        let mut found = BTreeMap::new();
-        for task in std::fs::read_dir(format!("/proc/{}/task", node.pid())).unwrap().flatten() {
-            let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
-            let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap();
-            let nice: i32 = rest.split_whitespace().nth(16).unwrap().parse().unwrap();
-            let of = found.entry(name.to_owned()).or_insert((nice, nice));
-            *of = (of.0.min(nice), of.1.max(nice));
-        }
-        found
-    };
-    let own = |name: &str| priorities().get(name).copied();
-    let first = own("waypost").unwrap().0;
-    for (name, nice) in [
-        ("http-worker", 0),
-        ("link-store", 0),
-        ("group-commit", 0),
-        ("engine", 10),
-        ("log flusher", 10),
-        ("background", 10),
-        ("catalog", 10),
-    ] {
-        let expected = Some((first.max(nice), first.max(nice)));
-        until(&format!("{name} has its priority"), async || own(name) == expected).await;
-    }
-}
-
-#[tokio::test]
 async fn every_thread_of_a_node_is_named_by_what_it_does() {
     let (_dir, builder) = node_in_temp();
     let node = builder.spawn().unwrap();

@@ -30,8 +30,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use waypost_tasks::lower_priority;
-
 use crate::config::{self, Config, ConfigError, NodeConfig, Overrides, ServiceName, UnreadFile};
 use crate::node::{self, NodeError};
 
@@ -273,7 +271,6 @@ fn serve(args: &ServeArgs) -> u8 {
     let engine = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("engine")
-        .on_thread_start(lower_priority)
         .enable_all()
         .build()
     {

@@ -8,7 +8,6 @@ use waypost_consensus::Freshness;
 use waypost_protocol::messages::{ClickCounter, Flush, Janitor, KeyAllocator, LinkStore};
 use waypost_protocol::{Level, ShardId};
 use waypost_runtime::{ActorRef, Remote, RemoteHandlers, supervise};
-use waypost_tasks::lower_priority;
 
 use super::base::Base;
 use crate::cluster::Clock;
@@ -46,7 +45,6 @@ pub(super) async fn start(
     // Two separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
     let store_arbiter = arbiter("link-store");
     let background = arbiter("background");
-    background.spawn_fn(lower_priority);
 
     let runs = |service| config.node.services.contains(&service);
     let keys = if runs(ServiceName::KeyAllocator) {

@@ -19,14 +19,14 @@ use crate::spill::{Pass, Spill};
 use crate::visit::Visit;
 use crate::{RETRY_PAUSE, Seed};
 
-/// The number of journal slots that are read at a time from all journals, some hundred microseconds: then other actors of the thread run, and other
+/// The number of journal slots that are read at a time from all journals, in some hundred microseconds. Then other actors of the thread run, and other
 /// threads.
 const PIECE: u64 = 1024;
 
-/// The least number of slots of a journal in a piece: each piece looks at the journal's head.
+/// The least number of slots of a journal in a piece, since each journal that is looked at costs something.
 const PIECE_OF_JOURNAL_MIN: u64 = 64;
 
-/// The same where what was read before is read again: some milliseconds.
+/// The number of slots that are read again at a time, in some milliseconds.
 pub(crate) const READ_MAX: u64 = 32 * 1024;
 
 /// How long a shard may take to answer that journals have ended.
@@ -149,41 +149,54 @@ impl Drain {
         self.journals().left().into_iter().chain(self.journals().current())
     }
 
-    /// Reads a piece of each journal while the outbox has room. Returns the number of slots that can be read now.
+    /// Journals of which more can be read: each with the position up to which it was read, and its head.
+    fn unread(&self) -> Vec<(Journal, u64, u64)> {
+        let read = self.read.borrow();
+        let of = |journal: Journal| {
+            let from = read.get(&journal.id()).copied().unwrap_or_else(|| journal.released());
+            let head = journal.head();
+            // Also one that is not known yet: its beginning has to be noted.
+            (head > from || !read.contains_key(&journal.id())).then_some((journal, from, head))
+        };
+        self.all().filter_map(of).collect()
+    }
+
+    /// The number of slots that can be read now.
+    pub(crate) fn unread_slots(&self) -> u64 {
+        self.unread().iter().map(|(_, from, head)| head - from).sum()
+    }
+
+    /// Reads a piece of the journals while the outbox has room. Returns the number of slots.
     pub(crate) fn read_on(&self) -> u64 {
         if !self.has_found_spills() {
             return 0;
         }
+        let unread = self.unread();
         let mut outbox = self.outbox.borrow_mut();
-        let mut read = self.read.borrow_mut();
-        let mut left = 0;
-        let journals: Vec<Journal> = self.all().collect();
-        let piece = (PIECE / journals.len().max(1) as u64).max(PIECE_OF_JOURNAL_MIN);
-        for journal in journals {
+        let mut positions = self.read.borrow_mut();
+        let piece = (PIECE / unread.len().max(1) as u64).max(PIECE_OF_JOURNAL_MIN);
+        let mut slots = 0;
+        for (journal, from, head) in unread {
             let id = journal.id();
-            let from = *read.entry(id).or_insert_with(|| {
-                outbox.begin(id, journal.released());
-                journal.released()
+            positions.entry(id).or_insert_with(|| {
+                outbox.begin(id, from);
+                from
             });
             if !outbox.has_room() {
-                left = 0;
                 break;
             }
             let (mut start, mut count) = (from, 0);
-            let head = journal.head();
             let upto = journal.read(from, head.min(from + piece), |position, words, text| {
                 count += 1;
                 outbox.add(id, (start, position), &Visit::of(words), text, None);
                 start = position;
             });
             self.recorded.inc_by(count);
-            read.insert(id, upto);
-            if upto > from {
-                left += head - upto;
-            }
+            positions.insert(id, upto);
+            slots += upto - from;
         }
         self.waiting.set(outbox.waiting() as i64);
-        left
+        slots
     }
 
     /// Reads again what was skipped for a shard that now has room: first its spill, then the journals.

@@ -53,7 +53,7 @@ const TURNS: u32 = 4;
 /// The pause after a piece of the journals was read: the shortest that a timer measures.
 const PIECE_PAUSE: Duration = Duration::from_millis(1);
 
-/// With more than so many slots to read, there are no pauses: they are what a busy core records in a second or two, and a tenth of what a journal holds.
+/// With more slots than these to read, there are no pauses. It is an eighth of a journal of the default size.
 const BEHIND: u64 = 128 * 1024;
 
 /// How long a shard may take to answer a batch before it is sent again.
@@ -147,11 +147,17 @@ async fn work(drain: &Drain) {
     drain.end_journals(false).await;
 }
 
-/// Reads new visits, in pieces with pauses: on a processor that it shares with a worker, requests do not wait for more than a piece.
+/// Reads the visits that were recorded until now, in pieces with pauses: on a processor that it shares with a worker, requests do not wait for more
+/// than a piece.
 async fn read_new(drain: &Drain) {
+    let mut left = drain.unread_slots();
     loop {
-        match drain.read_on() {
+        let read = drain.read_on();
+        left = left.saturating_sub(read);
+        match left {
+            _ if read == 0 => break,
             0 => break,
+            // The pauses would let it fall further behind.
             left if left > BEHIND => tokio::task::yield_now().await,
             _ => tokio::time::sleep(PIECE_PAUSE).await,
         }

@@ -89,6 +89,28 @@ async fn what_is_moved_at_a_time_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_round_of_reading_ends_although_visits_go_on_being_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 1 << 20, 0);
+    fixture.visit(10_000);
+    let drain = Drain::new(&fixture.seed);
+    // Of few links, so that they need few batches, and the outbox has room.
+    let record = async {
+        loop {
+            (0..100).for_each(|_| fixture.visit(20));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = crate::read_new(&drain) => {}
+        () = record => {}
+    }
+    assert_eq!(fixture.lost.get(), 0, "nothing was released in the meantime");
+    assert!(drain.unread_slots() > 0 && drain.outbox.borrow().waiting() >= 10_000);
+}
+
+#[tokio::test]
 async fn nothing_is_read_when_no_shard_takes_clicks_and_the_spills_are_full() {
     let dir = tempfile::tempdir().unwrap();
     let fixture = Fixture::new(dir.path(), 10_000, 100 << 10);

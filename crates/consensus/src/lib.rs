@@ -41,6 +41,7 @@ mod retention;
 mod seen;
 mod state_machine;
 mod status;
+mod turn;
 mod types;
 mod votes;
 mod wire;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use waypost_tasks::{Task, Tasks, at_low_priority};
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
@@ -210,9 +210,7 @@ fn open_sled(dir: &Path, options: &DbOptions) -> Result<sled::Db, StoreError> {
         .segment_size(SEGMENT_BYTES)
         .flush_every_ms(Some(FLUSH_EVERY_MS))
         .print_profile_on_drop(false);
-    // It starts threads that flush and tidy up, which workers should not wait for.
-    let open = || at_low_priority(|| config.open()).unwrap_or_else(|error| Err(error.into()));
-    match catch_unwind(AssertUnwindSafe(open)) {
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if error.to_string().contains("acquire lock") => {
             Err(StoreError::Locked { path: dir.to_owned() })

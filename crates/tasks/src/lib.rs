@@ -6,11 +6,9 @@
 //! Futures that are awaited need no entry: their panic reaches the awaiting code.
 
 mod fault;
-mod priority;
 mod run;
 mod table;
 
 pub use fault::fault;
-pub use priority::{at_low_priority, lower_priority};
 pub use run::{EXIT_SOFTWARE, Tasks, panic_text};
 pub use table::{Policy, Task};

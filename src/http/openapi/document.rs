@@ -26,7 +26,8 @@ pub(in crate::http) fn document(of_handlers: &utoipa::openapi::OpenApi, operatio
         serde_json::to_value(of_handlers).expect("invariant: a document of texts, numbers and maps is JSON");
     document["info"] = json!({
         "title": "Waypost",
-        "version": env!("CARGO_PKG_VERSION"),
+        // The server says it (`serve.rs`).
+        "version": "",
         "description": DESCRIPTION,
         "license": { "name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT" },
     });

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::page;
 use crate::http::pages::POLICY;
 
-/// The document, as a test has made it.
+/// The document, as a test has made it. It does not have the version, so that a release does not change it.
 pub(in crate::http) const DOCUMENT: &str = include_str!("openapi.json");
 
 /// Both change with the version of the server only.
@@ -26,8 +26,9 @@ pub(in crate::http) struct Documents {
 impl Documents {
     /// Renders the page.
     pub(in crate::http) fn new() -> Self {
-        let document: Value = serde_json::from_str(DOCUMENT).expect("invariant: a test has made the file");
-        Self { json: Bytes::from_static(DOCUMENT.as_bytes()), page: page::render(&document).into() }
+        let mut document: Value = serde_json::from_str(DOCUMENT).expect("invariant: a test has made the file");
+        document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
+        Self { json: document.to_string().into(), page: page::render(&document).into() }
     }
 }
 

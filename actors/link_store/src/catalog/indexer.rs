@@ -10,7 +10,6 @@ use waypost_catalog::{Catalog, Opened, Options, Reason, ShardBatch, Sizes};
 use waypost_consensus::{Freshness, Group, Groups};
 use waypost_protocol::{NodeId, ShardId};
 use waypost_store::machine::{Changed, ShardMachine};
-use waypost_tasks::lower_priority;
 
 use super::log_writer::LogWriter;
 use super::metrics::CatalogMetrics;
@@ -50,6 +49,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How long the last round may go on.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(4);
+
+/// The priority of the thread: redirects and changes come first.
+const NICE: i32 = 10;
 
 /// When it is tried again after failures.
 #[derive(Default)]
@@ -450,4 +452,9 @@ impl<'a> Indexer<'a> {
             Err(trouble) => self.failed(trouble),
         }
     }
+}
+
+/// Lowers the priority of this thread. Without the right to do so it works as it is.
+fn lower_priority() {
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }

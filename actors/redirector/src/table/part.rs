@@ -233,9 +233,9 @@ impl Part {
 
     /// Gives back the memory of buckets that are nearly empty, and are not going to be filled: the limit was lowered.
     pub(super) fn give_back(&mut self, of: &RandomState) {
-        if self.entries * 4 < self.places() {
-            // At most half full, so that it does not have to grow at once.
-            let count = (self.entries * 2).div_ceil(WAYS).next_power_of_two().max(BUCKETS_MIN);
+        // At most half full afterwards, so that it does not have to grow at once.
+        let count = (self.entries * 2).div_ceil(WAYS).next_power_of_two().max(BUCKETS_MIN);
+        if self.entries * 4 < self.places() && count < self.buckets.len() {
             self.resize(count, of);
             self.fresh.shrink_to(self.entries);
         }

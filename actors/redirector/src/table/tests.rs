@@ -143,6 +143,66 @@ fn uses_that_two_threads_count_at_once_are_those_of_their_entry() {
     }
 }
 
+#[test]
+fn links_that_come_and_go_leave_nothing_behind() {
+    let table = one_part(100 * entry("code-00", "x").bytes());
+    (10..105).for_each(|i| put(&table, &format!("code-{i}"), "x"));
+    for _ in 0..1_000 {
+        put(&table, "code-00", "x");
+        assert!(table.remove(&KeyRef::from(&key("code-00"))));
+    }
+    let part = table.parts[0].0.read();
+    assert!(part.fresh.len() <= part.entries + 1, "{} of {}", part.fresh.len(), part.entries);
+    assert_eq!(part.entries, 95);
+}
+
+#[test]
+fn a_link_that_comes_back_soon_stays_although_it_was_not_used_in_between() {
+    let table = one_part(200 * entry("code-00", "x").bytes());
+    (1000..1200).for_each(|i| put(&table, &format!("code-{i}"), "x"));
+    put(&table, "back", "x");
+    let is_there = || {
+        table.parts[0]
+            .0
+            .read()
+            .buckets
+            .iter()
+            .flat_map(|bucket| &bucket.entries)
+            .flatten()
+            .any(|of| of.key().code == b"back")
+    };
+    let mut i = 2000;
+    while is_there() {
+        put(&table, &format!("code-{i}"), "x");
+        i += 1;
+    }
+    put(&table, "back", "x");
+    (0..60).for_each(|j| put(&table, &format!("code-{}", i + j), "x"));
+    assert!(is_there(), "sixty links that were used once have pushed it out");
+}
+
+#[test]
+fn many_threads_find_only_what_was_put() {
+    let table = Table::new(300_000);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let table = &table;
+            scope.spawn(move || {
+                for i in 0..30_000 {
+                    let code = format!("code-{}", (i * 7 + thread * 13) % 5_000);
+                    match i % 3 {
+                        0 => put(table, &code, &code),
+                        1 => assert!(get(table, &code).is_none_or(|found| found == code)),
+                        _ => drop(table.remove(&KeyRef::from(&key(&code)))),
+                    }
+                }
+            });
+        }
+    });
+    let found = (0..5_000).filter(|i| get(&table, &format!("code-{i}")).is_some()).count();
+    assert_eq!(found, table.len());
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(u16, u8),
