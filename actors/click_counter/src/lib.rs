@@ -154,12 +154,14 @@ async fn read_new(drain: &Drain) {
     loop {
         let read = drain.read_on();
         left = left.saturating_sub(read);
-        match left {
-            _ if read == 0 => break,
-            0 => break,
-            // The pauses would let it fall further behind.
-            left if left > BEHIND => tokio::task::yield_now().await,
-            _ => tokio::time::sleep(PIECE_PAUSE).await,
+        if read == 0 || left == 0 {
+            break;
+        }
+        if left > BEHIND {
+            // Pauses would let it fall further behind.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(PIECE_PAUSE).await;
         }
     }
 }
