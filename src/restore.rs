@@ -15,11 +15,8 @@ use waypost_store::{Db, DbOptions};
 use waypost_telemetry::Metrics;
 
 use crate::config::Config;
-use crate::node::{NodeError, RESTORING, STORE, not_made, prepare_data_dir};
+use crate::node::{LOST_AND_FOUND, NodeError, RESTORING, STORE, not_made, prepare_data_dir};
 use crate::wall_clock::wall_clock;
-
-/// A directory that some file systems have in their root.
-const LOST_AND_FOUND: &str = "lost+found";
 
 /// The source of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]

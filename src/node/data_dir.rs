@@ -1,6 +1,7 @@
 //! The data directory, checked before anything in it is opened. Problems of its location are reported with path and account, and are not
 //! failures of the disk: a service manager may start the node again, and the operator knows what to change.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, faccessat};
 use waypost_store::StoreError;
 
+use super::private::{CLI_KEY_FILE, CLI_KEY_NEW};
 use crate::account::{self, Account};
 use crate::limits::OPEN_FREE_BYTES_MIN;
 
@@ -23,8 +25,17 @@ pub(super) const CATALOG: &str = "catalog";
 /// The subdirectory in which a restore is built until it is complete.
 pub(crate) const RESTORING: &str = ".restoring";
 
-/// The files and directories that a node creates in its data directory.
+/// The files and directories that a node creates in its data directory, and has to write to.
 const OWN: &[&str] = &[STORE, "journal", "snapshots", "committed", "admin-key"];
+
+/// A directory that some file systems have in their root.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
+
+/// Whether a node, or a restore, creates an entry of this name in a data directory. Others belong to somebody else.
+pub(super) fn is_own(name: &OsStr) -> bool {
+    let others = [CATALOG, RESTORING, CLI_KEY_FILE, CLI_KEY_NEW];
+    OWN.iter().chain(&others).any(|own| name == *own)
+}
 
 /// Why a data directory cannot be used, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +57,7 @@ pub enum Unusable {
     #[error(
         "the data directory {} cannot be used: {} is not {wanted} for {account}{}. {}, or give another directory with --data-dir \
          (WAYPOST_DATA_DIR)",
-        dir.display(), path.display(), owned_by(*owner), given(path, dir, account)
+        dir.display(), path.display(), owned_by(*owner), given(path, dir, account, *owner)
     )]
     Rights {
         /// The directory.
@@ -107,8 +118,11 @@ fn owned_by(owner: Option<u32>) -> String {
 }
 
 /// How to give an account the rights.
-fn given(path: &Path, dir: &Path, account: &Account) -> String {
+fn given(path: &Path, dir: &Path, account: &Account, owner: Option<u32>) -> String {
     let (uid, dir_shown) = (account.uid, dir.display());
+    if owner == Some(uid) {
+        return format!("It is closed to its owner, too: run `chmod u+rwX {}`", path.display());
+    }
     match path.starts_with(dir) {
         true => format!("As root, run `chown -R {uid} {dir_shown}`; or start the node as the owner"),
         false => format!("As root, run `mkdir -p {dir_shown} && chown {uid} {dir_shown}`"),

@@ -38,7 +38,7 @@ mod space;
 mod stop;
 
 pub use data_dir::Unusable;
-pub(crate) use data_dir::{RESTORING, STORE, not_made, prepare as prepare_data_dir};
+pub(crate) use data_dir::{LOST_AND_FOUND, RESTORING, STORE, not_made, prepare as prepare_data_dir};
 pub use error::NodeError;
 pub use life::run;
 pub use open::open_store;
