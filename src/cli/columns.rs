@@ -21,6 +21,12 @@ pub(super) enum Column {
     Tags,
     /// The note of the link.
     Note,
+    /// Whether the link is disabled.
+    Disabled,
+    /// Whether the link has a password, which cannot be imported.
+    Protected,
+    /// The rules of the link, which cannot be imported.
+    Rules,
     /// A column that cannot be imported.
     Unknown,
 }
@@ -68,6 +74,10 @@ const TITLE: &[&str] = &["title", "linktitle"];
 
 const TAGS: &[&str] = &["tags", "tag"];
 
+const DISABLED: &[&str] = &["disabled", "isdisabled"];
+
+const PROTECTED: &[&str] = &["protected", "password", "haspassword", "passwordprotected"];
+
 const NOTE: &[&str] = &["note", "notes", "comment", "comments", "description"];
 
 /// The meaning of each column; `None` if none of them is the URL, so that the line is not a header.
@@ -104,12 +114,20 @@ fn meaning(name: &str) -> Column {
         name if TITLE.contains(&name) => Column::Title,
         name if TAGS.contains(&name) => Column::Tags,
         name if NOTE.contains(&name) => Column::Note,
+        name if DISABLED.contains(&name) => Column::Disabled,
+        name if PROTECTED.contains(&name) => Column::Protected,
+        "rules" => Column::Rules,
         _ => Column::Unknown,
     }
 }
 
 fn bare(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, ' ' | '_' | '-' | '"')).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a cell says yes: everything but nothing and the usual words for no.
+pub(super) fn is_yes(text: &str) -> bool {
+    !["", "false", "no", "off", "0", "null", "none", "[]", "{}"].iter().any(|no| text.trim().eq_ignore_ascii_case(no))
 }
 
 /// The tags in a cell: with commas between, or without any, with `|`, as the files of other shorteners have them.

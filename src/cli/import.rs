@@ -4,8 +4,9 @@
 //! makes no duplicates while the server remembers the keys (a day). With `--find-existing` it makes none at any time.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -293,6 +294,7 @@ fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     set("title", row.title.clone().map(Value::from));
     set("tags", (!row.tags.is_empty()).then(|| row.tags.clone().into()));
     set("note", row.note.clone().map(Value::from));
+    set("disabled", row.disabled.then_some(true.into()));
     let key = format!(
         "import-{:016x}",
         waypost_protocol::digest::fingerprint(&[&row.line.to_le_bytes(), body.to_string().as_bytes(),])
@@ -338,6 +340,13 @@ async fn send(server: &Server, body: &Value, key: &str) -> Result<Answer, Failed
     }
 }
 
+/// Whether a file is the one that is imported, by whatever name; `-` is standard input.
+fn is_same_file(path: &Path, input: &Path) -> bool {
+    let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+    let of = |path: &Path| path.metadata().ok().filter(Metadata::is_file).map(|found| (found.dev(), found.ino()));
+    of(path).is_some() && of(path) == of(input)
+}
+
 struct Report {
     writer: csv::Writer<File>,
     path: PathBuf,
@@ -350,9 +359,7 @@ impl Report {
 
     fn create(path: &Path, input: &Path, force: bool) -> Result<Self, Failed> {
         let usage = |detail: String| Failed::new(exit::USAGE, format!("{}: {detail}", path.display()));
-        if let (Ok(report), Ok(input)) = (path.canonicalize(), input.canonicalize())
-            && report == input
-        {
+        if is_same_file(path, input) {
             return Err(usage("the report would overwrite the file that is imported; give it another name".to_owned()));
         }
         let mut options = OpenOptions::new();
@@ -390,6 +397,22 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_is_not_written_over_the_file_that_is_imported_by_whatever_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let [input, hard, soft, other] =
+            ["in.csv", "hard.csv", "soft.csv", "other.csv"].map(|name| dir.path().join(name));
+        std::fs::write(&input, "url\nhttps://example.com/a\n").unwrap();
+        std::fs::hard_link(&input, &hard).unwrap();
+        std::os::unix::fs::symlink(&input, &soft).unwrap();
+        for report in [&input, &hard, &soft] {
+            let refused = Report::create(report, &input, true).err().unwrap();
+            assert!(refused.message.contains("would overwrite the file that is imported"), "{}", refused.message);
+        }
+        assert_eq!(std::fs::read_to_string(&input).unwrap(), "url\nhttps://example.com/a\n");
+        assert!(Report::create(&other, &input, false).is_ok());
+    }
 
     #[test]
     fn rows_that_a_bulk_request_did_not_answer_for_good_are_sent_alone() {
