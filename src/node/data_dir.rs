@@ -12,7 +12,6 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, faccessat};
 use waypost_store::StoreError;
 
-use super::private::{CLI_KEY_FILE, CLI_KEY_NEW};
 use crate::account::{self, Account};
 use crate::limits::OPEN_FREE_BYTES_MIN;
 
@@ -27,6 +26,12 @@ pub(crate) const RESTORING: &str = ".restoring";
 
 /// The files and directories that a node creates in its data directory, and has to write to.
 const OWN: &[&str] = &[STORE, "journal", "snapshots", "committed", "admin-key"];
+
+/// The file in the data directory with the key for the commands of the node's own account.
+pub const CLI_KEY_FILE: &str = "cli.key";
+
+/// The same while it is being written.
+pub(super) const CLI_KEY_NEW: &str = "cli.key.new";
 
 /// A directory that some file systems have in their root.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";

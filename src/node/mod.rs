@@ -37,9 +37,9 @@ mod signals;
 mod space;
 mod stop;
 
-pub use data_dir::Unusable;
+pub use data_dir::{CLI_KEY_FILE, Unusable};
 pub(crate) use data_dir::{LOST_AND_FOUND, RESTORING, STORE, not_made, prepare as prepare_data_dir};
 pub use error::NodeError;
 pub use life::run;
 pub use open::open_store;
-pub use private::{CLI_KEY_FILE, keep_to_oneself};
+pub use private::keep_to_oneself;

@@ -5,14 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::data_dir::{LOST_AND_FOUND, is_own};
+use super::data_dir::{CLI_KEY_FILE, CLI_KEY_NEW, LOST_AND_FOUND, is_own};
 use crate::app::CLI_KEY_PREFIX;
-
-/// The file in the data directory with the key for the commands of the node's own account.
-pub const CLI_KEY_FILE: &str = "cli.key";
-
-/// The same while it is being written.
-pub(super) const CLI_KEY_NEW: &str = "cli.key.new";
 
 /// The depth to which an entry of the data directory is examined: the node's own directories are two deep.
 const DEPTH_MAX: u32 = 3;

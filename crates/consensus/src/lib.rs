@@ -41,7 +41,6 @@ mod retention;
 mod seen;
 mod state_machine;
 mod status;
-mod turn;
 mod types;
 mod votes;
 mod wire;

@@ -10,12 +10,6 @@ use waypost_store::VALUE_BYTES_MAX;
 pub(crate) const QUEUE_MAX: usize = 4096;
 /// Commands in one entry: bounds how long one entry keeps the state locked while it is applied.
 pub(crate) const ENTRY_COMMANDS_MAX: usize = 128;
-/// How long entries are applied before other threads of the core have their turn, between two entries: a worker that has requests to answer waits no
-/// longer than for that and the rest of an entry.
-pub(crate) const APPLY_TURN: Duration = Duration::from_micros(300);
-/// How often one row of entries gives way to other threads. A longer row means that the group is behind, and goes on without: on a busy core each turn
-/// of the others takes some milliseconds.
-pub(crate) const APPLY_TURNS_MAX: u32 = 16;
 /// Bytes of commands in one entry, unless it is a single one. Small entries are durable, and on their way to the followers, sooner.
 pub(crate) const ENTRY_BYTES_MAX: usize = 12 * 1024;
 /// Bytes of the largest single command.

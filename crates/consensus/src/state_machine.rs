@@ -25,7 +25,6 @@ use waypost_tasks::{Task, fault};
 use crate::due::CheckpointDue;
 use crate::position::Positioned;
 use crate::retention::Retention;
-use crate::turn::Turn;
 use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
 
 /// A group's state, as openraft asks for it.
@@ -244,7 +243,6 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
     {
         let mut log_bytes = 0;
         let mut index = self.retention.applied_index();
-        let mut turn = Turn::begin();
         while let Some((entry, responder)) = entries.try_next().await? {
             let outcomes = {
                 let mut state = write_or_wait(&self.state);
@@ -276,7 +274,6 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
             if let Some(responder) = responder {
                 responder.send(outcomes);
             }
-            turn.end_if_over();
         }
         self.retention.applied(log_bytes, index);
         if self.due.applied(log_bytes) {
