@@ -94,9 +94,10 @@ pub(super) fn of_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<
             (true, true) => Column::Unknown,
         };
     }
-    // Of two columns with the same meaning the first counts.
+    // Of two columns with the same meaning the first counts; those that restrict a link all do.
+    let restricts = |column| matches!(column, Column::Disabled | Column::Protected | Column::Rules);
     for at in 1..columns.len() {
-        if columns[..at].contains(&columns[at]) {
+        if columns[..at].contains(&columns[at]) && !restricts(columns[at]) {
             columns[at] = Column::Unknown;
         }
     }

@@ -4,9 +4,8 @@
 //! makes no duplicates while the server remembers the keys (a day). With `--find-existing` it makes none at any time.
 
 use std::collections::BTreeSet;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,9 +20,9 @@ use serde_json::{Value, json};
 use waypost_protocol::domain::HostName;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
+use super::import_report::{Done, Report};
 use super::rows::{self, Row, RowResult, Rows};
 use super::{columns, dates, domains, exit, health};
-use crate::cells::harmless;
 use crate::say;
 
 /// How often a row is sent again when the server is busy or cannot be reached.
@@ -104,16 +103,6 @@ impl Placement {
         row.slug = row.slug.map(|text| columns::slug_of(&text, multi_segment).to_owned());
         row
     }
-}
-
-/// What became of a row.
-#[derive(Default)]
-struct Done {
-    row: Row,
-    status: &'static str,
-    code: String,
-    short_url: String,
-    error: String,
 }
 
 #[derive(Default)]
@@ -226,14 +215,23 @@ struct Ready {
 
 /// Sends rows together. A server without bulk requests, or with too many, gets them one by one.
 async fn import(server: &Server, rows: Vec<RowResult>, into: &Placement) -> Vec<Done> {
-    let rows: Vec<Result<Ready, String>> =
-        rows.into_iter().map(|row| row.map(|row| ready(into.placed(row), into.find_existing, &into.zone))).collect();
+    let failed = |row: Row, error: String| Box::new(Done { row, status: "failed", error, ..Done::default() });
+    let rows: Vec<Result<Ready, Box<Done>>> = rows
+        .into_iter()
+        .map(|row| match row {
+            Err(error) => Err(failed(Row::default(), error)),
+            Ok(mut row) => match row.refusal.take() {
+                Some(refusal) => Err(failed(row, refusal)),
+                None => Ok(ready(into.placed(row), into.find_existing, &into.zone)),
+            },
+        })
+        .collect();
     let mut answers = bulk(server, rows.iter().flatten()).await.into_iter();
     join_all(rows.into_iter().map(|row| {
         let answer = row.as_ref().ok().and_then(|_| answers.next().flatten());
         async move {
             match row {
-                Err(error) => Done { status: "failed", error, ..Done::default() },
+                Err(done) => *done,
                 Ok(Ready { row, body, key }) => {
                     let answer = match answer {
                         Some(answer) => Ok(answer),
@@ -340,79 +338,9 @@ async fn send(server: &Server, body: &Value, key: &str) -> Result<Answer, Failed
     }
 }
 
-/// Whether a file is the one that is imported, by whatever name; `-` is standard input.
-fn is_same_file(path: &Path, input: &Path) -> bool {
-    let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
-    let of = |path: &Path| path.metadata().ok().filter(Metadata::is_file).map(|found| (found.dev(), found.ino()));
-    of(path).is_some() && of(path) == of(input)
-}
-
-struct Report {
-    writer: csv::Writer<File>,
-    path: PathBuf,
-}
-
-impl Report {
-    fn failed(path: &Path, error: impl ToString) -> Failed {
-        Failed::new(exit::FAILURE, format!("{}: {}", path.display(), error.to_string()))
-    }
-
-    fn create(path: &Path, input: &Path, force: bool) -> Result<Self, Failed> {
-        let usage = |detail: String| Failed::new(exit::USAGE, format!("{}: {detail}", path.display()));
-        if is_same_file(path, input) {
-            return Err(usage("the report would overwrite the file that is imported; give it another name".to_owned()));
-        }
-        let mut options = OpenOptions::new();
-        options.write(true);
-        let file = if force { options.create(true).truncate(true) } else { options.create_new(true) }.open(path);
-        let file = file.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                usage("the report exists already; give it another name, or --force to overwrite it".to_owned())
-            }
-            _ => usage(crate::account::told(&error)),
-        })?;
-        let mut writer = csv::Writer::from_writer(file);
-        writer
-            .write_record(["row", "url", "slug", "status", "shortCode", "shortUrl", "error", "notImported"])
-            .map_err(|error| Self::failed(path, error))?;
-        Ok(Self { writer, path: path.to_owned() })
-    }
-
-    fn write(&mut self, done: &Done) -> Result<(), Failed> {
-        let (line, slug) = (done.row.line.to_string(), done.row.slug.as_deref().unwrap_or_default());
-        let row = &done.row;
-        let cells = [&line, &row.url, slug, done.status, &done.code, &done.short_url, &done.error, &row.ignored];
-        // Most cells come from somebody else, and people open a report with a spreadsheet.
-        self.writer
-            .write_record(cells.map(|cell| harmless(cell).into_owned()))
-            .map_err(|error| Self::failed(&self.path, error))
-    }
-
-    fn finish(self) -> Result<(), Failed> {
-        let mut file = self.writer.into_inner().map_err(|error| Self::failed(&self.path, error))?;
-        file.flush().map_err(|error| Self::failed(&self.path, error))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_is_not_written_over_the_file_that_is_imported_by_whatever_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let [input, hard, soft, other] =
-            ["in.csv", "hard.csv", "soft.csv", "other.csv"].map(|name| dir.path().join(name));
-        std::fs::write(&input, "url\nhttps://example.com/a\n").unwrap();
-        std::fs::hard_link(&input, &hard).unwrap();
-        std::os::unix::fs::symlink(&input, &soft).unwrap();
-        for report in [&input, &hard, &soft] {
-            let refused = Report::create(report, &input, true).err().unwrap();
-            assert!(refused.message.contains("would overwrite the file that is imported"), "{}", refused.message);
-        }
-        assert_eq!(std::fs::read_to_string(&input).unwrap(), "url\nhttps://example.com/a\n");
-        assert!(Report::create(&other, &input, false).is_ok());
-    }
 
     #[test]
     fn rows_that_a_bulk_request_did_not_answer_for_good_are_sent_alone() {

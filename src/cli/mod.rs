@@ -11,6 +11,7 @@ pub mod exit;
 mod generated;
 mod health;
 mod import;
+mod import_report;
 mod key;
 mod links;
 mod partial;

@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub(super) tags: Vec<String>,
     pub(super) note: Option<String>,
     pub(super) disabled: bool,
+    /// Why it must not be imported: the link would be open to all, or lead some visitors elsewhere than it did.
+    pub(super) refusal: Option<String>,
     /// The columns of the row that have a value and are not imported.
     pub(super) ignored: String,
 }
@@ -229,19 +231,17 @@ fn csv_rows<R: BufRead + 'static>(
             .enumerate()
             .filter(|(at, text)| !text.is_empty() && columns.get(*at).is_none_or(|column| *column == Column::Unknown));
         let not_imported: Vec<&str> = not_imported.map(|(at, _)| names.get(at).unwrap_or("(no name)")).collect();
-        let line = line + skipped as u64;
-        let says = |column| field(column).is_some_and(|text| columns::is_yes(&text));
-        // Without these the link would be open to all, or lead some visitors elsewhere than it did.
-        for (column, what) in [(Column::Protected, "a password"), (Column::Rules, "rules")] {
-            if says(column) {
-                return Err(format!(
-                    "line {line}: this link has {what}, which an import cannot take over; make it with `waypost shorten` or the API, or empty \
-                     the cell to import it without"
-                ));
-            }
-        }
+        let says = |column| record.iter().zip(&columns).any(|(text, of)| *of == column && columns::is_yes(text));
+        let refused = |what: &str| {
+            format!(
+                "this link has {what}, which an import cannot take over; make it with `waypost shorten` or the API, or empty the cell to import \
+                 it without"
+            )
+        };
+        let has = [(Column::Protected, "a password"), (Column::Rules, "rules")];
         Ok(Row {
-            line,
+            refusal: has.into_iter().find(|(column, _)| says(*column)).map(|(_, what)| refused(what)),
+            line: line + skipped as u64,
             url: field(Column::Url).unwrap_or_default(),
             slug: field(Column::Slug),
             domain: field(Column::Domain),
@@ -303,15 +303,17 @@ mod tests {
 
     #[test]
     fn a_link_that_would_be_open_without_what_cannot_be_imported_is_refused_and_a_disabled_one_stays_disabled() {
-        let text = "shortCode,longUrl,protected,disabled,rules\n\
-                    a,https://a.example/,false,false,\nb,https://a.example/,true,false,\nc,https://a.example/,false,true,\n\
-                    d,https://a.example/,,,\"[{\"\"to\"\":1}]\"\n";
-        let rows: Vec<RowResult> = file(text).unwrap().rows.collect();
+        let text = "shortCode,longUrl,password,protected,disabled,rules\n\
+                    a,https://a.example/,,false,false,\nb,https://a.example/,,true,false,\nc,https://a.example/,no,false,true,\n\
+                    d,https://a.example/,,,,\"[{\"\"to\"\":1}]\"\ne,https://a.example/,secret,,,\n";
+        let rows = rows(text);
         let url = "https://a.example/";
-        assert_eq!(rows[0], Ok(row(2, url, Some("a"))));
-        assert!(rows[1].as_ref().unwrap_err().starts_with("line 3: this link has a password"), "{:?}", rows[1]);
-        assert_eq!(rows[2], Ok(Row { disabled: true, ..row(4, url, Some("c")) }));
-        assert!(rows[3].as_ref().unwrap_err().starts_with("line 5: this link has rules"), "{:?}", rows[3]);
+        assert_eq!(rows[0], row(2, url, Some("a")));
+        assert_eq!(rows[2], Row { disabled: true, ..row(4, url, Some("c")) });
+        for (at, what) in [(1, "a password"), (3, "rules"), (4, "a password")] {
+            let refusal = rows[at].refusal.as_deref().unwrap_or_default();
+            assert!(refusal.starts_with(&format!("this link has {what}, ")), "{refusal:?}");
+        }
     }
 
     #[test]

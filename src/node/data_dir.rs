@@ -309,6 +309,15 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_without_rights_is_told_to_give_them_to_itself_and_another_account_to_become_the_owner() {
+        let (dir, account) = (Path::new("/srv/data"), Account { uid: 7, name: None });
+        assert!(given(&dir.join("store"), dir, &account, Some(7)).ends_with("run `chmod u+rwX /srv/data/store`"));
+        for owner in [Some(8), None] {
+            assert!(given(&dir.join("store"), dir, &account, owner).contains("chown -R 7 /srv/data"));
+        }
+    }
+
+    #[test]
     fn a_data_directory_that_is_in_use_is_told_with_the_process_that_has_it() {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("store")).unwrap();

@@ -58,7 +58,7 @@ fn close_one(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes a file or a directory with what is in it. Files of other accounts are theirs to close.
+/// Closes a file or a directory, and everything in it that belongs to this account.
 fn close_below(path: &Path, depth: u32) -> io::Result<()> {
     let closed = fs::symlink_metadata(path).and_then(|found| {
         if found.uid() != rustix::process::geteuid().as_raw() {
