@@ -168,8 +168,10 @@ document.addEventListener("htmx:beforeRequest", (event) => {
 
 // The address bar names the page that is seen, so that a bookmark, a reload and the way back lead there.
 let placing;
+let leaving = false;
 function place() {
   placing = undefined;
+  if (leaving) return;
   const bodies = [...document.querySelectorAll("#rows > tbody[data-page]")];
   const seen = bodies.filter((body) => body.getBoundingClientRect().top < innerHeight / 3).pop() ?? bodies[0];
   if (seen && bodies.length > 1 && seen.dataset.page !== location.pathname + location.search) {
@@ -182,10 +184,13 @@ document.addEventListener("scroll", () => { placing ??= setTimeout(place, 150); 
 document.addEventListener("click", (event) => {
   const row = event.target.closest("[data-open]")?.closest("[data-row]");
   if (row && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    // A page that is slow to come must not have the address of this row replaced meanwhile.
+    leaving = true;
     history.scrollRestoration = "manual";
     history.replaceState(history.state, "", `${row.closest("tbody").dataset.page}#${row.id}`);
   }
 });
+window.addEventListener("pageshow", () => { leaving = false; });
 if (location.hash.startsWith("#l-")) {
   const row = document.getElementById(location.hash.slice(1));
   row?.scrollIntoView({ block: "center" });
