@@ -11,6 +11,11 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
+/// A cell without the apostrophe that [`harmless`] has put before it.
+pub(crate) fn as_it_was(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|text| matches!(harmless(text), Cow::Owned(_))).unwrap_or(cell)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,9 +38,13 @@ mod tests {
             "=HYPERLINK(\"x\")",
         ] {
             assert_eq!(harmless(formula), format!("'{formula}"));
+            assert_eq!(as_it_was(&harmless(formula)), formula);
         }
         for text in ["example.com", "https://example.com/?a=1", "Berlin", "", " a", "2026-11-21", "'=1"] {
             assert_eq!(harmless(text), text);
+        }
+        for text in ["'tis", "'", "", "example.com"] {
+            assert_eq!(as_it_was(text), text);
         }
     }
 }

@@ -129,6 +129,26 @@ async fn all_links_leave_as_csv_and_come_back_by_an_import() {
     let link = other.client().get("/api/v1/links/s7").await.unwrap().json();
     assert_eq!((&link["longUrl"], &link["title"]), (&json!("https://example.com/7?a=1,2"), &json!("T, \"7\"")));
     assert_eq!(link["tags"], json!(["a", "b"]));
+    let every_field = json!({ "longUrl": "https://example.com/all", "customSlug": "all", "title": "=1+1", "note": "-", "redirectStatus": 307,
+        "forwardQuery": true, "forwardPath": true, "expiredUrl": "https://example.com/over", "crawlable": true, "disabled": true, "maxVisits": 7,
+        "validSince": "2020-01-01T00:00:00Z", "validUntil": "2090-01-01T00:00:00Z",
+        "rules": [{ "conditions": [{ "type": "device", "value": "ios" }], "longUrl": "https://example.com/ios" }] });
+    assert_eq!(client.shorten(every_field).await.unwrap().status, 201);
+    let csv = || text(&waypost(&server, &["links", "list", "--csv", "all"]).stdout);
+    waits_for(async || csv().contains("https://example.com/all")).await;
+    std::fs::write(&file, csv()).unwrap();
+    let imported = waypost(&there, &["import", file.to_str().unwrap()]);
+    assert_eq!(text(&imported.stdout), "1 created, 0 existing, 0 failed\n", "{}", text(&imported.stderr));
+    let [here, again] = [&node, &other].map(|node| node.client());
+    let [mut here, mut again] =
+        [here.get("/api/v1/links/all").await.unwrap().json(), again.get("/api/v1/links/all").await.unwrap().json()];
+    for link in [&mut here, &mut again] {
+        for name in ["shortUrl", "createdAt", "etag"] {
+            link.as_object_mut().unwrap().remove(name);
+        }
+    }
+    assert_eq!(here, again);
+    waits_for(async || text(&waypost(&there, &["links", "list", "all"]).stderr) == "1 link\n").await;
     // Who reads only the beginning gets no error.
     let mut head = Command::new(PROGRAM)
         .args(["links", "list", "--csv", "--server", &server])

@@ -25,8 +25,18 @@ pub(super) enum Column {
     Disabled,
     /// Whether the link has a password, which cannot be imported.
     Protected,
-    /// The rules of the link, which cannot be imported.
+    /// The rules of the link: a list as JSON.
     Rules,
+    /// The status of the redirect.
+    RedirectStatus,
+    /// Whether the query of visitors is added to the target.
+    ForwardQuery,
+    /// Whether the path after the code is added to the target.
+    ForwardPath,
+    /// Where visitors are sent while the link leads nowhere.
+    ExpiredUrl,
+    /// Whether crawlers may follow the link.
+    Crawlable,
     /// A column that cannot be imported.
     Unknown,
 }
@@ -118,6 +128,11 @@ fn meaning(name: &str) -> Column {
         name if DISABLED.contains(&name) => Column::Disabled,
         name if PROTECTED.contains(&name) => Column::Protected,
         "rules" => Column::Rules,
+        "redirectstatus" => Column::RedirectStatus,
+        "forwardquery" => Column::ForwardQuery,
+        "forwardpath" => Column::ForwardPath,
+        "expiredurl" => Column::ExpiredUrl,
+        "crawlable" => Column::Crawlable,
         _ => Column::Unknown,
     }
 }

@@ -293,6 +293,9 @@ fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     set("tags", (!row.tags.is_empty()).then(|| row.tags.clone().into()));
     set("note", row.note.clone().map(Value::from));
     set("disabled", row.disabled.then_some(true.into()));
+    for (name, value) in &row.further {
+        set(name, Some(value.clone()));
+    }
     let key = format!(
         "import-{:016x}",
         waypost_protocol::digest::fingerprint(&[&row.line.to_le_bytes(), body.to_string().as_bytes(),])

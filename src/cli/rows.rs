@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use serde_json::Value;
+
 use super::columns::{self, Column};
+use crate::cells::as_it_was;
 
 /// One row to import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(super) struct Row {
     pub(super) tags: Vec<String>,
     pub(super) note: Option<String>,
     pub(super) disabled: bool,
+    /// Further fields, by their names in the API.
+    pub(super) further: Vec<(&'static str, Value)>,
     /// Why it must not be imported: the link would be open to all, or lead some visitors elsewhere than it did.
     pub(super) refusal: Option<String>,
     /// The columns of the row that have a value and are not imported.
@@ -59,6 +64,9 @@ pub(super) fn read<R: BufRead + 'static>(input: R) -> Result<Rows, String> {
     input.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(|error| error.to_string())?;
     if sample.starts_with(b"\xef\xbb\xbf") {
         sample.drain(..3);
+    }
+    if sample.starts_with(b"\xff\xfe") || sample.starts_with(b"\xfe\xff") {
+        return Err("it is UTF-16; save it as UTF-8 (spreadsheets call that \"CSV UTF-8\")".to_owned());
     }
     let text = String::from_utf8_lossy(&sample).into_owned();
     let significant = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
@@ -229,7 +237,7 @@ fn csv_rows<R: BufRead + 'static>(
         let not_imported = record
             .iter()
             .enumerate()
-            .filter(|(at, text)| !text.is_empty() && columns.get(*at).is_none_or(|column| *column == Column::Unknown));
+            .filter(|(at, text)| columns::is_yes(text) && columns.get(*at).is_none_or(|column| *column == Column::Unknown));
         let not_imported: Vec<&str> = not_imported.map(|(at, _)| names.get(at).unwrap_or("(no name)")).collect();
         let says = |column| record.iter().zip(&columns).any(|(text, of)| *of == column && columns::is_yes(text));
         let refused = |what: &str| {
@@ -238,9 +246,28 @@ fn csv_rows<R: BufRead + 'static>(
                  it without"
             )
         };
-        let has = [(Column::Protected, "a password"), (Column::Rules, "rules")];
+        let text = |column| field(column).map(|text| as_it_was(&text).to_owned());
+        let mut further = Vec::new();
+        let flags = [
+            (Column::ForwardQuery, "forwardQuery"),
+            (Column::ForwardPath, "forwardPath"),
+            (Column::Crawlable, "crawlable"),
+        ];
+        further.extend(flags.into_iter().filter(|(column, _)| says(*column)).map(|(_, name)| (name, true.into())));
+        further.extend(field(Column::ExpiredUrl).map(|url| ("expiredUrl", url.into())));
+        // What is no number is left to the server to refuse.
+        let status = |text: String| text.parse::<u16>().map_or_else(|_| text.clone().into(), Value::from);
+        further.extend(field(Column::RedirectStatus).map(|text| ("redirectStatus", status(text))));
+        let rules = says(Column::Rules).then(|| serde_json::from_str(&field(Column::Rules)?).ok().filter(Value::is_array));
+        let refusal = match &rules {
+            _ if says(Column::Protected) => Some(refused("a password")),
+            Some(None) => Some(refused("rules, which are not a list as JSON")),
+            _ => None,
+        };
+        further.extend(rules.flatten().map(|rules| ("rules", rules)));
         Ok(Row {
-            refusal: has.into_iter().find(|(column, _)| says(*column)).map(|(_, what)| refused(what)),
+            refusal,
+            further,
             line: line + skipped as u64,
             url: field(Column::Url).unwrap_or_default(),
             slug: field(Column::Slug),
@@ -249,9 +276,9 @@ fn csv_rows<R: BufRead + 'static>(
             valid_until: field(Column::ValidUntil),
             max_visits: field(Column::MaxVisits),
             // A title is one line.
-            title: field(Column::Title).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
-            tags: field(Column::Tags).map(|text| columns::tags_of(&text)).unwrap_or_default(),
-            note: field(Column::Note),
+            title: text(Column::Title).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
+            tags: text(Column::Tags).map(|text| columns::tags_of(&text)).unwrap_or_default(),
+            note: text(Column::Note),
             disabled: says(Column::Disabled),
             ignored: not_imported.join(" "),
         })
@@ -287,6 +314,32 @@ mod tests {
     }
 
     #[test]
+    fn what_else_a_link_has_is_read_and_an_apostrophe_that_made_a_cell_harmless_is_dropped() {
+        let rules = "[{\"longUrl\":\"https://a.example/ios\",\"conditions\":[]}]";
+        let text = format!(
+            "longUrl,title,redirectStatus,forwardQuery,forwardPath,expiredUrl,crawlable,rules,visits,state\n\
+             https://a.example/,'@home,307,true,false,https://a.example/end,true,\"{}\",0,active\n\
+             https://a.example/,'tis,moved,false,true,,false,[],7,\n",
+            rules.replace('"', "\"\"")
+        );
+        let rows = rows(&text);
+        let further: [&[(&str, Value)]; 2] = [
+            &[
+                ("forwardQuery", true.into()),
+                ("crawlable", true.into()),
+                ("expiredUrl", "https://a.example/end".into()),
+                ("redirectStatus", 307.into()),
+                ("rules", serde_json::from_str(rules).unwrap()),
+            ],
+            &[("forwardPath", true.into()), ("redirectStatus", "moved".into())],
+        ];
+        assert_eq!([&rows[0].further[..], &rows[1].further], further);
+        assert_eq!([&rows[0], &rows[1]].map(|row| row.title.as_deref()), [Some("@home"), Some("'tis")]);
+        assert_eq!([&rows[0].ignored, &rows[1].ignored], ["state", "visits"]);
+        assert_eq!(rows[0].refusal, None);
+    }
+
+    #[test]
     fn titles_tags_notes_begins_limits_and_domains_are_read() {
         let text = "url,title,tags,note,validSince,maxVisits,Domain\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01,7,b.example\n";
         let sale = Row {
@@ -305,12 +358,12 @@ mod tests {
     fn a_link_that_would_be_open_without_what_cannot_be_imported_is_refused_and_a_disabled_one_stays_disabled() {
         let text = "shortCode,longUrl,password,protected,disabled,rules\n\
                     a,https://a.example/,,false,false,\nb,https://a.example/,,true,false,\nc,https://a.example/,no,false,true,\n\
-                    d,https://a.example/,,,,\"[{\"\"to\"\":1}]\"\ne,https://a.example/,secret,,,\n";
+                    d,https://a.example/,,,,iOS: elsewhere\ne,https://a.example/,secret,,,\n";
         let rows = rows(text);
         let url = "https://a.example/";
         assert_eq!(rows[0], row(2, url, Some("a")));
         assert_eq!(rows[2], Row { disabled: true, ..row(4, url, Some("c")) });
-        for (at, what) in [(1, "a password"), (3, "rules"), (4, "a password")] {
+        for (at, what) in [(1, "a password"), (3, "rules, which are not a list as JSON"), (4, "a password")] {
             let refusal = rows[at].refusal.as_deref().unwrap_or_default();
             assert!(refusal.starts_with(&format!("this link has {what}, ")), "{refusal:?}");
         }
@@ -362,6 +415,15 @@ mod tests {
         ] {
             let refused = file(text).err().unwrap_or_else(|| panic!("{text}"));
             assert!(refused.contains(part), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_named() {
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> = "\u{feff}url,slug\n".encode_utf16().flat_map(order).collect();
+            let refused = read(io::Cursor::new(bytes)).err().unwrap();
+            assert!(refused.contains("it is UTF-16; save it as UTF-8"), "{refused}");
         }
     }
 

@@ -118,6 +118,9 @@ async fn a_short_url_with_what_stood_around_it_in_a_text_leads_where_the_link_do
         "/abc-1.?utm=1",
         "/%61bc-1",
         "/abc-1%2520",
+        "/abc-1%3Futm=1",
+        "/abc-1&utm=1",
+        "/abc-1%23part",
     ];
     let ask = |path: &str| {
         let request =
@@ -270,6 +273,8 @@ async fn a_url_is_taken_without_what_was_copied_along() {
         assert!(refused.text("detail").contains("host"), "{}", refused.text("detail"));
     }
     assert_eq!(client.shorten(json!({ "longUrl": "https://example.com./" })).await.unwrap().status, 201);
+    let quoted = client.shorten(json!({ "longUrl": "“<https://example.com/quoted>”" })).await.unwrap();
+    assert_eq!((quoted.status, quoted.text("longUrl")), (201, "https://example.com/quoted".to_owned()));
 }
 
 #[tokio::test]

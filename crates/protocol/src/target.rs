@@ -35,6 +35,33 @@ fn is_invisible(c: char) -> bool {
         )
 }
 
+/// Signs that stand around a URL in a text, none of which a URL can begin with (RFC 3986, appendix C).
+const AROUND: [(char, char); 10] = [
+    ('<', '>'),
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('(', ')'),
+    ('“', '”'),
+    ('„', '“'),
+    ('‘', '’'),
+    ('«', '»'),
+    ('‹', '›'),
+];
+
+/// A text without what is copied together with a URL: invisible characters, and pairs of signs around it.
+fn bare(text: &str) -> &str {
+    let mut text = text.trim_matches(is_invisible);
+    let within = |text: &str| {
+        AROUND.iter().find_map(|(open, close)| Some(text.strip_prefix(*open)?.strip_suffix(*close)?.len()))
+    };
+    while let Some(length) = within(text) {
+        let open = text.chars().next().map_or(0, char::len_utf8);
+        text = text[open..open + length].trim_matches(is_invisible);
+    }
+    text
+}
+
 /// Why a text cannot be a target, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
@@ -120,12 +147,12 @@ impl TargetError {
 
 impl Target {
     /// Parses an `http` or `https` URL that does not lead to one of `own`, of at most `max` bytes (and never more than
-    /// [`TARGET_BYTES_MAX`]). White space and invisible characters around it are dropped.
+    /// [`TARGET_BYTES_MAX`]). White space, invisible characters, and quotes or brackets around it are dropped.
     ///
     /// # Errors
     /// [`TargetError`] says what to change.
     pub fn parse(input: &str, own: &[OwnHost], max: usize) -> Result<Self, TargetError> {
-        let input = input.trim_matches(is_invisible);
+        let input = bare(input);
         let max = max.min(TARGET_BYTES_MAX);
         if input.is_empty() {
             return Err(TargetError::Empty);
@@ -231,6 +258,14 @@ mod tests {
             ("https://example.com/a/../b", "https://example.com/b"),
             ("https://example.com/%zz", "https://example.com/%zz"),
             ("http://[::1]:3000/x", "http://[::1]:3000/x"),
+            ("<https://example.com/>", "https://example.com/"),
+            ("\"https://example.com/a\"", "https://example.com/a"),
+            ("“ https://example.com/a ”", "https://example.com/a"),
+            ("«https://example.com/a»", "https://example.com/a"),
+            ("‹https://example.com/a›", "https://example.com/a"),
+            ("`'https://example.com/a'`", "https://example.com/a"),
+            ("(https://example.com/X_(y))", "https://example.com/X_(y)"),
+            ("https://example.com/X_(y)", "https://example.com/X_(y)"),
         ] {
             assert_eq!(parse(input).map(|target| target.to_string()), Ok(stored.to_owned()));
         }
@@ -240,6 +275,9 @@ mod tests {
     fn bad_urls_are_refused_for_the_right_reason() {
         for (input, code) in [
             ("", "empty"),
+            ("<>", "empty"),
+            ("\"", "no-scheme"),
+            ("(https://example.com/", "no-scheme"),
             ("   ", "empty"),
             ("example.com", "no-scheme"),
             ("example.com:8080/x", "no-scheme"),

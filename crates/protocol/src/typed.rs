@@ -15,17 +15,18 @@ use crate::{Code, unicode_slug};
 const DECODINGS_MAX: usize = 3;
 
 /// The code in a path, without the characters that no code begins or ends with (slashes, punctuation, quotes, brackets, white space, invisible
-/// characters), escaped or not. `None` if the rest cannot be a code.
+/// characters), escaped or not, and without a query or a fragment of which the first character was escaped or mistyped. `None` if the rest cannot be a
+/// code.
 pub fn code_in_path(path: &str) -> Option<Code> {
     let text = plain(path);
-    let whole = text.trim_matches(|c: char| !is_letter(c));
+    let whole = without_query(&text);
     // Not by the rules for new slugs: they may become stricter, and a link is found by its letters.
     Code::from_path(whole)
 }
 
 /// As [`code_in_path`], on a domain whose slugs may have several segments.
 pub fn segments_in_path(path: &str) -> Option<Code> {
-    Code::from_segments(plain(path).trim_matches(|c: char| !is_letter(c)))
+    Code::from_segments(without_query(&plain(path)))
 }
 
 /// The codes of the first segments of a path, and what follows each of them as it came, with its first slash: the longest code first. For a domain
@@ -68,6 +69,14 @@ const SPACELESS: [Script; 9] = [
 /// The code that a segment of a path is, escaped or not, to the letter.
 pub fn code_of_segment(segment: &str) -> Option<Code> {
     Code::from_path(&decoded(segment).map_or(Cow::Borrowed(segment), Cow::Owned))
+}
+
+/// A path without what no code begins or ends with, up to a query or a fragment: programs that rewrite links escape the `?`, and people who add a
+/// parameter write `&` instead.
+fn without_query(path: &str) -> &str {
+    let path = path.trim_start_matches(|c: char| !is_letter(c));
+    let end = path.find(['?', '#', '&']).unwrap_or(path.len());
+    path[..end].trim_end_matches(|c: char| !is_letter(c))
 }
 
 /// A text without percent-escapes.
@@ -197,6 +206,12 @@ mod tests {
             "CODE`",
             "CODE~",
             "CODE$",
+            "CODE%3Futm=1",
+            "CODE%3Futm_source%3Da%26b",
+            "CODE/%253Futm=1",
+            "CODE&utm=1",
+            "CODE%26utm=1/x",
+            "CODE%23part.two",
         ] {
             assert_eq!(code_in_path(path).map(|code| code.to_string()).as_deref(), Some("CODE"), "{path:?}");
         }
@@ -261,20 +276,9 @@ mod tests {
 
     #[test]
     fn what_is_left_has_to_be_a_code() {
-        for path in [
-            "",
-            "/",
-            "...",
-            "a/b",
-            "/CODE/x",
-            "CODE.x",
-            "CODE%2Fx",
-            "CODE x",
-            "CO\u{200b}DE",
-            "%",
-            "%%%",
-            "CODE%3Futm=1",
-        ] {
+        for path in
+            ["", "/", "...", "a/b", "/CODE/x", "CODE.x", "CODE%2Fx", "CODE x", "CO\u{200b}DE", "%", "%%%", "CODE=x?y"]
+        {
             assert_eq!(code_in_path(path), None, "{path:?}");
         }
         assert_eq!(code_in_path(&format!("/{}/", "x".repeat(65))), None);
