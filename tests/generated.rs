@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use waypost_testkit::cannot_run;
 
@@ -25,6 +25,15 @@ fn below(path: &[String]) -> Vec<Vec<String>> {
 
 fn help(path: &[String]) -> String {
     waypost(&path.iter().map(String::as_str).chain(["--help"]).collect::<Vec<_>>())
+}
+
+#[test]
+fn who_reads_only_the_beginning_gets_no_error() {
+    for arguments in [&["completions", "bash"][..], &["man"]] {
+        let mut child = Command::new(PROGRAM).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{arguments:?}");
+    }
 }
 
 /// All commands.

@@ -63,6 +63,34 @@ async fn commands_find_the_node_that_serve_would_run_with_the_same_variables() {
     assert_eq!(health(&[nobody]).status.code(), Some(4));
     assert_eq!(health(&[nobody, ("WAYPOST_SERVER", &format!("http://{http}"))]).status.code(), Some(0));
     assert_eq!(run(&["resolve", "v", "--server", &format!("http://{http}/")], &[nobody]).status.code(), Some(0));
+    let mistyped = health(&[("WAYPOST_LISTN", &http)]);
+    assert_eq!(mistyped.status.code(), Some(2), "{}", errors(&mistyped));
+    for refused in [mistyped, run(&["config", "check"], &[("WAYPOST_LISTN", &http)])] {
+        assert!(errors(&refused).contains("did you mean \"WAYPOST_LISTEN\"?"), "{}", errors(&refused));
+    }
+    // An address of this machine needs no scheme, as with `serve --listen`.
+    let port = node.address().port();
+    for server in [http.clone(), format!("localhost:{port}"), format!(":{port}"), format!("0.0.0.0:{port}")] {
+        let found = run(&["health", "--server", &server], &[]);
+        assert_eq!(found.status.code(), Some(0), "{server}: {}", errors(&found));
+    }
+    for (arguments, part) in [
+        (["health", "--server", "go.example"].as_slice(), "--server go.example: write it as http://host:port"),
+        (&["cluster", "status", "--admin", "go.example:9090"], "--admin go.example:9090: write it as http://host:port"),
+        (&["cluster", "status", "--server", &http], "--admin http://HOST:9090"),
+        (&["links", "list", "--admin", &admin], "--server http://HOST:8080"),
+        (&["config", "check", "my.toml"], "--config FILE"),
+        (&["check", "a.backup"], "--backup FILE"),
+    ] {
+        let refused = run(arguments, &[]);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", errors(&refused));
+        assert!(errors(&refused).contains(part), "{arguments:?}: {}", errors(&refused));
+    }
+    let status = run(&["cluster", "status", "--admin", &admin], &[]);
+    assert!(!matches!(status.status.code(), Some(2 | 4)), "{}", errors(&status));
+    let plain = run(&["health", "--server", &format!("https://{http}")], &[]);
+    assert_eq!(plain.status.code(), Some(4));
+    assert!(errors(&plain).contains("answers, but not with TLS"), "{}", errors(&plain));
     // Of a file the entry that is chosen, and any where they are all alike.
     let two = file(dir.path(), &[("a", "127.0.0.1:1", "127.0.0.1:2"), ("b", &everywhere(node.address()), &admin)]);
     assert_eq!(health(&[("WAYPOST_CONFIG", &two), ("WAYPOST_NODE", "b")]).status.code(), Some(0));

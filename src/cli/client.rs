@@ -89,13 +89,14 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(args: &ServerArgs) -> Result<Self, Failed> {
-        let base = reach::public(args.server.as_deref())?;
-        let wrong =
-            || Failed::new(exit::USAGE, format!("--server {base}: write it as http://host:port, or https://host"));
-        let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        let url = Url::parse(&base).ok().filter(usable).ok_or_else(wrong)?;
+        Self::at(reach::public(args.server.as_deref())?, &args.key)
+    }
+
+    /// The server at a URL without a slash at its end.
+    pub(super) fn at(base: String, key: &KeyArgs) -> Result<Self, Failed> {
+        let url = Url::parse(&base).map_err(|error| Failed::new(exit::USAGE, format!("{base}: {error}")))?;
         let mut headers = HeaderMap::new();
-        let (value, key) = args.key.find(&url)?;
+        let (value, key) = key.find(&url)?;
         if let Some(value) = value {
             headers.insert("x-api-key", value);
         }
@@ -221,6 +222,12 @@ impl Server {
                      and `waypost cluster` the admin listener (--admin)",
                     self.base
                 ),
+            );
+        }
+        if self.base.starts_with("https:") && why.contains("InvalidContentType") {
+            return Failed::new(
+                exit::UNREACHABLE,
+                format!("{} answers, but not with TLS; without it the address begins with http://", self.base),
             );
         }
         if why.contains("invalid peer certificate") {

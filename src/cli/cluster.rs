@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Answer, Failed, Server, ServerArgs};
+use super::client::{Answer, Failed, Server};
 use super::key::KeyArgs;
 use super::{exit, reach};
 use crate::say;
@@ -78,8 +78,7 @@ pub(super) struct MoveArgs {
 }
 
 fn server(args: AdminArgs) -> Result<Server, Failed> {
-    let admin = Some(reach::admin(args.admin.as_deref())?);
-    Server::new(&ServerArgs { server: admin, key: args.key })
+    Server::at(reach::admin(args.admin.as_deref())?, &args.key)
 }
 
 fn accepted(answer: &Answer, done: &str) -> Result<u8, Failed> {

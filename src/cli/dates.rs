@@ -10,6 +10,9 @@ use super::exit;
 /// What the user should write instead of an invalid time.
 const EXAMPLES: &str = "write one like 2030-12-31, 2030-12-31T18:00, 2030-12-31T18:00:00+01:00 or +30d";
 
+/// As [`EXAMPLES`], for what has been.
+const FORMER_EXAMPLES: &str = "write one like 2026-11-01, 2026-11-01T10:00, 2026-11-01T10:00:00+01:00 or -7d";
+
 /// The meaning of a date without a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
@@ -40,7 +43,8 @@ pub(super) fn here() -> Result<Zoned, Failed> {
 /// A time without an offset is in the zone of `now`; `+30d` and `-2h` are relative to `now`.
 pub(super) fn read(option: &str, text: &str, of: Of, now: &Zoned) -> Result<String, Failed> {
     let text = text.trim();
-    let wrong = || Failed::new(exit::USAGE, format!("{option}: \"{text}\" is not a valid time; {EXAMPLES}"));
+    let examples = if of == Of::Day || option.starts_with("--created") { FORMER_EXAMPLES } else { EXAMPLES };
+    let wrong = || Failed::new(exit::USAGE, format!("{option}: \"{text}\" is not a valid time; {examples}"));
     if let Some(span) = span(text) {
         return now.checked_add(span).map(|at| utc(at.timestamp())).map_err(|_| wrong());
     }
@@ -190,6 +194,8 @@ mod tests {
             read("--from", "2026-11-01T10:00", Of::Day, &berlin()).ok().as_deref(),
             Some("2026-11-01T09:00:00Z")
         );
+        let refused = read("--from", "yesterday", Of::Day, &berlin()).unwrap_err().message;
+        assert!(refused.contains("-7d") && !refused.contains("2030"), "{refused}");
     }
 
     #[test]

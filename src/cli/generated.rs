@@ -30,8 +30,17 @@ pub(super) struct ManArgs {
 pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<u8, Failed> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "waypost", &mut script);
-    std::io::stdout().write_all(&script).map_err(|error| Failed::new(exit::FAILURE, error.to_string()))?;
-    Ok(exit::OK)
+    print(&script)
+}
+
+/// Prints to standard output. It is not an error if somebody has read enough, such as `head`.
+fn print(text: &[u8]) -> Result<u8, Failed> {
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failed::new(exit::FAILURE, format!("standard output: {}", crate::account::told(&error))))
+        }
+        _ => Ok(exit::OK),
+    }
 }
 
 /// Prints the manual page, or writes all pages.
@@ -40,8 +49,7 @@ pub(super) fn man(args: &ManArgs, command: Command) -> Result<u8, Failed> {
     command.build();
     let Some(dir) = &args.dir else {
         let page = page(&command).map_err(|error| Failed::new(exit::FAILURE, error.to_string()))?;
-        std::io::stdout().write_all(&page).map_err(|error| Failed::new(exit::FAILURE, error.to_string()))?;
-        return Ok(exit::OK);
+        return print(&page);
     };
     let failed = |error| Failed::new(exit::FAILURE, format!("{}: {}", dir.display(), crate::account::told(&error)));
     std::fs::create_dir_all(dir).map_err(failed)?;

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use url::Url;
+
 use super::client::Failed;
 use super::{exit, variables};
 use crate::config::{self, NodeConfig, Overrides};
@@ -41,12 +43,29 @@ pub(super) fn data_dir() -> Option<PathBuf> {
     nodes.iter().all(|node| node.data_dir == first).then_some(first)
 }
 
+/// An address that was given: a URL, or the address of a listener on this machine as `serve` takes it.
+fn given_url(given: &str, listener: &Listener) -> Result<String, Failed> {
+    let given = given.trim().trim_end_matches('/');
+    let of_this_machine = || config::parse_listen(given, listener.port).ok().map(reached);
+    let local = of_this_machine().filter(|address| address.ip().is_loopback());
+    let url = local.map_or_else(|| given.to_owned(), |address| format!("http://{address}"));
+    let usable = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    match Url::parse(&url).is_ok_and(|url| usable(&url)) {
+        true => Ok(url),
+        false => Err(Failed::new(
+            exit::USAGE,
+            format!("{} {given}: write it as http://host:port, or https://host", listener.option),
+        )),
+    }
+}
+
 fn url(given: Option<&str>, listener: &Listener) -> Result<String, Failed> {
     if let Some(given) = given {
-        return Ok(given.trim_end_matches('/').to_owned());
+        return given_url(given, listener);
     }
     let usage = |message: String| Failed::new(exit::USAGE, message);
-    let variables = variables::all().map_err(|error| usage(error.to_string()))?;
+    // A mistyped name would lead the command to another node than the one that is meant.
+    let variables = variables::all_known().map_err(|error| usage(error.to_string()))?;
     let address = match (variables.get(listener.variable), variables.get("WAYPOST_CONFIG")) {
         (Some(text), _) => {
             config::parse_listen(text, listener.port).map_err(|why| usage(format!("{}: {why}", listener.variable)))?

@@ -3,25 +3,31 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 
 use crate::complain;
 use crate::config::{self, ConfigError};
-
-/// Variables that set an option and not a key of the file.
-const OF_OPTIONS: &[&str] =
-    &["WAYPOST_CONFIG", "WAYPOST_NODE", "WAYPOST_DATA_DIR", "WAYPOST_LISTEN", "WAYPOST_ADMIN_LISTEN"];
 
 /// All variables of this program that are set.
 pub(super) fn all() -> Result<BTreeMap<String, String>, ConfigError> {
     config::variables_set(std::env::vars_os())
 }
 
+/// As [`all`].
+///
+/// # Errors
+/// If one of them is unknown, too.
+pub(super) fn all_known() -> Result<BTreeMap<String, String>, ConfigError> {
+    let variables = all()?;
+    config::all_known(&variables)?;
+    Ok(variables)
+}
+
 /// The variables that override keys of the file, and the secrets.
 pub(super) fn of_keys() -> Result<BTreeMap<String, String>, ConfigError> {
     let mut variables = all()?;
-    variables.retain(|name, _| !OF_OPTIONS.contains(&name.as_str()));
+    variables.retain(|name, _| !config::OF_OPTIONS.contains(&name.as_str()));
     Ok(variables)
 }
 
@@ -43,8 +49,38 @@ pub(super) fn parse(command: Command) -> Result<ArgMatches, ConfigError> {
                 complain!("\n{option} was not given: the value is that of the variable {variable}");
                 std::process::exit(error.exit_code());
             }
+            if let Some(hint) = hint(&error) {
+                let _ = error.print();
+                complain!("\n{hint}");
+                std::process::exit(error.exit_code());
+            }
             error.exit()
         }
+    }
+}
+
+/// What to write instead of an argument that a command does not have, but people try.
+fn hint(error: &clap::Error) -> Option<&'static str> {
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(argument))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let of = |command: &str| usage.contains(&format!("waypost {command} "));
+    match argument.as_str() {
+        "--server" if of("cluster") => {
+            Some("`waypost cluster` asks the admin listener of a node: --admin http://HOST:9090")
+        }
+        "--admin" => Some("This command asks the public listener of a node: --server http://HOST:8080"),
+        _ if argument.starts_with('-') => None,
+        _ if of("config check") || of("config show") || of("serve") => {
+            Some("Give a configuration file with --config FILE")
+        }
+        _ if of("check") => Some(
+            "Give a data directory with --data-dir DIR, a backup with --backup FILE, or a configuration file with --config FILE",
+        ),
+        _ => None,
     }
 }
 

@@ -39,6 +39,39 @@ pub(super) const OTHERS: &[&str] = &[
     "WAYPOST_SERVER",
 ];
 
+/// Variables that set an option and not a key of the file.
+pub(crate) const OF_OPTIONS: &[&str] =
+    &["WAYPOST_CONFIG", "WAYPOST_NODE", "WAYPOST_DATA_DIR", "WAYPOST_LISTEN", "WAYPOST_ADMIN_LISTEN"];
+
+/// Checks that all variables are known, as a node does before it starts.
+///
+/// # Errors
+/// If one is unknown; with the known one that is most alike.
+pub(crate) fn all_known(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let known = variables();
+    let is_known = |variable: &str| known.contains_key(variable) || OF_OPTIONS.contains(&variable);
+    overrides(environment)
+        .find(|(variable, _)| !is_known(variable))
+        .map_or(Ok(()), |(variable, _)| Err(unknown(variable, &known)))
+}
+
+/// The variables that override a key, or are unknown.
+fn overrides(environment: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    let is_one = |variable: &str, text: &str| {
+        variable.starts_with(PREFIX) && !OTHERS.contains(&variable) && !is_service_link(variable, text)
+    };
+    environment.iter().filter(move |(variable, text)| is_one(variable, text))
+}
+
+fn unknown(variable: &str, known: &BTreeMap<String, (String, String)>) -> ConfigError {
+    let others = OTHERS.iter().chain(OF_OPTIONS).copied();
+    let names: Vec<&str> = known.keys().map(String::as_str).chain(others).collect();
+    ConfigError::Invalid {
+        place: variable.to_owned(),
+        message: format!("unknown variable; {}", suggest(variable, &names)),
+    }
+}
+
 /// The variables of this program that are set. An empty one counts as not set, unless it is for a secret.
 ///
 /// # Errors
@@ -70,15 +103,9 @@ pub(super) fn variable_of(section: &str, key: &str) -> String {
 pub(super) fn overlay(raw: Raw, environment: &BTreeMap<String, String>) -> Result<Raw, ConfigError> {
     let known = variables();
     let mut table = as_table(&raw);
-    for (variable, text) in environment.iter().filter(|(variable, _)| variable.starts_with(PREFIX)) {
-        if OTHERS.contains(&variable.as_str()) || is_service_link(variable, text) {
-            continue;
-        }
+    for (variable, text) in overrides(environment) {
         let invalid = |message: String| ConfigError::Invalid { place: variable.clone(), message };
-        let Some((section, key)) = known.get(variable) else {
-            let names: Vec<&str> = known.keys().map(String::as_str).chain(OTHERS.iter().copied()).collect();
-            return Err(invalid(format!("unknown variable; {}", suggest(variable, &names))));
-        };
+        let Some((section, key)) = known.get(variable) else { return Err(unknown(variable, &known)) };
         let old = table.get_mut(section).and_then(|section| section.as_table_mut());
         let Some(section) = old else { continue };
         let value = match section.get(key) {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub use address::{PeerAddress, parse_listen};
 pub use bytes::ByteSize;
 use check::Checker;
-pub(crate) use environment::{SECRETS, variables_set};
+pub(crate) use environment::{OF_OPTIONS, SECRETS, all_known, variables_set};
 pub use memory::MemoryBudget;
 use origin::Origins;
 use raw::Raw;

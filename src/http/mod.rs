@@ -79,6 +79,7 @@ pub use list::LIST_STREAMS_MAX;
 pub use live::LIVE_STREAMS_MAX;
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;
+pub(crate) use origin::reachable;
 pub use problem::Problem;
 pub use redirect::found;
 pub use robots::Robots;

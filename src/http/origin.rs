@@ -213,7 +213,7 @@ pub(super) fn escaped(code: &str) -> Cow<'_, str> {
 }
 
 /// A listener's address as a URL; a wildcard address is reached over loopback.
-pub(super) fn reachable(listener: SocketAddr) -> String {
+pub(crate) fn reachable(listener: SocketAddr) -> String {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -24,7 +24,7 @@ use super::limited::limit;
 use super::openapi::{BelowLink, OfLink};
 use super::origin::reachable;
 use super::pages;
-use super::paths::{asked, asked_of_segments, below_a_code, is_mistyped, others};
+use super::paths::{asked, asked_of_segments, below_a_code, is_mistyped, may_be_below_a_code, others};
 use super::preview::{LinkPreview, preview_of_segments};
 use super::problem::Problem;
 use super::ruled::RuledVisitor;
@@ -213,7 +213,9 @@ pub(super) async fn elsewhere(
             _ => {}
         }
     }
-    pages::answer(&request, &Problem::not_found())
+    let is_ours = path.len() > 1 && path.ends_with('/') && !may_be_below_a_code(path);
+    let problem = if is_ours { Problem::slash_at_end() } else { Problem::not_found() };
+    pages::answer(&request, &problem)
 }
 
 /// Paths of the admin listener. Clients that may change links learn where it is.

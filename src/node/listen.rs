@@ -42,9 +42,10 @@ impl Addresses {
             && config.public_url.as_ref().is_none_or(crate::http::is_loopback)
     }
 
-    /// Prints the line that scripts wait for and read the ports from. It does not matter if nobody reads it.
+    /// Prints the line that scripts wait for and read the ports from, with addresses that can be opened on this machine. It does not matter if nobody reads it.
     pub(super) fn announce(&self) {
-        crate::say!("waypost is ready: http://{} (admin http://{})", self.public, self.admin);
+        let [public, admin] = [self.public, self.admin].map(crate::http::reachable);
+        crate::say!("waypost is ready: {public} (admin {admin})");
     }
 }
 

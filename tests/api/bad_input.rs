@@ -122,6 +122,12 @@ async fn wrong_paths_and_methods_are_refused() {
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
     }
+    for (method, path) in [(Method::POST, "/shorten/"), (Method::GET, "/api/v1/links/"), (Method::GET, "/health/live/")]
+    {
+        let answer = client.send(client.request(method.clone(), path)).await.unwrap();
+        assert_eq!(answer.status, 404, "{method} {path}");
+        assert!(answer.text("detail").contains("no slash at their end"), "{method} {path}: {}", answer.text("detail"));
+    }
     for raw in ["GET / HTTP/9.9\r\n\r\n", "\0\0\0\0\r\n\r\n", "GET /a\0b HTTP/1.1\r\nHost: h\r\n\r\n"] {
         let answer = client.raw(raw.as_bytes()).unwrap();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{raw:?}: {answer}");

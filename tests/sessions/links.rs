@@ -139,8 +139,9 @@ async fn the_command_prints_a_link_of_the_running_node() {
 
 #[tokio::test]
 async fn serve_prints_a_link_to_a_terminal_and_the_address_alone_to_everything_else() {
-    let arguments =
-        |data: &str| format!("{PROGRAM} serve --listen localhost:0 --admin-listen localhost:0 --data-dir {data}");
+    let arguments = |data: &str, listen: &str| {
+        format!("{PROGRAM} serve --listen {listen} --admin-listen localhost:0 --data-dir {data}")
+    };
     let lines = |mut command: Command| {
         let mut serving = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut output = BufReader::new(serving.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -150,11 +151,13 @@ async fn serve_prints_a_link_to_a_terminal_and_the_address_alone_to_everything_e
     };
     let plain = tempfile::tempdir().unwrap();
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec {}", arguments(plain.path().to_str().unwrap()))]);
+    command.args(["-c", &format!("exec {}", arguments(plain.path().to_str().unwrap(), ":0"))]);
     let (mut serving, (ready, line)) = lines(command);
     serving.kill().unwrap();
     serving.wait().unwrap();
     let address = ready.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    // It listens on all addresses, and names one that can be opened here.
+    assert!(address.starts_with("127.0.0.1:"), "{ready}");
     assert_eq!(line, format!("waypost dashboard: http://{address}/ui/"));
 
     if Command::new("script").arg("--version").output().is_err() {
@@ -163,7 +166,7 @@ async fn serve_prints_a_link_to_a_terminal_and_the_address_alone_to_everything_e
     let at_terminal = tempfile::tempdir().unwrap();
     let data = at_terminal.path().join("data");
     let mut command = Command::new("script");
-    command.args(["-qefc", &format!("exec {}", arguments(data.to_str().unwrap())), "/dev/null"]);
+    command.args(["-qefc", &format!("exec {}", arguments(data.to_str().unwrap(), "localhost:0")), "/dev/null"]);
     let (mut serving, (ready, line)) = lines(command);
     let address = ready.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let link = line.trim_end().strip_prefix("waypost dashboard: ").unwrap().to_owned();

@@ -203,7 +203,8 @@ async fn tables(args: &ListArgs, query: &str, server: &Server) -> Result<u8, Fai
         cursor = answer["nextCursor"].as_str().map(str::to_owned);
         if cursor.is_none() || shown >= wanted {
             let more = if answer["totalIsMinimum"] == true { " or more" } else { "" };
-            break format!("{}{more} links", answer["total"]);
+            let links = if answer["total"] == 1 && more.is_empty() { "link" } else { "links" };
+            break format!("{}{more} {links}", answer["total"]);
         }
     };
     if cursor.is_some() {

@@ -82,7 +82,7 @@ impl Problem {
                     names.join(", ")
                 )
             }
-            (None, _) => format!("\"{slug}\" already names another link; choose another slug, or leave customSlug out"),
+            (None, _) => format!("\"{slug}\" already names another link; choose another slug, or leave it out"),
             (Some(short_url), _) => {
                 format!("\"{slug}\" already names a link to this URL, so there is nothing to create; use {short_url}")
             }
@@ -97,9 +97,10 @@ impl Problem {
     pub(in crate::http) fn of_creation(error: CreateError, short_url: impl FnOnce(&LinkKey) -> String) -> Self {
         match error {
             CreateError::Denied(denied) => denied.into(),
-            CreateError::Domain(unknown) => {
-                Self::invalid("domain", format!("{unknown}; GET /api/v1/domains lists them"))
-            }
+            CreateError::Domain(unknown) => Self::invalid(
+                "domain",
+                format!("{unknown}; `waypost domains list`, or GET /api/v1/domains, lists them"),
+            ),
             CreateError::Url(error) => Self::bad_url("longUrl", &error),
             CreateError::ExpiredUrl(error) => Self::bad_url("expiredUrl", &error),
             CreateError::Rules(error) => error.into(),
@@ -255,11 +256,11 @@ impl From<Denied> for Problem {
         match denied {
             Denied::KeyNeeded { reason, key_is_set } => Self::key_needed(reason, key_is_set),
             Denied::Unintended(Unintended::HostName) => Self::forbidden(
-                "an open server changes links only for requests to localhost or 127.0.0.1; use that address, or start the \
-                 server with WAYPOST_ADMIN_KEY",
+                "without a key an open server answers only requests to localhost or 127.0.0.1; use that address, or start the \
+                 server with WAYPOST_ADMIN_KEY and send the key",
             ),
             Denied::Unintended(Unintended::OtherOrigin) => {
-                Self::forbidden("a page of another origin may not change links on an open server")
+                Self::forbidden("a page of another origin may not use an open server")
             }
             Denied::OnPublicListener => {
                 Self::forbidden("the cluster is changed, and backups are taken, on the dashboard of the admin listener")

@@ -11,7 +11,7 @@ impl From<UnknownDomain> for Problem {
             StatusCode::NOT_FOUND,
             "domain-not-found",
             "There is no such domain",
-            format!("{unknown}; GET /api/v1/domains lists them"),
+            format!("{unknown}; `waypost domains list`, or GET /api/v1/domains, lists them"),
         )
     }
 }

@@ -35,6 +35,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", "no route has this path")
     }
 
+    /// Nothing is known under a path that begins with one of our own words and ends with a slash.
+    pub(in crate::http) fn slash_at_end() -> Self {
+        let detail = "no route has this path; our own paths have no slash at their end, so leave it out";
+        Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here", detail)
+    }
+
     /// The path exists, but only for the methods in `allow`.
     pub(in crate::http) fn method_not_allowed(allow: &str) -> Self {
         Self::new(
