@@ -64,7 +64,7 @@ impl<'a> Changes<'a> {
             conn,
             tail,
             bounds,
-            overlay: TailChanges::new(),
+            overlay: TailChanges::default(),
             marks: BTreeMap::new(),
             tags: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -169,7 +169,7 @@ impl<'a> Changes<'a> {
                 if old.value(order) != row.value(order) {
                     orders::remove(self.conn, order, old)?;
                     if orders::stands_in(order, &row) {
-                        orders::insert(self.conn, order, row.value(order), stored_hash(row.hash), id)?;
+                        orders::Insert::into(self.conn, order)?.row(row.value(order), stored_hash(row.hash), id)?;
                     }
                 }
             }

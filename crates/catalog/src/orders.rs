@@ -2,7 +2,7 @@
 //! its place follows from another order (`find.rs`), which keeps most new rows out of most tables.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{CachedStatement, Connection, ToSql, params};
 use waypost_protocol::listing::SortKey;
 
 use crate::error::CatalogError;
@@ -57,11 +57,21 @@ impl ToSql for Bound<'_> {
     }
 }
 
-/// Puts a row into the table of an order.
-pub fn insert(conn: &Connection, key: SortKey, value: Value<'_>, hash: i64, id: i64) -> Result<(), CatalogError> {
-    let sql = format!("INSERT OR REPLACE INTO {}(value, hash, id) VALUES (?1, ?2, ?3)", table(key));
-    conn.prepare_cached(&sql)?.execute(params![Bound(value), hash, id])?;
-    Ok(())
+/// Puts rows into the table of an order.
+pub struct Insert<'a>(CachedStatement<'a>);
+
+impl<'a> Insert<'a> {
+    /// Into the table of this order.
+    pub fn into(conn: &'a Connection, key: SortKey) -> Result<Self, CatalogError> {
+        let sql = format!("INSERT OR REPLACE INTO {}(value, hash, id) VALUES (?1, ?2, ?3)", table(key));
+        Ok(Self(conn.prepare_cached(&sql)?))
+    }
+
+    /// Puts a row there.
+    pub fn row(&mut self, value: Value<'_>, hash: i64, id: i64) -> Result<(), CatalogError> {
+        self.0.execute(params![Bound(value), hash, id])?;
+        Ok(())
+    }
 }
 
 /// Takes a row out of the table of an order.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 use crate::bits::List;
 use crate::error::CatalogError;
 use crate::keys::Key;
@@ -47,7 +49,7 @@ impl PartKey for String {
 pub struct Part<K> {
     from: Option<K>,
     end: Option<K>,
-    lists: HashMap<K, List>,
+    lists: HashMap<K, List, RandomState>,
     bytes: usize,
     room: usize,
 }
@@ -55,7 +57,7 @@ pub struct Part<K> {
 impl<K: PartKey> Part<K> {
     /// A part that begins at a key; `None` = at the first one. It takes about as many bytes as there is room.
     pub fn new(from: Option<K>, room: usize) -> Self {
-        Self { from, end: None, lists: HashMap::new(), bytes: 0, room }
+        Self { from, end: None, lists: HashMap::default(), bytes: 0, room }
     }
 
     /// Adds a row to the set of a key, unless that belongs to another part. Rows come in their order.

@@ -28,6 +28,9 @@ const TAIL_BYTES_MAX: usize = CHUNK_BYTES_MAX + (4 << 20);
 /// The most postings that are removed in one step: other writers wait for no longer.
 const POSTINGS_AT_ONCE: i64 = 16_384;
 
+/// What a table has of a row: the value by which it is ordered, the hash of its key, and its number.
+type Entry<'a> = (Value<'a>, i64, i64);
+
 impl Writer {
     /// Whether more than a chunk waits for being sealed, so that it must not wait for longer.
     pub fn is_behind(&self, tail: &RwLock<Tail>) -> bool {
@@ -56,7 +59,10 @@ impl Writer {
                 self.put(
                     tail,
                     |row| orders::stands_in(order, row).then(|| row.value(order)),
-                    |conn, value, hash, id| orders::insert(conn, order, value, hash, id),
+                    |conn, entries| {
+                        let mut insert = orders::Insert::into(conn, order)?;
+                        entries.iter().try_for_each(|(value, hash, id)| insert.row(*value, *hash, *id))
+                    },
                 )?;
                 self.phase = Some(if at + 1 < ORDERS.len() { Phase::Order(at + 1) } else { Phase::Hashes });
             }
@@ -64,10 +70,10 @@ impl Writer {
                 self.put(
                     tail,
                     |_| Some(Value::Number(0)),
-                    |conn, _, hash, id| {
+                    |conn, entries| {
                         let mut put =
                             conn.prepare_cached("INSERT OR REPLACE INTO by_hash(hash, id) VALUES (?1, ?2)")?;
-                        put.execute([hash, id])?;
+                        entries.iter().try_for_each(|(_, hash, id)| put.execute([hash, id]).map(|_| ()))?;
                         Ok(())
                     },
                 )?;
@@ -95,14 +101,14 @@ impl Writer {
         &mut self,
         tail: &RwLock<Tail>,
         value: impl Fn(&Row) -> Option<Value<'_>>,
-        insert: impl Fn(&Connection, Value<'_>, i64, i64) -> Result<(), CatalogError>,
+        insert: impl Fn(&Connection, &[Entry<'_>]) -> Result<(), CatalogError>,
     ) -> Result<(), CatalogError> {
         let (end, next_id) = ((self.sealed + 1) * CHUNK, self.next_id);
         self.transaction(tail, |conn, tail| {
             let entries = tail.rows_before(end).filter_map(|(id, row)| Some((value(row)?, stored_hash(row.hash), id)));
-            let mut entries: Vec<(Value<'_>, i64, i64)> = entries.collect();
+            let mut entries: Vec<Entry<'_>> = entries.collect();
             entries.sort_unstable();
-            entries.iter().try_for_each(|(value, hash, id)| insert(conn, *value, *hash, *id))?;
+            insert(conn, &entries)?;
             Ok(Changed { next_id, ..Changed::default() })
         })?;
         Ok(())

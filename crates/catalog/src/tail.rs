@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use crate::row::Row;
 
 /// Room is made for so many rows at a time: more would be memory for nothing.
@@ -13,12 +15,12 @@ const GROWTH: usize = 2_048;
 #[derive(Debug, Default)]
 pub struct Tail {
     rows: VecDeque<(i64, Option<Row>)>,
-    by_hash: HashMap<u64, i64>,
+    by_hash: HashMap<u64, i64, RandomState>,
     bytes: usize,
 }
 
 /// What a transaction makes of the tail, by the hash of the key: the row with its number, or nothing.
-pub type TailChanges = HashMap<u64, Option<(i64, Row)>>;
+pub type TailChanges = HashMap<u64, Option<(i64, Row)>, RandomState>;
 
 impl Tail {
     /// Adds a row: a new one behind the others, or another one with the same number.

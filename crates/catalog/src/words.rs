@@ -91,8 +91,10 @@ fn bare(word: &str) -> &str {
 /// A gram in a number: up to three characters of 21 bits.
 pub type Gram = u64;
 
-/// Calls `found` with each gram of a folded text, as often as it is there.
+/// Calls `found` with each gram of a folded text: with those that are a character of ASCII once, with others as often as they are there.
 pub fn each_gram(text: &str, mut found: impl FnMut(Gram)) {
+    // A URL has each letter several times.
+    let mut ascii = 0_u128;
     for word in text.split([' ', '\n']) {
         let mut chars = word.chars().map(u64::from);
         let (mut second, mut third) = (chars.next(), chars.next());
@@ -100,7 +102,11 @@ pub fn each_gram(text: &str, mut found: impl FnMut(Gram)) {
             second = third;
             third = chars.next();
             let space = u64::from(' ');
-            found(first << 42);
+            let bit = 1_u128.checked_shl(first as u32).unwrap_or(0);
+            if bit == 0 || ascii & bit == 0 {
+                ascii |= bit;
+                found(first << 42);
+            }
             found(first << 42 | second.unwrap_or(space) << 21 | third.unwrap_or(space));
         }
     }
@@ -162,6 +168,9 @@ mod tests {
         let mut grams = Vec::new();
         each_gram("abcd é", |gram| grams.push(String::from_utf8(gram_key(gram)).unwrap()));
         assert_eq!(grams, ["a", "abc", "b", "bcd", "c", "cd ", "d", "d  ", "é", "é  "]);
+        grams.clear();
+        each_gram("aba éa", |gram| grams.push(String::from_utf8(gram_key(gram)).unwrap()));
+        assert_eq!(grams, ["a", "aba", "b", "ba ", "a  ", "é", "éa ", "a  "]);
         each_gram("", |_| panic!());
     }
 }
