@@ -12,6 +12,7 @@ WORKDIR /build
 ENV RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs"
 
 # The dependency layer: manifests and empty crates. It is built again only when a manifest or the lock file changes.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY crates/protocol/Cargo.toml crates/protocol/
 COPY crates/runtime/Cargo.toml crates/runtime/
