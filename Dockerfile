@@ -43,10 +43,11 @@ COPY src src
 COPY crates crates
 COPY actors actors
 # Cargo goes by times: the sources have to look newer than the empty crates built above. The root file system of the last stage
-# is laid out here: the binary, what it is linked with, the user, and an empty data directory.
+# is laid out here: the binary, what it is linked with, the user, and an empty data directory. Packed relocations save 0.9 MB; the C library of this image reads
+# them, and those before 2.36 do not.
 RUN set -eu; \
     find src crates actors -name '*.rs' -exec touch {} +; \
-    cargo build --profile dist --locked --package waypost --bin waypost; \
+    cargo rustc --profile dist --locked --package waypost --bin waypost -- -C link-arg=-Wl,-z,pack-relative-relocs; \
     mkdir -p /root-fs/usr/bin /root-fs/etc /root-fs/data /root-fs/tmp; \
     strip --strip-all -o /root-fs/usr/bin/waypost target/dist/waypost; \
     ldd target/dist/waypost | grep -o '/lib[^ ]*' | while read -r library; do \

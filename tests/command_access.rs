@@ -58,6 +58,19 @@ async fn a_command_without_a_key_is_told_where_it_takes_one_from() {
         assert!(said.contains("does not know the key") && said.contains("WAYPOST_API_KEY"), "{arguments:?}: {said}");
         assert!(!said.contains("wp_admin_of_somewhere_else"), "the key is shown: {said}");
     }
+    // What is typed counts more than a variable, and of two variables neither.
+    let key_file = dir.path().join("key");
+    std::fs::write(&key_file, KEY).unwrap();
+    let shorten = |more: &[&str], variables: &[(&str, &str)]| {
+        told(&waypost(&[&["shorten", "https://example.com/k", "--server", &server], more].concat(), variables))
+    };
+    let (file, wrong) = (path(&key_file), ("WAYPOST_API_KEY", "wp_admin_of_somewhere_else"));
+    assert_eq!(shorten(&["--api-key-file", file], &[wrong]).0, Some(0));
+    assert_eq!(shorten(&["--api-key", KEY], &[("WAYPOST_API_KEY_FILE", "/nothing/here")]).0, Some(0));
+    let (code, said) = shorten(&[], &[wrong, ("WAYPOST_API_KEY_FILE", file)]);
+    assert!(code == Some(2) && said.contains("WAYPOST_API_KEY and WAYPOST_API_KEY_FILE"), "{said}");
+    let (code, said) = shorten(&["--api-key", KEY, "--api-key-file", file], &[]);
+    assert!(code == Some(2) && said.contains("--api-key and --api-key-file"), "{said}");
     let data = path(node.data_dir()).to_owned();
     let made = waypost(&["import", path(&urls), "--server", &server, "--data-dir", &data], &[]);
     assert_eq!(made.status.code(), Some(0), "{}", told(&made).1);
@@ -173,4 +186,24 @@ fn what_answers_no_http_is_not_taken_for_a_server_that_is_down() {
     let (code, said) = told(&waypost(&["shorten", "https://example.com/", "--server", &server], &[]));
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("peer port"), "{said}");
+}
+
+#[tokio::test]
+async fn messages_of_the_server_are_told_in_the_words_of_the_command_line() {
+    let (_dir, node) = fresh_node();
+    let server = format!("http://{}", node.address());
+    for (arguments, code, part) in [
+        (&["shorten", "https://example.com/", "--valid-until", "2020-01-01"][..], 1, "--valid-until has to lie"),
+        (
+            &["shorten", "https://example.com/", "--max-visits", "5", "--redirect-status", "301"],
+            1,
+            "--max-visits and a permanent --redirect-status",
+        ),
+        (&["stats", "--interval", "week"], 2, "hour, day, month"),
+        (&["stats", "--bots", "no"], 2, "exclude, include, only"),
+        (&["stats", "--tz", "Europe/Nope"], 2, "--tz: \"Europe/Nope\" is not a time zone"),
+    ] {
+        let (ended, said) = told(&waypost(&[arguments, &["--server", &server]].concat(), &[]));
+        assert!(ended == Some(code) && said.contains(part), "{arguments:?}: {ended:?} {said}");
+    }
 }

@@ -134,11 +134,17 @@ async fn all_links_leave_as_csv_and_come_back_by_an_import() {
         "validSince": "2020-01-01T00:00:00Z", "validUntil": "2090-01-01T00:00:00Z",
         "rules": [{ "conditions": [{ "type": "device", "value": "ios" }], "longUrl": "https://example.com/ios" }] });
     assert_eq!(client.shorten(every_field).await.unwrap().status, 201);
-    let csv = || text(&waypost(&server, &["links", "list", "--csv", "all"]).stdout);
-    waits_for(async || csv().contains("https://example.com/all")).await;
-    std::fs::write(&file, csv()).unwrap();
+    let one = || text(&waypost(&server, &["links", "list", "--csv", "all"]).stdout);
+    waits_for(async || one().contains("https://example.com/all")).await;
+    std::fs::write(&file, one()).unwrap();
     let imported = waypost(&there, &["import", file.to_str().unwrap()]);
     assert_eq!(text(&imported.stdout), "1 created, 0 existing, 0 failed\n", "{}", text(&imported.stderr));
+    // The list of a node is what it has.
+    let again = waypost(&server, &["import", file.to_str().unwrap(), "--find-existing"]);
+    assert_eq!(text(&again.stdout), "0 created, 1 existing, 0 failed\n", "{}", text(&again.stderr));
+    std::fs::write(&file, &csv.stdout).unwrap();
+    let again = waypost(&server, &["import", file.to_str().unwrap(), "--find-existing"]);
+    assert_eq!(text(&again.stdout), "0 created, 700 existing, 0 failed\n", "{}", text(&again.stderr));
     let [here, again] = [&node, &other].map(|node| node.client());
     let [mut here, mut again] =
         [here.get("/api/v1/links/all").await.unwrap().json(), again.get("/api/v1/links/all").await.unwrap().json()];

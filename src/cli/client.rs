@@ -71,12 +71,31 @@ impl Answer {
             StatusCode::PRECONDITION_FAILED => exit::CHANGED,
             _ => exit::FAILURE,
         };
-        Failed::new(code, self.problem())
+        Failed::new(code, in_options(&self.problem()))
     }
 
     pub(super) fn text(&self, field: &str) -> String {
         self.body.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
+}
+
+/// The fields of the API that commands have as options.
+const FIELDS: [(&str, &str); 10] = [
+    ("customSlug", "--slug"),
+    ("validSince", "--valid-since"),
+    ("validUntil", "--valid-until"),
+    ("maxVisits", "--max-visits"),
+    ("redirectStatus", "--redirect-status"),
+    ("expiredUrl", "--expired-url"),
+    ("forwardQuery", "--forward-query"),
+    ("forwardPath", "--forward-path"),
+    ("findIfExists", "--find-existing"),
+    ("longUrl", "the URL"),
+];
+
+/// A message of the server in the words of the command line.
+fn in_options(message: &str) -> String {
+    FIELDS.iter().fold(message.to_owned(), |message, (field, option)| message.replace(field, option))
 }
 
 /// A server to talk to.

@@ -23,6 +23,12 @@ pub(super) enum Column {
     Note,
     /// Whether the link is disabled.
     Disabled,
+    /// Whether the link is not disabled.
+    Enabled,
+    /// A word for the state of the link.
+    State,
+    /// The end of the link as a duration, which cannot be imported.
+    Duration,
     /// Whether the link has a password, which cannot be imported.
     Protected,
     /// The rules of the link: a list as JSON.
@@ -68,7 +74,16 @@ const SLUG: &[&str] = &[
     "shortlink",
     "shorturl",
     "backhalf",
+    "backhalves",
     "custombackhalf",
+    "custombackhalves",
+    "bitlink",
+    "custombitlink",
+    "custombitlinks",
+    "path",
+    "shortened",
+    "shortenedurl",
+    "tinyurl",
 ];
 
 const DOMAIN: &[&str] = &["domain", "domainname", "host", "hostname"];
@@ -84,7 +99,14 @@ const TITLE: &[&str] = &["title", "linktitle"];
 
 const TAGS: &[&str] = &["tags", "tag"];
 
-const DISABLED: &[&str] = &["disabled", "isdisabled"];
+const DISABLED: &[&str] =
+    &["disabled", "isdisabled", "banned", "isbanned", "blocked", "isblocked", "paused", "ispaused", "inactive"];
+
+const ENABLED: &[&str] = &["enabled", "isenabled", "active", "isactive"];
+
+const STATE: &[&str] = &["state", "status", "linkstatus"];
+
+const DURATION: &[&str] = &["expiresin", "expirein", "expiresafter", "expireafter", "ttl"];
 
 const PROTECTED: &[&str] = &["protected", "password", "haspassword", "passwordprotected"];
 
@@ -105,7 +127,10 @@ pub(super) fn of_header<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<
         };
     }
     // Of two columns with the same meaning the first counts; those that restrict a link all do.
-    let restricts = |column| matches!(column, Column::Disabled | Column::Protected | Column::Rules);
+    let restricts = |column| {
+        use Column::{Disabled, Duration, Enabled, Protected, Rules, State};
+        matches!(column, Disabled | Enabled | State | Duration | Protected | Rules)
+    };
     for at in 1..columns.len() {
         if columns[..at].contains(&columns[at]) && !restricts(columns[at]) {
             columns[at] = Column::Unknown;
@@ -126,6 +151,9 @@ fn meaning(name: &str) -> Column {
         name if TAGS.contains(&name) => Column::Tags,
         name if NOTE.contains(&name) => Column::Note,
         name if DISABLED.contains(&name) => Column::Disabled,
+        name if ENABLED.contains(&name) => Column::Enabled,
+        name if STATE.contains(&name) => Column::State,
+        name if DURATION.contains(&name) => Column::Duration,
         name if PROTECTED.contains(&name) => Column::Protected,
         "rules" => Column::Rules,
         "redirectstatus" => Column::RedirectStatus,
@@ -141,21 +169,62 @@ fn bare(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, ' ' | '_' | '-' | '"')).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a cell says yes: everything but nothing and the usual words for no.
-pub(super) fn is_yes(text: &str) -> bool {
-    !["", "false", "no", "off", "0", "null", "none", "[]", "{}"].iter().any(|no| text.trim().eq_ignore_ascii_case(no))
+fn is_one_of(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.trim().eq_ignore_ascii_case(word))
 }
 
-/// The tags in a cell: with commas between, or without any, with `|`, as the files of other shorteners have them.
+/// Whether a cell says yes: everything but nothing and the usual words for no.
+pub(super) fn is_yes(text: &str) -> bool {
+    !is_no(text) && !is_one_of(text, &["", "null", "none", "[]", "{}"])
+}
+
+/// Whether a cell says no.
+pub(super) fn is_no(text: &str) -> bool {
+    is_one_of(text, &["false", "no", "off", "0", "f", "n"])
+}
+
+/// Whether a word is a state in which a link leads nowhere.
+pub(super) fn is_off(text: &str) -> bool {
+    is_one_of(text, &["disabled", "inactive", "paused", "banned", "blocked", "suspended", "off", "deactivated"])
+}
+
+/// Whether a word is a state in which a link leads somewhere, or would without its limits.
+pub(super) fn is_on(text: &str) -> bool {
+    is_one_of(text, &["active", "enabled", "on", "live", "notYet", "expired", "exhausted", "ok"])
+}
+
+/// Whether a cell stands for no limit, no time and no address.
+pub(super) fn is_nothing(text: &str) -> bool {
+    let words = [
+        "0",
+        "-",
+        "null",
+        "none",
+        "nil",
+        "never",
+        "unlimited",
+        "no limit",
+        "n/a",
+        "na",
+        "0000-00-00",
+        "0000-00-00 00:00:00",
+    ];
+    is_one_of(text, &words)
+}
+
+/// The tags in a cell: a list as JSON, or with commas between, or without any, with `|` or `;`, as the files of other shorteners have them.
 pub(super) fn tags_of(text: &str) -> Vec<String> {
-    let delimiter = if text.contains(',') { ',' } else { '|' };
+    if let Ok(tags) = serde_json::from_str::<Vec<String>>(text) {
+        return tags;
+    }
+    let delimiter = [',', '|'].into_iter().find(|delimiter| text.contains(*delimiter)).unwrap_or(';');
     text.split(delimiter).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 
 /// The code in a column that holds a code or a whole short URL. `multi_segment`: whether slugs of its domain may have several segments, so that all of the path
 /// is the code.
 pub(super) fn slug_of(text: &str, multi_segment: bool) -> &str {
-    let text = text.split(['?', '#']).next().unwrap_or(text).trim_end_matches('/');
+    let text = text.split(['?', '#']).next().unwrap_or(text).trim_matches('/');
     if !text.contains("://") && !text.contains('.') {
         return text;
     }
@@ -171,7 +240,10 @@ mod tests {
 
     #[test]
     fn the_headers_of_other_shorteners_are_known() {
-        use Column::{Domain, MaxVisits, Note, Slug, Tags, Title, Unknown, Url, ValidSince, ValidUntil};
+        use Column::{
+            Disabled, Domain, Duration, Enabled, MaxVisits, Note, Slug, State, Tags, Title, Unknown, Url, ValidSince,
+            ValidUntil,
+        };
         for (header, expected) in [
             ("url,slug,validUntil", vec![Url, Slug, ValidUntil]),
             ("keyword,url,title,timestamp,ip,clicks", vec![Slug, Url, Title, Unknown, Unknown, Unknown]),
@@ -184,6 +256,10 @@ mod tests {
             ("short_url,long_url,hits,expiry_time,notes", vec![Slug, Url, Unknown, Unknown, Note]),
             ("short_code,long_url,max_visits", vec![Slug, Url, MaxVisits]),
             ("link", vec![Url]),
+            ("link,custom_bitlinks,long_url", vec![Unknown, Slug, Url]),
+            ("originalURL,path,title", vec![Url, Slug, Title]),
+            ("Tiny URL,Long URL", vec![Slug, Url]),
+            ("url,enabled,Status,Expire in,Banned", vec![Url, Enabled, State, Duration, Disabled]),
             ("Link,URL,Slug", vec![Unknown, Url, Slug]),
             ("url,URL", vec![Url, Unknown]),
         ] {
@@ -200,6 +276,9 @@ mod tests {
             ("spring, sale|now ,", &["spring", "sale|now"]),
             ("spring|big sale", &["spring", "big sale"]),
             (" | ", &[]),
+            ("spring;big sale", &["spring", "big sale"]),
+            ("[\"spring\", \"big sale\"]", &["spring", "big sale"]),
+            ("[]", &[]),
         ] {
             assert_eq!(tags_of(text), tags, "{text}");
         }
@@ -214,6 +293,8 @@ mod tests {
             ("https://s.example/sale?utm=1", "sale"),
             ("https://s.example/sale/?utm=1", "sale"),
             ("nested/slug", "nested/slug"),
+            ("/sale", "sale"),
+            ("/sale/", "sale"),
         ] {
             assert_eq!(slug_of(text, false), code);
         }

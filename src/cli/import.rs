@@ -3,7 +3,7 @@
 //! Each row carries an idempotency key made from its position and content, so an interrupted import that is started again
 //! makes no duplicates while the server remembers the keys (a day). With `--find-existing` it makes none at any time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ use waypost_protocol::domain::HostName;
 
 use super::client::{Answer, Failed, Server, ServerArgs};
 use super::import_report::{Done, Report};
-use super::rows::{self, Row, RowResult, Rows};
+use super::record::Row;
+use super::rows::{self, RowResult, Rows};
 use super::{columns, dates, domains, exit, health};
 use crate::say;
 
@@ -67,6 +68,8 @@ struct Placement {
     domain: Option<Option<String>>,
     /// The hosts of the domains whose slugs may have several segments.
     multi_segment: BTreeSet<String>,
+    /// The statuses of redirects of links that ask for none, by the host of the domain; `None` = the default domain.
+    default_statuses: BTreeMap<Option<String>, u64>,
     /// Whether a link that exists is used.
     find_existing: bool,
     /// The zone of times without one.
@@ -79,11 +82,14 @@ impl Placement {
         // An earlier version has no domains, and what else goes wrong shows with the rows.
         let answer = server.send(Method::GET, "/api/v1/domains", None, None).await.ok();
         let all = answer.map(|answer| answer.body).unwrap_or_default();
-        let multi_segment = all["domains"].as_array().into_iter().flatten();
-        let multi_segment = multi_segment.filter(|domain| domain["multiSegment"] == true);
+        let all = || all["domains"].as_array().into_iter().flatten();
+        let multi_segment = all().filter(|domain| domain["multiSegment"] == true);
+        let status =
+            |domain: &Value| Some((domain["host"].as_str().map(str::to_owned), domain["defaultStatus"].as_u64()?));
         Ok(Self {
             domain,
             multi_segment: multi_segment.filter_map(|domain| domain["host"].as_str().map(str::to_owned)).collect(),
+            default_statuses: all().filter_map(status).collect(),
             find_existing: args.find_existing,
             zone: dates::here()?.time_zone().clone(),
         })
@@ -99,7 +105,10 @@ impl Placement {
         }
         // What is no host is left to the server to refuse.
         let host = row.domain.as_deref().and_then(|text| HostName::parse(text).ok());
-        let multi_segment = host.is_some_and(|host| self.multi_segment.contains(host.as_str()));
+        let multi_segment = host.as_ref().is_some_and(|host| self.multi_segment.contains(host.as_str()));
+        // A list shows the status that visitors get; a link that asks for none follows its domain here, too.
+        let default = self.default_statuses.get(&host.map(|host| host.as_str().to_owned())).copied().unwrap_or(302);
+        row.further.retain(|(name, value)| !(*name == "redirectStatus" && *value == default));
         row.slug = row.slug.map(|text| columns::slug_of(&text, multi_segment).to_owned());
         row
     }
@@ -296,10 +305,11 @@ fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     for (name, value) in &row.further {
         set(name, Some(value.clone()));
     }
-    let key = format!(
-        "import-{:016x}",
-        waypost_protocol::digest::fingerprint(&[&row.line.to_le_bytes(), body.to_string().as_bytes(),])
-    );
+    // Who asks for existing links is not answered what an import without that question was.
+    let (line, text) = (row.line.to_le_bytes(), body.to_string());
+    let mut parts = vec![&line[..], text.as_bytes()];
+    parts.extend(find_existing.then_some(&b"find"[..]));
+    let key = format!("import-{:016x}", waypost_protocol::digest::fingerprint(&parts));
     Ready { row, body, key }
 }
 
@@ -374,6 +384,7 @@ mod tests {
             let into = Placement {
                 domain: all.map(|all| all.map(str::to_owned)),
                 multi_segment: BTreeSet::from(["docs.example".to_owned()]),
+                default_statuses: BTreeMap::from([(None, 302), (Some("docs.example".to_owned()), 307)]),
                 find_existing: false,
                 zone: TimeZone::UTC,
             };
@@ -381,8 +392,12 @@ mod tests {
                 domain: domain.map(str::to_owned),
                 slug: Some(slug.to_owned()),
                 ignored: "ip".to_owned(),
+                further: vec![("redirectStatus", 307.into())],
                 ..Row::default()
             });
+            // What its domain has anyway is not asked for.
+            let follows = row.domain.as_deref().is_some_and(|host| host.eq_ignore_ascii_case("docs.example"));
+            assert_eq!(row.further.is_empty(), follows, "{:?}", row.domain);
             (row.domain, row.slug.unwrap(), row.ignored)
         };
         let expected = |domain: Option<&str>, slug: &str, ignored: &str| {

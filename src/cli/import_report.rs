@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::client::Failed;
 use super::exit;
-use super::rows::Row;
+use super::record::Row;
 use crate::cells::harmless;
 
 /// What became of a row.

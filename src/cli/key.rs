@@ -13,7 +13,7 @@ use super::client::Failed;
 use super::{exit, reach};
 use crate::app::CLI_KEY_PREFIX;
 use crate::config::{SecretText, flaw, read_secret, read_secret_from};
-use crate::http::is_loopback;
+use crate::http::{NONE_IS_SET, is_loopback};
 use crate::node::CLI_KEY_FILE;
 
 /// The data directory of a server without configuration.
@@ -26,7 +26,7 @@ pub(super) struct KeyArgs {
     #[arg(long, value_name = "KEY", env = "WAYPOST_API_KEY", hide_env_values = true)]
     pub(super) api_key: Option<SecretText>,
     /// A file with the key
-    #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE", conflicts_with = "api_key")]
+    #[arg(long, value_name = "FILE", env = "WAYPOST_API_KEY_FILE")]
     pub(super) api_key_file: Option<PathBuf>,
     /// The data directory of the server, if it runs on this machine under this account. The command sends the key in its cli.key,
     /// and only to a loopback address. Without a key and this option, the command looks into the directory of
@@ -89,7 +89,7 @@ impl KeyArgs {
     /// # Errors
     /// If a key was given that cannot be sent.
     pub(super) fn find(&self, base: &Url) -> Result<(Option<HeaderValue>, Key), Failed> {
-        let (text, source) = match (&self.api_key, &self.api_key_file) {
+        let (text, source) = match self.chosen()? {
             (Some(key), _) => (key.reveal().trim().to_owned(), Source::Given),
             (None, Some(path)) => {
                 let source = Source::File(path.clone());
@@ -106,6 +106,26 @@ impl KeyArgs {
             )));
         }
         Ok((Some(value), Key::Sent { source: source.to_string(), of_data_dir: false }))
+    }
+
+    /// The key and its file, of which at most one is given: what stands on the command line counts more than a variable.
+    fn chosen(&self) -> Result<(Option<&SecretText>, Option<&PathBuf>), Failed> {
+        let (Some(key), Some(file)) = (&self.api_key, &self.api_key_file) else {
+            return Ok((self.api_key.as_ref(), self.api_key_file.as_ref()));
+        };
+        let is_typed = |option: &str| {
+            std::env::args().any(|argument| {
+                argument.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            })
+        };
+        match (is_typed("--api-key"), is_typed("--api-key-file")) {
+            (true, false) => Ok((Some(key), None)),
+            (false, true) => Ok((None, Some(file))),
+            (true, true) => Err(usage("--api-key and --api-key-file are two sources of the key; give one".to_owned())),
+            (false, false) => {
+                Err(usage("WAYPOST_API_KEY and WAYPOST_API_KEY_FILE are two sources of the key; unset one".to_owned()))
+            }
+        }
     }
 
     /// The key that the server made for its own account. That there is none matters only if the server requires one.
@@ -161,7 +181,15 @@ impl Key {
                     _ => "the server requires a key",
                 };
                 let because = because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();
-                format!("{why}. {remedy}{because}")
+                let detail = problem["detail"].as_str().unwrap_or_default();
+                let none_is_set = detail.find(NONE_IS_SET).filter(|_| problem["reason"] != "always");
+                match none_is_set {
+                    Some(_) => format!(
+                        "{why}, and {NONE_IS_SET}: start the server with WAYPOST_ADMIN_KEY, or with [http] public_url, which prints a new one. \
+                         {remedy}{because}"
+                    ),
+                    None => format!("{why}. {remedy}{because}"),
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ mod key;
 mod links;
 mod partial;
 mod reach;
+mod record;
 mod resolve;
 mod rows;
 mod stats;

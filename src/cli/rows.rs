@@ -2,34 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use serde_json::Value;
+use csv::{ByteRecord, StringRecord};
 
 use super::columns::{self, Column};
-use crate::cells::as_it_was;
-
-/// One row to import.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Row {
-    /// Its line in the file, from 1.
-    pub(super) line: u64,
-    pub(super) url: String,
-    /// The code, or a whole short URL.
-    pub(super) slug: Option<String>,
-    pub(super) domain: Option<String>,
-    pub(super) valid_since: Option<String>,
-    pub(super) valid_until: Option<String>,
-    pub(super) max_visits: Option<String>,
-    pub(super) title: Option<String>,
-    pub(super) tags: Vec<String>,
-    pub(super) note: Option<String>,
-    pub(super) disabled: bool,
-    /// Further fields, by their names in the API.
-    pub(super) further: Vec<(&'static str, Value)>,
-    /// Why it must not be imported: the link would be open to all, or lead some visitors elsewhere than it did.
-    pub(super) refusal: Option<String>,
-    /// The columns of the row that have a value and are not imported.
-    pub(super) ignored: String,
-}
+use super::record::{Header, Row};
 
 /// The longest line: a URL of the largest possible size, and other columns. A longer one is cut here and refused
 /// by the server.
@@ -69,11 +45,17 @@ pub(super) fn read<R: BufRead + 'static>(input: R) -> Result<Rows, String> {
         return Err("it is UTF-16; save it as UTF-8 (spreadsheets call that \"CSV UTF-8\")".to_owned());
     }
     let text = String::from_utf8_lossy(&sample).into_owned();
-    let significant = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+    // Some spreadsheets begin with the delimiter.
+    let is_delimiter = |line: &str| line.len() == 5 && line.starts_with("sep=");
+    let significant = |line: &&str| !line.trim().is_empty() && !line.starts_with('#') && !is_delimiter(line);
     let skipped = text.lines().take_while(|line| !significant(line)).count();
     let head: Vec<&str> = text.lines().skip(skipped).filter(significant).take(SAMPLE_LINES).collect();
     let whole = BufReader::new(io::Cursor::new(sample).chain(input));
     let Some(first) = head.first() else { return Ok(Rows { rows: Box::new(lines(whole)), ignored: Vec::new() }) };
+    if first.starts_with(['[', '{']) && !first.contains("](") {
+        return Err("it looks like JSON; make a list of URLs of it, one a line, or CSV with the columns url and slug"
+            .to_owned());
+    }
     let header =
         |delimiter: &u8| Some((*delimiter, columns::of_header(cells(first, *delimiter).iter().map(String::as_str))?));
     if let Some((delimiter, columns)) = DELIMITERS.iter().filter_map(header).max_by_key(|(_, columns)| columns.len()) {
@@ -147,16 +129,29 @@ fn is_like_a_url(text: &str) -> bool {
     text.contains("://") || text.contains('.') && !text.contains(' ')
 }
 
-/// Whether all lines have the same number of cells, with a URL always in the same cell.
+/// Whether all lines have several cells, with a URL always in the same one.
 fn is_headerless_csv(lines: &[&str], delimiter: u8) -> bool {
     let shape = |line: &&str| {
         let cells = cells(line, delimiter);
-        let urls: Vec<usize> = (0..cells.len()).filter(|at| is_like_a_url(&cells[*at])).collect();
-        (cells.len() >= 2 && urls.len() == 1).then(|| (cells.len(), urls[0]))
+        let several = cells.iter().filter(|cell| !cell.is_empty()).count() >= 2;
+        cells.iter().position(|cell| is_like_a_url(cell)).filter(|_| several)
     };
     let mut shapes = lines.iter().map(shape);
     let first = shapes.next().flatten();
     first.is_some() && shapes.all(|shape| shape == first)
+}
+
+/// Whether a line is a URL and another one after a delimiter.
+fn has_two_urls(line: &str) -> bool {
+    let ends = line.match_indices("://").skip(1).filter_map(|(at, _)| {
+        let before = line[..at].strip_suffix("https").or_else(|| line[..at].strip_suffix("http"))?;
+        before.trim_end_matches([' ', '"', '\'']).chars().next_back()
+    });
+    ends.into_iter().any(|end| DELIMITERS.contains(&(end as u8)) && end.is_ascii())
+}
+
+fn not_utf8(line: u64) -> String {
+    format!("line {line} is not UTF-8; save the file as UTF-8, or escape the URL")
 }
 
 fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
@@ -177,11 +172,15 @@ fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
                 });
             }
             let Ok(text) = std::str::from_utf8(&bytes) else {
-                return Some(Err(format!("line {line} is not UTF-8; save the file as UTF-8, or escape the URL")));
+                let url = String::from_utf8_lossy(&bytes).trim().to_owned();
+                return Some(Ok(Row { line, url, refusal: Some(not_utf8(line)), ..Row::default() }));
             };
             let url = text.trim_end_matches('\n').trim_matches(' ');
             if !url.is_empty() && !url.starts_with('#') {
-                return Some(Ok(Row { line, url: url.to_owned(), ..Row::default() }));
+                // A remark, and what stands between the lines of a list in a program.
+                let url = url.split_once(" #").map_or(url, |(url, _)| url).trim_end().trim_end_matches([',', ';']);
+                let refusal = has_two_urls(url).then(|| format!("line {line} has two URLs; write one a line"));
+                return Some(Ok(Row { line, url: url.to_owned(), refusal, ..Row::default() }));
             }
         }
     })
@@ -216,78 +215,33 @@ fn csv_rows<R: BufRead + 'static>(
     let input = input.chain(&b"\n"[..]);
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).trim(csv::Trim::All).from_reader(input);
-    let names = reader.headers().map_err(|error| error.to_string())?.clone();
-    let unknown = |at: usize| columns.get(at) == Some(&Column::Unknown);
-    let ignored = names.iter().enumerate().filter(|(at, _)| unknown(*at)).map(|(_, name)| name.to_owned()).collect();
-    let mut record = csv::StringRecord::new();
-    let next = move || match reader.read_record(&mut record) {
+    let names = reader.byte_headers().map_err(|error| error.to_string())?;
+    let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let header = Header { names, columns };
+    let ignored = header.ignored();
+    let mut record = ByteRecord::new();
+    let rows = std::iter::from_fn(move || match reader.read_byte_record(&mut record) {
         Ok(false) => None,
         Ok(true) => {
-            let within = record.iter().flat_map(str::bytes).filter(|byte| *byte == b'\n').count() as u64;
-            Some(Ok((reader.position().line() - 1 - within, record.clone())))
+            let within = record.iter().flatten().filter(|byte| **byte == b'\n').count() as u64;
+            let line = reader.position().line() - 1 - within + skipped as u64;
+            Some(Ok(match StringRecord::from_byte_record(record.clone()) {
+                Ok(record) => header.row(line, &record),
+                Err(_) => {
+                    let record: StringRecord = record.iter().map(String::from_utf8_lossy).collect();
+                    Row { refusal: Some(not_utf8(line)), ..header.row(line, &record) }
+                }
+            }))
         }
         Err(error) => Some(Err(error.to_string())),
-    };
-    let rows = std::iter::from_fn(next).map(move |record| {
-        let (line, record) = record?;
-        let field = |column| {
-            let at = columns.iter().position(|known| *known == column)?;
-            record.get(at).filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let not_imported = record
-            .iter()
-            .enumerate()
-            .filter(|(at, text)| columns::is_yes(text) && columns.get(*at).is_none_or(|column| *column == Column::Unknown));
-        let not_imported: Vec<&str> = not_imported.map(|(at, _)| names.get(at).unwrap_or("(no name)")).collect();
-        let says = |column| record.iter().zip(&columns).any(|(text, of)| *of == column && columns::is_yes(text));
-        let refused = |what: &str| {
-            format!(
-                "this link has {what}, which an import cannot take over; make it with `waypost shorten` or the API, or empty the cell to import \
-                 it without"
-            )
-        };
-        let text = |column| field(column).map(|text| as_it_was(&text).to_owned());
-        let mut further = Vec::new();
-        let flags = [
-            (Column::ForwardQuery, "forwardQuery"),
-            (Column::ForwardPath, "forwardPath"),
-            (Column::Crawlable, "crawlable"),
-        ];
-        further.extend(flags.into_iter().filter(|(column, _)| says(*column)).map(|(_, name)| (name, true.into())));
-        further.extend(field(Column::ExpiredUrl).map(|url| ("expiredUrl", url.into())));
-        // What is no number is left to the server to refuse.
-        let status = |text: String| text.parse::<u16>().map_or_else(|_| text.clone().into(), Value::from);
-        further.extend(field(Column::RedirectStatus).map(|text| ("redirectStatus", status(text))));
-        let rules = says(Column::Rules).then(|| serde_json::from_str(&field(Column::Rules)?).ok().filter(Value::is_array));
-        let refusal = match &rules {
-            _ if says(Column::Protected) => Some(refused("a password")),
-            Some(None) => Some(refused("rules, which are not a list as JSON")),
-            _ => None,
-        };
-        further.extend(rules.flatten().map(|rules| ("rules", rules)));
-        Ok(Row {
-            refusal,
-            further,
-            line: line + skipped as u64,
-            url: field(Column::Url).unwrap_or_default(),
-            slug: field(Column::Slug),
-            domain: field(Column::Domain),
-            valid_since: field(Column::ValidSince),
-            valid_until: field(Column::ValidUntil),
-            max_visits: field(Column::MaxVisits),
-            // A title is one line.
-            title: text(Column::Title).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")),
-            tags: text(Column::Tags).map(|text| columns::tags_of(&text)).unwrap_or_default(),
-            note: text(Column::Note),
-            disabled: says(Column::Disabled),
-            ignored: not_imported.join(" "),
-        })
     });
     Ok(Rows { rows: Box::new(rows), ignored })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn rows(text: &str) -> Vec<Row> {
@@ -335,7 +289,7 @@ mod tests {
         ];
         assert_eq!([&rows[0].further[..], &rows[1].further], further);
         assert_eq!([&rows[0], &rows[1]].map(|row| row.title.as_deref()), [Some("@home"), Some("'tis")]);
-        assert_eq!([&rows[0].ignored, &rows[1].ignored], ["state", "visits"]);
+        assert_eq!([&rows[0].ignored, &rows[1].ignored], ["", "visits"]);
         assert_eq!(rows[0].refusal, None);
     }
 
@@ -371,6 +325,7 @@ mod tests {
 
     #[test]
     fn a_header_may_come_after_comments_and_with_any_delimiter() {
+        assert_eq!(rows("sep=;\nurl;slug\nhttps://a.example/;one\n"), [row(3, "https://a.example/", Some("one"))]);
         for delimiter in [",", ";", "\t", "|"] {
             let text =
                 format!("\u{feff}\n# exported today\n\nslug{delimiter}url\none{delimiter}https://a.example/?q=1\n");
@@ -411,11 +366,54 @@ mod tests {
             ("https://a.example/ one\nhttps://b.example/ two\n", "without a header"),
             ("name,clicks\na,1\n", "names a column of URLs"),
             ("links\nhttps://a.example/\n", "line 1 is neither"),
+            ("https://a.example/;c1\nhttps://a.example/;c2;x\n", "without a header"),
+            ("c1,https://a.example/,Title\nc2,https://a.example/,See https://b.example/\n", "without a header"),
+            ("[{\"url\":\"https://a.example/\"}]", "looks like JSON"),
+            ("{\"url\":\"https://a.example/\"}\n{}", "looks like JSON"),
             ("# x\n\nfoo|bar\nhttps://a.example/|one\n", "line 3 is neither"),
         ] {
             let refused = file(text).err().unwrap_or_else(|| panic!("{text}"));
             assert!(refused.contains(part), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_switches_a_link_off_in_another_shortener_does_so_here_and_a_word_for_no_limit_is_none() {
+        let text = "url,enabled,status,Banned,max clicks,expires at,expires in\n\
+                    https://a.example/,true,active,false,unlimited,never,\n\
+                    https://a.example/,0,,,0,0,\nhttps://a.example/,,Inactive,,7,1893456000,0\nhttps://a.example/,,,true,,1893456000000,\n\
+                    https://a.example/,,301,,,,3600\n";
+        let rows = rows(text);
+        assert_eq!(rows.iter().map(|row| row.disabled).collect::<Vec<_>>(), [false, true, true, true, false]);
+        let limits: Vec<_> = rows.iter().map(|row| (row.max_visits.as_deref(), row.valid_until.as_deref())).collect();
+        let end = Some("2030-01-01T00:00:00Z");
+        assert_eq!(limits, [(None, None), (None, None), (Some("7"), end), (None, end), (None, None)]);
+        assert!(rows[4].refusal.as_ref().unwrap().starts_with("this link has an end that is a duration"));
+        assert_eq!(rows[4].ignored, "status");
+    }
+
+    #[test]
+    fn a_record_that_is_not_what_the_header_says_is_refused_and_keeps_its_place() {
+        let read =
+            |bytes: &[u8]| read(io::Cursor::new(bytes.to_vec())).unwrap().rows.map(Result::unwrap).collect::<Vec<_>>();
+        let longer = read(b"url,slug\nhttps://a.example/?a=1,2,one\nhttps://a.example/,two,\n");
+        assert!(longer[0].refusal.as_ref().unwrap().contains("3 cells, and the header has 2"), "{longer:?}");
+        assert_eq!(longer[1], row(3, "https://a.example/", Some("two")));
+        let latin = read(b"url,title\nhttps://a.example/,caf\xe9\n");
+        assert_eq!((latin[0].line, latin[0].url.as_str()), (2, "https://a.example/"));
+        assert!(latin[0].refusal.as_ref().unwrap().contains("line 2 is not UTF-8; save the file as UTF-8"));
+    }
+
+    #[test]
+    fn a_list_is_read_without_remarks_and_with_one_url_a_line() {
+        let text = "https://a.example/,\nhttps://b.example/x,y # the second\n\"https://c.example/\",\n";
+        let urls: Vec<String> = rows(text).into_iter().map(|row| row.url).collect();
+        assert_eq!(urls, ["https://a.example/", "https://b.example/x,y", "\"https://c.example/\""]);
+        let two = rows(
+            "https://a.example/\nhttps://b.example/,https://s.example/b\nhttps://a.example/?to=https://b.example/\n",
+        );
+        assert!(two[1].refusal.as_ref().unwrap().contains("line 2 has two URLs"));
+        assert_eq!((&two[0].refusal, &two[2].refusal), (&None, &None));
     }
 
     #[test]
@@ -456,7 +454,7 @@ mod tests {
         text.extend(vec![b'x'; 3 * LINE_BYTES_MAX as usize]);
         text.extend(b"\nhttps://c.example/\n");
         let rows: Vec<RowResult> = read(io::Cursor::new(text)).unwrap().rows.collect();
-        assert!(rows[0].as_ref().unwrap_err().contains("line 1 is not UTF-8"));
+        assert!(rows[0].as_ref().unwrap().refusal.as_ref().unwrap().contains("line 1 is not UTF-8"));
         assert_eq!(rows[1].as_ref().unwrap(), &row(2, "https://b.example/", None));
         assert!(rows[2].as_ref().unwrap_err().contains("line 3 is longer"));
         assert_eq!(rows[3].as_ref().unwrap(), &row(4, "https://c.example/", None));

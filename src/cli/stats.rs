@@ -31,13 +31,13 @@ pub(super) struct StatsArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
     /// The length of a bar of the chart: hour, day or month
-    #[arg(long, default_value = "day")]
+    #[arg(long, default_value = "day", value_parser = ["hour", "day", "month"], hide_possible_values = true)]
     interval: String,
     /// The time zone of the days, such as Europe/Berlin
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     tz: String,
     /// Whether bots count: exclude, include or only
-    #[arg(long, default_value = "exclude")]
+    #[arg(long, default_value = "exclude", value_parser = ["exclude", "include", "only"], hide_possible_values = true)]
     bots: String,
     /// Print the server's answer as JSON
     #[arg(long)]
@@ -61,8 +61,9 @@ pub(super) async fn stats(args: StatsArgs) -> Result<u8, Failed> {
     if let Some(host) = domain {
         query.append_pair("domain", &host);
     }
-    // The server refuses an unknown zone.
-    let zone = TimeZone::get(&args.tz).unwrap_or(TimeZone::UTC);
+    let zone = TimeZone::get(&args.tz).map_err(|_| {
+        Failed::new(exit::USAGE, format!("--tz: \"{}\" is not a time zone; use a name such as Europe/Berlin", args.tz))
+    })?;
     let now = Timestamp::now().to_zoned(zone);
     for (name, option, value) in [("from", "--from", &args.from), ("to", "--to", &args.to)] {
         if let Some(value) = value {

@@ -1,7 +1,7 @@
 //! Checks of single values, with messages that say what to write instead.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +16,13 @@ use super::service::ServiceName;
 use super::valid::NodeConfig;
 use super::{ConfigError, raw};
 use crate::limits::Range;
+
+/// Whether two addresses have one in common: all addresses of this machine are as well one of them.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    // An IPv6 socket for all addresses takes IPv4, too.
+    let all = |all: IpAddr, other: IpAddr| all.is_unspecified() && (all.is_ipv6() || other.is_ipv4());
+    one == other || all(one, other) || all(other, one)
+}
 
 pub(super) struct Checker<'a> {
     pub(super) origins: &'a Origins<'a>,
@@ -56,8 +63,14 @@ impl Checker<'_> {
         let addresses = [node.http, node.admin, node.peer_listen];
         for (i, one) in addresses.iter().enumerate() {
             // Port 0 asks the system for any free port.
-            if one.port() != 0 && addresses[i + 1..].contains(one) {
-                return Err(self.invalid(key, format!("{one} is used twice")));
+            let collides =
+                |other: &&SocketAddr| one.port() != 0 && one.port() == other.port() && overlap(one.ip(), other.ip());
+            match addresses[i + 1..].iter().find(collides) {
+                Some(other) if other == one => return Err(self.invalid(key, format!("{one} is used twice"))),
+                Some(other) => {
+                    return Err(self.invalid(key, format!("{one} and {other} are the same port of the same address")));
+                }
+                None => {}
             }
         }
         Ok(())
@@ -168,7 +181,8 @@ pub(super) fn public_url(text: &str, check: &Checker<'_>) -> Result<Option<Url>,
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none()
-        && url.has_host();
+        && url.has_host()
+        && url.domain().is_none_or(|name| !name.trim_end_matches('.').split('.').any(str::is_empty));
     if plain { Ok(Some(url)) } else { Err(invalid()) }
 }
 

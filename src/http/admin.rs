@@ -9,7 +9,7 @@ use actix_server::Server;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::error::InternalError;
-use actix_web::{App, HttpResponse, web};
+use actix_web::{App, HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use waypost_telemetry::Metrics;
 
@@ -17,6 +17,7 @@ use super::answer::{self, reads, route};
 use super::authorized::{AdministerCluster, Authorized};
 use super::dashboard::Listener;
 use super::health;
+use super::pages;
 use super::problem::Problem;
 use super::state::NodeState;
 use super::ui;
@@ -77,9 +78,9 @@ async fn move_leader(
 }
 
 /// What this listener does not have, the public one may.
-async fn elsewhere(node: web::Data<NodeState>) -> HttpResponse {
+async fn elsewhere(request: HttpRequest, node: web::Data<NodeState>) -> HttpResponse {
     let there = format!("redirects and the API are on the public one, {}", node.address.listener());
-    Problem::wrong_listener("admin", there).response()
+    pages::answer(&request, &Problem::wrong_listener("admin", there))
 }
 
 /// The longest body: every request that has one names a group and a node.

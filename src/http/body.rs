@@ -13,7 +13,7 @@ pub(super) fn essence(request: &HttpRequest) -> Option<String> {
 }
 
 pub(super) fn is_json(essence: &str) -> bool {
-    essence == "application/json" || essence.ends_with("+json")
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
 /// The body without the byte order mark that some editors put before a text.

@@ -25,6 +25,19 @@ pub(super) enum TagFault {
     Empty,
 }
 
+/// What proxies that compress an answer add to its tag: `-gzip` (Apache), `--gzip` (Jetty), `;gzip` and alike.
+const CODINGS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "df"];
+
+/// The version that a tag names, whatever a proxy has added to it: it tells apart representations of the same state.
+fn version(tag: &str) -> Option<LinkVersion> {
+    let coded = || {
+        let bare = CODINGS.into_iter().find_map(|coding| tag.strip_suffix(coding))?;
+        let plain = bare.trim_end_matches(['-', ';']);
+        (plain != bare).then(|| plain.parse().ok())?
+    };
+    tag.parse().ok().or_else(coded)
+}
+
 impl IfMatch {
     /// The guard of a request.
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -51,7 +64,7 @@ impl IfMatch {
             return Self { guard: Guard::Any, fault: None };
         }
         let strong = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
-        let versions = tags.clone().filter_map(strong).filter_map(|tag| tag.parse().ok()).collect();
+        let versions = tags.clone().filter_map(strong).filter_map(|tag| version(&tag)).collect();
         let fault = if tags.clone().all(str::is_empty) {
             Some(TagFault::Empty)
         } else if tags.clone().any(|tag| tag.starts_with("W/") || tag.starts_with("w/")) {
@@ -71,10 +84,8 @@ pub(super) fn none_match(headers: &HeaderMap) -> Option<Guard> {
     if tags.contains(&"*") {
         return Some(Guard::Any);
     }
-    let version = |tag: &&str| -> Option<LinkVersion> {
-        tag.trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok()
-    };
-    Some(Guard::OneOf(tags.iter().filter_map(version).collect()))
+    let known = |tag: &&str| version(tag.trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?);
+    Some(Guard::OneOf(tags.iter().filter_map(known).collect()))
 }
 
 /// Whether `If-None-Match` names the tag of an answer that is no state of a link, such as an image.
@@ -108,6 +119,10 @@ mod tests {
         for (values, versions) in [
             (&["\"2-b\""][..], vec![version]),
             (&["W/\"2-b\""], vec![version]),
+            (&["\"2-b-gzip\""], vec![version]),
+            (&["\"2-b--gzip\""], vec![version]),
+            (&["W/\"2-b;br\""], vec![version]),
+            (&["\"2-bgzip\""], vec![]),
             (&["\"x\", W/\"2-b\""], vec![version]),
             (&["2-b"], vec![]),
             (&[""], vec![]),

@@ -90,6 +90,9 @@ impl PublicAddress {
         };
         // The default port of the other scheme belongs to a proxy in between, and not to the client's request.
         let other = if scheme == "https" { 80 } else { 443 };
+        if url.port() == Some(other) {
+            url.set_port(None).ok()?;
+        }
         if let Some(port) = port.filter(|port| url.port().is_none() && *port != other) {
             url.set_port(Some(port)).ok()?;
         }
@@ -257,6 +260,9 @@ mod tests {
             ("10.0.0.1", vec![host, proto, named], "https://go.example/code"),
             ("10.0.0.1", vec![host, named], "http://go.example/code"),
             ("10.0.0.1", vec![("host", "go.example"), proto], "https://go.example/code"),
+            // The port at which a proxy took the request of another one.
+            ("10.0.0.1", vec![("host", "go.example:80"), proto], "https://go.example/code"),
+            ("10.0.0.1", vec![host, ("x-forwarded-host", "go.example:443")], "http://go.example/code"),
             ("10.0.0.1", vec![host, proto, named, ("x-forwarded-port", "8443")], "https://go.example:8443/code"),
             ("10.0.0.1", vec![host, proto, named, ("x-forwarded-port", "443")], "https://go.example/code"),
             ("10.0.0.1", vec![host, proto, named, ("x-forwarded-port", "80")], "https://go.example/code"),

@@ -159,6 +159,13 @@ async fn a_short_url_with_what_stood_around_it_in_a_text_leads_where_the_link_do
 async fn every_unknown_path_is_a_page_to_a_browser_and_a_document_to_a_program() {
     let (_dir, node) = fresh_node();
     let client = node.client();
+    let admin = waypost_testkit::Client::new(node.admin());
+    for path in ["/", "/nothing", "/shorten"] {
+        let page = as_browser(&admin, path).await;
+        assert_eq!(page.status, 404, "{path}");
+        assert!(page.header("content-type").unwrap().starts_with("text/html"), "{path}");
+        assert_eq!(admin.get(path).await.unwrap().problem(), "wrong-listener", "{path}");
+    }
     let mut pages = Vec::new();
     for path in [
         "/",

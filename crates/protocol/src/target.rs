@@ -30,14 +30,15 @@ fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || matches!(
             c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
                 | '\u{feff}' | '\u{fff9}'..='\u{fffc}'
         )
 }
 
 /// Signs that stand around a URL in a text, none of which a URL can begin with (RFC 3986, appendix C).
-const AROUND: [(char, char); 10] = [
+const AROUND: [(char, char); 11] = [
     ('<', '>'),
+    ('[', ']'),
     ('"', '"'),
     ('\'', '\''),
     ('`', '`'),
@@ -49,15 +50,19 @@ const AROUND: [(char, char); 10] = [
     ('‹', '›'),
 ];
 
-/// A text without what is copied together with a URL: invisible characters, and pairs of signs around it.
+/// Signs around a URL that stand in none, so that one of a pair may be missing.
+const NEVER_IN_URLS: [char; 8] = ['<', '>', '"', '“', '”', '„', '«', '»'];
+
+/// A text without what is copied together with a URL: invisible characters, and signs around it.
 fn bare(text: &str) -> &str {
-    let mut text = text.trim_matches(is_invisible);
+    let around = |c: char| is_invisible(c) || NEVER_IN_URLS.contains(&c);
+    let mut text = text.trim_matches(around);
     let within = |text: &str| {
         AROUND.iter().find_map(|(open, close)| Some(text.strip_prefix(*open)?.strip_suffix(*close)?.len()))
     };
     while let Some(length) = within(text) {
         let open = text.chars().next().map_or(0, char::len_utf8);
-        text = text[open..open + length].trim_matches(is_invisible);
+        text = text[open..open + length].trim_matches(around);
     }
     text
 }
@@ -101,6 +106,9 @@ pub enum TargetError {
         /// Why not.
         reason: String,
     },
+    /// The host is a scheme: two URLs were put together.
+    #[error("the URL has a scheme twice; remove one")]
+    SchemeTwice,
     /// It has a user name or a password.
     #[error("the URL has a user name or password; remove the part before the @")]
     Credentials,
@@ -136,6 +144,7 @@ impl TargetError {
             Self::NoScheme => "no-scheme",
             Self::Scheme { .. } => "scheme",
             Self::Unparsable { .. } => "unparsable",
+            Self::SchemeTwice => "scheme-twice",
             Self::Credentials => "credentials",
             Self::EmptyLabel => "empty-label",
             Self::LabelTooLong { .. } => "label-too-long",
@@ -179,6 +188,9 @@ impl Target {
             return Err(TargetError::Credentials);
         }
         if let Some(Host::Domain(name)) = url.host() {
+            if matches!(name, "http" | "https") {
+                return Err(TargetError::SchemeTwice);
+            }
             check_name(name)?;
         }
         if own.iter().any(|host| host.is(&url)) {
@@ -266,6 +278,10 @@ mod tests {
             ("`'https://example.com/a'`", "https://example.com/a"),
             ("(https://example.com/X_(y))", "https://example.com/X_(y)"),
             ("https://example.com/X_(y)", "https://example.com/X_(y)"),
+            ("[https://example.com/a]", "https://example.com/a"),
+            ("\"https://example.com/a", "https://example.com/a"),
+            ("https://example.com/a\">", "https://example.com/a"),
+            ("https://example.com/a\u{2800}\u{3164}", "https://example.com/a"),
         ] {
             assert_eq!(parse(input).map(|target| target.to_string()), Ok(stored.to_owned()));
         }
@@ -276,10 +292,13 @@ mod tests {
         for (input, code) in [
             ("", "empty"),
             ("<>", "empty"),
-            ("\"", "no-scheme"),
+            ("\"", "empty"),
             ("(https://example.com/", "no-scheme"),
             ("   ", "empty"),
             ("example.com", "no-scheme"),
+            ("https://https://example.com/", "scheme-twice"),
+            ("http://http//example.com/", "scheme-twice"),
+            ("https://http:/example.com", "scheme-twice"),
             ("example.com:8080/x", "no-scheme"),
             ("//example.com/", "no-scheme"),
             ("javascript:alert(1)", "scheme"),

@@ -76,7 +76,18 @@ pub fn code_of_segment(segment: &str) -> Option<Code> {
 fn without_query(path: &str) -> &str {
     let path = path.trim_start_matches(|c: char| !is_letter(c));
     let end = path.find(['?', '#', '&']).unwrap_or(path.len());
-    path[..end].trim_end_matches(|c: char| !is_letter(c))
+    let path = path[..end].trim_end_matches(|c: char| !is_letter(c) && c != '%');
+    let path = without_cut_escape(path).trim_end_matches(|c: char| !is_letter(c));
+    // A genitive.
+    ["'s", "’s"].iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path).trim_end_matches(|c: char| !is_letter(c))
+}
+
+/// A path without an escape at its end that was cut off, or is none.
+fn without_cut_escape(path: &str) -> &str {
+    match path.rsplit_once('%') {
+        Some((before, rest)) if rest.len() <= 2 && rest.is_ascii() => before,
+        _ => path,
+    }
 }
 
 /// A text without percent-escapes.
@@ -206,6 +217,10 @@ mod tests {
             "CODE`",
             "CODE~",
             "CODE$",
+            "CODE's",
+            "CODE’s.",
+            "CODE%2",
+            "CODE%zz",
             "CODE%3Futm=1",
             "CODE%3Futm_source%3Da%26b",
             "CODE/%253Futm=1",

@@ -125,7 +125,7 @@ impl Bulk {
                     BulkError::Create(error) => {
                         Problem::of_creation(error, |key| self.node.short_url(&self.request, key))
                     }
-                    BulkError::Put(error) => Problem::of_put(error, fault),
+                    BulkError::Put(error) => Problem::of_put(error, fault, false),
                     BulkError::Change(error) => Problem::of_change(error, fault),
                 };
                 return refused(index, &problem);

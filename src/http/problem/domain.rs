@@ -12,6 +12,9 @@ use crate::app::{
 use crate::http::if_match::TagFault;
 use crate::http::link_json::field_name;
 
+/// Says that the server has no key, so that none can be sent.
+pub(crate) const NONE_IS_SET: &str = "none is set";
+
 impl Problem {
     /// A key is needed, or the key is wrong. `key_is_set` is whether the cluster has an admin key.
     fn key_needed(reason: KeyNeeded, key_is_set: bool) -> Self {
@@ -37,6 +40,7 @@ impl Problem {
                  send it as `X-Api-Key: …` or `Authorization: Bearer …`"
             }
         };
+        debug_assert!(key_is_set || how.starts_with(NONE_IS_SET));
         // Commands of the server's own account find the key that the server has made for them.
         let near =
             if reason == KeyNeeded::Always { "; on the server's machine, its commands take `--data-dir`" } else { "" };
@@ -166,8 +170,18 @@ impl Problem {
     }
 
     /// A link was not put. `fault` is what is wrong with the entity tags of `If-Match`.
-    pub(in crate::http) fn of_put(error: PutError, fault: Option<TagFault>) -> Self {
+    /// `wants_none`: whether the request asks, by `If-None-Match`, for a link that is not there yet.
+    pub(in crate::http) fn of_put(error: PutError, fault: Option<TagFault>, wants_none: bool) -> Self {
         match (error, fault) {
+            (PutError::Condition { current: Some(current) }, None) if wants_none => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "version-mismatch",
+                "The link was changed meanwhile",
+                format!(
+                    "If-None-Match asks for no link, and there is one, at version \"{current}\": leave If-None-Match out to replace it, or choose \
+                     another code"
+                ),
+            ),
             // The code is the link's own, and the condition was checked, so it is not taken by another.
             (PutError::Link(error), _) => Self::of_creation(error, |key| key.code.to_string()),
             (PutError::Condition { current: Some(current) }, Some(fault)) => Self::unusable_tag(fault, current),

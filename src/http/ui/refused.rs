@@ -169,6 +169,7 @@ pub(super) fn url(cx: &Context, error: &TargetError) -> String {
         TargetError::OwnHost => cx.t("refused.url-own").to_owned(),
         TargetError::ControlCharacter { .. } => cx.t("refused.url-control").to_owned(),
         TargetError::Unparsable { .. }
+        | TargetError::SchemeTwice
         | TargetError::EmptyLabel
         | TargetError::LabelTooLong { .. }
         | TargetError::HostTooLong { .. } => cx.t("refused.url-wrong").to_owned(),
