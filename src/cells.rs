@@ -7,8 +7,9 @@ const FORMULA: &[char] = &['=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝'
 
 /// A cell that a spreadsheet shows unchanged and does not run: an apostrophe precedes a possible formula.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    let formula = text.starts_with(FORMULA) || text.trim_start().starts_with(FORMULA);
-    if formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    let is_formula = |text: &str| text.starts_with(FORMULA) || text.trim_start().starts_with(FORMULA);
+    // One that has an apostrophe already gets another, so that what was put before a cell can be told from what was in it.
+    if is_formula(text.trim_start_matches('\'')) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
 /// A cell without the apostrophe that [`harmless`] has put before it.
@@ -36,11 +37,13 @@ mod tests {
             "\u{a0}@x",
             "＝1",
             "=HYPERLINK(\"x\")",
+            "'=1",
+            "''-1",
         ] {
             assert_eq!(harmless(formula), format!("'{formula}"));
             assert_eq!(as_it_was(&harmless(formula)), formula);
         }
-        for text in ["example.com", "https://example.com/?a=1", "Berlin", "", " a", "2026-11-21", "'=1"] {
+        for text in ["example.com", "https://example.com/?a=1", "Berlin", "", " a", "2026-11-21", "'tis"] {
             assert_eq!(harmless(text), text);
         }
         for text in ["'tis", "'", "", "example.com"] {

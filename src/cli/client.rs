@@ -80,7 +80,7 @@ impl Answer {
 }
 
 /// The fields of the API that commands have as options.
-const FIELDS: [(&str, &str); 10] = [
+const FIELDS: [(&str, &str); 9] = [
     ("customSlug", "--slug"),
     ("validSince", "--valid-since"),
     ("validUntil", "--valid-until"),
@@ -90,12 +90,16 @@ const FIELDS: [(&str, &str); 10] = [
     ("forwardQuery", "--forward-query"),
     ("forwardPath", "--forward-path"),
     ("findIfExists", "--find-existing"),
-    ("longUrl", "the URL"),
 ];
 
 /// A message of the server in the words of the command line.
 fn in_options(message: &str) -> String {
-    FIELDS.iter().fold(message.to_owned(), |message, (field, option)| message.replace(field, option))
+    // What stands in quotes is somebody's own text.
+    let parts = message.split('"').enumerate().map(|(at, part)| match at % 2 {
+        0 => FIELDS.iter().fold(part.to_owned(), |part, (field, option)| part.replace(field, option)),
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("\"")
 }
 
 /// A server to talk to.

@@ -175,7 +175,7 @@ fn is_one_of(text: &str, words: &[&str]) -> bool {
 
 /// Whether a cell says yes: everything but nothing and the usual words for no.
 pub(super) fn is_yes(text: &str) -> bool {
-    !is_no(text) && !is_one_of(text, &["", "null", "none", "[]", "{}"])
+    !is_no(text) && !is_nothing(text) && !is_one_of(text, &["", "[]", "{}"])
 }
 
 /// Whether a cell says no.
@@ -185,12 +185,42 @@ pub(super) fn is_no(text: &str) -> bool {
 
 /// Whether a word is a state in which a link leads nowhere.
 pub(super) fn is_off(text: &str) -> bool {
-    is_one_of(text, &["disabled", "inactive", "paused", "banned", "blocked", "suspended", "off", "deactivated"])
+    let words = [
+        "disabled",
+        "inactive",
+        "paused",
+        "banned",
+        "blocked",
+        "suspended",
+        "deactivated",
+        "archived",
+        "deleted",
+        "removed",
+    ];
+    is_no(text) || is_one_of(text, &words)
 }
 
 /// Whether a word is a state in which a link leads somewhere, or would without its limits.
 pub(super) fn is_on(text: &str) -> bool {
-    is_one_of(text, &["active", "enabled", "on", "live", "notYet", "expired", "exhausted", "ok"])
+    let words = [
+        "active",
+        "enabled",
+        "on",
+        "live",
+        "notYet",
+        "expired",
+        "exhausted",
+        "protected",
+        "ok",
+        "true",
+        "yes",
+        "1",
+        "published",
+    ];
+    // Some files have the status of the redirect there.
+    is_one_of(text, &words)
+        || is_nothing(text)
+        || matches!(text.trim(), "" | "200" | "301" | "302" | "303" | "307" | "308")
 }
 
 /// Whether a cell stands for no limit, no time and no address.

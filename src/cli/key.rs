@@ -114,8 +114,9 @@ impl KeyArgs {
             return Ok((self.api_key.as_ref(), self.api_key_file.as_ref()));
         };
         let is_typed = |option: &str| {
-            std::env::args().any(|argument| {
-                argument.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            std::env::args_os().any(|argument| {
+                let rest = argument.as_encoded_bytes().strip_prefix(option.as_bytes());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"="))
             })
         };
         match (is_typed("--api-key"), is_typed("--api-key-file")) {

@@ -60,12 +60,12 @@ fn given_url(given: &str, listener: &Listener) -> Result<String, Failed> {
 }
 
 fn url(given: Option<&str>, listener: &Listener) -> Result<String, Failed> {
+    let usage = |message: String| Failed::new(exit::USAGE, message);
+    // A mistyped name would lead the command to another node than the one that is meant, or leave it without a key.
+    let variables = variables::all_known().map_err(|error| usage(error.to_string()))?;
     if let Some(given) = given {
         return given_url(given, listener);
     }
-    let usage = |message: String| Failed::new(exit::USAGE, message);
-    // A mistyped name would lead the command to another node than the one that is meant.
-    let variables = variables::all_known().map_err(|error| usage(error.to_string()))?;
     let address = match (variables.get(listener.variable), variables.get("WAYPOST_CONFIG")) {
         (Some(text), _) => {
             config::parse_listen(text, listener.port).map_err(|why| usage(format!("{}: {why}", listener.variable)))?

@@ -56,9 +56,7 @@ impl Header {
             record.iter().zip(&self.columns).filter(move |(_, column)| **column == of).map(|(cell, _)| cell)
         };
         let says = |column| cells(column).any(columns::is_yes);
-        let is_off = says(Column::Disabled)
-            || cells(Column::Enabled).any(columns::is_no)
-            || cells(Column::State).any(columns::is_off);
+        let is_off = says(Column::Disabled) || cells(Column::Enabled).chain(cells(Column::State)).any(columns::is_off);
         Row {
             line,
             refusal: self.refusal(record, says, field(Column::Rules)),
@@ -87,6 +85,13 @@ impl Header {
                 self.names.len()
             ));
         }
+        let mut states =
+            record.iter().zip(&self.columns).filter(|(_, column)| matches!(column, Column::State | Column::Enabled));
+        if let Some((word, _)) = states.find(|(word, _)| !columns::is_on(word) && !columns::is_off(word)) {
+            return Some(format!(
+                "this link has the state \"{word}\", of which nobody knows whether it leads anywhere; write active or disabled"
+            ));
+        }
         let has = if says(Column::Protected) {
             "a password"
         } else if says(Column::Duration) {
@@ -106,7 +111,6 @@ impl Header {
     fn not_imported<'a>(&'a self, record: &StringRecord) -> Vec<&'a str> {
         let is_lost = |at: usize, text: &str| match self.columns.get(at) {
             Some(Column::Unknown) | None => columns::is_yes(text),
-            Some(Column::State) => !columns::is_off(text) && !columns::is_on(text) && columns::is_yes(text),
             Some(_) => false,
         };
         let lost = record.iter().enumerate().filter(|(at, text)| is_lost(*at, text));

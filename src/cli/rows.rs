@@ -52,7 +52,8 @@ pub(super) fn read<R: BufRead + 'static>(input: R) -> Result<Rows, String> {
     let head: Vec<&str> = text.lines().skip(skipped).filter(significant).take(SAMPLE_LINES).collect();
     let whole = BufReader::new(io::Cursor::new(sample).chain(input));
     let Some(first) = head.first() else { return Ok(Rows { rows: Box::new(lines(whole)), ignored: Vec::new() }) };
-    if first.starts_with(['[', '{']) && !first.contains("](") {
+    let inner = first.trim_start_matches(['[', '{']).trim_start();
+    if inner.len() < first.len() && (inner.is_empty() || inner.starts_with('"')) {
         return Err("it looks like JSON; make a list of URLs of it, one a line, or CSV with the columns url and slug"
             .to_owned());
     }
@@ -143,11 +144,12 @@ fn is_headerless_csv(lines: &[&str], delimiter: u8) -> bool {
 
 /// Whether a line is a URL and another one after a delimiter.
 fn has_two_urls(line: &str) -> bool {
-    let ends = line.match_indices("://").skip(1).filter_map(|(at, _)| {
+    let line = line.to_ascii_lowercase();
+    let mut ends = line.match_indices("://").skip(1).filter_map(|(at, _)| {
         let before = line[..at].strip_suffix("https").or_else(|| line[..at].strip_suffix("http"))?;
-        before.trim_end_matches([' ', '"', '\'']).chars().next_back()
+        before.trim_end_matches(['"', '\'']).chars().next_back()
     });
-    ends.into_iter().any(|end| DELIMITERS.contains(&(end as u8)) && end.is_ascii())
+    ends.any(|end| end == ' ' || end.is_ascii() && DELIMITERS.contains(&(end as u8)))
 }
 
 fn not_utf8(line: u64) -> String {
@@ -178,7 +180,7 @@ fn lines<R: BufRead>(mut input: R) -> impl Iterator<Item = RowResult> {
             let url = text.trim_end_matches('\n').trim_matches(' ');
             if !url.is_empty() && !url.starts_with('#') {
                 // A remark, and what stands between the lines of a list in a program.
-                let url = url.split_once(" #").map_or(url, |(url, _)| url).trim_end().trim_end_matches([',', ';']);
+                let url = url.split_once(" #").map_or(url, |(url, _)| url).trim_end().trim_end_matches(',');
                 let refusal = has_two_urls(url).then(|| format!("line {line} has two URLs; write one a line"));
                 return Some(Ok(Row { line, url: url.to_owned(), refusal, ..Row::default() }));
             }
@@ -382,14 +384,19 @@ mod tests {
         let text = "url,enabled,status,Banned,max clicks,expires at,expires in\n\
                     https://a.example/,true,active,false,unlimited,never,\n\
                     https://a.example/,0,,,0,0,\nhttps://a.example/,,Inactive,,7,1893456000,0\nhttps://a.example/,,,true,,1893456000000,\n\
-                    https://a.example/,,301,,,,3600\n";
+                    https://a.example/,,301,,,,3600\nhttps://a.example/,disabled,0,n/a,,,never\nhttps://a.example/,,odd,,,,\n";
         let rows = rows(text);
-        assert_eq!(rows.iter().map(|row| row.disabled).collect::<Vec<_>>(), [false, true, true, true, false]);
+        assert_eq!(
+            rows.iter().map(|row| row.disabled).collect::<Vec<_>>(),
+            [false, true, true, true, false, true, false]
+        );
         let limits: Vec<_> = rows.iter().map(|row| (row.max_visits.as_deref(), row.valid_until.as_deref())).collect();
         let end = Some("2030-01-01T00:00:00Z");
-        assert_eq!(limits, [(None, None), (None, None), (Some("7"), end), (None, end), (None, None)]);
+        let none = (None, None);
+        assert_eq!(limits, [none, none, (Some("7"), end), (None, end), none, none, none]);
         assert!(rows[4].refusal.as_ref().unwrap().starts_with("this link has an end that is a duration"));
-        assert_eq!(rows[4].ignored, "status");
+        assert_eq!(rows[5].refusal, None);
+        assert!(rows[6].refusal.as_ref().unwrap().contains("the state \"odd\""));
     }
 
     #[test]
@@ -414,6 +421,8 @@ mod tests {
         );
         assert!(two[1].refusal.as_ref().unwrap().contains("line 2 has two URLs"));
         assert_eq!((&two[0].refusal, &two[2].refusal), (&None, &None));
+        let spaced = rows("https://a.example/\nhttps://a.example/ HTTPS://b.example/\n");
+        assert!(spaced[1].refusal.as_ref().unwrap().contains("line 2 has two URLs"));
     }
 
     #[test]

@@ -103,7 +103,8 @@ fn without_empty(command: Command) -> Command {
 fn source(command: &Command, error: &clap::Error) -> Option<(String, String)> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
     let option = shown.split([' ', '=']).next()?.to_owned();
-    let given = std::env::args().any(|arg| arg.split('=').next() == Some(&option));
+    let of_option = |arg: &OsStr| arg.as_encoded_bytes().split(|byte| *byte == b'=').next() == Some(option.as_bytes());
+    let given = std::env::args_os().any(|arg| of_option(&arg));
     let variable = variable_of(command, option.strip_prefix("--")?)?;
     (!given && std::env::var_os(&variable).is_some()).then_some((option, variable))
 }

@@ -109,7 +109,7 @@ pub(super) async fn put(
     let new = body.put_at(name, &own_hosts)?;
     let (condition, fault) = IfMatch::condition(request.headers());
     let put = node.app.put_link(&caller.principal, LinkName { domain: new.domain, ..name }, new, &condition).await;
-    Ok(match put.map_err(|error| Problem::of_put(error, fault, condition.matches.is_none()))? {
+    Ok(match put.map_err(|error| Problem::of_put(error, fault, condition.matches_not == Some(Guard::Any)))? {
         PutLink::Created(link) => created(&request, &node, &link, Some(LinkCounts::default())),
         PutLink::Replaced(link) => {
             let counts = node.app.counts(&link).await;

@@ -51,14 +51,18 @@ const AROUND: [(char, char); 11] = [
 ];
 
 /// Signs around a URL that stand in none, so that one of a pair may be missing.
-const NEVER_IN_URLS: [char; 8] = ['<', '>', '"', '“', '”', '„', '«', '»'];
+const NEVER_IN_URLS: [char; 3] = ['<', '>', '"'];
 
 /// A text without what is copied together with a URL: invisible characters, and signs around it.
 fn bare(text: &str) -> &str {
     let around = |c: char| is_invisible(c) || NEVER_IN_URLS.contains(&c);
     let mut text = text.trim_matches(around);
     let within = |text: &str| {
-        AROUND.iter().find_map(|(open, close)| Some(text.strip_prefix(*open)?.strip_suffix(*close)?.len()))
+        AROUND.iter().find_map(|(open, close)| {
+            let inner = text.strip_prefix(*open)?.strip_suffix(*close)?;
+            // The last bracket belongs to the URL if it closes one in it.
+            (inner.matches(*open).count() == inner.matches(*close).count()).then_some(inner.len())
+        })
     };
     while let Some(length) = within(text) {
         let open = text.chars().next().map_or(0, char::len_utf8);
@@ -281,6 +285,8 @@ mod tests {
             ("[https://example.com/a]", "https://example.com/a"),
             ("\"https://example.com/a", "https://example.com/a"),
             ("https://example.com/a\">", "https://example.com/a"),
+            ("https://example.com/«a»", "https://example.com/%C2%ABa%C2%BB"),
+            ("„https://example.com/a“", "https://example.com/a"),
             ("https://example.com/a\u{2800}\u{3164}", "https://example.com/a"),
         ] {
             assert_eq!(parse(input).map(|target| target.to_string()), Ok(stored.to_owned()));
@@ -294,6 +300,7 @@ mod tests {
             ("<>", "empty"),
             ("\"", "empty"),
             ("(https://example.com/", "no-scheme"),
+            ("(https://example.com/X_(y)", "no-scheme"),
             ("   ", "empty"),
             ("example.com", "no-scheme"),
             ("https://https://example.com/", "scheme-twice"),

@@ -120,12 +120,27 @@ pub fn segments_in_text(text: &str) -> Option<Code> {
 fn without_host(text: &str) -> Option<&str> {
     let text = text.trim_matches(|c: char| !is_letter(c));
     // The text after a query or a fragment may be a URL itself.
-    let text = text.split(['?', '#']).next().unwrap_or(text);
+    let text = before_query(text);
     match text.split_once("://") {
         // Only a host: its last label is not a code.
         Some((_, rest)) => Some(rest.split_once(['/', '\\'])?.1),
         None => Some(text),
     }
+}
+
+/// A text up to a query or a fragment, whose first character may be mistyped, or escaped once or twice. Nothing else is decoded: an escaped slash separates no
+/// segments.
+fn before_query(text: &str) -> &str {
+    let begins = |at: usize| {
+        let rest = &text.as_bytes()[at..];
+        let escaped = rest.strip_prefix(b"%25").or_else(|| rest.strip_prefix(b"%"));
+        matches!(rest[0], b'?' | b'#' | b'&')
+            || escaped.is_some_and(|code| {
+                [&b"3f"[..], b"23", b"26"].iter().any(|sign| code.len() >= 2 && code[..2].eq_ignore_ascii_case(sign))
+            })
+    };
+    // Each of these signs is one byte, so the text is cut between characters.
+    &text[..(0..text.len()).find(|at| begins(*at)).unwrap_or(text.len())]
 }
 
 /// Codes begin and end with a letter or a digit (`Code::parse_slug`, `Code::generated`).
@@ -313,6 +328,10 @@ mod tests {
             "http://h.example/CODE?utm=1",
             "http://h.example/CODE#x",
             "http://h.example/CODE/?to=http://other.example/path#x",
+            "http://h.example/CODE&u=1/x",
+            "s.example/CODE%3Fu=1/x",
+            "CODE&u=https://b.example/x",
+            "http://h.example/CODE%253fu=1/x",
             "http://h.example/CODE.",
             "<http://h.example/CODE>",
             "<http://h.example/CODE>,",
@@ -342,6 +361,7 @@ mod tests {
             "h.example",
             "two words",
             "http://h.example/a.b",
+            "http://h.example/a%2Fb",
         ] {
             assert_eq!(code_in_text(text), None, "{text:?}");
         }

@@ -170,7 +170,7 @@ impl Problem {
     }
 
     /// A link was not put. `fault` is what is wrong with the entity tags of `If-Match`.
-    /// `wants_none`: whether the request asks, by `If-None-Match`, for a link that is not there yet.
+    /// `wants_none`: whether the request asks, by `If-None-Match: *`, for a link that is not there yet.
     pub(in crate::http) fn of_put(error: PutError, fault: Option<TagFault>, wants_none: bool) -> Self {
         match (error, fault) {
             (PutError::Condition { current: Some(current) }, None) if wants_none => Self::new(
