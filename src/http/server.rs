@@ -9,7 +9,7 @@ use actix_http::ConnectionType;
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, map_config};
 use actix_web::dev::AppConfig;
-use actix_web::error::{InternalError, PathError};
+use actix_web::error::{InternalError, PathError, QueryPayloadError};
 use actix_web::{App, web};
 use parking_lot::Mutex;
 use waypost_click_counter::{Journals, Recorder};
@@ -139,8 +139,12 @@ fn app(
             InternalError::from_response(error, Problem::unknown_link().response()).into()
         }))
         .app_data(web::QueryConfig::default().error_handler(|error, _| {
-            InternalError::from_response("the query cannot be used", Problem::malformed(error.to_string()).response())
-                .into()
+            // The error's own words name a Rust library.
+            let detail = match &error {
+                QueryPayloadError::Deserialize(why) => format!("the query cannot be used: {why}"),
+                other => format!("the query cannot be used: {other}"),
+            };
+            InternalError::from_response("the query cannot be used", Problem::malformed(detail).response()).into()
         }))
         .wrap_fn(move |request, service| {
             let started = Instant::now();

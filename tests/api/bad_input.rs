@@ -128,6 +128,15 @@ async fn wrong_paths_and_methods_are_refused() {
         assert_eq!(answer.status, 404, "{method} {path}");
         assert!(answer.text("detail").contains("no slash at their end"), "{method} {path}: {}", answer.text("detail"));
     }
+    let week = client.get("/api/v1/stats?interval=week").await.unwrap();
+    let detail = week.text("detail");
+    assert!(
+        week.status == 400 && detail.starts_with("the query cannot be used:") && detail.contains("week"),
+        "{detail}"
+    );
+    let typed = client.request(Method::POST, "/shorten").header("content-type", "text/json");
+    let made = client.send(typed.body("{\"longUrl\":\"https://example.com/text-json\"}")).await.unwrap();
+    assert_eq!(made.status, 201, "{}", made.text("detail"));
     for raw in ["GET / HTTP/9.9\r\n\r\n", "\0\0\0\0\r\n\r\n", "GET /a\0b HTTP/1.1\r\nHost: h\r\n\r\n"] {
         let answer = client.raw(raw.as_bytes()).unwrap();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{raw:?}: {answer}");

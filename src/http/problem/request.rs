@@ -79,10 +79,7 @@ impl Problem {
                 status,
                 ..Self::internal("the request could not be answered; what happened is in the server's log")
             },
-            status => Self {
-                status,
-                ..Self::malformed(detail.replace("Query deserialize error:", "the query cannot be used:"))
-            },
+            status => Self { status, ..Self::malformed(detail) },
         }
     }
 }
