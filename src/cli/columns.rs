@@ -175,7 +175,7 @@ fn is_one_of(text: &str, words: &[&str]) -> bool {
 
 /// Whether a cell says yes: everything but nothing and the usual words for no.
 pub(super) fn is_yes(text: &str) -> bool {
-    !is_no(text) && !is_nothing(text) && !is_one_of(text, &["", "[]", "{}"])
+    !is_no(text) && !is_one_of(text, &["", "-", "null", "none", "nil", "n/a", "na", "[]", "{}"])
 }
 
 /// Whether a cell says no.
@@ -185,18 +185,8 @@ pub(super) fn is_no(text: &str) -> bool {
 
 /// Whether a word is a state in which a link leads nowhere.
 pub(super) fn is_off(text: &str) -> bool {
-    let words = [
-        "disabled",
-        "inactive",
-        "paused",
-        "banned",
-        "blocked",
-        "suspended",
-        "deactivated",
-        "archived",
-        "deleted",
-        "removed",
-    ];
+    let words =
+        ["disabled", "inactive", "paused", "banned", "blocked", "suspended", "deactivated", "deleted", "removed"];
     is_no(text) || is_one_of(text, &words)
 }
 

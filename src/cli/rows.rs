@@ -242,8 +242,6 @@ fn csv_rows<R: BufRead + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn rows(text: &str) -> Vec<Row> {
@@ -267,62 +265,6 @@ mod tests {
         let rows: Vec<Row> = file.rows.map(Result::unwrap).collect();
         let sale = Row { ignored: "ip clicks".to_owned(), ..row(2, "https://a.example/", Some("sale")) };
         assert_eq!(rows, [sale, row(3, "https://b.example/", None)]);
-    }
-
-    #[test]
-    fn what_else_a_link_has_is_read_and_an_apostrophe_that_made_a_cell_harmless_is_dropped() {
-        let rules = "[{\"longUrl\":\"https://a.example/ios\",\"conditions\":[]}]";
-        let text = format!(
-            "longUrl,title,redirectStatus,forwardQuery,forwardPath,expiredUrl,crawlable,rules,visits,state\n\
-             https://a.example/,'@home,307,true,false,https://a.example/end,true,\"{}\",0,active\n\
-             https://a.example/,'tis,moved,false,true,,false,[],7,\n",
-            rules.replace('"', "\"\"")
-        );
-        let rows = rows(&text);
-        let further: [&[(&str, Value)]; 2] = [
-            &[
-                ("forwardQuery", true.into()),
-                ("crawlable", true.into()),
-                ("expiredUrl", "https://a.example/end".into()),
-                ("redirectStatus", 307.into()),
-                ("rules", serde_json::from_str(rules).unwrap()),
-            ],
-            &[("forwardPath", true.into()), ("redirectStatus", "moved".into())],
-        ];
-        assert_eq!([&rows[0].further[..], &rows[1].further], further);
-        assert_eq!([&rows[0], &rows[1]].map(|row| row.title.as_deref()), [Some("@home"), Some("'tis")]);
-        assert_eq!([&rows[0].ignored, &rows[1].ignored], ["", "visits"]);
-        assert_eq!(rows[0].refusal, None);
-    }
-
-    #[test]
-    fn titles_tags_notes_begins_limits_and_domains_are_read() {
-        let text = "url,title,tags,note,validSince,maxVisits,Domain\nhttps://a.example/,\"Big\n sale\",spring|sale,\"a\nb\",2030-01-01,7,b.example\n";
-        let sale = Row {
-            domain: Some("b.example".to_owned()),
-            valid_since: Some("2030-01-01".to_owned()),
-            max_visits: Some("7".to_owned()),
-            title: Some("Big sale".to_owned()),
-            tags: vec!["spring".to_owned(), "sale".to_owned()],
-            note: Some("a\nb".to_owned()),
-            ..row(2, "https://a.example/", None)
-        };
-        assert_eq!(rows(text), [sale]);
-    }
-
-    #[test]
-    fn a_link_that_would_be_open_without_what_cannot_be_imported_is_refused_and_a_disabled_one_stays_disabled() {
-        let text = "shortCode,longUrl,password,protected,disabled,rules\n\
-                    a,https://a.example/,,false,false,\nb,https://a.example/,,true,false,\nc,https://a.example/,no,false,true,\n\
-                    d,https://a.example/,,,,iOS: elsewhere\ne,https://a.example/,secret,,,\n";
-        let rows = rows(text);
-        let url = "https://a.example/";
-        assert_eq!(rows[0], row(2, url, Some("a")));
-        assert_eq!(rows[2], Row { disabled: true, ..row(4, url, Some("c")) });
-        for (at, what) in [(1, "a password"), (3, "rules, which are not a list as JSON"), (4, "a password")] {
-            let refusal = rows[at].refusal.as_deref().unwrap_or_default();
-            assert!(refusal.starts_with(&format!("this link has {what}, ")), "{refusal:?}");
-        }
     }
 
     #[test]
@@ -377,26 +319,6 @@ mod tests {
             let refused = file(text).err().unwrap_or_else(|| panic!("{text}"));
             assert!(refused.contains(part), "{text}: {refused}");
         }
-    }
-
-    #[test]
-    fn what_switches_a_link_off_in_another_shortener_does_so_here_and_a_word_for_no_limit_is_none() {
-        let text = "url,enabled,status,Banned,max clicks,expires at,expires in\n\
-                    https://a.example/,true,active,false,unlimited,never,\n\
-                    https://a.example/,0,,,0,0,\nhttps://a.example/,,Inactive,,7,1893456000,0\nhttps://a.example/,,,true,,1893456000000,\n\
-                    https://a.example/,,301,,,,3600\nhttps://a.example/,disabled,0,n/a,,,never\nhttps://a.example/,,odd,,,,\n";
-        let rows = rows(text);
-        assert_eq!(
-            rows.iter().map(|row| row.disabled).collect::<Vec<_>>(),
-            [false, true, true, true, false, true, false]
-        );
-        let limits: Vec<_> = rows.iter().map(|row| (row.max_visits.as_deref(), row.valid_until.as_deref())).collect();
-        let end = Some("2030-01-01T00:00:00Z");
-        let none = (None, None);
-        assert_eq!(limits, [none, none, (Some("7"), end), (None, end), none, none, none]);
-        assert!(rows[4].refusal.as_ref().unwrap().starts_with("this link has an end that is a duration"));
-        assert_eq!(rows[5].refusal, None);
-        assert!(rows[6].refusal.as_ref().unwrap().contains("the state \"odd\""));
     }
 
     #[test]
