@@ -71,6 +71,12 @@ async fn a_command_without_a_key_is_told_where_it_takes_one_from() {
     assert!(code == Some(2) && said.contains("WAYPOST_API_KEY and WAYPOST_API_KEY_FILE"), "{said}");
     let (code, said) = shorten(&["--api-key", KEY, "--api-key-file", file], &[]);
     assert!(code == Some(2) && said.contains("--api-key and --api-key-file"), "{said}");
+    // A name that is not UTF-8 is possible.
+    let name = std::os::unix::ffi::OsStringExt::from_vec(b"\xe9.txt".to_vec());
+    let arguments: [std::ffi::OsString; 4] = ["import".into(), name, "--server".into(), server.clone().into()];
+    let import = Command::new(PROGRAM).args(arguments).envs([wrong, ("WAYPOST_API_KEY_FILE", file)]).output().unwrap();
+    let (code, said) = told(&import);
+    assert!(code == Some(2) && said.contains("two sources of the key"), "{said}");
     let data = path(node.data_dir()).to_owned();
     let made = waypost(&["import", path(&urls), "--server", &server, "--data-dir", &data], &[]);
     assert_eq!(made.status.code(), Some(0), "{}", told(&made).1);
@@ -192,6 +198,8 @@ fn what_answers_no_http_is_not_taken_for_a_server_that_is_down() {
 async fn messages_of_the_server_are_told_in_the_words_of_the_command_line() {
     let (_dir, node) = fresh_node();
     let server = format!("http://{}", node.address());
+    let made = waypost(&["shorten", "https://example.com/taken", "--slug", "validUntil", "--server", &server], &[]);
+    assert_eq!(made.status.code(), Some(0), "{}", told(&made).1);
     for (arguments, code, part) in [
         (&["shorten", "https://example.com/", "--valid-until", "2020-01-01"][..], 1, "--valid-until has to lie"),
         (
@@ -199,6 +207,8 @@ async fn messages_of_the_server_are_told_in_the_words_of_the_command_line() {
             1,
             "--max-visits and a permanent --redirect-status",
         ),
+        // Somebody's own words stay as they are.
+        (&["shorten", "https://example.com/", "--slug", "validUntil"], 1, "\"validUntil\" already names"),
         (&["stats", "--interval", "week"], 2, "hour, day, month"),
         (&["stats", "--bots", "no"], 2, "exclude, include, only"),
         (&["stats", "--tz", "Europe/Nope"], 2, "--tz: \"Europe/Nope\" is not a time zone"),

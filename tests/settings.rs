@@ -68,6 +68,10 @@ async fn commands_find_the_node_that_serve_would_run_with_the_same_variables() {
     for refused in [mistyped, run(&["config", "check"], &[("WAYPOST_LISTN", &http)])] {
         assert!(errors(&refused).contains("did you mean \"WAYPOST_LISTEN\"?"), "{}", errors(&refused));
     }
+    // Also of the key, and when the server is named.
+    let mistyped = run(&["health", "--server", &format!("http://{http}")], &[("WAYPOST_API_KYE", "x")]);
+    assert_eq!(mistyped.status.code(), Some(2), "{}", errors(&mistyped));
+    assert!(errors(&mistyped).contains("did you mean \"WAYPOST_API_KEY\"?"), "{}", errors(&mistyped));
     // An address of this machine needs no scheme, as with `serve --listen`.
     let port = node.address().port();
     for server in [http.clone(), format!("localhost:{port}"), format!(":{port}"), format!("0.0.0.0:{port}")] {

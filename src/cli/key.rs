@@ -13,7 +13,7 @@ use super::client::Failed;
 use super::{exit, reach};
 use crate::app::CLI_KEY_PREFIX;
 use crate::config::{SecretText, flaw, read_secret, read_secret_from};
-use crate::http::{NONE_IS_SET, is_loopback};
+use crate::http::is_loopback;
 use crate::node::CLI_KEY_FILE;
 
 /// The data directory of a server without configuration.
@@ -182,15 +182,14 @@ impl Key {
                     _ => "the server requires a key",
                 };
                 let because = because.as_ref().map(|because| format!(" ({because})")).unwrap_or_default();
-                let detail = problem["detail"].as_str().unwrap_or_default();
-                let none_is_set = detail.find(NONE_IS_SET).filter(|_| problem["reason"] != "always");
-                match none_is_set {
-                    Some(_) => format!(
-                        "{why}, and {NONE_IS_SET}: start the server with WAYPOST_ADMIN_KEY, or with [http] public_url, which prints a new one. \
-                         {remedy}{because}"
-                    ),
-                    None => format!("{why}. {remedy}{because}"),
-                }
+                // Only a server without an admin key asks where a request comes from.
+                let first = match problem["reason"].as_str() {
+                    Some("passed-on" | "other-account" | "unknown-account") => {
+                        " It has none: start it with WAYPOST_ADMIN_KEY, or with [http] public_url, which prints a new one."
+                    }
+                    _ => "",
+                };
+                format!("{why}.{first} {remedy}{because}")
             }
         }
     }
@@ -293,5 +292,19 @@ mod tests {
     fn no_debug_output_shows_a_key() {
         let args = KeyArgs { api_key: Some(ADMIN.to_owned().into()), ..KeyArgs::default() };
         assert!(!format!("{args:?}").contains(ADMIN));
+    }
+
+    #[test]
+    fn who_is_refused_by_a_server_without_a_key_is_told_how_it_gets_one() {
+        let told = |reason: &str| {
+            let none = Key::None { because: None };
+            none.refused("http://127.0.0.1:8080", &serde_json::json!({ "reason": reason }))
+        };
+        for reason in ["passed-on", "other-account", "unknown-account"] {
+            assert!(told(reason).contains("It has none: start it with WAYPOST_ADMIN_KEY"), "{}", told(reason));
+        }
+        for reason in ["always", "missing"] {
+            assert!(!told(reason).contains("It has none"), "{}", told(reason));
+        }
     }
 }

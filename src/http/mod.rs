@@ -80,7 +80,6 @@ pub use live::LIVE_STREAMS_MAX;
 pub use metrics::WorkerMetrics;
 pub use origin::PublicAddress;
 pub(crate) use origin::reachable;
-pub(crate) use problem::NONE_IS_SET;
 pub use problem::Problem;
 pub use redirect::found;
 pub use robots::Robots;

@@ -101,6 +101,11 @@ async fn a_put_keeps_to_the_states_that_it_requires() {
     let detail = there.text("detail");
     assert!(detail.contains("leave If-None-Match out") && !detail.contains("repeat"), "{detail}");
     let tag = made.header("etag").unwrap();
+    // Only `*` asks for no link at all.
+    let both = put(&client, "one", to(2), &[("if-match", "*"), ("if-none-match", "*")]).await;
+    assert!(both.text("detail").contains("leave If-None-Match out"), "{}", both.text("detail"));
+    let this = put(&client, "one", to(2), &[("if-none-match", tag)]).await;
+    assert!(!this.text("detail").contains("asks for no link"), "{}", this.text("detail"));
     assert_eq!(put(&client, "one", to(2), &[("if-none-match", tag)]).await.status, 412);
     assert_eq!(put(&client, "one", to(2), &[("if-match", "*")]).await.status, 200);
     let late = put(&client, "one", to(3), &[("if-match", tag)]).await;

@@ -26,7 +26,6 @@ mod visitors;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-pub(crate) use domain::NONE_IS_SET;
 pub(super) use kinds::{KINDS, urn};
 use serde::Serialize;
 use utoipa::ToSchema;
