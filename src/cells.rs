@@ -8,7 +8,7 @@ const FORMULA: &[char] = &['=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝'
 /// A cell that a spreadsheet shows unchanged and does not run: an apostrophe precedes a possible formula.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     let is_formula = |text: &str| text.starts_with(FORMULA) || text.trim_start().starts_with(FORMULA);
-    // One that has an apostrophe already gets another, so that what was put before a cell can be told from what was in it.
+    // A text that begins with apostrophes gets one more, so that `as_it_was` removes exactly what was added.
     if is_formula(text.trim_start_matches('\'')) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 

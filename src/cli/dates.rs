@@ -10,7 +10,7 @@ use super::exit;
 /// What the user should write instead of an invalid time.
 const EXAMPLES: &str = "write one like 2030-12-31, 2030-12-31T18:00, 2030-12-31T18:00:00+01:00 or +30d";
 
-/// As [`EXAMPLES`], for what has been.
+/// As [`EXAMPLES`], for options whose times usually lie in the past.
 const FORMER_EXAMPLES: &str = "write one like 2026-11-01, 2026-11-01T10:00, 2026-11-01T10:00:00+01:00 or -7d";
 
 /// The meaning of a date without a time.

@@ -293,7 +293,7 @@ fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     let mut set = |name: &str, value: Option<Value>| value.map(|value| body[name] = value);
     set("domain", row.domain.clone().map(Value::from));
     set("validSince", row.valid_since.as_deref().map(|text| time(text, dates::Of::Begin, zone).into()));
-    // What is no number is left to the server to refuse.
+    // The server refuses what is not a number.
     set(
         "maxVisits",
         row.max_visits.as_deref().map(|text| text.parse::<u64>().map_or_else(|_| text.into(), Value::from)),
@@ -305,7 +305,7 @@ fn ready(row: Row, find_existing: bool, zone: &TimeZone) -> Ready {
     for (name, value) in &row.further {
         set(name, Some(value.clone()));
     }
-    // Who asks for existing links is not answered what an import without that question was.
+    // With --find-existing the key is another one: otherwise the server would repeat its answer to an earlier import of this row.
     let (line, text) = (row.line.to_le_bytes(), body.to_string());
     let mut parts = vec![&line[..], text.as_bytes()];
     parts.extend(find_existing.then_some(&b"find"[..]));

@@ -17,7 +17,7 @@ use super::valid::NodeConfig;
 use super::{ConfigError, raw};
 use crate::limits::Range;
 
-/// Whether two addresses have one in common: all addresses of this machine are as well one of them.
+/// Whether two listeners would share an address: a wildcard address includes the others.
 fn overlap(one: IpAddr, other: IpAddr) -> bool {
     // An IPv6 socket for all addresses takes IPv4, too.
     let all = |all: IpAddr, other: IpAddr| all.is_unspecified() && (all.is_ipv6() || other.is_ipv4());
