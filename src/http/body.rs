@@ -1,15 +1,27 @@
 //! The bodies of requests: JSON, or plain text where a route reads that as well.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// The content type without its parameters, in lower case.
-pub(super) fn essence(request: &HttpRequest) -> Option<String> {
-    let content_type = request.headers().get(CONTENT_TYPE)?.to_str().unwrap_or_default();
-    Some(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+/// The content type without its parameters, in lower case. Whoever reads a body asks for it first.
+///
+/// # Errors
+/// If the body is compressed: no route unpacks it, since a few bytes may unpack to very many.
+pub(super) fn essence(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    for coding in request.headers().get_all(CONTENT_ENCODING) {
+        let coding = coding.to_str().unwrap_or("unreadable");
+        if !coding.trim().is_empty() && !coding.trim().eq_ignore_ascii_case("identity") {
+            return Err(Problem::unsupported_media_type(format!(
+                "a body with the Content-Encoding \"{coding}\" is not read; send it uncompressed, without this header"
+            )));
+        }
+    }
+    let Some(content_type) = request.headers().get(CONTENT_TYPE) else { return Ok(None) };
+    let content_type = content_type.to_str().unwrap_or_default();
+    Ok(Some(content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
 }
 
 pub(super) fn is_json(essence: &str) -> bool {
@@ -24,7 +36,7 @@ pub(super) fn unmarked(body: &[u8]) -> &[u8] {
 /// Parses the JSON body of a route that accepts nothing else.
 pub(super) fn parse_json_only<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, Problem> {
     let body = unmarked(body);
-    match essence(request).as_deref() {
+    match essence(request)?.as_deref() {
         None => parse_json(body),
         Some(json) if is_json(json) => parse_json(body),
         Some(other) => {

@@ -67,7 +67,7 @@ pub(super) async fn create(
 fn parse_body(request: &HttpRequest, body: &[u8]) -> Result<GivenLink, Problem> {
     let body = unmarked(body);
     let looks_like_json = || body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    match essence(request).as_deref() {
+    match essence(request)?.as_deref() {
         Some(json) if is_json(json) => parse_json(body),
         Some("text/plain") => parse_text(body),
         None if looks_like_json() => parse_json(body),

@@ -26,17 +26,12 @@ pub(super) struct Form {
     pub(super) password: String,
 }
 
-/// Whether a request has a form, so that it may be for a protected link.
-fn has_form(request: &HttpRequest) -> bool {
-    essence(request).as_deref() == Some(FORM)
-}
-
 /// Reads the form of a request.
 ///
 /// # Errors
 /// If it has none, or one that is too long or has no password.
 pub(super) async fn given(request: &HttpRequest, body: Payload) -> Result<Form, Problem> {
-    if !has_form(request) {
+    if essence(request)?.as_deref() != Some(FORM) {
         return Err(Problem::unsupported_media_type(format!("only the password of a link is read here; send {FORM}")));
     }
     let body = match body.to_bytes_limited(FORM_BYTES_MAX).await {

@@ -83,6 +83,21 @@ async fn bad_bodies_are_refused() {
         assert_eq!(answer.status, status, "{content_type}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{content_type}");
     }
+    for (path, body) in [("/shorten", "nothing"), ("/api/v1/links", "{}"), ("/api/v1/bulk", "{}"), ("/a", "password=b")]
+    {
+        let packed = |coding: &str| client.request(Method::POST, path).header("content-encoding", coding).body(body);
+        for coding in ["gzip", "br", "identity, zstd"] {
+            let refused = client.send(packed(coding)).await.unwrap();
+            assert_eq!(
+                (refused.status, refused.problem()),
+                (415, "unsupported-media-type".to_owned()),
+                "{path} {coding}"
+            );
+            assert!(refused.text("detail").contains("send it uncompressed"), "{}", refused.text("detail"));
+        }
+        let plain = client.send(packed("identity")).await.unwrap();
+        assert!(!plain.text("detail").contains("uncompressed"), "{path}");
+    }
     // The server may answer and close before ten megabytes are sent; what counts is that it does, and lives.
     if let Ok(answer) = send("application/json", vec![b' '; 10 << 20]).await {
         assert_eq!(answer.status, 413);

@@ -60,6 +60,16 @@ async fn a_slug_in_letters_of_another_script_is_found_however_it_is_written() {
     let short_url = made["results"][0]["link"]["shortUrl"].as_str().unwrap();
     assert!(short_url.ends_with("/%E6%97%A5%E6%9C%AC%E8%AA%9E"), "{made}");
 
+    // Simple clients, such as curl, send what was typed as it is: also on a connection that is used again, cut anywhere, and in the query.
+    let request =
+        "GET /münchen HTTP/1.1\r\nHost: h\r\n\r\nGET /münchen/ü?q=<ü> HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let answers = client.raw(request.as_bytes()).unwrap();
+    let locations: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("location: ")).collect();
+    assert_eq!(locations, ["https://example.com/x", "https://example.com/x/%C3%BC"], "{answers}");
+    let request = "GET /api/v1/links/münchen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = client.raw(request.as_bytes()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"shortCode\":\"münchen\""), "{answer}");
+
     // A short URL, and a word that follows it without a space.
     link(&client, "abc").await;
     assert_eq!(client.get("/abcです").await.unwrap().header("location"), Some("https://example.com/x"));

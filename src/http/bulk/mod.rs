@@ -198,7 +198,7 @@ pub(super) async fn bulk(
     let permit = node.bulk_requests.clone().try_acquire_owned();
     let permit = permit
         .map_err(|_| Problem::not_ready(format!("{BULK_REQUESTS_MAX} bulk requests are being answered already")))?;
-    let lines = match essence(&request).as_deref() {
+    let lines = match essence(&request)?.as_deref() {
         Some("application/x-ndjson" | "application/jsonl") => true,
         None => false,
         Some(json) if is_json(json) => false,

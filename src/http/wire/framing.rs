@@ -40,6 +40,15 @@ pub(super) struct Piece {
 impl Heads {
     /// The part of `bytes` that may be passed on: a few heads of `GET`, one head of another method, or a part of a body.
     pub(super) fn piece(&mut self, bytes: &[u8]) -> Piece {
+        self.at_most(HEADS_AT_ONCE, bytes)
+    }
+
+    /// The part of `bytes` that belongs to the present head.
+    pub(super) fn one(&mut self, bytes: &[u8]) -> Piece {
+        self.at_most(1, bytes)
+    }
+
+    fn at_most(&mut self, most: usize, bytes: &[u8]) -> Piece {
         let mut piece = Piece { length: 0, heads: 0 };
         while piece.length < bytes.len() {
             let rest = &bytes[piece.length..];
@@ -63,7 +72,7 @@ impl Heads {
                     *self = Self::default();
                     piece.length += end;
                     piece.heads += 1;
-                    if !is_get || piece.heads == HEADS_AT_ONCE {
+                    if !is_get || piece.heads == most {
                         break;
                     }
                 }

@@ -1,11 +1,12 @@
 //! The cost of a connection: its stream, its deadlines, and the number that a client may have.
 //!
-//! `fast` answers redirects before actix-http sees them; `stream` is between the socket and actix-http and decides when to read; `framing` finds the ends of requests; `tracked` reports
+//! `fast` answers redirects before actix-http sees them; `stream` is between the socket and actix-http and decides when to read; `framing` finds the ends of requests; `escape` escapes what no URI has; `tracked` reports
 //! what the `App` does; `conn` and `worker` close late connections; `refusal` turns refusals of actix-http into problem documents.
 
 mod addresses;
 mod conn;
 mod encode;
+mod escape;
 mod fast;
 mod framing;
 mod listener;

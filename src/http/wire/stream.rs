@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::conn::{Conn, Reason};
+use super::escape::{self, At};
 use super::framing::{Heads, Piece};
 use super::refusal;
 use super::worker::Connections;
@@ -33,6 +34,8 @@ pub(in crate::http) struct Guarded<S> {
     kept: Vec<u8>,
     kept_at: usize,
     heads: Heads,
+    /// The position in the present head.
+    at: At,
     /// Bytes were passed on, and their answers are not written yet.
     turn: bool,
     /// Several heads were passed on together.
@@ -59,6 +62,7 @@ impl<S> Guarded<S> {
             kept: Vec::new(),
             kept_at: 0,
             heads: Heads::default(),
+            at: At::default(),
             turn: false,
             several: false,
             refused: false,
@@ -105,14 +109,27 @@ impl<S> Guarded<S> {
             if !self.conn.rest.borrow().is_open() {
                 self.conn.has_body();
             }
+            buf.put_slice(&bytes[..of_body]);
             of_body
+        } else if escape::may_need(bytes) && buf.remaining() >= escape::GROWTH_MAX {
+            self.hand_on_escaped(&bytes[..bytes.len().min(buf.remaining() / escape::GROWTH_MAX)], buf)
         } else {
             let Piece { length, heads } = self.heads.piece(bytes);
             self.several = heads > 1;
+            self.at = if heads > 0 { At::default() } else { self.at.behind(&bytes[..length]) };
+            buf.put_slice(&bytes[..length]);
             length
         };
-        buf.put_slice(&bytes[..length]);
         self.turn = true;
+        length
+    }
+
+    /// Passes on one head or a part of it, with its target escaped.
+    fn hand_on_escaped(&mut self, bytes: &[u8], buf: &mut ReadBuf<'_>) -> usize {
+        let Piece { length, heads } = self.heads.one(bytes);
+        self.several = false;
+        let at = self.at.escape(&bytes[..length], |escaped| buf.put_slice(escaped));
+        self.at = if heads > 0 { At::default() } else { at };
         length
     }
 
