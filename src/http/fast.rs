@@ -14,14 +14,14 @@ use actix_http::body::BoxBody;
 use actix_http::{Method, Request, Response};
 use actix_service::Service;
 use futures_util::future::LocalBoxFuture;
-use waypost_head::{HEADERS_MAX, Head, PlainRequest, read};
+use waypost_head::{HEADERS_MAX, Head, PlainRequest, code_ahead, read};
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::typed::code_of_segment;
 
 use super::fast_app::{Date, ask, request};
 use super::fast_miss::Miss;
 use super::front::Front;
-use super::hit::{Found, Hit, Visit};
+use super::hit::{Expected, Found, Hit, Visit};
 use super::wire::{FastPath, Step, Taken};
 
 /// The fast path of one worker.
@@ -70,6 +70,8 @@ where
 
     fn step(&self, bytes: &[u8], peer: Option<SocketAddr>, answers: &mut Vec<u8>) -> Step<Self::Answer> {
         let started = Instant::now();
+        // Before the head is read: memory takes as long to answer.
+        let expected = code_ahead(bytes).and_then(|code| Expected::of(&self.front.worker, code));
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let (head, headers) = read(bytes, &mut headers);
         let known = match head {
@@ -81,7 +83,7 @@ where
         let worker = &*self.front.worker;
         let head_only = known.method == Method::HEAD;
         let taken = Taken { length, closes, head_only };
-        let visit = Visit { code, query, headers: &headers, peer };
+        let visit = Visit { code, expected, query, headers: &headers, peer };
         if !head_only {
             match visit.answer(worker, started) {
                 Found::Hit(hit) => {

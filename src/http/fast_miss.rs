@@ -87,7 +87,7 @@ impl Miss {
         *answer.status_mut() = StatusCode::from_u16(status.into()).ok()?;
         let Missing { key, now, .. } = &self.missing;
         self.parsed(|known, headers| {
-            let visit = Visit { code: known.code, query: known.query, headers, peer: self.peer };
+            let visit = Visit { code: known.code, expected: None, query: known.query, headers, peer: self.peer };
             visit.count(worker, key.hash(), *now);
             worker.access_log.note_code("GET", known.code, status.into(), self.peer);
             Some(())

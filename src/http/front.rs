@@ -33,8 +33,8 @@ impl<S> Front<S> {
         let started = Instant::now();
         // A path with a second segment or an escape is not a code in the cache, so it goes on to the `App`.
         let code = request.path().strip_prefix('/')?;
-        let visit =
-            Visit { code, query: request.uri().query(), headers: &request.head().headers, peer: request.peer_addr() };
+        let (query, headers, peer) = (request.uri().query(), &request.head().headers, request.peer_addr());
+        let visit = Visit { code, expected: None, query, headers, peer };
         let Found::Hit(Hit { link, status, .. }) = visit.answer(&self.worker, started) else { return None };
         let mut response = found(link.location());
         if status != RedirectStatus::Found {

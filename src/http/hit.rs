@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use waypost_click_counter::Visitor;
 use waypost_head::Headers;
 use waypost_protocol::code::SLUG_BYTES_MAX;
 use waypost_protocol::properties::RedirectStatus;
@@ -19,6 +20,8 @@ use super::visitor::visitor;
 pub(super) struct Visit<'a, H> {
     /// The path without its slash.
     pub(super) code: &'a str,
+    /// The same code, if it was expected.
+    pub(super) expected: Option<Expected>,
     /// The query, if there is one.
     pub(super) query: Option<&'a str>,
     /// Its headers.
@@ -56,6 +59,18 @@ pub(super) struct Hit {
     pub(super) now: UnixMs,
 }
 
+/// A code that is going to be looked up on a node whose domains need no choice.
+#[derive(Clone, Copy)]
+pub(super) struct Expected(waypost_redirector::Expected);
+
+impl Expected {
+    /// Begins to load what is known of a code.
+    pub(super) fn of(worker: &WorkerState, code: &str) -> Option<Self> {
+        let is_plain = worker.node.groups.domains().is_plain();
+        is_plain.then(|| Self(worker.node.view.expect(Domain::default(), code)))
+    }
+}
+
 impl<H: Headers> Visit<'_, H> {
     /// Counts the visit, if a plain link is cached.
     pub(super) fn answer(&self, worker: &WorkerState, started: Instant) -> Found {
@@ -66,7 +81,6 @@ impl<H: Headers> Visit<'_, H> {
         let now = (worker.node.clock)();
         let found = self.look_up(worker, now, started);
         if let Found::Hit(hit) = &found {
-            self.count(worker, hit.link.link(), now);
             worker.metrics.front(started);
             worker.access_log.note_code("GET", self.code, hit.status.into(), self.peer);
         }
@@ -75,26 +89,49 @@ impl<H: Headers> Visit<'_, H> {
 
     /// Counts a visit of a link, if it is one that counts.
     pub(super) fn count(&self, worker: &WorkerState, link: KeyHash, now: UnixMs) {
-        if worker.recorder.is_on()
-            && let Some(visitor) = visitor(&worker.visitors, self.headers, self.peer, self.query)
-        {
+        if let Some(visitor) = self.visitor(worker) {
             worker.recorder.visit(link, now, &visitor);
         }
     }
 
+    /// The visitor, if a visit counts.
+    fn visitor(&self, worker: &WorkerState) -> Option<Visitor<'_>> {
+        worker.recorder.is_on().then(|| visitor(&worker.visitors, self.headers, self.peer, self.query))?
+    }
+
+    /// What `find` finds. A hit is counted. What a visit needs apart from the link is got ready before.
+    fn counted(&self, worker: &WorkerState, now: UnixMs, find: impl FnOnce() -> Found) -> Found {
+        let Some(visitor) = self.visitor(worker) else { return find() };
+        let mut found = Found::Other;
+        worker.recorder.visit_found(now, &visitor, || {
+            found = find();
+            match &found {
+                Found::Hit(hit) => Some(hit.link.link()),
+                Found::Missing(_) | Found::Other => None,
+            }
+        });
+        found
+    }
+
     fn look_up(&self, worker: &WorkerState, now: UnixMs, at: Instant) -> Found {
-        let domains = worker.node.groups.domains();
+        let (view, domains) = (&worker.node.view, worker.node.groups.domains());
         if domains.is_plain() {
-            let found = look_up(worker, Domain::default(), self.code, now, at, RedirectStatus::Found);
-            return found.unwrap_or_else(|| self.missing(LinkKey::new, RedirectStatus::Found, now));
+            let expected = self.expected.map(|Expected(expected)| expected);
+            let expected = expected.unwrap_or_else(|| view.expect(Domain::default(), self.code));
+            let approach = view.approach(expected);
+            return self.counted(worker, now, || {
+                let found = approach.lookup(Domain::default(), self.code, now, at);
+                let found = found_in(found, now, RedirectStatus::Found);
+                found.unwrap_or_else(|| self.missing(LinkKey::new, RedirectStatus::Found, now))
+            });
         }
         let domains = domains.load();
         let Some(site) = worker.node.address.site(&domains, self.headers, self.peer) else { return Found::Other };
-        match self.look_up_on(worker, site, now, at) {
+        self.counted(worker, now, || match self.look_up_on(worker, site, now, at) {
             Some(found) => found,
             None if site.multi_segment => Found::Other,
             None => self.missing(|code| site.key(code), site.default_status, now),
-        }
+        })
     }
 
     /// The link that the code names to the letter, if it can name one.
@@ -117,20 +154,13 @@ impl<H: Headers> Visit<'_, H> {
                 std::str::from_utf8(folded).ok()?
             }
         };
-        look_up(worker, site.domain, code, now, at, site.default_status)
+        found_in(worker.node.view.lookup(site.domain, code, now, at), now, site.default_status)
     }
 }
 
 /// What the cache knows; `None` if it does not have the link.
-fn look_up(
-    worker: &WorkerState,
-    domain: Domain,
-    code: &str,
-    now: UnixMs,
-    at: Instant,
-    default_status: RedirectStatus,
-) -> Option<Found> {
-    match worker.node.view.lookup(domain, code, now, at) {
+fn found_in(found: Lookup, now: UnixMs, default_status: RedirectStatus) -> Option<Found> {
+    match found {
         Lookup::Redirect(link) => Some(Found::Hit(Hit { status: link.status(default_status), link, now })),
         Lookup::Expired | Lookup::Special(_) => Some(Found::Other),
         Lookup::Miss => None,

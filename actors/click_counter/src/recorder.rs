@@ -192,14 +192,22 @@ impl Recorder {
 
     /// Records a visit of a link. If the journal is full, the visit is counted in `waypost_clicks_lost_total`: a redirect never waits.
     pub fn visit(&self, link: KeyHash, at: UnixMs, visitor: &Visitor<'_>) {
+        self.visit_found(at, visitor, || Some(link));
+    }
+
+    /// Records a visit of the link that `find` finds, or nothing if it finds none. `find` must not record anything.
+    ///
+    /// The visitor is classified first, so that the link can come from memory meanwhile.
+    pub fn visit_found(&self, at: UnixMs, visitor: &Visitor<'_>, find: impl FnOnce() -> Option<KeyHash>) {
         if !self.is_on() {
+            find();
             return;
         }
         let mut memory = self.memory.borrow_mut();
         let memory = &mut *memory;
         memory.text.clear();
         let mut visit =
-            Visit { link: Some(link), at, agent: Agent::default(), country: [0; 2], language: [0; 2], visitor: None };
+            Visit { link: None, at, agent: Agent::default(), country: [0; 2], language: [0; 2], visitor: None };
         let agent_hash = agent_hash(visitor.user_agent);
         visit.agent = memory.agent(agent_hash, visitor);
         if visitor.anonymous {
@@ -215,7 +223,10 @@ impl Recorder {
                 memory.locate(&self.shared.geo, address, &mut visit);
             }
         }
-        self.append(&visit, &memory.text);
+        visit.link = find();
+        if visit.link.is_some() {
+            self.append(&visit, &memory.text);
+        }
     }
 
     /// The class of a user agent. Also if no visits are recorded.

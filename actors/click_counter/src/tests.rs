@@ -70,6 +70,22 @@ fn spilled(directory: &Path) -> u64 {
     std::fs::metadata(directory.join("shard-0.spill")).map_or(0, |file| file.len())
 }
 
+#[test]
+fn a_visit_whose_link_is_not_found_is_not_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = Fixture::new(dir.path(), 64, 0);
+    let journal = || fixture.seed.journals.current()[0].clone();
+    let (at, visitor) = (UnixMs(1_790_000_000_000), Visitor { referrer: b"https://a.example/", ..Visitor::default() });
+    fixture.recorder.visit_found(at, &visitor, || None);
+    assert_eq!(journal().head(), 0);
+    fixture.recorder.visit_found(at, &visitor, || Some(KeyHash(7)));
+    fixture.recorder.visit_found(at, &Visitor::default(), || Some(KeyHash(8)));
+    let mut found = Vec::new();
+    journal().read(0, journal().head(), |_, words, text| found.push((words[0], text.to_vec())));
+    assert_eq!(found.iter().map(|(link, _)| *link).collect::<Vec<_>>(), [7, 8]);
+    assert!(found[0].1.starts_with(b"a.example\0") && found[1].1.is_empty(), "{found:?}");
+}
+
 #[tokio::test]
 async fn what_is_moved_at_a_time_is_bounded() {
     let dir = tempfile::tempdir().unwrap();

@@ -129,6 +129,11 @@ impl Entry {
         HeaderValue::from_maybe_shared(Bytes::from_owner(Location(self))).ok()
     }
 
+    /// Where it is in memory.
+    pub(crate) fn address(&self) -> *const u8 {
+        self.0.heap_ptr().cast()
+    }
+
     /// What it is found by.
     pub(crate) fn key(&self) -> KeyRef<'_> {
         KeyRef { domain: self.0.header.header.domain, code: self.text().0 }

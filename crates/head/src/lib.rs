@@ -6,4 +6,4 @@ mod headers;
 mod plain_request;
 
 pub use headers::{Headers, Parsed, visible};
-pub use plain_request::{HEADERS_MAX, Head, PlainRequest, read};
+pub use plain_request::{HEADERS_MAX, Head, PlainRequest, code_ahead, read};

@@ -74,6 +74,13 @@ where
     (Head::Plain(PlainRequest { length, method, target, code, query, closes }), Parsed::new(request.headers))
 }
 
+/// The code that a head is going to ask for, as it seems before the head is read: what is looked for can be got ready. It may be wrong.
+pub fn code_ahead(bytes: &[u8]) -> Option<&str> {
+    let path = bytes.strip_prefix(b"GET /")?;
+    let end = path.iter().position(|byte| !is_of_a_path(*byte))?;
+    std::str::from_utf8(&path[..end]).ok().filter(|code| !code.is_empty())
+}
+
 /// What the path of a code or of its preview can have, escapes included.
 fn is_of_a_path(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_%+".contains(&byte)
@@ -166,6 +173,19 @@ mod tests {
         let known = Ok((CHROME.len(), Method::GET, "/abc".to_owned(), false));
         assert_eq!(fast(CHROME.as_bytes()), known);
         assert_eq!(fast(CHROME.repeat(2).as_bytes()), known);
+    }
+
+    #[test]
+    fn the_code_that_is_seen_ahead_is_the_one_that_is_read() {
+        for target in ["/abc", "/abc?a=b", "/a%C3+?", "/a"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            let Head::Plain(plain) = read(head.as_bytes(), &mut headers).0 else { panic!("{target}") };
+            assert_eq!(code_ahead(head.as_bytes()), Some(plain.code), "{target}");
+        }
+        for bytes in ["", "GET /", "GET /abc", "GET / HTTP/1.1\r\n", "HEAD /abc HTTP/1.1\r\n", "GET /\u{fc}b HTTP"] {
+            assert_eq!(code_ahead(bytes.as_bytes()), None, "{bytes}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Marks {
 
 /// The hash of a key, and what it says of its place.
 #[derive(Clone, Copy)]
-pub(super) struct Hash(pub(super) u64);
+pub(crate) struct Hash(pub(super) u64);
 
 impl Hash {
     pub(super) fn part(self, parts: usize) -> usize {
@@ -103,10 +103,18 @@ impl Hash {
 impl Bucket {
     /// The place of an entry with this key.
     pub(super) fn find(&self, print: u16, key: &KeyRef<'_>) -> Option<usize> {
-        let is = |place: &usize| {
-            self.prints[*place] == print && self.entries[*place].as_ref().is_some_and(|of| key.is_of(of))
-        };
-        (0..WAYS).find(is)
+        self.alike(print).find(|place| self.entries[*place].as_ref().is_some_and(|of| key.is_of(of)))
+    }
+
+    /// The places with this print. All are compared at once, since a branch for each could not be predicted.
+    pub(super) fn alike(&self, print: u16) -> impl Iterator<Item = usize> + use<> {
+        let of = |all: u32, place: usize| all | u32::from(self.prints[place] == print) << place;
+        let mut left = (0..WAYS).fold(0, of);
+        std::iter::from_fn(move || {
+            let place = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            (place < WAYS).then_some(place)
+        })
     }
 
     pub(super) fn free(&self) -> Option<usize> {

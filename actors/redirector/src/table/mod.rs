@@ -16,16 +16,19 @@
 
 mod bucket;
 mod part;
+mod prefetch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::quality::RandomState;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 
-use self::bucket::{Hash, hash};
+pub(crate) use self::bucket::Hash;
+use self::bucket::hash;
 use self::part::Part;
+use self::prefetch::prefetch;
 use crate::entry::{Entry, KeyRef};
 
 /// A part has about so many bytes of entries at most, as long as there are not too many parts: some hundred entries, which are moved in some
@@ -38,9 +41,39 @@ const PARTS_MAX: u64 = 1024;
 /// A part in cache lines of its own, of which a processor takes two at a time: the lock of one part does not slow down the next.
 #[derive(Default)]
 #[repr(align(128))]
-struct Locked(RwLock<Part>);
+struct Locked {
+    part: RwLock<Part>,
+    /// Where the buckets are, and their number, for whoever only begins to load one: see [`Part::buckets_at`]. It may be out of date.
+    buckets_at: AtomicUsize,
+}
 
 const _: () = assert!(size_of::<Locked>() == 128);
+
+impl Locked {
+    /// Changes the part.
+    fn change<T>(&self, change: impl FnOnce(&mut Part) -> T) -> T {
+        let mut part = self.part.write();
+        let changed = change(&mut part);
+        self.buckets_at.store(part.buckets_at(), Ordering::Relaxed);
+        changed
+    }
+}
+
+/// A look-up whose entry is being loaded.
+pub(crate) struct Approach<'a> {
+    part: RwLockReadGuard<'a, Part>,
+    hash: Hash,
+}
+
+impl Approach<'_> {
+    /// The entry, if it has this key, which has to be the one that was expected.
+    pub(crate) fn get(self, key: &KeyRef<'_>) -> Option<Entry> {
+        let (bucket, place) = self.part.find(self.hash, key)?;
+        let bucket = &self.part.buckets[bucket];
+        bucket.used(place);
+        bucket.entries[place].clone()
+    }
+}
 
 /// The cached links.
 pub(crate) struct Table {
@@ -61,41 +94,53 @@ impl Table {
         }
     }
 
-    fn part(&self, hash: Hash) -> &RwLock<Part> {
-        &self.parts[hash.part(self.parts.len())].0
+    fn part(&self, hash: Hash) -> &Locked {
+        &self.parts[hash.part(self.parts.len())]
+    }
+
+    /// Begins a look-up: loads the bucket, and waits for nothing.
+    pub(crate) fn expect(&self, key: &KeyRef<'_>) -> Hash {
+        let hash = hash(&self.hasher, key);
+        prefetch(part::first_bucket(self.part(hash).buckets_at.load(Ordering::Relaxed), hash));
+        hash
+    }
+
+    /// Goes on with a look-up when its bucket is there: begins to load the entry. The part stays locked until the look-up ends, so that has to be soon.
+    pub(crate) fn approach(&self, hash: Hash) -> Approach<'_> {
+        let part = self.part(hash).part.read();
+        part.load_entry(hash);
+        Approach { part, hash }
     }
 
     /// The entry of a key.
+    #[cfg(test)]
     pub(crate) fn get(&self, key: &KeyRef<'_>) -> Option<Entry> {
-        let hash = hash(&self.hasher, key);
-        let part = self.part(hash).read();
-        let (bucket, place) = part.find(hash, key)?;
-        let bucket = &part.buckets[bucket];
-        bucket.used(place);
-        bucket.entries[place].clone()
+        self.approach(self.expect(key)).get(key)
     }
 
     /// Adds an entry, in place of one with the same key. Others are evicted for it; one that is larger than a part is not added.
     pub(crate) fn insert(&self, entry: Entry) {
         let hash = hash(&self.hasher, &entry.key());
-        self.part(hash).write().insert(hash, entry, self.limit.load(Ordering::Relaxed), &self.hasher);
+        let limit = self.limit.load(Ordering::Relaxed);
+        self.part(hash).change(|part| part.insert(hash, entry, limit, &self.hasher));
     }
 
     /// Removes the entry of a key; whether there was one.
     pub(crate) fn remove(&self, key: &KeyRef<'_>) -> bool {
         let hash = hash(&self.hasher, key);
-        let mut part = self.part(hash).write();
-        let found = part.find(hash, key);
-        if let Some((bucket, place)) = found {
-            part.take(bucket, place, &self.hasher);
-        }
-        found.is_some()
+        self.part(hash).change(|part| {
+            let found = part.find(hash, key);
+            if let Some((bucket, place)) = found {
+                part.take(bucket, place, &self.hasher);
+            }
+            found.is_some()
+        })
     }
 
     /// Removes everything.
     pub(crate) fn clear(&self) {
-        for Locked(part) in &self.parts {
-            *part.write() = Part::default();
+        for locked in &self.parts {
+            locked.change(|part| *part = Part::default());
         }
     }
 
@@ -103,20 +148,21 @@ impl Table {
     pub(crate) fn set_limit(&self, bytes: u64) {
         let limit = bytes / self.parts.len() as u64;
         self.limit.store(limit, Ordering::Relaxed);
-        for Locked(part) in &self.parts {
-            let mut part = part.write();
-            part.shrink(limit, &self.hasher);
-            part.give_back(&self.hasher);
+        for locked in &self.parts {
+            locked.change(|part| {
+                part.shrink(limit, &self.hasher);
+                part.give_back(&self.hasher);
+            });
         }
     }
 
     /// The bytes of all entries, as they say themselves.
     pub(crate) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|Locked(part)| part.read().bytes).sum()
+        self.parts.iter().map(|locked| locked.part.read().bytes).sum()
     }
 
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|Locked(part)| part.read().entries).sum()
+        self.parts.iter().map(|locked| locked.part.read().entries).sum()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use foldhash::quality::RandomState;
 
 use super::bucket::{Bucket, Hash, WAYS, hash};
+use super::prefetch::prefetch;
 use crate::entry::{Entry, KeyRef};
 
 /// Of a full part, one in so many entries is fresh.
@@ -15,6 +16,9 @@ const GHOSTS: usize = 8;
 
 /// The buckets of a part at the start.
 const BUCKETS_MIN: usize = 4;
+
+/// The bytes of a cache line.
+const CACHE_LINE: usize = 64;
 
 /// A part of the table.
 pub(super) struct Part {
@@ -40,7 +44,29 @@ fn buckets(count: usize) -> Box<[Bucket]> {
     (0..count).map(|_| Bucket::default()).collect()
 }
 
+/// The address of the first bucket of a hash, of buckets that are where [`Part::buckets_at`] said. They may have moved since, so it is only fit for loading.
+pub(super) fn first_bucket(buckets_at: usize, hash: Hash) -> *const Bucket {
+    let (at, count) = (buckets_at & !(CACHE_LINE - 1), 1 << (buckets_at & (CACHE_LINE - 1)));
+    std::ptr::without_provenance::<Bucket>(at).wrapping_add(hash.first(count))
+}
+
 impl Part {
+    /// The address of the buckets, and in its lowest bits, which are zero, the logarithm of their number: see [`first_bucket`].
+    pub(super) fn buckets_at(&self) -> usize {
+        self.buckets.as_ptr().addr() | self.buckets.len().trailing_zeros() as usize
+    }
+
+    /// Begins to load the entry in the first bucket of a hash, where nearly all are, that may be the one looked for.
+    pub(super) fn load_entry(&self, hash: Hash) {
+        let bucket = &self.buckets[hash.first(self.buckets.len())];
+        if let Some(Some(entry)) = bucket.alike(hash.print()).next().map(|place| &bucket.entries[place]) {
+            // Head and text of most links have two cache lines.
+            let at = entry.address();
+            prefetch(at);
+            prefetch(at.wrapping_add(CACHE_LINE));
+        }
+    }
+
     /// The bucket and the place of a key.
     pub(super) fn find(&self, hash: Hash, key: &KeyRef<'_>) -> Option<(usize, usize)> {
         let first = hash.first(self.buckets.len());
