@@ -162,6 +162,8 @@ impl Counters {
         } else {
             self.note_positions(clicks, now);
         }
+        // A batch takes some ten microseconds, and an entry of the log has several. Whoever waits for this core has it in between.
+        std::thread::yield_now();
         let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
         // First all look-ups, then the visits of all slots: each waits for memory, and in short loops many wait at the same time.
         let slots: Vec<Option<u32>> = clicks.deltas.iter().map(|delta| slot_of(delta.link)).collect();
@@ -236,7 +238,7 @@ impl Counters {
 
     /// About how many bytes of memory the visits take: all of them, and those since the last checkpoint.
     pub(super) fn memory(&self) -> u64 {
-        self.visits.bytes() as u64 + self.recents.pending_bytes()
+        self.visits.bytes() as u64 + self.recents.bytes()
     }
 
     /// About how many bytes [`Counters::write`] has to write.
@@ -255,6 +257,8 @@ impl Counters {
         now: Option<UnixMs>,
     ) -> Result<(), StoreError> {
         for page in self.dirty.take_all() {
+            // See `stats::write_day`.
+            std::thread::yield_now();
             let slots = page * VISITS_PER_PAGE..=page * VISITS_PER_PAGE + (VISITS_PER_PAGE - 1);
             let stored = |of: SlotVisits| {
                 let Visits { total, bots, last } = of.visits;

@@ -31,6 +31,7 @@ mod memory;
 mod number_set;
 mod orphans;
 mod positions;
+mod recent;
 mod record;
 mod scrub;
 pub mod shard;

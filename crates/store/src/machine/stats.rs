@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension};
-use waypost_protocol::sketch::{Ranks, Register};
+use waypost_protocol::sketch::Ranks;
 
 use super::day_part::DayPart;
+use super::recent::{List, Recent};
 use super::slot_day::{ALL, Numbers, SlotDay, Texts};
 use super::stats_page::{self, Page};
 use crate::{Batch, StoreError, Tree};
@@ -30,21 +31,6 @@ struct Profile {
 }
 
 type Values = [u32; Dimension::COUNT];
-
-/// Visits of a link with the same profile, and one of their visitors. Each further visitor has an entry without visits.
-#[derive(Clone, Copy)]
-struct Recent {
-    slot: u32,
-    profile: u32,
-    count: u32,
-    visitor: Option<std::num::NonZeroU32>,
-}
-
-impl Recent {
-    fn visitor(&self) -> Option<Register> {
-        self.visitor.map(|register| Register(register.get()))
-    }
-}
 
 #[derive(Default)]
 struct Names {
@@ -113,19 +99,10 @@ impl Profile {
 #[derive(Default)]
 pub(super) struct Recents {
     names: Names,
-    list: Vec<Recent>,
+    list: List,
     /// The days in the list: usually one or two.
     days: BTreeSet<u32>,
 }
-
-/// What a visit counts for when a checkpoint becomes due: a third of its memory. A checkpoint costs more for the links that it touches than for
-/// these bytes, and with more visits at a time it touches fewer links for each.
-const RECENT_WEIGHT: u64 = 5;
-
-const _: () = assert!(size_of::<Recent>() == 16);
-
-/// By how many entries the list grows at a time: 512 KiB. Doubling it would leave half of it unused at times, in every shard.
-const LIST_STEP: usize = 32 * 1024;
 
 /// The sum of all links on a day.
 #[derive(Default)]
@@ -186,21 +163,22 @@ impl Recents {
         let (slot, life) = place.unwrap_or((ALL, 0));
         let mut visitors = delta.visitors.iter().filter_map(|register| std::num::NonZeroU32::new(register.0));
         let mut last = 0;
-        if self.list.capacity() - self.list.len() < delta.tallies.len() + delta.visitors.len() {
-            let more = delta.tallies.len() + delta.visitors.len();
-            self.list.reserve_exact(more.max(LIST_STEP).max(self.list.len() / 8));
-        }
         for tally in &delta.tallies {
             let values = tally.values.map(|value| strings.get(usize::from(value)).copied().unwrap_or(0));
             last = self.names.profile(&Profile { bot: tally.bot, hour, life, values });
             self.list.push(Recent { slot, profile: last, count: tally.count, visitor: visitors.next() });
         }
-        self.list.extend(visitors.map(|visitor| Recent { slot, profile: last, count: 0, visitor: Some(visitor) }));
+        visitors.for_each(|visitor| self.list.push(Recent { slot, profile: last, count: 0, visitor: Some(visitor) }));
+    }
+
+    /// About how many bytes of memory they take.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.names.bytes + self.list.bytes()) as u64
     }
 
     /// A weight of each visit, and all memory of the strings, of which there may be as many.
     pub(super) fn pending_bytes(&self) -> u64 {
-        self.names.bytes as u64 + self.list.len() as u64 * RECENT_WEIGHT
+        self.names.bytes as u64 + self.list.weight()
     }
 
     /// The visits of a slot on some days.
@@ -213,11 +191,11 @@ impl Recents {
     ) -> BTreeMap<u32, SlotDay> {
         let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
         // Most queries are about days that are long over.
-        let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
-        for recent in list.iter().filter(|recent| slot == ALL || recent.slot == slot) {
+        let any = self.days.range(days.clone()).next().is_some();
+        for recent in self.list.iter().take_while(|_| any).filter(|recent| slot == ALL || recent.slot == slot) {
             let profile = self.names.profiles.get(recent.profile);
             if days.contains(&profile.day()) && (slot == ALL || profile.life == life) {
-                totals.entry(profile.day()).or_default().add(recent);
+                totals.entry(profile.day()).or_default().add(&recent);
             }
         }
         let day = |(day, total): (u32, Total)| {
@@ -237,8 +215,8 @@ impl Recents {
     ) -> BTreeMap<u32, Vec<(u32, DayPart)>> {
         let days = asked.start / 24..asked.end.div_ceil(24);
         let mut slots: BTreeMap<u32, Vec<(u32, DayPart)>> = BTreeMap::new();
-        let list = if self.days.range(days.clone()).next().is_some() { &self.list[..] } else { &[] };
-        for recent in list {
+        let any = self.days.range(days.clone()).next().is_some();
+        for recent in self.list.iter().take_while(|_| any) {
             let Profile { bot, hour, life, .. } = *self.names.profiles.get(recent.profile);
             let day = hour / 24;
             if recent.count == 0 || !days.contains(&day) || !lives(recent.slot, life) {
@@ -270,7 +248,7 @@ impl Recents {
         for day in &days {
             let of_day = match days.len() {
                 1 => std::mem::take(&mut left),
-                _ => left.extract_if(.., |recent| names.day(recent.profile) == *day).collect(),
+                _ => left.extract(|recent| names.day(recent.profile) == *day),
             };
             write_day(tree, batch, epochs, &names, *day, of_day, &mut translated)?;
         }
@@ -285,18 +263,19 @@ fn write_day(
     epochs: &dyn Fn(u32) -> Option<u32>,
     names: &Names,
     day: u32,
-    mut list: Vec<Recent>,
+    list: List,
     translated: &mut Translated,
 ) -> Result<(), StoreError> {
-    // By link, so each record is read and written once.
-    list.sort_unstable_by_key(|recent| u64::from(recent.slot) << 32 | u64::from(recent.profile));
     let lives = |slot: u32, life: u32| epochs(slot) == Some(life);
     let mut total = Total::default();
-    for of_page in list.chunk_by(|one, other| stats_page::page_of(one.slot) == stats_page::page_of(other.slot)) {
+    // By link, so each record is read and written once.
+    list.by_page(|of_page| {
+        // A page takes some hundred microseconds. Whoever waits for this core has it in between, and not after a slice of the scheduler.
+        std::thread::yield_now();
         of_page.iter().for_each(|recent| total.add(recent));
         let is_alive = |recent: &Recent| lives(recent.slot, names.profiles.get(recent.profile).life);
         if !of_page.iter().any(is_alive) {
-            continue;
+            return Ok(());
         }
         let mut page = Page::load(tree, day, stats_page::page_of(of_page[0].slot), Texts::default(), lives)?;
         translated.clear();
@@ -314,8 +293,8 @@ fn write_day(
                 slot.newcomers.extend(alike.iter().filter_map(Recent::visitor));
             }
         }
-        page.write_changed(tree, batch)?;
-    }
+        page.write_changed(tree, batch)
+    })?;
     let all = |slot, _| slot == ALL;
     let mut page = Page::load(tree, day, stats_page::page_of(ALL), Texts::default(), all)?;
     let mut texts = std::mem::take(&mut page.texts);
