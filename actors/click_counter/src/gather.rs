@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use waypost_protocol::clicks::{ClickBatch, ClickDelta, Dimension, HOUR_MS, JournalSpan, OrphanDelta, Tally};
-use waypost_protocol::{KeyHash, NodeId, UnixMs};
+use waypost_protocol::{NodeId, UnixMs};
 
 use crate::agent::Agent;
 use crate::visit::Visit;
@@ -17,6 +17,11 @@ const SPAN_BYTES: usize = 30;
 
 /// The most different strings of a batch; further ones are not distinguished.
 const STRINGS_MAX: usize = 2000;
+
+/// How many links with an hour are known by their place in an open batch, so that further visits are counted there: somewhat more than a batch has.
+/// Of two in the same place the last one is known. The other gets a second entry in the batch, which costs some bytes and nothing else. A table
+/// without such losses would be ten times as large, and each shard has one.
+const KNOWN: usize = 1024;
 
 /// A hasher for keys that are hashes already.
 #[derive(Default)]
@@ -53,8 +58,8 @@ pub(crate) struct Open {
     numbers: HashMap<String, u16>,
     strings: Vec<String>,
     deltas: Vec<ClickDelta>,
-    /// The index of each link and hour in `deltas`.
-    links: ByHash<(KeyHash, u32), u32>,
+    /// Of the last link at each place: 16 bits of its hash, and its index in `deltas`. It may be one of an earlier batch. Empty before the first visit.
+    known: Vec<(u16, u16)>,
     orphans: HashMap<u16, (u32, UnixMs)>,
     /// The agent of the last visit, and the numbers of its browser, system and device: most visits have the same agent as the one before.
     agent: Option<(Agent, [u16; 3])>,
@@ -99,7 +104,6 @@ impl Open {
         let deltas = std::mem::replace(&mut self.deltas, next);
         let strings = std::mem::take(&mut self.strings);
         self.numbers.clear();
-        self.links.clear();
         (self.agent, self.bytes, self.visits) = (None, 0, 0);
         ClickBatch { node, spans, strings, deltas, orphans }
     }
@@ -168,13 +172,21 @@ impl Open {
         values[Dimension::Device as usize] = device;
         let hour = (visit.at.0 / HOUR_MS) as u32;
         let mut grown = 0;
-        let at = *self.links.entry((link, hour)).or_insert_with(|| {
+        if self.known.is_empty() {
+            self.known = vec![Default::default(); KNOWN];
+        }
+        let (print, index) = &mut self.known[link.0 as usize % KNOWN];
+        let is_here = |delta: &ClickDelta| delta.link == link && delta.hour == hour;
+        // Only if the bits are the same, which hardly happens by chance, a line of memory is looked at that may be far away.
+        let own = (link.0 >> 16) as u16;
+        if *print != own || !self.deltas.get(usize::from(*index)).is_some_and(is_here) {
             grown += 24;
+            *print = own;
+            *index = self.deltas.len().try_into().expect("invariant: a batch is full with less than 1,000 links");
             let (tallies, visitors) = Default::default();
             self.deltas.push(ClickDelta { link, hour, last: UnixMs(0), tallies, visitors });
-            self.deltas.len() as u32 - 1
-        });
-        let gathered = &mut self.deltas[at as usize];
+        }
+        let gathered = &mut self.deltas[usize::from(*index)];
         let bot = visit.agent.bot;
         match gathered.tallies.iter_mut().find(|tally| tally.bot == bot && tally.values == values) {
             Some(tally) => tally.count += 1,
