@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// The content type without its parameters, in lower case. Whoever reads a body asks for it first.
+/// The content type without its parameters, in lower case. Whoever reads the body of an API request asks for it first.
 ///
 /// # Errors
 /// If the body is compressed: no route unpacks it, since a few bytes may unpack to very many.

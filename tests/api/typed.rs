@@ -60,7 +60,7 @@ async fn a_slug_in_letters_of_another_script_is_found_however_it_is_written() {
     let short_url = made["results"][0]["link"]["shortUrl"].as_str().unwrap();
     assert!(short_url.ends_with("/%E6%97%A5%E6%9C%AC%E8%AA%9E"), "{made}");
 
-    // Simple clients, such as curl, send what was typed as it is: also on a connection that is used again, cut anywhere, and in the query.
+    // Simple clients, such as curl, send what was typed as it is: also the second time on a connection, and in the query.
     let request =
         "GET /münchen HTTP/1.1\r\nHost: h\r\n\r\nGET /münchen/ü?q=<ü> HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let answers = client.raw(request.as_bytes()).unwrap();

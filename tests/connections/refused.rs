@@ -228,3 +228,28 @@ async fn nobody_keeps_an_answer_of_the_api() {
         assert!(answer.to_ascii_lowercase().contains("cache-control: no-store\r\n"), "{request}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_looks_like_a_request_stays_a_body() {
+    let (_dir, node) = fresh_node();
+    let client = node.client();
+    let made =
+        client.shorten(serde_json::json!({ "longUrl": "https://example.com/", "customSlug": "abc" })).await.unwrap();
+    assert_eq!(made.status, 201);
+    assert_eq!(client.get("/abc").await.unwrap().status, 302);
+    // If the bytes of the body were escaped, it would end before the request in it.
+    let inner = "\r\n0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: ab\r\n\r\n";
+    let body = format!("A\r\n\r\nx {}{inner}", "<".repeat(inner.len() / 2));
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let sized = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    for path in ["abc", "nothing", "abc+"] {
+        for framed in [&chunked, &sized] {
+            for before in [0, 1, 3] {
+                let request =
+                    get("/health/live").repeat(before) + &format!("GET /{path} HTTP/1.1\r\nHost: h\r\n{framed}");
+                let answers = client.raw(request.as_bytes()).unwrap();
+                assert_eq!(answers.matches("HTTP/1.1 ").count(), before + 1, "{path} {framed}: {answers}");
+            }
+        }
+    }
+}

@@ -1,60 +1,113 @@
-//! Escapes bytes in the targets of requests that no URI has.
+//! Escapes bytes in the targets of requests that no URL has.
 //!
 //! People and simple clients send a short URL as it is typed (`/münchen`, `?q=<a>`). actix-http would refuse it, although its meaning is
-//! clear: browsers send the same escaped (WHATWG URL, path and query percent-encode sets). Only the target is changed, and no byte that ends it
-//! is made or removed, so requests begin and end where they did.
+//! clear: browsers send the same escaped (WHATWG URL, path and query percent-encode sets).
+//!
+//! Bytes that are escaped become more. So this is done only where there is no doubt that they are in a target, and not in a body that may look like one:
+//! in the first head that actix-http gets of a connection, and in the next one as long as all before it were passed on whole and had no body. Otherwise a
+//! client could make a body longer than its length, and its rest another request.
 
 /// The longest that a byte becomes.
 pub(super) const GROWTH_MAX: usize = 3;
 
 /// The position in a head.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
-    /// Before the target: in the method, or in an empty line before it.
-    #[default]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
     Method,
-    /// In the target.
-    Target,
-    /// Behind it.
+    Path,
+    Query,
+    /// Behind the target, or where nothing is escaped.
     Behind,
 }
 
-/// Whether an escape may be needed somewhere. A look at all bytes at once: nearly all heads have none.
-pub(super) fn may_need(bytes: &[u8]) -> bool {
-    bytes.iter().any(|byte| is_strange(*byte))
+/// Escapes the targets of a connection.
+#[derive(Debug)]
+pub(super) struct Targets {
+    at: At,
+    /// All heads before this one were passed on whole, and had no body.
+    sure: bool,
 }
 
-fn is_strange(byte: u8) -> bool {
-    byte >= 0x80 || matches!(byte, b'"' | b'<' | b'>' | b'`')
+impl Default for Targets {
+    fn default() -> Self {
+        Self { at: At::Method, sure: true }
+    }
 }
 
 impl At {
-    /// The position behind more bytes of the same head.
-    pub(super) fn behind(self, bytes: &[u8]) -> Self {
-        bytes.iter().fold(self, |at, byte| at.next(*byte))
-    }
-
     fn next(self, byte: u8) -> Self {
         match (self, byte) {
-            (Self::Method, b' ') => Self::Target,
-            (Self::Target, b' ' | b'\r' | b'\n') => Self::Behind,
+            (Self::Method, b' ') => Self::Path,
+            (Self::Path, b'?') => Self::Query,
+            (Self::Path | Self::Query, b' ') | (_, b'\n') => Self::Behind,
             (at, _) => at,
         }
     }
 
-    /// Adds more bytes of the same head to `out`, with the target escaped. Returns the position behind them.
-    pub(super) fn escape(self, bytes: &[u8], mut out: impl FnMut(&[u8])) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        bytes.iter().fold(self, |at, byte| {
-            match at {
-                Self::Target if is_strange(*byte) => {
-                    out(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-                }
-                _ => out(&[*byte]),
-            }
-            at.next(*byte)
+    fn escapes(self, byte: u8) -> bool {
+        match self {
+            Self::Path => is_strange(byte) || byte == b'`',
+            Self::Query => is_strange(byte),
+            Self::Method | Self::Behind => false,
+        }
+    }
+}
+
+fn is_strange(byte: u8) -> bool {
+    byte >= 0x80 || matches!(byte, b'"' | b'<' | b'>')
+}
+
+impl Targets {
+    /// Whether something has to be escaped in the line in which these bytes begin.
+    pub(super) fn need(&self, bytes: &[u8]) -> bool {
+        if self.at == At::Behind {
+            return false;
+        }
+        let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
+        let mut at = self.at;
+        line.iter().any(|byte| {
+            let escapes = at.escapes(*byte);
+            at = at.next(*byte);
+            escapes
         })
     }
+
+    /// Whether a head behind the first one of these bytes may need it, so that they should be passed on one by one.
+    pub(super) fn may_need_later(&self, bytes: &[u8]) -> bool {
+        self.sure && bytes.iter().any(|byte| is_strange(*byte) || *byte == b'`')
+    }
+
+    /// Passes bytes of one head to `out`, with the target escaped.
+    pub(super) fn escape(&self, bytes: &[u8], mut out: impl FnMut(&[u8])) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let mut at = self.at;
+        for byte in bytes {
+            match at.escapes(*byte) {
+                true => out(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+                false => out(&[*byte]),
+            }
+            at = at.next(*byte);
+        }
+    }
+
+    /// These bytes of heads were passed on, and the last of them ends a head if `ends`.
+    pub(super) fn passed(&mut self, bytes: &[u8], ends: bool) {
+        self.sure &= ends && has_no_body(bytes);
+        self.at = match ends {
+            true if self.sure => At::Method,
+            true => At::Behind,
+            false => bytes.iter().fold(self.at, |at, byte| at.next(*byte)),
+        };
+    }
+}
+
+/// Whether whole heads have no body and no other use of the connection. If in doubt, not.
+fn has_no_body(heads: &[u8]) -> bool {
+    let begins = |line: &[u8], name: &str| {
+        line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let of_a_body = |line: &[u8]| ["content-", "transfer-", "upgrade", "expect"].iter().any(|name| begins(line, name));
+    (heads.starts_with(b"GET ") || heads.starts_with(b"HEAD ")) && !heads.split(|byte| *byte == b'\n').any(of_a_body)
 }
 
 #[cfg(test)]
@@ -63,36 +116,66 @@ mod tests {
 
     use super::*;
 
-    fn escaped(parts: &[&[u8]]) -> Vec<u8> {
-        let (mut at, mut out) = (At::default(), Vec::new());
-        for part in parts {
-            let behind = at.behind(part);
-            at = at.escape(part, |bytes| out.extend_from_slice(bytes));
-            assert_eq!(at, behind);
+    /// What comes out of parts of heads, each with whether it ends a head.
+    fn escaped(parts: &[(&[u8], bool)]) -> Vec<u8> {
+        let (mut targets, mut out) = (Targets::default(), Vec::new());
+        for (part, ends) in parts {
+            let before = out.len();
+            targets.escape(part, |bytes| out.extend_from_slice(bytes));
+            // What has to be escaped in the first line is known before.
+            assert_eq!(targets.need(part), out.len() - before != part.len());
+            targets.passed(part, *ends);
         }
         out
     }
 
     #[test]
     fn only_the_target_is_escaped_however_its_head_is_cut() {
-        let head = "\r\nGET /mü\"n<x>?q=`日 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
-        let right = "\r\nGET /m%C3%BC%22n%3Cx%3E?q=%60%E6%97%A5 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
-        assert!(may_need(head) && !may_need(b"GET /a%C3?q={a|b}^' HTTP/1.1\r\n\r\n"));
+        let head = "GET /mü\"n<x`>?q=`日 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
+        let right = "GET /m%C3%BC%22n%3Cx%60%3E?q=`%E6%97%A5 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
         for cut in 0..head.len() {
-            assert_eq!(escaped(&[&head[..cut], &head[cut..]]), right, "{cut}");
+            assert_eq!(escaped(&[(&head[..cut], false), (&head[cut..], true)]), right, "{cut}");
         }
+    }
+
+    #[test]
+    fn behind_a_head_that_may_have_a_body_nothing_is_escaped() {
+        let strange = "GET /<ü> HTTP/1.1\r\n\r\n".as_bytes();
+        let right = b"GET /%3C%C3%BC%3E HTTP/1.1\r\n\r\n".as_slice();
+        let plain = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n".as_slice();
+        assert_eq!(escaped(&[(plain, true), (strange, true), (strange, true)]), [plain, right, right].concat());
+        for unsure in [
+            "GET /a HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: h\r\nTRANSFER-encoding: chunked\r\n\r\n",
+            "GET /a HTTP/1.1\nupgrade: h2c\n\n",
+            "POST /a HTTP/1.1\r\n\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n\r\n",
+            "\r\nGET /a HTTP/1.1\r\n\r\n",
+        ] {
+            let unsure = unsure.as_bytes();
+            assert_eq!(
+                escaped(&[(unsure, true), (strange, true), (plain, true), (strange, true)]),
+                [unsure, strange, plain, strange].concat()
+            );
+        }
+        let (begin, end) = plain.split_at(20);
+        assert_eq!(
+            escaped(&[(begin, false), (end, true), (strange, true)]),
+            [plain, strange].concat(),
+            "not passed on whole"
+        );
     }
 
     proptest! {
         #[test]
         fn a_target_that_was_escaped_is_one_that_actix_http_reads(path in "[^\\x00-\\x20\\x7f?#]{0,40}", query in "[^\\x00-\\x20\\x7f#]{0,40}") {
             let head = format!("GET /{path}?{query} HTTP/1.1\r\n\r\n");
-            let out = escaped(&[head.as_bytes()]);
+            let out = escaped(&[(head.as_bytes(), true)]);
             let target = out.split(|byte| *byte == b' ').nth(1).unwrap();
             let uri: actix_http::Uri = std::str::from_utf8(target).unwrap().parse().unwrap();
-            let plain = percent_encoding::percent_decode_str(uri.path()).collect::<Vec<u8>>();
-            let meant = percent_encoding::percent_decode_str(&format!("/{path}")).collect::<Vec<u8>>();
-            prop_assert_eq!(plain, meant);
+            let plain = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+            prop_assert_eq!(plain(uri.path()), plain(&format!("/{path}")));
+            prop_assert_eq!(uri.query().map(plain), Some(plain(&query)));
         }
     }
 }

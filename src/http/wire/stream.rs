@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::conn::{Conn, Reason};
-use super::escape::{self, At};
+use super::escape::{GROWTH_MAX, Targets};
 use super::framing::{Heads, Piece};
 use super::refusal;
 use super::worker::Connections;
@@ -34,8 +34,7 @@ pub(in crate::http) struct Guarded<S> {
     kept: Vec<u8>,
     kept_at: usize,
     heads: Heads,
-    /// The position in the present head.
-    at: At,
+    targets: Targets,
     /// Bytes were passed on, and their answers are not written yet.
     turn: bool,
     /// Several heads were passed on together.
@@ -62,7 +61,7 @@ impl<S> Guarded<S> {
             kept: Vec::new(),
             kept_at: 0,
             heads: Heads::default(),
-            at: At::default(),
+            targets: Targets::default(),
             turn: false,
             several: false,
             refused: false,
@@ -111,25 +110,27 @@ impl<S> Guarded<S> {
             }
             buf.put_slice(&bytes[..of_body]);
             of_body
-        } else if escape::may_need(bytes) && buf.remaining() >= escape::GROWTH_MAX {
-            self.hand_on_escaped(&bytes[..bytes.len().min(buf.remaining() / escape::GROWTH_MAX)], buf)
         } else {
-            let Piece { length, heads } = self.heads.piece(bytes);
-            self.several = heads > 1;
-            self.at = if heads > 0 { At::default() } else { self.at.behind(&bytes[..length]) };
-            buf.put_slice(&bytes[..length]);
-            length
+            self.hand_on_heads(bytes, buf)
         };
         self.turn = true;
         length
     }
 
-    /// Passes on one head or a part of it, with its target escaped.
-    fn hand_on_escaped(&mut self, bytes: &[u8], buf: &mut ReadBuf<'_>) -> usize {
-        let Piece { length, heads } = self.heads.one(bytes);
-        self.several = false;
-        let at = self.at.escape(&bytes[..length], |escaped| buf.put_slice(escaped));
-        self.at = if heads > 0 { At::default() } else { at };
+    /// Passes on a few heads, or a part of one, with the target of the first one escaped.
+    fn hand_on_heads(&mut self, bytes: &[u8], buf: &mut ReadBuf<'_>) -> usize {
+        let escape = self.targets.need(bytes) && buf.remaining() >= GROWTH_MAX;
+        let bytes = if escape { &bytes[..bytes.len().min(buf.remaining() / GROWTH_MAX)] } else { bytes };
+        let one_by_one = escape || self.targets.may_need_later(bytes);
+        let Piece { length, heads } = if one_by_one { self.heads.one(bytes) } else { self.heads.piece(bytes) };
+        self.several = heads > 1;
+        let bytes = &bytes[..length];
+        if escape {
+            self.targets.escape(bytes, |escaped| buf.put_slice(escaped));
+        } else {
+            buf.put_slice(bytes);
+        }
+        self.targets.passed(bytes, heads > 0);
         length
     }
 
