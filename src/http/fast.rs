@@ -69,9 +69,9 @@ where
     type Answer = LocalBoxFuture<'static, Option<Response<BoxBody>>>;
 
     fn step(&self, bytes: &[u8], peer: Option<SocketAddr>, answers: &mut Vec<u8>) -> Step<Self::Answer> {
-        let started = Instant::now();
-        // Before the head is read: memory takes as long to answer.
+        // Before anything else: memory takes as long to answer as a head to be read.
         let expected = code_ahead(bytes).and_then(|code| Expected::of(&self.front.worker, code));
+        let started = Instant::now();
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let (head, headers) = read(bytes, &mut headers);
         let known = match head {

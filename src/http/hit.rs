@@ -99,8 +99,15 @@ impl<H: Headers> Visit<'_, H> {
         worker.recorder.is_on().then(|| visitor(&worker.visitors, self.headers, self.peer, self.query))?
     }
 
-    /// What `find` finds. A hit is counted. What a visit needs apart from the link is got ready before.
-    fn counted(&self, worker: &WorkerState, now: UnixMs, find: impl FnOnce() -> Found) -> Found {
+    /// What `find` finds. A hit is counted. If one is `likely`, what a visit needs apart from the link is got ready before.
+    fn counted(&self, worker: &WorkerState, now: UnixMs, likely: bool, find: impl FnOnce() -> Found) -> Found {
+        if !likely {
+            let found = find();
+            if let Found::Hit(hit) = &found {
+                self.count(worker, hit.link.link(), now);
+            }
+            return found;
+        }
         let Some(visitor) = self.visitor(worker) else { return find() };
         let mut found = Found::Other;
         worker.recorder.visit_found(now, &visitor, || {
@@ -118,16 +125,16 @@ impl<H: Headers> Visit<'_, H> {
         if domains.is_plain() {
             let expected = self.expected.map(|Expected(expected)| expected);
             let expected = expected.unwrap_or_else(|| view.expect(Domain::default(), self.code));
-            let approach = view.approach(expected);
-            return self.counted(worker, now, || {
-                let found = approach.lookup(Domain::default(), self.code, now, at);
+            let likely = view.approach(expected);
+            return self.counted(worker, now, likely, || {
+                let found = view.lookup_expected(expected, Domain::default(), self.code, now, at);
                 let found = found_in(found, now, RedirectStatus::Found);
                 found.unwrap_or_else(|| self.missing(LinkKey::new, RedirectStatus::Found, now))
             });
         }
         let domains = domains.load();
         let Some(site) = worker.node.address.site(&domains, self.headers, self.peer) else { return Found::Other };
-        self.counted(worker, now, || match self.look_up_on(worker, site, now, at) {
+        self.counted(worker, now, false, || match self.look_up_on(worker, site, now, at) {
             Some(found) => found,
             None if site.multi_segment => Found::Other,
             None => self.missing(|code| site.key(code), site.default_status, now),

@@ -26,7 +26,7 @@ use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 pub use behavior::{Asked, Behavior, Decision, Limit, decide};
 pub use choose::{Visitor, choose, explain};
 pub use here::ReadHere;
-pub use view::{Approach, Expected, Lookup, Plain, ReadView, Source, Special};
+pub use view::{Expected, Lookup, Plain, ReadView, Source, Special};
 
 use crate::here::Here;
 

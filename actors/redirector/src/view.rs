@@ -19,7 +19,7 @@ use crate::behavior::{Asked, Behavior, Decision, decide};
 use crate::choose::Visitor;
 use crate::entry::{Entry, KeyRef, Trust};
 use crate::fences::Fences;
-use crate::table::{self, Hash, Table};
+use crate::table::{Hash, Table};
 
 /// The result of a look-up.
 #[derive(Debug, Clone)]
@@ -88,19 +88,6 @@ impl fmt::Debug for Special {
 #[derive(Clone, Copy)]
 pub struct Expected(Hash);
 
-/// A look-up whose link is being loaded. Until it ends, or is dropped, nothing near the link can be changed.
-pub struct Approach<'a> {
-    view: &'a ReadView,
-    table: table::Approach<'a>,
-}
-
-impl Approach<'_> {
-    /// Ends the look-up of a code, the one that was expected: see [`ReadView::lookup`].
-    pub fn lookup(self, domain: Domain, code: &str, now: UnixMs, at: Instant) -> Lookup {
-        self.view.look_up(self.table.get(&KeyRef { domain, code: code.as_bytes() }), now, at)
-    }
-}
-
 /// The number of counters that tell whether a key was changed while it was looked up. If two keys share one, that costs a
 /// look-up now and then, but never gives a wrong answer.
 const EPOCHS: usize = 1024;
@@ -157,21 +144,23 @@ impl ReadView {
     /// Looks up a code. `now` is the wall clock, by which links expire; `at` is the same moment of the monotonic clock, which measures the
     /// age of an answer.
     pub fn lookup(&self, domain: Domain, code: &str, now: UnixMs, at: Instant) -> Lookup {
-        self.approach(self.expect(domain, code)).lookup(domain, code, now, at)
+        self.lookup_expected(self.expect(domain, code), domain, code, now, at)
     }
 
     /// Begins a look-up before anything else is done with a request: memory takes as long to answer as a request takes to be read. It goes on with
-    /// [`ReadView::approach`], some hundred instructions later.
+    /// [`ReadView::approach`], some hundred instructions later, and ends with [`ReadView::lookup_expected`], again some hundred later.
     pub fn expect(&self, domain: Domain, code: &str) -> Expected {
         Expected(self.table.expect(&KeyRef { domain, code: code.as_bytes() }))
     }
 
-    /// Goes on with a look-up, which ends with [`Approach::lookup`], again some hundred instructions later.
-    pub fn approach(&self, expected: Expected) -> Approach<'_> {
-        Approach { view: self, table: self.table.approach(expected.0) }
+    /// Goes on with a look-up. Returns whether the link seems to be cached, which is right nearly always.
+    pub fn approach(&self, expected: Expected) -> bool {
+        self.table.approach(expected.0)
     }
 
-    fn look_up(&self, entry: Option<Entry>, now: UnixMs, at: Instant) -> Lookup {
+    /// Ends the look-up of a code, the one that was expected: see [`ReadView::lookup`].
+    pub fn lookup_expected(&self, expected: Expected, domain: Domain, code: &str, now: UnixMs, at: Instant) -> Lookup {
+        let entry = self.table.find(expected.0, &KeyRef { domain, code: code.as_bytes() });
         let Some(entry) = entry else { return Lookup::Miss };
         let until = match entry.trust() {
             Trust::Until(until) => until,

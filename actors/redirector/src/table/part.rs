@@ -56,15 +56,17 @@ impl Part {
         self.buckets.as_ptr().addr() | self.buckets.len().trailing_zeros() as usize
     }
 
-    /// Begins to load the entry in the first bucket of a hash, where nearly all are, that may be the one looked for.
-    pub(super) fn load_entry(&self, hash: Hash) {
+    /// Begins to load the entry in the first bucket of a hash, where nearly all are, that may be the one looked for. Returns whether there is one.
+    pub(super) fn load_entry(&self, hash: Hash) -> bool {
         let bucket = &self.buckets[hash.first(self.buckets.len())];
-        if let Some(Some(entry)) = bucket.alike(hash.print()).next().map(|place| &bucket.entries[place]) {
-            // Head and text of most links have two cache lines.
-            let at = entry.address();
-            prefetch(at);
-            prefetch(at.wrapping_add(CACHE_LINE));
-        }
+        let Some(Some(entry)) = bucket.alike(hash.print()).next().map(|place| &bucket.entries[place]) else {
+            return false;
+        };
+        // Head and text of most links have two cache lines.
+        let at = entry.address();
+        prefetch(at);
+        prefetch(at.wrapping_add(CACHE_LINE));
+        true
     }
 
     /// The bucket and the place of a key.
