@@ -18,10 +18,10 @@ const SPAN_BYTES: usize = 30;
 /// The most different strings of a batch; further ones are not distinguished.
 const STRINGS_MAX: usize = 2000;
 
-/// How many links with an hour are known by their place in an open batch, so that further visits are counted there: somewhat more than a batch has.
-/// Of two in the same place the last one is known. The other gets a second entry in the batch, which costs some bytes and nothing else. A table
+/// The places for links with an hour that are known in an open batch, so that further visits are counted there: for twice as many as a batch has.
+/// Of more than two in the same place the last two are known. Another one gets a second entry in the batch, which costs some bytes and nothing else. A table
 /// without such losses would be ten times as large, and each shard has one.
-const KNOWN: usize = 1024;
+const KNOWN: usize = 512;
 
 /// A hasher for keys that are hashes already.
 #[derive(Default)]
@@ -58,8 +58,8 @@ pub(crate) struct Open {
     numbers: HashMap<String, u16>,
     strings: Vec<String>,
     deltas: Vec<ClickDelta>,
-    /// Of the last link at each place: 16 bits of its hash, and its index in `deltas`. It may be one of an earlier batch. Empty before the first visit.
-    known: Vec<(u16, u16)>,
+    /// Of the last two links at each place, the last one first: 16 bits of its hash, and its index in `deltas`. It may be one of an earlier batch. Empty before the first visit.
+    known: Vec<[(u16, u16); 2]>,
     orphans: HashMap<u16, (u32, UnixMs)>,
     /// The agent of the last visit, and the numbers of its browser, system and device: most visits have the same agent as the one before.
     agent: Option<(Agent, [u16; 3])>,
@@ -175,18 +175,20 @@ impl Open {
         if self.known.is_empty() {
             self.known = vec![Default::default(); KNOWN];
         }
-        let (print, index) = &mut self.known[link.0 as usize % KNOWN];
+        let known = &mut self.known[link.0 as usize % KNOWN];
         let is_here = |delta: &ClickDelta| delta.link == link && delta.hour == hour;
         // Only if the bits are the same, which hardly happens by chance, a line of memory is looked at that may be far away.
         let own = (link.0 >> 16) as u16;
-        if *print != own || !self.deltas.get(usize::from(*index)).is_some_and(is_here) {
+        let is_known = |of: &&(u16, u16)| of.0 == own && self.deltas.get(usize::from(of.1)).is_some_and(is_here);
+        let at = known.iter().find(is_known).map_or(self.deltas.len(), |of| usize::from(of.1));
+        if at == self.deltas.len() {
             grown += 24;
-            *print = own;
-            *index = self.deltas.len().try_into().expect("invariant: a batch is full with less than 1,000 links");
+            let index = at.try_into().expect("invariant: a batch is full with less than 1,000 links");
+            *known = [(own, index), known[0]];
             let (tallies, visitors) = Default::default();
             self.deltas.push(ClickDelta { link, hour, last: UnixMs(0), tallies, visitors });
         }
-        let gathered = &mut self.deltas[usize::from(*index)];
+        let gathered = &mut self.deltas[at];
         let bot = visit.agent.bot;
         match gathered.tallies.iter_mut().find(|tally| tally.bot == bot && tally.values == values) {
             Some(tally) => tally.count += 1,

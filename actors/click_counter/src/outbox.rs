@@ -305,6 +305,30 @@ mod tests {
     }
 
     #[test]
+    fn links_that_share_a_place_are_counted_once_each_and_a_third_one_in_several_parts() {
+        let mut outbox = outbox();
+        // The lowest bits are the same, and in the first two also those by which links are told apart.
+        let links = [5, 5 + (1 << 40), 5 + (1 << 20)];
+        for (position, link) in (1..).zip([0, 1, 0, 1, 0, 1].map(|at| links[at])) {
+            outbox.add(7, (position - 1, position), &visit(link, position), b"", None);
+        }
+        let batch = next(&mut outbox);
+        let found: Vec<(u64, u32)> = batch.deltas.iter().map(|of| (of.link.0, of.tallies[0].count)).collect();
+        assert_eq!(found, [(links[0], 3), (links[1], 3)]);
+        outbox.delivered(SHARD);
+        for (position, link) in (7..).zip([0, 1, 2, 0, 1, 2].map(|at| links[at])) {
+            outbox.add(7, (position - 1, position), &visit(link, position), b"", None);
+        }
+        let batch = next(&mut outbox);
+        assert_eq!(visits(&batch), 6);
+        for link in links {
+            let of: Vec<u32> =
+                batch.deltas.iter().filter(|of| of.link.0 == link).map(|of| of.tallies[0].count).collect();
+            assert_eq!(of.iter().sum::<u32>(), 2, "{of:?}");
+        }
+    }
+
+    #[test]
     fn a_batch_keeps_its_content_until_it_is_delivered_and_the_next_begins_where_it_ends() {
         let mut outbox = outbox();
         outbox.add(7, (0, 1), &visit(1, 1), b"", None);
