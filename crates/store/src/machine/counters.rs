@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use waypost_protocol::clicks::{ClickBatch, Counts, HOUR_MS, Orphan};
 use waypost_protocol::command::RecordClicksOutcome;
 use waypost_protocol::link::Visits;
-use waypost_protocol::{KeyHash, Level, NodeId, UnixMs};
+use waypost_protocol::{Level, NodeId, UnixMs};
 
 use super::changed_days::ChangedDays;
 use super::number_set::NumberSet;
@@ -16,6 +16,7 @@ use super::record::{decode, encode, number_of, numbered, open_record, seal_recor
 use super::shard_records::{JournalPosition, ShardMeta};
 use super::stats::{self, HOURS_KEPT_DAYS, Recents};
 use super::stats_page;
+use super::turns::Turns;
 use super::visits::{SlotVisits, SlotsVisits};
 use crate::{Batch, StoreError, Tree};
 
@@ -133,7 +134,7 @@ impl Counters {
         clicks: &ClickBatch,
         now: UnixMs,
         level: Level,
-        slot_of: impl Fn(KeyHash) -> Option<u32>,
+        slots_of: impl FnOnce(&ClickBatch) -> Vec<Option<u32>>,
         mut counted: impl FnMut(u32),
     ) -> RecordClicksOutcome {
         let reached = |journal: u64| {
@@ -162,13 +163,10 @@ impl Counters {
         } else {
             self.note_positions(clicks, now);
         }
-        // A batch takes some ten microseconds, and an entry of the log has several. Whoever waits for this core has it in between.
-        std::thread::yield_now();
         let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
         // First all look-ups, then the visits of all slots: each waits for memory, and in short loops many wait at the same time.
-        let slots: Vec<Option<u32>> = clicks.deltas.iter().map(|delta| slot_of(delta.link)).collect();
-        let places: Vec<Option<(u32, u32)>> =
-            slots.iter().map(|slot| slot.map(|slot| (slot, self.visits.at(slot).epoch))).collect();
+        let place = |slot: u32| (slot, self.visits.epoch(slot).unwrap_or_default());
+        let places: Vec<Option<(u32, u32)>> = slots_of(clicks).into_iter().map(|slot| slot.map(place)).collect();
         let present = hour_of(now);
         for (delta, place) in clicks.deltas.iter().zip(places) {
             // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.
@@ -256,9 +254,9 @@ impl Counters {
         applied_at: UnixMs,
         now: Option<UnixMs>,
     ) -> Result<(), StoreError> {
+        let mut turns = Turns::default();
         for page in self.dirty.take_all() {
-            // See `stats::write_day`.
-            std::thread::yield_now();
+            turns.give_way();
             let slots = page * VISITS_PER_PAGE..=page * VISITS_PER_PAGE + (VISITS_PER_PAGE - 1);
             let stored = |of: SlotVisits| {
                 let Visits { total, bots, last } = of.visits;

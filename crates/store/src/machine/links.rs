@@ -89,6 +89,11 @@ impl Links {
         self.index.by_key(hash.0).next()
     }
 
+    /// The same for many.
+    pub(super) fn slots_of(&self, hashes: impl Iterator<Item = KeyHash>) -> Vec<Option<u32>> {
+        self.index.by_keys(hashes.map(|hash| hash.0))
+    }
+
     /// The link in a slot, if it was written since the last checkpoint.
     pub(super) fn fresh(&self, slot: u32) -> Option<&Arc<Link>> {
         self.fresh.get(&slot)

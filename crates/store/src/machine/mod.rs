@@ -43,6 +43,7 @@ mod stats_page;
 mod stats_part;
 mod stats_query;
 mod stats_top;
+mod turns;
 mod used_visits;
 mod visits;
 

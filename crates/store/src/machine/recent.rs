@@ -25,6 +25,9 @@ const NARROW_SLOTS: u32 = NARROW_ALL / SLOTS_PER_PAGE * SLOTS_PER_PAGE;
 /// By how many narrow visits their list grows at a time: 256 KiB. Doubling it would leave half of it unused at times, in every shard.
 const LIST_STEP: usize = 32 * 1024;
 
+/// The same for wide ones, which may be a few: 32 KiB.
+const WIDE_STEP: usize = 2 * 1024;
+
 /// Visits of a link with the same profile, and one of their visitors. Each further visitor has an entry without visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Recent {
@@ -79,7 +82,12 @@ impl List {
                 }
                 self.narrow.push(narrow);
             }
-            None => self.wide.push(recent),
+            None => {
+                if self.wide.len() == self.wide.capacity() {
+                    self.wide.reserve_exact(WIDE_STEP.max(self.wide.len() / 8));
+                }
+                self.wide.push(recent);
+            }
         }
     }
 

@@ -331,7 +331,13 @@ impl ShardMachine {
     fn record_clicks(&mut self, clicks: &ClickBatch) -> RecordClicksOutcome {
         let (links, changes) = (&self.links, self.changes.get_mut());
         let counted = |slot| changes.counted(slot);
-        self.counters.record_clicks(clicks, self.applied_at, self.level, |hash| links.slot_of(hash), counted)
+        self.counters.record_clicks(
+            clicks,
+            self.applied_at,
+            self.level,
+            |clicks| links.slots_of(clicks.deltas.iter().map(|delta| delta.link)),
+            counted,
+        )
     }
 
     fn reset_stats(&mut self, key: &LinkKey) -> Result<ResetStatsOutcome, StoreError> {

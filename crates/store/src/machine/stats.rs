@@ -13,6 +13,7 @@ use super::day_part::DayPart;
 use super::recent::{List, Recent};
 use super::slot_day::{ALL, Numbers, SlotDay, Texts};
 use super::stats_page::{self, Page};
+use super::turns::Turns;
 use crate::{Batch, StoreError, Tree};
 
 /// The number of days for which hours are kept.
@@ -268,10 +269,10 @@ fn write_day(
 ) -> Result<(), StoreError> {
     let lives = |slot: u32, life: u32| epochs(slot) == Some(life);
     let mut total = Total::default();
+    let mut turns = Turns::default();
     // By link, so each record is read and written once.
     list.by_page(|of_page| {
-        // A page takes some hundred microseconds. Whoever waits for this core has it in between, and not after a slice of the scheduler.
-        std::thread::yield_now();
+        turns.give_way();
         of_page.iter().for_each(|recent| total.add(recent));
         let is_alive = |recent: &Recent| lives(recent.slot, names.profiles.get(recent.profile).life);
         if !of_page.iter().any(is_alive) {

@@ -49,12 +49,17 @@ impl Shard {
         self.adds(Delete { key: key(number), if_version: None })
     }
 
+    /// Adds three visits of a link at once.
     fn visit(&mut self, number: u64, referrer: &str) -> u64 {
+        self.visits(number, referrer, 3)
+    }
+
+    fn visits(&mut self, number: u64, referrer: &str, count: u32) -> u64 {
         let delta = ClickDelta {
             link: key(number).hash(),
             hour: DAY * 24,
             last: UnixMs(1),
-            tallies: smallvec![Tally { bot: false, values: [0, 0, 1, 0, 0, 0, 0], count: 3 }],
+            tallies: smallvec![Tally { bot: false, values: [0, 0, 1, 0, 0, 0, 0], count }],
             visitors: smallvec![],
         };
         self.position += 1;
@@ -119,8 +124,10 @@ fn visits_count_by_their_number_and_each_new_text_by_its_length() {
     // A page of totals, the position of the journal, and what visits have in common.
     let first = shard.visit(1, "a.example");
     let again = shard.visit(1, "a.example");
-    assert!((3..40).contains(&again) && first > again + 512 + 2 * 24, "{first}, then {again}");
+    assert!((4..40).contains(&again) && first > again + 512 + 2 * 24, "{first}, then {again}");
     assert_eq!(shard.visit(2, "a.example"), again);
+    let single = shard.visits(2, "a.example", 1);
+    assert_eq!((single, shard.visits(1, "a.example", 1)), (again - 2, single), "which takes half as many bytes");
     let (short, long) = (shard.visit(1, "b.example"), shard.visit(1, &format!("{}.example", "b".repeat(51))));
     assert_eq!(long - short, 2 * 50, "each text is kept twice");
     assert!(short > again + 2 * 9);
