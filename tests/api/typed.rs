@@ -66,6 +66,9 @@ async fn a_slug_in_letters_of_another_script_is_found_however_it_is_written() {
     let answers = client.raw(request.as_bytes()).unwrap();
     let locations: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("location: ")).collect();
     assert_eq!(locations, ["https://example.com/x", "https://example.com/x/%C3%BC"], "{answers}");
+    let request = format!("GET /münchen HTTP/1.1\r\nHost: h\r\nX-Padding: {}\r\n\r\n", "a".repeat(600)).repeat(30);
+    let answers = client.raw(request.as_bytes()).unwrap();
+    assert_eq!(answers.matches("location: https://example.com/x\r\n").count(), 30, "{answers}");
     let request = "GET /api/v1/links/münchen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answer = client.raw(request.as_bytes()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"shortCode\":\"münchen\""), "{answer}");

@@ -4,15 +4,23 @@
 //! clear: browsers send the same escaped (WHATWG URL, path and query percent-encode sets).
 //!
 //! Bytes that are escaped become more. So this is done only where there is no doubt that they are in a target, and not in a body that may look like one:
-//! in the first head that actix-http gets of a connection, and in the next one as long as all before it were passed on whole and had no body. Otherwise a
-//! client could make a body longer than its length, and its rest another request.
+//! in the first head that actix-http gets of a connection, and in the next ones as long as none before had a body. Otherwise a client could make a body
+//! longer than its length, and its rest another request.
 
 /// The longest that a byte becomes.
 pub(super) const GROWTH_MAX: usize = 3;
 
+/// What begins the lines of heads that are followed by a body, or by another protocol.
+const OF_A_BODY: [&[u8]; 3] = [b"content-length:", b"transfer-encoding:", b"upgrade:"];
+
+/// The longest of them.
+const LINE_BYTES: usize = b"transfer-encoding:".len();
+
 /// The position in a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
+    /// Before it, or in empty lines before it, which a client may send (RFC 9112, section 2.2).
+    Start,
     Method,
     Path,
     Query,
@@ -24,19 +32,27 @@ enum At {
 #[derive(Debug)]
 pub(super) struct Targets {
     at: At,
-    /// All heads before this one were passed on whole, and had no body.
+    /// All heads so far are known to be followed by another head. What is read of this one has not shown otherwise.
     sure: bool,
+    /// The beginning of the present line, in lower case.
+    line: [u8; LINE_BYTES],
+    /// The number of its bytes, as far as they count.
+    line_bytes: usize,
+    /// The line with the method was read.
+    has_method: bool,
 }
 
 impl Default for Targets {
     fn default() -> Self {
-        Self { at: At::Method, sure: true }
+        Self { at: At::Start, sure: true, line: [0; LINE_BYTES], line_bytes: 0, has_method: false }
     }
 }
 
 impl At {
     fn next(self, byte: u8) -> Self {
         match (self, byte) {
+            (Self::Start, b'\r' | b'\n') => Self::Start,
+            (Self::Start, _) => Self::Method,
             (Self::Method, b' ') => Self::Path,
             (Self::Path, b'?') => Self::Query,
             (Self::Path | Self::Query, b' ') | (_, b'\n') => Self::Behind,
@@ -48,7 +64,7 @@ impl At {
         match self {
             Self::Path => is_strange(byte) || byte == b'`',
             Self::Query => is_strange(byte),
-            Self::Method | Self::Behind => false,
+            Self::Start | Self::Method | Self::Behind => false,
         }
     }
 }
@@ -58,18 +74,19 @@ fn is_strange(byte: u8) -> bool {
 }
 
 impl Targets {
-    /// Whether something has to be escaped in the line in which these bytes begin.
+    /// Whether something has to be escaped in the target of the first head of these bytes.
     pub(super) fn need(&self, bytes: &[u8]) -> bool {
-        if self.at == At::Behind {
-            return false;
-        }
-        let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
         let mut at = self.at;
-        line.iter().any(|byte| {
-            let escapes = at.escapes(*byte);
+        for byte in bytes {
+            if at == At::Behind {
+                break;
+            }
+            if at.escapes(*byte) {
+                return true;
+            }
             at = at.next(*byte);
-            escapes
-        })
+        }
+        false
     }
 
     /// Whether a head behind the first one of these bytes may need it, so that they should be passed on one by one.
@@ -92,22 +109,40 @@ impl Targets {
 
     /// These bytes of heads were passed on, and the last of them ends a head if `ends`.
     pub(super) fn passed(&mut self, bytes: &[u8], ends: bool) {
-        self.sure &= ends && has_no_body(bytes);
+        self.judge(bytes);
         self.at = match ends {
-            true if self.sure => At::Method,
+            true if self.sure => At::Start,
             true => At::Behind,
+            // A target that was begun goes on.
             false => bytes.iter().fold(self.at, |at, byte| at.next(*byte)),
         };
+        if ends {
+            (self.line_bytes, self.has_method) = (0, false);
+        }
     }
-}
 
-/// Whether whole heads have no body and no other use of the connection. If in doubt, not.
-fn has_no_body(heads: &[u8]) -> bool {
-    let begins = |line: &[u8], name: &str| {
-        line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    let of_a_body = |line: &[u8]| ["content-", "transfer-", "upgrade", "expect"].iter().any(|name| begins(line, name));
-    (heads.starts_with(b"GET ") || heads.starts_with(b"HEAD ")) && !heads.split(|byte| *byte == b'\n').any(of_a_body)
+    /// Looks whether a body may follow a head with these bytes.
+    fn judge(&mut self, bytes: &[u8]) {
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        while let (true, Some(part)) = (self.sure, lines.next()) {
+            for byte in part.iter().take(LINE_BYTES - self.line_bytes) {
+                self.line[self.line_bytes] = byte.to_ascii_lowercase();
+                self.line_bytes += 1;
+            }
+            let line = &self.line[..self.line_bytes];
+            if OF_A_BODY.iter().any(|name| line.starts_with(name)) {
+                self.sure = false;
+            }
+            if part.ends_with(b"\n") {
+                let is_empty = line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+                if !self.has_method && !is_empty {
+                    self.has_method = true;
+                    self.sure &= line.starts_with(b"get ") || line.starts_with(b"head ");
+                }
+                self.line_bytes = 0;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,8 +166,8 @@ mod tests {
 
     #[test]
     fn only_the_target_is_escaped_however_its_head_is_cut() {
-        let head = "GET /mü\"n<x`>?q=`日 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
-        let right = "GET /m%C3%BC%22n%3Cx%60%3E?q=`%E6%97%A5 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
+        let head = "\r\n\nGET /mü\"n<x`>?q=`日 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
+        let right = "\r\n\nGET /m%C3%BC%22n%3Cx%60%3E?q=`%E6%97%A5 HTTP/1.1\r\nX: ü<\r\n\r\n".as_bytes();
         for cut in 0..head.len() {
             assert_eq!(escaped(&[(&head[..cut], false), (&head[cut..], true)]), right, "{cut}");
         }
@@ -150,7 +185,6 @@ mod tests {
             "GET /a HTTP/1.1\nupgrade: h2c\n\n",
             "POST /a HTTP/1.1\r\n\r\n",
             "CONNECT a:1 HTTP/1.1\r\n\r\n",
-            "\r\nGET /a HTTP/1.1\r\n\r\n",
         ] {
             let unsure = unsure.as_bytes();
             assert_eq!(
@@ -158,12 +192,23 @@ mod tests {
                 [unsure, strange, plain, strange].concat()
             );
         }
-        let (begin, end) = plain.split_at(20);
-        assert_eq!(
-            escaped(&[(begin, false), (end, true), (strange, true)]),
-            [plain, strange].concat(),
-            "not passed on whole"
-        );
+        // However the heads are cut: with other headers that only look alike, and with a body.
+        for (name, then) in [
+            ("Host", right),
+            ("Upgrade-Insecure-Requests", right),
+            ("Content-Type", right),
+            ("X: content-length", right),
+            ("Content-Length", strange),
+            ("tRANSFER-Encoding", strange),
+            ("UPGRADE", strange),
+        ] {
+            let head = format!("\r\nHEAD /a HTTP/1.1\r\nA: b\r\n{name}: 1\r\n\r\n");
+            for cut in 0..head.len() {
+                let (begin, end) = head.as_bytes().split_at(cut);
+                let out = escaped(&[(begin, false), (end, true), (strange, true)]);
+                assert_eq!(out, [head.as_bytes(), then].concat(), "{name}, cut at {cut}");
+            }
+        }
     }
 
     proptest! {

@@ -72,7 +72,11 @@ impl Table {
     fn change<T>(&self, at: usize, change: impl FnOnce(&mut Part) -> T) -> T {
         let mut part = self.parts[at].0.write();
         let changed = change(&mut part);
-        self.buckets_at[at].store(part.buckets_at(), Ordering::Relaxed);
+        // Only if they have moved: all look-ups read the line in which this is, and that of seven other parts.
+        let buckets_at = part.buckets_at();
+        if self.buckets_at[at].load(Ordering::Relaxed) != buckets_at {
+            self.buckets_at[at].store(buckets_at, Ordering::Relaxed);
+        }
         changed
     }
 
