@@ -24,7 +24,7 @@ use waypost_tasks::{Task, Tasks};
 
 use crate::age::Committed;
 use crate::checkpoint::checkpoint_when_due;
-use crate::due::CheckpointDue;
+use crate::due::{self, CheckpointDue};
 use crate::engine::{config, elect_after, fail_with_the_engine};
 use crate::error::OpenError;
 use crate::exports::Exports;
@@ -135,7 +135,7 @@ impl<M: Machine> Group<M> {
         let (machine, position) = tokio::task::block_in_place(|| M::open(tree))?;
         let state = Arc::new(RwLock::new(Positioned::new(machine, position.as_deref())?));
         let (counts, sending) = (state.read().counts.clone(), Arc::<Sending>::default());
-        let due = Arc::new(CheckpointDue::new(options.checkpoint_bytes, counts.clone()));
+        let due = Arc::new(CheckpointDue::new(due::share_of(id, options.checkpoint_bytes), counts.clone()));
         let log = LogStore::open(&db, id)?;
         // A replica that was killed before it got its first entry or snapshot has a vote at most, and waits for its leader.
         let mut has_members = state.read().applied.is_some() || log.last_index()?.is_some();
