@@ -21,7 +21,7 @@ use waypost_protocol::typed::code_of_segment;
 use super::fast_app::{Date, ask, request};
 use super::fast_miss::Miss;
 use super::front::Front;
-use super::hit::{Expected, Found, Hit, Visit};
+use super::hit::{Found, Hit, Visit, expect};
 use super::wire::{FastPath, Step, Taken};
 
 /// The fast path of one worker.
@@ -70,7 +70,7 @@ where
 
     fn step(&self, bytes: &[u8], peer: Option<SocketAddr>, answers: &mut Vec<u8>) -> Step<Self::Answer> {
         // Before anything else: memory takes as long to answer as a head to be read.
-        let expected = code_ahead(bytes).and_then(|code| Expected::of(&self.front.worker, code));
+        let expected = code_ahead(bytes).and_then(|code| expect(&self.front.worker, code));
         let started = Instant::now();
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let (head, headers) = read(bytes, &mut headers);

@@ -1,4 +1,4 @@
-//! A visit of a plain link that is in the cache: one look-up, and one record in the worker's own click journal.
+//! A visit of a plain link that is in the cache: one look-up in three steps, and one record in the worker's own click journal.
 //!
 //! This is the most important path. It crosses no thread, waits for no mailbox, takes no contended lock and allocates nothing (but where several
 //! proxies have told of the visitor).
@@ -11,7 +11,7 @@ use waypost_head::Headers;
 use waypost_protocol::code::SLUG_BYTES_MAX;
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::{Code, Domain, KeyHash, LinkKey, Site, UnixMs};
-use waypost_redirector::{Lookup, Plain};
+use waypost_redirector::{Expected, Lookup, Plain};
 
 use super::state::WorkerState;
 use super::visitor::visitor;
@@ -59,16 +59,10 @@ pub(super) struct Hit {
     pub(super) now: UnixMs,
 }
 
-/// A code that is going to be looked up on a node whose domains need no choice.
-#[derive(Clone, Copy)]
-pub(super) struct Expected(waypost_redirector::Expected);
-
-impl Expected {
-    /// Begins to load what is known of a code.
-    pub(super) fn of(worker: &WorkerState, code: &str) -> Option<Self> {
-        let is_plain = worker.node.groups.domains().is_plain();
-        is_plain.then(|| Self(worker.node.view.expect(Domain::default(), code)))
-    }
+/// Begins to load what is known of a code that is going to be looked up, if the domains of the node need no choice.
+pub(super) fn expect(worker: &WorkerState, code: &str) -> Option<Expected> {
+    let is_plain = worker.node.groups.domains().is_plain();
+    is_plain.then(|| worker.node.view.expect(Domain::default(), code))
 }
 
 impl<H: Headers> Visit<'_, H> {
@@ -123,8 +117,7 @@ impl<H: Headers> Visit<'_, H> {
     fn look_up(&self, worker: &WorkerState, now: UnixMs, at: Instant) -> Found {
         let (view, domains) = (&worker.node.view, worker.node.groups.domains());
         if domains.is_plain() {
-            let expected = self.expected.map(|Expected(expected)| expected);
-            let expected = expected.unwrap_or_else(|| view.expect(Domain::default(), self.code));
+            let expected = self.expected.unwrap_or_else(|| view.expect(Domain::default(), self.code));
             let likely = view.approach(expected);
             return self.counted(worker, now, likely, || {
                 let found = view.lookup_expected(expected, Domain::default(), self.code, now, at);

@@ -41,10 +41,6 @@ impl Hasher for AsItIs {
     fn write_u64(&mut self, number: u64) {
         self.0 = self.0.rotate_left(29) ^ number;
     }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number) << 32);
-    }
 }
 
 /// A map with such keys.

@@ -1,6 +1,6 @@
 //! The link cache and its concurrent read view.
 //!
-//! A hit takes one shared lock on one of many parts of the table, which nobody holds longer than for an insertion, and
+//! A hit takes the shared lock of one of many parts of the table twice, which nobody holds longer than for an insertion, and
 //! copies a reference to the entry, whose text becomes the `Location` unchanged. The table is bounded in bytes and evicts what is
 //! seldom used.
 

@@ -103,14 +103,6 @@ impl Table {
         bucket.entries[place].clone()
     }
 
-    /// The entry of a key.
-    #[cfg(test)]
-    pub(crate) fn get(&self, key: &KeyRef<'_>) -> Option<Entry> {
-        let hash = self.expect(key);
-        self.approach(hash);
-        self.find(hash, key)
-    }
-
     /// Adds an entry, in place of one with the same key. Others are evicted for it; one that is larger than a part is not added.
     pub(crate) fn insert(&self, entry: Entry) {
         let hash = hash(&self.hasher, &entry.key());

@@ -27,7 +27,7 @@ fn put(table: &Table, code: &str, target: &str) {
 fn get(table: &Table, code: &str) -> Option<String> {
     let key = key(code);
     let key = KeyRef::from(&key);
-    let found = table.get(&key)?;
+    let found = table.find(table.expect(&key), &key)?;
     Some(found.target().trim_start_matches("https://example.com/").to_owned())
 }
 
@@ -275,4 +275,15 @@ fn what_is_loaded_ahead_is_the_bucket_in_which_a_look_up_begins() {
     assert!(!codes.iter().all(|code| table.remove(&KeyRef::from(&key(code)))), "some had to go");
     table.clear();
     assert!(codes.iter().all(|code| begins_where_it_is_loaded(code)), "after it was cleared");
+}
+
+#[test]
+fn whether_a_link_is_there_is_nearly_always_known_before_the_link_is_looked_at() {
+    let table = Table::new(4 << 20);
+    (1000..9000).for_each(|i| put(&table, &format!("code-{i}"), "x"));
+    let likely = |codes: std::ops::Range<u32>| {
+        codes.filter(|i| table.approach(table.expect(&KeyRef::from(&key(&format!("code-{i}")))))).count()
+    };
+    // Some are in their second bucket, and a print has sixteen bits.
+    assert!(likely(1000..9000) > 6000 && likely(10_000..18_000) < 100);
 }

@@ -134,7 +134,7 @@ impl Counters {
         clicks: &ClickBatch,
         now: UnixMs,
         level: Level,
-        slots_of: impl FnOnce(&ClickBatch) -> Vec<Option<u32>>,
+        slots_of: impl FnOnce() -> Vec<Option<u32>>,
         mut counted: impl FnMut(u32),
     ) -> RecordClicksOutcome {
         let reached = |journal: u64| {
@@ -166,7 +166,7 @@ impl Counters {
         let strings = self.recents.strings(&clicks.strings, &clicks.deltas);
         // First all look-ups, then the visits of all slots: each waits for memory, and in short loops many wait at the same time.
         let place = |slot: u32| (slot, self.visits.epoch(slot).unwrap_or_default());
-        let places: Vec<Option<(u32, u32)>> = slots_of(clicks).into_iter().map(|slot| slot.map(place)).collect();
+        let places: Vec<Option<(u32, u32)>> = slots_of().into_iter().map(|slot| slot.map(place)).collect();
         let present = hour_of(now);
         for (delta, place) in clicks.deltas.iter().zip(places) {
             // An hour that is not near the leader's own cannot be right: a clock has jumped. It counts, under the hour that is now.

@@ -141,7 +141,7 @@ impl List {
     }
 }
 
-/// Visits by page, in the order of the pages. Only those of a page are sorted, when it is its turn: nothing takes longer than a millisecond.
+/// Visits by page, in the order of the pages. Only those of a page are sorted, when it is its turn: others have the core in between.
 struct Pages {
     visits: Vec<u64>,
     /// The end of the visits of each page; the last one is that of [`ALL`].

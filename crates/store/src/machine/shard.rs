@@ -335,7 +335,7 @@ impl ShardMachine {
             clicks,
             self.applied_at,
             self.level,
-            |clicks| links.slots_of(clicks.deltas.iter().map(|delta| delta.link)),
+            || links.slots_of(clicks.deltas.iter().map(|delta| delta.link)),
             counted,
         )
     }

@@ -192,8 +192,10 @@ impl Recents {
     ) -> BTreeMap<u32, SlotDay> {
         let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
         // Most queries are about days that are long over.
-        let any = self.days.range(days.clone()).next().is_some();
-        for recent in self.list.iter().take_while(|_| any).filter(|recent| slot == ALL || recent.slot == slot) {
+        if self.days.range(days.clone()).next().is_none() {
+            return BTreeMap::new();
+        }
+        for recent in self.list.iter().filter(|recent| slot == ALL || recent.slot == slot) {
             let profile = self.names.profiles.get(recent.profile);
             if days.contains(&profile.day()) && (slot == ALL || profile.life == life) {
                 totals.entry(profile.day()).or_default().add(&recent);
@@ -216,8 +218,10 @@ impl Recents {
     ) -> BTreeMap<u32, Vec<(u32, DayPart)>> {
         let days = asked.start / 24..asked.end.div_ceil(24);
         let mut slots: BTreeMap<u32, Vec<(u32, DayPart)>> = BTreeMap::new();
-        let any = self.days.range(days.clone()).next().is_some();
-        for recent in self.list.iter().take_while(|_| any) {
+        if self.days.range(days.clone()).next().is_none() {
+            return slots;
+        }
+        for recent in self.list.iter() {
             let Profile { bot, hour, life, .. } = *self.names.profiles.get(recent.profile);
             let day = hour / 24;
             if recent.count == 0 || !days.contains(&day) || !lives(recent.slot, life) {
