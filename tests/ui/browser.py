@@ -15,7 +15,7 @@ import urllib.parse
 
 from playwright.sync_api import expect, sync_playwright
 
-from server import Server
+from server import Server, eventually
 from texts import Texts
 
 # Generous: machines of tests are slow and busy. Nothing waits for so long where all is well.
@@ -100,6 +100,13 @@ class Visitor:
     def sees(self, key, *values):
         """Waits until a text is on the page."""
         expect(self.page.get_by_text(self.t(key, *values)).first).to_be_visible()
+
+    def comes_to_see(self, path, key, *values):
+        """Opens a page until a text is on it: for pages that show how things were when they were opened."""
+        def is_seen():
+            self.go(path)
+            return self.page.get_by_text(self.t(key, *values)).count() > 0
+        eventually(is_seen, f"{path} shows {key}")
 
     def reason(self, field):
         """Why a field was refused, as a screen reader says it with the field."""
