@@ -32,7 +32,7 @@ use crate::lease::{Heard, Instant, Promise};
 use crate::limits::{CLOSE_MAX, COMMAND_BYTES_MAX, ELECT_SPREAD_MS, QUEUE_MAX, RECOVERY_MAX, TURN_MAX};
 use crate::log_store::RaftLog;
 use crate::network::Network;
-use crate::position::{Counts, Positioned};
+use crate::position::{Counts, Positioned, checkpoint};
 use crate::proposer::{self, Applied, Encoded, ProposeError, Waiting};
 use crate::receiving::Receiving;
 use crate::retention::{Retention, Sending};
@@ -459,10 +459,9 @@ impl<M: Machine> Group<M> {
         // An export that runs is waited for, but not for ever: without a checkpoint the next start has more to replay.
         let Ok(kept) = tokio::time::timeout(CLOSE_MAX, self.files.tree.lock()).await else { return Ok(()) };
         tokio::task::block_in_place(|| {
-            let mut state = self.state.write();
-            if state.machine.pending_bytes() > 0 {
-                state.checkpoint()?;
-                state.applied.into_iter().for_each(|applied| self.retention.checkpoint(applied.index));
+            if self.state.read().machine.pending_bytes() > 0 {
+                let written = checkpoint(&self.state)?;
+                written.applied.into_iter().for_each(|applied| self.retention.checkpoint(applied.index));
             }
             self.log.note_marks(&self.retention.marks())
         })?;

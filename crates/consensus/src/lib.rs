@@ -31,6 +31,7 @@ mod log_store;
 mod member;
 mod members;
 mod membership;
+mod merging;
 mod network;
 mod placement;
 mod position;

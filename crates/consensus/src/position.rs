@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 use waypost_store::machine::Machine;
+use waypost_store::{StoreError, Tree};
 use waypost_tasks::panic_text;
 
 use crate::format::{decode_position, encode_position};
@@ -62,17 +64,38 @@ impl<M: Machine> Positioned<M> {
         self.counts.links.store(self.machine.link_count(), Ordering::Relaxed);
     }
 
-    /// Writes a checkpoint of the state at its position. Durable after the next commit. If that fails, the store fails, because parts of the
-    /// state may be marked as written although they are not.
-    pub(crate) fn checkpoint(&mut self) -> io::Result<Vec<u8>> {
-        self.change(|state| {
-            let position = encode_position(state.applied.as_ref(), &state.members);
-            let written = state.machine.checkpoint(&position);
-            written.inspect_err(|error| state.machine.tree().fail(error)).map_err(io::Error::other)?;
-            state.checkpointed = true;
-            Ok(position)
-        })
+    fn prepare(&self) -> io::Result<M::Prepared> {
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.machine.prepare()));
+        let prepared = prepared.unwrap_or_else(|panic| {
+            let detail = format!("preparing a checkpoint panicked: {}", panic_text(&*panic));
+            Err(StoreError::Corrupt { what: self.machine.tree().name().to_owned(), detail })
+        });
+        prepared.inspect_err(|error| self.machine.tree().fail(error)).map_err(io::Error::other)
     }
+}
+
+/// Writes a checkpoint of a state at its position. Durable after the next commit. Most of the work is done while others read the state, and nobody changes it.
+/// If it fails, the store fails, because parts of the state may be marked as written although they are not.
+pub(crate) fn checkpoint<M: Machine>(state: &RwLock<Positioned<M>>) -> io::Result<Checkpoint> {
+    let read = state.upgradable_read();
+    let prepared = read.prepare()?;
+    RwLockUpgradableReadGuard::upgrade(read).change(|state| {
+        let position = encode_position(state.applied.as_ref(), &state.members);
+        let written = state.machine.write(prepared, &position);
+        written.inspect_err(|error| state.machine.tree().fail(error)).map_err(io::Error::other)?;
+        state.checkpointed = true;
+        Ok(Checkpoint { position, applied: state.applied, tree: state.machine.tree().clone() })
+    })
+}
+
+/// A checkpoint that was written.
+pub(crate) struct Checkpoint {
+    /// Its position, encoded.
+    pub(crate) position: Vec<u8>,
+    /// The last entry that it has.
+    pub(crate) applied: Option<LogId>,
+    /// Where it is.
+    pub(crate) tree: Tree,
 }
 
 #[cfg(test)]
@@ -84,15 +107,16 @@ mod tests {
 
     use super::*;
 
-    /// A machine that takes its changes out of memory, and panics before it has written them.
-    struct Panics(Tree);
+    /// A machine that prepares its checkpoints as it was told, takes its changes out of memory, and panics before it has written them.
+    struct Panics(Tree, Option<Box<dyn Fn() + Send + Sync>>);
 
     impl Machine for Panics {
         type Command = ShardCommand;
+        type Prepared = ();
         type Outcome = ShardOutcome;
 
         fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
-            Ok((Self(tree), None))
+            Ok((Self(tree, None), None))
         }
 
         fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
@@ -111,7 +135,12 @@ mod tests {
             0
         }
 
-        fn checkpoint(&mut self, _: &[u8]) -> Result<(), StoreError> {
+        fn prepare(&self) -> Result<(), StoreError> {
+            self.1.iter().for_each(|prepare| prepare());
+            Ok(())
+        }
+
+        fn write(&mut self, (): (), _: &[u8]) -> Result<(), StoreError> {
             panic!("halfway")
         }
 
@@ -120,14 +149,33 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_checkpoint_that_panics_fails_the_store() {
+    /// Writes a checkpoint of a machine that prepares it so. Returns why the store has failed.
+    fn failure_of(prepare: impl Fn(&Arc<RwLock<Positioned<Panics>>>) + Send + Sync + 'static) -> String {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path(), &DbOptions::default(), &Metrics::new()).unwrap();
         let (machine, _) = Panics::open(db.tree("sm/1").unwrap()).unwrap();
-        let mut state = Positioned::new(machine, None).unwrap();
-        assert!(state.checkpoint().is_err() && !state.checkpointed);
-        assert!(db.failure().is_some_and(|why| why.contains("halfway")), "{:?}", db.failure());
-        assert!(state.machine.tree().insert(b"k", vec![1]).is_err(), "nothing may be written any more");
+        let state = Arc::new(RwLock::new(Positioned::new(machine, None).unwrap()));
+        let shared = Arc::downgrade(&state);
+        let prepare = move || prepare(&shared.upgrade().expect("the state is there"));
+        state.write().machine.1 = Some(Box::new(prepare));
+        assert!(checkpoint(&state).is_err() && !state.read().checkpointed);
+        assert!(state.read().machine.tree().insert(b"k", vec![1]).is_err(), "nothing may be written any more");
+        db.failure().unwrap()
+    }
+
+    #[test]
+    fn a_checkpoint_that_panics_fails_the_store() {
+        assert!(failure_of(|_| {}).contains("halfway"));
+        let why = failure_of(|_| panic!("before the half"));
+        assert!(why.contains("before the half"), "{why}");
+    }
+
+    #[test]
+    fn a_state_is_read_by_others_and_changed_by_nobody_while_its_checkpoint_is_prepared() {
+        failure_of(|state| {
+            let (read, changed) = (state.clone(), state.clone());
+            assert!(std::thread::spawn(move || read.try_read().is_some()).join().unwrap());
+            assert!(std::thread::spawn(move || changed.try_write().is_none()).join().unwrap());
+        });
     }
 }

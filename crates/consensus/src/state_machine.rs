@@ -23,7 +23,8 @@ use waypost_store::{CommitHandle, StoreError};
 use waypost_tasks::{Task, fault};
 
 use crate::due::CheckpointDue;
-use crate::position::Positioned;
+use crate::merging::merging;
+use crate::position::{Checkpoint, Positioned, checkpoint};
 use crate::retention::Retention;
 use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
 
@@ -141,11 +142,7 @@ pub(crate) async fn write_snapshot<M: Machine>(
         let path = files.dir.join(format!("{purpose}-{group}-{number}.snap"));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         std::fs::remove_file(&path)?;
-        let (position, tree) = {
-            let mut state = state.write();
-            let position = state.checkpoint()?;
-            (position, state.machine.tree().clone())
-        };
+        let Checkpoint { position, tree, .. } = checkpoint(&state)?;
         snapshot::export(&tree, group, &position, &file, files.free_min).map_err(io::Error::other)?;
         Ok((file, position))
     })
@@ -287,15 +284,13 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let kept = self.files.tree.clone().lock_owned().await;
         let started = std::time::Instant::now();
         let state = self.state.clone();
-        let written = blocking(move || {
+        let written = merging(move || {
             let _kept = kept;
-            let mut state = state.write();
-            state.checkpoint()?;
-            Ok(state.applied)
+            checkpoint(&state)
         });
         let written = written.await;
         self.due.written();
-        if let Ok(Some(reaches)) = &written {
+        if let Ok(Checkpoint { applied: Some(reaches), .. }) = &written {
             self.retention.checkpoint(reaches.index);
         }
         tracing::debug!(group = self.group, took_ms = started.elapsed().as_millis() as u64, "checkpoint written");

@@ -6,9 +6,11 @@
 //! Futures that are awaited need no entry: their panic reaches the awaiting code.
 
 mod fault;
+mod priority;
 mod run;
 mod table;
 
 pub use fault::fault;
+pub use priority::{LOW, LOWEST, lower_priority, lower_priority_of};
 pub use run::{EXIT_SOFTWARE, Tasks, panic_text};
 pub use table::{Policy, Task};

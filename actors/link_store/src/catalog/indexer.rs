@@ -50,9 +50,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long the last round may go on.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(4);
 
-/// The priority of the thread: redirects and changes come first.
-const NICE: i32 = 10;
-
 /// When it is tried again after failures.
 #[derive(Default)]
 struct Retry {
@@ -127,7 +124,8 @@ impl<'a> Indexer<'a> {
 
     /// Works until it is told to end.
     pub(super) fn run(mut self) {
-        lower_priority();
+        // Redirects and changes come first.
+        waypost_tasks::lower_priority(waypost_tasks::LOWEST);
         loop {
             let busy = self.is_busy();
             let (idle, gather) = if busy { (Duration::ZERO, Duration::ZERO) } else { (IDLE, GATHER) };
@@ -452,9 +450,4 @@ impl<'a> Indexer<'a> {
             Err(trouble) => self.failed(trouble),
         }
     }
-}
-
-/// Lowers the priority of this thread. Without the right to do so it works as it is.
-fn lower_priority() {
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }

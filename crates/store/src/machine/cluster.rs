@@ -297,6 +297,7 @@ fn changes_domains(command: &ClusterCommand) -> bool {
 
 impl Machine for ClusterMachine {
     type Command = ClusterCommand;
+    type Prepared = ();
     type Outcome = ClusterOutcome;
 
     fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
@@ -340,7 +341,11 @@ impl Machine for ClusterMachine {
         if self.dirty { 1024 } else { 0 }
     }
 
-    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
+    fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn write(&mut self, (): (), position: &[u8]) -> Result<(), StoreError> {
         self.stored = cluster_records::write(&self.tree, &self.state, &self.stored, position)?;
         self.dirty = false;
         Ok(())

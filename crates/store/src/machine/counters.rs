@@ -1,6 +1,6 @@
 //! The counters of a shard: visits and statistics of its links, and how far the clicks of journals were counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use waypost_protocol::clicks::{ClickBatch, Counts, HOUR_MS, Orphan};
@@ -43,6 +43,13 @@ struct StoredVisits {
     bots: u64,
     last: UnixMs,
     epoch: u32,
+}
+
+/// What [`Counters::prepare`] has prepared.
+pub struct CountersPrepared {
+    pub(super) batch: Batch,
+    /// The days of which it has statistics.
+    pub(super) days: BTreeSet<u32>,
 }
 
 /// The counters of a shard.
@@ -239,23 +246,18 @@ impl Counters {
         self.visits.bytes() as u64 + self.recents.bytes()
     }
 
-    /// About how many bytes [`Counters::write`] has to write.
+    /// About how many bytes [`Counters::prepare`] and [`Counters::write`] have to write.
     pub(super) fn pending_bytes(&self) -> u64 {
         self.dirty.count as u64 * VISITS_PAGE_WEIGHT + self.recents.pending_bytes() + self.positions.pending_bytes()
     }
 
-    /// Writes what has changed since the last checkpoint. `now` is the time by which hours become days; `None` = it is in doubt.
+    /// Prepares a checkpoint: makes the records of visits that have changed since the last one, and merges their statistics. That is nearly all of the work.
     ///
     /// # Errors
     /// When a record cannot be read or is damaged.
-    pub(super) fn write(
-        &mut self,
-        batch: &mut Batch,
-        applied_at: UnixMs,
-        now: Option<UnixMs>,
-    ) -> Result<(), StoreError> {
-        let mut turns = Turns::default();
-        for page in self.dirty.take_all() {
+    pub(super) fn prepare(&self) -> Result<CountersPrepared, StoreError> {
+        let (mut batch, mut turns) = (Batch::default(), Turns::default());
+        for page in self.dirty.iter() {
             turns.give_way();
             let slots = page * VISITS_PER_PAGE..=page * VISITS_PER_PAGE + (VISITS_PER_PAGE - 1);
             let stored = |of: SlotVisits| {
@@ -266,16 +268,40 @@ impl Counters {
             let key = numbered(VISITS_PREFIX, page);
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
-        self.write_stats(batch, applied_at, now)?;
+        let days = self.recents.merge(&self.tree, &mut batch, &|slot| self.epoch(slot))?;
+        Ok(CountersPrepared { batch, days })
+    }
+
+    /// Adds to what was prepared (`batch` with the statistics of `days`) all else that has changed since the last checkpoint. `now` is the time by which hours become days; `None` = it is in doubt.
+    ///
+    /// # Errors
+    /// When a record cannot be read or is damaged.
+    pub(super) fn write(
+        &mut self,
+        batch: &mut Batch,
+        days: BTreeSet<u32>,
+        applied_at: UnixMs,
+        now: Option<UnixMs>,
+    ) -> Result<(), StoreError> {
+        self.dirty = NumberSet::default();
+        self.recents = Recents::default();
+        self.clean_stats(days, batch, applied_at, now)?;
         self.positions.write(&self.tree, batch);
+        self.orphans.write(&self.tree, batch);
         Ok(())
     }
 
-    fn write_stats(&mut self, batch: &mut Batch, applied_at: UnixMs, now: Option<UnixMs>) -> Result<(), StoreError> {
+    /// Makes days of old hours, and removes the remains of deleted links. `written` are the days of which the batch has records.
+    fn clean_stats(
+        &mut self,
+        written: BTreeSet<u32>,
+        batch: &mut Batch,
+        applied_at: UnixMs,
+        now: Option<UnixMs>,
+    ) -> Result<(), StoreError> {
         let visits = &self.visits;
         let epochs = |slot: u32| visits.epoch(slot);
         // A record must not be written twice in one batch: the days that were just written are left for the next checkpoint.
-        let written = self.recents.write(&self.tree, batch, &epochs)?;
         let today = (applied_at.0 / HOUR_MS / 24) as u32;
         // Hours are kept for a limited time. One checkpoint folds one day; a node that was away for long folds several, one in each
         // checkpoint.
@@ -310,7 +336,6 @@ impl Counters {
             changed.insert(day);
         }
         self.changed_days.add(changed);
-        self.orphans.write(&self.tree, batch);
         Ok(())
     }
 }

@@ -77,6 +77,9 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// The commands of its kind of group. Its log has no others.
     type Command: GroupCommand<Outcome = Self::Outcome>;
 
+    /// What a checkpoint prepares while the state is only read.
+    type Prepared;
+
     /// What can come of them.
     type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
 
@@ -110,11 +113,26 @@ pub trait Machine: Sized + Send + Sync + 'static {
         0
     }
 
-    /// Writes all changes and the position as one atomic batch. Durable after the next commit.
+    /// Prepares a checkpoint: the part of the work for which the state is only read, so that others can read it meanwhile.
+    ///
+    /// # Errors
+    /// When a record cannot be read or is damaged.
+    fn prepare(&self) -> Result<Self::Prepared, StoreError>;
+
+    /// Writes all changes and the position as one atomic batch. Durable after the next commit. Nothing was applied since the checkpoint was prepared.
     ///
     /// # Errors
     /// When the store fails.
-    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError>;
+    fn write(&mut self, prepared: Self::Prepared, position: &[u8]) -> Result<(), StoreError>;
+
+    /// Writes a checkpoint of a state that nobody else reads.
+    ///
+    /// # Errors
+    /// As for `prepare` and `write`.
+    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
+        let prepared = self.prepare()?;
+        self.write(prepared, position)
+    }
 
     /// The tree that the state is kept in.
     fn tree(&self) -> &Tree;

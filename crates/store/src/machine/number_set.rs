@@ -37,9 +37,10 @@ impl NumberSet {
         taken
     }
 
-    /// Takes all numbers out, in order.
-    pub(super) fn take_all(&mut self) -> Vec<u32> {
-        self.take(usize::MAX)
+    /// All numbers, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let words = self.words.iter().zip(0..);
+        words.flat_map(|(bits, word)| (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word * 64 + bit))
     }
 }
 
@@ -56,9 +57,9 @@ mod tests {
     #[test]
     fn numbers_come_out_once_and_in_order() {
         let mut set = of(&[700, 3, 64, 3, 0, 65]);
-        assert_eq!(set.count, 5);
-        assert_eq!(set.take_all(), [0, 3, 64, 65, 700]);
-        assert_eq!((set.take_all(), set.count), (vec![], 0));
+        assert_eq!((set.count, set.iter().collect::<Vec<_>>()), (5, vec![0, 3, 64, 65, 700]));
+        assert_eq!(set.take(usize::MAX), [0, 3, 64, 65, 700]);
+        assert_eq!((set.take(usize::MAX), set.count), (vec![], 0));
     }
 
     #[test]

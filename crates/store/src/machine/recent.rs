@@ -67,7 +67,7 @@ impl Recent {
 }
 
 /// A list of visits.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct List {
     narrow: Vec<u64>,
     wide: Vec<Recent>,
@@ -106,11 +106,11 @@ impl List {
         self.narrow.len() * size_of::<u64>() + self.wide.len() * size_of::<Recent>()
     }
 
-    /// Takes the visits out that `takes` wants.
-    pub(super) fn extract(&mut self, takes: impl Fn(&Recent) -> bool) -> Self {
+    /// The visits that `is_meant` wants.
+    pub(super) fn only(&self, is_meant: impl Fn(&Recent) -> bool) -> Self {
         Self {
-            narrow: self.narrow.extract_if(.., |narrow| takes(&Recent::of(*narrow))).collect(),
-            wide: self.wide.extract_if(.., |recent| takes(recent)).collect(),
+            narrow: self.narrow.iter().copied().filter(|narrow| is_meant(&Recent::of(*narrow))).collect(),
+            wide: self.wide.iter().copied().filter(|recent| is_meant(recent)).collect(),
         }
     }
 
@@ -118,11 +118,10 @@ impl List {
     ///
     /// # Errors
     /// The first one of `each`.
-    pub(super) fn by_page<E>(mut self, mut each: impl FnMut(&[Recent]) -> Result<(), E>) -> Result<(), E> {
-        self.wide.sort_unstable_by_key(Recent::order);
-        let mut narrow = Pages::of(&self.narrow);
-        drop(self.narrow);
-        let mut wide = self.wide.into_iter().peekable();
+    pub(super) fn by_page<E>(&self, mut each: impl FnMut(&[Recent]) -> Result<(), E>) -> Result<(), E> {
+        let mut wide = self.wide.clone();
+        wide.sort_unstable_by_key(Recent::order);
+        let (mut narrow, mut wide) = (Pages::of(&self.narrow), wide.into_iter().peekable());
         let mut of_page: Vec<Recent> = Vec::new();
         loop {
             let pages = [narrow.page(), wide.peek().map(|recent| page_of(recent.slot))];
@@ -245,9 +244,9 @@ mod tests {
             let key = |recent: &Recent| (recent.slot, recent.profile, recent.count, recent.visitor);
             let sorted = |mut of: Vec<Recent>| { of.sort_by_key(key); of };
             prop_assert_eq!(sorted(list.iter().collect()), sorted(added.clone()));
-            let taken = list.extract(|recent| (recent.profile % 2 == 1) == odd);
+            let parts = [odd, !odd].map(|odd| list.only(|recent| (recent.profile % 2 == 1) == odd));
             let mut found = Vec::new();
-            for list in [taken, list] {
+            for list in parts {
                 let mut pages = Vec::new();
                 list.by_page(|of_page| {
                     assert!(of_page.is_sorted_by_key(Recent::order));

@@ -17,7 +17,7 @@ use waypost_protocol::properties::MAX_VISITS;
 use waypost_protocol::{Code, Domain, History, Level, Link, LinkKey, LinkSpec, NodeId, UnixMs};
 
 use super::changes::Changes;
-use super::counters::Counters;
+use super::counters::{Counters, CountersPrepared};
 use super::histories::Histories;
 use super::idempotency::{Idempotency, Remembered};
 use super::links::Links;
@@ -394,6 +394,7 @@ impl ShardMachine {
 
 impl Machine for ShardMachine {
     type Command = ShardCommand;
+    type Prepared = CountersPrepared;
     type Outcome = ShardOutcome;
 
     fn open(tree: Tree) -> Result<(Self, Option<Vec<u8>>), StoreError> {
@@ -442,12 +443,16 @@ impl Machine for ShardMachine {
             + self.idempotency.pending_bytes()
     }
 
-    fn checkpoint(&mut self, position: &[u8]) -> Result<(), StoreError> {
-        let mut batch = crate::Batch::default();
+    fn prepare(&self) -> Result<CountersPrepared, StoreError> {
+        self.counters.prepare()
+    }
+
+    fn write(&mut self, prepared: CountersPrepared, position: &[u8]) -> Result<(), StoreError> {
+        let CountersPrepared { mut batch, days } = prepared;
         self.links.write(&mut batch)?;
         self.histories.write(&mut batch)?;
         let now = self.fold_by.as_ref().map_or(Some(self.applied_at), |time| time());
-        self.counters.write(&mut batch, self.applied_at, now)?;
+        self.counters.write(&mut batch, days, self.applied_at, now)?;
         self.used_visits.write(&self.tree, &mut batch);
         self.idempotency.checkpoint(&self.tree, &mut batch);
         let record = MetaRecord {

@@ -4,6 +4,7 @@
 //! command appends a few bytes to a list. A checkpoint sorts the list and merges it into the records of its days
 //! (`stats_page.rs`), of 256 links each.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use waypost_protocol::clicks::{self, ClickDelta, Counts, Dimension};
@@ -240,24 +241,23 @@ impl Recents {
         slots
     }
 
-    /// Merges everything into the records of its days, and is empty then. `epochs` has the epoch of each slot. Returns the days.
-    pub(super) fn write(
-        &mut self,
+    /// Merges everything into the records of its days. `epochs` has the epoch of each slot. Returns the days.
+    pub(super) fn merge(
+        &self,
         tree: &Tree,
         batch: &mut Batch,
         epochs: &dyn Fn(u32) -> Option<u32>,
     ) -> Result<BTreeSet<u32>, StoreError> {
-        let Self { names, list, days } = std::mem::take(self);
-        let mut left = list;
+        let Self { names, list, days } = self;
         let mut translated = Translated::default();
-        for day in &days {
+        for day in days {
             let of_day = match days.len() {
-                1 => std::mem::take(&mut left),
-                _ => left.extract(|recent| names.day(recent.profile) == *day),
+                1 => Cow::Borrowed(list),
+                _ => Cow::Owned(list.only(|recent| names.day(recent.profile) == *day)),
             };
-            write_day(tree, batch, epochs, &names, *day, of_day, &mut translated)?;
+            write_day(tree, batch, epochs, names, *day, &of_day, &mut translated)?;
         }
-        Ok(days)
+        Ok(days.clone())
     }
 }
 
@@ -268,7 +268,7 @@ fn write_day(
     epochs: &dyn Fn(u32) -> Option<u32>,
     names: &Names,
     day: u32,
-    list: List,
+    list: &List,
     translated: &mut Translated,
 ) -> Result<(), StoreError> {
     let lives = |slot: u32, life: u32| epochs(slot) == Some(life);
