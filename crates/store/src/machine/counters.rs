@@ -28,9 +28,9 @@ const VISITS_PER_PAGE: u32 = 256;
 /// The number of days from which one checkpoint removes remains of deleted links.
 const SWEEP_DAYS: usize = 8;
 
-/// The weight of a changed page of visits: a quarter of its size, so that a checkpoint writes about two thousand pages at most,
-/// and seldom becomes due because of them.
-const VISITS_PAGE_WEIGHT: u64 = 512;
+/// The weight of a changed page of visits, which takes no memory until a checkpoint writes it: so that a checkpoint of the usual 1 MiB writes sixteen thousand
+/// at most, of four million links. With more weight, and so many links, each checkpoint would write a page for nearly each visit.
+const VISITS_PAGE_WEIGHT: u64 = 64;
 
 /// Journals whose positions are kept at level 0. Each start of a node makes one for each worker; those that were not heard of longest go
 /// first, and what is left of them is counted again. Since level 1 none goes that may be heard of again.
