@@ -31,7 +31,6 @@ mod log_store;
 mod member;
 mod members;
 mod membership;
-mod merging;
 mod network;
 mod placement;
 mod position;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 use waypost_store::machine::Machine;
 use waypost_store::{StoreError, Tree};
-use waypost_tasks::panic_text;
+use waypost_tasks::{LOW, lower_priority, panic_text};
 
 use crate::format::{decode_position, encode_position};
 use crate::types::{LogId, StoredMembership};
@@ -64,18 +64,30 @@ impl<M: Machine> Positioned<M> {
         self.counts.links.store(self.machine.link_count(), Ordering::Relaxed);
     }
 
+    /// Prepares a checkpoint on a thread of low priority.
     fn prepare(&self) -> io::Result<M::Prepared> {
-        let prepared = catch_unwind(AssertUnwindSafe(|| self.machine.prepare()));
-        let prepared = prepared.unwrap_or_else(|panic| {
-            let detail = format!("preparing a checkpoint panicked: {}", panic_text(&*panic));
-            Err(StoreError::Corrupt { what: self.machine.tree().name().to_owned(), detail })
+        let tree = self.machine.tree();
+        let work = || {
+            lower_priority(LOW);
+            self.machine.prepare()
+        };
+        let prepared = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn_scoped(scope, work)?;
+            let prepared = thread.join().unwrap_or_else(|panic| {
+                let detail = format!("preparing a checkpoint panicked: {}", panic_text(&*panic));
+                Err(StoreError::Corrupt { what: tree.name().to_owned(), detail })
+            });
+            prepared.map_err(io::Error::other)
         });
-        prepared.inspect_err(|error| self.machine.tree().fail(error)).map_err(io::Error::other)
+        prepared.inspect_err(|error| tree.fail(error))
     }
 }
 
-/// Writes a checkpoint of a state at its position. Durable after the next commit. Most of the work is done while others read the state, and nobody changes it.
-/// If it fails, the store fails, because parts of the state may be marked as written although they are not.
+/// Writes a checkpoint of a state at its position. Durable after the next commit. Most of the work is done while others read the state, and nobody changes it,
+/// by a thread of low priority. The rest is not: while the database writes a batch, nobody reads or writes anything.
+///
+/// # Errors
+/// If it fails, the store has failed: parts of the state may be marked as written although they are not.
 pub(crate) fn checkpoint<M: Machine>(state: &RwLock<Positioned<M>>) -> io::Result<Checkpoint> {
     let read = state.upgradable_read();
     let prepared = read.prepare()?;
@@ -172,10 +184,24 @@ mod tests {
 
     #[test]
     fn a_state_is_read_by_others_and_changed_by_nobody_while_its_checkpoint_is_prepared() {
-        failure_of(|state| {
+        let why = failure_of(|state| {
             let (read, changed) = (state.clone(), state.clone());
             assert!(std::thread::spawn(move || read.try_read().is_some()).join().unwrap());
             assert!(std::thread::spawn(move || changed.try_write().is_none()).join().unwrap());
         });
+        assert!(why.contains("halfway"), "what was prepared is written: {why}");
+    }
+
+    #[test]
+    fn what_prepares_a_checkpoint_gives_way_to_others() {
+        fn nice() -> i32 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            // It is the seventeenth field after the name, which may have spaces.
+            stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse().unwrap()
+        }
+        let usual = nice();
+        let why = failure_of(move |_| assert_eq!(nice(), usual.max(LOW)));
+        assert!(why.contains("halfway"), "{why}");
+        assert_eq!(nice(), usual);
     }
 }

@@ -23,7 +23,6 @@ use waypost_store::{CommitHandle, StoreError};
 use waypost_tasks::{Task, fault};
 
 use crate::due::CheckpointDue;
-use crate::merging::merging;
 use crate::position::{Checkpoint, Positioned, checkpoint};
 use crate::retention::Retention;
 use crate::types::{LogId, Outcomes, StoredMembership, TypeConfig};
@@ -284,7 +283,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig> for GroupMachine<M> {
         let kept = self.files.tree.clone().lock_owned().await;
         let started = std::time::Instant::now();
         let state = self.state.clone();
-        let written = merging(move || {
+        let written = blocking(move || {
             let _kept = kept;
             checkpoint(&state)
         });

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use waypost_tasks::{LOW, Task, Tasks, lower_priority_of};
+use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Gauge, Metrics};
 
 use crate::commit::{CommitHandle, CommitThread};
@@ -30,9 +30,6 @@ const _: () = assert!(ITEMS_PER_PAGE * (VALUE_BYTES_MAX + 512) < SEGMENT_BYTES /
 
 /// The interval at which sled's own thread flushes and reclaims space. The thread has to run: without it no space is ever reclaimed.
 const FLUSH_EVERY_MS: u64 = 200;
-
-/// The name that sled gives to that thread.
-const FLUSHER: &str = "log flusher";
 
 /// The options of a database.
 #[derive(Debug, Clone, Copy)]
@@ -172,24 +169,11 @@ impl Db {
     }
 }
 
-/// Lowers the priority of sled's own thread: it rewrites pages for as long as half of the time, and nobody waits for them.
-fn lower_flusher() {
-    // It has its name a moment after it was started.
-    let is_there = || lower_priority_of(FLUSHER, LOW) > 0;
-    let _ = (0..100).any(|_| {
-        is_there() || {
-            std::thread::sleep(Duration::from_millis(10));
-            false
-        }
-    });
-}
-
 /// Stops the process once an operation is in an endless loop. What is on the disk is not in doubt, so the service manager may start it again.
 fn watch_operations(running: &Arc<Running>, metrics: &Metrics) -> std::io::Result<()> {
     let (running, tasks, mut watch) = (Arc::downgrade(running), Tasks::new(metrics), Watch::new(LOOK_EVERY, LOOKS));
     let stop = tasks.clone();
     tasks.thread(Task::StoreWatch, move || {
-        lower_flusher();
         if watch.run(&running) {
             stop.stop_process(Task::StoreWatch, "an operation of the database is in an endless loop");
         }

@@ -28,9 +28,10 @@ const VISITS_PER_PAGE: u32 = 256;
 /// The number of days from which one checkpoint removes remains of deleted links.
 const SWEEP_DAYS: usize = 8;
 
-/// The weight of a changed page of visits, which takes no memory until a checkpoint writes it: so that a checkpoint of the usual 1 MiB writes sixteen thousand
-/// at most, of four million links. With more weight, and so many links, each checkpoint would write a page for nearly each visit.
-const VISITS_PAGE_WEIGHT: u64 = 64;
+/// The weight of a changed page of visits, which takes no memory until a checkpoint writes it: so that a checkpoint of the usual 1 MiB writes eight thousand
+/// at most, of two million links. They make a batch of tens of megabytes, and nobody reads the database for a tenth of a second or more while it is written. But with more
+/// weight each checkpoint of so many links would write a page for nearly each visit.
+const VISITS_PAGE_WEIGHT: u64 = 128;
 
 /// Journals whose positions are kept at level 0. Each start of a node makes one for each worker; those that were not heard of longest go
 /// first, and what is left of them is counted again. Since level 1 none goes that may be heard of again.
@@ -47,9 +48,18 @@ struct StoredVisits {
 
 /// What [`Counters::prepare`] has prepared.
 pub struct CountersPrepared {
+    /// Records of visits and statistics.
     pub(super) batch: Batch,
-    /// The days of which it has statistics.
-    pub(super) days: BTreeSet<u32>,
+    /// What else is true once they are written.
+    pub(super) then: CountersThen,
+}
+
+/// What changes with the records that [`Counters::prepare`] has made.
+pub(super) struct CountersThen {
+    /// The days whose statistics they change.
+    days: BTreeSet<u32>,
+    folded: u32,
+    sweep: u32,
 }
 
 /// The counters of a shard.
@@ -251,11 +261,12 @@ impl Counters {
         self.dirty.count as u64 * VISITS_PAGE_WEIGHT + self.recents.pending_bytes() + self.positions.pending_bytes()
     }
 
-    /// Prepares a checkpoint: makes the records of visits that have changed since the last one, and merges their statistics. That is nearly all of the work.
+    /// Prepares a checkpoint: makes the records of visits that have changed since the last one, merges their statistics, makes days of old hours, and removes
+    /// the remains of deleted links. That is nearly all of the work. `now` is the time by which hours become days; `None` = it is in doubt.
     ///
     /// # Errors
     /// When a record cannot be read or is damaged.
-    pub(super) fn prepare(&self) -> Result<CountersPrepared, StoreError> {
+    pub(super) fn prepare(&self, applied_at: UnixMs, now: Option<UnixMs>) -> Result<CountersPrepared, StoreError> {
         let (mut batch, mut turns) = (Batch::default(), Turns::default());
         for page in self.dirty.iter() {
             turns.give_way();
@@ -268,39 +279,21 @@ impl Counters {
             let key = numbered(VISITS_PREFIX, page);
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
-        let days = self.recents.merge(&self.tree, &mut batch, &|slot| self.epoch(slot))?;
-        Ok(CountersPrepared { batch, days })
+        let written = self.recents.merge(&self.tree, &mut batch, &|slot| self.epoch(slot))?;
+        let then = self.clean(&written, &mut batch, applied_at, now)?;
+        Ok(CountersPrepared { batch, then })
     }
 
-    /// Adds to what was prepared (`batch` with the statistics of `days`) all else that has changed since the last checkpoint. `now` is the time by which hours become days; `None` = it is in doubt.
-    ///
-    /// # Errors
-    /// When a record cannot be read or is damaged.
-    pub(super) fn write(
-        &mut self,
-        batch: &mut Batch,
-        days: BTreeSet<u32>,
-        applied_at: UnixMs,
-        now: Option<UnixMs>,
-    ) -> Result<(), StoreError> {
-        self.dirty = NumberSet::default();
-        self.recents = Recents::default();
-        self.clean_stats(days, batch, applied_at, now)?;
-        self.positions.write(&self.tree, batch);
-        self.orphans.write(&self.tree, batch);
-        Ok(())
-    }
-
-    /// Makes days of old hours, and removes the remains of deleted links. `written` are the days of which the batch has records.
-    fn clean_stats(
-        &mut self,
-        written: BTreeSet<u32>,
+    /// Makes days of old hours, and removes the remains of deleted links. The batch has records of the days `written`.
+    fn clean(
+        &self,
+        written: &BTreeSet<u32>,
         batch: &mut Batch,
         applied_at: UnixMs,
         now: Option<UnixMs>,
-    ) -> Result<(), StoreError> {
-        let visits = &self.visits;
-        let epochs = |slot: u32| visits.epoch(slot);
+    ) -> Result<CountersThen, StoreError> {
+        let epochs = |slot: u32| self.epoch(slot);
+        let mut then = CountersThen { days: written.clone(), folded: self.folded, sweep: self.sweep };
         // A record must not be written twice in one batch: the days that were just written are left for the next checkpoint.
         let today = (applied_at.0 / HOUR_MS / 24) as u32;
         // Hours are kept for a limited time. One checkpoint folds one day; a node that was away for long folds several, one in each
@@ -308,35 +301,43 @@ impl Counters {
         // While the time is in doubt nothing is folded.
         let oldest = now.map_or(0, |now| (now.0 / HOUR_MS / 24) as u32).saturating_sub(HOURS_KEPT_DAYS);
         let fold = self.folded.max(self.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
-        let mut changed = written.clone();
-        let mut folded = None;
-        if fold < oldest && self.first_day > 0 && !written.contains(&fold) {
+        let folds = fold < oldest && self.first_day > 0 && !written.contains(&fold);
+        if folds {
             stats_page::clean(&self.tree, batch, fold, &epochs, true)?;
-            self.folded = fold + 1;
-            folded = Some(fold);
-            changed.insert(fold);
+            then.folded = fold + 1;
+            then.days.insert(fold);
         }
         // Removes the remains of deleted links, some days at a time.
         for _ in 0..SWEEP_DAYS {
-            let day = self.sweep;
+            let day = then.sweep;
             if day > today || day == 0 {
-                self.sweep = u32::MAX;
+                then.sweep = u32::MAX;
                 break;
             }
-            if written.contains(&day) || folded == Some(day) {
+            if written.contains(&day) || folds && day == fold {
                 // Merging and folding remove dead fragments, but not separate sketches.
                 if day < today {
                     break;
                 }
-                self.sweep = u32::MAX;
+                then.sweep = u32::MAX;
                 break;
             }
             stats_page::clean(&self.tree, batch, day, &epochs, false)?;
-            self.sweep = day + 1;
-            changed.insert(day);
+            then.sweep = day + 1;
+            then.days.insert(day);
         }
-        self.changed_days.add(changed);
-        Ok(())
+        Ok(then)
+    }
+
+    /// Adds to the records that were prepared all else that has changed since the last checkpoint.
+    pub(super) fn write(&mut self, then: CountersThen, batch: &mut Batch) {
+        let CountersThen { days, folded, sweep } = then;
+        (self.folded, self.sweep) = (folded, sweep);
+        self.changed_days.add(days);
+        self.dirty = NumberSet::default();
+        self.recents = Recents::default();
+        self.positions.write(&self.tree, batch);
+        self.orphans.write(&self.tree, batch);
     }
 }
 

@@ -78,7 +78,7 @@ pub trait Machine: Sized + Send + Sync + 'static {
     type Command: GroupCommand<Outcome = Self::Outcome>;
 
     /// What a checkpoint prepares while the state is only read.
-    type Prepared;
+    type Prepared: Send;
 
     /// What can come of them.
     type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
@@ -96,7 +96,7 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn reopen(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Applies the entry at `index`; answers one outcome per command. Changes memory only: the tree may be read as one state
-    /// meanwhile, and is changed by `checkpoint` alone.
+    /// meanwhile, and is changed by `write` alone.
     ///
     /// # Errors
     /// When the store fails.

@@ -444,15 +444,15 @@ impl Machine for ShardMachine {
     }
 
     fn prepare(&self) -> Result<CountersPrepared, StoreError> {
-        self.counters.prepare()
+        let now = self.fold_by.as_ref().map_or(Some(self.applied_at), |time| time());
+        self.counters.prepare(self.applied_at, now)
     }
 
     fn write(&mut self, prepared: CountersPrepared, position: &[u8]) -> Result<(), StoreError> {
-        let CountersPrepared { mut batch, days } = prepared;
+        let CountersPrepared { mut batch, then } = prepared;
         self.links.write(&mut batch)?;
         self.histories.write(&mut batch)?;
-        let now = self.fold_by.as_ref().map_or(Some(self.applied_at), |time| time());
-        self.counters.write(&mut batch, days, self.applied_at, now)?;
+        self.counters.write(then, &mut batch);
         self.used_visits.write(&self.tree, &mut batch);
         self.idempotency.checkpoint(&self.tree, &mut batch);
         let record = MetaRecord {

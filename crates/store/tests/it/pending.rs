@@ -107,15 +107,15 @@ fn each_block_that_links_leave_counts_once() {
     let mut shard = Shard::filled(300);
     assert!(blocks_of(&shard.tree).len() >= 3);
     // The page of their visits counts too, once.
-    assert_eq!(shard.delete(0), 4096 + 64);
+    assert_eq!(shard.delete(0), 4096 + 128);
     assert_eq!(shard.delete(1), 0, "of the same block");
     assert_eq!(shard.delete(200), 4096);
     // Another page of visits.
-    assert_eq!(shard.delete(299), 4096 + 64);
+    assert_eq!(shard.delete(299), 4096 + 128);
     shard.checkpoint(b"b");
-    assert_eq!(shard.adds(ResetStats { key: key(250) }), 64);
+    assert_eq!(shard.adds(ResetStats { key: key(250) }), 128);
     assert_eq!(shard.adds(ResetStats { key: key(251) }), 0);
-    assert_eq!(shard.adds(ResetStats { key: key(260) }), 64);
+    assert_eq!(shard.adds(ResetStats { key: key(260) }), 128);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn visits_count_by_their_number_and_each_new_text_by_its_length() {
     // A page of totals, the position of the journal, and what visits have in common.
     let first = shard.visit(1, "a.example");
     let again = shard.visit(1, "a.example");
-    assert!((4..40).contains(&again) && first > again + 64 + 2 * 24, "{first}, then {again}");
+    assert!((4..40).contains(&again) && first > again + 128 + 2 * 24, "{first}, then {again}");
     assert_eq!(shard.visit(2, "a.example"), again);
     let single = shard.visits(2, "a.example", 1);
     assert_eq!((single, shard.visits(1, "a.example", 1)), (again - 2, single), "which takes half as many bytes");
