@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image openapi deploy-check smoke soak-referrers soak-connections ui-pictures
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-growth bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image openapi deploy-check smoke soak-referrers soak-connections ui-pictures
 
 run:
 	$(CARGO) run --release -- serve
@@ -39,6 +39,9 @@ bench-years:
 	python3 benches/years.py $(BENCH_ARGS)
 
 # Links that do more than leading to their target, beside plain ones.
+bench-growth:
+	python3 benches/growth.py $(BENCH_ARGS)
+
 bench-kinds:
 	python3 benches/kinds.py $(BENCH_ARGS)
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockUpgradableReadGuard};
+use waypost_store::Tree;
 use waypost_store::machine::Machine;
-use waypost_store::{StoreError, Tree};
-use waypost_tasks::{LOW, lower_priority, panic_text};
+use waypost_tasks::{at_low_priority, panic_text};
 
 use crate::format::{decode_position, encode_position};
 use crate::types::{LogId, StoredMembership};
@@ -64,22 +64,10 @@ impl<M: Machine> Positioned<M> {
         self.counts.links.store(self.machine.link_count(), Ordering::Relaxed);
     }
 
-    /// Prepares a checkpoint on a thread of low priority.
     fn prepare(&self) -> io::Result<M::Prepared> {
-        let tree = self.machine.tree();
-        let work = || {
-            lower_priority(LOW);
-            self.machine.prepare()
-        };
-        let prepared = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn_scoped(scope, work)?;
-            let prepared = thread.join().unwrap_or_else(|panic| {
-                let detail = format!("preparing a checkpoint panicked: {}", panic_text(&*panic));
-                Err(StoreError::Corrupt { what: tree.name().to_owned(), detail })
-            });
-            prepared.map_err(io::Error::other)
-        });
-        prepared.inspect_err(|error| tree.fail(error))
+        let prepared = at_low_priority("checkpoint", || self.machine.prepare());
+        let prepared = prepared.and_then(|prepared| prepared.map_err(io::Error::other));
+        prepared.inspect_err(|error| self.machine.tree().fail(error))
     }
 }
 
@@ -200,7 +188,7 @@ mod tests {
             stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse().unwrap()
         }
         let usual = nice();
-        let why = failure_of(move |_| assert_eq!(nice(), usual.max(LOW)));
+        let why = failure_of(move |_| assert_eq!(nice(), usual.max(waypost_tasks::LOW)));
         assert!(why.contains("halfway"), "{why}");
         assert_eq!(nice(), usual);
     }

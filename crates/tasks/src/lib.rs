@@ -11,6 +11,6 @@ mod run;
 mod table;
 
 pub use fault::fault;
-pub use priority::{LOW, LOWEST, lower_priority};
+pub use priority::{LOW, LOWEST, at_low_priority, lower_priority};
 pub use run::{EXIT_SOFTWARE, Tasks, panic_text};
 pub use table::{Policy, Task};

@@ -1,7 +1,12 @@
 //! The priority of threads: what a request waits for comes first.
 
+use std::io;
+use std::thread::{Builder, scope};
+
 use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
+
+use crate::panic_text;
 
 /// The nice value of threads whose work can wait for a moment, but not long, because others wait for its end: a third of the weight of a usual
 /// thread, so a quarter of a core that one such thread keeps busy.
@@ -9,6 +14,19 @@ pub const LOW: i32 = 5;
 
 /// The nice value of threads for whose work nobody waits: a tenth of the weight of a usual thread.
 pub const LOWEST: i32 = 10;
+
+/// Does work on a thread of its own, with [`LOW`] priority and this name, and waits for its end.
+///
+/// # Errors
+/// If the system starts no thread, or the work panics.
+pub fn at_low_priority<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let work = || {
+        lower_priority(LOW);
+        work()
+    };
+    let done = scope(|scope| io::Result::Ok(Builder::new().name(name.to_owned()).spawn_scoped(scope, work)?.join()))?;
+    done.map_err(|panic| io::Error::other(format!("a {name} panicked: {}", panic_text(&*panic))))
+}
 
 /// Lowers the priority of this thread, unless it is lower. Where that is not allowed it works as it is.
 pub fn lower_priority(nice: i32) {
@@ -24,6 +42,13 @@ mod tests {
 
     fn own() -> i32 {
         getpriority_process(Some(gettid())).unwrap()
+    }
+
+    #[test]
+    fn work_of_low_priority_is_waited_for_and_its_panics_are_errors() {
+        assert_eq!(at_low_priority("sum", || (own(), 1 + 1)).unwrap(), (LOW.max(own()), 2));
+        let error = at_low_priority("sum", || assert_eq!(1, 2, "too much")).unwrap_err().to_string();
+        assert!(error.starts_with("a sum panicked: ") && error.contains("too much"), "{error}");
     }
 
     #[test]
