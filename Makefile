@@ -38,10 +38,10 @@ bench-create:
 bench-years:
 	python3 benches/years.py $(BENCH_ARGS)
 
-# Links that do more than leading to their target, beside plain ones.
 bench-growth:
 	python3 benches/growth.py $(BENCH_ARGS)
 
+# Links that do more than leading to their target, beside plain ones.
 bench-kinds:
 	python3 benches/kinds.py $(BENCH_ARGS)
 

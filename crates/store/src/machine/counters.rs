@@ -262,7 +262,7 @@ impl Counters {
     }
 
     /// Prepares a checkpoint: makes the records of visits that have changed since the last one, merges their statistics, makes days of old hours, and removes
-    /// the remains of deleted links. That is nearly all of the work. `now` is the time by which hours become days; `None` = it is in doubt.
+    /// the remains of deleted links. Where links are visited that is nearly all of the work. `now` is the time by which hours become days; `None` = it is in doubt.
     ///
     /// # Errors
     /// When a record cannot be read or is damaged.
