@@ -106,7 +106,8 @@ impl Shared {
         Self {
             is_kept,
             changed: AtomicBool::new(false),
-            signals: Mutex::default(),
+            // The first round is due at once: somebody may list links as soon as the node is ready.
+            signals: Mutex::new(Signals { hurry: true, ..Signals::default() }),
             told: Condvar::new(),
             catalog: RwLock::new(None),
             progress: Mutex::new(vec![nothing; shards]),
@@ -252,15 +253,26 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const LONG: Duration = Duration::from_secs(600);
 
+    /// After the first round.
+    fn begun() -> Shared {
+        let shared = Shared::new(1, true);
+        assert!(!shared.wait(LONG, LONG));
+        shared
+    }
+
+    #[test]
+    fn the_first_round_waits_for_nothing_and_the_next_one_for_a_change() {
+        let shared = begun();
+        assert!(!shared.wait(Duration::ZERO, LONG) && !shared.signals.lock().hurry);
+    }
+
     #[test]
     fn a_change_ends_the_wait_of_the_indexer_also_one_from_before() {
-        let shared = Arc::new(Shared::new(1, true));
+        let shared = begun();
         shared.changed();
         assert!(!shared.wait(LONG, Duration::ZERO));
         let waiting = std::thread::scope(|scope| {
@@ -274,7 +286,7 @@ mod tests {
 
     #[test]
     fn whoever_hurries_does_not_wait_for_more_changes() {
-        let shared = Shared::new(1, true);
+        let shared = begun();
         shared.changed();
         shared.hurry();
         assert!(!shared.wait(LONG, LONG));
@@ -282,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_stop_waits_until_the_indexer_has_ended() {
-        let shared = Arc::new(Shared::new(1, true));
+        let shared = begun();
         assert!(!shared.stop(Duration::ZERO), "it has not ended");
         assert!(shared.wait(LONG, LONG), "it is told to");
         shared.stopped();
