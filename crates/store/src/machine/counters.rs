@@ -280,29 +280,28 @@ impl Counters {
             batch.insert(&key, seal_record(&self.tree, &key, &encode(&visits)));
         }
         let written = self.recents.merge(&self.tree, &mut batch, &|slot| self.epoch(slot))?;
-        let then = self.clean(&written, &mut batch, applied_at, now)?;
+        let then = self.clean(written, &mut batch, applied_at, now)?;
         Ok(CountersPrepared { batch, then })
     }
 
     /// Makes days of old hours, and removes the remains of deleted links. The batch has records of the days `written`.
     fn clean(
         &self,
-        written: &BTreeSet<u32>,
+        written: BTreeSet<u32>,
         batch: &mut Batch,
         applied_at: UnixMs,
         now: Option<UnixMs>,
     ) -> Result<CountersThen, StoreError> {
         let epochs = |slot: u32| self.epoch(slot);
-        let mut then = CountersThen { days: written.clone(), folded: self.folded, sweep: self.sweep };
-        // A record must not be written twice in one batch: the days that were just written are left for the next checkpoint.
+        // A record must not be written twice in one batch: the days that it has already are left for the next checkpoint.
+        let mut then = CountersThen { days: written, folded: self.folded, sweep: self.sweep };
         let today = (applied_at.0 / HOUR_MS / 24) as u32;
         // Hours are kept for a limited time. One checkpoint folds one day; a node that was away for long folds several, one in each
         // checkpoint.
         // While the time is in doubt nothing is folded.
         let oldest = now.map_or(0, |now| (now.0 / HOUR_MS / 24) as u32).saturating_sub(HOURS_KEPT_DAYS);
         let fold = self.folded.max(self.first_day).max(oldest.saturating_sub(2 * HOURS_KEPT_DAYS));
-        let folds = fold < oldest && self.first_day > 0 && !written.contains(&fold);
-        if folds {
+        if fold < oldest && self.first_day > 0 && !then.days.contains(&fold) {
             stats_page::clean(&self.tree, batch, fold, &epochs, true)?;
             then.folded = fold + 1;
             then.days.insert(fold);
@@ -314,7 +313,7 @@ impl Counters {
                 then.sweep = u32::MAX;
                 break;
             }
-            if written.contains(&day) || folds && day == fold {
+            if then.days.contains(&day) {
                 // Merging and folding remove dead fragments, but not separate sketches.
                 if day < today {
                     break;
