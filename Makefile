@@ -3,7 +3,7 @@
 CARGO ?= cargo
 RUSTC ?= rustc
 
-.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-create bench-years bench-growth bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image openapi deploy-check smoke soak-referrers soak-connections ui-pictures
+.PHONY: deb extras mutants upgrade run test verify fix deny bench bench-redirect bench-clients bench-create bench-years bench-growth bench-cluster bench-kinds bench-paired bench-lists bench-ui soak-kill soak-walks soak-cluster soak-clicks soak-founding cluster fuzz image openapi deploy-check smoke soak-referrers soak-connections ui-pictures
 
 run:
 	$(CARGO) run --release -- serve
@@ -31,6 +31,10 @@ bench:
 
 bench-redirect:
 	python3 benches/redirect.py $(BENCH_ARGS)
+
+# Redirects as browsers, proxies and busy clients ask for them, beside nginx and the least that a server can do.
+bench-clients:
+	python3 benches/clients.py $(BENCH_ARGS)
 
 bench-create:
 	python3 benches/create.py $(BENCH_ARGS)

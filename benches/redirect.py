@@ -13,11 +13,11 @@ import bench
 from bench import Failed, median, ratio, say, show
 
 NGINX = """\
-worker_processes 1;
+worker_processes {workers};
 daemon off;
 pid {temp}/nginx.pid;
 error_log {temp}/nginx.log warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     {paths}
@@ -27,6 +27,7 @@ http {{
     map_hash_max_size {slots};
     map $uri $target {{ default ""; include {temp}/links.map; }}
     server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ return 302 $target; }} }}
+    server {{ listen 127.0.0.1:{fixed_port} backlog=1024; location / {{ return 302 {fixed}; }} }}
 }}
 """
 
@@ -75,21 +76,23 @@ def split_links(run, acked):
     return len(links), sum(len(code) + len(url) for code, url in links) / len(links)
 
 
-def start_nginx(run, nginx, links):
-    """Starts nginx on the links and waits until it answers. Returns process, port and seconds until ready."""
+def start_nginx(run, nginx, links, workers=1):
+    """Starts nginx on the links and waits until it answers. Returns process, port, seconds until ready, and the port at which every request
+    gets the same redirect."""
     version = subprocess.run([nginx, "-V"], capture_output=True, text=True).stderr
     run.result["nginx"] = version.splitlines()[0].partition(": ")[2]
     # Its compiled-in temporary directories belong to root; the module decides which of them exist.
     kinds = [kind for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
              if f"--without-http_{kind}_module" not in version]
     paths = " ".join(f"{kind}_temp_path {run.temp}/nginx-{kind};" for kind in kinds)
-    (port,) = bench.free_ports(1)
+    port, fixed_port = bench.free_ports(2)
     config = run.temp / "nginx.conf"
-    config.write_text(NGINX.format(temp=run.temp, paths=paths, port=port, slots=max(2048, 4 * links)))
+    config.write_text(NGINX.format(temp=run.temp, paths=paths, port=port, slots=max(2048, 4 * links), workers=workers, fixed_port=fixed_port,
+                                   fixed=bench.URL_TEMPLATE.format(n="000000000")))
     started = time.monotonic()
     process = run.start([nginx, "-e", str(run.temp / "nginx.log"), "-c", str(config)], log="nginx.log")
     bench.wait_for(process, port, "/", 302, 180)
-    return process, port, time.monotonic() - started
+    return process, port, time.monotonic() - started, fixed_port
 
 
 def verify(run, port, name):
@@ -217,7 +220,7 @@ def main():
     waypost, port, _ = run.start_waypost(data)
     uncounted, uncounted_port, _ = run.start_waypost(run.temp / "uncounted", {"WAYPOST_CLICKS_RECORD": "false"})
     say("starting nginx on the same links")
-    engine, engine_port, engine_seconds = start_nginx(run, nginx, created)
+    engine, engine_port, engine_seconds, _ = start_nginx(run, nginx, created)
     verify(run, port, "waypost")
     verify(run, engine_port, "nginx")
     say("one pass over all codes")

@@ -21,6 +21,8 @@ pub enum Command {
     Redirect(RedirectArgs),
     /// POST /shorten with one URL each.
     Create(CreateArgs),
+    /// Redirects with creates and lists among them.
+    Mix(MixArgs),
 }
 
 /// What both kinds share.
@@ -29,7 +31,7 @@ pub struct CommonArgs {
     /// The server, an address of this machine such as 127.0.0.1:8080.
     #[arg(long)]
     pub target: SocketAddr,
-    /// Connections, each with one request in flight.
+    /// Connections, each with one request in flight (see --pipeline).
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// How long requests are sent, in seconds, up to an hour. With --count or --once, the limit.
@@ -74,6 +76,41 @@ pub struct RedirectArgs {
     #[arg(long)]
     pub once: bool,
     /// Seed of the choice.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// HTTP pipelining: write so many requests to a connection at once, and the next ones when all of them are answered.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), conflicts_with = "rate")]
+    pub pipeline: u32,
+}
+
+/// Options of `mix`.
+#[derive(Debug, Clone, Args)]
+pub struct MixArgs {
+    /// Options of every load.
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Codes to ask for, chosen uniformly: the first column of each line.
+    #[arg(long)]
+    pub codes: PathBuf,
+    /// Redirects in each round of the mix.
+    #[arg(long, default_value_t = 100)]
+    pub redirects: u32,
+    /// Creates in each round of the mix.
+    #[arg(long, default_value_t = 1)]
+    pub creates: u32,
+    /// Lists in each round of the mix: GET of --list-path.
+    #[arg(long, default_value_t = 1)]
+    pub lists: u32,
+    /// What a list is.
+    #[arg(long, default_value = "/api/v1/links")]
+    pub list_path: String,
+    /// So many of the connections send the creates and lists, and nothing else; 0: each connection sends requests of all kinds.
+    #[arg(long, default_value_t = 0)]
+    pub api_connections: u32,
+    /// URLs to shorten; {number} becomes a running number of nine digits.
+    #[arg(long, default_value = "https://www.example.com/articles/2026/a-page-worth-reading/{number}")]
+    pub url_template: String,
+    /// Seed of the choice, and the millions of the first running number.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

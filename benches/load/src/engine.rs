@@ -1,4 +1,4 @@
-//! The event loop: one thread, nonblocking sockets, one request in flight per connection. Two system calls a request and
+//! The event loop: one thread, nonblocking sockets, one request in flight per connection, or several that are pipelined. Two system calls a request and
 //! one `epoll_wait` for all that is ready, because the generator must not be what is measured.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::{
     http,
     pace::Pace,
     stats::Stats,
-    workload::{Verdict, Workload},
+    workload::{Next, Verdict, Workload},
 };
 
 /// A request that is not answered within this time is given up and its connection replaced.
@@ -24,6 +24,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the loop may be held up by one connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long one may take before the run begins. When many are opened at once, the accept queue is full for a moment, and the kernel repeats an attempt after a second.
+const FIRST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a refused connection is tried again, so that a server that is down is not hammered.
 const RECONNECT_PAUSE_NS: u64 = 20_000_000;
 /// Largest answer accepted; the answers measured are below 1 KiB, an error page may be larger.
@@ -37,8 +39,10 @@ const POLL_BELOW_NS: u64 = 2_000_000;
 pub struct Plan {
     /// The server.
     pub target: SocketAddr,
-    /// Connections, each with at most one request in flight.
+    /// Connections.
     pub connections: u32,
+    /// Requests that are written to a connection at once; the next ones follow when all of them are answered.
+    pub pipeline: u32,
     /// Requests begin only within this time.
     pub duration: Duration,
     /// Closed or open loop.
@@ -59,7 +63,8 @@ struct Connection {
     retry_at_ns: u64,
     input: Box<[u8]>,
     filled: usize,
-    flight: Option<Flight>,
+    /// What was sent and is not answered yet, in the order of the requests; never more than the plan's `pipeline`.
+    flights: VecDeque<Flight>,
 }
 
 /// A started loop: all connections are open, no request was sent.
@@ -73,7 +78,8 @@ pub struct Engine<'a, W> {
     free: VecDeque<u32>,
     /// Number of connections that are not open.
     down: u32,
-    in_flight: u32,
+    /// Requests in flight on all connections.
+    in_flight: usize,
     /// No more requests are to begin.
     ending: bool,
     output: Vec<u8>,
@@ -102,8 +108,11 @@ impl<'a, W: Workload> Engine<'a, W> {
         };
         for index in 0..engine.plan.connections {
             let input = vec![0; ANSWER_BYTES_MAX].into_boxed_slice();
-            engine.connections.push(Connection { stream: None, retry_at_ns: 0, input, filled: 0, flight: None });
-            engine.open(index).map_err(|source| LoadError::Connect { target: engine.plan.target, source })?;
+            let flights = VecDeque::with_capacity(engine.plan.pipeline as usize);
+            engine.connections.push(Connection { stream: None, retry_at_ns: 0, input, filled: 0, flights });
+            engine
+                .open(index, FIRST_CONNECT_TIMEOUT)
+                .map_err(|source| LoadError::Connect { target: engine.plan.target, source })?;
         }
         Ok(engine)
     }
@@ -190,79 +199,108 @@ impl<'a, W: Workload> Engine<'a, W> {
         }
     }
 
-    /// Sends one request on a connection that is open and free (and no longer in `free`).
+    /// Sends requests on a connection that is open and free (and no longer in `free`).
     fn send(&mut self, index: u32, from_ns: u64) {
         self.output.clear();
-        let Some(token) = self.workload.next(&mut self.output) else {
-            self.ending = true;
+        let sent_ns = self.now_ns();
+        let connection = &mut self.connections[index as usize];
+        for _ in 0..self.plan.pipeline {
+            match self.workload.next(index, &mut self.output) {
+                Next::Request(token) => connection.flights.push_back(Flight { token, from_ns, sent_ns }),
+                Next::Later => break,
+                Next::End => {
+                    self.ending = true;
+                    break;
+                }
+            }
+            self.stats.sent(sent_ns.saturating_sub(from_ns));
+        }
+        if connection.flights.is_empty() {
             self.free.push_back(index);
             return;
-        };
-        let sent_ns = self.now_ns();
-        self.stats.sent(sent_ns.saturating_sub(from_ns));
-        let connection = &mut self.connections[index as usize];
-        connection.flight = Some(Flight { token, from_ns, sent_ns });
-        connection.filled = 0;
-        self.in_flight += 1;
-        let stream = connection.stream.as_mut().expect("a free connection is open");
-        // The send buffer is empty (one request in flight) and larger than any request, so a short write is an error.
-        if !matches!(stream.write(&self.output), Ok(written) if written == self.output.len()) {
-            self.stats.io_errors += 1;
-            self.replace(index);
         }
+        connection.filled = 0;
+        self.in_flight += connection.flights.len();
+        let stream = connection.stream.as_mut().expect("a free connection is open");
+        // The send buffer is empty (nothing else is in flight) and larger than all that is sent at once, so a short write is an error.
+        if !matches!(stream.write(&self.output), Ok(written) if written == self.output.len()) {
+            self.lost(index);
+        }
+    }
+
+    /// The connection broke, with whatever was in flight on it. Between two requests that is the server's right.
+    fn lost(&mut self, index: u32) {
+        self.stats.io_errors += self.connections[index as usize].flights.len() as u64;
+        self.replace(index);
     }
 
     fn readable(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let Some(stream) = connection.stream.as_mut() else { return };
         match stream.read(&mut connection.input[connection.filled..]) {
-            Ok(0) => {
-                // The end between two requests is the server's right; in the middle of one it is an error.
-                self.stats.io_errors += u64::from(connection.flight.is_some());
-                self.replace(index);
-            }
+            Ok(0) => self.lost(index),
             Ok(count) => {
                 connection.filled += count;
                 self.answered(index);
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(_) => {
-                self.stats.io_errors += u64::from(connection.flight.is_some());
-                self.replace(index);
-            }
+            Err(_) => self.lost(index),
         }
     }
 
-    /// Handles the answer on connection `index` if it is complete.
+    /// Handles the answers on connection `index` that are complete.
     fn answered(&mut self, index: u32) {
+        let mut start = 0;
+        while let Some(response) = self.next_answer(index, start) {
+            let connection = &mut self.connections[index as usize];
+            let Some(flight) = connection.flights.pop_front() else { return };
+            let verdict = self.workload.judge(flight.token, &response, &connection.input[start..connection.filled]);
+            start += response.body.end;
+            let ended = connection.flights.is_empty();
+            self.in_flight -= 1;
+            let now_ns = self.now_ns();
+            self.stats.answered(response.status, now_ns - flight.from_ns);
+            match verdict {
+                Verdict::Right => self.stats.right += 1,
+                Verdict::OtherStatus => self.stats.other_status += 1,
+                Verdict::Wrong => self.stats.wrong += 1,
+            }
+            if response.close {
+                self.lost(index);
+                return;
+            }
+            if ended {
+                if matches!(self.plan.pace, Pace::Closed) && !self.ending && now_ns < nanos(self.plan.duration) {
+                    self.send(index, now_ns);
+                } else {
+                    self.free.push_back(index);
+                }
+                return;
+            }
+        }
         let connection = &mut self.connections[index as usize];
-        let bytes = &connection.input[..connection.filled];
-        let response = match http::parse(bytes) {
-            Ok(Some(response)) if response.body.end == bytes.len() && connection.flight.is_some() => response,
-            Ok(None) if connection.filled < connection.input.len() && connection.flight.is_some() => return,
-            // Malformed, too large, more than one answer, or an answer that nobody asked for.
+        if start > 0 && connection.stream.is_some() {
+            connection.input.copy_within(start..connection.filled, 0);
+            connection.filled -= start;
+        }
+    }
+
+    /// The answer that begins at `start` of what was read on connection `index`, if it is complete. A connection whose bytes are malformed is replaced.
+    fn next_answer(&mut self, index: u32, start: usize) -> Option<http::Response> {
+        let connection = &self.connections[index as usize];
+        let bytes = &connection.input[start..connection.filled];
+        let expected = connection.flights.len();
+        let whole_buffer = start == 0 && connection.filled == connection.input.len();
+        match http::parse(bytes) {
+            // The last answer that is expected ends what was read.
+            Ok(Some(response)) if expected > 1 || (expected == 1 && response.body.end == bytes.len()) => Some(response),
+            Ok(None) if expected > 0 && !whole_buffer => None,
+            // Malformed, too large, or an answer that nobody asked for.
             Ok(_) | Err(_) => {
                 self.stats.malformed += 1;
                 self.replace(index);
-                return;
+                None
             }
-        };
-        let Some(flight) = connection.flight.take() else { return };
-        let verdict = self.workload.judge(flight.token, &response, bytes);
-        self.in_flight -= 1;
-        let now_ns = self.now_ns();
-        self.stats.answered(response.status, now_ns - flight.from_ns);
-        match verdict {
-            Verdict::Right => self.stats.right += 1,
-            Verdict::OtherStatus => self.stats.other_status += 1,
-            Verdict::Wrong => self.stats.wrong += 1,
-        }
-        if response.close {
-            self.replace(index);
-        } else if matches!(self.plan.pace, Pace::Closed) && !self.ending && now_ns < nanos(self.plan.duration) {
-            self.send(index, now_ns);
-        } else {
-            self.free.push_back(index);
         }
     }
 
@@ -273,20 +311,19 @@ impl<'a, W: Workload> Engine<'a, W> {
             self.down += 1;
             self.stats.reconnects += 1;
         }
-        if connection.flight.take().is_some() {
-            self.in_flight -= 1;
-        }
+        self.in_flight -= connection.flights.len();
+        connection.flights.clear();
         self.free.retain(|free| *free != index);
-        if self.open(index).is_err() {
+        if self.open(index, CONNECT_TIMEOUT).is_err() {
             self.stats.connect_errors += 1;
             let now_ns = self.now_ns();
             self.connections[index as usize].retry_at_ns = now_ns + RECONNECT_PAUSE_NS;
         }
     }
 
-    fn open(&mut self, index: u32) -> std::io::Result<()> {
+    fn open(&mut self, index: u32, limit: Duration) -> std::io::Result<()> {
         // Loopback answers or refuses a connection at once; the limit is for a full accept queue.
-        let stream = TcpStream::connect_timeout(&self.plan.target, CONNECT_TIMEOUT)?;
+        let stream = TcpStream::connect_timeout(&self.plan.target, limit)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         // Level-triggered and registered once: no further `epoll_ctl` for the life of the connection.
@@ -314,9 +351,9 @@ impl<'a, W: Workload> Engine<'a, W> {
 
     fn give_up_old_requests(&mut self, now_ns: u64) {
         for index in 0..self.plan.connections {
-            let flight = &self.connections[index as usize].flight;
-            if let Some(flight) = flight.as_ref().filter(|f| now_ns >= f.sent_ns + nanos(REQUEST_TIMEOUT)) {
-                self.stats.timed_out(now_ns - flight.from_ns);
+            let flights = &self.connections[index as usize].flights;
+            if flights.front().is_some_and(|flight| now_ns >= flight.sent_ns + nanos(REQUEST_TIMEOUT)) {
+                flights.iter().for_each(|flight| self.stats.timed_out(now_ns - flight.from_ns));
                 self.replace(index);
             }
         }
@@ -327,9 +364,7 @@ impl<'a, W: Workload> Engine<'a, W> {
     fn close(&mut self, end_ns: u64) {
         let now_ns = self.now_ns();
         for connection in &mut self.connections {
-            if let Some(flight) = connection.flight.take() {
-                self.stats.timed_out(now_ns - flight.from_ns);
-            }
+            connection.flights.drain(..).for_each(|flight| self.stats.timed_out(now_ns - flight.from_ns));
         }
         // A workload that ran out of requests ended the run itself: what the schedule still holds was never wanted.
         if let Pace::Open(schedule) = &mut self.plan.pace

@@ -12,7 +12,7 @@ use crate::{
     http::Response,
     pace::{Pace, Schedule},
     stats::{Report, Run},
-    workload::{Verdict, Workload},
+    workload::{Next, Verdict, Workload},
 };
 
 /// Asks `left` times and takes any 302 for right.
@@ -22,10 +22,11 @@ struct Asking {
 }
 
 impl Workload for Asking {
-    fn next(&mut self, out: &mut Vec<u8>) -> Option<u64> {
-        self.left = self.left.checked_sub(1)?;
+    fn next(&mut self, _connection: u32, out: &mut Vec<u8>) -> Next {
+        let Some(left) = self.left.checked_sub(1) else { return Next::End };
+        self.left = left;
         out.extend_from_slice(b"GET /abc HTTP/1.1\r\nHost: h\r\n\r\n");
-        Some(self.left)
+        Next::Request(left)
     }
 
     fn judge(&mut self, _token: u64, response: &Response, buf: &[u8]) -> Verdict {
@@ -66,8 +67,10 @@ fn converse(mut stream: TcpStream, answer: &dyn Fn(u64) -> String, number: &Atom
         if !buf[..filled].ends_with(b"\r\n\r\n") {
             continue;
         }
+        let requests = buf[..filled].windows(4).filter(|window| window == b"\r\n\r\n").count();
         filled = 0;
-        let text = answer(number.fetch_add(1, Ordering::Relaxed));
+        let answers = (0..requests).map(|_| answer(number.fetch_add(1, Ordering::Relaxed)));
+        let text = answers.collect::<String>();
         // In two pieces, so that the parser meets half an answer too.
         let (first, second) = text.split_at(text.len() / 2);
         if text.is_empty()
@@ -80,7 +83,11 @@ fn converse(mut stream: TcpStream, answer: &dyn Fn(u64) -> String, number: &Atom
 }
 
 fn run(target: SocketAddr, connections: u32, seconds: f64, pace: Pace, left: u64) -> Report {
-    let plan = Plan { target, connections, duration: Duration::from_secs_f64(seconds), pace };
+    run_pipelined(1, target, connections, seconds, pace, left)
+}
+
+fn run_pipelined(pipeline: u32, target: SocketAddr, connections: u32, seconds: f64, pace: Pace, left: u64) -> Report {
+    let plan = Plan { target, connections, pipeline, duration: Duration::from_secs_f64(seconds), pace };
     let mut asking = Asking { left, location: b"https://e.com/" };
     let stats = Engine::connect(plan, &mut asking).unwrap().run().unwrap();
     let run = Run { mode: "test", pace: "", rate: None, target: target.to_string(), connections };
@@ -93,6 +100,27 @@ fn a_counted_run_asks_exactly_that_often_and_ends() {
     assert_eq!((report.requests, report.right), (500, 500));
     assert!(report.is_clean(), "{report:?}");
     assert!(report.seconds < 30.0);
+}
+
+#[test]
+fn pipelined_requests_are_all_judged_and_the_last_ones_may_be_fewer() {
+    let address = server(|number| if number % 5 == 0 { FOUND.replace("e.com", "f.com") } else { FOUND.to_owned() });
+    let report = run_pipelined(16, address, 3, 60.0, Pace::Closed, 500);
+    assert_eq!((report.requests, report.right, report.wrong_content), (500, 400, 100));
+    assert_eq!((report.malformed, report.io_errors, report.reconnects), (0, 0, 0));
+}
+
+#[test]
+fn a_connection_that_is_closed_in_the_middle_of_pipelined_requests_loses_the_rest() {
+    let address =
+        server(
+            |number| {
+                if number == 10 { FOUND.replace("Content", "Connection: close\r\nContent") } else { FOUND.to_owned() }
+            },
+        );
+    let report = run_pipelined(8, address, 1, 60.0, Pace::Closed, 80);
+    // The eleventh answer is the third of the second eight; five are lost.
+    assert_eq!((report.requests, report.right, report.io_errors, report.reconnects), (80, 75, 5, 1));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod engine_tests;
 mod error;
 mod http;
 mod links;
+mod mix;
 mod pace;
 mod pick;
 mod stats;
@@ -24,9 +25,10 @@ use std::{
 use clap::Parser as _;
 
 use crate::{
-    args::{Cli, Command, CommonArgs, CreateArgs, RedirectArgs},
+    args::{Cli, Command, CommonArgs, CreateArgs, MixArgs, RedirectArgs},
     engine::{Engine, Plan},
     error::LoadError,
+    mix::{Mix, Shares},
     pace::{Pace, Schedule},
     pick::Pick,
     stats::{Report, Run},
@@ -57,6 +59,7 @@ fn run(cli: Cli) -> Result<bool, LoadError> {
     let (report, json) = match cli.command {
         Command::Redirect(args) => (redirect(&args)?, args.common.json),
         Command::Create(args) => (create(&args)?, args.common.json),
+        Command::Mix(args) => (mix(&args)?, args.common.json),
     };
     let mut out = io::stdout().lock();
     if json {
@@ -69,7 +72,7 @@ fn run(cli: Cli) -> Result<bool, LoadError> {
 }
 
 fn redirect(args: &RedirectArgs) -> Result<Report, LoadError> {
-    let plan = plan(&args.common, args.once)?;
+    let plan = Plan { pipeline: args.pipeline, ..plan(&args.common, args.once)? };
     let codes = links::read_codes(&args.codes)?;
     let targets = args.verify.as_deref().map(|path| links::read_targets(path, &codes)).transpose()?;
     let pick = match args.zipf {
@@ -92,18 +95,7 @@ fn create(args: &CreateArgs) -> Result<Report, LoadError> {
             let numbers = 0..u64::from(lines.len()).min(count);
             (Urls::Lines(lines), numbers)
         }
-        None => {
-            let template = args.url_template.as_str();
-            if template.contains(['"', '\\']) || template.contains(char::is_control) {
-                return Err(LoadError::Usage("--url-template must not need JSON escapes"));
-            }
-            let (before, after) = template
-                .split_once("{number}")
-                .or_else(|| template.split_once("{n}"))
-                .ok_or(LoadError::Usage("--url-template must hold {number}"))?;
-            let urls = Urls::Pattern(before.as_bytes().to_vec(), after.as_bytes().to_vec());
-            (urls, args.start..args.start.saturating_add(count))
-        }
+        None => (pattern(&args.url_template)?, args.start..args.start.saturating_add(count)),
     };
     let file =
         |path: &std::path::PathBuf| File::create(path).map_err(|source| LoadError::File { path: path.clone(), source });
@@ -117,7 +109,43 @@ fn create(args: &CreateArgs) -> Result<Report, LoadError> {
     Ok(report)
 }
 
-/// Checks what both kinds of load share; `ends` says that the workload ends by itself.
+fn pattern(template: &str) -> Result<Urls, LoadError> {
+    if template.contains(['"', '\\']) || template.contains(char::is_control) {
+        return Err(LoadError::Usage("--url-template must not need JSON escapes"));
+    }
+    let (before, after) = template
+        .split_once("{number}")
+        .or_else(|| template.split_once("{n}"))
+        .ok_or(LoadError::Usage("--url-template must hold {number}"))?;
+    Ok(Urls::Pattern(before.as_bytes().to_vec(), after.as_bytes().to_vec()))
+}
+
+fn mix(args: &MixArgs) -> Result<Report, LoadError> {
+    let plan = plan(&args.common, false)?;
+    let shares = Shares { redirects: args.redirects, creates: args.creates, lists: args.lists };
+    if u64::from(args.redirects) + u64::from(args.creates) + u64::from(args.lists) == 0 {
+        return Err(LoadError::Usage("a mix needs requests of some kind"));
+    }
+    if args.api_connections >= args.common.connections {
+        return Err(LoadError::Usage("--api-connections must leave connections for redirects"));
+    }
+    if !args.list_path.starts_with('/') || args.list_path.contains(|c: char| c.is_control() || c == ' ') {
+        return Err(LoadError::Usage("--list-path must be a path"));
+    }
+    let (host, headers) = (args.common.target.to_string(), &args.common.header);
+    let codes = links::read_codes(&args.codes)?;
+    let pick = Pick::uniform(codes.len(), args.seed);
+    let redirects = Redirects::new(&host, headers, codes, None, pick, 302);
+    let first = args.seed.saturating_mul(1_000_000);
+    let creates = Creates::new(&host, headers, pattern(&args.url_template)?, first..u64::MAX, 201, None);
+    let mut list = format!("GET {} HTTP/1.1\r\nHost: {host}\r\n", args.list_path);
+    headers.iter().for_each(|header| list.extend([header, "\r\n"]));
+    list.push_str("\r\n");
+    let mut workload = Mix::new(redirects, creates, list.into_bytes(), shares, args.api_connections);
+    measure("mix", plan, &args.common, &mut workload)
+}
+
+/// Checks what all kinds of load share; `ends` says that the workload ends by itself.
 fn plan(args: &CommonArgs, ends: bool) -> Result<Plan, LoadError> {
     if !args.target.ip().is_loopback() {
         return Err(LoadError::NotLoopback(args.target));
@@ -137,7 +165,7 @@ fn plan(args: &CommonArgs, ends: bool) -> Result<Plan, LoadError> {
         None => Pace::Closed,
     };
     let duration = Duration::from_secs_f64(seconds);
-    Ok(Plan { target: args.target, connections: args.connections, duration, pace })
+    Ok(Plan { target: args.target, connections: args.connections, pipeline: 1, duration, pace })
 }
 
 fn measure<W: Workload>(

@@ -136,7 +136,7 @@ impl Stats {
 /// What was run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
-    /// `redirect` or `create`.
+    /// `redirect`, `create` or `mix`.
     pub mode: &'static str,
     /// `closed`, or `open` with latency from the intended time.
     pub pace: &'static str,

@@ -22,11 +22,21 @@ pub enum Verdict {
     Wrong,
 }
 
+/// What a connection is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// To send the request that was written; its answer is judged by this token.
+    Request(u64),
+    /// To ask again later: nothing is due on this connection.
+    Later,
+    /// Nothing is left to ask.
+    End,
+}
+
 /// A source of requests and the judge of their answers.
 pub trait Workload {
-    /// Writes the next request into `out` (which is empty) and returns the token by which its answer is judged. `None`
-    /// when there is nothing left to ask.
-    fn next(&mut self, out: &mut Vec<u8>) -> Option<u64>;
+    /// Appends the next request of a connection, by its number, to `out`.
+    fn next(&mut self, connection: u32, out: &mut Vec<u8>) -> Next;
 
     /// Judges the answer to the request with `token`; `buf` is what the ranges of `response` point into.
     fn judge(&mut self, token: u64, response: &Response, buf: &[u8]) -> Verdict;
@@ -59,12 +69,12 @@ impl Redirects {
 }
 
 impl Workload for Redirects {
-    fn next(&mut self, out: &mut Vec<u8>) -> Option<u64> {
-        let index = self.pick.draw()?;
+    fn next(&mut self, _connection: u32, out: &mut Vec<u8>) -> Next {
+        let Some(index) = self.pick.draw() else { return Next::End };
         out.extend_from_slice(b"GET /");
         out.extend_from_slice(self.codes.get(index));
         out.extend_from_slice(&self.tail);
-        Some(u64::from(index))
+        Next::Request(u64::from(index))
     }
 
     fn judge(&mut self, token: u64, response: &Response, buf: &[u8]) -> Verdict {
@@ -168,9 +178,9 @@ impl Creates {
 }
 
 impl Workload for Creates {
-    fn next(&mut self, out: &mut Vec<u8>) -> Option<u64> {
+    fn next(&mut self, _connection: u32, out: &mut Vec<u8>) -> Next {
         if self.next >= self.end {
-            return None;
+            return Next::End;
         }
         let number = self.next;
         self.next += 1;
@@ -182,7 +192,7 @@ impl Workload for Creates {
         out.extend_from_slice(self.body.len().to_string().as_bytes());
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(&self.body);
-        Some(number)
+        Next::Request(number)
     }
 
     fn judge(&mut self, token: u64, response: &Response, buf: &[u8]) -> Verdict {
@@ -210,13 +220,13 @@ mod tests {
         let urls = Urls::Pattern(b"https://e.com/".to_vec(), b".html".to_vec());
         let mut creates = Creates::new("h:1", &["X-Api-Key: k".to_owned()], urls, 7..8, 201, None);
         let mut out = Vec::new();
-        assert_eq!(creates.next(&mut out), Some(7));
+        assert_eq!(creates.next(0, &mut out), Next::Request(7));
         let text = String::from_utf8(out).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, r#"{"longUrl":"https://e.com/000000007.html"}"#);
         assert!(head.contains("\r\nX-Api-Key: k\r\n"));
         assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
-        assert_eq!(creates.next(&mut Vec::new()), None);
+        assert_eq!(creates.next(0, &mut Vec::new()), Next::End);
     }
 
     #[test]
