@@ -6,7 +6,7 @@
 //! ```text
 //!   propose(command) ─► proposer: many commands, one entry
 //!                          │ client_write
-//!                      openraft ──append──► log_store ──► commit thread (one fdatasync for all groups)
+//!                      openraft ──append──► log_store ──► group commit (one fdatasync for all groups)
 //!                          │ durable                                │
 //!                          └──apply──► state_machine ──► outcome ◄──┘
 //! ```

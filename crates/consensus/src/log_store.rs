@@ -1,6 +1,6 @@
 //! The log of a group, as openraft asks for it, on the store's log.
 //!
-//! `append` answers as soon as the entries can be read; the callback is called by the commit thread once they are durable,
+//! `append` answers as soon as the entries can be read; the callback is called by a commit thread once they are durable,
 //! together with those of all other groups. Vote and log go into the same store in the order in which they come.
 
 use std::collections::VecDeque;

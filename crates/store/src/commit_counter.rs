@@ -1,8 +1,8 @@
 //! The commit counter: how many commits the database has had, noted outside it.
 //!
 //! sled treats a damaged message as the torn end of its log and ignores everything after it, so a flipped byte
-//! would silently undo acknowledged writes. The commit thread therefore counts commits in a record of the database itself,
-//! and after each sync writes the count into a file of its own. A database that opens with a lower count than the file
+//! would silently undo acknowledged writes. The commit threads therefore count commits in a record of the database itself,
+//! and after each sync write the count into a file of its own. A database that opens with a lower count than the file
 //! has lost something, and is refused.
 //!
 //! The file is not synced with each commit: it may lag behind the database (after a power cut), but never leads it.
@@ -26,6 +26,8 @@ pub(crate) struct CommitCounter {
     tree: sled::Tree,
     file: File,
     count: u64,
+    /// What the file has.
+    noted: u64,
 }
 
 impl CommitCounter {
@@ -49,18 +51,22 @@ impl CommitCounter {
                 file.sync_all()?;
             }
         }
-        Ok(Self { tree, file, count })
+        Ok(Self { tree, file, count, noted: count })
     }
 
-    /// Counts a commit. Call this before its flush.
-    pub(crate) fn count(&mut self) -> sled::Result<()> {
+    /// Counts a commit, and returns its number. Call this before its flush.
+    pub(crate) fn count(&mut self) -> sled::Result<u64> {
         self.count += 1;
-        self.tree.insert(KEY, &self.count.to_le_bytes()).map(|_| ())
+        self.tree.insert(KEY, &self.count.to_le_bytes()).map(|_| self.count)
     }
 
-    /// Writes the count into the file. Call this after the sync of the commit.
-    pub(crate) fn note(&self) -> io::Result<()> {
-        note(&self.file, self.count)
+    /// Writes the number of a commit into the file, unless a later one is there. Call this after the sync of the commit.
+    pub(crate) fn note(&mut self, count: u64) -> io::Result<()> {
+        if count > self.noted {
+            note(&self.file, count)?;
+            self.noted = count;
+        }
+        Ok(())
     }
 }
 

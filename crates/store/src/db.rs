@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Gauge, Metrics};
 
-use crate::commit::{CommitHandle, CommitThread};
+use crate::commit::{self, CommitHandle, Disk};
 use crate::commit_counter::CommitCounter;
 use crate::endless::{LOOK_EVERY, LOOKS, Running, Watch};
 use crate::failure::{Failure, guard};
@@ -52,7 +52,7 @@ pub struct Db {
     db: sled::Db,
     dir: PathBuf,
     commit: CommitHandle,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     failure: Arc<Failure>,
     bytes: Gauge,
     exhausted: Arc<AtomicBool>,
@@ -79,27 +79,24 @@ impl Db {
             other => other?,
         };
         let counter = CommitCounter::open(data_dir, &db)?;
-        let file = File::open(dir.join("db"))?;
-        file.sync_all()?;
+        let file = dir.join("db");
+        File::open(&file)?.sync_all()?;
         for path in [dir.as_path(), data_dir] {
             File::open(path)?.sync_all()?;
         }
         let failure = Arc::new(Failure::default());
         let failed = metrics.gauge("waypost_store_failed", "1 after a write or sync has failed");
         let _ = failure.gauge.set(failed);
-        let (commit, thread) =
-            CommitThread::spawn(db.clone(), file, failure.clone(), options.commit_delay, counter, metrics)?;
+        let disk = Disk {
+            db: db.clone(),
+            failure: failure.clone(),
+            delay: options.commit_delay,
+            counter: Arc::new(Mutex::new(counter)),
+        };
+        let (commit, threads) = commit::start(&disk, &file, metrics)?;
         watch_operations(&failure.running, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
-        Ok(Self {
-            db,
-            dir,
-            commit,
-            thread: Arc::new(Mutex::new(Some(thread))),
-            failure,
-            bytes,
-            exhausted: Arc::default(),
-        })
+        Ok(Self { db, dir, commit, threads: Arc::new(Mutex::new(threads)), failure, bytes, exhausted: Arc::default() })
     }
 
     /// Opens a tree of the database, or creates it.
@@ -116,7 +113,7 @@ impl Db {
         self.db.tree_names().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
     }
 
-    /// The handle to the commit thread.
+    /// The handle to the commit threads.
     pub fn commit(&self) -> &CommitHandle {
         &self.commit
     }
@@ -152,15 +149,14 @@ impl Db {
         self.failure.steps.listen(hook);
     }
 
-    /// Makes everything durable and ends the commit thread. All other handles must be dropped, or are unusable afterwards.
+    /// Makes everything durable and ends the commit threads. All other handles must be dropped, or are unusable afterwards.
     ///
     /// # Errors
     /// If the last commit fails.
     pub fn close(self) -> Result<(), StoreError> {
         self.commit.wait_blocking()?;
-        let thread = self.thread.lock().take();
         drop(self.commit);
-        drop(thread);
+        self.threads.lock().clear();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The store of a node: the only crate that names sled.
 //!
-//! One database holds the logs and the states of all groups. A write is durable after the commit thread has
+//! One database holds the logs and the states of all groups. A write is durable after a commit thread has
 //! flushed and synced it, once for all waiting writers. `machine` holds the state machines, which build on this.
 
 pub mod archive;

@@ -1,118 +1,144 @@
-//! Group commit: one thread makes all writes durable, with one flush and one sync for all waiting writers.
+//! Group commit: all waiting writers are made durable together, by one flush and one sync.
 //!
 //! sled's `flush` hands the data to the operating system (`pwrite`, `sync_file_range`) and never asks the disk to keep it,
-//! which a power cut reveals. So the thread syncs the database's file itself, through a descriptor of its own. The first
+//! which a power cut reveals. So the threads here sync the database's file themselves. While a slow disk is busy with one commit, others begin
+//! (`overlap.rs`), so that nobody waits for two of them; a fast disk has one after the other. The first
 //! failure is final: after a failed fsync the kernel may have dropped the pages and report success for the next one, so it is
-//! never repeated.
+//! never repeated, and nothing is answered as durable any more.
+
+mod overlap;
+mod queue;
 
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use waypost_tasks::{Task, Tasks};
 use waypost_telemetry::{Counter, Histogram, Metrics};
 
+use self::overlap::COMMITS_MAX;
+use self::queue::Queue;
 use crate::commit_counter::CommitCounter;
 use crate::failure::Failure;
 
 type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-/// A handle to the commit thread.
+/// A handle to the commit threads.
 ///
 /// The queue has no bound of its own: each waiting writer already holds a permit or a slot in a bounded queue (one append for each group,
 /// one call for each caller).
 #[derive(Clone)]
 pub struct CommitHandle {
-    queue: Sender<Waiter>,
+    open: Arc<Open>,
+}
+
+/// Closes the queue when the last handle is dropped.
+struct Open(Arc<Queue>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 const SECONDS: &[f64] = &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
 const WAITERS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-pub(crate) struct CommitThread {
-    pub(crate) db: sled::Db,
-    pub(crate) file: File,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) delay: Duration,
-    counter: CommitCounter,
+#[derive(Clone)]
+struct CommitMetrics {
     seconds: Histogram,
     waiters: Histogram,
     commits: Counter,
 }
 
-impl CommitThread {
-    pub(crate) fn spawn(
-        db: sled::Db,
-        file: File,
-        failure: Arc<Failure>,
-        delay: Duration,
-        counter: CommitCounter,
-        metrics: &Metrics,
-    ) -> io::Result<(CommitHandle, JoinHandle<()>)> {
-        let (queue, waiting) = channel();
-        let mut thread = Self {
-            db,
-            file,
-            failure,
-            delay,
-            counter,
-            seconds: metrics.histogram("waypost_commit_seconds", "Duration of one flush and sync", SECONDS),
-            waiters: metrics.histogram("waypost_commit_waiters", "Writers that shared one flush and sync", WAITERS),
-            commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
+/// What the threads commit.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub(crate) db: sled::Db,
+    pub(crate) failure: Arc<Failure>,
+    pub(crate) delay: Duration,
+    pub(crate) counter: Arc<Mutex<CommitCounter>>,
+}
+
+/// Starts the commit threads on a database whose file is at `path`.
+pub(crate) fn start(disk: &Disk, path: &Path, metrics: &Metrics) -> io::Result<(CommitHandle, Vec<JoinHandle<()>>)> {
+    let own = CommitMetrics {
+        seconds: metrics.histogram("waypost_commit_seconds", "Duration of one flush and sync", SECONDS),
+        waiters: metrics.histogram("waypost_commit_waiters", "Writers that shared one flush and sync", WAITERS),
+        commits: metrics.counter("waypost_commits_total", "Flushes and syncs"),
+    };
+    let handle = CommitHandle { open: Arc::new(Open(Arc::default())) };
+    let tasks = Tasks::new(metrics);
+    let thread = |_| {
+        // Linux reports a failed write to each open file description once. Threads with one of their own cannot miss a failure that another has seen.
+        let file = File::open(path)?;
+        let (disk, own, queue) = (disk.clone(), own.clone(), handle.open.0.clone());
+        tasks.thread(Task::GroupCommit, move || {
+            run(&queue, &own, &disk.failure, || disk.commit(&file), |count| disk.note(count))
+        })
+    };
+    let threads = (0..COMMITS_MAX).map(thread).collect::<io::Result<_>>()?;
+    Ok((handle, threads))
+}
+
+/// Commits until the queue is closed. `commit` returns what `note` is to note once the commit's writers may be answered.
+fn run<T>(
+    queue: &Queue,
+    metrics: &CommitMetrics,
+    failure: &Failure,
+    commit: impl Fn() -> Result<T, String>,
+    note: impl Fn(T) -> io::Result<()>,
+) {
+    while let Some(begun) = queue.begin() {
+        let started = Instant::now();
+        let result = match failure.get() {
+            Some(why) => Err(why),
+            None => commit().map_err(|why| failure.set(why)),
         };
-        let handle = Tasks::new(metrics).thread(Task::GroupCommit, move || thread.run(&waiting))?;
-        Ok((CommitHandle { queue }, handle))
-    }
-
-    fn run(&mut self, waiting: &Receiver<Waiter>) {
-        let mut shared = false;
-        while let Ok(first) = waiting.recv() {
-            // Under load, those that are about to write do so first where they wait for this core, and share this commit: several times as many.
-            // A lone writer waits for nobody.
-            if shared {
-                std::thread::yield_now();
+        metrics.seconds.observe(started.elapsed().as_secs_f64());
+        metrics.waiters.observe(begun.waiters as f64);
+        metrics.commits.inc();
+        queue.end(&begun, || {
+            let count = result?;
+            // Another commit may have failed meanwhile.
+            if let Some(why) = failure.get() {
+                return Err(why);
             }
-            let mut waiters = vec![first];
-            waiters.extend(waiting.try_iter());
-            shared = waiters.len() > 1;
-            let started = Instant::now();
-            let result = self.commit();
-            self.seconds.observe(started.elapsed().as_secs_f64());
-            self.waiters.observe(waiters.len() as f64);
-            self.commits.inc();
-            for waiter in waiters {
-                waiter(match &result {
-                    Ok(()) => Ok(()),
-                    Err(text) => Err(io::Error::other(text.clone())),
-                });
-            }
-        }
+            note(count).map_err(|error| failure.set(format!("noting the commit: {error}")))
+        });
     }
+}
 
-    fn commit(&mut self) -> Result<(), String> {
-        if let Some(why) = self.failure.get() {
-            return Err(why);
-        }
+impl Disk {
+    /// Makes everything durable that was written before. Returns the number of the commit.
+    fn commit(&self, file: &File) -> Result<u64, String> {
         let flushing = self.failure.running.begin();
-        let flushed = catch_unwind(AssertUnwindSafe(|| self.counter.count().and_then(|()| flush(&self.db))));
+        let flushed = catch_unwind(AssertUnwindSafe(|| {
+            let count = self.counter.lock().count()?;
+            flush(&self.db).map(|_| count)
+        }));
         drop(flushing);
-        let result = match flushed {
+        match flushed {
             Err(_panic) => Err("the database panicked while flushing".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
-            Ok(Ok(_)) => {
+            Ok(Ok(count)) => {
                 if !self.delay.is_zero() {
                     std::thread::sleep(self.delay);
                 }
-                self.file.sync_data().map_err(|error| format!("fdatasync: {error}"))
+                file.sync_data().map_err(|error| format!("fdatasync: {error}"))?;
+                Ok(count)
             }
-        };
-        let result = result.and_then(|()| self.counter.note().map_err(|error| format!("noting the commit: {error}")));
-        result.map_err(|why| self.failure.set(why))
+        }
+    }
+
+    fn note(&self, count: u64) -> io::Result<()> {
+        self.counter.lock().note(count)
     }
 }
 
@@ -134,12 +160,10 @@ fn pinned<T>(flush: impl FnOnce() -> T) -> T {
 }
 
 impl CommitHandle {
-    /// Calls `done` from the commit thread once everything that was written before this call is durable, or the commit has failed.
-    /// `done` must be short.
+    /// Calls `done` from a commit thread once everything that was written before this call is durable, or a commit has failed. Those of several calls
+    /// are called in the order of the calls, one at a time. `done` must be short.
     pub fn then(&self, done: Box<dyn FnOnce(io::Result<()>) + Send>) {
-        if let Err(unsent) = self.queue.send(done) {
-            (unsent.0)(Err(io::Error::other("the store is closed")));
-        }
+        self.open.0.push(done);
     }
 
     /// Waits until everything that was written before this call is durable.
@@ -169,9 +193,74 @@ impl CommitHandle {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
+
+    /// What a commit of the tests is to wait for, and to return.
+    type Order = (Receiver<()>, Result<(), String>);
+
+    #[test]
+    fn after_a_failure_nothing_is_durable_whatever_commit_it_belongs_to() {
+        let metrics = Metrics::new();
+        let own = CommitMetrics {
+            seconds: metrics.histogram("seconds", "-", SECONDS),
+            waiters: metrics.histogram("waiters", "-", WAITERS),
+            commits: metrics.counter("commits", "-"),
+        };
+        let (queue, failure, orders) =
+            (Arc::new(Queue::default()), Failure::default(), Mutex::new(Vec::<Order>::new()));
+        let handle = CommitHandle { open: Arc::new(Open(queue.clone())) };
+        let (asked, begun) = (AtomicU32::new(0), channel());
+        let begin = Mutex::new(begun.0);
+        let commit = || {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let (wait, result) = orders.lock().pop().unwrap_or_else(|| (channel().1, Ok(())));
+            begin.lock().send(()).unwrap();
+            // An error means that there is nothing to wait for.
+            let _ = wait.recv();
+            result
+        };
+        let (answer, answers) = channel();
+        std::thread::scope(|scope| {
+            let push = |number| {
+                let answer = answer.clone();
+                handle.then(Box::new(move |result| answer.send((number, result.is_ok())).unwrap()));
+            };
+            for _ in 0..2 {
+                scope.spawn(|| run(&queue, &own, &failure, commit, |()| Ok(())));
+            }
+            // A slow disk, so that commits overlap.
+            for number in 0..8 {
+                let (go, wait) = channel();
+                orders.lock().push((wait, Ok(())));
+                push(number);
+                begun.1.recv().unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+                drop(go);
+                assert_eq!(answers.recv().unwrap(), (number, true));
+            }
+            let (first_goes, first_waits) = channel();
+            orders.lock().push((first_waits, Err("the disk is gone".to_owned())));
+            push(8);
+            begun.1.recv().unwrap();
+            let (second_goes, second_waits) = channel();
+            orders.lock().push((second_waits, Ok(())));
+            push(9);
+            begun.1.recv().unwrap();
+            drop(first_goes);
+            assert_eq!(answers.recv().unwrap(), (8, false));
+            // The disk has no objection to the second one. It began before the failure, and ends after it.
+            drop(second_goes);
+            assert_eq!(answers.recv().unwrap(), (9, false));
+            push(10);
+            assert_eq!(answers.recv().unwrap(), (10, false));
+            assert_eq!(asked.load(Ordering::SeqCst), 10, "the disk was asked again after its failure");
+            assert_eq!(failure.get().as_deref(), Some("the disk is gone"));
+            drop(handle);
+        });
+    }
 
     /// Lets `freed` go in another thread as sled lets go of a buffer, and has the thread free all that it can.
     fn let_go_and_free(freed: &Arc<AtomicBool>) {
