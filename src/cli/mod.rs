@@ -271,7 +271,7 @@ fn serve(args: &ServeArgs) -> u8 {
     waypost_telemetry::install_panic_hook();
     // Consensus and the store run on threads of their own; HTTP workers and actors on actix's.
     let engine = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(crate::threads::for_replication(config.workers))
         .thread_name("engine")
         .enable_all()
         .build()

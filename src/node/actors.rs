@@ -13,7 +13,7 @@ use super::base::Base;
 use crate::cluster::Clock;
 use crate::config::ServiceName;
 use crate::limits::FLUSH_MAX;
-use crate::threads::name_current;
+use crate::threads::{self, name_current};
 use crate::wall_clock::wall_clock;
 
 /// References to the actors of the node.
@@ -42,8 +42,9 @@ pub(super) async fn start(
     let Base { config, supervision, read_only, memory, .. } = base;
     let groups = fresh.groups();
     let shards = groups.bootstrap().shards;
-    // Two separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
-    let store_arbiter = arbiter("link-store");
+    // Separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
+    let store_arbiters: Vec<_> =
+        (0..threads::for_shards(config.workers, shards)).map(|_| arbiter("link-store")).collect();
     let background = arbiter("background");
 
     let runs = |service| config.node.services.contains(&service);
@@ -89,7 +90,7 @@ pub(super) async fn start(
         let child = supervise(
             waypost_link_store::spec(config.shard_inflight_max, config.shard_statistics_max),
             supervision,
-            &store_arbiter,
+            &store_arbiters[index % store_arbiters.len()],
             move || waypost_link_store::LinkStoreActor::new(seed.clone()),
         );
         children.push(child.await);
