@@ -115,7 +115,7 @@ def main():
     waypost, port, _ = run.start_waypost(data)
     redirect.import_links(run, port, args.links, acked)
     links, _ = redirect.split_links(run, acked)
-    engine, engine_port, _, fixed_port = redirect.start_nginx(run, nginx, links)
+    engine, engine_port, _, fixed_port = redirect.start_nginx(run, nginx, links, connections=4096)
     for name, each in (("waypost", port), ("nginx", engine_port)):
         redirect.verify(run, each, name)
     servers = dict(zip(SERVERS, [(waypost, port), (engine, engine_port), (engine, fixed_port), start_limit(run)]))

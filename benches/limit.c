@@ -19,7 +19,7 @@
 
 enum { CONNECTIONS_MAX = 65536, INPUT_MAX = 8192, PIPELINED_MAX = 64, EVENTS = 1024 };
 
-/* As long as the answers of the servers beside it, whose targets have 60 bytes. */
+/* About as long as the answers of Waypost, whose targets have 60 bytes. */
 static const char ANSWER[] =
     "HTTP/1.1 302 Found\r\n"
     "content-length: 0\r\n"

@@ -17,7 +17,7 @@ worker_processes {workers};
 daemon off;
 pid {temp}/nginx.pid;
 error_log {temp}/nginx.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     {paths}
@@ -76,7 +76,7 @@ def split_links(run, acked):
     return len(links), sum(len(code) + len(url) for code, url in links) / len(links)
 
 
-def start_nginx(run, nginx, links, workers=1):
+def start_nginx(run, nginx, links, workers=1, connections=1024):
     """Starts nginx on the links and waits until it answers. Returns process, port, seconds until ready, and the port at which every request
     gets the same redirect."""
     version = subprocess.run([nginx, "-V"], capture_output=True, text=True).stderr
@@ -87,7 +87,7 @@ def start_nginx(run, nginx, links, workers=1):
     paths = " ".join(f"{kind}_temp_path {run.temp}/nginx-{kind};" for kind in kinds)
     port, fixed_port = bench.free_ports(2)
     config = run.temp / "nginx.conf"
-    config.write_text(NGINX.format(temp=run.temp, paths=paths, port=port, slots=max(2048, 4 * links), workers=workers, fixed_port=fixed_port,
+    config.write_text(NGINX.format(temp=run.temp, paths=paths, port=port, slots=max(2048, 4 * links), workers=workers, connections=connections, fixed_port=fixed_port,
                                    fixed=bench.URL_TEMPLATE.format(n="000000000")))
     started = time.monotonic()
     process = run.start([nginx, "-e", str(run.temp / "nginx.log"), "-c", str(config)], log="nginx.log")

@@ -25,7 +25,7 @@ pub enum Command {
     Mix(MixArgs),
 }
 
-/// What both kinds share.
+/// What all kinds share.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
     /// The server, an address of this machine such as 127.0.0.1:8080.
@@ -105,7 +105,7 @@ pub struct MixArgs {
     #[arg(long, default_value = "/api/v1/links")]
     pub list_path: String,
     /// So many of the connections send the creates and lists, and nothing else; 0: each connection sends requests of all kinds.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with = "rate")]
     pub api_connections: u32,
     /// URLs to shorten; {number} becomes a running number of nine digits.
     #[arg(long, default_value = "https://www.example.com/articles/2026/a-page-worth-reading/{number}")]

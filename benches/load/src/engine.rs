@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
 const FIRST_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before a refused connection is tried again, so that a server that is down is not hammered.
 const RECONNECT_PAUSE_NS: u64 = 20_000_000;
-/// Largest answer accepted; the answers measured are below 1 KiB, an error page may be larger.
+/// Largest answer accepted: redirects and creates are below 1 KiB, a list of 100 links is about 50 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Below this distance to the next request the open loop polls instead of sleeping: `epoll_wait` sleeps whole
 /// milliseconds, which would show as latency.
@@ -65,6 +65,14 @@ struct Connection {
     filled: usize,
     /// What was sent and is not answered yet, in the order of the requests; never more than the plan's `pipeline`.
     flights: VecDeque<Flight>,
+}
+
+/// What the bytes of a connection are.
+enum Read {
+    Answer(http::Response),
+    /// The beginning of an answer, or nothing.
+    More,
+    Malformed,
 }
 
 /// A started loop: all connections are open, no request was sent.
@@ -251,7 +259,12 @@ impl<'a, W: Workload> Engine<'a, W> {
     /// Handles the answers on connection `index` that are complete.
     fn answered(&mut self, index: u32) {
         let mut start = 0;
-        while let Some(response) = self.next_answer(index, start) {
+        loop {
+            let response = match self.next_answer(index, start) {
+                Read::Answer(response) => response,
+                Read::More => break,
+                Read::Malformed => return,
+            };
             let connection = &mut self.connections[index as usize];
             let Some(flight) = connection.flights.pop_front() else { return };
             let verdict = self.workload.judge(flight.token, &response, &connection.input[start..connection.filled]);
@@ -279,27 +292,30 @@ impl<'a, W: Workload> Engine<'a, W> {
             }
         }
         let connection = &mut self.connections[index as usize];
-        if start > 0 && connection.stream.is_some() {
+        if start > 0 {
             connection.input.copy_within(start..connection.filled, 0);
             connection.filled -= start;
         }
     }
 
-    /// The answer that begins at `start` of what was read on connection `index`, if it is complete. A connection whose bytes are malformed is replaced.
-    fn next_answer(&mut self, index: u32, start: usize) -> Option<http::Response> {
+    /// The answer that begins at `start` of what was read on connection `index`. A connection whose bytes are malformed is replaced.
+    fn next_answer(&mut self, index: u32, start: usize) -> Read {
         let connection = &self.connections[index as usize];
         let bytes = &connection.input[start..connection.filled];
         let expected = connection.flights.len();
         let whole_buffer = start == 0 && connection.filled == connection.input.len();
         match http::parse(bytes) {
             // The last answer that is expected ends what was read.
-            Ok(Some(response)) if expected > 1 || (expected == 1 && response.body.end == bytes.len()) => Some(response),
-            Ok(None) if expected > 0 && !whole_buffer => None,
+            Ok(Some(response)) if expected > 1 || (expected == 1 && response.body.end == bytes.len()) => {
+                Read::Answer(response)
+            }
+            Ok(None) if expected > 0 && !whole_buffer => Read::More,
             // Malformed, too large, or an answer that nobody asked for.
             Ok(_) | Err(_) => {
                 self.stats.malformed += 1;
+                self.stats.io_errors += expected.saturating_sub(1) as u64;
                 self.replace(index);
-                None
+                Read::Malformed
             }
         }
     }

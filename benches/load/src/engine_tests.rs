@@ -124,6 +124,13 @@ fn a_connection_that_is_closed_in_the_middle_of_pipelined_requests_loses_the_res
 }
 
 #[test]
+fn malformed_bytes_after_a_good_pipelined_answer_cost_the_connection_and_the_rest_of_its_requests() {
+    let address = server(|number| if number == 2 { "SSH-2.0 and so on\r\n".to_owned() } else { FOUND.to_owned() });
+    let report = run_pipelined(8, address, 1, 60.0, Pace::Closed, 80);
+    assert_eq!((report.requests, report.right, report.malformed, report.io_errors), (80, 74, 1, 5));
+}
+
+#[test]
 fn a_timed_run_ends_in_time_with_every_answer_received() {
     let report = run(server(|_| FOUND.to_owned()), 4, 0.3, Pace::Closed, u64::MAX);
     assert!(report.is_clean(), "{report:?}");

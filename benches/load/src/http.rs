@@ -1,5 +1,5 @@
 //! Parser of the answers: status line, `Content-Length`, `Location`, and where the answer ends. Nothing else of HTTP is
-//! needed, because one request is in flight per connection and the servers measured answer with a known length.
+//! needed, because answers come in the order of the requests, and the servers measured answer with a known length.
 
 use std::ops::Range;
 

@@ -126,6 +126,9 @@ fn mix(args: &MixArgs) -> Result<Report, LoadError> {
     if u64::from(args.redirects) + u64::from(args.creates) + u64::from(args.lists) == 0 {
         return Err(LoadError::Usage("a mix needs requests of some kind"));
     }
+    if args.api_connections > 0 && (args.redirects == 0 || args.creates + args.lists == 0) {
+        return Err(LoadError::Usage("--api-connections needs a mix of redirects with creates or lists"));
+    }
     if args.api_connections >= args.common.connections {
         return Err(LoadError::Usage("--api-connections must leave connections for redirects"));
     }

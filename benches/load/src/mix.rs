@@ -33,7 +33,7 @@ enum Kind {
 
 const KIND_BITS: u32 = 2;
 
-/// The mix. Kinds follow one another evenly, not in runs.
+/// The mix. Redirects are spread evenly among the others.
 pub struct Mix {
     redirects: Redirects,
     creates: Creates,
@@ -64,6 +64,13 @@ impl Mix {
         api > 0 && self.api_sent * self.shares.round() <= (self.redirects_sent + self.api_sent) * api
     }
 
+    /// Whether redirects may go on while creates and lists are on their way on connections of their own: no more than a round ahead for each of these.
+    fn redirects_due(&self) -> bool {
+        let redirects = u64::from(self.shares.redirects);
+        let api = self.shares.round() - redirects;
+        self.redirects_sent * api < (self.api_sent + api * u64::from(self.api_connections)) * redirects
+    }
+
     /// Creates and lists in turn, as their shares are.
     fn api_kind(&self) -> Kind {
         let (creates, lists) = (u64::from(self.shares.creates), u64::from(self.shares.lists));
@@ -75,7 +82,8 @@ impl Workload for Mix {
     fn next(&mut self, connection: u32, out: &mut Vec<u8>) -> Next {
         let kind = match self.api_connections {
             0 => self.kind_of_all(),
-            own if connection >= own => Kind::Redirect,
+            own if connection >= own && self.redirects_due() => Kind::Redirect,
+            own if connection >= own => return Next::Later,
             _ if self.api_due() => self.api_kind(),
             _ => return Next::Later,
         };
@@ -167,6 +175,16 @@ mod tests {
         let api = kinds.iter().filter(|(connection, _)| *connection < 2).count();
         let redirects = kinds.len() - api;
         assert!(redirects == 6 * 120 && (redirects / 5).abs_diff(api) <= 2, "{redirects} and {api}");
+    }
+
+    #[test]
+    fn redirects_wait_for_creates_and_lists_that_are_slower_than_their_share() {
+        let mut mix = mix(Shares { redirects: 100, creates: 1, lists: 1 }, 2);
+        let redirects = |mix: &mut Mix| (0..1_000).filter(|_| mix.next(5, &mut Vec::new()) != Next::Later).count();
+        assert_eq!(redirects(&mut mix), 200, "the others were never asked");
+        assert_ne!(mix.next(0, &mut Vec::new()), Next::Later);
+        assert_ne!(mix.next(1, &mut Vec::new()), Next::Later);
+        assert_eq!(redirects(&mut mix), 100);
     }
 
     #[test]
