@@ -35,10 +35,20 @@ async fn create_for(node: &waypost_testkit::Node, life: usize, while_: Duration)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_link_survives_a_power_cut() {
+    survives_power_cuts("0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_link_survives_a_power_cut_of_a_slow_disk_which_has_several_commits_at_the_same_time() {
+    survives_power_cuts("4000").await;
+}
+
+async fn survives_power_cuts(commit_delay_us: &str) {
     let (dir, builder) = node_in_temp();
     let faults = Faults::new(dir.path().join("faults")).unwrap();
     // Checkpoints, purges and all, in a short time.
     let builder = faults.load_into(builder).env("WAYPOST_STORAGE_CHECKPOINT_BYTES", "64KiB");
+    let builder = builder.env("WAYPOST_STORAGE_COMMIT_DELAY_US", commit_delay_us);
     let mut acked: HashMap<String, String> = HashMap::new();
     let mut taken = 0;
     for (life, kept) in [0.0, 0.5, 0.0, 0.9, 0.0].into_iter().enumerate() {

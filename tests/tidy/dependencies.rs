@@ -25,7 +25,7 @@ fn each_dependency_is_used() {
     assert!(unused.is_empty(), "dependencies that nothing uses:\n{}", unused.join("\n"));
 }
 
-/// The commit thread pins the epoch that sled frees its memory by. Another version of the library would have an epoch of its own, and pin nothing.
+/// The commit threads pin the epoch that sled frees its memory by. Another version of the library would have an epoch of its own, and pin nothing.
 #[test]
 fn sled_and_the_commit_thread_share_one_epoch() {
     let lock = std::fs::read_to_string(Path::new(ROOT).join("Cargo.lock")).unwrap();

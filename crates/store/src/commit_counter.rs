@@ -24,10 +24,14 @@ const KEY: &[u8] = b"n";
 
 pub(crate) struct CommitCounter {
     tree: sled::Tree,
-    file: File,
     count: u64,
-    /// What the file has.
-    noted: u64,
+}
+
+/// The file with the count.
+pub(crate) struct Noted {
+    file: File,
+    /// The highest number that was noted here; at first that of the database, which the file has or lags behind.
+    count: u64,
 }
 
 impl CommitCounter {
@@ -35,7 +39,7 @@ impl CommitCounter {
     ///
     /// # Errors
     /// [`StoreError::Lost`] if the database has fewer commits than the file.
-    pub(crate) fn open(data_dir: &Path, db: &sled::Db) -> Result<Self, StoreError> {
+    pub(crate) fn open(data_dir: &Path, db: &sled::Db) -> Result<(Self, Noted), StoreError> {
         let path = data_dir.join(NAME);
         let tree = db.open_tree(TREE)?;
         let count = tree.get(KEY)?.and_then(|value| value.as_ref().try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -51,7 +55,7 @@ impl CommitCounter {
                 file.sync_all()?;
             }
         }
-        Ok(Self { tree, file, count, noted: count })
+        Ok((Self { tree, count }, Noted { file, count }))
     }
 
     /// Counts a commit, and returns its number. Call this before its flush.
@@ -59,12 +63,14 @@ impl CommitCounter {
         self.count += 1;
         self.tree.insert(KEY, &self.count.to_le_bytes()).map(|_| self.count)
     }
+}
 
+impl Noted {
     /// Writes the number of a commit into the file, unless a later one is there. Call this after the sync of the commit.
     pub(crate) fn note(&mut self, count: u64) -> io::Result<()> {
-        if count > self.noted {
+        if count > self.count {
             note(&self.file, count)?;
-            self.noted = count;
+            self.count = count;
         }
         Ok(())
     }
@@ -86,4 +92,19 @@ fn read(file: &mut File) -> io::Result<Option<u64>> {
     let number = |from: usize| bytes[from..from + 8].try_into().map_or(0, u64::from_le_bytes);
     let (count, inverted) = (number(0), number(8));
     Ok((count == !inverted).then_some(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_ends_after_a_later_one_leaves_the_later_number_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let mut noted = Noted { file: File::create(&path).unwrap(), count: 0 };
+        noted.note(6).unwrap();
+        noted.note(5).unwrap();
+        assert_eq!(read(&mut File::open(&path).unwrap()).unwrap(), Some(6));
+    }
 }

@@ -78,9 +78,9 @@ impl Db {
             }
             other => other?,
         };
-        let counter = CommitCounter::open(data_dir, &db)?;
-        let file = dir.join("db");
-        File::open(&file)?.sync_all()?;
+        let (counter, noted) = CommitCounter::open(data_dir, &db)?;
+        let files = commit::open_files(&dir.join("db"))?;
+        files[0].sync_all()?;
         for path in [dir.as_path(), data_dir] {
             File::open(path)?.sync_all()?;
         }
@@ -92,8 +92,9 @@ impl Db {
             failure: failure.clone(),
             delay: options.commit_delay,
             counter: Arc::new(Mutex::new(counter)),
+            noted: Arc::new(Mutex::new(noted)),
         };
-        let (commit, threads) = commit::start(&disk, &file, metrics)?;
+        let (commit, threads) = commit::start(&disk, files, metrics)?;
         watch_operations(&failure.running, metrics)?;
         let bytes = metrics.gauge("waypost_store_bytes", "Bytes of the database on disk");
         Ok(Self { db, dir, commit, threads: Arc::new(Mutex::new(threads)), failure, bytes, exhausted: Arc::default() })

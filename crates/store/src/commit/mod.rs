@@ -1,8 +1,9 @@
 //! Group commit: all waiting writers are made durable together, by one flush and one sync.
 //!
 //! sled's `flush` hands the data to the operating system (`pwrite`, `sync_file_range`) and never asks the disk to keep it,
-//! which a power cut reveals. So the threads here sync the database's file themselves. While a slow disk is busy with one commit, others begin
-//! (`overlap.rs`), so that nobody waits for two of them; a fast disk has one after the other. The first
+//! which a power cut reveals. So the threads here sync the database's file themselves. While a slow disk is busy with the sync of one commit, others begin
+//! (`overlap.rs`), so that nobody waits for two of them; a fast disk has one after the other. Flushes come one after the other on every disk: sled
+//! cannot write a batch while one runs, and nobody can read while a batch waits for that. The first
 //! failure is final: after a failed fsync the kernel may have dropped the pages and report success for the next one, so it is
 //! never repeated, and nothing is answered as durable any more.
 
@@ -24,10 +25,8 @@ use waypost_telemetry::{Counter, Histogram, Metrics};
 
 use self::overlap::COMMITS_MAX;
 use self::queue::Queue;
-use crate::commit_counter::CommitCounter;
+use crate::commit_counter::{CommitCounter, Noted};
 use crate::failure::Failure;
-
-type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// A handle to the commit threads.
 ///
@@ -63,11 +62,24 @@ pub(crate) struct Disk {
     pub(crate) db: sled::Db,
     pub(crate) failure: Arc<Failure>,
     pub(crate) delay: Duration,
+    /// Held during a flush.
     pub(crate) counter: Arc<Mutex<CommitCounter>>,
+    pub(crate) noted: Arc<Mutex<Noted>>,
 }
 
-/// Starts the commit threads on a database whose file is at `path`.
-pub(crate) fn start(disk: &Disk, path: &Path, metrics: &Metrics) -> io::Result<(CommitHandle, Vec<JoinHandle<()>>)> {
+/// Opens the database's file for each commit thread. Linux reports a failed write to each open file description once, so with one of its own no thread can
+/// miss a failure that another has seen.
+pub(crate) fn open_files(path: &Path) -> io::Result<[File; COMMITS_MAX]> {
+    let files: Vec<File> = (0..COMMITS_MAX).map(|_| File::open(path)).collect::<io::Result<_>>()?;
+    Ok(files.try_into().expect("invariant: one for each thread"))
+}
+
+/// Starts the commit threads on the database's files.
+pub(crate) fn start(
+    disk: &Disk,
+    files: [File; COMMITS_MAX],
+    metrics: &Metrics,
+) -> io::Result<(CommitHandle, Vec<JoinHandle<()>>)> {
     let own = CommitMetrics {
         seconds: metrics.histogram("waypost_commit_seconds", "Duration of one flush and sync", SECONDS),
         waiters: metrics.histogram("waypost_commit_waiters", "Writers that shared one flush and sync", WAITERS),
@@ -75,37 +87,44 @@ pub(crate) fn start(disk: &Disk, path: &Path, metrics: &Metrics) -> io::Result<(
     };
     let handle = CommitHandle { open: Arc::new(Open(Arc::default())) };
     let tasks = Tasks::new(metrics);
-    let thread = |_| {
-        // Linux reports a failed write to each open file description once. Threads with one of their own cannot miss a failure that another has seen.
-        let file = File::open(path)?;
+    let thread = |file: File| {
         let (disk, own, queue) = (disk.clone(), own.clone(), handle.open.0.clone());
         tasks.thread(Task::GroupCommit, move || {
             run(&queue, &own, &disk.failure, || disk.commit(&file), |count| disk.note(count))
         })
     };
-    let threads = (0..COMMITS_MAX).map(thread).collect::<io::Result<_>>()?;
+    let threads = files.into_iter().map(thread).collect::<io::Result<_>>()?;
     Ok((handle, threads))
 }
 
-/// Commits until the queue is closed. `commit` returns what `note` is to note once the commit's writers may be answered.
+/// A commit that was made.
+struct Made<T> {
+    /// What is to be noted once its writers may be answered.
+    count: T,
+    /// How long the disk took for it.
+    took: Duration,
+}
+
+/// Commits until the queue is closed.
 fn run<T>(
     queue: &Queue,
     metrics: &CommitMetrics,
     failure: &Failure,
-    commit: impl Fn() -> Result<T, String>,
+    commit: impl Fn() -> Result<Made<T>, String>,
     note: impl Fn(T) -> io::Result<()>,
 ) {
     while let Some(begun) = queue.begin() {
-        let started = Instant::now();
         let result = match failure.get() {
             Some(why) => Err(why),
             None => commit().map_err(|why| failure.set(why)),
         };
-        metrics.seconds.observe(started.elapsed().as_secs_f64());
+        // After a failure no disk is asked any more.
+        let took = result.as_ref().map_or(Duration::ZERO, |made| made.took);
+        metrics.seconds.observe(took.as_secs_f64());
         metrics.waiters.observe(begun.waiters as f64);
         metrics.commits.inc();
-        queue.end(&begun, || {
-            let count = result?;
+        queue.end(&begun, took, || {
+            let count = result?.count;
             // Another commit may have failed meanwhile.
             if let Some(why) = failure.get() {
                 return Err(why);
@@ -116,14 +135,17 @@ fn run<T>(
 }
 
 impl Disk {
-    /// Makes everything durable that was written before. Returns the number of the commit.
-    fn commit(&self, file: &File) -> Result<u64, String> {
+    /// Makes everything durable that was written before.
+    fn commit(&self, file: &File) -> Result<Made<u64>, String> {
+        let mut counter = self.counter.lock();
+        let started = Instant::now();
         let flushing = self.failure.running.begin();
         let flushed = catch_unwind(AssertUnwindSafe(|| {
-            let count = self.counter.lock().count()?;
+            let count = counter.count()?;
             flush(&self.db).map(|_| count)
         }));
         drop(flushing);
+        drop(counter);
         match flushed {
             Err(_panic) => Err("the database panicked while flushing".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -132,13 +154,13 @@ impl Disk {
                     std::thread::sleep(self.delay);
                 }
                 file.sync_data().map_err(|error| format!("fdatasync: {error}"))?;
-                Ok(count)
+                Ok(Made { count, took: started.elapsed() })
             }
         }
     }
 
     fn note(&self, count: u64) -> io::Result<()> {
-        self.counter.lock().note(count)
+        self.noted.lock().note(count)
     }
 }
 
@@ -219,8 +241,9 @@ mod tests {
             let (wait, result) = orders.lock().pop().unwrap_or_else(|| (channel().1, Ok(())));
             begin.lock().send(()).unwrap();
             // An error means that there is nothing to wait for.
+            let started = Instant::now();
             let _ = wait.recv();
-            result
+            result.map(|()| Made { count: (), took: started.elapsed() })
         };
         let (answer, answers) = channel();
         std::thread::scope(|scope| {

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::Waiter;
 use super::overlap::{COMMITS_MAX, Pace};
+
+/// Called with the outcome of a commit.
+pub(super) type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// A commit that has begun: those who wrote before, and are to be answered.
 struct Running {
@@ -52,7 +54,6 @@ pub(super) struct Queue {
 /// A commit to be done.
 pub(super) struct Begun {
     number: u64,
-    began: Instant,
     /// Whether another commit may begin before it ends. If not, this thread begins the next one, too.
     overlaps: bool,
     /// The writers that share it.
@@ -101,13 +102,8 @@ impl Queue {
         let count = waiters.len();
         state.begun += 1;
         state.shared = count > 1;
-        let begun = Begun {
-            number: state.begun,
-            began: Instant::now(),
-            overlaps: state.pace.apart().is_some(),
-            waiters: count,
-        };
-        state.running.push_back(Running { number: begun.number, began: begun.began, waiters });
+        let begun = Begun { number: state.begun, overlaps: state.pace.apart().is_some(), waiters: count };
+        state.running.push_back(Running { number: begun.number, began: Instant::now(), waiters });
         if begun.overlaps {
             state.picking = false;
             self.idle.notify_one();
@@ -131,14 +127,14 @@ impl Queue {
         }
     }
 
-    /// Answers all writers that the end of a commit decides; `result` says how, when their turn has come.
-    pub(super) fn end(&self, begun: &Begun, result: impl FnOnce() -> Result<(), String>) {
+    /// Answers all writers that the end of a commit decides; `result` says how, when their turn has come. `took` is the disk's time.
+    pub(super) fn end(&self, begun: &Begun, took: Duration, result: impl FnOnce() -> Result<(), String>) {
         let _in_order = self.answers.lock();
         let result = result();
         let mut decided = Vec::new();
         {
             let mut state = self.state.lock();
-            state.pace.note(begun.began.elapsed());
+            state.pace.note(took);
             if !begun.overlaps {
                 state.picking = false;
             }
@@ -157,9 +153,11 @@ impl Queue {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
 
     use super::*;
+
+    /// The time of a commit on a disk where commits overlap.
+    const SLOW: Duration = Duration::from_millis(9);
 
     /// A queue on a disk that takes so many milliseconds for a commit.
     fn queue(millis: u64) -> Queue {
@@ -188,12 +186,12 @@ mod tests {
         push(3);
         let second = queue.begin().unwrap();
         push(4);
-        queue.end(&second, || Ok(()));
+        queue.end(&second, SLOW, || Ok(()));
         assert_eq!(answers.try_iter().collect::<Vec<_>>(), [(1, true), (2, true), (3, true)]);
-        queue.end(&first, || Ok(()));
+        queue.end(&first, SLOW, || Ok(()));
         assert_eq!(answers.try_iter().count(), 0, "answered twice, or before its commit");
         let third = queue.begin().unwrap();
-        queue.end(&third, || Ok(()));
+        queue.end(&third, SLOW, || Ok(()));
         assert_eq!(answers.try_iter().collect::<Vec<_>>(), [(4, true)]);
     }
 
@@ -205,8 +203,8 @@ mod tests {
         let first = queue.begin().unwrap();
         push(2);
         let second = queue.begin().unwrap();
-        queue.end(&second, || Err("the disk".to_owned()));
-        queue.end(&first, || Ok(()));
+        queue.end(&second, SLOW, || Err("the disk".to_owned()));
+        queue.end(&first, SLOW, || Ok(()));
         assert_eq!(answers.try_iter().collect::<Vec<_>>(), [(1, false), (2, false)]);
     }
 
@@ -216,7 +214,7 @@ mod tests {
         queue.push(Box::new(drop));
         let first = queue.begin().unwrap();
         assert!(queue.state.lock().picking, "another thread may begin");
-        queue.end(&first, || Ok(()));
+        queue.end(&first, Duration::from_millis(1), || Ok(()));
         assert!(!queue.state.lock().picking, "nobody may begin any more");
     }
 
@@ -232,13 +230,13 @@ mod tests {
             scope.spawn(|| {
                 let further = begin();
                 assert!(ended.load(Ordering::SeqCst), "one too many");
-                queue.end(&further, || Ok(()));
+                queue.end(&further, SLOW, || Ok(()));
             });
             std::thread::sleep(Duration::from_millis(20));
             ended.store(true, Ordering::SeqCst);
-            queue.end(&running[0], || Ok(()));
+            queue.end(&running[0], SLOW, || Ok(()));
         });
-        running[1..].iter().for_each(|begun| queue.end(begun, || Ok(())));
+        running[1..].iter().for_each(|begun| queue.end(begun, SLOW, || Ok(())));
     }
 
     #[test]
@@ -251,7 +249,7 @@ mod tests {
             for _ in 0..COMMITS_MAX {
                 scope.spawn(|| {
                     while let Some(begun) = queue.begin() {
-                        queue.end(&begun, || Ok(()));
+                        queue.end(&begun, SLOW, || Ok(()));
                     }
                 });
             }

@@ -232,7 +232,7 @@ fn a_database_with_fewer_commits_than_were_noted_is_refused() {
     }
     let count = noted();
     let write = |count: u64, check: u64| fs::write(&note, [count.to_le_bytes(), check.to_le_bytes()].concat()).unwrap();
-    // The commit thread gives the database up a moment after its last handle.
+    // The commit threads give the database up a moment after its last handle.
     let deadline = Instant::now() + Duration::from_secs(30);
     let reopened = || loop {
         match Db::open(dir.path(), &DbOptions::default(), &Metrics::new()) {
