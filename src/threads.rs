@@ -6,9 +6,9 @@ use std::ffi::CString;
 /// replication, and less than one in its shard, so they need fewer than there are workers.
 const STORE_THREADS_MAX: usize = 8;
 
-/// The threads that the shards are spread over, of a node with so many HTTP workers.
-pub(crate) fn for_shards(workers: usize, shards: u32) -> usize {
-    workers.clamp(1, STORE_THREADS_MAX).min(shards as usize)
+/// The threads that the shards are spread over, of a node with so many HTTP workers; none if the node has no shards.
+pub(crate) fn for_shards(workers: usize, shards: usize) -> usize {
+    workers.clamp(1, STORE_THREADS_MAX).min(shards)
 }
 
 /// The threads of replication, of a node with so many HTTP workers. At least two: one may be held up by applying what was replicated, and heartbeats
@@ -37,6 +37,6 @@ mod tests {
     fn threads_grow_with_the_workers_within_bounds() {
         let counts = |workers| (for_shards(workers, 16), for_replication(workers));
         assert_eq!([1, 2, 4, 8, 256].map(counts), [(1, 2), (2, 2), (4, 4), (8, 8), (8, 8)]);
-        assert_eq!(for_shards(8, 3), 3, "a thread without a shard");
+        assert_eq!([3, 0].map(|shards| for_shards(8, shards)), [3, 0], "a thread without a shard");
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn start(
     let shards = groups.bootstrap().shards;
     // Separate threads: work that waits for the log or reads the disk must not delay an HTTP worker.
     let store_arbiters: Vec<_> =
-        (0..threads::for_shards(config.workers, shards)).map(|_| arbiter("link-store")).collect();
+        (0..threads::for_shards(config.workers, groups.shards().len())).map(|_| arbiter("link-store")).collect();
     let background = arbiter("background");
 
     let runs = |service| config.node.services.contains(&service);
