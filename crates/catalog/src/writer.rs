@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::RwLock;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use waypost_protocol::ShardId;
 
 use crate::bits::CHUNK;
@@ -182,7 +182,9 @@ impl Writer {
         }
         // Until the end of this function, the file may have more than what is known, even if the commit fails.
         self.stale = true;
-        let transaction = self.conn.unchecked_transaction()?;
+        // One that has read already, and then wants to write, is refused at once while whoever writes the log into the file has a lock. One that begins
+        // as a writer waits for it.
+        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let known = tail.read();
         let changed = make(&transaction, &known);
         drop(known);

@@ -24,6 +24,15 @@ fn log_bytes(dir: &Path) -> u64 {
     std::fs::metadata(dir.join("links.sqlite-wal")).unwrap().len()
 }
 
+/// Tells a thread to stop when it goes out of scope.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Writes some links in a batch of each shard.
 fn write_some(catalog: &Catalog, round: u64) {
     let links: Vec<Link> =
@@ -83,12 +92,13 @@ fn links_are_written_and_listed_while_the_log_is_written_into_the_file() {
                 catalog.write_log().unwrap();
             }
         });
+        // Also if an assertion fails: the scope waits for the thread.
+        let _ends = StopAtEnd(&stop);
         for round in 0..rounds {
             write_some(&catalog, round);
             let page = catalog.page(&request(LinkFilter::default())).unwrap();
             assert_eq!(page.matches.unwrap().total, (round + 1) * 40);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     // Another file, whose log is another one.
     catalog.begin_anew().unwrap();
