@@ -82,6 +82,27 @@ fn a_log_that_nobody_writes_into_the_file_does_not_grow_without_end() {
 }
 
 #[test]
+fn a_writer_waits_while_somebody_else_has_the_lock_of_writers() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = open(dir.path(), 200).catalog;
+    write_some(&catalog, 0);
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = rusqlite::Connection::open(dir.path().join("links.sqlite")).unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            locked.send(()).unwrap();
+            // Far less than a writer waits, and long enough for the one below to begin. If it begins later, the test shows nothing, and does not fail.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            other.execute_batch("ROLLBACK").unwrap();
+        });
+        is_locked.recv().unwrap();
+        write_some(&catalog, 1);
+    });
+    assert_eq!(catalog.page(&request(LinkFilter::default())).unwrap().matches.unwrap().total, 80);
+}
+
+#[test]
 fn links_are_written_and_listed_while_the_log_is_written_into_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = open(dir.path(), 200).catalog;
