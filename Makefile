@@ -32,7 +32,7 @@ bench:
 bench-redirect:
 	python3 benches/redirect.py $(BENCH_ARGS)
 
-# Redirects as browsers, proxies and busy clients ask for them, beside nginx and the least that a server can do.
+# Redirects with the headers of a browser, pipelined, over few and many connections, and among other requests; beside nginx and a loop in C.
 bench-clients:
 	python3 benches/clients.py $(BENCH_ARGS)
 

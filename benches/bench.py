@@ -132,6 +132,14 @@ class Bench:
             say(f"  not every answer was as expected: {faults}")
         return report
 
+    def load_and_pause(self, process, *arguments, limit):
+        """Like `load`, on a server: its CPU includes a pause after the run (`--pause`), so that work put off (clicks) counts too."""
+        before = cpu_seconds(process.pid)
+        report = self.load(*arguments, limit=limit)
+        time.sleep(self.args.pause)
+        report["right_per_cpu_second_with_pause"] = ratio(report["right"], cpu_seconds(process.pid) - before)
+        return report
+
     def save(self):
         """Writes the JSON result and says where."""
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True  # no __pycache__ in the repository
 import bench
@@ -52,14 +51,10 @@ def arguments():
 
 
 def measure(run, server, kind, connections, seed, *options):
-    """One run. The CPU of the server includes a pause after it, so that work put off (clicks) counts too."""
+    """One run."""
     process, port = server
-    before = bench.cpu_seconds(process.pid)
-    report = run.load(kind, "--target", f"127.0.0.1:{port}", "--codes", run.temp / "codes", "--connections", connections,
-                      "--seconds", run.args.seconds, "--seed", seed, *options, limit=run.args.seconds)
-    time.sleep(run.args.pause)
-    report["right_per_cpu_second"] = ratio(report["right"], bench.cpu_seconds(process.pid) - before)
-    return report
+    return run.load_and_pause(process, kind, "--target", f"127.0.0.1:{port}", "--codes", run.temp / "codes", "--connections", connections,
+                              "--seconds", run.args.seconds, "--seed", seed, *options, limit=run.args.seconds)
 
 
 def compare(run, name, servers, kind, connections, options):
@@ -71,7 +66,7 @@ def compare(run, name, servers, kind, connections, options):
         for server in names[number % len(names):] + names[:number % len(names)]:
             reports[server].append(measure(run, servers[server], kind, connections, number + 1, *options))
     run.result.setdefault("rows", {})[name] = reports
-    shown = ", ".join(f"{server} {show(median(one['right_per_cpu_second'] for one in own))}" for server, own in reports.items())
+    shown = ", ".join(f"{server} {show(median(one['right_per_cpu_second_with_pause'] for one in own))}" for server, own in reports.items())
     say(f"  {name}: {shown} per CPU-second")
 
 
@@ -139,8 +134,8 @@ def table(rows):
     say("\n| client | waypost: per CPU-second (smallest to largest) | p99, ms | of nginx `map` | of nginx `return` | of the loop in C | p99 of nginx `map`, ms |")
     say("|---|---|---|---|---|---|---|")
     for name, reports in rows.items():
-        rate = {server: median(one["right_per_cpu_second"] for one in own) for server, own in reports.items()}
-        own = [one["right_per_cpu_second"] for one in reports["waypost"]]
+        rate = {server: median(one["right_per_cpu_second_with_pause"] for one in own) for server, own in reports.items()}
+        own = [one["right_per_cpu_second_with_pause"] for one in reports["waypost"]]
         p99 = {server: median(one["latency_us"]["p99"] for one in own) / 1e3 for server, own in reports.items()}
         ratios = [show(ratio(rate["waypost"], rate.get(server)), 2) for server in SERVERS[1:]]
         say(f"| {name} | {show(rate['waypost'])} ({show(min(own))} to {show(max(own))}) | {show(p99['waypost'], 1)} | {' | '.join(ratios)} | "

@@ -142,18 +142,13 @@ def clicks_arrive(run, port):
 
 
 def measure(run, process, port, seed, *extra):
-    """One run. The CPU of a server includes a pause after it, so that work put off (clicks) counts too."""
-    before = bench.cpu_seconds(process.pid)
+    """One run."""
     args = run.args
     seconds = args.latency_seconds if extra else args.seconds
     choice = ["--zipf", args.zipf] if args.zipf is not None else []
-    report = run.load("redirect", "--target", f"127.0.0.1:{port}", "--codes", run.temp / "codes", "--connections",
-                      args.connections, "--seconds", seconds, "--seed", seed, "--server-pid", process.pid,
-                      *choice, *extra, limit=seconds)
-    time.sleep(args.pause)
-    cpu = bench.cpu_seconds(process.pid) - before
-    report["right_per_cpu_second_with_pause"] = ratio(report["right"], cpu)
-    return report
+    return run.load_and_pause(process, "redirect", "--target", f"127.0.0.1:{port}", "--codes", run.temp / "codes", "--connections",
+                              args.connections, "--seconds", seconds, "--seed", seed, "--server-pid", process.pid,
+                              *choice, *extra, limit=seconds)
 
 
 def rounds(run, servers):

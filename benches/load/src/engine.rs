@@ -298,7 +298,7 @@ impl<'a, W: Workload> Engine<'a, W> {
         }
     }
 
-    /// The answer that begins at `start` of what was read on connection `index`. A connection whose bytes are malformed is replaced.
+    /// Parses the answer at offset `start` of the input of connection `index`. If the bytes are malformed, it replaces the connection.
     fn next_answer(&mut self, index: u32, start: usize) -> Read {
         let connection = &self.connections[index as usize];
         let bytes = &connection.input[start..connection.filled];
