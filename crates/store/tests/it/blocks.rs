@@ -17,6 +17,9 @@ type Block = Vec<(u32, usize)>;
 /// A version before the payload, and a checksum behind it.
 const ENVELOPE: usize = 17;
 
+/// The most bytes of a block of several links.
+pub(crate) const BLOCK: usize = 2200;
+
 fn blocks(tree: &Tree) -> BTreeMap<u32, Block> {
     let mut found = BTreeMap::new();
     for record in tree.scan_prefix(b"b") {
@@ -51,7 +54,7 @@ fn delete(machine: &mut ShardMachine, slots: &[(u32, usize)]) {
 }
 
 #[test]
-fn links_are_packed_into_blocks_of_four_kilobytes() {
+fn links_are_packed_into_blocks_of_two_kilobytes() {
     let dir = tempfile::tempdir().unwrap();
     let tree = open(dir.path()).tree("sm/1").unwrap();
     filled(tree.clone(), 500);
@@ -60,10 +63,10 @@ fn links_are_packed_into_blocks_of_four_kilobytes() {
     let slots: Vec<u32> = blocks.values().flatten().map(|(slot, _)| *slot).collect();
     assert_eq!(slots, (0..500).collect::<Vec<_>>());
     for (number, block) in &blocks {
-        assert!(bytes(block) <= 4096, "block {number} has {} bytes", bytes(block));
+        assert!(bytes(block) <= BLOCK, "block {number} has {} bytes", bytes(block));
         // Closed only because the next link did not fit.
         if let Some(next) = blocks.get(&(number + 1)) {
-            assert!(bytes(block) + next[0].1 > 4096, "block {number} has {} bytes", bytes(block));
+            assert!(bytes(block) + next[0].1 > BLOCK, "block {number} has {} bytes", bytes(block));
         }
     }
 }
@@ -123,7 +126,7 @@ fn a_block_stays_where_it_is_until_three_quarters_of_it_are_free_and_then_its_li
     let newest = *before.last_key_value().unwrap().0;
     // The fewest of the first block's links that are a quarter of a block.
     let first = &before[&0];
-    let kept = (0..).find(|kept| bytes(&first[..*kept].to_vec()) >= 1024).unwrap();
+    let kept = (0..).find(|kept| bytes(&first[..*kept].to_vec()) >= BLOCK / 4).unwrap();
     delete(&mut machine, &first[kept..]);
     machine.checkpoint(b"x").unwrap();
     let after = blocks(&tree);

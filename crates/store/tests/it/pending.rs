@@ -10,6 +10,7 @@ use waypost_protocol::{Code, FieldChanges, LinkKey, LinkPatch, NodeId, Target, U
 use waypost_store::Tree;
 use waypost_store::machine::{ClusterMachine, Machine, ShardMachine};
 
+use super::blocks::BLOCK;
 use super::log::Log;
 use super::shards::{LEVEL, at, clicks, filled, open};
 
@@ -80,7 +81,7 @@ impl Shard {
 
 #[test]
 fn a_link_counts_as_many_bytes_as_it_takes_in_its_block() {
-    let mut shard = Shard::filled(40);
+    let mut shard = Shard::filled(20);
     assert_eq!(shard.machine.pending_bytes(), 0);
     let target = |length: usize| Target::parse(&format!("https://example.com/{}", "x".repeat(length)), &[], 8192).ok();
     let mut edit = |number: u64, length: usize| {
@@ -93,9 +94,9 @@ fn a_link_counts_as_many_bytes_as_it_takes_in_its_block() {
         + shard.machine.history(&key(1)).unwrap().unwrap().1.bytes();
     assert_eq!(shard.machine.pending_bytes(), added);
     let blocks = shard.checkpoint(b"b");
-    let stays = 38 * (blocks_of(&shard.tree)[0] / 38);
-    assert!(added as usize - histories - 4096 <= blocks - stays, "{added} for {blocks} bytes of blocks");
-    assert!(added as usize - histories - 4096 >= 1700);
+    let stays = 18 * (blocks_of(&shard.tree)[0] / 18);
+    assert!(added as usize - histories - BLOCK <= blocks - stays, "{added} for {blocks} bytes of blocks");
+    assert!(added as usize - histories - BLOCK >= 1700);
 }
 
 fn blocks_of(tree: &Tree) -> Vec<usize> {
@@ -107,11 +108,11 @@ fn each_block_that_links_leave_counts_once() {
     let mut shard = Shard::filled(300);
     assert!(blocks_of(&shard.tree).len() >= 3);
     // The page of their visits counts too, once.
-    assert_eq!(shard.delete(0), 4096 + 128);
+    assert_eq!(shard.delete(0), BLOCK as u64 + 128);
     assert_eq!(shard.delete(1), 0, "of the same block");
-    assert_eq!(shard.delete(200), 4096);
+    assert_eq!(shard.delete(200), BLOCK as u64);
     // Another page of visits.
-    assert_eq!(shard.delete(299), 4096 + 128);
+    assert_eq!(shard.delete(299), BLOCK as u64 + 128);
     shard.checkpoint(b"b");
     assert_eq!(shard.adds(ResetStats { key: key(250) }), 128);
     assert_eq!(shard.adds(ResetStats { key: key(251) }), 0);
