@@ -1,7 +1,7 @@
 //! The fast path: redirects that are answered before actix-http sees them (docs/adr/0025).
 //!
-//! It knows the requests of `crates/head/src/plain_request.rs`. A cached plain link is answered at once. For a link that is not cached it asks the Redirector
-//! (`fast_miss.rs`), and for everything else that may be a code the `App` (`fast_app.rs`). All other requests are left to actix-http with their
+//! It knows the requests of `crates/head/src/plain_request.rs`. A plain link that is cached, or that a replica of this node has, is answered at once. For
+//! another one it asks the Redirector (`fast_miss.rs`), and for everything else that may be a code the `App` (`fast_app.rs`). All other requests are left to actix-http with their
 //! connection: what this path does not know, it does not judge.
 
 use std::cell::RefCell;
@@ -82,15 +82,15 @@ where
         let PlainRequest { length, code, query, closes, .. } = known;
         let worker = &*self.front.worker;
         let head_only = known.method == Method::HEAD;
-        let taken = Taken { length, closes, head_only };
+        let taken = Taken { length, closes, head_only, was_read: false };
         let visit = Visit { code, expected, query, headers: &headers, peer };
         if !head_only {
             match visit.answer(worker, started) {
                 Found::Hit(hit) => {
                     self.redirect(&hit, closes, answers);
-                    return Step::Answered(taken);
+                    return Step::Answered(Taken { was_read: hit.was_read, ..taken });
                 }
-                Found::Missing(missing) if Miss::may_be_asked_here(worker, &visit, started) => {
+                Found::Missing(missing) if visit.may_be_read(worker, started) => {
                     let miss = Miss::new(missing, &visit, &bytes[..length], started);
                     return Step::Ask(taken, Box::pin(miss.answer(self.front.clone(), self.date.clone())));
                 }

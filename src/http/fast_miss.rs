@@ -1,5 +1,5 @@
-//! A redirect of the fast path to a link that is not in the cache: the Redirector is asked from here, so that a plain redirect needs neither a request
-//! of actix-http nor a second look-up. The `App` answers everything else, and gets the answer of the Redirector with the request.
+//! A redirect of the fast path to a link that is neither in the cache nor in a replica of this node: the Redirector is asked from here, so that a plain
+//! redirect needs neither a request of actix-http nor a second look-up. The `App` answers everything else, and gets the answer of the Redirector with the request.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -24,12 +24,11 @@ use super::hit::{Missing, Visit};
 use super::redirect::{Resolved, found};
 use super::request_id;
 use super::state::WorkerState;
-use super::visitor::limited_client;
 
 /// The pattern of the route that answers redirects, by which they are counted.
 const ROUTE: &str = "/{code}";
 
-/// A visit of a link that is not in the cache.
+/// A visit of a link that the Redirector is asked for.
 pub(super) struct Miss {
     missing: Missing,
     /// The head of the request: the buffer of the worker is for others meanwhile.
@@ -40,14 +39,6 @@ pub(super) struct Miss {
 }
 
 impl Miss {
-    /// Whether the Redirector may be asked without the `App`. Not for clients that have asked for many unknown codes, and not where requests are
-    /// traced.
-    pub(super) fn may_be_asked_here<H: Headers>(worker: &WorkerState, visit: &Visit<'_, H>, started: Instant) -> bool {
-        let is_over = |client| worker.node.unknown.is_over(client, started);
-        !waypost_telemetry::traces_on()
-            && !limited_client(&worker.visitors, visit.headers, visit.peer).is_some_and(is_over)
-    }
-
     pub(super) fn new<H: Headers>(missing: Missing, visit: &Visit<'_, H>, head: &[u8], started: Instant) -> Self {
         Self { missing, head: head.into(), peer: visit.peer, origin: request_id::origin(visit.headers), started }
     }

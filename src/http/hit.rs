@@ -1,7 +1,8 @@
-//! A visit of a plain link that is in the cache: one look-up in three steps, and one record in the worker's own click journal.
+//! A visit of a plain link that is in the cache: one look-up in three steps, and one record in the worker's own click journal. A link that is not in the
+//! cache is read from this node's replica, if it has a fresh one.
 //!
-//! This is the most important path. It crosses no thread, waits for no mailbox, takes no contended lock and allocates nothing (but where several
-//! proxies have told of the visitor).
+//! This is the most important path. It crosses no thread, waits for no mailbox, takes no contended lock and, if the link is cached, allocates nothing (but
+//! where several proxies have told of the visitor).
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use waypost_protocol::{Code, Domain, KeyHash, LinkKey, Site, UnixMs};
 use waypost_redirector::{Expected, Lookup, Plain};
 
 use super::state::WorkerState;
-use super::visitor::visitor;
+use super::visitor::{limited_client, visitor};
 
 /// A request of a visitor by `GET`.
 pub(super) struct Visit<'a, H> {
@@ -34,13 +35,13 @@ pub(super) struct Visit<'a, H> {
 pub(super) enum Found {
     /// It was counted.
     Hit(Hit),
-    /// The cache does not have the link.
+    /// Neither the cache nor a fresh replica of this node has the link.
     Missing(Missing),
     /// The `App` has to look: it expired, does more than leading to its target, or is no code of the domain.
     Other,
 }
 
-/// A link that is not in the cache, if it exists.
+/// A link that is neither in the cache nor in a fresh replica of this node, if it exists.
 pub(super) struct Missing {
     pub(super) key: LinkKey,
     /// The status of the redirect, if the link asks for none.
@@ -57,6 +58,8 @@ pub(super) struct Hit {
     pub(super) status: RedirectStatus,
     /// The time of the visit.
     pub(super) now: UnixMs,
+    /// It was not cached, and read from this node's replica.
+    pub(super) was_read: bool,
 }
 
 /// Begins to load what is known of a code that is going to be looked up, if the domains of the node need no choice.
@@ -66,17 +69,44 @@ pub(super) fn expect(worker: &WorkerState, code: &str) -> Option<Expected> {
 }
 
 impl<H: Headers> Visit<'_, H> {
-    /// Counts the visit, if a plain link is cached.
+    /// Counts the visit, if it is one of a plain link that is cached, or in a fresh replica of this node.
     pub(super) fn answer(&self, worker: &WorkerState, started: Instant) -> Found {
         // While the node stops, the `App` answers, and closes the connection.
         if worker.node.draining() || !worker.redirects {
             return Found::Other;
         }
         let now = (worker.node.clock)();
-        let found = self.look_up(worker, now, started);
+        let found = match self.look_up(worker, now, started) {
+            Found::Missing(missing) if self.may_be_read(worker, started) => self.read_here(worker, missing, started),
+            found => found,
+        };
         if let Found::Hit(hit) = &found {
-            worker.metrics.front(started);
+            if !hit.was_read {
+                worker.metrics.hit();
+            }
+            worker.metrics.redirect(started);
             worker.access_log.note_code("GET", self.code, hit.status.into(), self.peer);
+        }
+        found
+    }
+
+    /// Whether a link that is not cached may be read without the `App`. Not for clients that have asked for many unknown codes, and not where requests are
+    /// traced.
+    pub(super) fn may_be_read(&self, worker: &WorkerState, at: Instant) -> bool {
+        let is_over = |client| worker.node.unknown.is_over(client, at);
+        !waypost_telemetry::traces_on()
+            && !limited_client(&worker.visitors, self.headers, self.peer).is_some_and(is_over)
+    }
+
+    /// Reads a link from this node's replica. A visit of a plain one is counted.
+    fn read_here(&self, worker: &WorkerState, missing: Missing, at: Instant) -> Found {
+        let Missing { key, default_status, now } = &missing;
+        let read = worker.here.look_up(key, *now, at).and_then(|read| found_in(read, *now, *default_status));
+        let Some(mut found) = read else { return Found::Missing(missing) };
+        worker.metrics.miss();
+        if let Found::Hit(hit) = &mut found {
+            hit.was_read = true;
+            self.count(worker, key.hash(), *now);
         }
         found
     }
@@ -161,7 +191,9 @@ impl<H: Headers> Visit<'_, H> {
 /// What the cache knows; `None` if it does not have the link.
 fn found_in(found: Lookup, now: UnixMs, default_status: RedirectStatus) -> Option<Found> {
     match found {
-        Lookup::Redirect(link) => Some(Found::Hit(Hit { status: link.status(default_status), link, now })),
+        Lookup::Redirect(link) => {
+            Some(Found::Hit(Hit { status: link.status(default_status), link, now, was_read: false }))
+        }
         Lookup::Expired | Lookup::Special(_) => Some(Found::Other),
         Lookup::Miss => None,
     }

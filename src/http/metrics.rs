@@ -54,14 +54,13 @@ impl WorkerMetrics {
             redirects: seconds.with_label_values(&["redirect", "3xx"]),
             seconds,
             hits: metrics.counter("waypost_cache_hits_total", "Redirects answered from the link cache"),
-            misses: metrics.counter("waypost_cache_misses_total", "Redirects that had to ask the link store"),
+            misses: metrics.counter("waypost_cache_misses_total", "Redirects of links that were not in the link cache"),
             dashboard: dashboard.map(str::to_owned),
         }
     }
 
-    /// The front service answered a redirect from the cache.
-    pub fn front(&self, started: Instant) {
-        self.hits.inc();
+    /// A redirect was answered without the `App`.
+    pub fn redirect(&self, started: Instant) {
         self.redirects.observe(started.elapsed().as_secs_f64());
     }
 

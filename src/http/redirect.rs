@@ -3,7 +3,6 @@
 //! The front service (`front.rs`) answers plain requests for a cached link without the actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor sees no difference.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use actix_http::body::BoxBody;
@@ -16,7 +15,7 @@ use waypost_protocol::messages::{Resolution, Resolve};
 use waypost_protocol::properties::RedirectStatus;
 use waypost_protocol::typed::code_in_path;
 use waypost_protocol::{CallError, Code, KeyHash, LinkKey, Site, Target, UnixMs};
-use waypost_redirector::{Asked, Behavior, Decision, Lookup, Special, decide};
+use waypost_redirector::{Asked, Decision, Lookup};
 
 use super::evidence::Sender;
 use super::flood::{note_unknown, refuse_flood};
@@ -270,39 +269,23 @@ async fn follow(
     let mut asked = Asked { now, query, rest, needs_rest: is_below, limit: None, default_status, unlocked: false };
     let key = site.key(code);
     let link = key.hash();
-    let resolved = Resolved::of(request, &key);
-    // What the Redirector has answered already is not looked up again.
-    let cached = match resolved {
-        Some(_) => Lookup::Miss,
-        None => worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()),
-    };
-    let found = match cached {
-        Lookup::Redirect(plain) if !is_below => {
-            worker.metrics.hit();
+    let special = match look_up(request, worker, &key, now).await? {
+        Lookup::Redirect(_) | Lookup::Expired if is_below => return Err(Problem::unknown_link()),
+        Lookup::Redirect(plain) => {
             count(request, worker, link, now);
             let status = plain.status(default_status);
             let mut response = found(plain.location());
             *response.status_mut() = status_code(status);
             return Ok(response.into());
         }
-        Lookup::Redirect(..) => return Err(Problem::unknown_link()),
-        Lookup::Expired if !is_below => return Err(Problem::expired_link()),
-        Lookup::Expired => return Err(Problem::unknown_link()),
-        Lookup::Special(special) => {
-            worker.metrics.hit();
-            Found::Cached(special)
-        }
-        Lookup::Miss => {
-            if resolved.is_none() {
-                worker.metrics.miss();
-            }
-            read(request, worker, &key, resolved).await?
-        }
+        Lookup::Expired => return Err(Problem::expired_link()),
+        Lookup::Miss => return Err(Problem::unknown_link()),
+        Lookup::Special(special) => special,
     };
     let visitor = RuledVisitor::of(request, worker, link);
     loop {
         // What has to be asked is asked once.
-        match found.decide(&asked, &visitor) {
+        match special.decide(&asked, &visitor) {
             Decision::AskPassword(hash) if !asked.unlocked => {
                 pass(request, worker, link, hash, password).await?;
                 asked.unlocked = true;
@@ -311,23 +294,6 @@ async fn follow(
                 asked.limit = Some(limit(request, worker, key.clone()).await?);
             }
             decision => return answer(request, worker, link, now, decision),
-        }
-    }
-}
-
-/// A link that a visitor has asked for.
-enum Found {
-    Cached(Special),
-    Read { target: Target, until: Option<UnixMs>, behavior: Option<Arc<Behavior>> },
-}
-
-impl Found {
-    fn decide(&self, asked: &Asked<'_>, visitor: &RuledVisitor<'_>) -> Decision<'_> {
-        match self {
-            Self::Cached(special) => special.decide(asked, visitor),
-            Self::Read { target, until, behavior } => {
-                decide(target.as_str(), *until, behavior.as_deref(), asked, visitor)
-            }
         }
     }
 }
@@ -344,29 +310,34 @@ impl Resolved {
     }
 }
 
-/// Asks for a link that is not in the cache, unless that was done.
-async fn read(
-    request: &HttpRequest,
-    worker: &WorkerState,
-    key: &LinkKey,
-    resolved: Option<Resolved>,
-) -> Result<Found, Problem> {
-    let client = limited_client(&worker.visitors, request.headers(), request.peer_addr());
-    let answer = match resolved {
+/// Looks for a link: in the cache, in the replicas of this node, and then elsewhere; `Miss` = there is none.
+async fn look_up(request: &HttpRequest, worker: &WorkerState, key: &LinkKey, now: UnixMs) -> Result<Lookup, Problem> {
+    let client = || limited_client(&worker.visitors, request.headers(), request.peer_addr());
+    let answer = match Resolved::of(request, key) {
+        // What the Redirector has answered already is not looked up again.
         Some(resolved) => resolved.answer,
         None => {
-            refuse_flood(&worker.node, client, key).await?;
+            let at = Instant::now();
+            match worker.node.view.lookup(key.domain, key.code.as_str(), now, at) {
+                Lookup::Miss => worker.metrics.miss(),
+                cached => {
+                    worker.metrics.hit();
+                    return Ok(cached);
+                }
+            }
+            refuse_flood(&worker.node, client(), key).await?;
+            if let Some(read) = worker.here.look_up(key, now, at) {
+                return Ok(read);
+            }
             worker.redirector.call(Resolve { key: key.clone() }, worker.node.timeout).await
         }
     };
     match answer? {
         Resolution::Unknown => {
-            note_unknown(&worker.node, client);
-            Err(Problem::unknown_link())
+            note_unknown(&worker.node, client());
+            Ok(Lookup::Miss)
         }
-        Resolution::Found { target, valid_until: until, fields } => {
-            Ok(Found::Read { target, until, behavior: Behavior::of(&fields) })
-        }
+        Resolution::Found { target, valid_until, fields } => Ok(Lookup::of(key, &target, valid_until, &fields, now)),
     }
 }
 

@@ -13,7 +13,7 @@ use actix_web::error::{InternalError, PathError, QueryPayloadError};
 use actix_web::{App, web};
 use parking_lot::Mutex;
 use waypost_click_counter::{Journals, Recorder};
-use waypost_redirector::{RedirectorActor, Seed};
+use waypost_redirector::{Here, ReadHere, RedirectorActor, Seed};
 use waypost_runtime::{Supervision, supervise};
 use waypost_telemetry::Metrics;
 
@@ -54,6 +54,8 @@ pub struct PublicServer {
     pub redirects: bool,
     /// What each worker's Redirector is made of.
     pub redirector: Seed,
+    /// Reads links of this node's replicas.
+    pub read_here: ReadHere,
     /// The number of threads that answer requests.
     pub workers: usize,
     /// The limits of connections.
@@ -97,6 +99,7 @@ async fn worker(parts: &PublicServer) -> Result<WorkerState, ()> {
     Ok(WorkerState {
         metrics: WorkerMetrics::new(&parts.metrics, dashboard),
         redirects: parts.redirects,
+        here: Here::new(node.view.clone(), node.shards, parts.read_here.clone()),
         node,
         redirector,
         recorder,

@@ -9,7 +9,7 @@ use waypost_click_counter::{Geo, Recorder};
 use waypost_consensus::{Freshness, Groups};
 use waypost_protocol::UnixMs;
 use waypost_protocol::messages::Redirector;
-use waypost_redirector::ReadView;
+use waypost_redirector::{Here, ReadView};
 use waypost_runtime::{ActorRef, Supervision};
 
 use super::access_log::AccessLog;
@@ -103,6 +103,8 @@ pub struct WorkerState {
     pub node: Arc<NodeState>,
     /// The Redirector on this worker's thread.
     pub redirector: ActorRef<Redirector>,
+    /// This node's replicas, for links that are not cached.
+    pub here: Here,
     /// Whether this node answers redirects.
     pub redirects: bool,
     /// Records visits in the click journal of this worker.

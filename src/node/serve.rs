@@ -80,10 +80,10 @@ impl Servers {
                 redirector: Seed {
                     view: services.view.clone(),
                     links: services.actors.links.clone(),
-                    here: read_here(services.fresh.clone()),
                     shards: node.shards,
                     keep: config.stale_after.saturating_sub(FRESH).max(config.stale_after / 4),
                 },
+                read_here: read_here(services.fresh.clone()),
                 node: node.clone(),
                 journals: services.journals.clone(),
                 access_every: config.log_access_every,
@@ -131,8 +131,7 @@ fn read_here(fresh: Arc<Freshness>) -> ReadHere {
         let groups = fresh.groups();
         let group = groups.shard(shard).filter(|_| groups.holds(shard) && fresh.is_fresh(shard))?;
         // That it cannot be read, LinkStore tells.
-        let found = group.read_at_once(|machine| machine.get(key))?.ok()??;
-        Some(found.0)
+        group.read_at_once(|machine| machine.link(key))?.ok()?
     })
 }
 

@@ -6,6 +6,26 @@ use waypost_testkit::Client;
 use crate::{fresh_node, node_in_temp};
 
 #[tokio::test]
+async fn a_link_that_is_not_cached_is_read_from_the_replica_of_the_node_without_a_message() {
+    let (_dir, node) = fresh_node();
+    let (client, admin) = (node.client(), Client::new(node.admin()));
+    let handled = async || {
+        let metrics = String::from_utf8(admin.get("/metrics").await.unwrap().body).unwrap();
+        let of_redirectors = |line: &&str| line.starts_with("waypost_actor_handled_total{actor=\"redirector\"");
+        let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+        metrics.lines().filter(of_redirectors).map(count).sum::<f64>()
+    };
+    for _ in 0..3 {
+        let code = client.create("https://example.com/").await.unwrap();
+        client.follow(&code).await.unwrap();
+    }
+    assert_eq!(handled().await, 0.0);
+    // What no replica has, the Redirector is asked for.
+    assert_eq!(client.get("/unknown").await.unwrap().status, 404);
+    assert_eq!(handled().await, 1.0);
+}
+
+#[tokio::test]
 async fn the_node_tells_of_its_health_and_its_metrics() {
     let (_dir, node) = fresh_node();
     let (client, admin) = (node.client(), Client::new(node.admin()));

@@ -1,17 +1,17 @@
-//! Links of this node's own replicas, read on the thread of the HTTP worker: a link that is not cached costs no other thread.
+//! Links of this node's own replicas, read by the HTTP worker itself: a link that is not cached costs neither a message nor another thread.
 //!
-//! What is read here is as fresh as what LinkStore would read ([`ReadHere`]). If the replica may not answer, or does not know the link, LinkStore is
-//! asked, as ever. A read may wait for the disk, and the worker with it, so after one that did LinkStore is asked for a while: its thread is for that.
+//! What is read here is as fresh as what LinkStore would read ([`ReadHere`]). If the replica may not answer, or does not know the link, the Redirector is
+//! asked, and it asks LinkStore. A read may wait for the disk, and the worker with it, so after one that did the Redirector is asked for a while: LinkStore's
+//! threads are for that.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use waypost_protocol::{Link, LinkKey, LinkSpec, ShardId};
+use waypost_protocol::{Link, LinkKey, ShardId, UnixMs};
 
-use crate::behavior::Behavior;
-use crate::view::{ReadView, Source};
+use crate::view::{Lookup, ReadView};
 
 /// A read that takes longer than this, and has waited, is slow. One of a page in memory takes some tens of microseconds, and more only where another thread had
 /// the processor meanwhile.
@@ -24,8 +24,8 @@ const PAUSE_FACTOR: u32 = 20;
 /// being changed.
 pub type ReadHere = Arc<dyn Fn(ShardId, &LinkKey) -> Option<Arc<Link>> + Send + Sync>;
 
-/// The replicas of this node, for one worker.
-pub(crate) struct Here {
+/// The replicas of this node, for one HTTP worker.
+pub struct Here {
     view: Arc<ReadView>,
     shards: u32,
     read: ReadHere,
@@ -37,28 +37,22 @@ pub(crate) struct Here {
 
 impl Here {
     /// The replicas of a node with so many shards, which `read` reads.
-    pub(crate) fn new(view: Arc<ReadView>, shards: u32, read: ReadHere) -> Self {
+    pub fn new(view: Arc<ReadView>, shards: u32, read: ReadHere) -> Self {
         Self { view, shards, read, pause: Cell::default(), waits: waits_of_thread }
     }
 
-    /// Reads a link and caches it; `None` = LinkStore has to be asked.
-    pub(crate) fn read(&self, key: &LinkKey, now: Instant) -> Option<LinkSpec> {
-        if self.pause.get().is_some_and(|until| now < until) || self.view.only_leader(key, now) {
+    /// Reads a link that is not cached, and caches it. `now` is the wall clock, by which links expire; `at` is the same moment of the monotonic clock.
+    /// `None` = the Redirector has to be asked.
+    pub fn look_up(&self, key: &LinkKey, now: UnixMs, at: Instant) -> Option<Lookup> {
+        if self.pause.get().is_some_and(|until| at < until) || self.view.only_leader(key, at) {
             return None;
         }
         let (fill, shard, waits) = (self.view.begin_fill(key), key.shard(self.shards), (self.waits)());
         let found = (self.read)(shard, key);
-        let took = now.elapsed();
+        let took = at.elapsed();
         let slow = took > SLOW && (self.waits)() != waits;
-        self.pause.set(slow.then(|| now + took * (PAUSE_FACTOR + 1)));
-        let link = found?;
-        let spec = match Arc::try_unwrap(link) {
-            Ok(link) => link.spec,
-            Err(shared) => shared.spec.clone(),
-        };
-        let behavior = Behavior::of(&spec.fields);
-        self.view.finish_fill(fill, key, &spec.target, spec.valid_until, behavior, Source::Replica(shard));
-        Some(spec)
+        self.pause.set(slow.then(|| at + took * (PAUSE_FACTOR + 1)));
+        Some(self.view.fill_from_replica(fill, key, &found?.spec, shard, now))
     }
 }
 
@@ -71,11 +65,10 @@ fn waits_of_thread() -> i64 {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use waypost_protocol::{Code, Domain, Target, UnixMs};
+    use waypost_protocol::{Code, Domain, LinkSpec, Target};
     use waypost_telemetry::Metrics;
 
     use super::*;
-    use crate::view::Lookup;
 
     const SHARDS: u32 = 16;
     const HOUR: Duration = Duration::from_secs(3600);
@@ -103,6 +96,10 @@ mod tests {
         Here::new(view, SHARDS, Arc::new(move |_, key| read(key).map(Arc::new)))
     }
 
+    fn look_up(here: &Here, code: &str, at: Instant) -> Option<Lookup> {
+        here.look_up(&key(code), UnixMs(2), at)
+    }
+
     fn is_cached(here: &Here, code: &str) -> bool {
         let found = here.view.lookup(Domain::default(), code, UnixMs(2), Instant::now());
         matches!(found, Lookup::Redirect(to) if to.target() == b"https://example.com/a")
@@ -111,10 +108,10 @@ mod tests {
     #[test]
     fn a_link_of_the_own_replica_is_read_and_cached_and_an_unknown_one_is_left_to_the_store() {
         let here = here(|wanted| (*wanted == key("abc")).then(|| link(wanted)));
-        let read = here.read(&key("abc"), Instant::now()).unwrap();
-        assert_eq!(read.target.as_str(), "https://example.com/a");
+        let read = look_up(&here, "abc", Instant::now());
+        assert!(matches!(read, Some(Lookup::Redirect(to)) if to.target() == b"https://example.com/a"));
         assert!(is_cached(&here, "abc"));
-        assert!(here.read(&key("other"), Instant::now()).is_none());
+        assert!(look_up(&here, "other", Instant::now()).is_none());
         assert!(!is_cached(&here, "other"));
     }
 
@@ -123,8 +120,8 @@ mod tests {
         let here = here(|key| Some(link(key)));
         let now = Instant::now();
         here.view.changed_here(&key("abc"), now);
-        assert!(here.read(&key("abc"), now).is_none());
-        assert!(here.read(&key("abc"), now + HOUR).is_some());
+        assert!(look_up(&here, "abc", now).is_none());
+        assert!(look_up(&here, "abc", now + HOUR).is_some());
     }
 
     #[test]
@@ -138,7 +135,7 @@ mod tests {
             Some(read)
         });
         let here = Here::new(view, SHARDS, read);
-        assert!(here.read(&key("abc"), Instant::now()).is_some());
+        assert!(look_up(&here, "abc", Instant::now()).is_some());
         assert!(!is_cached(&here, "abc"));
     }
 
@@ -154,12 +151,12 @@ mod tests {
             Some(link(key))
         });
         let now = Instant::now();
-        assert!(here.read(&key("abc"), now).is_some());
-        assert!(here.read(&key("b"), now + SLOW * 2 * PAUSE_FACTOR).is_none());
+        assert!(look_up(&here, "abc", now).is_some());
+        assert!(look_up(&here, "b", now + SLOW * 2 * PAUSE_FACTOR).is_none());
         assert_eq!(reads.load(Ordering::Relaxed), 1);
         let later = Instant::now() + HOUR;
-        assert!(here.read(&key("b"), later).is_some());
-        assert!(here.read(&key("c"), later).is_some());
+        assert!(look_up(&here, "b", later).is_some());
+        assert!(look_up(&here, "c", later).is_some());
     }
 
     #[test]
@@ -171,7 +168,7 @@ mod tests {
         });
         here.waits = || 7;
         let now = Instant::now();
-        assert!(here.read(&key("abc"), now).is_some());
-        assert!(here.read(&key("b"), now).is_some());
+        assert!(look_up(&here, "abc", now).is_some());
+        assert!(look_up(&here, "b", now).is_some());
     }
 }

@@ -1,8 +1,8 @@
 //! Redirector: where does this code lead now?
 //!
 //! It owns the link cache and publishes a concurrent view of it ([`ReadView`]). An HTTP worker reads the view itself, on
-//! its own thread; only a code that is not in the view becomes a message. All state is derived from the shards, so a restart
-//! loses only cached entries.
+//! its own thread, and the node's own replicas ([`Here`]); only a code that is in neither becomes a message. All state is derived from the shards, so a
+//! restart loses only cached entries.
 
 mod behavior;
 mod choose;
@@ -25,10 +25,8 @@ use waypost_runtime::{ActorRef, Answer, Ask, Destination, OnExhausted, Spec};
 
 pub use behavior::{Asked, Behavior, Decision, Limit, decide};
 pub use choose::{Visitor, choose, explain};
-pub use here::ReadHere;
+pub use here::{Here, ReadHere};
 pub use view::{Expected, Lookup, Plain, ReadView, Source, Special};
-
-use crate::here::Here;
 
 /// How long the link store may take to answer a look-up: as long as a shard may take to elect a leader after the last one died, since only a leader can
 /// say where a link leads that was just created. A longer wait would gain nothing: three seconds after a replica has heard of a later state than its own
@@ -42,8 +40,6 @@ pub struct Seed {
     pub view: Arc<ReadView>,
     /// The LinkStore service.
     pub links: ActorRef<LinkStore>,
-    /// Reads links of this node's own replicas.
-    pub here: ReadHere,
     /// The number of shards.
     pub shards: u32,
     /// How long an answer of another node may be cached, counted from the question.
@@ -53,14 +49,12 @@ pub struct Seed {
 /// The actor: one for each HTTP worker, on the worker's own thread.
 pub struct RedirectorActor {
     seed: Seed,
-    here: Here,
 }
 
 impl RedirectorActor {
     /// A Redirector for one worker.
     pub fn new(seed: Seed) -> Self {
-        let here = Here::new(seed.view.clone(), seed.shards, seed.here.clone());
-        Self { seed, here }
+        Self { seed }
     }
 }
 
@@ -75,9 +69,6 @@ impl Handler<Ask<Resolve>> for RedirectorActor {
 
     fn handle(&mut self, ask: Ask<Resolve>, _: &mut Self::Context) -> Self::Result {
         let (request, responder) = ask.open();
-        if let Some(LinkSpec { target, valid_until, fields }) = self.here.read(&request.key, Instant::now()) {
-            return responder.later(async move { Ok(Resolution::Found { target, valid_until, fields }) });
-        }
         let seed = self.seed.clone();
         responder.later(async move {
             let key = request.key;

@@ -81,7 +81,7 @@ fn what_another_node_says_is_asked_for_again_although_a_replica_is_here() {
         let old = Arc::new(Old { leader: parking_lot::Mutex::new(None) });
         let links: ActorRef<LinkStore> =
             ActorRef::elsewhere(Remote { router: old.clone(), peers: old.clone(), stopping: Arc::new(|| false) });
-        let seed = Seed { view: view.clone(), links, here: Arc::new(|_, _| None), shards: SHARDS, keep: KEEP };
+        let seed = Seed { view: view.clone(), links, shards: SHARDS, keep: KEEP };
         let make = move || RedirectorActor::new(seed.clone());
         let worker = supervise(spec(), &Supervision::new(&metrics), &Arbiter::current(), make).await;
         let key = LinkKey::new(Code::parse_slug("abc").unwrap());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use actix_http::header::HeaderValue;
 use parking_lot::Mutex;
 use waypost_protocol::properties::RedirectStatus;
-use waypost_protocol::{Domain, KeyHash, LinkKey, ShardId, Target, UnixMs};
+use waypost_protocol::{Domain, Fields, KeyHash, LinkKey, LinkSpec, ShardId, Target, UnixMs};
 use waypost_telemetry::{Counter, Gauge, Metrics};
 
 use crate::behavior::{Asked, Behavior, Decision, decide};
@@ -57,6 +57,26 @@ impl Plain {
     /// The `Location`. It shares the text of the cache.
     pub fn location(self) -> HeaderValue {
         self.0.location().expect("invariant: a target is visible ASCII")
+    }
+}
+
+impl Lookup {
+    /// What a look-up finds of a link that is not cached.
+    pub fn of(key: &LinkKey, target: &Target, until: Option<UnixMs>, fields: &Fields, now: UnixMs) -> Self {
+        Entry::new(key, target, until, Behavior::of(fields), Trust::Until(0)).at(now)
+    }
+}
+
+impl Entry {
+    /// What a look-up finds of it at a moment of the wall clock.
+    fn at(self, now: UnixMs) -> Lookup {
+        if self.behavior().is_some() {
+            return Lookup::Special(Special(self));
+        }
+        if self.until() <= now {
+            return Lookup::Expired;
+        }
+        Lookup::Redirect(Plain(self))
     }
 }
 
@@ -169,13 +189,7 @@ impl ReadView {
         if until <= self.nanos(at) {
             return Lookup::Miss;
         }
-        if entry.behavior().is_some() {
-            return Lookup::Special(Special(entry));
-        }
-        if entry.until() <= now {
-            return Lookup::Expired;
-        }
-        Lookup::Redirect(Plain(entry))
+        entry.at(now)
     }
 
     /// Begins a look-up of a key whose answer is to be cached.
@@ -194,16 +208,45 @@ impl ReadView {
         behavior: Option<Arc<Behavior>>,
         source: Source,
     ) {
-        let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
-        if !unchanged() {
-            return;
-        }
+        self.insert(fill, key, || self.entry(key, target, until, behavior, source));
+    }
+
+    /// The same with a link of this node's own replica of a shard. Returns what a look-up finds of it at this moment of the wall clock, cached or not.
+    pub(crate) fn fill_from_replica(
+        &self,
+        fill: Fill,
+        key: &LinkKey,
+        spec: &LinkSpec,
+        shard: ShardId,
+        now: UnixMs,
+    ) -> Lookup {
+        let behavior = Behavior::of(&spec.fields);
+        let entry = self.entry(key, &spec.target, spec.valid_until, behavior, Source::Replica(shard));
+        self.insert(fill, key, || entry.clone());
+        entry.at(now)
+    }
+
+    fn entry(
+        &self,
+        key: &LinkKey,
+        target: &Target,
+        until: Option<UnixMs>,
+        behavior: Option<Arc<Behavior>>,
+        source: Source,
+    ) -> Entry {
         let trust = match source {
             Source::Replica(shard) => Trust::Replica(shard),
             Source::Elsewhere(until) => Trust::Until(self.nanos(until)),
         };
-        let entry = Entry::new(key, target, until, behavior, trust);
-        self.table.insert(entry);
+        Entry::new(key, target, until, behavior, trust)
+    }
+
+    fn insert(&self, fill: Fill, key: &LinkKey, entry: impl FnOnce() -> Entry) {
+        let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
+        if !unchanged() {
+            return;
+        }
+        self.table.insert(entry());
         // A change between the look above and the insertion has removed nothing: remove it here.
         if !unchanged() {
             self.table.remove(&KeyRef::from(key));

@@ -65,6 +65,8 @@ pub(in crate::http) struct Taken {
     pub(in crate::http) closes: bool,
     /// The answer has no body.
     pub(in crate::http) head_only: bool,
+    /// What it asks for was read from the store, which takes as long as many answers that are in memory.
+    pub(in crate::http) was_read: bool,
 }
 
 /// A listener without a fast path.
@@ -275,6 +277,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
                     if taken.closes {
                         self.next = Next::Close;
                     }
+                    // The next one has to wait until other connections have had their turn.
+                    if taken.was_read {
+                        break;
+                    }
                 }
                 Step::Ask(taken, answer) => {
                     at += taken.length;
@@ -312,5 +318,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin, P: FastPath> Fast<S, P> {
         let problem = Problem::internal("the answer could not be made to its end");
         self.answers.extend_from_slice(&refusal::whole(&problem));
         self.next = Next::Close;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use actix_service::fn_service;
+    use tokio::io::AsyncWriteExt as _;
+    use waypost_telemetry::Metrics;
+
+    use super::super::addresses::Addresses;
+    use super::super::worker::{ConnectionLimits, Connections};
+    use super::*;
+
+    /// Answers each byte at once, as a request of a link that was read from the store, or from memory.
+    struct Answers {
+        was_read: bool,
+        answered: Cell<usize>,
+    }
+
+    impl FastPath for Answers {
+        type Answer = std::future::Ready<Option<Response<BoxBody>>>;
+
+        fn step(&self, _: &[u8], _: Option<SocketAddr>, answers: &mut Vec<u8>) -> Step<Self::Answer> {
+            self.answered.set(self.answered.get() + 1);
+            answers.push(b'!');
+            Step::Answered(Taken { length: 1, closes: false, head_only: false, was_read: self.was_read })
+        }
+    }
+
+    /// How many of nine pipelined requests are answered before other connections have their turn.
+    async fn answered_in_a_turn(was_read: bool) -> usize {
+        let limits = ConnectionLimits {
+            connections_max: 4,
+            addresses: Addresses::new(10, Vec::new()),
+            keep_alive: Duration::from_secs(75),
+            request: Duration::from_secs(5),
+            write: Duration::from_secs(10),
+        };
+        let connections = Connections::new("public", &limits, &Metrics::new());
+        let (mut client, server) = tokio::io::duplex(1024);
+        client.write_all(b"123456789").await.unwrap();
+        let stream = Guarded::new(server, connections.add(None), connections.clone());
+        let http = fn_service(|_: (Guarded<_>, Option<SocketAddr>)| std::future::ready(Ok::<_, DispatchError>(())));
+        let answers = Rc::new(Answers { was_read, answered: Cell::new(0) });
+        let mut connection = Connection::new(stream, None, answers.clone(), Rc::new(http));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut connection).poll(&mut cx).is_pending());
+        answers.answered.get()
+    }
+
+    #[tokio::test]
+    async fn requests_that_are_read_from_the_store_give_way_to_other_connections() {
+        assert_eq!(answered_in_a_turn(false).await, 9);
+        assert_eq!(answered_in_a_turn(true).await, TURNS);
     }
 }

@@ -92,6 +92,14 @@ impl ShardMachine {
         Ok(self.links.find(key)?.map(|(slot, link)| (link, self.counters.of(slot).visits)))
     }
 
+    /// The link of a key alone.
+    ///
+    /// # Errors
+    /// When its block cannot be read or is damaged.
+    pub fn link(&self, key: &LinkKey) -> Result<Option<Arc<Link>>, StoreError> {
+        Ok(self.links.find(key)?.map(|(_, link)| link))
+    }
+
     /// The link of a key, with its history, which is empty if it was never edited.
     ///
     /// # Errors
