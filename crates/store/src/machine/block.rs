@@ -17,6 +17,11 @@ use crate::StoreError;
 /// links, 4 KiB against 1.2 and 2.2 KB: `benches/README.md`. Blocks of other sizes, which earlier versions have made, are read and kept like any.
 pub(super) const BLOCK_BYTES: usize = 2200;
 
+/// What a block counts for that has to be written again: the size of those that earlier versions have made.
+pub(super) const LONGEST_BLOCK_BYTES: usize = 4096;
+
+const _: () = assert!(BLOCK_BYTES <= LONGEST_BLOCK_BYTES);
+
 /// A block that becomes smaller than this is dissolved, and its items move to the newest block.
 pub(super) const BLOCK_BYTES_MIN: usize = BLOCK_BYTES / 4;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN};
+use super::block::{self, BLOCK_BYTES, BLOCK_BYTES_MIN, LONGEST_BLOCK_BYTES};
 use super::record::{numbered, open_record, seal_record};
 use crate::{Batch, StoreError, Tree};
 
@@ -39,7 +39,7 @@ impl Blocks {
 
     /// About how many bytes [`Blocks::write`] has to write for items that have left their blocks.
     pub(super) fn pending_bytes(&self) -> u64 {
-        self.dead.len() as u64 * BLOCK_BYTES as u64
+        self.dead.len() as u64 * LONGEST_BLOCK_BYTES as u64
     }
 
     /// The item of a slot that is in this block.

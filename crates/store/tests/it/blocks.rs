@@ -18,7 +18,7 @@ type Block = Vec<(u32, usize)>;
 const ENVELOPE: usize = 17;
 
 /// The most bytes of a block of several links.
-pub(crate) const BLOCK: usize = 2200;
+const BLOCK: usize = 2200;
 
 fn blocks(tree: &Tree) -> BTreeMap<u32, Block> {
     let mut found = BTreeMap::new();
