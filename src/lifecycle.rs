@@ -103,7 +103,7 @@ pub struct Refused {
 #[derive(Debug)]
 pub struct Lifecycle {
     state: AtomicU8,
-    /// Requests that the `App` is answering. The front service answers at once, so it has none.
+    /// Requests that the `App` is answering, and those whose link is being read. What is answered from the cache has none: that is done at once.
     open_requests: AtomicUsize,
 }
 

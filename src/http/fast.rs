@@ -90,7 +90,7 @@ where
                     self.redirect(&hit, closes, answers);
                     return Step::Answered(Taken { was_read: hit.was_read, ..taken });
                 }
-                Found::Missing(missing) if visit.may_be_read(worker, started) => {
+                Found::Missing(missing) if visit.may_be_asked_for(worker, started) => {
                     let miss = Miss::new(missing, &visit, &bytes[..length], started);
                     return Step::Ask(taken, Box::pin(miss.answer(self.front.clone(), self.date.clone())));
                 }

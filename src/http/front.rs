@@ -1,4 +1,5 @@
-//! The service in front of the actix-web `App`: answers a plain `GET /{code}` of a cached link, and passes on everything else.
+//! The service in front of the actix-web `App`: answers a plain `GET /{code}` of a link that is cached, or in a replica of this
+//! node, and passes on everything else.
 //!
 //! Most redirects do not come here: the fast path (`fast.rs`) answers them before actix-http sees them. It hands a connection on
 //! for ever when a request comes that it does not know; redirects on such a connection are answered here, from the same look-up.

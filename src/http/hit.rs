@@ -1,8 +1,8 @@
 //! A visit of a plain link that is in the cache: one look-up in three steps, and one record in the worker's own click journal. A link that is not in the
 //! cache is read from this node's replica, if it has a fresh one.
 //!
-//! This is the most important path. It crosses no thread, waits for no mailbox, takes no contended lock and, if the link is cached, allocates nothing (but
-//! where several proxies have told of the visitor).
+//! This is the most important path. It crosses no thread, waits for no mailbox, and with a cached link it takes no contended lock and allocates
+//! nothing (but where several proxies have told of the visitor).
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -77,7 +77,8 @@ impl<H: Headers> Visit<'_, H> {
         }
         let now = (worker.node.clock)();
         let found = match self.look_up(worker, now, started) {
-            Found::Missing(missing) if self.may_be_read(worker, started) => self.read_here(worker, missing, started),
+            // A request that is traced goes through the `App`.
+            Found::Missing(missing) if !waypost_telemetry::traces_on() => self.read_here(worker, missing),
             found => found,
         };
         if let Found::Hit(hit) = &found {
@@ -90,22 +91,28 @@ impl<H: Headers> Visit<'_, H> {
         found
     }
 
-    /// Whether a link that is not cached may be read without the `App`. Not for clients that have asked for many unknown codes, and not where requests are
+    /// Whether the Redirector may be asked for a link without the `App`. Not for clients that have asked for many unknown codes, and not where requests are
     /// traced.
-    pub(super) fn may_be_read(&self, worker: &WorkerState, at: Instant) -> bool {
+    pub(super) fn may_be_asked_for(&self, worker: &WorkerState, at: Instant) -> bool {
         let is_over = |client| worker.node.unknown.is_over(client, at);
         !waypost_telemetry::traces_on()
             && !limited_client(&worker.visitors, self.headers, self.peer).is_some_and(is_over)
     }
 
     /// Reads a link from this node's replica. A visit of a plain one is counted.
-    fn read_here(&self, worker: &WorkerState, missing: Missing, at: Instant) -> Found {
+    fn read_here(&self, worker: &WorkerState, missing: Missing) -> Found {
+        // It may wait for the disk, and a node that stops waits for open requests, so that their visits are counted.
+        let _open = worker.node.lifecycle.begin_request();
+        if worker.node.draining() {
+            return Found::Other;
+        }
         let Missing { key, default_status, now } = &missing;
-        let read = worker.here.look_up(key, *now, at).and_then(|read| found_in(read, *now, *default_status));
+        let read = worker.here.look_up(key, *now).and_then(|read| found_in(read, *now, *default_status));
         let Some(mut found) = read else { return Found::Missing(missing) };
-        worker.metrics.miss();
+        // Everything else is looked up again by the `App`, which counts.
         if let Found::Hit(hit) = &mut found {
             hit.was_read = true;
+            worker.metrics.miss();
             self.count(worker, key.hash(), *now);
         }
         found

@@ -1,6 +1,7 @@
 //! `GET /{code}`: the same answer on both paths.
 //!
-//! The front service (`front.rs`) answers plain requests for a cached link without the actix-web `App`; all others
+//! The fast path (`fast.rs`) and the front service (`front.rs`) answer plain requests for a link that is cached, or in a replica of this node, without the
+//! actix-web `App`; all others
 //! come here through the `App`. Both build their response with [`found`], so a visitor sees no difference.
 
 use std::time::Instant;
@@ -47,7 +48,7 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
 
 /// Follows a link.
 //
-// The path through the `App`: codes that are not cached, links that do more than leading to their target, `HEAD`, paths as people type them,
+// The path through the `App`: codes that neither the cache nor a replica of this node has, links that do more than leading to their target, `HEAD`, paths as people type them,
 // unknown and expired codes.
 #[utoipa::path(get, path = "/{code}", operation_id = "visitLink", tag = "Visitors", params(OfLink),
     responses(
@@ -269,9 +270,12 @@ async fn follow(
     let mut asked = Asked { now, query, rest, needs_rest: is_below, limit: None, default_status, unlocked: false };
     let key = site.key(code);
     let link = key.hash();
-    let special = match look_up(request, worker, &key, now).await? {
+    let (found_as, was_cached) = look_up(request, worker, &key, now).await?;
+    let hit = || was_cached.then(|| worker.metrics.hit());
+    let special = match found_as {
         Lookup::Redirect(_) | Lookup::Expired if is_below => return Err(Problem::unknown_link()),
         Lookup::Redirect(plain) => {
+            hit();
             count(request, worker, link, now);
             let status = plain.status(default_status);
             let mut response = found(plain.location());
@@ -280,7 +284,10 @@ async fn follow(
         }
         Lookup::Expired => return Err(Problem::expired_link()),
         Lookup::Miss => return Err(Problem::unknown_link()),
-        Lookup::Special(special) => special,
+        Lookup::Special(special) => {
+            hit();
+            special
+        }
     };
     let visitor = RuledVisitor::of(request, worker, link);
     loop {
@@ -310,34 +317,37 @@ impl Resolved {
     }
 }
 
-/// Looks for a link: in the cache, in the replicas of this node, and then elsewhere; `Miss` = there is none.
-async fn look_up(request: &HttpRequest, worker: &WorkerState, key: &LinkKey, now: UnixMs) -> Result<Lookup, Problem> {
+/// Looks for a link: in the cache, in the replicas of this node, and then elsewhere; `Miss` = there is none. Tells also whether it was in the cache.
+async fn look_up(
+    request: &HttpRequest,
+    worker: &WorkerState,
+    key: &LinkKey,
+    now: UnixMs,
+) -> Result<(Lookup, bool), Problem> {
     let client = || limited_client(&worker.visitors, request.headers(), request.peer_addr());
     let answer = match Resolved::of(request, key) {
         // What the Redirector has answered already is not looked up again.
         Some(resolved) => resolved.answer,
         None => {
-            let at = Instant::now();
-            match worker.node.view.lookup(key.domain, key.code.as_str(), now, at) {
+            match worker.node.view.lookup(key.domain, key.code.as_str(), now, Instant::now()) {
                 Lookup::Miss => worker.metrics.miss(),
-                cached => {
-                    worker.metrics.hit();
-                    return Ok(cached);
-                }
+                cached => return Ok((cached, true)),
+            }
+            if let Some(read) = worker.here.look_up(key, now) {
+                return Ok((read, false));
             }
             refuse_flood(&worker.node, client(), key).await?;
-            if let Some(read) = worker.here.look_up(key, now, at) {
-                return Ok(read);
-            }
             worker.redirector.call(Resolve { key: key.clone() }, worker.node.timeout).await
         }
     };
     match answer? {
         Resolution::Unknown => {
             note_unknown(&worker.node, client());
-            Ok(Lookup::Miss)
+            Ok((Lookup::Miss, false))
         }
-        Resolution::Found { target, valid_until, fields } => Ok(Lookup::of(key, &target, valid_until, &fields, now)),
+        Resolution::Found { target, valid_until, fields } => {
+            Ok((Lookup::of(key, &target, valid_until, &fields, now), false))
+        }
     }
 }
 

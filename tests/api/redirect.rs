@@ -24,7 +24,7 @@ async fn the_front_and_the_app_answer_alike() {
     let ask = |target: &str| {
         client.raw(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).unwrap()
     };
-    // Not cached yet: by the App. Then cached: by the front. An escape or a query goes by the App or the front again.
+    // Not cached yet: from the replica. Then cached. An escape goes by the App, and so does a whole URL.
     let cold = ask("/abc");
     let warm = ask("/abc");
     assert!(cold.starts_with("HTTP/1.1 302 Found"), "{cold}");

@@ -5,11 +5,13 @@
 //! threads are for that.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use waypost_protocol::{Link, LinkKey, ShardId, UnixMs};
+use waypost_tasks::panic_text;
 
 use crate::view::{Lookup, ReadView};
 
@@ -41,14 +43,22 @@ impl Here {
         Self { view, shards, read, pause: Cell::default(), waits: waits_of_thread }
     }
 
-    /// Reads a link that is not cached, and caches it. `now` is the wall clock, by which links expire; `at` is the same moment of the monotonic clock.
-    /// `None` = the Redirector has to be asked.
-    pub fn look_up(&self, key: &LinkKey, now: UnixMs, at: Instant) -> Option<Lookup> {
-        if self.pause.get().is_some_and(|until| at < until) || self.view.only_leader(key, at) {
+    /// Reads a link that is not cached, and caches it. `now` is the wall clock, by which links expire. `None` = the Redirector has to be asked.
+    pub fn look_up(&self, key: &LinkKey, now: UnixMs) -> Option<Lookup> {
+        self.look_up_at(key, now, Instant::now())
+    }
+
+    fn look_up_at(&self, key: &LinkKey, now: UnixMs, at: Instant) -> Option<Lookup> {
+        if self.pause.get().is_some_and(|until| at < until) {
             return None;
         }
-        let (fill, shard, waits) = (self.view.begin_fill(key), key.shard(self.shards), (self.waits)());
-        let found = (self.read)(shard, key);
+        let fill = self.view.begin_own_fill(key, at)?;
+        let (shard, waits) = (key.shard(self.shards), (self.waits)());
+        // Whoever is asked instead reads it again, under supervision.
+        let found = catch_unwind(AssertUnwindSafe(|| (self.read)(shard, key))).unwrap_or_else(|panic| {
+            tracing::error!(panic = panic_text(&*panic), "reading a link panicked");
+            None
+        });
         let took = at.elapsed();
         let slow = took > SLOW && (self.waits)() != waits;
         self.pause.set(slow.then(|| at + took * (PAUSE_FACTOR + 1)));
@@ -65,7 +75,8 @@ fn waits_of_thread() -> i64 {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use waypost_protocol::{Code, Domain, LinkSpec, Target};
+    use waypost_protocol::properties::{FORWARD_QUERY, Set};
+    use waypost_protocol::{Code, Domain, FieldChanges, LinkSpec, Target};
     use waypost_telemetry::Metrics;
 
     use super::*;
@@ -97,7 +108,7 @@ mod tests {
     }
 
     fn look_up(here: &Here, code: &str, at: Instant) -> Option<Lookup> {
-        here.look_up(&key(code), UnixMs(2), at)
+        here.look_up_at(&key(code), UnixMs(2), at)
     }
 
     fn is_cached(here: &Here, code: &str) -> bool {
@@ -113,6 +124,42 @@ mod tests {
         assert!(is_cached(&here, "abc"));
         assert!(look_up(&here, "other", Instant::now()).is_none());
         assert!(!is_cached(&here, "other"));
+    }
+
+    #[test]
+    fn what_is_read_is_answered_as_from_the_cache() {
+        let mut special = FieldChanges::default();
+        FORWARD_QUERY.change(&mut special, Some(&Set));
+        let here = here(move |wanted| {
+            let mut read = link(wanted);
+            match wanted.code.as_str() {
+                "expired" => read.spec.valid_until = Some(UnixMs(2)),
+                "special" => read.spec.fields.change(&special),
+                _ => {}
+            }
+            Some(read)
+        });
+        let state = |found: Option<Lookup>| match found {
+            Some(Lookup::Redirect(_)) => "redirect",
+            Some(Lookup::Expired) => "expired",
+            Some(Lookup::Special(_)) => "special",
+            Some(Lookup::Miss) | None => "unknown",
+        };
+        for (code, expected) in [("abc", "redirect"), ("expired", "expired"), ("special", "special")] {
+            let now = Instant::now();
+            assert_eq!(state(look_up(&here, code, now)), expected);
+            assert_eq!(state(Some(here.view.lookup(Domain::default(), code, UnixMs(2), now))), expected);
+            let LinkSpec { target, valid_until, fields } = (here.read)(ShardId(0), &key(code)).unwrap().spec.clone();
+            let elsewhere = Lookup::of(&key(code), &target, valid_until, &fields, UnixMs(2));
+            assert_eq!(state(Some(elsewhere)), expected, "another node has said it");
+        }
+    }
+
+    #[test]
+    fn a_read_that_panics_is_left_to_the_store() {
+        let here = here(|_| panic!("a damaged index"));
+        assert!(look_up(&here, "abc", Instant::now()).is_none());
+        assert!(!is_cached(&here, "abc"));
     }
 
     #[test]

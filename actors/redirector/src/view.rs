@@ -30,7 +30,7 @@ pub enum Lookup {
     Expired,
     /// A link that does more than leading to its target.
     Special(Special),
-    /// Ask the Redirector.
+    /// It is not cached, or too old.
     Miss,
 }
 
@@ -190,6 +190,13 @@ impl ReadView {
             return Lookup::Miss;
         }
         entry.at(now)
+    }
+
+    /// Begins a look-up of a key in this node's own replica, whose answer is to be cached. `None` = only the leader of its shard may answer.
+    pub(crate) fn begin_own_fill(&self, key: &LinkKey, at: Instant) -> Option<Fill> {
+        // In this order: a change through this node that is told between the two is seen as a fence; one that is told later is not cached over.
+        let fill = self.begin_fill(key);
+        (!self.only_leader(key, at)).then_some(fill)
     }
 
     /// Begins a look-up of a key whose answer is to be cached.

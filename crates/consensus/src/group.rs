@@ -412,9 +412,10 @@ impl<M: Machine> Group<M> {
         read(&self.state.read_recursive().machine)
     }
 
-    /// Reads the state if that is possible at once; `None` = it is being changed.
+    /// Reads the state if that is possible at once; `None` = it is being changed, or somebody waits to change it: whoever reads again and again must not
+    /// hold up what is applied.
     pub fn read_at_once<T>(&self, read: impl FnOnce(&M) -> T) -> Option<T> {
-        self.state.try_read_recursive().map(|state| read(&state.machine))
+        self.state.try_read().map(|state| read(&state.machine))
     }
 
     /// Reads the state without holding up what is applied: behind whoever waits to change it, unless that takes longer than
