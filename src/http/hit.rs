@@ -113,7 +113,7 @@ impl<H: Headers> Visit<'_, H> {
         if let Found::Hit(hit) = &mut found {
             hit.was_read = true;
             worker.metrics.miss();
-            self.count(worker, key.hash(), *now);
+            self.count(worker, hit.link.link(), *now);
         }
         found
     }

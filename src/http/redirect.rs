@@ -1,8 +1,7 @@
 //! `GET /{code}`: the same answer on both paths.
 //!
 //! The fast path (`fast.rs`) and the front service (`front.rs`) answer plain requests for a link that is cached, or in a replica of this node, without the
-//! actix-web `App`; all others
-//! come here through the `App`. Both build their response with [`found`], so a visitor sees no difference.
+//! actix-web `App`; all others come here through the `App`. A visitor sees no difference.
 
 use std::time::Instant;
 
@@ -48,8 +47,8 @@ pub fn found(location: HeaderValue) -> Response<BoxBody> {
 
 /// Follows a link.
 //
-// The path through the `App`: codes that neither the cache nor a replica of this node has, links that do more than leading to their target, `HEAD`, paths as people type them,
-// unknown and expired codes.
+// The path through the `App`: codes that neither the cache nor a replica of this node has, links that do more than leading to their target, `HEAD`, paths
+// as people type them, unknown and expired codes.
 #[utoipa::path(get, path = "/{code}", operation_id = "visitLink", tag = "Visitors", params(OfLink),
     responses(
         (status = 301, description = "As 302; the link asks for it", headers(("Location" = String, description = "The target"))),

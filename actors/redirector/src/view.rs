@@ -215,7 +215,7 @@ impl ReadView {
         behavior: Option<Arc<Behavior>>,
         source: Source,
     ) {
-        self.insert(fill, key, || self.entry(key, target, until, behavior, source));
+        self.fill(fill, key, target, until, behavior, source);
     }
 
     /// The same with a link of this node's own replica of a shard. Returns what a look-up finds of it at this moment of the wall clock, cached or not.
@@ -228,13 +228,12 @@ impl ReadView {
         now: UnixMs,
     ) -> Lookup {
         let behavior = Behavior::of(&spec.fields);
-        let entry = self.entry(key, &spec.target, spec.valid_until, behavior, Source::Replica(shard));
-        self.insert(fill, key, || entry.clone());
-        entry.at(now)
+        self.fill(fill, key, &spec.target, spec.valid_until, behavior, Source::Replica(shard)).at(now)
     }
 
-    fn entry(
+    fn fill(
         &self,
+        fill: Fill,
         key: &LinkKey,
         target: &Target,
         until: Option<UnixMs>,
@@ -245,19 +244,16 @@ impl ReadView {
             Source::Replica(shard) => Trust::Replica(shard),
             Source::Elsewhere(until) => Trust::Until(self.nanos(until)),
         };
-        Entry::new(key, target, until, behavior, trust)
-    }
-
-    fn insert(&self, fill: Fill, key: &LinkKey, entry: impl FnOnce() -> Entry) {
+        let entry = Entry::new(key, target, until, behavior, trust);
         let unchanged = || self.epochs[fill.stripe].load(Ordering::Acquire) == fill.epoch;
-        if !unchanged() {
-            return;
+        if unchanged() {
+            self.table.insert(entry.clone());
+            // A change between the look above and the insertion has removed nothing: remove it here.
+            if !unchanged() {
+                self.table.remove(&KeyRef::from(key));
+            }
         }
-        self.table.insert(entry());
-        // A change between the look above and the insertion has removed nothing: remove it here.
-        if !unchanged() {
-            self.table.remove(&KeyRef::from(key));
-        }
+        entry
     }
 
     /// Removes a key that was created, changed or deleted; everything, for `None`.
